@@ -1,0 +1,69 @@
+"""Actor-model event delivery on Trio: agent events into threads, out to every device, each accounted for.
+
+    async with actors.open_runtime(authenticate=who_is_it) as runtime:
+        await runtime.bind("t1", "alice")
+        receipt = await runtime.thread("t1").emit("agent_started", {"agent_name": "assistant"})
+        await receipt.reached(actors.Stage.ACKED)
+
+The map of the house, from the ground up; a module imports only from below it:
+
+    errors, limits, environment, failures, receipts, events      the words
+    delivery/     what decides: no trio, no clock, no I/O
+    stores/       the contract of a store; in memory
+    wire/         frames, messages, endpoints, the protocol engine
+    mailbox, supervisor, dynamic_supervisor                      the machinery
+    presence, thread, user, flusher, connection                  the actors
+    explain, server, runtime                                     the whole
+    tools/        the command line
+"""
+
+from actors.delivery.accounts import Audit, Balance, DeadLetter
+from actors.environment import Environment
+from actors.errors import (
+    ActorsError,
+    Dropped,
+    ForeignThread,
+    IdempotencyConflict,
+    NotTheOwner,
+    Quarantined,
+    RestartsExhausted,
+    RuntimeClosed,
+    Unconfirmed,
+    Unencodable,
+)
+from actors.events import Event, Lifecycle
+from actors.failures import Failure
+from actors.limits import Limits
+from actors.receipts import Cause, Fate, Position, Receipt, Stage
+from actors.runtime import Runtime, Thread, open_runtime
+from actors.server import Credentials
+
+__all__ = [
+    "ActorsError",
+    "Audit",
+    "Balance",
+    "Cause",
+    "Credentials",
+    "DeadLetter",
+    "Dropped",
+    "Environment",
+    "Event",
+    "Failure",
+    "Fate",
+    "ForeignThread",
+    "IdempotencyConflict",
+    "Lifecycle",
+    "Limits",
+    "NotTheOwner",
+    "Position",
+    "Quarantined",
+    "Receipt",
+    "RestartsExhausted",
+    "Runtime",
+    "RuntimeClosed",
+    "Stage",
+    "Thread",
+    "Unconfirmed",
+    "Unencodable",
+    "open_runtime",
+]

@@ -1,0 +1,325 @@
+"""The connection actor: one socket of one user, a cursor into the user's log.
+
+Its task is the reader: it says hello, then takes acknowledgements and pings
+until the connection ends, and sees the connection out. What is written is
+written from the flusher's step, from the log: a device that does not read
+lags behind, and nothing queues up for it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import assert_never
+
+import attrs
+import trio
+
+from actors.delivery.accounts import UserAccount
+from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.rate import TokenBucket
+from actors.environment import Environment
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.failures import Failures, failure_of
+from actors.limits import Limits
+from actors.mailbox import Mailbox, Reply
+from actors.presence import Acked, Attach, Departure, Detach, Session, UserMessage
+from actors.stores.store import Store
+from actors.wire import messages
+from actors.wire.closing import TABLE
+from actors.wire.endpoint import Endpoint
+from actors.wire.frames import PING, text_frame, text_frames
+from actors.wire.http import RequestHead
+from actors.wire.messages import ClientMessage, Hello
+from actors.wire.transport import Transport
+from actors.wire.websocket import WebSocket, upgrade
+
+_UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "flooding"})
+"""Reasons to end a connection without another word: nobody would read it."""
+
+_MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
+"""Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
+
+
+@attrs.frozen
+class House:
+    """What every connection works with."""
+
+    store: Store
+    limits: Limits
+    environment: Environment
+    failures: Failures
+    user: Callable[[str], Mailbox[UserMessage]]
+    """The address of a user's actor."""
+    mark: Callable[[Connection], None]
+    """Asks the flusher to write to a connection in this tick."""
+    hear: Callable[[Connection], None]
+    """Notes a sign of life."""
+    forget: Callable[[Connection], None]
+    """The connection listens no more."""
+    identify: Callable[[str | None], Awaitable[str]]
+    """Who a hello's token belongs to; raises PeerError."""
+
+
+class Connection:
+    """One WebSocket: its session, its place in the log, its end."""
+
+    def __init__(self, label: str, endpoint: Endpoint, head: RequestHead, house: House, *, user_id: str | None) -> None:
+        self.label = label
+        self.plain = messages.SUBPROTOCOL not in head.offers()
+        self.cursor: Cursor | None = None
+        self.marked = False
+        self.user_id = user_id
+        """Known from the request for plain clients and tickets; else from the hello."""
+        self._endpoint = endpoint
+        self._head = head
+        self._house = house
+        self._scope = trio.CancelScope()
+        self._ending: tuple[str, str] | None = None
+        self._transport: Transport
+        self._account: UserAccount
+        self._in_flight: tuple[int, int] | None = None
+        self._catching_up_to: int | None = None
+
+    @property
+    def path(self) -> str:
+        """``users/alice/connections/c3``."""
+        return f"users/{self.user_id or '?'}/connections/{self.label}"
+
+    # --- the reader -----------------------------------------------------------
+
+    async def run(self) -> tuple[str, str]:
+        """Serve the connection to its end; returns the row of the closing table, and what happened.
+
+        A failure of ours is reported, ends this connection, and is not raised.
+        Cancelled, the socket is closed as it stands.
+        """
+        house = self._house
+        house.hear(self)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._transport = Transport(
+                    self._endpoint, nursery, house.limits, on_drained=self._drained, on_failed=self._failed
+                )
+                await self._serve()
+                nursery.cancel_scope.cancel()
+        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+            self.fail(error)
+        finally:
+            house.forget(self)
+            self._endpoint.close()
+        return self._ending or ("left", "the device has gone")
+
+    async def _serve(self) -> None:
+        subprotocol = None if self.plain else messages.SUBPROTOCOL
+        try:
+            async with upgrade(
+                self._transport, self._head.raw, self._head.rest, subprotocol, self._house.limits, self._hear
+            ) as websocket:
+                with self._scope:
+                    await self._converse(websocket)
+                await self._see_out(websocket)
+        except PeerError as error:
+            self._ending = self._ending or (error.name, str(error))
+        finally:
+            self._transport.close()
+
+    async def _converse(self, websocket: WebSocket) -> None:
+        """Say hello, take a place in the log, and listen until the end."""
+        address: Mailbox[UserMessage] | None = None
+        try:
+            hello = Hello(v=1) if self.plain else await self._greet(websocket)
+            assert self.user_id is not None, "a connection has a user before it has a place"
+            address = self._house.user(self.user_id)
+            await self._attach(hello, address)
+            await self._listen(websocket, address)
+        except PeerError as error:
+            self.end(error.name, str(error))
+        except (Quarantined, RuntimeClosed) as error:
+            self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", str(error))
+        except Exception as error:  # noqa: BLE001 - the barrier: the device is told, and comes back
+            self.fail(error)
+        finally:
+            if address is not None:
+                await self._detach(address)
+
+    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> None:
+        reply: Reply[Session] = Reply()
+        resume = None if hello.resume is None else (hello.resume.epoch, hello.resume.offset)
+        await address.send(Attach(self, hello.session, resume, hello.origin, reply))
+        await reply.wait()
+
+    async def _greet(self, websocket: WebSocket) -> Hello:
+        limits = self._house.limits
+        with trio.move_on_after(limits.hello_seconds) as patience:
+            hello = messages.decode(await websocket.receive())
+        if patience.cancelled_caught:
+            raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none")
+        if not isinstance(hello, Hello):
+            raise PeerError("bad_message", f"expected a hello first, got {type(hello).__name__.lower()}")
+        if hello.v != 1:
+            raise PeerError("bad_message", f"hello: expected v 1, the version of this server, got {hello.v}")
+        if self.user_id is None or hello.token is not None:
+            self.user_id = await self._house.identify(hello.token)
+        return hello
+
+    async def _listen(self, websocket: WebSocket, address: Mailbox[UserMessage]) -> None:
+        limits, clock = self._house.limits, self._house.environment.clock
+        bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
+        while True:
+            text = await websocket.receive()
+            if not bucket.take(clock()):
+                rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
+                raise PeerError("flooding", f"expected at most {rate}, got more")
+            if not self.plain:
+                await self._take(messages.decode(text), address)
+
+    async def _take(self, message: ClientMessage, address: Mailbox[UserMessage]) -> None:
+        match message:
+            case messages.Ack(offset):
+                assert self.cursor is not None, "a connection that listens has a place"
+                spans = self.cursor.ack(offset)
+                if spans:
+                    await address.send(Acked(self, spans))
+            case messages.Ping():
+                self._transport.write_control(text_frame(messages.PONG))
+            case messages.Pong():
+                pass
+            case messages.Unknown(op, id_):
+                if id_ is not None:
+                    text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
+                    self._transport.write_control(text_frame(messages.refusal(id_, 4404, "unknown_op", False, text)))
+            case Hello():
+                raise PeerError("bad_message", "expected one hello, got another")
+            case _:
+                assert_never(message)
+
+    # --- the writer's side, called from other actors' steps ----------------------
+
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount) -> None:
+        """Take a place in the user's log, and say so to the device."""
+        self._account = account
+        self.cursor = Cursor(start.offset)
+        if self.plain:
+            return
+        limits = self._house.limits
+        bounded = {"message_bytes": limits.inbound_bytes, "messages_per_s": limits.inbound_messages_per_second}
+        said = [
+            messages.welcome(
+                session_id, bounds.epoch, bounds.head, bounds.low, start.offset, start.kind, limits.ping_seconds, bounded
+            )
+        ]
+        if start.gap is not None:
+            said.append(messages.gap(*start.gap, "retention"))
+        elif start.kind == "reset":
+            said.append(messages.reset(bounds.epoch, bounds.low))
+        self._catching_up_to = bounds.head
+        self._transport.write(text_frames(said))
+
+    def flush(self) -> None:
+        """Write the next chunk of the log, once, unless the socket still has something to take."""
+        cursor, transport = self.cursor, self._transport
+        if cursor is None or transport.sealed or transport.backlog_bytes:
+            return
+        assert self.user_id is not None, "a connection with a place has a user"
+        limits = self._house.limits
+        first, records = self._house.store.read(
+            self.user_id, cursor.position + 1, limits.retained_events, limits.write_bytes
+        )
+        if len(records) == 1:
+            frames = text_frame(records[0].text)
+        else:
+            frames = text_frames([record.text for record in records])
+        gone = cursor.skip(first)
+        if gone is not None and not self.plain:
+            frames = text_frame(messages.gap(*gone, "retention")) + frames
+        if records:
+            self._write(first, first + len(records) - 1, frames)
+        elif frames:
+            transport.write(frames)
+        if self._catching_up_to is not None and cursor.position >= self._catching_up_to:
+            transport.write(text_frame(messages.caught_up(cursor.position)))
+            self._catching_up_to = None
+
+    def ping(self) -> None:
+        """Ask the device whether it is there."""
+        head = self._account.ledger.head if self.cursor is not None else 0
+        self._transport.write_control(PING if self.plain else text_frame(messages.ping(head)))
+
+    def end(self, name: str, text: str) -> None:
+        """End the connection for a reason of the closing table; the first reason counts."""
+        if self._ending is None:
+            self._ending = name, text
+        self._scope.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """A failure of ours: said once to the observer, and to the device as much as it needs."""
+        environment = self._house.environment
+        self._house.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))
+        self.end("failed", TABLE["failed"].text)
+
+    def describe(self, offset: int, now: float) -> str:
+        """Where this device stands, as seen from one offset: ``c3 acked``, ``c4 12 behind``."""
+        cursor = self.cursor
+        if cursor is None:
+            return f"{self.label} is saying hello"
+        if offset > cursor.position or (self._in_flight is not None and offset >= self._in_flight[0]):
+            behind = self._account.ledger.head - (self._in_flight[0] - 1 if self._in_flight else cursor.position)
+            stalled = self._transport.stalled_since
+            idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
+            return f"{self.label} {behind} behind{idle}"
+        if self.plain:
+            return f"{self.label} written (a plain client, which does not confirm)"
+        return f"{self.label} acked" if offset <= cursor.confirmed else f"{self.label} written, not confirmed yet"
+
+    def _write(self, first: int, last: int, frames: bytes) -> None:
+        """Hand over a run of offsets; they count as written when the socket has taken the last of them."""
+        assert self.cursor is not None, "only a connection with a place writes events"
+        self.cursor.advance(first, last)
+        if self._transport.write(frames):
+            self._account.ledger.write(first, last)
+            if last < self._account.ledger.head and not self.marked:
+                self._house.mark(self)
+        else:
+            self._in_flight = first, last
+
+    def _drained(self) -> None:
+        """The socket took everything: what was in flight is written, and the log may have more."""
+        if self._in_flight is not None:
+            self._account.ledger.write(*self._in_flight)
+        self._in_flight = None
+        if not self.marked:
+            self._house.mark(self)
+
+    def _failed(self, name: str) -> None:
+        self.end(name, TABLE[name].text)
+
+    def _hear(self) -> None:
+        self._house.hear(self)
+
+    # --- the end --------------------------------------------------------------
+
+    async def _see_out(self, websocket: WebSocket) -> None:
+        """Say why the connection ends, to a peer that listens; it has a moment to answer."""
+        name, text = self._ending or ("left", "")
+        if name in _UNSPEAKABLE:
+            self._transport.abort()
+            return
+        row = TABLE[name]
+        with trio.move_on_after(self._house.limits.close_seconds):
+            if not self.plain and row.code >= 4000:
+                said = messages.error(row.code, row.name, row.temporary, text or row.text)
+                self._transport.write(text_frame(said))
+            await websocket.close(row.code, text or row.text)
+            await self._transport.drain()
+            if name in _MIDWAY:
+                await self._transport.discard()
+
+    async def _detach(self, address: Mailbox[UserMessage]) -> None:
+        """Leave the user's devices; whatever happens, this message is sent."""
+        name, text = self._ending or ("left", "")
+        departure = Departure(self.label, name, text or TABLE[name].text, self._house.environment.wall_clock())
+        with trio.CancelScope(shield=True):
+            try:
+                await address.send(Detach(self, departure))
+            except ActorsError:
+                return

@@ -1,0 +1,268 @@
+"""The runtime's books: every accepted event is in exactly one column, at every moment.
+
+    accepted = queued + held + retained + acked + unconfirmed + dropped + deduplicated
+
+``accepted`` is counted where an emitter hands an event over; ``held`` and
+``retained`` are counted from the holds and the ledgers when somebody asks, the
+others as they happen. So the equation can fail, and a test that checks it says
+something.
+
+The books outlive the actors that write into them: an actor that crashes takes
+no account along.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from actors.delivery.hold import Hold
+from actors.delivery.ledger import Ledger
+from actors.receipts import Cause, Lost, Receipt
+
+LOST = {cause: Lost(cause) for cause in Cause}
+
+
+@attrs.define
+class Balance:
+    """One row of the books: the columns, and whether they add up."""
+
+    accepted: int = 0
+    queued: int = 0
+    held: int = 0
+    retained: int = 0
+    acked: int = 0
+    unconfirmed: int = 0
+    dropped: int = 0
+    deduplicated: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every accepted event is in exactly one column."""
+        return self.accepted == (
+            self.queued
+            + self.held
+            + self.retained
+            + self.acked
+            + self.unconfirmed
+            + self.dropped
+            + self.deduplicated
+        )
+
+    def __add__(self, other: Balance) -> Balance:
+        mine, theirs = attrs.astuple(self), attrs.astuple(other)
+        return Balance(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
+
+@attrs.frozen
+class Audit:
+    """The books at one moment: a row per user, one for what no user owns, and the total.
+
+    The total's ``accepted`` is counted apart from the rows', at the point
+    where emitters hand over; ``balanced`` compares the two as well.
+    """
+
+    total: Balance
+    unowned: Balance
+    users: dict[str, Balance]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row adds up, and the rows to the total."""
+        rows = [self.unowned, *self.users.values()]
+        return all(row.balanced for row in [*rows, self.total]) and sum(rows, Balance()) == self.total
+
+
+@attrs.frozen
+class DeadLetter:
+    """A run of events that were dropped for one cause: sequence numbers of a thread, or offsets of a log.
+
+    ``first`` and ``last`` are ``None`` for an event that was dropped before it had a number.
+    """
+
+    cause: Cause
+    count: int
+    at: float
+    user_id: str | None = None
+    thread_id: str | None = None
+    event_id: str | None = None
+    first: int | None = None
+    last: int | None = None
+
+
+class UserAccount:
+    """One user's books: the ledger of the log's present epoch, and what earlier epochs came to."""
+
+    __slots__ = ("accepted", "closed", "deduplicated", "ledger")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.accepted = 0
+        self.deduplicated = 0
+        self.closed = Balance()
+
+    def renew(self, ledger: Ledger) -> None:
+        """Begin another epoch; the one that ended has nothing retained."""
+        ended = self.ledger
+        assert ended.low == ended.head + 1, "an epoch ends when its log is empty"
+        self.closed.acked += ended.acked
+        self.closed.unconfirmed += ended.unconfirmed
+        self.closed.dropped += ended.dropped
+        self.ledger = ledger
+
+    def balance(self) -> Balance:
+        """This user's row."""
+        return Balance(
+            accepted=self.accepted,
+            retained=self.ledger.retained,
+            acked=self.closed.acked + self.ledger.acked,
+            unconfirmed=self.closed.unconfirmed + self.ledger.unconfirmed,
+            dropped=self.closed.dropped + self.ledger.dropped,
+            deduplicated=self.deduplicated,
+        )
+
+
+class Accounts:
+    """The books of one runtime."""
+
+    def __init__(self, dead_letters: int) -> None:
+        self.accepted = 0
+        self.queued = 0
+        self.users: dict[str, UserAccount] = {}
+        self.holds: dict[str, Hold] = {}
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=dead_letters)
+        self._unowned = Balance()
+
+    # --- an event's way through the columns -----------------------------------
+
+    def accept(self) -> None:
+        """An emitter handed an event over: it is queued until the store has answered."""
+        self.accepted += 1
+        self.queued += 1
+        self._unowned.accepted += 1
+
+    def retract(self) -> None:
+        """The emitter's call raised: the event was never accepted."""
+        self.accepted -= 1
+        self.queued -= 1
+        self._unowned.accepted -= 1
+
+    def place(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
+        """The store placed an accepted event in its owner's log, which now begins at ``low``."""
+        self.queued -= 1
+        self._unowned.accepted -= 1
+        account = self.account(user_id, epoch, offset)
+        account.accepted += 1
+        receipt.move(account.ledger.place(offset), offset)
+        if low > account.ledger.low:
+            self.trim(user_id, low, Cause.RETENTION, now)
+
+    def hold(self, receipt: Receipt, seq: int) -> None:
+        """The store holds an accepted event: its thread has no owner."""
+        self.queued -= 1
+        hold = self.holds.get(receipt.thread_id)
+        if hold is None:
+            hold = self.holds[receipt.thread_id] = Hold(seq)
+        hold.take(seq)
+        receipt.move(hold, seq)
+
+    def deduplicate(self, receipt: Receipt, first: Receipt | None, user_id: str | None) -> None:
+        """The store knew an accepted event already: its receipt becomes another copy of the first one."""
+        self.queued -= 1
+        account = self.users.get(user_id) if user_id is not None else None
+        if account is None:
+            self._unowned.deduplicated += 1
+        else:
+            self._unowned.accepted -= 1
+            account.accepted += 1
+            account.deduplicated += 1
+        if first is not None:
+            receipt.follow(first)
+
+    def lose(self, receipt: Receipt, cause: Cause, now: float) -> None:
+        """An accepted event was definitely not placed, and will not be."""
+        self.queued -= 1
+        self._unowned.dropped += 1
+        receipt.move(LOST[cause], 0)
+        self._bury(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
+
+    def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
+        """The store let go of the oldest held events of a thread, up to ``last_seq``."""
+        hold = self.holds.get(thread_id)
+        if hold is None:
+            return
+        first, count = hold.low, hold.shed(last_seq, cause)
+        if count:
+            self._unowned.dropped += count
+            self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last_seq))
+
+    def bind(self, thread_id: str, user_id: str, epoch: str, first_offset: int, notice: bool) -> None:
+        """A thread got an owner: what was held is in the owner's log from ``first_offset`` on.
+
+        A ``notice`` of what had been shed stands before it, as an event that
+        the runtime itself emitted.
+        """
+        hold = self.holds.pop(thread_id, None)
+        count = hold.held if hold is not None else 0
+        if not count and not notice:
+            return
+        account = self.account(user_id, epoch, first_offset)
+        for offset in range(first_offset, first_offset + count + notice):
+            account.ledger.place(offset)
+        account.accepted += count + notice
+        self.accepted += notice
+        self._unowned.accepted -= count
+        if hold is not None:
+            hold.bind(account.ledger, first_offset + notice)
+
+    # --- a log's way through the columns --------------------------------------
+
+    def account(self, user_id: str, epoch: str, next_offset: int = 1) -> UserAccount:
+        """A user's account, opened when it is first needed, in the epoch that the store names."""
+        account = self.users.get(user_id)
+        if account is None:
+            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, next_offset))
+        elif account.ledger.epoch != epoch:
+            account.renew(Ledger(user_id, epoch, next_offset))
+        return account
+
+    def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
+        """Offsets below ``low`` left a user's log."""
+        account = self.users.get(user_id)
+        if account is None:
+            return
+        first = account.ledger.low
+        dropped = account.ledger.trim(low, cause)
+        if dropped:
+            self._bury(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
+
+    def close(self, cause: Cause, now: float) -> None:
+        """Settle everything that is still held or retained: the store that had it is gone."""
+        for thread_id, hold in tuple(self.holds.items()):
+            self.shed(thread_id, hold.high, cause, now)
+        for user_id, account in self.users.items():
+            self.trim(user_id, account.ledger.head + 1, cause, now)
+
+    def audit(self) -> Audit:
+        """The books as they stand."""
+        held = sum(hold.held for hold in self.holds.values())
+        unowned = attrs.evolve(self._unowned, queued=self.queued, held=held)
+        users = {user_id: account.balance() for user_id, account in self.users.items()}
+        total = sum(users.values(), unowned)
+        total.accepted = self.accepted
+        return Audit(total, unowned, users)
+
+    def _bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter; one that continues the newest of the same log is joined to it."""
+        last = self.dead_letters[-1] if self.dead_letters else None
+        if last is not None and _continues(last, letter):
+            joined = attrs.evolve(last, last=letter.last, count=last.count + letter.count, at=letter.at)
+            self.dead_letters[-1] = joined
+        else:
+            self.dead_letters.append(letter)
+
+
+def _continues(before: DeadLetter, after: DeadLetter) -> bool:
+    same = (before.cause, before.user_id, before.thread_id) == (after.cause, after.user_id, after.thread_id)
+    return same and before.last is not None and after.first == before.last + 1

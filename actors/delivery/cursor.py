@@ -1,0 +1,105 @@
+"""A device's place in its user's log: where it starts, what it was handed, what it confirmed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+import attrs
+
+from actors.errors import PeerError
+
+Origin = Literal["unacked", "low", "head"]
+"""Where a device without a cursor asks to start."""
+
+
+@attrs.frozen
+class Bounds:
+    """Epoch, first and last offset of a log, read together; an empty log has ``low == head + 1``."""
+
+    epoch: str
+    low: int
+    head: int
+
+
+@attrs.frozen
+class Start:
+    """How a connection begins, as the welcome says it."""
+
+    kind: Literal["fresh", "replayed", "gap", "reset"]
+    offset: int
+    """The first offset it will be sent."""
+    gap: tuple[int, int] | None = None
+    """The offsets that it missed and that are gone."""
+
+
+def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_unacked: int) -> Start:
+    """Decide where a connection begins.
+
+    ``resume`` is the cursor that the device kept (epoch, last offset seen).
+    Integers are compared and no id is looked up, so a stolen or invented
+    cursor gives at most what its user's own log has; another epoch is another
+    log, and so is an offset ahead of the head: the log it came from was
+    rewound. The idea of the pair is Centrifugo's stream position.
+    """
+    if resume is None:
+        offsets = {"unacked": first_unacked, "low": bounds.low, "head": bounds.head + 1}
+        return Start("fresh", offsets[origin])
+    epoch, seen = resume
+    if epoch != bounds.epoch or seen > bounds.head:
+        return Start("reset", bounds.low)
+    if seen < bounds.low - 1:
+        return Start("gap", bounds.low, (seen + 1, bounds.low - 1))
+    return Start("replayed", seen + 1)
+
+
+class Cursor:
+    """What one connection was handed and has confirmed.
+
+    Invariant: ``confirmed <= position``, and the spans in ``_unconfirmed`` are
+    ascending, disjoint, and lie between the two; what is between the spans was
+    never handed to this connection.
+    """
+
+    __slots__ = ("_unconfirmed", "confirmed", "position")
+
+    def __init__(self, first: int) -> None:
+        self.position = first - 1
+        """The last offset handed to the socket, or told to be gone."""
+        self.confirmed = first - 1
+        """The highest offset that was acknowledged."""
+        self._unconfirmed: deque[tuple[int, int]] = deque()
+
+    def advance(self, first: int, last: int) -> None:
+        """Offsets ``first`` to ``last``, the next ones, were handed to the socket."""
+        assert first == self.position + 1, f"offset {first} handed out after {self.position}"
+        if self._unconfirmed and self._unconfirmed[-1][1] == first - 1:
+            first = self._unconfirmed.pop()[0]
+        self._unconfirmed.append((first, last))
+        self.position = last
+
+    def skip(self, low: int) -> tuple[int, int] | None:
+        """Step over what left the log before this connection read it; returns that range, if any."""
+        if low <= self.position + 1:
+            return None
+        gone = self.position + 1, low - 1
+        self.position = low - 1
+        return gone
+
+    def ack(self, offset: int) -> list[tuple[int, int]]:
+        """Confirm everything handed out up to ``offset``; returns the spans newly confirmed.
+
+        An old acknowledgement changes nothing. One beyond what was handed out
+        raises :class:`~actors.errors.PeerError` and changes nothing.
+        """
+        if offset > self.position:
+            text = f"ack: expected an offset of at most {self.position}, the last one sent here, got {offset}"
+            raise PeerError("bad_ack", text)
+        spans = []
+        while self._unconfirmed and self._unconfirmed[0][0] <= offset:
+            first, last = self._unconfirmed.popleft()
+            spans.append((first, min(last, offset)))
+            if last > offset:
+                self._unconfirmed.appendleft((offset + 1, last))
+        self.confirmed = max(self.confirmed, offset)
+        return spans

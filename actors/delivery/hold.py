@@ -1,0 +1,101 @@
+"""Where the events of a thread without an owner are, from the first one held until the bind.
+
+Events leave a hold in two ways only: from its old end, shed for a cause, or
+all that is left at once, when the thread is bound. What is left is therefore
+always one run of sequence numbers, and a bind maps it to one run of offsets:
+two integers say where every receipt of the hold has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actors.delivery.ledger import PAGE_BITS, Ledger, Page
+from actors.receipts import Cause, Position, Stage, Watchers
+
+
+class Hold(Watchers):
+    """The :class:`~actors.receipts.Place` of one unbound period's events, each known by its ``seq``."""
+
+    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low")
+
+    def __init__(self, first_seq: int) -> None:
+        super().__init__()
+        self.low = first_seq
+        """The first ``seq`` still held."""
+        self.high = first_seq - 1
+        """The last ``seq`` held."""
+        # No bound on this list is needed: the same cause merges, and the cause
+        # can only alternate when the whole hold has expired in between, which
+        # takes as long as a hold lasts.
+        self._shed: list[tuple[int, Cause]] = []
+        self._shift: int | None = None
+        self._first_page = 0
+        self._pages: list[Page] = []
+
+    @property
+    def held(self) -> int:
+        """How many events are here."""
+        return 0 if self._shift is not None else self.high - self.low + 1
+
+    def take(self, seq: int) -> None:
+        """One more event, the one after ``high``."""
+        assert seq == self.high + 1, f"seq {seq} held after {self.high}"
+        self.high = seq
+
+    def shed(self, last_seq: int, cause: Cause) -> int:
+        """Everything up to ``last_seq`` is dropped for a cause; returns how many events that is."""
+        count = last_seq - self.low + 1
+        if count <= 0:
+            return 0
+        if self._shed and self._shed[-1][1] is cause:
+            self._shed.pop()
+        self._shed.append((last_seq, cause))
+        self.low = last_seq + 1
+        self.notify()
+        return count
+
+    def bind(self, ledger: Ledger, first_offset: int) -> None:
+        """All that is left was placed in a log: ``low`` at ``first_offset``, and so on.
+
+        The offsets are already known to the ledger. The hold keeps their
+        pages, for the receipts that have only the hold.
+        """
+        self._shift = first_offset - self.low
+        self._first_page = first_offset >> PAGE_BITS
+        last_offset = self.high + self._shift
+        indexes = range(self._first_page, (last_offset >> PAGE_BITS) + 1)
+        self._pages = [ledger.page(index << PAGE_BITS) for index in indexes]
+        self.notify()
+
+    def stage(self, number: int) -> Stage:
+        """Held, dropped, or what the log's page says."""
+        if number < self.low:
+            return Stage.DROPPED
+        if self._shift is None:
+            return Stage.BUFFERED
+        return self._page(number).stage(number + self._shift)
+
+    def cause(self, number: int) -> Cause | None:
+        """Why an event was shed, here or later from the log."""
+        if number < self.low:
+            return next(cause for last, cause in self._shed if number <= last)
+        if self._shift is None:
+            return None
+        return self._page(number).cause(number + self._shift)
+
+    def position(self, number: int) -> Position | None:
+        """Where the bind has put an event."""
+        if number < self.low or self._shift is None:
+            return None
+        return self._page(number).position(number + self._shift)
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Call back on changes of the hold, and of every page it was bound to."""
+        ends = [page.watch(callback) for page in self._pages]
+        ends.append(super().watch(callback))
+        return lambda: [end() for end in ends]
+
+    def _page(self, seq: int) -> Page:
+        assert self._shift is not None
+        return self._pages[((seq + self._shift) >> PAGE_BITS) - self._first_page]

@@ -1,0 +1,196 @@
+"""Supervision of actors that come and go by key: every thread, every user.
+
+Each of them has a restart budget of its own. When it is spent, that one is
+quarantined: its mailbox refuses, what it held is buried with the cause, and
+nobody else notices. Elixir's ``DynamicSupervisor`` ends all its children when
+one exhausts the budget they share; conversations must not share that fate.
+
+The supervisor owns the mailboxes, so that a crash loses nothing that was
+queued. The actors behind them own no more than can be built again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import trio
+
+from actors.delivery.recent import Recent
+from actors.delivery.restarts import Backoff, Intensity, RestartWindow
+from actors.environment import Environment
+from actors.errors import Quarantined, RuntimeClosed
+from actors.failures import Failure, Failures, failure_of
+from actors.mailbox import Actor, Crashed, Lane, Mailbox
+from actors.receipts import Cause
+
+M = TypeVar("M")
+
+
+class DynamicSupervisor(Generic[M]):
+    """Mailboxes by key, each with the actor that ``build`` makes for it."""
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[str], Actor[M]],
+        *,
+        lane: Lane,
+        intensity: Intensity,
+        backoff: Backoff,
+        shutdown_seconds: float,
+        remembered: int,
+        environment: Environment,
+        failures: Failures,
+        on_buried: Callable[[M, Cause], None],
+        on_quarantined: Callable[[str, Failure], None],
+    ) -> None:
+        self.name = name
+        self._build = build
+        self._lane = lane
+        self._intensity = intensity
+        self._backoff = backoff
+        self._shutdown_seconds = shutdown_seconds
+        self._environment = environment
+        self._failures = failures
+        self._on_buried = on_buried
+        self._on_quarantined = on_quarantined
+        self._mailboxes: dict[str, Mailbox[M]] = {}
+        self._windows: Recent[str, RestartWindow] = Recent(remembered)
+        self._quarantined: dict[str, Failure] = {}
+        self._tended: dict[Mailbox[M], trio.lowlevel.Task] = {}
+        self._nursery: trio.Nursery | None = None
+        self._asked = trio.Event()
+        self._quiet = trio.Event()
+
+    def mailbox(self, key: str) -> Mailbox[M]:
+        """An actor's mailbox; the actor is built when it is first named."""
+        mailbox = self._mailboxes.get(key)
+        if mailbox is None:
+            mailbox = self._mailboxes[key] = Mailbox(key, self._build(key), self, self._lane)
+        return mailbox
+
+    def quarantined(self, key: str) -> Failure | None:
+        """The failure that spent an actor's budget, while it is out of service."""
+        return self._quarantined.get(key)
+
+    def release(self, key: str) -> bool:
+        """Put a quarantined actor back into service, with a fresh budget; false if it was not quarantined."""
+        if self._quarantined.pop(key, None) is None:
+            return False
+        self._windows.put(key, RestartWindow(self._intensity))
+        self._mailboxes[key].reopen(self._build(key))
+        return True
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise until asked to stop, then until nobody has work left.
+
+        Cancelled, it cancels all who have, at once: they do not depend on one
+        another. Who is still there ``shutdown_seconds`` later shields himself,
+        and is reported. Then every mailbox is closed.
+        """
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                try:
+                    await self._asked.wait()
+                    await self._silence()
+                except trio.Cancelled:
+                    self._nursery.cancel_scope.cancel()
+                    await self._report_shielded()
+                    raise
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask the supervisor to stop once its actors have finished what they were told."""
+        self._asked.set()
+
+    # --- what a mailbox asks of its owner -------------------------------------
+
+    def summon(self, mailbox: Mailbox[M]) -> None:
+        """Start a task for an actor that has something to wait for."""
+        assert self._nursery is not None, "a supervisor runs before its actors are told anything"
+        self._nursery.start_soon(self._tend, mailbox, name=self.path(mailbox.key))
+
+    def bury(self, message: M, cause: Cause) -> None:
+        """A message will not be handled."""
+        self._on_buried(message, cause)
+
+    def path(self, key: str) -> str:
+        """``users/alice``, for example."""
+        return f"{self.name}/{key}"
+
+    def now(self) -> float:
+        """The wall clock, for reports."""
+        return self._environment.wall_clock()
+
+    # --- one actor ------------------------------------------------------------
+
+    async def _tend(self, mailbox: Mailbox[M]) -> None:
+        self._tended[mailbox] = trio.lowlevel.current_task()
+        try:
+            while not await self._work_off(mailbox):
+                pass
+        finally:
+            del self._tended[mailbox]
+            if not self._tended:
+                self._quiet.set()
+
+    async def _work_off(self, mailbox: Mailbox[M]) -> bool:
+        """Let an actor work until it is idle; true then, or when it was quarantined. False: it was restarted."""
+        try:
+            await mailbox.run()
+        except Crashed as crash:
+            failure = crash.failure
+        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash
+            failure = failure_of(self.path(mailbox.key), "settle", error, self.now())
+        else:
+            return True
+        self._failures.record(failure)
+        window = self._window(mailbox.key)
+        if window.spent(self._environment.clock()):
+            self._quarantine(mailbox, failure)
+            return True
+        await trio.sleep(self._backoff.delay(len(window), self._environment.random.random()))
+        mailbox.restart(self._build(mailbox.key))
+        return False
+
+    def _window(self, key: str) -> RestartWindow:
+        window = self._windows.get(key)
+        if window is None:
+            window = RestartWindow(self._intensity)
+            self._windows.put(key, window)
+        return window
+
+    def _quarantine(self, mailbox: Mailbox[M], failure: Failure) -> None:
+        text = f"{self.path(mailbox.key)} crashed more than {self._intensity.restarts} times within "
+        text += f"{self._intensity.period_seconds:g} s and is out of service; the last time: {failure.error}"
+        self._quarantined[mailbox.key] = failure
+        mailbox.close(lambda: Quarantined(text), Cause.QUARANTINED)
+        self._on_quarantined(mailbox.key, failure)
+
+    # --- the end --------------------------------------------------------------
+
+    async def _silence(self) -> None:
+        """Wait until no actor has work left."""
+        while self._tended:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
+
+    async def _report_shielded(self) -> None:
+        with trio.move_on_after(self._shutdown_seconds, shield=True):
+            await self._silence()
+        for mailbox, task in self._tended.items():
+            text = f"shields itself from cancellation, {self._shutdown_seconds:g} s after it was cancelled"
+            self._failures.record(Failure(self.path(mailbox.key), "its shutdown", text, whereabouts(task), self.now()))
+
+    def _close(self) -> None:
+        for mailbox in self._mailboxes.values():
+            mailbox.close(lambda: RuntimeClosed("expected an open runtime, it is closed"), Cause.SHUTDOWN)
+
+
+def whereabouts(task: trio.lowlevel.Task) -> str:
+    """Where a task waits, as a traceback reads."""
+    return "".join(traceback.StackSummary.extract(task.iter_await_frames()).format())

@@ -1,0 +1,37 @@
+"""The one door through which clock, randomness and ids come in.
+
+Deadlines use Trio's clock, which a test replaces by ``MockClock``. The wall
+clock, random numbers and ids are taken from an :class:`Environment`, so that a
+whole runtime can run under one seed; nothing else in the package reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+
+import attrs
+import trio
+
+
+@attrs.frozen(kw_only=True)
+class Environment:
+    """Where a runtime takes what it cannot decide itself."""
+
+    clock: Callable[[], float] = trio.current_time
+    """Monotonic seconds, for deadlines and ages."""
+
+    wall_clock: Callable[[], float] = time.time
+    """Seconds since 1970, for people to read. Never compared."""
+
+    entropy: Callable[[int], bytes] = os.urandom
+    """Secret random bytes: session ids, epochs, event ids."""
+
+    random: random.Random = attrs.field(factory=random.Random)
+    """Randomness that nobody needs to keep secret: jitter."""
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh id of 96 random bits, readable in a log: ``e_`` and 24 hexadecimal digits."""
+        return f"{prefix}_{self.entropy(12).hex()}"

@@ -1,0 +1,101 @@
+"""The errors of this package. Their type says who must act.
+
+    ActorsError
+    ├── EmitterError            the caller of this API: change the call
+    │   ├── Unencodable         the payload cannot travel (also a ValueError)
+    │   ├── IdempotencyConflict this event id already names another event
+    │   ├── NotTheOwner         the thread belongs to somebody else
+    │   └── ForeignThread       called from outside the runtime's own thread
+    ├── RuntimeClosed           the runtime takes no more events
+    ├── Quarantined             the operator: this actor crashed too often
+    ├── Dropped                 nobody: the stage waited for will never come
+    │   └── Unconfirmed         it was written to a socket, and no device confirmed it
+    ├── StoreError              the operator: the store refused or failed
+    │   └── StoreUnavailable    nobody yet: the store's answer is unknown, the runtime asks again
+    ├── RestartsExhausted       the operator: a supervisor gave up, the runtime ends
+    └── PeerError               the client at the other end of a socket
+
+Each text says what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.receipts import Cause
+
+
+class ActorsError(Exception):
+    """The base of every error that this package raises on its own account."""
+
+
+class EmitterError(ActorsError):
+    """The call itself was wrong; the same call will fail again."""
+
+
+class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the payload is
+    """A payload that JSON cannot carry, or that is over a limit.
+
+    Raised by ``emit`` before the event takes a number: nothing was accepted.
+    ``path`` names the offending place, ``payload.args[2]`` for example.
+    """
+
+    def __init__(self, path: str, expected: str, came: str) -> None:
+        super().__init__(f"{path}: expected {expected}, got {came}")
+        self.path = path
+
+
+class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
+    """An event id that was given before in this thread, with another body."""
+
+
+class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
+    """The thread is owned by another user than the one this call names."""
+
+
+class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
+    """The runtime was called from an operating system thread that is not its own."""
+
+
+class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResourceError
+    """The runtime is closing or closed; the event was not accepted."""
+
+
+class Quarantined(ActorsError):  # noqa: N818 - a state
+    """An actor spent its restart budget; until it is released it takes nothing."""
+
+
+class Dropped(ActorsError):  # noqa: N818 - the field's own word
+    """The awaited stage will never be reached; ``cause`` says why."""
+
+    def __init__(self, text: str, cause: Cause) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class Unconfirmed(Dropped):
+    """The event was written to a socket, and left retention before any device acknowledged it."""
+
+
+class StoreError(ActorsError):
+    """The store failed in a way that trying again does not mend."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not say whether it took the events; they are offered again under their ids."""
+
+
+class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
+    """More restarts than a supervisor allows within its period; it has stopped its children."""
+
+
+class PeerError(ActorsError):
+    """The other end of a connection broke the protocol, or was refused.
+
+    ``name`` is a row of :data:`actors.wire.closing.TABLE`, which gives the close code.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name

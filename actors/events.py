@@ -1,0 +1,237 @@
+"""Events: what they are made of, the lifecycle vocabulary, and their encoding.
+
+An event is encoded once, in its emitter's own call, so that what cannot travel
+is the emitter's error and nobody else's. The encoder is msgspec; this module
+adds what a delivery system owes on top of it: the path of what could not be
+encoded, bounds on size and depth, and no silent replacement of values.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from hashlib import blake2b
+from typing import Any
+
+import attrs
+import msgspec
+
+from actors.errors import Unencodable
+from actors.limits import Limits
+
+Payload = Any
+"""A JSON object: a mapping, an attrs or dataclass instance, a msgspec Struct, or ready JSON bytes."""
+
+IDENTIFIER_CHARACTERS = 256
+"""The longest thread, user, run or event id, and event type."""
+
+
+class Lifecycle(enum.StrEnum):
+    """The event types of an agent's run. Applications may emit any other type."""
+
+    AGENT_STARTED = "agent_started"
+    AGENT_THINKING = "agent_thinking"
+    AGENT_DELTA = "agent_delta"
+    TOOL_EXECUTING = "tool_executing"
+    TOOL_COMPLETED = "tool_completed"
+    AGENT_COMPLETED = "agent_completed"
+    AGENT_FAILED = "agent_failed"
+    AGENT_CANCELLED = "agent_cancelled"
+
+
+DROPPED_NOTICE = "dropped"
+"""The type of the runtime's own notice that events are gone; reserved."""
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event as devices receive it."""
+
+    type: str
+    payload: dict[str, Any]
+    thread_id: str
+    run_id: str | None = None
+    event_id: str | None = None
+    timestamp: float = 0.0
+    seq: int
+    seq0: int | None = None
+    offset: int
+
+
+class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
+    type: str
+    payload: Payload
+    thread_id: str
+    run_id: str | None = None
+    event_id: str = ""
+    timestamp: float = math.nan
+
+
+_encoder = msgspec.json.Encoder()
+_REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def encode(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, timestamp: float, limits: Limits
+) -> bytes:
+    """Encode an event up to where ``seq`` and ``offset`` go; the closing brace is theirs.
+
+    Raises :class:`~actors.errors.Unencodable`, naming the place, for anything
+    that JSON cannot carry, for sizes over ``event_bytes``, nesting deeper than
+    ``payload_depth``, ids that are empty or too long, and the reserved type.
+    """
+    if type_ == DROPPED_NOTICE:
+        raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
+    if isinstance(payload, bytes | bytearray | memoryview):
+        payload = _ready(bytes(payload))
+    try:
+        text = _encoder.encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+    except _REFUSALS:
+        raise _complaint(type_, payload, thread_id, run_id, event_id, limits) from None
+    start = text.index(b',"payload":') + 11
+    if text[start : start + 1] != b"{":
+        raise Unencodable("payload", "a JSON object", _name(payload))
+    if len(text) > limits.event_bytes:
+        raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
+    if text.count(b"{") + text.count(b"[") > limits.payload_depth:
+        _check_depth(text, payload, limits.payload_depth)
+    if b"null" in text:
+        _check_numbers(payload)
+    return text[:-1]
+
+
+def check_identifier(name: str, value: object) -> None:
+    """Raise :class:`~actors.errors.Unencodable` unless a value can be an id or a type."""
+    if not isinstance(value, str):
+        raise Unencodable(name, "a string", _name(value))
+    if not 0 < len(value) <= IDENTIFIER_CHARACTERS:
+        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Unencodable(name, "text that UTF-8 can encode", f"a lone surrogate at index {error.start}") from None
+
+
+def fingerprint(body: bytes) -> bytes:
+    """What makes two events of one id the same: everything but the time they were emitted."""
+    return blake2b(body[: body.rindex(b',"timestamp":')], digest_size=16).digest()
+
+
+def placed(body: bytes, seq: int, offset: int) -> bytes:
+    """The event's text, complete with its numbers."""
+    return b'%b,"seq":%d,"offset":%d}' % (body, seq, offset)
+
+
+def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, int], timestamp: float) -> bytes:
+    """The notice that stands for sequence numbers that are gone, up to where its own numbers go."""
+    content = {
+        "type": DROPPED_NOTICE,
+        "payload": {"count": last_seq - first_seq + 1, "causes": dict(causes)},
+        "thread_id": thread_id,
+        "timestamp": timestamp,
+        "seq0": first_seq,
+    }
+    return _encoder.encode(content)[:-1]
+
+
+def _ready(text: bytes) -> msgspec.Raw:
+    """Ready JSON, checked: a byte that is wrong here would be wrong on every device."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
+    return msgspec.Raw(text.strip())
+
+
+def _check_depth(text: bytes, payload: Payload, most: int) -> None:
+    """Count nesting by taking away the innermost brackets, all at once, level by level.
+
+    The envelope itself is one level. Each pass is one ``bytes.replace``, so
+    the worst input costs what its size allows, not what its shape demands.
+    """
+    brackets = _STRING.sub(b"", text).translate(_BRACKETS, _NOT_BRACKETS)
+    for _ in range(most + 1):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
+    raise Unencodable(_deepest(payload, most), f"at most {most} levels of nesting", "more")
+
+
+def _check_numbers(payload: Payload) -> None:
+    """JSON has no NaN and no infinity, and msgspec writes ``null`` for them: say so instead."""
+    for path, value in _walk(payload, "payload"):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Unencodable(path, "a number that JSON can carry", repr(value))
+
+
+def _complaint(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+) -> Unencodable:
+    """Find what the encoder refused, and say where it is."""
+    try:
+        for name, value in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
+            check_identifier(name, value)
+        if run_id is not None:
+            check_identifier("run_id", run_id)
+    except Unencodable as complaint:
+        return complaint
+    path, value = "payload", payload
+    for _ in range(limits.payload_depth):
+        culprit = next(((p, v) for p, v in _children(value, path) if _refused(v) is not None), None)
+        if culprit is None:
+            return Unencodable(path, "a value that JSON can carry", _refused(value) or _name(value))
+        path, value = culprit
+    return Unencodable(path, f"at most {limits.payload_depth} levels of nesting", "more")
+
+
+def _refused(value: object) -> str | None:
+    try:
+        _encoder.encode(value)
+    except _REFUSALS as error:
+        return f"{_name(value)} ({error})"
+    return None
+
+
+def _deepest(payload: Payload, most: int) -> str:
+    """The first path that is one level too deep; ready JSON has no paths of its own."""
+    for path, _ in _walk(payload, "payload", most + 1):
+        if path.count(".") + path.count("[") >= most:
+            return path
+    return "payload"
+
+
+def _walk(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, object]]:
+    yield path, value
+    if depth:
+        for child_path, child in _children(value, path):
+            yield from _walk(child, child_path, depth - 1)
+
+
+def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """What a value contains, each with its path, as the encoder sees it."""
+    if isinstance(value, Mapping):
+        yield from ((f"{path}.{key}", child) for key, child in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"{path}[{index}]", child) for index, child in enumerate(value))
+    elif not isinstance(value, type):
+        yield from ((f"{path}.{name}", getattr(value, name, None)) for name in _field_names(value))
+
+
+def _field_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    if attrs.has(type(value)):
+        return tuple(field.name for field in attrs.fields(type(value)))
+    if is_dataclass(value):
+        return tuple(field.name for field in dataclass_fields(value))
+    return ()
+
+
+def _name(value: object) -> str:
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,84 @@
+"""The sentence that says where an event is, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from actors.delivery.accounts import Accounts
+from actors.failures import Failure
+from actors.presence import Presence
+from actors.receipts import Cause, Fate, Position, Receipt, Stage
+
+_CAUSES = {
+    Cause.RETENTION: "left the log before any socket took it",
+    Cause.UNBOUND_OVERFLOW: "its thread had no owner, and its hold was full",
+    Cause.UNBOUND_EXPIRED: "its thread had no owner for as long as a hold lasts",
+    Cause.OWNER_CHANGED: "its owner lost the thread before it was placed",
+    Cause.CONFLICT: "its id already named another event of the thread",
+    Cause.NOT_THE_OWNER: "it was emitted for a user who does not own the thread",
+    Cause.CRASHED: "its thread's actor crashed with it in hand",
+    Cause.QUARANTINED: "its thread or owner was taken out of service",
+    Cause.SHUTDOWN: "the runtime closed before it was written",
+}
+
+
+def forgotten(event_id: str) -> Fate:
+    """The fate of an event beyond memory."""
+    return Fate(event_id, None, (f"{event_id}: forgotten, or never accepted here",))
+
+
+def fate_of(
+    receipt: Receipt, accounts: Accounts, presence: Presence | None, quarantine: Failure | None, now: float
+) -> Fate:
+    """Follow an event step by step; ``presence`` and ``quarantine`` are its owner's."""
+    steps = [f"accepted {_clock(receipt.accepted_at)}"]
+    if receipt.seq is None:
+        steps.append(f"thread {receipt.thread_id}")
+    else:
+        steps.append(f"thread {receipt.thread_id}, seq {receipt.seq}")
+    position = receipt.position
+    if position is not None:
+        steps += [f"owner {position.user_id}", f"offset {position.offset}"]
+    steps.append(_outcome(receipt, accounts))
+    if position is not None and not (receipt.stage.final and receipt.stage is not Stage.ACKED):
+        steps.append(_devices(position, presence, now))
+        if quarantine is not None:
+            steps.append(f"owner {position.user_id} is out of service: {quarantine.error}")
+    return Fate(receipt.event_id, receipt, tuple(steps))
+
+
+def _outcome(receipt: Receipt, accounts: Accounts) -> str:
+    stage = receipt.stage
+    if stage is Stage.ACCEPTED:
+        return "queued for the store"
+    if stage is Stage.BUFFERED:
+        hold = accounts.holds[receipt.thread_id]
+        assert receipt.seq is not None, "what is held has a number"
+        return f"held, {receipt.seq - hold.low + 1} of {hold.held}, until the thread is bound to a user"
+    if stage is Stage.STORED:
+        return "stored, not written to any device yet"
+    if stage is Stage.WRITTEN:
+        return "written to a device"
+    if stage is Stage.ACKED:
+        return "acked by a device"
+    if stage is Stage.UNCONFIRMED:
+        return "written, and left the log before any device confirmed it"
+    cause = receipt.cause
+    assert cause is not None, "what was dropped has a cause"
+    return f"dropped ({cause}): {_CAUSES[cause]}"
+
+
+def _devices(position: Position, presence: Presence | None, now: float) -> str:
+    """Each device that is here, or else the last ones that were."""
+    devices = () if presence is None else tuple(presence.devices)
+    if devices:
+        count = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
+        return f"{count}: " + "; ".join(device.describe(position.offset, now) for device in devices)
+    if presence is None or not presence.departures:
+        return f"no device of {position.user_id} has been here"
+    last = presence.departures[-1]
+    return f"no device is here; the last, {last.label}, went at {_clock(last.at)} ({last.name}: {last.text})"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at).strftime("%H:%M:%S")

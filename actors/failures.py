@@ -1,0 +1,70 @@
+"""The one observer of every failure.
+
+A crash is reported once, here, with the path of the actor, what it was
+handling, and the traceback as text. Text, because a live exception keeps the
+frames of whoever happened to send the message, and all they refer to.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+logger = logging.getLogger("actors")
+
+
+@attrs.frozen
+class Failure:
+    """One crash: who, doing what, and how."""
+
+    path: str
+    """The actor's place in the tree: ``users/alice/connections/c3``."""
+    handling: str
+    """What it had in hand."""
+    error: str
+    """Type and message, on one line."""
+    traceback: str
+    """The whole traceback, as text."""
+    at: float
+    """Wall clock, seconds."""
+
+    def __str__(self) -> str:
+        return f"{self.path} failed handling {self.handling}: {self.error}"
+
+
+class Failures:
+    """The newest failures of a runtime, oldest first; iterate, index or count them."""
+
+    def __init__(self, capacity: int) -> None:
+        self._kept: deque[Failure] = deque(maxlen=capacity)
+        self.total = 0
+
+    def record(self, failure: Failure) -> None:
+        """Keep a failure and say it once, at level ERROR, in the ``actors`` log."""
+        self.total += 1
+        self._kept.append(failure)
+        logger.error("%s\n%s", failure, failure.traceback)
+
+    def __iter__(self) -> Iterator[Failure]:
+        return iter(tuple(self._kept))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Failure:
+        return self._kept[index]
+
+
+def describe(error: BaseException) -> str:
+    """An exception's type and message, on one line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def failure_of(path: str, handling: str, error: BaseException, at: float) -> Failure:
+    """Format an exception while its frames are still there."""
+    return Failure(path, handling, describe(error), "".join(traceback.format_exception(error)), at)

@@ -1,0 +1,154 @@
+"""Every bound of the runtime, each with its reason.
+
+A deployment changes them by passing its own :class:`Limits` to
+:func:`actors.open_runtime`; nothing else in the package is a magic number.
+Sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The bounds of one runtime."""
+
+    # --- events ---------------------------------------------------------------
+
+    event_bytes: int = 256 * KIB
+    """One encoded event. A tool's result fits; a file belongs in a blob store, with its address in the event."""
+
+    payload_depth: int = 64
+    """Nesting of a payload. Far beyond any real one, far below what exhausts a parser's stack."""
+
+    # --- actors ---------------------------------------------------------------
+
+    mailbox_messages: int = 256
+    """Messages that wait for a busy actor. One commit's worth of a fast producer; then the emitter waits."""
+
+    nesting: int = 16
+    """Handlers on one stack. The deepest chain in this package is 3; 16 leaves room and keeps a cycle off the stack."""
+
+    restarts: int = 3
+    """Crashes of one actor within ``restart_period_seconds`` that are mended; the next one is not (OTP's semantics)."""
+
+    restart_period_seconds: float = 5.0
+    """A crash loop is faster than this, an unlucky actor is slower."""
+
+    shutdown_seconds: float = 5.0
+    """What a child gets to stop by itself before it is cancelled (OTP's default for workers)."""
+
+    # --- the store ------------------------------------------------------------
+
+    retained_events: int = 1_000
+    """Per user. An hour of lively conversation: enough for a phone that slept through a lunch."""
+
+    retained_bytes: int = MIB
+    """Per user. 1,000 events of 1 KiB; the bound that matters when events are large."""
+
+    retained_seconds: float = 300.0
+    """Per user. Longer absences reload the conversation from the application's own database."""
+
+    unbound_events: int = 256
+    """Per thread without an owner. A whole run of an agent that started before its thread was bound."""
+
+    unbound_bytes: int = 256 * KIB
+    """Per thread without an owner. At least one event of the largest size always fits."""
+
+    unbound_seconds: float = 60.0
+    """A bind that has not come after a minute is a bug in the application, and is said to be one."""
+
+    unbound_total_bytes: int = 64 * MIB
+    """Over all threads without an owner: a leak of threads must not become a leak of memory."""
+
+    unbound_total_threads: int = 100_000
+    """Threads without an owner that hold events; with the bytes, bounds what a producer of thread ids can cost."""
+
+    vacant_threads: int = 10_000
+    """Threads that never had an owner and whose events all expired: their numbering, and what to tell a late owner."""
+
+    idempotency_seconds: float = 600.0
+    """How long a given event id is remembered. Longer than any sane retry."""
+
+    idempotency_ids: int = 100_000
+    """Given ids remembered over all threads; about 30 MB."""
+
+    sweep_seconds: float = 1.0
+    """How often age is looked at. The error that a reader could notice in 60 s and 300 s."""
+
+    # --- what is remembered ---------------------------------------------------
+
+    explained_events: int = 100_000
+    """Events that ``explain`` still knows, between half of this and this; about 30 MB."""
+
+    failures: int = 1_000
+    """Failures kept as text. More in one process's life is a loop, and its beginning is what matters less."""
+
+    dead_letters: int = 1_000
+    """Records of drops kept, each for a range of events."""
+
+    departures: int = 8
+    """Closed connections remembered per user, so that ``explain`` can say why a device is gone."""
+
+    warning_seconds: float = 60.0
+    """One warning per thread and this period about events that nobody can receive."""
+
+    # --- connections ----------------------------------------------------------
+
+    connections: int = 10_000
+    """In total. At 28 KiB each, 280 MB; and below the usual limit of file descriptors in production."""
+
+    connections_per_user: int = 32
+    """Devices and tabs of a person; more is a reconnect loop."""
+
+    sessions_per_user: int = 64
+    """Sessions remembered per user: twice the connections, so that each may be replaced once."""
+
+    request_head_bytes: int = 16 * KIB
+    """A request line and headers. Common servers allow 8 to 16 KiB."""
+
+    request_head_seconds: float = 10.0
+    """From accept to the end of the head. A slow network needs two; a slow attack gets no more."""
+
+    hello_seconds: float = 10.0
+    """From the upgrade to the hello."""
+
+    authenticate_seconds: float = 10.0
+    """What the application's ``authenticate`` may take."""
+
+    inbound_bytes: int = 64 * KIB
+    """One message from a client. People type less; uploads do not belong on this socket."""
+
+    inbound_messages_per_second: float = 50.0
+    """Per connection, sustained. A client acks once a second and a person types slower."""
+
+    inbound_burst: int = 200
+    """Messages a connection may send at once, after a reconnect for example."""
+
+    write_bytes: int = 64 * KIB
+    """Handed to a socket in one write. Larger gains nothing, and makes one slow device's turn long."""
+
+    control_bytes: int = 16 * KIB
+    """Control frames and replies waiting behind an unread socket; more is a flood of pings, and it is aborted."""
+
+    write_deadline_seconds: float = 5.0
+    """A socket that took nothing for this long is aborted; its cursor is where it comes back to."""
+
+    ping_seconds: float = 15.0
+    """Silence from a client before it is asked; shorter than the 20 to 60 s after which proxies cut idle links."""
+
+    pong_seconds: float = 10.0
+    """What it has to answer. With ``ping_seconds``: a dead device is found within 25 s."""
+
+    close_seconds: float = 2.0
+    """What a peer gets to answer our Close before the socket is aborted."""
+
+    accept_backlog: int = 1_024
+    """Connections the kernel completes for us while a burst of reconnects is worked off."""
+
+    accept_retry_seconds: float = 0.1
+    """Pause after the system had no descriptor or memory left for another connection."""

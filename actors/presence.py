@@ -1,0 +1,113 @@
+"""A user's devices, and the messages about them.
+
+A presence is owned above the user's actor, so that a crash of the actor takes
+no device along. What the actor and the connections know of each other is in
+this module; neither imports the other.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Protocol
+
+import attrs
+import msgspec
+
+from actors.delivery.accounts import UserAccount
+from actors.delivery.cursor import Bounds, Cursor, Origin, Start
+from actors.mailbox import Reply
+
+
+class Device(Protocol):
+    """A connection, as the user's actor and the flusher see it."""
+
+    label: str
+    user_id: str | None
+    plain: bool
+    cursor: Cursor | None
+    marked: bool
+    """Whether the flusher is going to write to it in this tick."""
+
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount) -> None:
+        """Take a place in the user's log, and say so to the device."""
+
+    def flush(self) -> None:
+        """Write what the log has gained, once, without blocking."""
+
+    def end(self, name: str, text: str) -> None:
+        """End the connection for a reason of the closing table."""
+
+    def fail(self, error: Exception) -> None:
+        """End the connection for a failure of ours, and report that."""
+
+    def describe(self, offset: int, now: float) -> str:
+        """Where this device stands, as seen from one offset."""
+
+
+@attrs.define
+class Session:
+    """What one client keeps across its connections."""
+
+    id: str
+    cursor: Cursor | None = None
+    """What the newest connection of this session was handed and has confirmed."""
+    device: Device | None = None
+
+
+@attrs.frozen
+class Departure:
+    """A device that has gone, and why."""
+
+    label: str
+    name: str
+    """A row of the closing table."""
+    text: str
+    at: float
+    """Wall clock, seconds."""
+
+
+class Presence:
+    """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
+
+    __slots__ = ("departures", "devices", "rung", "sessions", "user_id")
+
+    def __init__(self, user_id: str, departures: int) -> None:
+        self.user_id = user_id
+        self.devices: list[Device] = []
+        self.sessions: OrderedDict[str, Session] = OrderedDict()
+        self.departures: deque[Departure] = deque(maxlen=departures)
+        self.rung = False
+        """The log has grown, and the actor has not looked yet. Rings coalesce here."""
+
+
+class Ring(msgspec.Struct, frozen=True, gc=False):
+    """The user's doorbell. Carries nothing: the presence knows that it was rung, the log what is new."""
+
+
+class Attach(msgspec.Struct, frozen=True):
+    """A device wants a place in the log."""
+
+    device: Device
+    session_id: str | None
+    resume: tuple[str, int] | None
+    origin: Origin
+    reply: Reply[Session]
+
+
+class Detach(msgspec.Struct, frozen=True):
+    """A device has gone."""
+
+    device: Device
+    departure: Departure
+
+
+class Acked(msgspec.Struct, frozen=True):
+    """A device confirmed spans of offsets."""
+
+    device: Device
+    spans: list[tuple[int, int]]
+
+
+UserMessage = Ring | Attach | Detach | Acked
+
+RING = Ring()

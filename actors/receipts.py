@@ -1,0 +1,291 @@
+"""What became of an event: stages, causes, receipts and fates.
+
+A :class:`Receipt` has no state of its own beyond *where its event is*: a
+:class:`Place` and a number in it. The place is shared by many events (an
+unbound thread's hold, 64 offsets of a user's log), and the stage is read from
+it at the moment of asking. A receipt therefore costs nothing to keep true, and
+cannot contradict the runtime's accounts: it is computed from them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+import msgspec
+import trio
+
+from actors.errors import Dropped, Unconfirmed
+
+
+class Stage(enum.IntEnum):
+    """How far an event has come. The first five are a ladder; the last three are final."""
+
+    ACCEPTED = 1
+    """In the runtime's hands."""
+    BUFFERED = 2
+    """Held by the store: its thread has no owner yet."""
+    STORED = 3
+    """Placed in its owner's log."""
+    WRITTEN = 4
+    """Its bytes were handed to at least one socket."""
+    ACKED = 5
+    """A device confirmed it. Final."""
+    UNCONFIRMED = 6
+    """Written, and left retention without an acknowledgement. Final."""
+    DROPPED = 7
+    """It will not be delivered; there is a :class:`Cause`. Final."""
+
+    @property
+    def final(self) -> bool:
+        """Whether an event in this stage can still advance: it cannot when this is true."""
+        return self >= Stage.ACKED
+
+    def covers(self, awaited: Stage) -> bool:
+        """Whether an event in this stage has been through ``awaited``."""
+        if self is Stage.UNCONFIRMED:
+            return awaited <= Stage.WRITTEN or awaited is Stage.UNCONFIRMED
+        if self is Stage.DROPPED:
+            return awaited is Stage.ACCEPTED or awaited is Stage.DROPPED
+        return awaited <= self
+
+
+class Cause(enum.StrEnum):
+    """Why an event was dropped."""
+
+    RETENTION = "retention"
+    """Left its owner's log before any socket took it."""
+    UNBOUND_OVERFLOW = "unbound_overflow"
+    """Its thread had no owner and its hold was full; the oldest go first."""
+    UNBOUND_EXPIRED = "unbound_expired"
+    """Its thread had no owner for as long as a hold lasts."""
+    OWNER_CHANGED = "owner_changed"
+    """Accepted for an owner who lost the thread before the event was placed."""
+    CONFLICT = "conflict"
+    """Its id already named another event of the thread; found by a store that had to be waited for."""
+    NOT_THE_OWNER = "not_the_owner"
+    """Emitted for a user who does not own the thread; found after acceptance."""
+    CRASHED = "crashed"
+    """In the hand of an actor that crashed before the store took it."""
+    QUARANTINED = "quarantined"
+    """Its thread or owner crashed too often and was taken out of service."""
+    SHUTDOWN = "shutdown"
+    """The runtime closed, with a store that does not outlive it, before it was written."""
+
+
+class Place(Protocol):
+    """Where events are, many at once; each is known in it by a number."""
+
+    def stage(self, number: int) -> Stage:
+        """How far the event with this number has come."""
+
+    def cause(self, number: int) -> Cause | None:
+        """Why the event with this number was dropped, if it was."""
+
+    def position(self, number: int) -> Position | None:
+        """Where the event with this number stands in its owner's log, once it does."""
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Call back after the next changes here; returns what ends the watch."""
+
+
+@attrs.frozen
+class Position:
+    """An event's standing in a log: placed once, for ever."""
+
+    user_id: str
+    epoch: str
+    offset: int
+
+
+class Watchers:
+    """Callbacks owed to whoever waits for a place to change; none, most of the time."""
+
+    __slots__ = ("_callbacks",)
+
+    def __init__(self) -> None:
+        self._callbacks: set[Callable[[], object]] | None = None
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Add a callback; the returned function takes it away again, and may be called twice."""
+        if self._callbacks is None:
+            self._callbacks = set()
+        callbacks = self._callbacks
+        callbacks.add(callback)
+        return lambda: callbacks.discard(callback)
+
+    def notify(self) -> None:
+        """Call everybody who watches."""
+        if self._callbacks:
+            for callback in tuple(self._callbacks):
+                callback()
+
+
+class Queued(Watchers):
+    """The place of one event that waits in a mailbox."""
+
+    __slots__ = ()
+
+    def stage(self, number: int) -> Stage:  # noqa: ARG002 - one place, one event
+        """It is in the runtime's hands, and no more than that is known."""
+        return Stage.ACCEPTED
+
+    def cause(self, number: int) -> Cause | None:  # noqa: ARG002
+        """It is not dropped."""
+        return None
+
+    def position(self, number: int) -> Position | None:  # noqa: ARG002
+        """It has none yet."""
+        return None
+
+
+class Lost:
+    """The place of events that were dropped for one cause before they had any other."""
+
+    __slots__ = ("_cause",)
+
+    def __init__(self, cause: Cause) -> None:
+        self._cause = cause
+
+    def stage(self, number: int) -> Stage:  # noqa: ARG002
+        """Dropped, for ever."""
+        return Stage.DROPPED
+
+    def cause(self, number: int) -> Cause | None:  # noqa: ARG002
+        """The one cause."""
+        return self._cause
+
+    def position(self, number: int) -> Position | None:  # noqa: ARG002
+        """It never had one."""
+        return None
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:  # noqa: ARG002
+        """Nothing changes here any more."""
+        return lambda: None
+
+
+class Receipt(msgspec.Struct, gc=False, eq=False):
+    """What ``emit`` returns: the truth about one event, now and later.
+
+    ``event_id``, ``thread_id`` and ``accepted_at`` (wall clock, seconds since
+    the epoch, for display) are fixed, and so is ``seq``, the event's number in
+    its thread, once the store took it. Everything else is read from the
+    runtime's accounts at the moment of asking.
+    """
+
+    # Out of the cyclic collector's sight: the runtime remembers 100,000 of
+    # these, and nothing that a receipt refers to refers back to it.
+    event_id: str
+    thread_id: str
+    accepted_at: float
+    _place: Place
+    seq: int | None = None
+    _number: int = 0
+
+    def move(self, place: Place, number: int) -> None:
+        """Record where the event is from now on (called by the runtime, not by its users)."""
+        before, self._place, self._number = self._place, place, number
+        if isinstance(before, Watchers):
+            before.notify()
+
+    def follow(self, first: Receipt) -> None:
+        """Stand where the first receipt of the same event stands (called by the runtime)."""
+        self.seq = first.seq
+        self.move(first._place, first._number)
+
+    @property
+    def stage(self) -> Stage:
+        """How far the event has come. It never goes back."""
+        return self._place.stage(self._number)
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the event was dropped, if it was."""
+        return self._place.cause(self._number)
+
+    @property
+    def position(self) -> Position | None:
+        """User, epoch and offset, once the event is in its owner's log."""
+        return self._place.position(self._number)
+
+    @property
+    def offset(self) -> int | None:
+        """Its number in its owner's log, once it is there."""
+        position = self._place.position(self._number)
+        return None if position is None else position.offset
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Call back when the stage may have advanced; returns what ends the watch.
+
+        A callback runs inside the runtime's own step: it must not block or
+        raise. The place of an event changes during its life, so whoever
+        watches for long renews the watch after each call.
+        """
+        return self._place.watch(callback)
+
+    async def reached(self, stage: Stage) -> None:
+        """Wait until the event has been through ``stage``.
+
+        Raises :class:`~actors.errors.Dropped` (or its kind
+        :class:`~actors.errors.Unconfirmed`) as soon as that can no longer
+        happen. A checkpoint; cancelling it changes nothing about the event.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._settled(stage):
+            bell = trio.Event()
+            unwatch = self.watch(bell.set)
+            try:
+                await bell.wait()
+            finally:
+                unwatch()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _settled(self, awaited: Stage) -> bool:
+        stage = self.stage
+        if stage.covers(awaited):
+            return True
+        if stage is Stage.UNCONFIRMED:
+            text = f"event {self.event_id} was written and left retention before a device confirmed it"
+            raise Unconfirmed(text, Cause.RETENTION)
+        cause = self.cause
+        if cause is not None:
+            raise Dropped(f"event {self.event_id} was dropped ({cause}) and will not be {awaited.name}", cause)
+        assert not stage.final, f"{stage.name} is final and does not cover {awaited.name}"
+        return False
+
+    def __repr__(self) -> str:
+        where = "" if self.seq is None else f" seq={self.seq}"
+        offset = self.offset
+        where += "" if offset is None else f" offset={offset}"
+        return f"<Receipt {self.event_id} thread={self.thread_id}{where} {self.stage.name}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Receipt):
+            return NotImplemented
+        return (self.thread_id, self.event_id) == (other.thread_id, other.event_id)
+
+    def __hash__(self) -> int:
+        return hash((self.thread_id, self.event_id))
+
+
+@attrs.frozen
+class Fate:
+    """An answer to "where is this event, and why": :meth:`Runtime.explain` returns it.
+
+    ``str(fate)`` reads as a sentence. ``receipt`` is ``None`` when the event
+    is beyond the runtime's bounded memory, or was never here.
+    """
+
+    event_id: str
+    receipt: Receipt | None
+    steps: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether the runtime still remembers the event."""
+        return self.receipt is not None
+
+    def __str__(self) -> str:
+        return " → ".join(self.steps)

@@ -1,0 +1,543 @@
+"""The runtime: the tree of actors, and the calls that applications make.
+
+    Runtime ─ store ─ flusher ─ users ── UserActor
+                                │         └─ Connection
+                                ├ threads ── ThreadActor
+                                ├ pulse                    age and silence, once a second
+                                └ listeners
+
+Started from left to right, stopped in reverse. Connections run in the task of
+whoever accepted them; their user knows them, and ends them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import trio
+
+from actors.connection import Connection, House
+from actors.delivery.accounts import Accounts, Audit, DeadLetter
+from actors.delivery.heartbeat import Heartbeat
+from actors.delivery.recent import Recent
+from actors.delivery.restarts import Backoff, Intensity
+from actors.dynamic_supervisor import DynamicSupervisor
+from actors.environment import Environment
+from actors.errors import PeerError, RuntimeClosed
+from actors.events import Payload, check_identifier, encode
+from actors.explain import fate_of, forgotten
+from actors.failures import Failure, Failures
+from actors.flusher import Flusher
+from actors.limits import Limits
+from actors.mailbox import Lane, Mailbox, Reply
+from actors.presence import RING, Attach, Detach, Device, Presence, UserMessage
+from actors.receipts import Cause, Fate, Queued, Receipt
+from actors.server import Authenticate, Server, trust
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Binding, Store
+from actors.supervisor import Child, Strategy, Supervisor
+from actors.thread import Bind, Emission, Post, ThreadActor, ThreadMessage
+from actors.user import UserActor
+from actors.wire.endpoint import Endpoint
+
+logger = logging.getLogger("actors")
+
+_BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
+_QUEUED = Queued()
+
+
+class Thread:
+    """A conversation's handle: cheap, and made anew whenever one is needed."""
+
+    __slots__ = ("_mailbox", "_runtime", "thread_id")
+
+    def __init__(self, thread_id: str, runtime: Runtime) -> None:
+        check_identifier("thread_id", thread_id)
+        self.thread_id = thread_id
+        self._runtime = runtime
+        self._mailbox: Mailbox[ThreadMessage] | None = None
+
+    async def emit(
+        self,
+        type: str,  # noqa: A002 - the word of the protocol
+        payload: Payload,
+        *,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Receipt:
+        """Emit an event; waits for room, and for nothing else. A checkpoint.
+
+        ``event_id`` makes it idempotent: the same id with the same content
+        again gives the first receipt. ``user_id`` binds the thread to that
+        user if it has no owner yet. Raises
+        :class:`~actors.errors.Unencodable`,
+        :class:`~actors.errors.IdempotencyConflict`,
+        :class:`~actors.errors.NotTheOwner`,
+        :class:`~actors.errors.Quarantined` or
+        :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
+        included: that event will not be delivered.
+        """
+        emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        accounts = self._runtime.accounts
+        accounts.accept()
+        try:
+            await self._address().send(emission)
+        except BaseException:
+            accounts.retract()
+            raise
+        return self._runtime._conclude(emission)
+
+    def emit_nowait(
+        self,
+        type: str,  # noqa: A002
+        payload: Payload,
+        *,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Receipt:
+        """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
+        emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        accounts = self._runtime.accounts
+        accounts.accept()
+        try:
+            self._address().tell(emission)
+        except BaseException:
+            accounts.retract()
+            raise
+        return self._runtime._conclude(emission)
+
+    def _address(self) -> Mailbox[ThreadMessage]:
+        if self._mailbox is None:
+            self._mailbox = self._runtime.threads.mailbox(self.thread_id)
+        return self._mailbox
+
+
+class Runtime:
+    """One delivery runtime; :func:`open_runtime` makes and runs it."""
+
+    def __init__(
+        self,
+        *,
+        authenticate: Authenticate,
+        store: Store | None,
+        limits: Limits,
+        origins: Collection[str] | None,
+        environment: Environment,
+    ) -> None:
+        self.limits = limits
+        self.environment = environment
+        self.failures = Failures(limits.failures)
+        """Every failure, once, newest last."""
+        self.accounts = Accounts(limits.dead_letters)
+        self.store = store or MemoryStore(limits, environment)
+        self.flusher = Flusher(self._device_failed)
+        self._token = trio.lowlevel.current_trio_token()
+        self._closed = False
+        self._event_prefix = environment.new_id("e")
+        self._event_numbers = itertools.count(1)
+        self._recent: Recent[str, Receipt] = Recent(limits.explained_events)
+        self._presences: dict[str, Presence] = {}
+        self._warned: Recent[str, float] = Recent(limits.explained_events)
+        self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
+        self._post = Post(self.store, self.accounts, environment, self._ring, self._first_receipt)
+        lane = Lane(limits.mailbox_messages, limits.nesting)
+        self.users: DynamicSupervisor[UserMessage] = self._supervise(
+            "users", self._build_user, lane, self._user_buried, self._user_quarantined
+        )
+        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
+            "threads", self._build_thread, lane, self._thread_buried, self._thread_quarantined
+        )
+        self.server = Server(self._house, authenticate, origins, limits, environment, self.failures, self._devices_of)
+
+    # --- events ---------------------------------------------------------------
+
+    def thread(self, thread_id: str) -> Thread:
+        """The handle of a conversation; the conversation need not exist yet.
+
+        Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
+        """
+        return Thread(thread_id, self)
+
+    def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
+        """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
+
+        An agent on an asyncio loop of its own is such a caller. Raises what
+        ``emit`` raises, and RuntimeClosed when Trio has ended.
+        """
+        try:
+            return trio.from_thread.run(
+                lambda: self.thread(thread_id).emit(type, payload, **options), trio_token=self._token
+            )
+        except trio.RunFinishedError:
+            raise RuntimeClosed("expected an open runtime, Trio has ended") from None
+
+    def explain(self, event: str | Receipt) -> Fate:
+        """Where an event is and why, by its id or its receipt; ``str()`` of the answer is a sentence."""
+        receipt = self._recent.get(event) if isinstance(event, str) else event
+        if receipt is None:
+            assert isinstance(event, str), "only an id can be unknown"
+            return forgotten(event)
+        position = receipt.position
+        user_id = None if position is None else position.user_id
+        presence = None if user_id is None else self._presences.get(user_id)
+        quarantine = None if user_id is None else self.users.quarantined(user_id)
+        return fate_of(receipt, self.accounts, presence, quarantine, self.environment.clock())
+
+    def audit(self) -> Audit:
+        """The books at this moment: per user, for what nobody owns, and in total."""
+        return self.accounts.audit()
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """The newest drops, by range, oldest first."""
+        return tuple(self.accounts.dead_letters)
+
+    # --- owners ---------------------------------------------------------------
+
+    async def bind(self, thread_id: str, user_id: str) -> None:
+        """Make a user the owner of a thread that has none, and place what it held in the user's log.
+
+        Binding it to its owner again changes nothing. Raises
+        :class:`~actors.errors.NotTheOwner` when it is another user's. A
+        checkpoint; cancelled, it may or may not have happened.
+        """
+        check_identifier("user_id", user_id)
+        await self._change_owner(thread_id, "bind", user_id)
+
+    async def rebind(self, thread_id: str, user_id: str) -> None:
+        """Make a user the owner of a thread, whoever owned it. What was accepted before stays with the former owner."""
+        check_identifier("user_id", user_id)
+        await self._change_owner(thread_id, "rebind", user_id)
+
+    async def unbind(self, thread_id: str) -> None:
+        """Leave a thread without an owner: its events are held from now on."""
+        await self._change_owner(thread_id, "unbind", None)
+
+    def owner(self, thread_id: str) -> str | None:
+        """Who owns a thread, or ``None``."""
+        return self.store.owner(thread_id)
+
+    def devices(self, user_id: str) -> int:
+        """How many connections a user has."""
+        return self._devices_of(user_id)
+
+    def release(self, path: str) -> bool:
+        """Put a quarantined actor (``users/alice``) back into service; false if it was not quarantined."""
+        name, _, key = path.partition("/")
+        supervisors: dict[str, DynamicSupervisor[Any]] = {"users": self.users, "threads": self.threads}
+        return name in supervisors and supervisors[name].release(key)
+
+    async def _change_owner(
+        self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
+    ) -> None:
+        check_identifier("thread_id", thread_id)
+        self._check_open()
+        reply: Reply[Binding] = Reply()
+        await self.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
+        await reply.wait()
+
+    # --- connections ----------------------------------------------------------
+
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        task_status: trio.TaskStatus[tuple[str, int] | str] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
+
+        ``await nursery.start(runtime.serve, host, port)`` returns the address
+        that was bound. Cancelled, it says goodbye to its clients first, within
+        twice ``close_seconds``. Raises OSError when the address cannot be
+        bound, ValueError when it is not loopback and nobody checks tokens.
+        """
+        await self.server.serve(host, port, path, ssl_context, task_status)
+
+    async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
+        """Serve one connection that the host has accepted, from its request to its end."""
+        await self.server.handle(stream)
+
+    # --- the emitters' half -----------------------------------------------------
+
+    def _compose(
+        self,
+        thread_id: str,
+        type_: str,
+        payload: Payload,
+        run_id: str | None,
+        event_id: str | None,
+        user_id: str | None,
+    ) -> Emission:
+        """Encode an event, or raise; nothing is accepted yet."""
+        if self._closed:
+            raise RuntimeClosed("expected an open runtime, it is closed")
+        given = event_id is not None
+        if event_id is None:
+            event_id = f"{self._event_prefix}_{next(self._event_numbers):x}"
+        else:
+            check_identifier("event_id", event_id)
+        if user_id is not None:
+            check_identifier("user_id", user_id)
+        at = self.environment.wall_clock()
+        body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
+        return Emission(Receipt(event_id, thread_id, at, _QUEUED), body, given, user_id)
+
+    def _conclude(self, emission: Emission) -> Receipt:
+        """The emitter's call returns: with the receipt, or with the store's refusal."""
+        receipt = emission.receipt
+        if emission.refusal is not None:
+            self.accounts.retract()
+            raise emission.refusal
+        if emission.first is not None:
+            return emission.first
+        emission.returned = True
+        if receipt.seq is None and not receipt.stage.final:
+            receipt.move(Queued(), 0)
+        self._recent.put(receipt.event_id, receipt)
+        return receipt
+
+    def _first_receipt(self, repetition: Receipt) -> Receipt | None:
+        first = self._recent.get(repetition.event_id)
+        return first if first is not None and first == repetition else None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeClosed("expected an open runtime, it is closed")
+
+    # --- what the actors ask of each other ----------------------------------------
+
+    def _ring(self, user_id: str | None, thread_id: str) -> None:
+        """A thread's owner has something new; nobody may be there to receive it."""
+        presence = None if user_id is None else self._presences.get(user_id)
+        if presence is None or not presence.devices:
+            self._warn(thread_id, user_id)
+        elif not presence.rung:
+            presence.rung = True
+            try:
+                self.users.mailbox(presence.user_id).tell(RING)
+            except trio.WouldBlock:
+                return  # the actor looks at the bell after each message, and it has a queue of them
+
+    def _warn(self, thread_id: str, user_id: str | None) -> None:
+        """Say once per thread and period that its events reach nobody."""
+        now = self.environment.clock()
+        last = self._warned.get(thread_id)
+        if last is not None and now < last + self.limits.warning_seconds:
+            return
+        self._warned.put(thread_id, now)
+        if user_id is None:
+            logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
+        else:
+            logger.warning("thread %s: its owner %s has no device connected; events wait in the log", thread_id, user_id)
+
+    def _presence(self, user_id: str) -> Presence:
+        presence = self._presences.get(user_id)
+        if presence is None:
+            presence = self._presences[user_id] = Presence(user_id, self.limits.departures)
+        return presence
+
+    def _devices_of(self, user_id: str) -> int:
+        presence = self._presences.get(user_id)
+        return 0 if presence is None else len(presence.devices)
+
+    def _device_failed(self, device: Device, error: Exception) -> None:
+        device.fail(error)
+
+    def _house(self, identify: Callable[[str | None], Awaitable[str]]) -> House:
+        return House(
+            store=self.store,
+            limits=self.limits,
+            environment=self.environment,
+            failures=self.failures,
+            user=self.users.mailbox,
+            mark=self.flusher.mark,
+            hear=self._hear,
+            forget=self._heartbeat.forget,
+            identify=identify,
+        )
+
+    def _hear(self, connection: Connection) -> None:
+        self._heartbeat.hear(connection, self.environment.clock())
+
+    # --- supervision ----------------------------------------------------------
+
+    def _supervise(
+        self,
+        name: str,
+        build: Callable[[str], Any],
+        lane: Lane,
+        on_buried: Callable[[Any, Cause], None],
+        on_quarantined: Callable[[str, Failure], None],
+    ) -> DynamicSupervisor[Any]:
+        limits = self.limits
+        return DynamicSupervisor(
+            name,
+            build,
+            lane=lane,
+            intensity=Intensity(limits.restarts, limits.restart_period_seconds),
+            backoff=_BACKOFF,
+            shutdown_seconds=limits.shutdown_seconds,
+            remembered=limits.failures,
+            environment=self.environment,
+            failures=self.failures,
+            on_buried=on_buried,
+            on_quarantined=on_quarantined,
+        )
+
+    def _build_user(self, user_id: str) -> UserActor:
+        """A new actor looks at the log first: whatever rang for the last one may not have been heard."""
+        presence = self._presence(user_id)
+        presence.rung = False
+        for device in presence.devices:
+            if not device.marked:
+                self.flusher.mark(device)
+        return UserActor(
+            user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment
+        )
+
+    def _build_thread(self, thread_id: str) -> ThreadActor:
+        return ThreadActor(thread_id, self._post)
+
+    def _thread_buried(self, message: ThreadMessage, cause: Cause) -> None:
+        if isinstance(message, Bind):
+            message.reply.refuse(RuntimeClosed(f"the owner was not changed ({cause})"))
+        elif message.receipt.seq is None:
+            self.accounts.lose(message.receipt, cause, self.environment.clock())
+
+    def _user_buried(self, message: UserMessage, cause: Cause) -> None:
+        if isinstance(message, Attach):
+            names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
+            message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
+        elif isinstance(message, Detach):
+            presence = self._presence(message.device.user_id or "")
+            if message.device in presence.devices:
+                presence.devices.remove(message.device)
+
+    def _thread_quarantined(self, thread_id: str, _: Failure) -> None:
+        hold = self.accounts.holds.get(thread_id)
+        self.store.release(thread_id)
+        if hold is not None:
+            self.accounts.shed(thread_id, hold.high, Cause.QUARANTINED, self.environment.clock())
+
+    def _user_quarantined(self, user_id: str, failure: Failure) -> None:
+        """Close the user's sockets, and settle its log: what was not acked will not be."""
+        presence = self._presence(user_id)
+        for device in presence.devices:
+            device.end("quarantined", f"taken out of service after repeated failures ({failure.error})")
+        presence.devices.clear()
+        head = self.store.bounds(user_id).head
+        self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
+        bounds = self.store.renew(user_id)
+        self.accounts.account(user_id, bounds.epoch, bounds.head + 1)
+
+    # --- life -----------------------------------------------------------------
+
+    def _tree(self) -> Supervisor:
+        """The static children, in the order they start. What depends on a restarted one is restarted with it."""
+        seconds = self.limits.shutdown_seconds
+        return Supervisor(
+            "runtime",
+            [
+                Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
+                Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
+                Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
+                Child(name="pulse", start=self._pulse, shutdown_seconds=seconds),
+            ],
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=Intensity(self.limits.restarts, self.limits.restart_period_seconds),
+            backoff=_BACKOFF,
+            environment=self.environment,
+            failures=self.failures,
+        )
+
+    async def _pulse(self, task_status: trio.TaskStatus[None]) -> None:
+        """Once a period: let go of what is too old, ask who is silent, end who does not answer."""
+        task_status.started()
+        while True:
+            await trio.sleep(self.limits.sweep_seconds)
+            self._expire()
+            asked, dead = self._heartbeat.silent(self.environment.clock())
+            for connection in asked:
+                connection.ping()
+            for connection in dead:
+                connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
+
+    def _expire(self) -> None:
+        now = self.environment.clock()
+        expiry = self.store.expire(now)
+        for shed in expiry.shed:
+            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+        for user_id, low in expiry.lows:
+            self.accounts.trim(user_id, low, Cause.RETENTION, now)
+
+    async def _close(self) -> None:
+        """Refuse events, write what is placed, and say goodbye to every connection."""
+        self._closed = True
+        self.flusher.flush()
+        self.server.close()
+        with trio.move_on_after(self.limits.close_seconds * 2):
+            while self.server.connections:
+                await trio.sleep(0.01)
+
+    async def _settle(self) -> None:
+        """Close the store; with one that does not outlive the process, that is the end of what it had."""
+        await self.store.aclose()
+        if not self.store.outlives_process:
+            self.accounts.close(Cause.SHUTDOWN, self.environment.clock())
+
+
+@asynccontextmanager
+async def open_runtime(
+    *,
+    authenticate: Authenticate = trust,
+    store: Store | None = None,
+    limits: Limits | None = None,
+    origins: Collection[str] | None = None,
+    environment: Environment | None = None,
+) -> AsyncIterator[Runtime]:
+    """Run a delivery runtime around the body of ``async with``.
+
+    ``authenticate`` says who a client is; without it a token is taken for the
+    user's name, and only loopback may be served. ``origins`` lists the web
+    origins that may connect, ``None`` allows pages of the same host and port.
+
+    The body's own exception comes out bare, not in a group. When a part of the
+    runtime fails beyond mending, the body is cancelled and
+    :class:`~actors.errors.RestartsExhausted` comes out. On the way out clients
+    are told, for at most twice ``close_seconds``, whatever is cancelled.
+    """
+    runtime = Runtime(
+        authenticate=authenticate,
+        store=store,
+        limits=limits or Limits(),
+        origins=origins,
+        environment=environment or Environment(),
+    )
+    outcome: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: runtime._tree().run(task_status=task_status))
+            try:
+                yield runtime
+            finally:
+                with trio.CancelScope(shield=True):
+                    await runtime._close()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        outcome = group.exceptions[0] if len(group.exceptions) == 1 else group
+    finally:
+        with trio.CancelScope(shield=True):
+            await runtime._settle()
+    if outcome is not None:
+        raise outcome

@@ -1,0 +1,396 @@
+"""The door: from an accepted socket to a connection of a known user, or a refusal that says why.
+
+There is no shared fate here. Each socket has a task and a barrier of its own;
+what a peer does before or after the upgrade ends that peer's connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from actors.connection import Connection, House
+from actors.environment import Environment
+from actors.errors import PeerError, RuntimeClosed
+from actors.failures import Failures, describe, failure_of
+from actors.limits import Limits
+from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
+from actors.wire.http import HeadReader, HTTPRefusal, RequestHead, check_upgrade, response
+from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.wire.tls import TLSEndpoint
+
+logger = logging.getLogger("actors")
+
+COOKIE = "actors_token"
+"""The cookie that carries a credential."""
+
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The system has no room for another connection: wait, and try again."""
+
+_GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EINTR})
+"""The connection that was to be accepted is gone already (accept(2)): take the next."""
+
+_ACCEPTS_PER_TURN = 64
+
+
+@attrs.frozen
+class Credentials:
+    """What a client presents; never taken from the query string, which ends up in logs."""
+
+    token: str
+    source: Literal["hello", "ticket", "cookie"]
+    peer: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """The request's headers, by lower-case name."""
+
+
+Authenticate = Callable[[Credentials], Awaitable[str | None]]
+"""Says which user credentials belong to, or ``None`` for nobody. Runs in the connection's task."""
+
+
+async def trust(credentials: Credentials) -> str | None:
+    """Take the token for the user's name: for demonstrations on one machine."""
+    return credentials.token
+
+
+class Server:
+    """Accepts, authenticates, hands over; and knows who is connected."""
+
+    def __init__(
+        self,
+        house: Callable[[Callable[[str | None], Awaitable[str]]], House],
+        authenticate: Authenticate,
+        origins: Collection[str] | None,
+        limits: Limits,
+        environment: Environment,
+        failures: Failures,
+        devices_of: Callable[[str], int],
+    ) -> None:
+        self.connections: set[Connection] = set()
+        self._house = house
+        self._authenticate = authenticate
+        self._origins = origins
+        self._limits = limits
+        self._environment = environment
+        self._failures = failures
+        self._devices_of = devices_of
+        self._labels = itertools.count(1)
+        self._sockets = 0
+        self._closing = trio.Event()
+
+    # --- listening ------------------------------------------------------------
+
+    async def serve(
+        self,
+        host: str,
+        port: int,
+        path: str | os.PathLike[str] | None,
+        ssl_context: ssl.SSLContext | None,
+        task_status: trio.TaskStatus[tuple[str, int] | str],
+    ) -> None:
+        """Listen until cancelled or closed; then see the guests out, and close."""
+        self._check_open()
+        if path is None and self._authenticate is trust and not _is_loopback(host):
+            raise ValueError(f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate")
+        with ExitStack() as stack:
+            listeners = [stack.enter_context(s) for s in await _listen(host, port, path, self._limits.accept_backlog)]
+            if path is not None:
+                stack.callback(Path(path).unlink, missing_ok=True)
+            guests: set[trio.CancelScope] = set()
+            async with trio.open_nursery() as nursery:
+                try:
+                    async with trio.open_nursery() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(self._accept, listener, ssl_context, nursery, guests)
+                        task_status.started(_address(listeners[0]))
+                        await self._closing.wait()
+                        accepting.cancel_scope.cancel()
+                finally:
+                    await self._see_out(listeners, guests)
+
+    async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
+        """Serve one connection that the host accepted, to its end.
+
+        A :class:`trio.SocketStream` gives up its socket; any other stream is
+        pumped. Cancelled, the connection is closed as it stands.
+        """
+        self._check_open()
+        if isinstance(stream, trio.SocketStream):
+            sock = socket.socket(fileno=stream.socket.detach())
+            await self._receive(SocketEndpoint(sock, self._dead_after_seconds))
+        elif isinstance(stream, trio.abc.Stream):
+            endpoint = StreamEndpoint(stream)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(endpoint.run)
+                await self._receive(endpoint)
+        else:
+            await self._receive(stream)
+
+    def close(self) -> None:
+        """Accept nothing more, and end every connection with ``shutting_down``."""
+        self._closing.set()
+        for connection in tuple(self.connections):
+            connection.end("shutting_down", "")
+
+    @property
+    def _dead_after_seconds(self) -> float:
+        return self._limits.ping_seconds + self._limits.pong_seconds
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise RuntimeClosed("expected an open runtime, it is closed")
+
+    async def _accept(
+        self,
+        listener: socket.socket,
+        ssl_context: ssl.SSLContext | None,
+        nursery: trio.Nursery,
+        guests: set[trio.CancelScope],
+    ) -> None:
+        """Accept for ever. What concerns one connection or passes is retried; anything else propagates."""
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(_ACCEPTS_PER_TURN):
+                try:
+                    sock, _address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _FULL:
+                        logger.error("accept: %s; trying again in %g s", error, self._limits.accept_retry_seconds)
+                        await trio.sleep(self._limits.accept_retry_seconds)
+                    elif error.errno not in _GONE:
+                        raise
+                else:
+                    nursery.start_soon(self._welcome, sock, ssl_context, guests)
+
+    async def _welcome(self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: set[trio.CancelScope]) -> None:
+        """One guest, in a scope of its own: a cancelled server sees its guests out one by one."""
+        with trio.CancelScope(shield=True) as scope:
+            guests.add(scope)
+            try:
+                endpoint: Endpoint = SocketEndpoint(sock, self._dead_after_seconds)
+                if ssl_context is not None:
+                    endpoint = TLSEndpoint(endpoint, ssl_context)
+                await self._receive(endpoint)
+            finally:
+                guests.discard(scope)
+
+    async def _see_out(self, listeners: Sequence[socket.socket], guests: set[trio.CancelScope]) -> None:
+        """Close the door, end the connections politely, and after a moment at once."""
+        for listener in listeners:
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
+        for connection in tuple(self.connections):
+            connection.end("shutting_down", "")
+        with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
+            while guests:
+                await trio.sleep(0.01)
+        for scope in tuple(guests):
+            scope.cancel()
+
+    # --- one socket -------------------------------------------------------------
+
+    async def _receive(self, endpoint: Endpoint) -> None:
+        """Take a socket from its first byte to its last. The barrier: nothing gets out but Cancelled."""
+        self._sockets += 1
+        try:
+            await self._admit(endpoint)
+        except HTTPRefusal as refusal:
+            await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this peer alone
+            self._record("listeners", f"a connection from {endpoint.peer}", error)
+        finally:
+            self._sockets -= 1
+            endpoint.close()
+
+    async def _admit(self, endpoint: Endpoint) -> None:
+        with trio.move_on_after(self._limits.request_head_seconds) as patience:
+            if isinstance(endpoint, TLSEndpoint):
+                await endpoint.handshake()
+            head = await self._read_head(endpoint)
+        if patience.cancelled_caught:
+            raise HTTPRefusal(408, f"expected a whole request within {self._limits.request_head_seconds:g} s")
+        if head is None:
+            return
+        if head.path == "/healthz":
+            await self._answer(endpoint, response(200, "ok", body=head.method != "HEAD"))
+        elif head.path == "/ws":
+            await self._upgrade(endpoint, head)
+        else:
+            raise HTTPRefusal(404, f"expected /ws or /healthz, got {head.path}")
+
+    async def _read_head(self, endpoint: Endpoint) -> RequestHead | None:
+        """The request head, or ``None`` from a peer that goes before it said anything."""
+        reader = HeadReader(self._limits.request_head_bytes)
+        while True:
+            await endpoint.wait_readable()
+            data = endpoint.receive(16_384)
+            if data == b"":
+                return None
+            if data and (head := reader.feed(data)) is not None:
+                return head
+
+    async def _upgrade(self, endpoint: Endpoint, head: RequestHead) -> None:
+        check_upgrade(head)
+        self._check_admission(head)
+        offers = [offer for offer in head.offers() if not offer.startswith(TICKET_PREFIX)]
+        if offers and SUBPROTOCOL not in offers:
+            raise HTTPRefusal(400, f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}")
+        user_id = await self._identify_request(endpoint, head, plain=not offers)
+
+        async def identify(token: str | None) -> str:
+            return await self._identify_hello(endpoint, head, token)
+
+        connection = Connection(f"c{next(self._labels)}", endpoint, head, self._house(identify), user_id=user_id)
+        self.connections.add(connection)
+        try:
+            name, text = await connection.run()
+        finally:
+            self.connections.discard(connection)
+        logger.debug("%s ended: %s (%s)", connection.path, name, text)
+
+    def _check_admission(self, head: RequestHead) -> None:
+        if self._closing.is_set():
+            raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
+        if self._sockets > self._limits.connections:
+            text = f"expected at most {self._limits.connections} connections, this is one more"
+            raise HTTPRefusal(503, text, (("Retry-After", "5"),))
+        origin = head.headers.get("origin")
+        if origin is not None and not self._is_allowed(origin, head.headers.get("host", "")):
+            raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+
+    def _is_allowed(self, origin: str, host: str) -> bool:
+        """An allow-list if there is one; else the page must come from the same host and port."""
+        if self._origins is not None:
+            return "*" in self._origins or origin in self._origins
+        return urlsplit(origin).netloc.lower() == host.lower() != ""
+
+    # --- who it is ----------------------------------------------------------------
+
+    async def _identify_request(self, endpoint: Endpoint, head: RequestHead, *, plain: bool) -> str | None:
+        """The user whom the request itself names; a plain client must, any other may leave it to its hello."""
+        credentials = _from_ticket(head, endpoint.peer) or (_from_cookie(head, endpoint.peer) if plain else None)
+        if credentials is None:
+            if plain:
+                text = f"expected a cookie {COOKIE}, or the subprotocol {SUBPROTOCOL} and a token in its hello"
+                raise HTTPRefusal(401, text)
+            return None
+        try:
+            user_id = await self._identify(credentials)
+        except PeerError as error:
+            raise HTTPRefusal(503 if error.name == "unavailable" else 401, str(error)) from None
+        if self._devices_of(user_id) >= self._limits.connections_per_user:
+            raise HTTPRefusal(429, f"expected at most {self._limits.connections_per_user} connections of one user")
+        return user_id
+
+    async def _identify_hello(self, endpoint: Endpoint, head: RequestHead, token: str | None) -> str:
+        """The user whom a hello names; without a token in it, the request's cookie speaks."""
+        if token is not None:
+            credentials: Credentials | None = Credentials(token, "hello", endpoint.peer, head.headers)
+        else:
+            credentials = _from_cookie(head, endpoint.peer)
+        if credentials is None:
+            raise PeerError("unauthenticated", f"hello: expected a token, a ticket or a cookie {COOKIE}, got none")
+        return await self._identify(credentials)
+
+    async def _identify(self, credentials: Credentials) -> str:
+        """Ask the application. Raises PeerError when it refuses, fails or takes too long."""
+        limit = self._limits.authenticate_seconds
+        try:
+            with trio.fail_after(limit):
+                user_id = await self._authenticate(credentials)
+        except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
+            self._record("listeners/authenticate", f"a {credentials.source} from {credentials.peer}", error)
+            raise PeerError("unavailable", f"who you are could not be checked ({describe(error)})") from None
+        if not user_id:
+            raise PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
+        return user_id
+
+    def _record(self, path: str, handling: str, error: Exception) -> None:
+        self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
+
+    async def _answer(self, endpoint: Endpoint, answer: bytes) -> None:
+        """Send a response and read on until the peer has closed, so that the response is not lost to a reset."""
+        with trio.move_on_after(self._limits.close_seconds), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while answer:
+                answer = answer[endpoint.send(answer) :]
+                if answer:
+                    await endpoint.wait_writable()
+            endpoint.finish()
+            while endpoint.receive(65_536) != b"":
+                await endpoint.wait_readable()
+
+
+def _from_ticket(head: RequestHead, peer: str) -> Credentials | None:
+    for offer in head.offers():
+        if offer.startswith(TICKET_PREFIX):
+            return Credentials(offer.removeprefix(TICKET_PREFIX), "ticket", peer, head.headers)
+    return None
+
+
+def _from_cookie(head: RequestHead, peer: str) -> Credentials | None:
+    token = head.cookie(COOKIE)
+    return None if not token else Credentials(token, "cookie", peer, head.headers)
+
+
+async def _listen(host: str, port: int, path: str | os.PathLike[str] | None, backlog: int) -> list[socket.socket]:
+    """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses."""
+    if path is not None:
+        return [_bind(socket.AF_UNIX, os.fspath(path), backlog)]
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in found:
+            if listeners and port == 0:
+                address = (address[0], listeners[0].getsockname()[1], *address[2:])
+            listeners.append(_bind(family, address, backlog))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _bind(family: int, address: object, backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)  # type: ignore[arg-type] # the family says what an address is
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(listener: socket.socket) -> tuple[str, int] | str:
+    name = listener.getsockname()
+    return name if isinstance(name, str) else (name[0], name[1])
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,321 @@
+"""A store in memory: answers at once, forgets at the end of the process.
+
+Everything a thread or a log holds is a structure that the cyclic collector
+does not walk. Two heaps, one for logs and one for holds, know which of them is
+oldest; a log or hold has at most one entry there, so a sweep costs what it
+finds and not what there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from actors.delivery.cursor import Bounds
+from actors.delivery.log import Log, Record
+from actors.environment import Environment
+from actors.errors import IdempotencyConflict, NotTheOwner
+from actors.events import notice, placed
+from actors.limits import Limits
+from actors.receipts import Cause
+from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
+from actors.stores.window import Given, Window
+
+
+class _Held(msgspec.Struct, gc=False, frozen=True):
+    """An event of a thread without an owner."""
+
+    body: bytes
+    seq: int
+    at: float
+    given: Given | None
+
+
+class _Thread:
+    """One thread: its numbering, its owner, and what it holds while it has none.
+
+    Invariant: ``held`` is one run of sequence numbers that ends at ``seq``,
+    and is empty while there is an owner.
+    """
+
+    __slots__ = ("generation", "held", "held_bytes", "seq", "shed", "shed_first", "user_id")
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.user_id: str | None = None
+        self.generation = 0
+        self.held: deque[_Held] | None = None
+        self.held_bytes = 0
+        self.shed: dict[Cause, int] | None = None
+        self.shed_first = 0
+
+
+class MemoryStore:
+    """The :class:`~actors.stores.store.Store` of a runtime that needs none to outlive it."""
+
+    outlives_process = False
+
+    def __init__(self, limits: Limits, environment: Environment) -> None:
+        self._limits = limits
+        self._environment = environment
+        self._threads: dict[str, _Thread] = {}
+        self._logs: dict[str, Log] = {}
+        self._window = Window(limits.idempotency_ids, limits.idempotency_seconds)
+        self._held_bytes = 0
+        self._aging_holds: list[tuple[float, str]] = []
+        self._aging_logs: list[tuple[float, str]] = []
+        # Threads that hold nothing and belong to nobody, oldest first: all
+        # that is left of them is their numbering and what they shed.
+        self._vacant: dict[str, None] = {}
+
+    # --- append ---------------------------------------------------------------
+
+    def append_nowait(self, append: Append, now: float) -> Placement:
+        """Take one event; see :meth:`Store.append_nowait`. Never raises WouldBlock."""
+        thread = self._threads.get(append.thread_id) or self._open(append.thread_id)
+        given = None
+        if append.fingerprint is not None:
+            first = self._window.get(append.thread_id, append.event_id, now)
+            if first is not None:
+                return self._repeat(append, first, thread)
+            given = Given(append.fingerprint, thread.seq + 1, now)
+        if append.generation is not None and append.generation != thread.generation:
+            raise StaleGeneration(append.thread_id, thread.generation, append.generation)
+        if given is not None:
+            self._window.put(append.thread_id, append.event_id, given)
+        thread.seq += 1
+        if thread.user_id is None:
+            return self._hold(append, thread, _Held(append.body, thread.seq, now, given))
+        log = self._logs[thread.user_id]
+        offset = self._place(thread.user_id, log, append.body, thread.seq, now)
+        if given is not None:
+            given.user_id, given.epoch, given.offset = thread.user_id, log.epoch, offset
+        return Placement(thread.seq, thread.generation, thread.user_id, log.epoch, offset, log.low)
+
+    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
+        """Take events in order; a checkpoint, after which they are taken."""
+        await trio.lowlevel.checkpoint()
+        answers: list[Placement | Exception] = []
+        for append in appends:
+            try:
+                answers.append(self.append_nowait(append, now))
+            except (IdempotencyConflict, StaleGeneration) as refusal:
+                answers.append(refusal)
+        return answers
+
+    def _open(self, thread_id: str) -> _Thread:
+        thread = self._threads[thread_id] = _Thread()
+        return thread
+
+    def _repeat(self, append: Append, first: Given, thread: _Thread) -> Placement:
+        if first.fingerprint != append.fingerprint:
+            text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
+            raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
+        return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, duplicate=True)
+
+    def _place(self, user_id: str, log: Log, body: bytes, seq: int, now: float) -> int:
+        """Number an event in a log, which lets its oldest go for it."""
+        if log.oldest is None:
+            heapq.heappush(self._aging_logs, (now, user_id))
+        offset = log.append(Record(placed(body, seq, log.head + 1), now))
+        if len(log) > self._limits.retained_events or log.size_bytes > self._limits.retained_bytes:
+            log.trim(self._limits.retained_events, self._limits.retained_bytes)
+        return offset
+
+    def _hold(self, append: Append, thread: _Thread, held: _Held) -> Placement:
+        if thread.held is None:
+            thread.held = deque()
+            self._vacant.pop(append.thread_id, None)
+        if not thread.held:
+            heapq.heappush(self._aging_holds, (held.at, append.thread_id))
+        thread.held.append(held)
+        thread.held_bytes += len(held.body)
+        self._held_bytes += len(held.body)
+        shed = self._make_room(append.thread_id, thread)
+        return Placement(held.seq, thread.generation, shed=tuple(shed))
+
+    # --- what a hold lets go --------------------------------------------------
+
+    def _make_room(self, thread_id: str, thread: _Thread) -> list[Shed]:
+        """Shed the oldest of this hold, and of the oldest holds of all, until every bound is kept."""
+        limits, shed = self._limits, []
+        while thread.held and (len(thread.held) > limits.unbound_events or thread.held_bytes > limits.unbound_bytes):
+            shed.append(self._shed(thread_id, thread, Cause.UNBOUND_OVERFLOW))
+        while self._over():
+            self._settle_oldest_hold()
+            if self._over():
+                _, oldest_id = self._aging_holds[0]
+                shed.append(self._shed(oldest_id, self._threads[oldest_id], Cause.UNBOUND_OVERFLOW))
+        return shed
+
+    def _over(self) -> bool:
+        """Whether all holds together are over their bounds."""
+        limits = self._limits
+        return self._held_bytes > limits.unbound_total_bytes or len(self._aging_holds) > limits.unbound_total_threads
+
+    def _settle_oldest_hold(self) -> None:
+        """Put the beginning of the heap right: entries may speak of events that are gone since."""
+        while self._aging_holds:
+            at, thread_id = self._aging_holds[0]
+            thread = self._threads.get(thread_id)
+            if thread is None or not thread.held:
+                heapq.heappop(self._aging_holds)
+            elif thread.held[0].at != at:
+                heapq.heapreplace(self._aging_holds, (thread.held[0].at, thread_id))
+            else:
+                return
+
+    def _shed(self, thread_id: str, thread: _Thread, cause: Cause) -> Shed:
+        """Let the oldest held event of a thread go, and note what the owner will have to be told."""
+        assert thread.held, "only a held event can be shed"
+        oldest = thread.held.popleft()
+        thread.held_bytes -= len(oldest.body)
+        self._held_bytes -= len(oldest.body)
+        if thread.shed is None:
+            thread.shed, thread.shed_first = {}, oldest.seq
+        thread.shed[cause] = thread.shed.get(cause, 0) + 1
+        if not thread.held:
+            self._vacate(thread_id, thread)
+        return Shed(thread_id, oldest.seq, cause)
+
+    def _vacate(self, thread_id: str, thread: _Thread) -> None:
+        """Nothing is held any more; of threads that nobody ever owned, remember so many and no more."""
+        thread.held = None
+        if thread.generation:
+            return
+        self._vacant[thread_id] = None
+        if len(self._vacant) > self._limits.vacant_threads:
+            forgotten = next(iter(self._vacant))
+            del self._vacant[forgotten], self._threads[forgotten]
+
+    # --- bind -----------------------------------------------------------------
+
+    def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
+        """Give a thread an owner, or none; see :meth:`Store.bind_nowait`. Never raises WouldBlock."""
+        thread = self._threads.get(thread_id) or self._open(thread_id)
+        if thread.user_id == user_id:
+            return self._bound(thread_id, thread, changed=False)
+        if thread.user_id is not None and not take:
+            text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
+            raise NotTheOwner(text)
+        thread.user_id = user_id
+        thread.generation += 1
+        if user_id is None:
+            return self._bound(thread_id, thread, changed=True)
+        self._vacant.pop(thread_id, None)
+        log = self._log(user_id)
+        first_offset = log.head + 1
+        noticed = self._place_notice(thread_id, thread, user_id, log, now)
+        self._place_held(thread, user_id, log, now)
+        return self._bound(thread_id, thread, changed=True, first_offset=first_offset, notice=noticed)
+
+    async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
+        """As :meth:`bind_nowait`; a checkpoint, after which it is done."""
+        await trio.lowlevel.checkpoint()
+        return self.bind_nowait(thread_id, user_id, now, take=take)
+
+    def _bound(
+        self, thread_id: str, thread: _Thread, *, changed: bool, first_offset: int = 0, notice: bool = False
+    ) -> Binding:
+        if thread.user_id is None:
+            return Binding(thread_id, thread.generation, None, changed)
+        log = self._logs[thread.user_id]
+        return Binding(
+            thread_id, thread.generation, thread.user_id, changed, log.epoch, first_offset or log.head + 1, notice, log.low
+        )
+
+    def _place_notice(self, thread_id: str, thread: _Thread, user_id: str, log: Log, now: float) -> bool:
+        if thread.shed is None:
+            return False
+        first, count = thread.shed_first, sum(thread.shed.values())
+        causes = {cause.value: number for cause, number in thread.shed.items()}
+        body = notice(thread_id, first, first + count - 1, causes, self._environment.wall_clock())
+        self._place(user_id, log, body, first + count - 1, now)
+        thread.shed = None
+        return True
+
+    def _place_held(self, thread: _Thread, user_id: str, log: Log, now: float) -> None:
+        held, thread.held = thread.held or (), None
+        self._held_bytes -= thread.held_bytes
+        thread.held_bytes = 0
+        for event in held:
+            offset = self._place(user_id, log, event.body, event.seq, now)
+            if event.given is not None:
+                event.given.user_id, event.given.epoch, event.given.offset = user_id, log.epoch, offset
+
+    # --- reading --------------------------------------------------------------
+
+    def owner(self, thread_id: str) -> str | None:
+        """Who owns a thread."""
+        thread = self._threads.get(thread_id)
+        return None if thread is None else thread.user_id
+
+    def bounds(self, user_id: str) -> Bounds:
+        """Epoch, low and head of a log."""
+        log = self._log(user_id)
+        return Bounds(log.epoch, log.low, log.head)
+
+    def read(self, user_id: str, first: int, most_events: int, most_bytes: int) -> tuple[int, Sequence[Record]]:
+        """Records of a log from an offset on, or from its low."""
+        return self._logs[user_id].read(first, most_events, most_bytes)
+
+    def _log(self, user_id: str) -> Log:
+        log = self._logs.get(user_id)
+        if log is None:
+            log = self._logs[user_id] = Log(self._environment.new_id("ep"))
+        return log
+
+    # --- age ------------------------------------------------------------------
+
+    def expire(self, now: float) -> Expiry:
+        """Let go of held events and records that became too old."""
+        self._window.expire(now)
+        shed = self._expire_holds(now - self._limits.unbound_seconds)
+        lows = self._expire_logs(now - self._limits.retained_seconds)
+        return Expiry(tuple(shed), tuple(lows))
+
+    def _expire_holds(self, before: float) -> list[Shed]:
+        shed = []
+        self._settle_oldest_hold()
+        while self._aging_holds and self._aging_holds[0][0] < before:
+            thread_id = self._aging_holds[0][1]
+            thread = self._threads[thread_id]
+            while thread.held and thread.held[0].at < before:
+                last = self._shed(thread_id, thread, Cause.UNBOUND_EXPIRED)
+            shed.append(last)
+            self._settle_oldest_hold()
+        return shed
+
+    def _expire_logs(self, before: float) -> list[tuple[str, int]]:
+        lows = []
+        while self._aging_logs and self._aging_logs[0][0] < before:
+            user_id = self._aging_logs[0][1]
+            log = self._logs[user_id]
+            log.expire(before)
+            lows.append((user_id, log.low))
+            if log.oldest is not None:
+                heapq.heapreplace(self._aging_logs, (log.oldest.stored_at, user_id))
+            else:
+                heapq.heappop(self._aging_logs)
+        return lows
+
+    # --- quarantine and the end -----------------------------------------------
+
+    def release(self, thread_id: str) -> None:
+        """Let go of everything a thread holds."""
+        thread = self._threads.get(thread_id)
+        while thread is not None and thread.held:
+            self._shed(thread_id, thread, Cause.QUARANTINED)
+
+    def renew(self, user_id: str) -> Bounds:
+        """Empty a user's log, under another epoch; its numbering starts again."""
+        self._logs[user_id] = Log(self._environment.new_id("ep"))
+        return self.bounds(user_id)
+
+    async def aclose(self) -> None:
+        """Nothing outlives this store; a checkpoint."""
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,224 @@
+"""The thread actor: takes events to the store, and rings the owner.
+
+After the store has placed an event nobody carries it: the owner is rung, and
+reads the log. Carried instead, two placements that one commit woke would
+arrive in either order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+import trio
+
+from actors.delivery.accounts import Accounts
+from actors.environment import Environment
+from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
+from actors.events import fingerprint
+from actors.mailbox import Reply
+from actors.receipts import Cause, Receipt
+from actors.stores.store import Append, Binding, Placement, StaleGeneration, Store
+
+RETRY_SECONDS = 0.1
+"""Between two tries to learn what the store made of an append."""
+
+
+class Emission(msgspec.Struct, gc=False):
+    """An event on its way to the store."""
+
+    receipt: Receipt
+    body: bytes
+    given: bool = False
+    """Whether the emitter chose the event id, so that it may come twice."""
+    user_id: str | None = None
+    """The user whom the emitter takes for the owner."""
+    first: Receipt | None = None
+    """The receipt of the first event of this id, if this one was a repetition."""
+    refusal: Exception | None = None
+    """Why the event was not taken."""
+    returned: bool = False
+    """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
+
+
+class Bind(msgspec.Struct):
+    """A change of owner."""
+
+    act: Literal["bind", "rebind", "unbind"]
+    user_id: str | None
+    reply: Reply[Binding]
+
+
+ThreadMessage = Emission | Bind
+
+
+class ThreadActor:
+    """One thread: its events in order, held while it has no owner."""
+
+    __slots__ = ("_generation", "_post", "_unsettled", "thread_id")
+
+    def __init__(self, thread_id: str, post: Post) -> None:
+        self.thread_id = thread_id
+        self._post = post
+        self._generation: int | None = None
+        self._unsettled: list[ThreadMessage] | None = None
+
+    def handle(self, message: ThreadMessage) -> bool | None:
+        """Take one message; true when the store has to be waited for."""
+        try:
+            if type(message) is Emission:
+                self._append(message)
+            else:
+                self._bind(message)  # type: ignore[arg-type]
+        except trio.WouldBlock:
+            if self._unsettled is None:
+                self._unsettled = []
+            self._unsettled.append(message)
+            return True
+        return None
+
+    async def settle(self) -> None:
+        """Wait for the store, with everything that had to: runs of events together, binds in between."""
+        messages, self._unsettled = self._unsettled or [], None
+        emissions: list[Emission] = []
+        for message in messages:
+            if isinstance(message, Emission) and message.user_id is None:
+                emissions.append(message)
+                continue
+            await self._append_all(emissions)
+            emissions = []
+            await self._settle_bind(message)
+        await self._append_all(emissions)
+
+    # --- events ---------------------------------------------------------------
+
+    def _append(self, emission: Emission) -> None:
+        post = self._post
+        now = post.environment.clock()
+        try:
+            if emission.user_id is not None:
+                self._note_bind(post.store.bind_nowait(self.thread_id, emission.user_id, now, take=False), now)
+            placement = post.store.append_nowait(self._offer(emission, emission.given), now)
+        except (IdempotencyConflict, NotTheOwner, StaleGeneration) as refusal:
+            self._refuse(emission, refusal, now)
+        else:
+            self._note(emission, placement, now)
+
+    def _offer(self, emission: Emission, repeatable: bool) -> Append:
+        mark = fingerprint(emission.body) if repeatable else None
+        return Append(self.thread_id, emission.receipt.event_id, emission.body, self._generation, mark)
+
+    async def _append_all(self, emissions: list[Emission]) -> None:
+        """Append, asking again for as long as the answer is unknown: by then each id is a fingerprinted one."""
+        if not emissions:
+            return
+        post = self._post
+        offers = [self._offer(emission, repeatable=True) for emission in emissions]
+        while True:
+            now = post.environment.clock()
+            try:
+                answers = await post.store.append(offers, now)
+                break
+            except StoreUnavailable:
+                await trio.sleep(RETRY_SECONDS)
+        for emission, answer in zip(emissions, answers, strict=True):
+            if isinstance(answer, Placement):
+                self._note(emission, answer, now)
+            else:
+                self._refuse(emission, answer, now)
+
+    def _note(self, emission: Emission, placement: Placement, now: float) -> None:
+        """Write into the books what the store has done, and ring whom it concerns."""
+        receipt, accounts = emission.receipt, self._post.accounts
+        receipt.seq = placement.seq
+        self._generation = placement.generation
+        if placement.duplicate and emission.given:
+            emission.first = self._post.remembered(receipt)
+            accounts.deduplicate(receipt, emission.first, placement.user_id)
+        elif placement.user_id is None:
+            accounts.hold(receipt, placement.seq)
+            for shed in placement.shed:
+                accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+            self._post.ring(None, self.thread_id)
+        else:
+            accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
+            self._post.ring(placement.user_id, self.thread_id)
+
+    def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
+        """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
+        if isinstance(refusal, StaleGeneration):
+            self._generation = refusal.generation
+        if emission.returned:
+            self._post.accounts.lose(emission.receipt, _CAUSES[type(refusal)], now)
+        else:
+            emission.refusal = refusal.with_traceback(None)
+
+    # --- owners ---------------------------------------------------------------
+
+    def _bind(self, bind: Bind) -> None:
+        now = self._post.environment.clock()
+        try:
+            binding = self._post.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
+        except NotTheOwner as refusal:
+            bind.reply.refuse(refusal.with_traceback(None))
+        else:
+            self._note_bind(binding, now)
+            bind.reply.give(binding)
+
+    async def _settle_bind(self, message: ThreadMessage) -> None:
+        """A bind, or an event that comes with one."""
+        post = self._post
+        now = post.environment.clock()
+        take = isinstance(message, Bind) and message.act != "bind"
+        try:
+            binding = await post.store.bind(self.thread_id, message.user_id, now, take=take)
+        except NotTheOwner as refusal:
+            if isinstance(message, Bind):
+                message.reply.refuse(refusal.with_traceback(None))
+            else:
+                self._refuse(message, refusal, now)
+            return
+        self._note_bind(binding, now)
+        if isinstance(message, Bind):
+            message.reply.give(binding)
+        else:
+            await self._append_all([message])
+
+    def _note_bind(self, binding: Binding, now: float) -> None:
+        self._generation = binding.generation
+        if binding.changed and binding.user_id is not None:
+            self._post.accounts.bind(
+                self.thread_id, binding.user_id, binding.epoch, binding.first_offset, binding.notice
+            )
+            self._post.accounts.trim(binding.user_id, binding.low, Cause.RETENTION, now)
+            self._post.ring(binding.user_id, self.thread_id)
+
+
+class Post:
+    """What every thread actor works with: the store, the books, and the way to the owners."""
+
+    __slots__ = ("accounts", "environment", "remembered", "ring", "store")
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        environment: Environment,
+        ring: Callable[[str | None, str], None],
+        remembered: Callable[[Receipt], Receipt | None],
+    ) -> None:
+        self.store = store
+        self.accounts = accounts
+        self.environment = environment
+        self.ring = ring
+        """Rings a thread's owner; ``None`` says that there is none."""
+        self.remembered = remembered
+        """The first receipt of an event of which this is another one."""
+
+
+_CAUSES: dict[type[Exception], Cause] = {
+    IdempotencyConflict: Cause.CONFLICT,
+    NotTheOwner: Cause.NOT_THE_OWNER,
+    StaleGeneration: Cause.OWNER_CHANGED,
+}

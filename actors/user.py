@@ -1,0 +1,123 @@
+"""The user actor: who is there, where each device begins, and what was confirmed.
+
+Attaching is one message, handled in one step: reading the log's bounds,
+choosing where the device starts and putting it among the devices that are rung
+cannot be interleaved with anything. That step is the whole seam between replay
+and live delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actors.delivery.accounts import Accounts
+from actors.delivery.cursor import start
+from actors.environment import Environment
+from actors.errors import PeerError
+from actors.limits import Limits
+from actors.presence import Acked, Attach, Detach, Device, Presence, Session, UserMessage
+from actors.stores.store import Store
+
+
+class UserActor:
+    """One user's fan-out, attachments and acknowledgements. Never has to wait."""
+
+    __slots__ = ("_accounts", "_environment", "_limits", "_mark", "_presence", "_store", "_user_id")
+
+    def __init__(
+        self,
+        user_id: str,
+        presence: Presence,
+        store: Store,
+        accounts: Accounts,
+        mark: Callable[[Device], None],
+        limits: Limits,
+        environment: Environment,
+    ) -> None:
+        self._user_id = user_id
+        self._presence = presence
+        self._store = store
+        self._accounts = accounts
+        self._mark = mark
+        self._limits = limits
+        self._environment = environment
+
+    def handle(self, message: UserMessage) -> None:
+        """Take one message."""
+        if isinstance(message, Acked):
+            self._confirm(message)
+        elif isinstance(message, Attach):
+            self._attach(message)
+        elif isinstance(message, Detach):
+            self._detach(message)
+        if self._presence.rung:
+            self._fan_out()
+
+    async def settle(self) -> None:
+        """Nothing here waits."""
+        raise AssertionError("a user actor leaves nothing to settle")
+
+    def _fan_out(self) -> None:
+        self._presence.rung = False
+        for device in self._presence.devices:
+            if not device.marked:
+                self._mark(device)
+
+    def _confirm(self, acked: Acked) -> None:
+        account = self._accounts.users.get(self._user_id)
+        assert account is not None, "a device confirms what an account has placed"
+        for first, last in acked.spans:
+            account.ledger.ack(first, last)
+
+    def _attach(self, attach: Attach) -> None:
+        devices = self._presence.devices
+        if len(devices) >= self._limits.connections_per_user:
+            text = f"expected at most {self._limits.connections_per_user} connections of one user, this is one more"
+            attach.reply.refuse(PeerError("too_many_devices", text))
+            return
+        session = self._session(attach)
+        bounds = self._store.bounds(self._user_id)
+        account = self._accounts.account(self._user_id, bounds.epoch, bounds.head + 1)
+        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.cursor is not None:
+            seen = min(attach.resume[1], session.cursor.position)
+            for first, last in session.cursor.ack(seen):
+                account.ledger.ack(first, last)
+        ledger = account.ledger
+        unseen = ledger.first_unwritten() if attach.device.plain else ledger.first_unacked()
+        attach.device.begin(start(bounds, attach.resume, attach.origin, unseen), bounds, session.id, account)
+        session.device, session.cursor = attach.device, attach.device.cursor
+        devices.append(attach.device)
+        self._mark(attach.device)
+        attach.reply.give(session)
+
+    def _session(self, attach: Attach) -> Session:
+        """The session that a device names, if it is one of this user's; or else a new one.
+
+        A session has one connection: the newer one fences the older.
+        """
+        sessions = self._presence.sessions
+        session = sessions.get(attach.session_id) if attach.session_id is not None else None
+        if session is None:
+            session = Session(self._environment.new_id("s"))
+            sessions[session.id] = session
+            if len(sessions) > self._limits.sessions_per_user:
+                self._forget_session()
+        elif session.device is not None:
+            session.device.end("superseded", "another connection of this session took over")
+            self._presence.devices.remove(session.device)
+        sessions.move_to_end(session.id)
+        return session
+
+    def _forget_session(self) -> None:
+        """Forget the session that was longest without a new connection; one in use is only forgotten last."""
+        sessions = self._presence.sessions
+        unused = next((session.id for session in sessions.values() if session.device is None), None)
+        del sessions[unused if unused is not None else next(iter(sessions))]
+
+    def _detach(self, detach: Detach) -> None:
+        self._presence.departures.append(detach.departure)
+        if detach.device in self._presence.devices:
+            self._presence.devices.remove(detach.device)
+        for session in self._presence.sessions.values():
+            if session.device is detach.device:
+                session.device = None

@@ -1,0 +1,244 @@
+"""Endpoints: a byte pipe that never blocks, and the two waits.
+
+What sits above decides when to write and what to do with what was not taken;
+so the same write path runs over a kernel socket, over TLS and over memory.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+
+class Endpoint(Protocol):
+    """One end of a byte pipe.
+
+    ``send`` and ``receive`` raise :class:`trio.BrokenResourceError` when the
+    pipe is broken; the waits raise :class:`trio.ClosedResourceError` when this
+    end is closed meanwhile.
+    """
+
+    peer: str
+    """Who is at the other end, for logs."""
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """Hand over what is taken at once; returns how many bytes that were, 0 when none."""
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        """What has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+
+    async def wait_writable(self) -> None:
+        """Wait until ``send`` may take something; a checkpoint."""
+
+    async def wait_readable(self) -> None:
+        """Wait until ``receive`` has an answer; a checkpoint."""
+
+    def finish(self) -> None:
+        """Say that nothing more will be sent; the peer may still send."""
+
+    def close(self) -> None:
+        """End the pipe; what was taken is still delivered. Idempotent."""
+
+    def abort(self) -> None:
+        """End the pipe now; what the peer did not read yet is lost. Idempotent."""
+
+
+class SocketEndpoint:
+    """An :class:`Endpoint` over a connected kernel socket, which it owns from now on."""
+
+    def __init__(self, sock: socket.socket, dead_after_seconds: float = math.inf) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._closed = False
+        self.peer = _name(sock)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            _tune(sock, dead_after_seconds)
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """See :class:`Endpoint`."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`."""
+        try:
+            return self._socket.recv(most_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+
+    async def wait_writable(self) -> None:
+        """See :class:`Endpoint`."""
+        await trio.lowlevel.wait_writable(self._open())
+
+    async def wait_readable(self) -> None:
+        """See :class:`Endpoint`."""
+        await trio.lowlevel.wait_readable(self._open())
+
+    def finish(self) -> None:
+        """See :class:`Endpoint`."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """See :class:`Endpoint`."""
+        if not self._closed:
+            self._closed = True
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def abort(self) -> None:
+        """See :class:`Endpoint`: a reset, so that the peer's kernel knows at once."""
+        if not self._closed:
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
+    def _open(self) -> socket.socket:
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self.peer}: this end is closed")
+        return self._socket
+
+
+def _tune(sock: socket.socket, dead_after_seconds: float) -> None:
+    """Events are small and due now; and a peer that acknowledges nothing is to be noticed by the kernel as well."""
+    with suppress(OSError):  # the peer may have reset the connection already
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT") and dead_after_seconds < math.inf:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(dead_after_seconds * 1000))
+
+
+def _name(sock: socket.socket) -> str:
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return "a peer that has gone"
+    if isinstance(peer, tuple):
+        return f"{peer[0]}:{peer[1]}"
+    return "a unix socket"
+
+
+class StreamEndpoint:
+    """An :class:`Endpoint` over any Trio stream: one write under way at a time, pumped by :meth:`run`.
+
+    For streams whose socket cannot be taken over: a host's TLS stream, a pipe,
+    a tunnel. ``send`` takes at most ``room_bytes`` until they have been passed on.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, room_bytes: int = 65_536) -> None:
+        self.peer = type(stream).__name__
+        self._stream = stream
+        self._room_bytes = room_bytes
+        self._outgoing = b""
+        self._incoming: bytes | None = None
+        self._broken = False
+        self._closed = False
+        self._taken = trio.Event()
+        self._given = trio.Event()
+        self._received = trio.Event()
+        self._wanted = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pump in both directions until the pipe ends; cancelling it breaks the pipe."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump_out)
+                task_status.started()
+                await self._pump_in()
+        finally:
+            self._broken = True
+            self._wake()
+            await trio.aclose_forcefully(self._stream)
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """See :class:`Endpoint`."""
+        self._check()
+        if self._outgoing:
+            return 0
+        self._outgoing = bytes(data[: self._room_bytes])
+        self._taken.set()
+        return len(self._outgoing)
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`."""
+        if self._incoming is None:
+            self._check()
+            return None
+        data = self._incoming[:most_bytes]
+        if data:
+            self._incoming = self._incoming[most_bytes:] or None
+            if self._incoming is None:
+                self._wanted.set()
+        return data
+
+    async def wait_writable(self) -> None:
+        """See :class:`Endpoint`."""
+        await trio.lowlevel.checkpoint()
+        while self._outgoing and not self._broken:
+            self._given = trio.Event()
+            await self._given.wait()
+
+    async def wait_readable(self) -> None:
+        """See :class:`Endpoint`."""
+        await trio.lowlevel.checkpoint()
+        while self._incoming is None and not self._broken:
+            self._received = trio.Event()
+            await self._received.wait()
+
+    def finish(self) -> None:
+        """See :class:`Endpoint`; a stream that is not a socket has only the whole end."""
+
+    def close(self) -> None:
+        """See :class:`Endpoint`; the pump passes on what was taken, then ends."""
+        self._closed = True
+        self._wake()
+
+    def abort(self) -> None:
+        """See :class:`Endpoint`."""
+        self._outgoing = b""
+        self.close()
+
+    async def _pump_out(self) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while not self._broken:
+                if self._outgoing:
+                    await self._stream.send_all(self._outgoing)
+                    self._outgoing = b""
+                    self._given.set()
+                elif self._closed:
+                    break
+                else:
+                    self._taken = trio.Event()
+                    await self._taken.wait()
+        await trio.aclose_forcefully(self._stream)
+
+    async def _pump_in(self) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while self._incoming != b"" and not self._closed:
+                data = await self._stream.receive_some(65_536)
+                self._incoming = bytes(data)
+                self._received.set()
+                if data:
+                    self._wanted = trio.Event()
+                    await self._wanted.wait()
+            return
+        self._broken = True
+        self._wake()
+
+    def _check(self) -> None:
+        if self._broken or self._closed:
+            raise trio.BrokenResourceError(f"{self.peer}: the pipe is broken")
+
+    def _wake(self) -> None:
+        for bell in (self._taken, self._given, self._received, self._wanted):
+            bell.set()

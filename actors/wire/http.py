@@ -1,0 +1,127 @@
+"""The request before the upgrade: read by h11, under a limit; and the answers that are not an upgrade."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+
+import attrs
+import h11
+
+from actors.errors import ActorsError
+
+
+class HTTPRefusal(ActorsError):  # noqa: N818 - an answer, not a fault of ours
+    """A request that is answered with a status instead of an upgrade."""
+
+    def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = headers
+
+
+@attrs.frozen
+class RequestHead:
+    """A request line and its headers, and the bytes they came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    """By lower-case name; a header that came several times is joined by commas."""
+    raw: bytes
+    rest: bytes
+    """What came behind the head."""
+
+    def offers(self) -> tuple[str, ...]:
+        """The subprotocols that the client offers."""
+        return _tokens(self.headers.get("sec-websocket-protocol", ""))
+
+    def cookie(self, name: str) -> str | None:
+        """A cookie's value."""
+        try:
+            morsel = SimpleCookie(self.headers.get("cookie", "")).get(name)
+        except CookieError:
+            return None
+        return None if morsel is None else morsel.value
+
+
+class HeadReader:
+    """Collects bytes until they are a request head."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
+        self._raw = bytearray()
+
+    def feed(self, data: bytes) -> RequestHead | None:
+        """Add bytes; the head once it is complete.
+
+        Raises :class:`HTTPRefusal` for what is not one (400) or too large (431).
+        """
+        self._raw += data
+        try:
+            self._connection.receive_data(data)
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as error:
+            status = 431 if len(self._raw) > self._most_bytes else error.error_status_hint
+            raise HTTPRefusal(status, f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {error}") from None
+        if not isinstance(event, h11.Request):
+            return None
+        rest = self._connection.trailing_data[0]
+        size = len(self._raw) - len(rest)
+        if size > self._most_bytes:
+            raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
+        return _head(event, bytes(self._raw[:size]), bytes(rest))
+
+
+def check_upgrade(head: RequestHead) -> None:
+    """Raise :class:`HTTPRefusal` unless a request is a WebSocket upgrade that the engine will accept."""
+    headers = head.headers
+    upgrade = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+    if "websocket" not in _lowered(headers.get("upgrade", "")) or "upgrade" not in _lowered(headers.get("connection", "")):
+        raise HTTPRefusal(426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", upgrade)
+    if head.method != "GET":
+        raise HTTPRefusal(400, f"expected GET for a WebSocket upgrade, got {head.method}")
+    version = headers.get("sec-websocket-version")
+    if version != "13":
+        raise HTTPRefusal(426, f"expected Sec-WebSocket-Version 13, got {version}", upgrade)
+    try:
+        key = base64.b64decode(headers.get("sec-websocket-key", ""), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 16:
+        raise HTTPRefusal(400, "expected a Sec-WebSocket-Key of 16 bytes in base64")
+
+
+def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), *, body: bool = True) -> bytes:
+    """A whole plain-text response, after which the connection closes."""
+    content = f"{text}\n".encode()
+    fields = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(content))),
+        ("Connection", "close"),
+        *headers,
+    ]
+    connection = h11.Connection(h11.SERVER)
+    head = connection.send(h11.Response(status_code=status, headers=fields, reason=HTTPStatus(status).phrase.encode()))
+    return (head or b"") + (content if body else b"")
+
+
+def _head(event: h11.Request, raw: bytes, rest: bytes) -> RequestHead:
+    headers: dict[str, str] = {}
+    for name, value in event.headers:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    path = event.target.decode("ascii").partition("?")[0]
+    return RequestHead(event.method.decode("ascii"), path, headers, raw, rest)
+
+
+def _tokens(value: str) -> tuple[str, ...]:
+    return tuple(token for part in value.split(",") if (token := part.strip()))
+
+
+def _lowered(value: str) -> tuple[str, ...]:
+    return tuple(token.lower() for token in _tokens(value))
+

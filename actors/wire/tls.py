@@ -1,0 +1,108 @@
+"""An endpoint over TLS that never blocks: the standard library's engine between two memory buffers."""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+
+from actors.wire.endpoint import Endpoint
+
+RECORD_BYTES = 16_384
+"""The most plaintext that one TLS record carries."""
+
+
+class TLSEndpoint:
+    """An :class:`~actors.wire.endpoint.Endpoint` whose bytes are encrypted over another one."""
+
+    def __init__(self, below: Endpoint, context: ssl.SSLContext) -> None:
+        self.peer = below.peer
+        self._below = below
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._engine = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._cipher = b""
+        """Encrypted, and not yet taken by the pipe below."""
+        self._owed = 0
+        """Plaintext bytes of ``_cipher`` that the caller was not told of yet."""
+
+    async def handshake(self) -> None:
+        """Agree on keys; a checkpoint. Raises BrokenResourceError when the peer does not speak TLS."""
+        while True:
+            try:
+                self._engine.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush_all()
+                await self._below.wait_readable()
+                self._feed()
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError(f"{self.peer}: expected TLS, got {error.reason}") from None
+            else:
+                await self._flush_all()
+                return
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """See :class:`Endpoint`. As with OpenSSL itself, what was not taken must be offered again."""
+        taken, view = 0, memoryview(data)
+        while self._flush():
+            taken, self._owed = taken + self._owed, 0
+            if taken == len(view):
+                break
+            self._owed = self._engine.write(view[taken : taken + RECORD_BYTES])
+        return taken
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`."""
+        while True:
+            try:
+                data = self._engine.read(most_bytes)
+            except ssl.SSLWantReadError:
+                if not self._feed():
+                    return None
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError(f"{self.peer}: {error.reason}") from None
+            else:
+                return data
+
+    async def wait_writable(self) -> None:
+        """See :class:`Endpoint`."""
+        await self._below.wait_writable()
+
+    async def wait_readable(self) -> None:
+        """See :class:`Endpoint`."""
+        await self._below.wait_readable()
+
+    def finish(self) -> None:
+        """See :class:`Endpoint`; what TLS itself would say at the end, nobody waits for."""
+
+    def close(self) -> None:
+        """See :class:`Endpoint`."""
+        self._below.close()
+
+    def abort(self) -> None:
+        """See :class:`Endpoint`."""
+        self._below.abort()
+
+    def _feed(self) -> bool:
+        """Move what has arrived to the engine; false when nothing has."""
+        data = self._below.receive(4 * RECORD_BYTES)
+        if data is None:
+            return False
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        return True
+
+    def _flush(self) -> bool:
+        """Pass on what is encrypted; true when all of it was taken."""
+        self._cipher += self._outgoing.read()
+        if self._cipher:
+            self._cipher = self._cipher[self._below.send(self._cipher) :]
+        return not self._cipher
+
+    async def _flush_all(self) -> None:
+        while not self._flush():
+            await self._below.wait_writable()

@@ -1,0 +1,161 @@
+"""One connection's bytes: whole frames out, as they come in.
+
+The invariant that everything else relies on: what this transport has begun to
+send, it finishes, under a deadline, or the socket is aborted. There is one
+out-buffer for events, replies and the protocol engine's own control frames,
+every frame enters it whole, and after a Close nothing enters it any more. So
+no cancellation anywhere can tear a frame, and nobody needs a lock.
+
+Without a backlog a write is one ``send`` in the caller's step. A socket that
+does not take everything gets a task, the writer, for as long as that lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from actors.limits import Limits
+from actors.wire.endpoint import Endpoint
+
+
+class Transport:
+    """The write side, and the read side, of one endpoint.
+
+    ``on_drained`` is called when a backlog is gone; ``on_failed``, with the
+    name of a row of :data:`~actors.wire.closing.TABLE`, when the socket is.
+    Both may be called from within any method here.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        nursery: trio.Nursery,
+        limits: Limits,
+        *,
+        on_drained: Callable[[], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self.sealed = False
+        """Nothing more is taken: a Close was written, or the connection is over."""
+        self.stalled_since: float | None = None
+        """Since when the socket has taken nothing, while there was something to take."""
+        self._endpoint = endpoint
+        self._nursery = nursery
+        self._limits = limits
+        self._on_drained = on_drained
+        self._on_failed = on_failed
+        self._backlog = bytearray()
+        self._control_bytes = 0
+        self._aborted = False
+        self._drained = trio.Event()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that were written here and that the socket has not taken."""
+        return len(self._backlog)
+
+    def write(self, frames: bytes) -> bool:
+        """Send whole frames; true when the socket took all of them at once.
+
+        Frames that it did not take are kept and sent in order. Frames after a
+        Close are discarded.
+        """
+        if self.sealed:
+            return False
+        if self._backlog:
+            self._backlog += frames
+            return False
+        sent = self._send(frames)
+        if sent == len(frames):
+            return True
+        if not self.sealed:
+            self._backlog += memoryview(frames)[sent:]
+            self.stalled_since = trio.current_time()
+            self._nursery.start_soon(self._work_off)
+        return False
+
+    def write_control(self, frames: bytes) -> None:
+        """Send frames that a peer can cause at will; too many of them behind an unread socket abort it."""
+        if self.write(frames) or self.sealed:
+            return
+        self._control_bytes += len(frames)
+        if self._control_bytes > self._limits.control_bytes:
+            self._fail("flooding")
+
+    def seal(self) -> None:
+        """Take no more frames; what is in the backlog is still sent."""
+        self.sealed = True
+
+    def close(self) -> None:
+        """End the connection; aborts it where a frame would be torn. Idempotent."""
+        self.sealed = True
+        if self._backlog:
+            self.abort()
+        self._endpoint.close()
+
+    def abort(self) -> None:
+        """End the connection now, in the middle of whatever was being sent. Idempotent."""
+        self.sealed = self._aborted = True
+        self._backlog.clear()
+        self._drained.set()
+        self._endpoint.abort()
+
+    async def drain(self) -> None:
+        """Wait until nothing is left to send, or nothing can be; a checkpoint only if it waits."""
+        while self._backlog:
+            self._drained = trio.Event()
+            await self._drained.wait()
+
+    async def discard(self) -> None:
+        """Read and forget what the peer still sends, until it ends; so that it reads our Close, and not a reset."""
+        try:
+            while await self.receive(65_536):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def receive(self, most_bytes: int) -> bytes:
+        """What the peer sent, ``b""`` at its end; a checkpoint.
+
+        Raises BrokenResourceError when the connection broke, ClosedResourceError
+        when this end ended it.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            data = self._endpoint.receive(most_bytes)
+            if data is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+            await self._endpoint.wait_readable()
+
+    async def _work_off(self) -> None:
+        """The writer: send the backlog, under a deadline that any progress renews."""
+        while self._backlog:
+            with trio.move_on_after(self._limits.write_deadline_seconds) as patience:
+                try:
+                    await self._endpoint.wait_writable()
+                except trio.ClosedResourceError:
+                    return
+            if patience.cancelled_caught:
+                self._fail("stalled")
+            elif sent := self._send(self._backlog):
+                del self._backlog[:sent]
+                self.stalled_since = trio.current_time()
+        self.stalled_since = None
+        self._control_bytes = 0
+        if not self._aborted:
+            self._drained.set()
+            self._on_drained()
+
+    def _send(self, frames: bytes | bytearray) -> int:
+        try:
+            return self._endpoint.send(frames)
+        except trio.BrokenResourceError:
+            self._fail("vanished")
+            return 0
+
+    def _fail(self, name: str) -> None:
+        self.abort()
+        self._on_failed(name)

@@ -1,0 +1,28 @@
+"""``python -m benchmarks <name> [--quick]``: measure one claim of the README on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from benchmarks import spread
+
+
+def main() -> None:
+    """Run the benchmark that was named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True)
+    quick = argparse.ArgumentParser(add_help=False)
+    quick.add_argument("--quick", action="store_true", help="a look, within a minute, instead of a measurement")
+    spread.options_into(names.add_parser("spread", parents=[quick], help="delivery over many connections"))
+    names.add_parser("mailbox", parents=[quick], help="the cost of one hop between two actors")
+    options = parser.parse_args()
+    if options.name == "spread":
+        spread.main(options)
+    else:
+        # Only now: what it needs of the package is no business of the other benchmarks.
+        importlib.import_module(f"benchmarks.{options.name}").main(options.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,373 @@
+"""The load client: many WebSocket connections in one process, each event's latency and order checked.
+
+It is written against raw sockets and reads frames by hand because it must never be
+what the benchmark measures: 60,000 events a second leave 16 µs for each, the poll and the
+``recv`` included, which leaves no room for a WebSocket library or a full JSON parse. So it
+receives into one buffer that all connections share, walks the frame headers in place, and finds
+``"n":`` and ``"due":`` by searching bytes; that is 2 to 3 µs of Python for an event.
+Only messages of the protocol itself (``op``) are parsed as JSON; they are rare.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import re
+import selectors
+import socket
+import struct
+import time
+from array import array
+
+import attrs
+
+from benchmarks import process
+from benchmarks.schedule import WARMUP_SECONDS, Schedule
+
+ACTORS = "actors.v1"
+"""The subprotocol; a plain connection offers none, names its user in the path and confirms nothing."""
+
+RECEIVE_BYTES = 256 * 1024
+FRAME_BYTES = 1024 * 1024
+"""A larger frame than this is no event stream."""
+
+HEADER_BYTES = 16
+"""Room behind the buffer, so that a header cut off by its end can be looked at without a check."""
+
+TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
+"""First bytes of the frames there are, all with FIN: no server here has a reason to fragment."""
+
+ACK_EVENTS = 32
+ACK_SECONDS = 1.0
+SILENCE_SECONDS = 10.0
+"""A server that is behind still sends; after so long without a byte, what is missing is lost."""
+
+NOTES = 5
+"""How many odd occurrences are told in words; the counts are complete."""
+
+DIGITS = re.compile(rb"\d+")
+
+
+@attrs.frozen
+class Report:
+    """What the client saw of one run."""
+
+    events: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    lost: int
+    out_of_order: int
+    bytes_per_event: float
+    cpu_seconds: float
+    wall_seconds: float
+    notes: list[str]
+
+
+@attrs.define
+class Tally:
+    """What all connections together have seen; an event due before ``mark`` is warm-up."""
+
+    mark: float = math.inf
+    latencies: array[float] = attrs.field(factory=lambda: array("d"))
+    received: int = 0
+    received_bytes: int = 0
+    out_of_order: int = 0
+    notes: list[str] = attrs.field(factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep the first few oddities in words."""
+        if len(self.notes) < NOTES:
+            self.notes.append(text)
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """Build a short client frame. Its mask is zero: legal, the server unmasks all the same, and it costs us nothing."""
+    return struct.pack("!BBI", first, 0x80 | len(payload), 0) + payload
+
+
+def extent(inbox: bytearray, at: int) -> tuple[int, int]:
+    """Say where the payload of the frame at ``at`` starts and stops.
+
+    Of a header that is not all there yet the length is nonsense, but its start is
+    already behind the end of the data, and so is its stop.
+    """
+    length = inbox[at + 1]
+    start = at + 2
+    if length == 126:  # noqa: PLR2004 - RFC 6455, 5.2: two bytes of length follow
+        start += 2
+        length = int.from_bytes(inbox[start - 2 : start])
+    elif length == 127:  # noqa: PLR2004 - RFC 6455, 5.2: eight bytes of length follow
+        start += 8
+        length = int.from_bytes(inbox[start - 8 : start])
+    return start, start + length
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One WebSocket: the frames it receives, the count it expects, the acks it owes."""
+
+    socket: socket.socket
+    user: str
+    acks: bool
+    tally: Tally
+    rest: bytes = b""
+    n: int = 0
+    holes: set[int] = attrs.field(factory=set)
+    offset: int = 0
+    unacked: int = 0
+    welcomed: bool = False
+    closed: bool = False
+
+    def receive(self, inbox: bytearray, window: memoryview) -> None:
+        """Take what the socket has, once, and read every whole frame of it."""
+        held = len(self.rest)
+        if held:
+            inbox[:held] = self.rest
+        try:
+            received = self.socket.recv_into(window[held:], RECEIVE_BYTES)
+        except ConnectionError as error:
+            self.lose(repr(error))
+            return
+        if received:
+            self.tally.received_bytes += received
+            self.read(inbox, held + received, time.monotonic())
+        else:
+            self.lose("end of stream")
+
+    def read(self, inbox: bytearray, end: int, now: float) -> None:
+        """Read the whole frames before ``end``; keep the beginning of one that is not."""
+        at = 0
+        while True:
+            start, stop = extent(inbox, at)
+            if stop > end:
+                break
+            if inbox[at] != TEXT:
+                self.control(inbox[at], bytes(inbox[start:stop]))
+            elif not self.count(inbox, start, stop, now):
+                self.operation(bytes(inbox[start:stop]))
+            at = stop
+        self.rest = bytes(inbox[at:end]) if at < end else b""
+        if len(self.rest) > FRAME_BYTES:
+            self.lose(f"a frame of more than {FRAME_BYTES} bytes")
+        if self.acks:
+            self.confirm(inbox, at)
+
+    def count(self, inbox: bytearray, start: int, stop: int, now: float) -> bool:
+        """Count the events of one message, a batch or a single one; say whether there were any."""
+        tally = self.tally
+        found = inbox.find(b'"n":', start, stop)
+        if found < 0:
+            return False
+        while found >= 0:
+            comma = inbox.find(b",", found, stop)
+            n = int(inbox[found + 4 : comma])
+            due = inbox.find(b'"due":', comma, stop) + 6
+            comma = inbox.find(b",", due, stop)
+            at = float(inbox[due:comma])
+            if at >= tally.mark:
+                tally.latencies.append(now - at)
+            if n == self.n + 1:
+                self.n = n
+            else:
+                self.misplaced(n)
+            self.unacked += 1
+            tally.received += 1
+            found = inbox.find(b'"n":', comma, stop)
+        return True
+
+    def misplaced(self, n: int) -> None:
+        """Note an event that is not the next one: after a hole, late into one, or here already."""
+        self.tally.note(f"{self.user}: {n} after {self.n}")
+        if n > self.n:
+            self.holes.update(range(self.n + 1, n))
+            self.n = n
+            return
+        self.tally.out_of_order += 1
+        if n in self.holes:
+            self.holes.remove(n)
+        else:
+            self.tally.received -= 1  # a repetition brings the end no nearer
+
+    def confirm(self, inbox: bytearray, end: int) -> None:
+        """Note the last offset received, and send an ack when enough events wait for one."""
+        found = inbox.rfind(b'"offset":', 0, end)
+        if found >= 0 and (digits := DIGITS.match(inbox, found + 9)):
+            self.offset = int(digits[0])
+        if self.unacked >= ACK_EVENTS:
+            self.ack()
+
+    def ack(self) -> None:
+        """Confirm all that came."""
+        self.unacked = 0
+        self.send(TEXT, b'{"op":"ack","offset":%d}' % self.offset)
+
+    def operation(self, text: bytes) -> None:
+        """Obey a message of the protocol."""
+        message = json.loads(text)
+        match message.get("op"):
+            case "welcome":
+                self.welcomed = True
+            case "ping":
+                self.send(TEXT, b'{"op":"pong"}')
+            case "gap" | "reset":
+                self.tally.note(f"{self.user} was told {text.decode()}")
+
+    def control(self, first: int, payload: bytes) -> None:
+        """Obey a control frame of RFC 6455."""
+        if first == PING:
+            self.send(PONG, payload)
+        elif first == CLOSE:
+            self.lose(f"closed by the server: {payload!r}")
+        elif first != PONG:
+            self.lose(f"a frame that starts with {first:#04x}")
+
+    def send(self, first: int, payload: bytes) -> None:
+        """Send a short frame whole; where there is no room, not at all: the next ack says it again."""
+        data = frame(first, payload)
+        try:
+            if self.socket.send(data) < len(data):
+                self.lose("no room for half a frame")
+        except BlockingIOError:
+            self.tally.note(f"{self.user}: no room for {payload!r}")
+        except ConnectionError as error:
+            self.lose(repr(error))
+
+    def lose(self, reason: str) -> None:
+        """Give the connection up; what it did not get is counted as lost."""
+        self.closed = True
+        self.tally.note(f"{self.user}: {reason}")
+
+
+@attrs.define
+class Load:
+    """All connections, and the loop that reads them."""
+
+    schedule: Schedule
+    tally: Tally = attrs.field(factory=Tally)
+    connections: list[Connection] = attrs.field(factory=list)
+    inbox: bytearray = attrs.field(factory=lambda: bytearray(FRAME_BYTES + RECEIVE_BYTES + HEADER_BYTES))
+    selector: selectors.BaseSelector = attrs.field(factory=selectors.DefaultSelector)
+
+    def connect(self, port: int, protocol: str) -> None:
+        """Open all connections, one after the other."""
+        with memoryview(self.inbox) as window:
+            for number in range(self.schedule.connections):
+                connection = opened(port, f"user-{number}", protocol, self.tally)
+                while connection.acks and not (connection.welcomed or connection.closed):
+                    connection.receive(self.inbox, window)
+                if connection.closed:
+                    raise ConnectionError(self.tally.notes[0])
+                connection.socket.setblocking(False)
+                self.selector.register(connection.socket, selectors.EVENT_READ, connection)
+                self.connections.append(connection)
+
+    def run(self, start: float) -> Report:
+        """Read until every event is there, or nothing more comes."""
+        cpu_before = process.cpu_seconds()
+        self.tally.mark = start + WARMUP_SECONDS
+        self.tally.received_bytes = 0
+        expected = sum(map(self.schedule.events, range(self.schedule.connections)))
+        swept = heard = max(start, time.monotonic())
+        with memoryview(self.inbox) as window:
+            while self.tally.received < expected and self.selector.get_map():
+                if self.poll(window):
+                    heard = time.monotonic()
+                swept = self.sweep(swept)
+                if time.monotonic() - heard > SILENCE_SECONDS:
+                    break
+        return self.report(process.cpu_seconds() - cpu_before, time.monotonic() - start)
+
+    def poll(self, window: memoryview) -> bool:
+        """Read every connection that has something; say whether one had."""
+        ready = self.selector.select(timeout=0.01)
+        for key, _ in ready:
+            connection: Connection = key.data
+            connection.receive(self.inbox, window)
+            if connection.closed:
+                self.selector.unregister(connection.socket)
+        return bool(ready)
+
+    def sweep(self, since: float) -> float:
+        """Send the acks whose second is over, spread evenly: all at once would stall what is measured."""
+        now = time.monotonic()
+        per_second = len(self.connections) / ACK_SECONDS
+        first, last = (int(moment * per_second) for moment in (since, now))
+        for number in range(first, min(last, first + len(self.connections))):
+            connection = self.connections[number % len(self.connections)]
+            if connection.acks and connection.unacked and not connection.closed:
+                connection.ack()
+        return now
+
+    def report(self, cpu_seconds: float, wall_seconds: float) -> Report:
+        """Sum up."""
+        tally = self.tally
+        ranked = sorted(tally.latencies)
+        lost = sum(self.schedule.events(i) - one.n + len(one.holes) for i, one in enumerate(self.connections))
+        return Report(
+            events=tally.received,
+            p50_ms=1000 * quantile(ranked, 0.50),
+            p99_ms=1000 * quantile(ranked, 0.99),
+            max_ms=1000 * quantile(ranked, 1.0),
+            lost=lost,
+            out_of_order=tally.out_of_order,
+            bytes_per_event=tally.received_bytes / max(1, tally.received),
+            cpu_seconds=cpu_seconds,
+            wall_seconds=wall_seconds,
+            notes=tally.notes,
+        )
+
+
+def quantile(ranked: list[float], share: float) -> float:
+    """Return the smallest value that ``share`` of all do not exceed (nearest rank)."""
+    return ranked[math.ceil(share * len(ranked)) - 1] if ranked else math.inf
+
+
+def opened(port: int, user: str, protocol: str, tally: Tally) -> Connection:
+    """Make one WebSocket handshake, and say hello where the protocol wants it."""
+    path = "/ws" if protocol == ACTORS else f"/{user}"
+    offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol == ACTORS else ""
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
+    )
+    stream = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_SECONDS)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.sendall(request.encode())
+    head, _, rest = response(stream).partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 101 "):
+        raise ConnectionError(f"expected 101 for {path}, got {head!r}")
+    if protocol == ACTORS:
+        stream.sendall(frame(TEXT, json.dumps({"op": "hello", "v": 1, "token": user}).encode()))
+    return Connection(stream, user, acks=protocol == ACTORS, tally=tally, rest=rest)
+
+
+def response(stream: socket.socket) -> bytes:
+    """Receive an HTTP response's head, and whatever came with it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        received = stream.recv(RECEIVE_BYTES)
+        if not received:
+            raise ConnectionError(f"expected a response to the handshake, got {data!r} and the end of the stream")
+        data += received
+    return data
+
+
+def main() -> None:
+    """Connect, say so, run from the moment the parent names, and report."""
+    parser = process.parser(__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--protocol", choices=(ACTORS, "plain"), required=True)
+    options = parser.parse_args()
+    load = Load(process.begin(options))
+    load.connect(options.port, options.protocol)
+    # Nothing here is cyclic, and a pause of the collector would be reported as the server's.
+    gc.disable()
+    process.say("connected")
+    _, start = process.listen()
+    process.say("report", json.dumps(attrs.asdict(load.run(float(start)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a benchmark's processes have in common: one core each, and a conversation in lines.
+
+The parent writes ``go START`` and ``stop`` to a child's standard input; the child
+writes a word and its values to standard output: ``ready PORT``, ``connected``, ``report JSON``.
+START is on the monotonic clock, which Linux shares between processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+
+from benchmarks.schedule import Schedule
+
+
+def say(*words: object) -> None:
+    """Write one line to the parent at once."""
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
+
+
+def listen() -> list[str]:
+    """Wait for one line of the parent; no words mean that the parent has gone."""
+    return sys.stdin.readline().split()
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Take the arguments that every process of a spread run gets."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--connections", type=int, required=True)
+    arguments.add_argument("--rate", type=int, required=True, help="events a second, over all connections")
+    arguments.add_argument("--seconds", type=float, required=True)
+    arguments.add_argument("--burst", type=int, default=1, help="events to one connection at once")
+    arguments.add_argument("--cpu", type=int, help="the core to stay on")
+    return arguments
+
+
+def begin(options: argparse.Namespace) -> Schedule:
+    """Take the core and the file descriptors that the run needs, and return its schedule."""
+    if options.cpu is not None:
+        os.sched_setaffinity(0, {options.cpu})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return Schedule(options.connections, options.rate, options.seconds, options.burst)

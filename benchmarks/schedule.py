@@ -1,0 +1,73 @@
+"""The events that are due, and when: the same list for every server and for the load client.
+
+The schedule is open loop: an event is due at its moment whether or not the server
+has finished the one before. A server that stalls therefore finds the backlog
+waiting, and its latency, counted from the due time, shows the stall.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import attrs
+
+WARMUP_SECONDS = 1.0
+"""Not counted: the first allocations, and the first segment of each connection."""
+
+TICK_SECONDS = 0.001
+"""How often a feeder wakes. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
+
+TEXT = "x" * 32
+"""Fills the payload so that one event takes about 230 bytes on the wire, its envelope and frame header included."""
+
+
+@attrs.frozen
+class Schedule:
+    """``rate`` events a second over all connections in turn, ``burst`` of them to one connection at once."""
+
+    connections: int
+    rate: int
+    seconds: float
+    burst: int = 1
+
+    @property
+    def turns(self) -> int:
+        """How often some connection gets its burst."""
+        return round(self.rate * (WARMUP_SECONDS + self.seconds) / self.burst)
+
+    def events(self, connection: int) -> int:
+        """How many events this connection must have got at the end."""
+        whole, more = divmod(self.turns, self.connections)
+        return self.burst * (whole + (connection < more))
+
+
+@attrs.define
+class Feed:
+    """A schedule that has started: gives out each event once, in order, when it has become due."""
+
+    schedule: Schedule
+    start: float
+    turn: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every event was given out."""
+        return self.turn >= self.schedule.turns
+
+    def due(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """Give out what is due at the moment of the call, each as its connection and payload.
+
+        What falls due meanwhile waits for the next call: a server over its limit would
+        otherwise never leave this loop to write anything. In a payload, ``n`` counts from 1 on each
+        connection, and ``due`` is on the monotonic clock.
+        """
+        schedule = self.schedule
+        seconds_per_turn = schedule.burst / schedule.rate
+        turns_due = int((time.monotonic() - self.start) / seconds_per_turn) + 1
+        while self.turn < min(turns_due, schedule.turns):
+            lap, connection = divmod(self.turn, schedule.connections)
+            due = self.start + self.turn * seconds_per_turn
+            for nth in range(1, schedule.burst + 1):
+                yield connection, {"n": lap * schedule.burst + nth, "due": due, "text": TEXT}
+            self.turn += 1
