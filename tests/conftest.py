@@ -1,0 +1,39 @@
+"""What every test gets without asking: the books of each runtime it opened are checked when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from actors.runtime import Runtime
+
+
+@pytest.fixture(autouse=True)
+def balanced_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every accepted event of every runtime is in exactly one column when the test is over."""
+    opened: list[Runtime] = []
+    initialise = Runtime.__init__
+
+    def recording(self: Runtime, **options: Any) -> None:
+        initialise(self, **options)
+        opened.append(self)
+
+    monkeypatch.setattr(Runtime, "__init__", recording)
+    yield
+    for runtime in opened:
+        audit = runtime.audit()
+        assert audit.balanced, f"the books do not balance: {audit}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Unwrap groups of one: pytest-trio puts every failure into one, which hides what failed."""
+    try:
+        return (yield)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error  # noqa: B904 - the group says nothing that its one member does not
