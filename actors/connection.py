@@ -16,6 +16,7 @@ import trio
 
 from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.log import Chunk
 from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
@@ -179,7 +180,7 @@ class Connection:
                 assert self.cursor is not None, "a connection that listens has a place"
                 spans = self.cursor.ack(offset)
                 if spans:
-                    await address.send(Acked(self, spans))
+                    await self._confirm(Acked(self, spans), address)
             case messages.Ping():
                 self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
@@ -192,6 +193,13 @@ class Connection:
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:
                 assert_never(message)
+
+    async def _confirm(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
+        """Pass on what was confirmed; a turn of the scheduler is only given up when the actor is behind."""
+        try:
+            address.tell(acked)
+        except trio.WouldBlock:
+            await address.send(acked)
 
     # --- the writer's side, called from other actors' steps ----------------------
 
@@ -221,21 +229,11 @@ class Connection:
         if cursor is None or transport.sealed or transport.backlog_bytes:
             return
         assert self.user_id is not None, "a connection with a place has a user"
-        limits = self._house.limits
-        first, records = self._house.store.read(
-            self.user_id, cursor.position + 1, limits.retained_events, limits.write_bytes
-        )
-        if len(records) == 1:
-            frames = text_frame(records[0].text)
-        else:
-            frames = text_frames([record.text for record in records])
-        gone = cursor.skip(first)
-        if gone is not None and not self.plain:
-            frames = text_frame(messages.gap(*gone, "retention")) + frames
-        if records:
-            self._write(first, first + len(records) - 1, frames)
-        elif frames:
-            transport.write(frames)
+        chunk = self._house.store.read(self.user_id, cursor.position + 1, self._house.limits.write_bytes)
+        if chunk.first != cursor.position + 1:
+            self._tell_gap(cursor, chunk.first)
+        if chunk.last >= chunk.first:
+            self._write(chunk)
         if self._catching_up_to is not None and cursor.position >= self._catching_up_to:
             transport.write(text_frame(messages.caught_up(cursor.position)))
             self._catching_up_to = None
@@ -271,16 +269,23 @@ class Connection:
             return f"{self.label} written (a plain client, which does not confirm)"
         return f"{self.label} acked" if offset <= cursor.confirmed else f"{self.label} written, not confirmed yet"
 
-    def _write(self, first: int, last: int, frames: bytes) -> None:
+    def _tell_gap(self, cursor: Cursor, low: int) -> None:
+        """The device is told what left the log before it was read."""
+        gone = cursor.skip(low)
+        if gone is not None and not self.plain:
+            self._transport.write(text_frame(messages.gap(*gone, "retention")))
+
+    def _write(self, chunk: Chunk) -> None:
         """Hand over a run of offsets; they count as written when the socket has taken the last of them."""
         assert self.cursor is not None, "only a connection with a place writes events"
-        self.cursor.advance(first, last)
-        if self._transport.write(frames):
-            self._account.ledger.write(first, last)
-            if last < self._account.ledger.head and not self.marked:
+        self.cursor.advance(chunk.first, chunk.last)
+        if self._transport.write(chunk.frames):
+            ledger = self._account.ledger
+            ledger.write(chunk.first, chunk.last)
+            if chunk.last < ledger.head and not self.marked:
                 self._house.mark(self)
         else:
-            self._in_flight = first, last
+            self._in_flight = chunk.first, chunk.last
 
     def _drained(self) -> None:
         """The socket took everything: what was in flight is written, and the log may have more."""

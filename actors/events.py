@@ -70,7 +70,10 @@ class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
     timestamp: float = math.nan
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
+_READY = (bytes, bytearray, memoryview, msgspec.Raw)
+_OPENING_BRACE, _OPENING_BRACKET = b"{["
+_find_null = re.compile(b"null").search
 _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -84,24 +87,29 @@ def encode(
 
     Raises :class:`~actors.errors.Unencodable`, naming the place, for anything
     that JSON cannot carry, for sizes over ``event_bytes``, nesting deeper than
-    ``payload_depth``, ids that are empty or too long, and the reserved type.
+    ``payload_depth``, a type or run id that is empty or too long, and the
+    reserved type. Thread and event ids were checked where they came in.
     """
+    check_identifier("type", type_)
+    if run_id is not None:
+        check_identifier("run_id", run_id)
     if type_ == DROPPED_NOTICE:
         raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
-    if isinstance(payload, bytes | bytearray | memoryview):
+    if isinstance(payload, _READY):
         payload = _ready(bytes(payload))
     try:
-        text = _encoder.encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+        text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
     except _REFUSALS:
         raise _complaint(type_, payload, thread_id, run_id, event_id, limits) from None
-    start = text.index(b',"payload":') + 11
-    if text[start : start + 1] != b"{":
+    if type(payload) is not dict and text[text.index(b',"payload":') + 11] != _OPENING_BRACE:
         raise Unencodable("payload", "a JSON object", _name(payload))
     if len(text) > limits.event_bytes:
         raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
-    if text.count(b"{") + text.count(b"[") > limits.payload_depth:
+    # Two cheap looks that rule out almost every event: it has not enough
+    # brackets to be too deep, and no null that a NaN could have become.
+    if text.count(b"{") + (_OPENING_BRACKET in text and text.count(b"[")) > limits.payload_depth:
         _check_depth(text, payload, limits.payload_depth)
-    if b"null" in text:
+    if _find_null(text):
         _check_numbers(payload)
     return text[:-1]
 
@@ -112,10 +120,11 @@ def check_identifier(name: str, value: object) -> None:
         raise Unencodable(name, "a string", _name(value))
     if not 0 < len(value) <= IDENTIFIER_CHARACTERS:
         raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise Unencodable(name, "text that UTF-8 can encode", f"a lone surrogate at index {error.start}") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unencodable(name, "text that UTF-8 can encode", f"a lone surrogate at index {error.start}") from None
 
 
 def fingerprint(body: bytes) -> bytes:
@@ -137,7 +146,7 @@ def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, i
         "timestamp": timestamp,
         "seq0": first_seq,
     }
-    return _encoder.encode(content)[:-1]
+    return _encode(content)[:-1]
 
 
 def _ready(text: bytes) -> msgspec.Raw:
@@ -175,8 +184,8 @@ def _complaint(
 ) -> Unencodable:
     """Find what the encoder refused, and say where it is."""
     try:
-        for name, value in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
-            check_identifier(name, value)
+        for name, identifier in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
+            check_identifier(name, identifier)
         if run_id is not None:
             check_identifier("run_id", run_id)
     except Unencodable as complaint:
@@ -192,7 +201,7 @@ def _complaint(
 
 def _refused(value: object) -> str | None:
     try:
-        _encoder.encode(value)
+        _encode(value)
     except _REFUSALS as error:
         return f"{_name(value)} ({error})"
     return None
@@ -200,10 +209,15 @@ def _refused(value: object) -> str | None:
 
 def _deepest(payload: Payload, most: int) -> str:
     """The first path that is one level too deep; ready JSON has no paths of its own."""
-    for path, _ in _walk(payload, "payload", most + 1):
-        if path.count(".") + path.count("[") >= most:
-            return path
-    return "payload"
+    containers: list[tuple[str, object]] = [("payload", payload)]
+    for _ in range(most):
+        children = (child for path, value in containers for child in _children(value, path))
+        containers = [child for child in children if _is_container(child[1])]
+    return containers[0][0] if containers else "payload"
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple | set | frozenset) or bool(_field_names(value))
 
 
 def _walk(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, object]]:
@@ -226,8 +240,9 @@ def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
 def _field_names(value: object) -> tuple[str, ...]:
     if isinstance(value, msgspec.Struct):
         return value.__struct_fields__
-    if attrs.has(type(value)):
-        return tuple(field.name for field in attrs.fields(type(value)))
+    kind = type(value)
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
     if is_dataclass(value):
         return tuple(field.name for field in dataclass_fields(value))
     return ()

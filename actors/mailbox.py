@@ -23,9 +23,9 @@ from __future__ import annotations
 import contextvars
 import enum
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -95,7 +95,7 @@ class Lane:
         self.nesting = nesting
         self.depth = 0
         self.context = contextvars.copy_context()
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
 
 
 class _State(enum.Enum):
@@ -107,6 +107,10 @@ class _State(enum.Enum):
     """A task is there, or has been summoned."""
     CLOSED = enum.auto()
     """Nothing is taken any more."""
+
+
+# Looking a member up on its class takes as long as the rest of ``tell``.
+_IDLE, _INLINE, _TENDED, _CLOSED = _State
 
 
 class Mailbox(Generic[M]):
@@ -123,7 +127,7 @@ class Mailbox(Generic[M]):
         self.actor = actor
         self._owner = owner
         self._lane = lane
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._channel: tuple[trio.MemorySendChannel[M], trio.MemoryReceiveChannel[M]] | None = None
         self._in_hand: list[M] | None = None
         """Messages handled whose work is not settled yet."""
@@ -144,9 +148,9 @@ class Mailbox(Generic[M]):
         the actor raises reaches the sender.
         """
         lane = self._lane
-        if threading.get_ident() != lane.thread:
+        if get_ident() != lane.thread:
             raise ForeignThread("expected a call in the runtime's own thread, got one in another; use emit_from_thread")
-        if self._state is not _State.IDLE or lane.depth >= lane.nesting:
+        if self._state is not _IDLE or lane.depth >= lane.nesting:
             self._queue(message)
         elif lane.depth:
             self._take(message)
@@ -170,26 +174,26 @@ class Mailbox(Generic[M]):
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return self._state is _State.IDLE
+        return self._state is _IDLE
 
     def _queue(self, message: M) -> None:
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             raise self._refused()
         if self._channel is None:
             self._channel = trio.open_memory_channel[M](self._lane.capacity)
         self._channel[0].send_nowait(message)
-        if self._state is _State.IDLE:
+        if self._state is _IDLE:
             self._summon()
 
     def _take(self, message: M) -> None:
         """Handle a message in the sender's step; leave to a task what that leaves."""
-        self._state = _State.INLINE
+        self._state = _INLINE
         if self._handle(message):
             self._in_hand = [message]
-        if self._in_hand or self._crash is not None or self._channel is not None:
-            self._summon()
-        else:
-            self._state = _State.IDLE
+        elif self._channel is None and self._crash is None:
+            self._state = _IDLE
+            return
+        self._summon()
 
     def _handle(self, message: M) -> bool | None:
         lane = self._lane
@@ -211,7 +215,7 @@ class Mailbox(Generic[M]):
         self._owner.bury(message, Cause.CRASHED)
 
     def _summon(self) -> None:
-        self._state = _State.TENDED
+        self._state = _TENDED
         if self._lane.depth:
             self._owner.summon(self)
         else:
@@ -253,9 +257,9 @@ class Mailbox(Generic[M]):
         Whoever waits for room gets the refusal as well; his message was never
         handed over.
         """
-        if self._state is _State.CLOSED:
+        if self._state is _CLOSED:
             return
-        self._state, self._refusal = _State.CLOSED, refusal
+        self._state, self._refusal = _CLOSED, refusal
         left = [*(self._in_hand or ()), *(self._again or ())]
         self._in_hand = self._again = None
         if self._channel is not None:
@@ -269,8 +273,8 @@ class Mailbox(Generic[M]):
 
     def reopen(self, actor: Actor[M]) -> None:
         """Take messages again, with another actor."""
-        assert self._state is _State.CLOSED, "only a closed mailbox can be reopened"
-        self._state, self._refusal, self.actor = _State.IDLE, None, actor
+        assert self._state is _CLOSED, "only a closed mailbox can be reopened"
+        self._state, self._refusal, self.actor = _IDLE, None, actor
 
     def _drain(self) -> bool:
         """Handle what is queued, at most a queue's length of it; true when there may be more."""
@@ -302,7 +306,7 @@ class Mailbox(Generic[M]):
             self._channel[0].close()
             self._channel[1].close()
             self._channel = None
-        self._state = _State.IDLE
+        self._state = _IDLE
 
     def _refused(self) -> Exception:
         assert self._refusal is not None, "a mailbox is closed with a refusal"

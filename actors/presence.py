@@ -15,7 +15,7 @@ import msgspec
 
 from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Origin, Start
-from actors.mailbox import Reply
+from actors.mailbox import Mailbox, Reply
 
 
 class Device(Protocol):
@@ -69,10 +69,11 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("departures", "devices", "rung", "sessions", "user_id")
+    __slots__ = ("address", "departures", "devices", "rung", "sessions")
 
-    def __init__(self, user_id: str, departures: int) -> None:
-        self.user_id = user_id
+    def __init__(self, departures: int) -> None:
+        self.address: Mailbox[UserMessage]
+        """The user's actor."""
         self.devices: list[Device] = []
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.departures: deque[Departure] = deque(maxlen=departures)

@@ -90,6 +90,9 @@ class Place(Protocol):
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Call back after the next changes here; returns what ends the watch."""
 
+    def notify(self) -> None:
+        """Call everybody who watches."""
+
 
 @attrs.frozen
 class Position:
@@ -141,6 +144,10 @@ class Queued(Watchers):
         return None
 
 
+QUEUED = Queued()
+"""The place of every event that is still in its emitter's own call: nobody can watch it yet."""
+
+
 class Lost:
     """The place of events that were dropped for one cause before they had any other."""
 
@@ -165,6 +172,9 @@ class Lost:
         """Nothing changes here any more."""
         return lambda: None
 
+    def notify(self) -> None:
+        """Nobody watches."""
+
 
 class Receipt(msgspec.Struct, gc=False, eq=False):
     """What ``emit`` returns: the truth about one event, now and later.
@@ -180,40 +190,41 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
     event_id: str
     thread_id: str
     accepted_at: float
-    _place: Place
+    place: Place
+    """Where the event is, and ``number`` its number there: the runtime's, for it to change."""
     seq: int | None = None
-    _number: int = 0
+    number: int = 0
 
     def move(self, place: Place, number: int) -> None:
         """Record where the event is from now on (called by the runtime, not by its users)."""
-        before, self._place, self._number = self._place, place, number
-        if isinstance(before, Watchers):
+        before, self.place, self.number = self.place, place, number
+        if before is not QUEUED:
             before.notify()
 
     def follow(self, first: Receipt) -> None:
         """Stand where the first receipt of the same event stands (called by the runtime)."""
         self.seq = first.seq
-        self.move(first._place, first._number)
+        self.move(first.place, first.number)
 
     @property
     def stage(self) -> Stage:
         """How far the event has come. It never goes back."""
-        return self._place.stage(self._number)
+        return self.place.stage(self.number)
 
     @property
     def cause(self) -> Cause | None:
         """Why the event was dropped, if it was."""
-        return self._place.cause(self._number)
+        return self.place.cause(self.number)
 
     @property
     def position(self) -> Position | None:
         """User, epoch and offset, once the event is in its owner's log."""
-        return self._place.position(self._number)
+        return self.place.position(self.number)
 
     @property
     def offset(self) -> int | None:
         """Its number in its owner's log, once it is there."""
-        position = self._place.position(self._number)
+        position = self.place.position(self.number)
         return None if position is None else position.offset
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
@@ -223,7 +234,7 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         raise. The place of an event changes during its life, so whoever
         watches for long renews the watch after each call.
         """
-        return self._place.watch(callback)
+        return self.place.watch(callback)
 
     async def reached(self, stage: Stage) -> None:
         """Wait until the event has been through ``stage``.

@@ -12,12 +12,11 @@ whoever accepted them; their user knows them, and ends them.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import trio
@@ -27,17 +26,18 @@ from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
 from actors.delivery.recent import Recent
 from actors.delivery.restarts import Backoff, Intensity
+from actors.delivery.trail import Trail
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed
-from actors.events import Payload, check_identifier, encode
+from actors.events import Payload, check_identifier, encode, fingerprint
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
 from actors.flusher import Flusher
 from actors.limits import Limits
 from actors.mailbox import Lane, Mailbox, Reply
 from actors.presence import RING, Attach, Detach, Device, Presence, UserMessage
-from actors.receipts import Cause, Fate, Queued, Receipt
+from actors.receipts import QUEUED, Cause, Fate, Queued, Receipt
 from actors.server import Authenticate, Server, trust
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding, Store
@@ -49,7 +49,6 @@ from actors.wire.endpoint import Endpoint
 logger = logging.getLogger("actors")
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
-_QUEUED = Queued()
 
 
 class Thread:
@@ -86,11 +85,11 @@ class Thread:
         """
         emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
         accounts = self._runtime.accounts
-        accounts.accept()
+        accounts.accepted += 1
         try:
             await self._address().send(emission)
         except BaseException:
-            accounts.retract()
+            accounts.accepted -= 1
             raise
         return self._runtime._conclude(emission)
 
@@ -106,11 +105,11 @@ class Thread:
         """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
         emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
         accounts = self._runtime.accounts
-        accounts.accept()
+        accounts.accepted += 1
         try:
-            self._address().tell(emission)
+            (self._mailbox or self._address()).tell(emission)
         except BaseException:
-            accounts.retract()
+            accounts.accepted -= 1
             raise
         return self._runtime._conclude(emission)
 
@@ -140,10 +139,12 @@ class Runtime:
         self.store = store or MemoryStore(limits, environment)
         self.flusher = Flusher(self._device_failed)
         self._token = trio.lowlevel.current_trio_token()
+        self._wall_clock = environment.wall_clock
         self._closed = False
-        self._event_prefix = environment.new_id("e")
-        self._event_numbers = itertools.count(1)
-        self._recent: Recent[str, Receipt] = Recent(limits.explained_events)
+        self._event_prefix = environment.new_id("e") + "_"
+        self._event_number = 0
+        self._trail = Trail(limits.explained_events)
+        self._given: Recent[str, Receipt] = Recent(limits.explained_events)
         self._presences: dict[str, Presence] = {}
         self._warned: Recent[str, float] = Recent(limits.explained_events)
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
@@ -181,7 +182,7 @@ class Runtime:
 
     def explain(self, event: str | Receipt) -> Fate:
         """Where an event is and why, by its id or its receipt; ``str()`` of the answer is a sentence."""
-        receipt = self._recent.get(event) if isinstance(event, str) else event
+        receipt = self._remembered(event) if isinstance(event, str) else event
         if receipt is None:
             assert isinstance(event, str), "only an id can be unknown"
             return forgotten(event)
@@ -282,34 +283,51 @@ class Runtime:
         """Encode an event, or raise; nothing is accepted yet."""
         if self._closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
-        given = event_id is not None
+        at = self._wall_clock()
         if event_id is None:
-            event_id = f"{self._event_prefix}_{next(self._event_numbers):x}"
+            self._event_number = number = self._event_number + 1
+            event_id = f"{self._event_prefix}{number:x}"
+            body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
+            mark = None
         else:
             check_identifier("event_id", event_id)
+            number = 0
+            body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
+            mark = fingerprint(body)
         if user_id is not None:
             check_identifier("user_id", user_id)
-        at = self.environment.wall_clock()
-        body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
-        return Emission(Receipt(event_id, thread_id, at, _QUEUED), body, given, user_id)
+        receipt = Receipt(event_id, thread_id, at, QUEUED)
+        return Emission(thread_id, event_id, body, None, mark, receipt=receipt, number=number, user_id=user_id)
 
     def _conclude(self, emission: Emission) -> Receipt:
         """The emitter's call returns: with the receipt, or with the store's refusal."""
         receipt = emission.receipt
-        if emission.refusal is not None:
-            self.accounts.retract()
-            raise emission.refusal
-        if emission.first is not None:
+        if receipt.seq is None:
+            if emission.refusal is not None:
+                self.accounts.accepted -= 1
+                raise emission.refusal
+            if not receipt.stage.final:
+                receipt.move(Queued(), 0)
+        elif emission.first is not None:
             return emission.first
         emission.returned = True
-        if receipt.seq is None and not receipt.stage.final:
-            receipt.move(Queued(), 0)
-        self._recent.put(receipt.event_id, receipt)
+        if emission.number:
+            self._trail.put(emission.number, receipt)
+        else:
+            self._given.put(receipt.event_id, receipt)
         return receipt
 
+    def _remembered(self, event_id: str) -> Receipt | None:
+        """The receipt of an event, by the number in an id that was made here, or by an id that was given."""
+        number = event_id.removeprefix(self._event_prefix)
+        if number != event_id and number.isalnum():
+            with suppress(ValueError):
+                return self._trail.get(int(number, 16), event_id)
+        return self._given.get(event_id)
+
     def _first_receipt(self, repetition: Receipt) -> Receipt | None:
-        first = self._recent.get(repetition.event_id)
-        return first if first is not None and first == repetition else None
+        first = self._given.get(repetition.event_id)
+        return first if first == repetition else None
 
     def _check_open(self) -> None:
         if self._closed:
@@ -325,7 +343,7 @@ class Runtime:
         elif not presence.rung:
             presence.rung = True
             try:
-                self.users.mailbox(presence.user_id).tell(RING)
+                presence.address.tell(RING)
             except trio.WouldBlock:
                 return  # the actor looks at the bell after each message, and it has a queue of them
 
@@ -344,8 +362,13 @@ class Runtime:
     def _presence(self, user_id: str) -> Presence:
         presence = self._presences.get(user_id)
         if presence is None:
-            presence = self._presences[user_id] = Presence(user_id, self.limits.departures)
+            presence = self._presences[user_id] = Presence(self.limits.departures)
         return presence
+
+    def _user_address(self, user_id: str) -> Mailbox[UserMessage]:
+        mailbox = self.users.mailbox(user_id)
+        self._presence(user_id).address = mailbox
+        return mailbox
 
     def _devices_of(self, user_id: str) -> int:
         presence = self._presences.get(user_id)
@@ -360,7 +383,7 @@ class Runtime:
             limits=self.limits,
             environment=self.environment,
             failures=self.failures,
-            user=self.users.mailbox,
+            user=self._user_address,
             mark=self.flusher.mark,
             hear=self._hear,
             forget=self._heartbeat.forget,

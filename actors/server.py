@@ -79,7 +79,7 @@ class Server:
         failures: Failures,
         devices_of: Callable[[str], int],
     ) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: dict[Endpoint, Connection] = {}
         self._house = house
         self._authenticate = authenticate
         self._origins = origins
@@ -104,12 +104,13 @@ class Server:
         """Listen until cancelled or closed; then see the guests out, and close."""
         self._check_open()
         if path is None and self._authenticate is trust and not _is_loopback(host):
-            raise ValueError(f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate")
+            text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
+            raise ValueError(text)
         with ExitStack() as stack:
             listeners = [stack.enter_context(s) for s in await _listen(host, port, path, self._limits.accept_backlog)]
             if path is not None:
                 stack.callback(Path(path).unlink, missing_ok=True)
-            guests: set[trio.CancelScope] = set()
+            guests: dict[Endpoint, trio.CancelScope] = {}
             async with trio.open_nursery() as nursery:
                 try:
                     async with trio.open_nursery() as accepting:
@@ -136,13 +137,14 @@ class Server:
             async with trio.open_nursery() as nursery:
                 await nursery.start(endpoint.run)
                 await self._receive(endpoint)
+                nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
         else:
             await self._receive(stream)
 
     def close(self) -> None:
         """Accept nothing more, and end every connection with ``shutting_down``."""
         self._closing.set()
-        for connection in tuple(self.connections):
+        for connection in tuple(self.connections.values()):
             connection.end("shutting_down", "")
 
     @property
@@ -158,7 +160,7 @@ class Server:
         listener: socket.socket,
         ssl_context: ssl.SSLContext | None,
         nursery: trio.Nursery,
-        guests: set[trio.CancelScope],
+        guests: dict[Endpoint, trio.CancelScope],
     ) -> None:
         """Accept for ever. What concerns one connection or passes is retried; anything else propagates."""
         while True:
@@ -177,29 +179,32 @@ class Server:
                 else:
                     nursery.start_soon(self._welcome, sock, ssl_context, guests)
 
-    async def _welcome(self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: set[trio.CancelScope]) -> None:
+    async def _welcome(
+        self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
+    ) -> None:
         """One guest, in a scope of its own: a cancelled server sees its guests out one by one."""
+        endpoint: Endpoint = SocketEndpoint(sock, self._dead_after_seconds)
+        if ssl_context is not None:
+            endpoint = TLSEndpoint(endpoint, ssl_context)
         with trio.CancelScope(shield=True) as scope:
-            guests.add(scope)
+            guests[endpoint] = scope
             try:
-                endpoint: Endpoint = SocketEndpoint(sock, self._dead_after_seconds)
-                if ssl_context is not None:
-                    endpoint = TLSEndpoint(endpoint, ssl_context)
                 await self._receive(endpoint)
             finally:
-                guests.discard(scope)
+                del guests[endpoint]
 
-    async def _see_out(self, listeners: Sequence[socket.socket], guests: set[trio.CancelScope]) -> None:
-        """Close the door, end the connections politely, and after a moment at once."""
+    async def _see_out(self, listeners: Sequence[socket.socket], guests: dict[Endpoint, trio.CancelScope]) -> None:
+        """Close the door, end this door's connections politely, and after a moment at once."""
         for listener in listeners:
             trio.lowlevel.notify_closing(listener)
             listener.close()
-        for connection in tuple(self.connections):
-            connection.end("shutting_down", "")
+        for endpoint in guests:
+            if endpoint in self.connections:
+                self.connections[endpoint].end("shutting_down", "")
         with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
             while guests:
                 await trio.sleep(0.01)
-        for scope in tuple(guests):
+        for scope in guests.values():
             scope.cancel()
 
     # --- one socket -------------------------------------------------------------
@@ -208,9 +213,10 @@ class Server:
         """Take a socket from its first byte to its last. The barrier: nothing gets out but Cancelled."""
         self._sockets += 1
         try:
-            await self._admit(endpoint)
-        except HTTPRefusal as refusal:
-            await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers))
+            try:
+                await self._admit(endpoint)
+            except HTTPRefusal as refusal:
+                await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this peer alone
@@ -239,11 +245,12 @@ class Server:
         """The request head, or ``None`` from a peer that goes before it said anything."""
         reader = HeadReader(self._limits.request_head_bytes)
         while True:
-            await endpoint.wait_readable()
             data = endpoint.receive(16_384)
-            if data == b"":
+            if data is None:  # and only then wait: with TLS, the handshake may have brought the request along
+                await endpoint.wait_readable()
+            elif not data:
                 return None
-            if data and (head := reader.feed(data)) is not None:
+            elif (head := reader.feed(data)) is not None:
                 return head
 
     async def _upgrade(self, endpoint: Endpoint, head: RequestHead) -> None:
@@ -258,11 +265,11 @@ class Server:
             return await self._identify_hello(endpoint, head, token)
 
         connection = Connection(f"c{next(self._labels)}", endpoint, head, self._house(identify), user_id=user_id)
-        self.connections.add(connection)
+        self.connections[endpoint] = connection
         try:
             name, text = await connection.run()
         finally:
-            self.connections.discard(connection)
+            del self.connections[endpoint]
         logger.debug("%s ended: %s (%s)", connection.path, name, text)
 
     def _check_admission(self, head: RequestHead) -> None:
@@ -279,7 +286,10 @@ class Server:
         """An allow-list if there is one; else the page must come from the same host and port."""
         if self._origins is not None:
             return "*" in self._origins or origin in self._origins
-        return urlsplit(origin).netloc.lower() == host.lower() != ""
+        try:
+            return urlsplit(origin).netloc.lower() == host.lower() != ""
+        except ValueError:  # "http://[" is one that it cannot split
+            return False
 
     # --- who it is ----------------------------------------------------------------
 
@@ -327,7 +337,8 @@ class Server:
 
     async def _answer(self, endpoint: Endpoint, answer: bytes) -> None:
         """Send a response and read on until the peer has closed, so that the response is not lost to a reset."""
-        with trio.move_on_after(self._limits.close_seconds), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(self._limits.close_seconds), gone:
             while answer:
                 answer = answer[endpoint.send(answer) :]
                 if answer:
@@ -357,9 +368,8 @@ async def _listen(host: str, port: int, path: str | os.PathLike[str] | None, bac
     listeners: list[socket.socket] = []
     try:
         for family, _, _, _, address in found:
-            if listeners and port == 0:
-                address = (address[0], listeners[0].getsockname()[1], *address[2:])
-            listeners.append(_bind(family, address, backlog))
+            bound = listeners[0].getsockname()[1] if listeners else port
+            listeners.append(_bind(family, (address[0], bound, *address[2:]), backlog))
     except BaseException:
         for listener in listeners:
             listener.close()

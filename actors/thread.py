@@ -25,13 +25,12 @@ RETRY_SECONDS = 0.1
 """Between two tries to learn what the store made of an append."""
 
 
-class Emission(msgspec.Struct, gc=False):
-    """An event on its way to the store."""
+class Emission(Append, kw_only=True):
+    """An event on its way to the store: an append, and what its emitter has to do with it."""
 
     receipt: Receipt
-    body: bytes
-    given: bool = False
-    """Whether the emitter chose the event id, so that it may come twice."""
+    number: int
+    """Counts the events whose id was made here; 0 for an id that was given."""
     user_id: str | None = None
     """The user whom the emitter takes for the owner."""
     first: Receipt | None = None
@@ -66,11 +65,12 @@ class ThreadActor:
 
     def handle(self, message: ThreadMessage) -> bool | None:
         """Take one message; true when the store has to be waited for."""
+        now = self._post.clock()
         try:
-            if type(message) is Emission:
-                self._append(message)
+            if isinstance(message, Emission):
+                self._append(message, now)
             else:
-                self._bind(message)  # type: ignore[arg-type]
+                self._bind(message, now)
         except trio.WouldBlock:
             if self._unsettled is None:
                 self._unsettled = []
@@ -93,32 +93,31 @@ class ThreadActor:
 
     # --- events ---------------------------------------------------------------
 
-    def _append(self, emission: Emission) -> None:
-        post = self._post
-        now = post.environment.clock()
+    def _append(self, emission: Emission, now: float) -> None:
+        store = self._post.store
+        emission.generation = self._generation
         try:
             if emission.user_id is not None:
-                self._note_bind(post.store.bind_nowait(self.thread_id, emission.user_id, now, take=False), now)
-            placement = post.store.append_nowait(self._offer(emission, emission.given), now)
+                self._note_bind(store.bind_nowait(self.thread_id, emission.user_id, now, take=False), now)
+                emission.generation = self._generation
+            placement = store.append_nowait(emission, now)
         except (IdempotencyConflict, NotTheOwner, StaleGeneration) as refusal:
             self._refuse(emission, refusal, now)
         else:
             self._note(emission, placement, now)
 
-    def _offer(self, emission: Emission, repeatable: bool) -> Append:
-        mark = fingerprint(emission.body) if repeatable else None
-        return Append(self.thread_id, emission.receipt.event_id, emission.body, self._generation, mark)
-
     async def _append_all(self, emissions: list[Emission]) -> None:
-        """Append, asking again for as long as the answer is unknown: by then each id is a fingerprinted one."""
+        """Append, asking again for as long as the answer is unknown; so each id gets a fingerprint."""
         if not emissions:
             return
         post = self._post
-        offers = [self._offer(emission, repeatable=True) for emission in emissions]
+        for emission in emissions:
+            emission.generation = self._generation
+            emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
         while True:
-            now = post.environment.clock()
+            now = post.clock()
             try:
-                answers = await post.store.append(offers, now)
+                answers = await post.store.append(emissions, now)
                 break
             except StoreUnavailable:
                 await trio.sleep(RETRY_SECONDS)
@@ -133,7 +132,7 @@ class ThreadActor:
         receipt, accounts = emission.receipt, self._post.accounts
         receipt.seq = placement.seq
         self._generation = placement.generation
-        if placement.duplicate and emission.given:
+        if placement.duplicate:
             emission.first = self._post.remembered(receipt)
             accounts.deduplicate(receipt, emission.first, placement.user_id)
         elif placement.user_id is None:
@@ -156,8 +155,7 @@ class ThreadActor:
 
     # --- owners ---------------------------------------------------------------
 
-    def _bind(self, bind: Bind) -> None:
-        now = self._post.environment.clock()
+    def _bind(self, bind: Bind, now: float) -> None:
         try:
             binding = self._post.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
         except NotTheOwner as refusal:
@@ -169,7 +167,7 @@ class ThreadActor:
     async def _settle_bind(self, message: ThreadMessage) -> None:
         """A bind, or an event that comes with one."""
         post = self._post
-        now = post.environment.clock()
+        now = post.clock()
         take = isinstance(message, Bind) and message.act != "bind"
         try:
             binding = await post.store.bind(self.thread_id, message.user_id, now, take=take)
@@ -198,7 +196,7 @@ class ThreadActor:
 class Post:
     """What every thread actor works with: the store, the books, and the way to the owners."""
 
-    __slots__ = ("accounts", "environment", "remembered", "ring", "store")
+    __slots__ = ("accounts", "clock", "remembered", "ring", "store")
 
     def __init__(
         self,
@@ -210,7 +208,7 @@ class Post:
     ) -> None:
         self.store = store
         self.accounts = accounts
-        self.environment = environment
+        self.clock = environment.clock
         self.ring = ring
         """Rings a thread's owner; ``None`` says that there is none."""
         self.remembered = remembered

@@ -15,7 +15,7 @@ from actors.delivery.cursor import start
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
-from actors.presence import Acked, Attach, Detach, Device, Presence, Session, UserMessage
+from actors.presence import RING, Acked, Attach, Detach, Device, Presence, Session, UserMessage
 from actors.stores.store import Store
 
 
@@ -44,7 +44,9 @@ class UserActor:
 
     def handle(self, message: UserMessage) -> None:
         """Take one message."""
-        if isinstance(message, Acked):
+        if message is RING:
+            pass
+        elif isinstance(message, Acked):
             self._confirm(message)
         elif isinstance(message, Attach):
             self._attach(message)

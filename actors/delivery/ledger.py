@@ -89,6 +89,11 @@ class Page(Watchers):
         unconfirmed = (unacked & self._written).bit_count()
         return unconfirmed, unacked.bit_count() - unconfirmed
 
+    @property
+    def settled(self) -> int:
+        """The offsets that were confirmed or have left the log."""
+        return self._acked | self._gone
+
     def unwritten(self, bits: int) -> int:
         """Which of these offsets were placed, and no socket took them."""
         return bits & self.placed & ~self._written
@@ -133,17 +138,20 @@ class Ledger:
         Answers of one commit may be noted in any order, and after a device has
         confirmed the event.
         """
-        page = self.page(offset)
-        page.placed |= 1 << (offset & (PAGE_SIZE - 1))
+        page = self._pages.get(offset >> PAGE_BITS) or self.page(offset)
+        bit = 1 << (offset & (PAGE_SIZE - 1))
+        page.placed |= bit
         if offset > self.head:
             self.head = offset
-        stage = page.stage(offset)
-        if stage.final:
-            self._note_late(offset, page, stage)
+        if page.settled & bit:
+            self._note_late(offset, page)
         return page
 
     def write(self, first: int, last: int) -> None:
         """Offsets ``first`` to ``last`` were handed to a socket."""
+        if first == last >= self.low:
+            self.page(first).write(1 << (first & (PAGE_SIZE - 1)))
+            return
         for page, bits in self._spans(first, last):
             page.write(bits)
 
@@ -188,7 +196,8 @@ class Ledger:
             index += 1
         return self.head + 1
 
-    def _note_late(self, offset: int, page: Page, stage: Stage) -> None:
+    def _note_late(self, offset: int, page: Page) -> None:
+        stage = page.stage(offset)
         if stage is Stage.ACKED:
             self.acked += 1
         elif stage is Stage.UNCONFIRMED:

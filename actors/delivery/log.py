@@ -1,98 +1,112 @@
 """One user's ordered log: offsets 1, 2, 3 … of which the newest are retained.
 
-The collector does not walk what is retained: a record is a structure of
-integers and bytes that Python's cyclic collector never sees, because it can
-take part in no cycle. As ordinary objects, a million of them stop the world
-for 100 ms at a time.
+The retained events stand one behind the other in one buffer, as the frames in
+which they go to every device. To read a range is to take one slice, and to
+write it one system call; there is no object per event, so neither the memory
+allocator nor the cyclic collector ever walks through what is retained. As
+objects, a million of them stop the world for 100 ms at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_left, bisect_right
 
-import msgspec
+import attrs
+
+_COMPACT_ABOVE = 64
 
 
-class Record(msgspec.Struct, gc=False, frozen=True):
-    """One event as it is retained: its JSON text, ready for the wire, and its age."""
+@attrs.frozen
+class Chunk:
+    """Consecutive events of a log: their frames, and which offsets those are."""
 
-    text: bytes
-    stored_at: float
+    first: int
+    last: int
+    """``first - 1`` when there are none."""
+    frames: bytes
 
 
 class Log:
-    """The retained records of one log, in order.
+    """The retained events of one log, in order.
 
-    Invariant: ``_records[_start]`` has offset ``low`` and the last one
-    ``head``; what stands before ``_start`` is already gone, and is cut off
-    when it is half of the list, so that trimming costs O(1) per record.
+    Invariant: the event at offset ``low + i`` ends at ``_ends[_start + i]``
+    and begins where the one before it ends; these positions count from the
+    log's beginning, and the buffer begins at ``_base``. What stands before
+    ``_start`` is gone already, and is cut off when it is half of the columns,
+    so that trimming costs O(1) per event.
     """
 
-    __slots__ = ("_records", "_start", "epoch", "head", "size_bytes")
+    __slots__ = ("_base", "_ends", "_frames", "_start", "_times", "epoch", "head", "low")
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
+        self.low = 1
+        """The first offset still here; ``head + 1`` when nothing is."""
         self.head = 0
-        self.size_bytes = 0
-        self._records: list[Record | None] = []
+        self._frames = bytearray()
+        self._base = 0
+        self._ends = array("Q")
+        self._times = array("d")
         self._start = 0
 
-    @property
-    def low(self) -> int:
-        """The first offset still here; ``head + 1`` when nothing is."""
-        return self.head - len(self) + 1
-
     def __len__(self) -> int:
-        return len(self._records) - self._start
+        return self.head - self.low + 1
 
     @property
-    def oldest(self) -> Record | None:
-        """The record at ``low``."""
-        return self._records[self._start] if len(self) else None
+    def size_bytes(self) -> int:
+        """What the retained frames take."""
+        return len(self._frames)
 
-    def append(self, record: Record) -> int:
-        """Place a record; returns its offset."""
-        self._records.append(record)
-        self.size_bytes += len(record.text)
+    @property
+    def oldest_at(self) -> float:
+        """When the event at ``low`` was stored; the log must not be empty."""
+        return self._times[self._start]
+
+    def append(self, frame: bytes, now: float) -> int:
+        """Place an event; returns its offset."""
+        frames = self._frames
+        frames += frame
+        self._ends.append(self._base + len(frames))
+        self._times.append(now)
         self.head += 1
         return self.head
 
     def trim(self, keep_events: int, keep_bytes: int) -> None:
-        """Let the oldest go until both bounds hold; the newest record always stays."""
-        while len(self) > keep_events or (self.size_bytes > keep_bytes and len(self) > 1):
-            self._drop_oldest()
-        self._compact()
+        """Let the oldest go until both bounds hold; the newest event always stays."""
+        last = len(self._ends) - 1
+        by_count = last + 1 - keep_events
+        by_bytes = bisect_left(self._ends, self._base + len(self._frames) - keep_bytes, self._start) + 1
+        if len(self._frames) <= keep_bytes:
+            by_bytes = 0
+        self._cut(min(max(by_count, by_bytes), last))
 
     def expire(self, stored_before: float) -> None:
         """Let go what was stored before a time."""
-        while (oldest := self.oldest) is not None and oldest.stored_at < stored_before:
-            self._drop_oldest()
-        self._compact()
+        self._cut(bisect_left(self._times, stored_before, self._start))
 
-    def read(self, first: int, most_events: int, most_bytes: int) -> tuple[int, Sequence[Record]]:
-        """Records from offset ``first`` on, or from ``low`` if that is later, with the offset of the first.
-
-        At least one if there is one, and no more than both bounds allow.
-        """
+    def read(self, first: int, most_bytes: int) -> Chunk:
+        """Events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""
         first = max(first, self.low)
-        start = self._start + first - self.low
-        chosen: list[Record] = self._records[start : start + most_events]  # type: ignore[assignment] # no None here
-        if len(chosen) > 1:
-            room = most_bytes
-            for index, record in enumerate(chosen):
-                room -= len(record.text)
-                if room < 0:
-                    return first, chosen[: max(index, 1)]
-        return first, chosen
+        if first > self.head:
+            return Chunk(first, first - 1, b"")
+        index = self._start + first - self.low
+        begin = self._ends[index - 1] - self._base if index > self._start else 0
+        if len(self._frames) - begin <= most_bytes:
+            return Chunk(first, self.head, bytes(self._frames[begin:]))
+        end_index = max(bisect_right(self._ends, self._base + begin + most_bytes, index) - 1, index)
+        end = self._ends[end_index] - self._base
+        return Chunk(first, first + end_index - index, bytes(self._frames[begin:end]))
 
-    def _drop_oldest(self) -> None:
-        oldest = self._records[self._start]
-        assert oldest is not None
-        self.size_bytes -= len(oldest.text)
-        self._records[self._start] = None
-        self._start += 1
-
-    def _compact(self) -> None:
-        if self._start > 32 and self._start * 2 > len(self._records):
-            del self._records[: self._start]
+    def _cut(self, start: int) -> None:
+        """Let go of everything before a place in the columns."""
+        if start <= self._start:
+            return
+        gone = self._ends[start - 1] - self._base
+        del self._frames[:gone]
+        self._base += gone
+        self.low += start - self._start
+        self._start = start
+        if start > _COMPACT_ABOVE and start * 2 > len(self._ends):
+            del self._ends[:start], self._times[:start]
             self._start = 0

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from actors.delivery.cursor import Bounds
-from actors.delivery.log import Log, Record
+from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import notice, placed
@@ -24,6 +24,7 @@ from actors.limits import Limits
 from actors.receipts import Cause
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 from actors.stores.window import Given, Window
+from actors.wire.frames import header
 
 
 class _Held(msgspec.Struct, gc=False, frozen=True):
@@ -61,6 +62,7 @@ class MemoryStore:
 
     def __init__(self, limits: Limits, environment: Environment) -> None:
         self._limits = limits
+        self._retained_events, self._retained_bytes = limits.retained_events, limits.retained_bytes
         self._environment = environment
         self._threads: dict[str, _Thread] = {}
         self._logs: dict[str, Log] = {}
@@ -119,11 +121,12 @@ class MemoryStore:
 
     def _place(self, user_id: str, log: Log, body: bytes, seq: int, now: float) -> int:
         """Number an event in a log, which lets its oldest go for it."""
-        if log.oldest is None:
+        if log.low > log.head:
             heapq.heappush(self._aging_logs, (now, user_id))
-        offset = log.append(Record(placed(body, seq, log.head + 1), now))
-        if len(log) > self._limits.retained_events or log.size_bytes > self._limits.retained_bytes:
-            log.trim(self._limits.retained_events, self._limits.retained_bytes)
+        text = placed(body, seq, log.head + 1)
+        offset = log.append(header(len(text)) + text, now)
+        if offset - log.low >= self._retained_events or log.size_bytes > self._retained_bytes:
+            log.trim(self._retained_events, self._retained_bytes)
         return offset
 
     def _hold(self, append: Append, thread: _Thread, held: _Held) -> Placement:
@@ -259,9 +262,9 @@ class MemoryStore:
         log = self._log(user_id)
         return Bounds(log.epoch, log.low, log.head)
 
-    def read(self, user_id: str, first: int, most_events: int, most_bytes: int) -> tuple[int, Sequence[Record]]:
-        """Records of a log from an offset on, or from its low."""
-        return self._logs[user_id].read(first, most_events, most_bytes)
+    def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
+        """Events of a log from an offset on, or from its low."""
+        return self._logs[user_id].read(first, most_bytes)
 
     def _log(self, user_id: str) -> Log:
         log = self._logs.get(user_id)
@@ -297,8 +300,8 @@ class MemoryStore:
             log = self._logs[user_id]
             log.expire(before)
             lows.append((user_id, log.low))
-            if log.oldest is not None:
-                heapq.heapreplace(self._aging_logs, (log.oldest.stored_at, user_id))
+            if len(log):
+                heapq.heapreplace(self._aging_logs, (log.oldest_at, user_id))
             else:
                 heapq.heappop(self._aging_logs)
         return lows

@@ -29,7 +29,7 @@ from typing import Protocol
 import msgspec
 
 from actors.delivery.cursor import Bounds
-from actors.delivery.log import Record
+from actors.delivery.log import Chunk
 from actors.errors import StoreError
 from actors.receipts import Cause
 
@@ -42,8 +42,8 @@ class StaleGeneration(StoreError):  # noqa: N818 - what the append's generation 
         self.generation = expected
 
 
-class Append(msgspec.Struct, gc=False, frozen=True):
-    """An event to be taken."""
+class Append(msgspec.Struct, gc=False):
+    """An event to be taken. A store keeps its parts, never the whole."""
 
     thread_id: str
     event_id: str
@@ -141,12 +141,11 @@ class Store(Protocol):
     def bounds(self, user_id: str) -> Bounds:
         """Epoch, low and head of a user's log, together; an empty log is begun if there is none."""
 
-    def read(self, user_id: str, first: int, most_events: int, most_bytes: int) -> tuple[int, Sequence[Record]]:
-        """Records of a log from offset ``first`` on, or from its low if that is later.
+    def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
+        """Events of a log from offset ``first`` on, or from its low if that is later, as frames.
 
-        Returns the offset of the first record with as many as both bounds
-        allow, at least one if there is one. Answers at once: what is retained
-        is what a store keeps at hand.
+        As many as ``most_bytes`` allow, at least one if there is one. Answers
+        at once: what is retained is what a store keeps at hand.
         """
 
     def expire(self, now: float) -> Expiry:

@@ -27,6 +27,9 @@ class Closing:
 
 _FINAL_STANDARD_CODES = frozenset({1002, 1003, 1007, 1008, 1009})
 
+_GOODBYES = frozenset({1001, 1005})
+"""A page that is left, and a Close that gives no code: what a browser's ``close()`` sends."""
+
 TABLE: dict[str, Closing] = {
     row.name: row
     for row in (
@@ -60,4 +63,4 @@ def closing_of(code: int) -> Closing:
     row = BY_CODE.get(code)
     if row is not None:
         return row
-    return TABLE["left"] if code == 1001 or code >= 3000 else TABLE["vanished"]
+    return TABLE["left"] if code in _GOODBYES or code >= 3000 else TABLE["vanished"]

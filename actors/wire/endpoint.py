@@ -143,6 +143,7 @@ class StreamEndpoint:
         self._incoming: bytes | None = None
         self._broken = False
         self._closed = False
+        self._scope = trio.CancelScope()
         self._taken = trio.Event()
         self._given = trio.Event()
         self._received = trio.Event()
@@ -150,15 +151,16 @@ class StreamEndpoint:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Pump in both directions until the pipe ends; cancelling it breaks the pipe."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump_out)
-                task_status.started()
-                await self._pump_in()
-        finally:
-            self._broken = True
-            self._wake()
-            await trio.aclose_forcefully(self._stream)
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pump_out)
+                    task_status.started()
+                    await self._pump_in()
+            finally:
+                self._broken = True
+                self._wake()
+                await trio.aclose_forcefully(self._stream)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See :class:`Endpoint`."""
@@ -184,16 +186,18 @@ class StreamEndpoint:
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""
         await trio.lowlevel.checkpoint()
-        while self._outgoing and not self._broken:
+        while self._outgoing and not (self._broken or self._closed):
             self._given = trio.Event()
             await self._given.wait()
+        self._check_open()
 
     async def wait_readable(self) -> None:
         """See :class:`Endpoint`."""
         await trio.lowlevel.checkpoint()
-        while self._incoming is None and not self._broken:
+        while self._incoming is None and not (self._broken or self._closed):
             self._received = trio.Event()
             await self._received.wait()
+        self._check_open()
 
     def finish(self) -> None:
         """See :class:`Endpoint`; a stream that is not a socket has only the whole end."""
@@ -204,9 +208,9 @@ class StreamEndpoint:
         self._wake()
 
     def abort(self) -> None:
-        """See :class:`Endpoint`."""
-        self._outgoing = b""
+        """See :class:`Endpoint`; a peer that reads nothing would hold the pump in its send for ever."""
         self.close()
+        self._scope.cancel()
 
     async def _pump_out(self) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -238,6 +242,10 @@ class StreamEndpoint:
     def _check(self) -> None:
         if self._broken or self._closed:
             raise trio.BrokenResourceError(f"{self.peer}: the pipe is broken")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self.peer}: this end is closed")
 
     def _wake(self) -> None:
         for bell in (self._taken, self._given, self._received, self._wanted):

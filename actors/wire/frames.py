@@ -42,6 +42,11 @@ def text_frames(texts: Iterable[bytes]) -> bytes:
     return b"".join([part for text in texts for part in (header(len(text)), text)])
 
 
+def close_frame(code: int, reason: str) -> bytes:
+    """A Close; a reason that is too long for one is cut."""
+    return FrameProtocol(client=False, extensions=[]).close(code, reason)
+
+
 def is_close(frame: bytes) -> bool:
     """Whether a frame is a Close, after which nothing may be sent."""
     return frame[0] == _CLOSE_OPCODE

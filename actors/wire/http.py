@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 
 import attrs
 import h11
@@ -24,27 +23,49 @@ class HTTPRefusal(ActorsError):  # noqa: N818 - an answer, not a fault of ours
 
 @attrs.frozen
 class RequestHead:
-    """A request line and its headers, and the bytes they came in."""
+    """A request line and its headers."""
 
     method: str
     path: str
     headers: dict[str, str]
     """By lower-case name; a header that came several times is joined by commas."""
-    raw: bytes
     rest: bytes
     """What came behind the head."""
+
+    @property
+    def raw(self) -> bytes:
+        """The upgrade request as the protocol engine gets it: what :func:`check_upgrade` has checked, and no more.
+
+        On other headers, and on lists where it expects one value, the engine
+        fails in ways of its own (a host name that IDNA cannot read is one).
+        """
+        lines = [
+            f"GET {self.path} HTTP/1.1",
+            "Host: actors",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {self.headers['sec-websocket-key']}",
+        ]
+        if offers := [offer for offer in self.offers() if offer.isascii()]:
+            lines.append(f"Sec-WebSocket-Protocol: {', '.join(offers)}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
     def offers(self) -> tuple[str, ...]:
         """The subprotocols that the client offers."""
         return _tokens(self.headers.get("sec-websocket-protocol", ""))
 
     def cookie(self, name: str) -> str | None:
-        """A cookie's value."""
-        try:
-            morsel = SimpleCookie(self.headers.get("cookie", "")).get(name)
-        except CookieError:
-            return None
-        return None if morsel is None else morsel.value
+        """The value of the first cookie of a name.
+
+        The standard library's parser gives up on all of them when it does not
+        like one, and pages have cookies of many makers.
+        """
+        for pair in self.headers.get("cookie", "").split(";"):
+            key, equals, value = pair.strip().partition("=")
+            if equals and key == name:
+                return value.strip('"')
+        return None
 
 
 class HeadReader:
@@ -66,21 +87,23 @@ class HeadReader:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
             status = 431 if len(self._raw) > self._most_bytes else error.error_status_hint
-            raise HTTPRefusal(status, f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {error}") from None
+            text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {error}"
+            raise HTTPRefusal(status, text) from None
         if not isinstance(event, h11.Request):
             return None
         rest = self._connection.trailing_data[0]
         size = len(self._raw) - len(rest)
         if size > self._most_bytes:
             raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
-        return _head(event, bytes(self._raw[:size]), bytes(rest))
+        return _head(event, bytes(rest))
 
 
 def check_upgrade(head: RequestHead) -> None:
     """Raise :class:`HTTPRefusal` unless a request is a WebSocket upgrade that the engine will accept."""
     headers = head.headers
     upgrade = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
-    if "websocket" not in _lowered(headers.get("upgrade", "")) or "upgrade" not in _lowered(headers.get("connection", "")):
+    asked = _lowered(headers.get("upgrade", "")), _lowered(headers.get("connection", ""))
+    if "websocket" not in asked[0] or "upgrade" not in asked[1]:
         raise HTTPRefusal(426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", upgrade)
     if head.method != "GET":
         raise HTTPRefusal(400, f"expected GET for a WebSocket upgrade, got {head.method}")
@@ -109,13 +132,13 @@ def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), 
     return (head or b"") + (content if body else b"")
 
 
-def _head(event: h11.Request, raw: bytes, rest: bytes) -> RequestHead:
+def _head(event: h11.Request, rest: bytes) -> RequestHead:
     headers: dict[str, str] = {}
     for name, value in event.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     path = event.target.decode("ascii").partition("?")[0]
-    return RequestHead(event.method.decode("ascii"), path, headers, raw, rest)
+    return RequestHead(event.method.decode("ascii"), path, headers, rest)
 
 
 def _tokens(value: str) -> tuple[str, ...]:

@@ -102,7 +102,14 @@ def decode(text: str) -> ClientMessage:
 
 
 def welcome(
-    session: str, epoch: str, head: int, low: int, start: int, resume: str, ping_seconds: float, limits: dict[str, float]
+    session: str,
+    epoch: str,
+    head: int,
+    low: int,
+    start: int,
+    resume: str,
+    ping_seconds: float,
+    limits: dict[str, float],
 ) -> bytes:
     """The answer to a hello."""
     return _encode(

@@ -36,6 +36,7 @@ class TLSEndpoint:
                 await self._below.wait_readable()
                 self._feed()
             except ssl.SSLError as error:
+                self._flush()  # the alert, which tells the peer why
                 raise trio.BrokenResourceError(f"{self.peer}: expected TLS, got {error.reason}") from None
             else:
                 await self._flush_all()
@@ -43,12 +44,16 @@ class TLSEndpoint:
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See :class:`Endpoint`. As with OpenSSL itself, what was not taken must be offered again."""
-        taken, view = 0, memoryview(data)
-        while self._flush():
-            taken, self._owed = taken + self._owed, 0
-            if taken == len(view):
-                break
-            self._owed = self._engine.write(view[taken : taken + RECORD_BYTES])
+        taken = 0
+        with memoryview(data) as view:  # let go even when it raises: the caller may want to resize what it offered
+            while self._flush():
+                taken, self._owed = taken + self._owed, 0
+                if taken == len(view):
+                    break
+                try:
+                    self._owed = self._engine.write(view[taken : taken + RECORD_BYTES])
+                except ssl.SSLError as error:
+                    raise trio.BrokenResourceError(f"{self.peer}: {error.reason}") from None
         return taken
 
     def receive(self, most_bytes: int) -> bytes | None:
@@ -71,8 +76,11 @@ class TLSEndpoint:
         await self._below.wait_writable()
 
     async def wait_readable(self) -> None:
-        """See :class:`Endpoint`."""
-        await self._below.wait_readable()
+        """See :class:`Endpoint`; what was received but not read yet is not seen by the pipe below."""
+        if self._engine.pending() or self._incoming.pending or self._incoming.eof:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._below.wait_readable()
 
     def finish(self) -> None:
         """See :class:`Endpoint`; what TLS itself would say at the end, nobody waits for."""

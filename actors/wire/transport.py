@@ -122,13 +122,11 @@ class Transport:
         Raises BrokenResourceError when the connection broke, ClosedResourceError
         when this end ended it.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         while True:
+            await self._endpoint.wait_readable()
             data = self._endpoint.receive(most_bytes)
             if data is not None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
                 return data
-            await self._endpoint.wait_readable()
 
     async def _work_off(self) -> None:
         """The writer: send the backlog, under a deadline that any progress renews."""

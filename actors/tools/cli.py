@@ -1,0 +1,162 @@
+"""The command line: ``actors serve`` and ``actors demo``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from actors.errors import ActorsError, Unencodable
+from actors.events import check_identifier
+from actors.tools.demo import DemoOptions, demo
+from actors.tools.serve import ServeOptions, serve
+from actors.tools.terminal import CannotStart, complain, show_log
+
+_PORT = 8765
+
+_SERVE = """\
+Deliver agent events to the devices of their users, over WebSockets at /ws.
+Without --stdin it serves until SIGTERM or Ctrl-C.
+
+With --stdin each line of standard input is an event, a JSON object:
+  type       a string
+  payload    an object, {} if left out; it is delivered as it was written
+  thread_id, run_id, event_id, user_id
+             strings, at the top level or else in the payload. Only thread_id
+             is needed. user_id binds the thread to that user. An event_id
+             makes the line idempotent: the same again is not delivered again.
+Other fields are ignored. A bad line is answered on standard error with its
+number, counted, and stops nothing. While a user has devices, reading waits
+for them, so that a long input is not shed.
+"""
+
+_SERVE_END = """\
+receipts:
+  {"line":7,"event_id":"e1","thread_id":"t1","seq":3,"offset":9,"stage":"STORED"}
+  One line on standard output for each stage that an event goes through, in
+  order: BUFFERED (its thread has no owner yet), STORED (in its owner's log),
+  WRITTEN (handed to a socket), ACKED (a device confirmed it), UNCONFIRMED (was
+  written, left the log unconfirmed), DROPPED (with a "cause"). ACCEPTED is
+  said only of an event that the store keeps waiting. seq and offset are null
+  until they are known.
+
+exit status:
+  0  every event was at least written to a device (bad lines are not punished);
+     without --stdin: ended by a signal
+  1  some event was not, or the runtime failed
+  2  it could not start
+"""
+
+_DEMO = """\
+Show events delivered. A scripted assistant emits a run of eight events for
+each user who connects, and again every few seconds while he stays.
+
+With --once the server, a real WebSocket client and the assistant run in one
+process: each event is shown as it arrives with seq, offset and stage, then
+what explain says of each, then the audit. The exit status is 0 only if all
+arrived in order and were acked, otherwise 1, and what went wrong is said.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    parser, commands = _parser()
+    arguments = parser.parse_args(argv)
+    show_log()
+    try:
+        if arguments.command == "serve":
+            return trio.run(serve, _serve_options(commands["serve"], arguments))
+        return trio.run(demo, _demo_options(commands["demo"], arguments))
+    except CannotStart as error:
+        complain(f"actors: {error}")
+        return 2
+    except ActorsError as error:
+        complain(f"actors: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(
+        prog="actors", description="Agent events into threads, out to every device, each accounted for."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    serving = _command(commands, "serve", "deliver events to devices", _SERVE, _SERVE_END)
+    serving.add_argument("--port", type=_port, default=_PORT, help=f"port to listen on, 0 for a free one ({_PORT})")
+    serving.add_argument("--tokens", type=Path, metavar="FILE", help=(
+        'TOML with a line token = "user" for each who may connect; without it only loopback may be bound,'
+        " and a token is taken for the user's name"
+    ))  # fmt: skip
+    serving.add_argument("--stdin", action="store_true", help="read events from standard input")
+    serving.add_argument("--user", type=_user, metavar="NAME", help=(
+        "owner of threads for which no line names a user; without it their events wait, 60 s at most,"
+        " for a line that does"
+    ))  # fmt: skip
+    serving.add_argument("--receipts", action="store_true", help="print receipts of the events as they advance")
+    serving.add_argument("--linger", type=_seconds, default=2.0, metavar="SECONDS", help=(
+        "how long devices have, at most, to take and confirm what is under way at the end of input (2)"
+    ))  # fmt: skip
+    showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
+    showing.add_argument("--port", type=_port, help=f"port to listen on ({_PORT}; with --once a free one)")
+    showing.add_argument("--once", action="store_true", help="run the script once, against a client of its own")
+    showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
+    return parser, {"serve": serving, "demo": showing}
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_: str, text: str, end: str | None
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    return command
+
+
+def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> ServeOptions:
+    if not arguments.stdin and (arguments.receipts or arguments.user is not None):
+        parser.error("--receipts and --user speak of events on standard input: expected --stdin with them")
+    return ServeOptions(
+        host=arguments.host,
+        port=arguments.port,
+        tokens=arguments.tokens,
+        stdin=arguments.stdin,
+        receipts=arguments.receipts,
+        linger_seconds=arguments.linger,
+        user_id=arguments.user,
+    )
+
+
+def _demo_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> DemoOptions:
+    if arguments.json and not arguments.once:
+        parser.error("--json tells what --once saw: expected --once with it")
+    port = arguments.port if arguments.port is not None else 0 if arguments.once else _PORT
+    return DemoOptions(host=arguments.host, port=port, once=arguments.once, json=arguments.json)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return seconds
+
+
+def _user(text: str) -> str:
+    try:
+        check_identifier("user", text)
+    except Unencodable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

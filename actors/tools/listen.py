@@ -1,0 +1,37 @@
+"""Opening the door for a command: the address to say, or the reason in one line."""
+
+from __future__ import annotations
+
+import trio
+
+from actors.connection import Connection
+from actors.runtime import Runtime
+from actors.tools.terminal import CannotStart
+
+
+async def listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery) -> str:
+    """Serve in the background; returns the URL of the endpoint.
+
+    Raises :class:`~actors.tools.terminal.CannotStart` when the address cannot
+    be had, or may not be.
+    """
+    try:
+        address = await nursery.start(runtime.serve, host, port)
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: {error.strerror or error}") from None
+    except UnicodeError as error:
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: expected a host name, {error}") from None
+    except ValueError:
+        text = "expected a loopback address, since tokens are not checked; 'actors serve --tokens FILE' checks them"
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: {text}") from None
+    assert isinstance(address, tuple), "a TCP port has an address of two parts"
+    return f"ws://{_joined(*address)}/ws"
+
+
+def connections(runtime: Runtime) -> tuple[Connection, ...]:
+    """Every open connection of the moment, those that are still saying hello included."""
+    return tuple(runtime.server.connections.values())
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,269 @@
+"""``actors serve`` as a process: events in, devices out, and the truth on the streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from actors.errors import PeerError
+from actors.wire.websocket import dial
+from tests.tools.command import SEED, Finished, device, events, lines, run, running, stages
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that it is guarded
+EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
+ODD = '{ "b":1.50, "a" : 12345678901234567890123, "z":1E3, "text":"\\u00e9é" }'
+
+
+async def test_every_receipt_is_told_in_order_up_to_acked() -> None:
+    """A device that confirms: each line is STORED, WRITTEN, ACKED, with seq and offset, and the status is 0."""
+    async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
+        for number in range(3):
+            await command.feed(f'{{"type":"x","thread_id":"t{number % 2}","user_id":"alice","event_id":"e{number}"}}')
+        await events(websocket, 3, ack=True)
+        finished = await command.finish()
+    ladder = ["STORED", "WRITTEN", "ACKED"]
+    assert stages(finished) == {1: ladder, 2: ladder, 3: ladder}
+    stored = [receipt for receipt in finished.objects if receipt["stage"] == "STORED"]
+    assert stored[2] == {"line": 3, "event_id": "e2", "thread_id": "t0", "seq": 2, "offset": 3, "stage": "STORED"}
+    assert finished.summary == "3 events: 3 ACKED"
+    assert finished.status == 0
+
+
+async def test_the_payload_arrives_as_it_was() -> None:
+    """Not one byte of the payload is another on the device: keys, numbers, spaces, escapes."""
+    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
+        await command.feed(f'{{"payload":{ODD},"type":"x","thread_id":"t","user_id":"alice","run_id":"r"}}')
+        (text,) = await events(websocket, 1)
+    assert text.startswith(f'{{"type":"x","payload":{ODD},"thread_id":"t","run_id":"r",')
+    assert text.endswith(',"seq":1,"offset":1}')
+
+
+async def test_the_seed_event_reaches_the_user_named_on_the_command_line() -> None:
+    """An event that names no user goes to ``--user``; a line that names one goes to that one."""
+    async with running("serve", "--stdin", "--user", "alice") as command:
+        async with device(command.url, "alice") as alice, device(command.url, "bob") as bob:
+            await command.feed(SEED, '{"type":"x","thread_id":"t2","user_id":"bob"}', '{"type":"y","thread_id":"t2"}')
+            (seed,) = await events(alice, 1)
+            theirs = await events(bob, 2)
+    assert msgspec.json.decode(seed)["thread_id"] == "thread_86db35a070e14921"
+    assert f'"payload":{SEED[SEED.index(":{") + 1 : -1]},' in seed
+    assert [msgspec.json.decode(text)["type"] for text in theirs] == ["x", "y"]
+
+
+async def test_a_plain_client_leaves_events_written() -> None:
+    """A client without a subprotocol cannot confirm: nobody waits for that, and written is enough for status 0."""
+    async with running("serve", "--stdin", "--receipts", "--linger", "inf") as command:
+        async with dial(command.url, headers={"Cookie": "actors_token=alice"}) as websocket:
+            await command.feed(EVENT)
+            await events(websocket, 1)
+            finished = await command.finish()
+    assert stages(finished) == {1: ["STORED", "WRITTEN"]}
+    assert (finished.status, finished.summary) == (0, "1 event: 1 WRITTEN")
+
+
+async def test_without_a_device_the_status_says_so() -> None:
+    """Events that no device took are counted where they stayed, and the status is 1."""
+    finished = await run("serve", "--stdin", "--receipts", "--linger", "0", "--port", "0", stdin=lines(EVENT, SEED))
+    assert (finished.status, finished.summary) == (1, "2 events: 1 STORED, 1 BUFFERED")
+    assert stages(finished) == {1: ["STORED"], 2: ["BUFFERED"]}
+    assert finished.objects[1]["offset"] is None
+
+
+async def test_what_retention_shed_is_told_with_its_cause() -> None:
+    """More events than a log retains, and nobody there: the oldest are DROPPED, each with its line and cause."""
+    finished = await run("serve", "--stdin", "--receipts", "--linger", "0", "--port", "0", stdin=lines(*[EVENT] * 1003))
+    assert (finished.status, finished.summary) == (1, "1003 events: 1000 STORED, 3 DROPPED (retention)")
+    dropped = [receipt for receipt in finished.objects if receipt["stage"] == "DROPPED"]
+    assert [(receipt["line"], receipt["cause"]) for receipt in dropped] == [(n, "retention") for n in (1, 2, 3)]
+    assert stages(finished)[1] == ["STORED", "DROPPED"]
+
+
+async def test_a_held_event_goes_up_the_ladder_from_where_it_was() -> None:
+    """An event whose thread has no owner is BUFFERED, and goes on when a later line names the owner."""
+    async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
+        await command.feed('{"type":"x","thread_id":"t"}', EVENT)
+        await events(websocket, 2, ack=True)
+        finished = await command.finish()
+    assert stages(finished) == {1: ["BUFFERED", "STORED", "WRITTEN", "ACKED"], 2: ["STORED", "WRITTEN", "ACKED"]}
+
+
+async def test_bad_lines_are_numbered_and_stop_nothing() -> None:
+    """Each bad line is answered with its number and counted; what is good before, between and after is delivered."""
+    bad = [
+        "",
+        "nonsense",
+        b"\xff",
+        "[1]",
+        '{"type":"dropped","thread_id":"t"}',
+        EVENT.replace("alice", "bob"),
+        "x" * 2**20,
+    ]
+    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
+        await command.feed(EVENT, *bad, EVENT + "\r", " " * 10)
+        await events(websocket, 2, ack=True)
+        finished = await command.finish()
+    told = [line for line in finished.err.splitlines() if line.startswith("line ")]
+    assert [line.partition(":")[0] for line in told] == [f"line {number}" for number in (3, 4, 5, 6, 7, 8)]
+    assert all("expected" in line for line in told)
+    assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED; 6 bad lines")
+
+
+async def test_a_repeated_line_is_delivered_once() -> None:
+    """The same event id again shares the first line's fate; with another body it is a bad line."""
+    first = '{"type":"x","thread_id":"t","user_id":"alice","event_id":"e","payload":{"a":1}}'
+    async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
+        await command.feed(first, first, first.replace("1", "2"), EVENT)
+        texts = await events(websocket, 2, ack=True)
+        finished = await command.finish()
+    assert [msgspec.json.decode(text)["offset"] for text in texts] == [1, 2]
+    assert stages(finished)[2] == ["STORED", "WRITTEN", "ACKED"]
+    assert "line 3: event id 'e'" in finished.err
+    assert finished.summary == "3 events: 3 ACKED; 1 bad line"
+
+
+async def test_a_long_input_waits_for_the_device() -> None:
+    """Five times what a log retains, piped in at once: a device that confirms gets and confirms all of it."""
+    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: command.feed(*[EVENT] * 5000))
+            offsets: list[int] = []
+            while len(offsets) < 5000:
+                texts = await events(websocket, 250)
+                offsets += [msgspec.json.decode(text)["offset"] for text in texts]
+                await websocket.send(f'{{"op":"ack","offset":{offsets[-1]}}}')
+        finished = await command.finish()
+    assert offsets == list(range(1, 5001))
+    assert (finished.status, finished.summary) == (0, "5000 events: 5000 ACKED")
+
+
+async def test_the_last_line_needs_no_newline_and_a_byte_order_mark_no_removal() -> None:
+    """What editors do to the ends of a file changes nothing."""
+    stdin = b"\xef\xbb\xbf" + EVENT.encode() + b"\n" + EVENT.encode()
+    finished = await run("serve", "--stdin", "--linger", "0", "--port", "0", stdin=stdin)
+    assert finished.summary == "2 events: 2 STORED"
+
+
+async def test_empty_input_is_delivered() -> None:
+    """Of no events each was delivered."""
+    finished = await run("serve", "--stdin", "--linger", "inf", "--port", "0")
+    assert (finished.status, finished.summary) == (0, "0 events")
+
+
+async def test_a_reader_of_receipts_that_goes_stops_nothing() -> None:
+    """A broken pipe on standard output ends the receipts, quietly, and not the delivery."""
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    async with running("serve", "--stdin", "--receipts", stdout=sending) as command:
+        os.close(sending)
+        async with device(command.url, "alice") as websocket:
+            await command.feed(EVENT)
+            await events(websocket, 1, ack=True)
+            await command.feed(EVENT)
+            await events(websocket, 1, ack=True)
+            finished = await command.finish()
+    assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED")
+    assert "Traceback" not in finished.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_serving_politely(number: signal.Signals) -> None:
+    """Without ``--stdin``: devices are told, and the status is 0."""
+    async with running("serve") as command, device(command.url, "alice") as websocket:
+        command.signal(number)
+        with pytest.raises(PeerError, match="1012"):
+            await websocket.receive()
+        finished = await command.ended()
+    assert finished.status == 0
+    assert len(finished.err.splitlines()) == 1
+
+
+async def test_a_signal_ends_the_input_and_not_the_report() -> None:
+    """With ``--stdin`` a signal is an end of input: what was read is delivered and counted."""
+    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
+        await command.feed(EVENT)
+        texts = await events(websocket, 1)
+        command.signal(signal.SIGTERM)
+        await websocket.send(f'{{"op":"ack","offset":{msgspec.json.decode(texts[0])["offset"]}}}')
+        finished = await command.ended()
+    assert (finished.status, finished.summary) == (0, "1 event: 1 ACKED")
+
+
+async def test_tokens_say_who_may_connect(tmp_path: Path) -> None:
+    """A token of the file is its user; any other is refused, a user's own name too."""
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('"s3.cret" = "alice"\nother = "bob"\n')
+    async with running("serve", "--stdin", "--tokens", str(tokens), "--host", ANYWHERE) as command:
+        url = command.url.replace(ANYWHERE, "127.0.0.1")
+        async with device(url, "s3.cret") as websocket:
+            await command.feed(EVENT)
+            assert len(await events(websocket, 1, ack=True)) == 1
+        with pytest.raises(PeerError, match="4501"):
+            async with device(url, "alice"):
+                pytest.fail("expected a refusal")
+        with pytest.raises(PeerError, match="got 401"):
+            async with dial(url, headers={"Cookie": "actors_token=alice"}):
+                pytest.fail("expected a refusal")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a = [", "expected TOML"),
+        ("a = 7", "token 1: user: expected a string, got int"),
+        ('x = "bob"\na = ""', "token 2: user: expected 1 to 256 characters"),
+        ('a.b = "alice"', "token 1: expected a user, got a table; quote a token with dots in it"),
+        ("", "expected a line"),
+        (None, "expected a file of tokens"),
+    ],
+)
+async def test_a_bad_tokens_file_is_one_line(tmp_path: Path, text: str | None, complaint: str) -> None:
+    """Whatever is wrong with the file of tokens is said in one line that shows no token, and the status is 2."""
+    tokens = tmp_path / "tokens.toml"
+    if text is not None:
+        tokens.write_text(text)
+    check_refusal(await run("serve", "--tokens", str(tokens), "--port", "0"), complaint)
+
+
+async def test_an_open_address_needs_tokens() -> None:
+    """Without tokens only loopback is served."""
+    check_refusal(await run("serve", "--host", ANYWHERE, "--port", "0"), "expected a loopback address")
+
+
+async def test_a_port_in_use_is_one_line() -> None:
+    """A second server on one port says which port it was."""
+    async with running("serve") as command:
+        port = command.url.removesuffix("/ws").rpartition(":")[2]
+        check_refusal(await run("serve", "--port", port), f"cannot listen on 127.0.0.1:{port}")
+        check_refusal(await run("demo", "--port", port), f"cannot listen on 127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("serve", "--receipts"),
+        ("serve", "--user", "alice"),
+        ("serve", "--stdin", "--user", ""),
+        ("serve", "--port", "65536"),
+        ("serve", "--stdin", "--linger", "-1"),
+        ("serve", "--stdin", "--linger", "nan"),
+        ("demo", "--json"),
+        (),
+    ],
+)
+async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None:
+    """What cannot be meant is refused with the usage."""
+    finished = await run(*words)
+    assert finished.status == 2
+    assert "usage: actors" in finished.err
+
+
+def check_refusal(finished: Finished, complaint: str) -> None:
+    """One line, and status 2."""
+    assert finished.status == 2, finished.err
+    assert len(finished.err.splitlines()) == 1, finished.err
+    assert complaint in finished.err

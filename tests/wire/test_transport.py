@@ -1,0 +1,325 @@
+"""The transport: whole frames, in order, or no socket; over a pipe whose window the test opens and closes."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from actors.limits import Limits
+from actors.wire.endpoint import SocketEndpoint
+from actors.wire.frames import text_frame
+from actors.wire.tls import TLSEndpoint
+from actors.wire.transport import Transport
+
+LIMITS = Limits(write_deadline_seconds=5.0, control_bytes=100)
+FRAMES = [text_frame(b"%d" % number * 50) for number in range(10)]
+
+
+class Pipe:
+    """An endpoint that takes as many bytes as the test has opened its window for."""
+
+    def __init__(self, window: int = 0) -> None:
+        self.peer = "a pipe"
+        self.taken = bytearray()
+        self.end = ""
+        self.broken = False
+        self.incoming: list[bytes] = []
+        self._window = window
+        self._moved = trio.Event()
+
+    def open(self, size: int) -> None:
+        """Let more bytes through."""
+        self._window += size
+        self.stir()
+
+    def snap(self) -> None:
+        """Break, as when the peer has reset the connection."""
+        self.broken = True
+        self.stir()
+
+    def stir(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        if self.broken or self.end:
+            raise trio.BrokenResourceError
+        size = min(self._window, len(data))
+        self._window -= size
+        self.taken += data[:size]
+        return size
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        if self.broken or self.end:
+            raise trio.BrokenResourceError
+        return self.incoming.pop(0)[:most_bytes] if self.incoming else None
+
+    async def wait_writable(self) -> None:
+        await self._wait(lambda: self._window > 0)
+
+    async def wait_readable(self) -> None:
+        await self._wait(lambda: bool(self.incoming))
+
+    def finish(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.end = self.end or "closed"
+        self.stir()
+
+    def abort(self) -> None:
+        self.end = self.end or "aborted"
+        self.stir()
+
+    async def _wait(self, ready: object) -> None:
+        await trio.lowlevel.checkpoint()
+        assert callable(ready)
+        while not (ready() or self.broken or self.end):
+            await self._moved.wait()
+        if self.end:
+            raise trio.ClosedResourceError
+
+
+@attrs.define
+class Bench:
+    """A transport over a pipe, and what it said."""
+
+    pipe: Pipe
+    transport: Transport
+    nursery: trio.Nursery
+    said: list[str]
+
+    async def open(self, size: int) -> None:
+        self.pipe.open(size)
+        await wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def bench(window: int = 0, limits: Limits = LIMITS) -> AsyncIterator[Bench]:
+    pipe, said = Pipe(window), list[str]()
+    with trio.fail_after(600):
+        async with trio.open_nursery() as nursery:
+            transport = Transport(
+                pipe, nursery, limits, on_drained=lambda: said.append("drained"), on_failed=said.append
+            )
+            yield Bench(pipe, transport, nursery, said)
+            transport.close()
+            nursery.cancel_scope.cancel()
+
+
+async def test_at_once() -> None:
+    """What the socket takes is sent in the caller's own step, and nothing is kept."""
+    async with bench(10_000) as b:
+        assert all(b.transport.write(frame) for frame in FRAMES)
+        assert b.pipe.taken == b"".join(FRAMES)
+        assert b.transport.backlog_bytes == 0
+        assert b.transport.stalled_since is None
+        assert b.said == []
+
+
+async def test_backlog() -> None:
+    """What the socket does not take is kept whole and in order, and follows as soon as there is room."""
+    async with bench(75) as b:
+        assert [b.transport.write(frame) for frame in FRAMES] == [True] + [False] * 9
+        assert len(b.pipe.taken) == 75
+        assert b.transport.backlog_bytes == len(b"".join(FRAMES)) - 75
+        await b.open(100)
+        assert len(b.pipe.taken) == 175
+        assert b.said == []
+        await b.open(10_000)
+        assert b.pipe.taken == b"".join(FRAMES)
+        assert b.transport.backlog_bytes == 0
+        assert b.transport.stalled_since is None
+        assert b.said == ["drained"]
+        assert b.transport.write(FRAMES[0])
+
+
+async def test_drained_may_write() -> None:
+    """Whoever is told that the backlog is gone may write at once; that becomes the next backlog."""
+    pipe, told = Pipe(), list[int]()
+    async with trio.open_nursery() as nursery:
+
+        def more() -> None:
+            told.append(len(pipe.taken))
+            if len(told) < 3:
+                transport.write(FRAMES[len(told)])
+
+        transport = Transport(pipe, nursery, LIMITS, on_drained=more, on_failed=pytest.fail)
+        transport.write(FRAMES[0])
+        for frame in FRAMES[:3]:
+            pipe.open(len(frame))
+            await wait_all_tasks_blocked()
+        assert pipe.taken == b"".join(FRAMES[:3])
+        assert told == [len(b"".join(FRAMES[:count])) for count in (1, 2, 3)]
+
+
+@given(windows=st.lists(st.integers(1, 80), max_size=40), cancelled_at=st.integers(0, 20))
+def test_whole_frames(windows: list[int], cancelled_at: int) -> None:
+    """Whoever waits for the transport, and whenever he is cancelled: the bytes are the frames, in order, none torn."""
+
+    async def play() -> None:
+        async with bench() as b:
+            scopes: list[trio.CancelScope] = []
+
+            async def wait() -> None:
+                with trio.CancelScope() as scope:
+                    scopes.append(scope)
+                    await b.transport.drain()
+
+            for step, window in enumerate(windows):
+                b.nursery.start_soon(wait)
+                b.transport.write(FRAMES[step % 10])
+                await b.open(window)
+                if step == cancelled_at:
+                    for scope in scopes:
+                        scope.cancel()
+            await b.open(100_000)
+            assert b.pipe.taken == b"".join(FRAMES[step % 10] for step in range(len(windows)))
+
+    trio.run(play)
+
+
+async def test_cancelled_with_a_torn_frame() -> None:
+    """When everything is cancelled while a frame is half sent, the socket is aborted, not closed politely."""
+    async with bench(10) as b:
+        b.transport.write(FRAMES[0])
+        b.nursery.cancel_scope.cancel()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        b.transport.close()
+        assert b.pipe.end == "aborted"
+    async with bench(1_000) as b:
+        b.transport.write(FRAMES[0])
+        b.transport.close()
+        assert b.pipe.end == "closed"
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_stalled() -> None:
+    """A socket that takes nothing for the write deadline is aborted, and it is said why."""
+    async with bench(10) as b:
+        started = trio.current_time()
+        b.transport.write(FRAMES[0])
+        assert b.transport.stalled_since == started
+        await b.transport.drain()
+        assert trio.current_time() - started == pytest.approx(5.0)
+        assert b.said == ["stalled"]
+        assert b.pipe.end == "aborted"
+        assert not b.transport.write(FRAMES[1])
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_progress_renews_the_deadline() -> None:
+    """A slow socket is not a dead one: each byte that it takes renews its deadline."""
+    async with bench() as b:
+        b.transport.write(FRAMES[0])
+        for _ in FRAMES[0]:
+            await trio.sleep(4.9)
+            await b.open(1)
+        assert b.said == ["drained"]
+        assert b.pipe.taken == FRAMES[0]
+
+
+async def test_vanished() -> None:
+    """A socket that breaks is aborted and said to have vanished, once; while writing or with a backlog."""
+    async with bench(1_000) as b:
+        b.pipe.snap()
+        assert not b.transport.write(FRAMES[0])
+        assert not b.transport.write(FRAMES[1])
+        assert b.said == ["vanished"]
+    async with bench(10) as b:
+        b.transport.write(FRAMES[0])
+        await wait_all_tasks_blocked()
+        b.pipe.snap()
+        await b.transport.drain()
+        assert b.said == ["vanished"]
+        assert b.transport.backlog_bytes == 0
+
+
+async def test_sealed() -> None:
+    """After a Close nothing is taken, and what was taken before is still sent."""
+    async with bench(10) as b:
+        b.transport.write(FRAMES[0])
+        b.transport.seal()
+        assert not b.transport.write(FRAMES[1])
+        b.transport.write_control(FRAMES[2])
+        await b.open(10_000)
+        assert b.pipe.taken == FRAMES[0]
+        assert not b.transport.write(FRAMES[1])
+        assert b.pipe.taken == FRAMES[0]
+
+
+async def test_control_flood() -> None:
+    """A peer that causes replies and reads none is aborted before they become a heap."""
+    async with bench() as b:
+        b.transport.write_control(b"x" * 60)
+        assert b.said == []
+        b.transport.write_control(b"x" * 60)
+        assert b.said == ["flooding"]
+        assert b.pipe.end == "aborted"
+        assert b.transport.backlog_bytes == 0
+
+
+async def test_control_without_a_flood() -> None:
+    """Replies that are read are no flood, however many there were; nor are events."""
+    async with bench() as b:
+        b.transport.write(b"x" * 1_000)
+        for _ in range(10):
+            b.transport.write_control(b"x" * 60)
+            await b.open(10_000)
+        assert b.said[0] == "drained"
+        assert "flooding" not in b.said
+
+
+async def test_receive() -> None:
+    """What comes in is handed on as it came, up to its end; a break and a close are told apart."""
+    async with bench() as b:
+        b.pipe.incoming = [b"abc", b""]
+        assert await b.transport.receive(2) == b"ab"
+        assert await b.transport.receive(2) == b""
+        b.pipe.incoming = [b"abc", b"def", b""]
+        await b.transport.discard()
+        assert b.pipe.incoming == []
+        b.pipe.snap()
+        with pytest.raises(trio.BrokenResourceError):
+            await b.transport.receive(2)
+        await b.transport.discard()
+    async with bench() as b:
+        b.nursery.start_soon(b.transport.discard)
+        await wait_all_tasks_blocked()
+        b.transport.close()
+
+
+async def test_tls_that_breaks_with_a_backlog() -> None:
+    """A TLS peer that resets while much is waiting for it has vanished, and nothing of ours has failed."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    ours, theirs = socket.socketpair()
+    endpoint = TLSEndpoint(SocketEndpoint(ours), context)
+    client = trio.SSLStream(
+        trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), trusting, server_hostname="localhost"
+    )
+    said: list[str] = []
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(endpoint.handshake)
+            nursery.start_soon(client.do_handshake)
+        async with trio.open_nursery() as nursery:
+            transport = Transport(endpoint, nursery, LIMITS, on_drained=lambda: None, on_failed=said.append)
+            while not transport.backlog_bytes:
+                transport.write(FRAMES[0] * 1_000)
+            await wait_all_tasks_blocked()
+            await trio.aclose_forcefully(client)
+    assert said == ["vanished"]
