@@ -168,19 +168,20 @@ class Connection:
         bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         while True:
             text = await websocket.receive()
-            if not bucket.take(clock()):
+            useful = not self.plain and await self._take(messages.decode(text), address)
+            if not useful and not bucket.take(clock()):
                 rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
                 raise PeerError("flooding", f"expected at most {rate}, got more")
-            if not self.plain:
-                await self._take(messages.decode(text), address)
 
-    async def _take(self, message: ClientMessage, address: Mailbox[UserMessage]) -> None:
+    async def _take(self, message: ClientMessage, address: Mailbox[UserMessage]) -> bool:
+        """Carry out a message; true for one that confirms something, of which there cannot be too many."""
         match message:
             case messages.Ack(offset):
                 assert self.cursor is not None, "a connection that listens has a place"
                 spans = self.cursor.ack(offset)
                 if spans:
                     await self._confirm(Acked(self, spans), address)
+                return bool(spans)
             case messages.Ping():
                 self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
@@ -193,6 +194,7 @@ class Connection:
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:
                 assert_never(message)
+        return False
 
     async def _confirm(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
         """Pass on what was confirmed; a turn of the scheduler is only given up when the actor is behind."""

@@ -175,8 +175,9 @@ def _check_depth(text: bytes, payload: Payload, most: int) -> None:
 def _check_numbers(payload: Payload) -> None:
     """JSON has no NaN and no infinity, and msgspec writes ``null`` for them: say so instead."""
     for path, value in _walk(payload, "payload"):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise Unencodable(path, "a number that JSON can carry", repr(value))
+        number = value.value if isinstance(value, enum.Enum) else value
+        if isinstance(number, float) and not math.isfinite(number):
+            raise Unencodable(path, "a number that JSON can carry", repr(number))
 
 
 def _complaint(

@@ -188,22 +188,22 @@ class Mailbox(Generic[M]):
     def _take(self, message: M) -> None:
         """Handle a message in the sender's step; leave to a task what that leaves."""
         self._state = _INLINE
-        if self._handle(message):
-            self._in_hand = [message]
-        elif self._channel is None and self._crash is None:
-            self._state = _IDLE
-            return
-        self._summon()
+        self._lane.depth += 1
+        try:
+            if self._handle(message):
+                self._in_hand = [message]
+            elif self._channel is None and self._crash is None:
+                self._state = _IDLE
+                return
+            self._summon()
+        finally:
+            self._lane.depth -= 1
 
     def _handle(self, message: M) -> bool | None:
-        lane = self._lane
-        lane.depth += 1
         try:
             return self.actor.handle(message)
         except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
             crash = error
-        finally:
-            lane.depth -= 1
         self._keep_crash(message, crash)
         return None
 
@@ -278,16 +278,20 @@ class Mailbox(Generic[M]):
 
     def _drain(self) -> bool:
         """Handle what is queued, at most a queue's length of it; true when there may be more."""
-        for _ in range(self._lane.capacity):
-            message = self._next()
-            if message is None:
-                return False
-            if self._handle(message):
-                self._in_hand = self._in_hand or []
-                self._in_hand.append(message)
-            if self._crash is not None:
-                return True
-        return True
+        self._lane.depth += 1
+        try:
+            for _ in range(self._lane.capacity):
+                message = self._next()
+                if message is None:
+                    return False
+                if self._handle(message):
+                    self._in_hand = self._in_hand or []
+                    self._in_hand.append(message)
+                if self._crash is not None:
+                    return True
+            return True
+        finally:
+            self._lane.depth -= 1
 
     def _next(self) -> M | None:
         if self._again:

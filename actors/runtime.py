@@ -83,15 +83,21 @@ class Thread:
         :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
         included: that event will not be delivered.
         """
-        emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
-        accounts = self._runtime.accounts
-        accounts.accepted += 1
+        runtime = self._runtime
+        emission = runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            await self._address().send(emission)
-        except BaseException:
-            accounts.accepted -= 1
-            raise
-        return self._runtime._conclude(emission)
+            receipt = self._hand_over(emission)
+        except trio.WouldBlock:
+            runtime.accounts.accepted += 1
+            try:
+                await self._address().send(emission)
+            except BaseException:
+                runtime.accounts.accepted -= 1
+                raise
+            return runtime._conclude(emission)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return receipt
 
     def emit_nowait(
         self,
@@ -103,15 +109,17 @@ class Thread:
         user_id: str | None = None,
     ) -> Receipt:
         """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
-        emission = self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
-        accounts = self._runtime.accounts
-        accounts.accepted += 1
+        return self._hand_over(self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id))
+
+    def _hand_over(self, emission: Emission) -> Receipt:
+        runtime = self._runtime
+        runtime.accounts.accepted += 1
         try:
             (self._mailbox or self._address()).tell(emission)
         except BaseException:
-            accounts.accepted -= 1
+            runtime.accounts.accepted -= 1
             raise
-        return self._runtime._conclude(emission)
+        return runtime._conclude(emission)
 
     def _address(self) -> Mailbox[ThreadMessage]:
         if self._mailbox is None:
@@ -144,7 +152,10 @@ class Runtime:
         self._event_prefix = environment.new_id("e") + "_"
         self._event_number = 0
         self._trail = Trail(limits.explained_events)
-        self._given: Recent[str, Receipt] = Recent(limits.explained_events)
+        # Twice what a store remembers of given ids: what it knows as a
+        # repetition is known here, too.
+        self._given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
+        self._given_ids: Recent[str, Receipt] = Recent(limits.explained_events)
         self._presences: dict[str, Presence] = {}
         self._warned: Recent[str, float] = Recent(limits.explained_events)
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
@@ -314,7 +325,8 @@ class Runtime:
         if emission.number:
             self._trail.put(emission.number, receipt)
         else:
-            self._given.put(receipt.event_id, receipt)
+            self._given.put((receipt.thread_id, receipt.event_id), receipt)
+            self._given_ids.put(receipt.event_id, receipt)
         return receipt
 
     def _remembered(self, event_id: str) -> Receipt | None:
@@ -323,11 +335,12 @@ class Runtime:
         if number != event_id and number.isalnum():
             with suppress(ValueError):
                 return self._trail.get(int(number, 16), event_id)
-        return self._given.get(event_id)
+        return self._given_ids.get(event_id)
 
-    def _first_receipt(self, repetition: Receipt) -> Receipt | None:
-        first = self._given.get(repetition.event_id)
-        return first if first == repetition else None
+    def _first_receipt(self, repetition: Receipt) -> Receipt:
+        first = self._given.get((repetition.thread_id, repetition.event_id))
+        assert first is not None, "a store forgets given ids before the runtime does"
+        return first
 
     def _check_open(self) -> None:
         if self._closed:

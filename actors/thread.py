@@ -18,7 +18,7 @@ from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events import fingerprint
 from actors.mailbox import Reply
-from actors.receipts import Cause, Receipt
+from actors.receipts import Cause, Position, Receipt
 from actors.stores.store import Append, Binding, Placement, StaleGeneration, Store
 
 RETRY_SECONDS = 0.1
@@ -132,8 +132,8 @@ class ThreadActor:
         receipt, accounts = emission.receipt, self._post.accounts
         receipt.seq = placement.seq
         self._generation = placement.generation
-        if placement.duplicate:
-            emission.first = self._post.remembered(receipt)
+        if placement.duplicate and accounts.noted(self.thread_id, placement.seq, _position(placement)):
+            emission.first = self._post.first_receipt(receipt)
             accounts.deduplicate(receipt, emission.first, placement.user_id)
         elif placement.user_id is None:
             accounts.hold(receipt, placement.seq)
@@ -185,18 +185,18 @@ class ThreadActor:
 
     def _note_bind(self, binding: Binding, now: float) -> None:
         self._generation = binding.generation
-        if binding.changed and binding.user_id is not None:
-            self._post.accounts.bind(
-                self.thread_id, binding.user_id, binding.epoch, binding.first_offset, binding.notice
-            )
-            self._post.accounts.trim(binding.user_id, binding.low, Cause.RETENTION, now)
+        if not binding.changed or binding.user_id is None:
+            return
+        accounts = self._post.accounts
+        if accounts.bind(self.thread_id, binding.user_id, binding.epoch, binding.first_offset, binding.notice):
+            accounts.trim(binding.user_id, binding.low, Cause.RETENTION, now)
             self._post.ring(binding.user_id, self.thread_id)
 
 
 class Post:
     """What every thread actor works with: the store, the books, and the way to the owners."""
 
-    __slots__ = ("accounts", "clock", "remembered", "ring", "store")
+    __slots__ = ("accounts", "clock", "first_receipt", "ring", "store")
 
     def __init__(
         self,
@@ -204,15 +204,21 @@ class Post:
         accounts: Accounts,
         environment: Environment,
         ring: Callable[[str | None, str], None],
-        remembered: Callable[[Receipt], Receipt | None],
+        first_receipt: Callable[[Receipt], Receipt],
     ) -> None:
         self.store = store
         self.accounts = accounts
         self.clock = environment.clock
         self.ring = ring
         """Rings a thread's owner; ``None`` says that there is none."""
-        self.remembered = remembered
+        self.first_receipt = first_receipt
         """The first receipt of an event of which this is another one."""
+
+
+def _position(placement: Placement) -> Position | None:
+    if placement.user_id is None:
+        return None
+    return Position(placement.user_id, placement.epoch, placement.offset)
 
 
 _CAUSES: dict[type[Exception], Cause] = {

@@ -241,22 +241,22 @@ async def test_two_devices() -> None:
 
 async def test_plain() -> None:
     """A plain client gets the same frames without asking; what it got counts as written, in the end as unconfirmed."""
-    async with served(limits=actors.Limits(retained_events=2)) as house:
-        async with house.peer() as device, house.peer() as plain:
-            await device.attach("alice")
-            await plain.open(cookie=ALICE)
-            await plain.say("whatever the product's frontend says")
-            await plain.say({"op": "ack", "offset": 99})
-            receipts = await house.emit(1)
-            await device.next_event()
-            await plain.next_event()
-            assert plain.frames[-1] == device.frames[-1]
-            assert "a plain client, which does not confirm" in str(house.runtime.explain(receipts[0]))
-            receipts += await house.emit(2)
-            await events(plain, 2)
-            assert [receipt.stage for receipt in receipts] == [STAGES.UNCONFIRMED, STAGES.WRITTEN, STAGES.WRITTEN]
-            assert [message["offset"] for message in plain.messages()] == [1, 2, 3]
-            assert await plain.leave() == (1000, "")
+    limits = actors.Limits(retained_events=2)
+    async with served(limits=limits) as house, house.peer() as device, house.peer() as plain:
+        await device.attach("alice")
+        await plain.open(cookie=ALICE)
+        await plain.say("whatever the product's frontend says")
+        await plain.say({"op": "ack", "offset": 99})
+        receipts = await house.emit(1)
+        await device.next_event()
+        await plain.next_event()
+        assert plain.frames[-1] == device.frames[-1]
+        assert "a plain client, which does not confirm" in str(house.runtime.explain(receipts[0]))
+        receipts += await house.emit(2)
+        await events(plain, 2)
+        assert [receipt.stage for receipt in receipts] == [STAGES.UNCONFIRMED, STAGES.WRITTEN, STAGES.WRITTEN]
+        assert [message["offset"] for message in plain.messages()] == [1, 2, 3]
+        assert await plain.leave() == (1000, "")
 
 
 async def test_plain_starts_at_the_first_unwritten() -> None:
@@ -488,7 +488,7 @@ async def stall(house: Served, reads: Peer) -> list[actors.Receipt]:
 
 
 async def test_stalled() -> None:
-    """A device that stops reading is given up after the write deadline, and explain knows it; the other misses nothing."""
+    """A device that stops reading is given up after a deadline, and explain knows; the other one misses nothing."""
     async with served(limits=actors.Limits(write_deadline_seconds=0.2)) as house:
         async with house.peer() as reads, house.peer() as stops:
             await reads.attach("alice")
@@ -542,3 +542,16 @@ async def test_lagging_off_the_log() -> None:
                 assert message["offset"] == expected
                 expected += 1
         assert "gap" in {message.get("op") for message in lags.messages()}
+
+
+async def test_flooding() -> None:
+    """A device that sends faster than the limit is ended, and explain says what the limit is."""
+    limits = actors.Limits(inbound_burst=5, inbound_messages_per_second=0.001)
+    async with served(limits=limits) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(frame(TEXT, b'{"op":"pong"}') * 6)
+        await peer.farewell()
+        await house.all_gone()
+        (receipt,) = await house.emit(1)
+        expected = "(flooding: expected at most 0.001 messages a second, 5 at once, got more)"
+        assert expected in str(house.runtime.explain(receipt))

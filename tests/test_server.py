@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,11 @@ async def test_handle_socket_stream() -> None:
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery, actors.open_runtime() as runtime:
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            nursery.start_soon(trio.serve_listeners, runtime.handle, [listener])
+
+            async def take(stream: trio.SocketStream) -> None:
+                await runtime.handle(stream)
+
+            nursery.start_soon(partial(trio.serve_listeners, take, [listener]))
             house = Served(runtime, listener.socket.getsockname()[:2], nursery)
             async with house.peer() as peer:
                 await deliver(house, peer)
@@ -262,7 +267,8 @@ async def test_credentials() -> None:
             await peer.open(ACTORS)
             await peer.say({"op": "hello", "v": 1})
             assert (await peer.next_message())["error"]["name"] == "unauthenticated"
-            assert await peer.farewell() == (4501, "hello: expected a token, a ticket or a cookie actors_token, got none")
+            text = "hello: expected a token, a ticket or a cookie actors_token, got none"
+            assert await peer.farewell() == (4501, text)
 
 
 @pytest.mark.parametrize("how", ["refuses", "raises", "hangs"])

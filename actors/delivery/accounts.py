@@ -20,7 +20,7 @@ import attrs
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import QUEUED, Cause, Lost, Receipt
+from actors.receipts import QUEUED, Cause, Lost, Position, Receipt
 
 LOST = {cause: Lost(cause) for cause in Cause}
 
@@ -159,8 +159,18 @@ class Accounts:
         hold.take(seq)
         receipt.move(hold, seq)
 
-    def deduplicate(self, receipt: Receipt, first: Receipt | None, user_id: str | None) -> None:
-        """The store knew an accepted event already: its receipt becomes another copy of the first one."""
+    def noted(self, thread_id: str, seq: int, position: Position | None) -> bool:
+        """Whether an event that the store has is in the books: if not, its answer was lost on the way here."""
+        if position is None:
+            hold = self.holds.get(thread_id)
+            return hold is not None and seq <= hold.high
+        account = self.users.get(position.user_id)
+        if account is None or account.ledger.epoch != position.epoch:
+            return account is not None
+        return account.ledger.noted(position.offset)
+
+    def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
+        """An accepted event is another copy of one in the books: its receipt stands where the first one stands."""
         self._arrived += 1
         account = self.users.get(user_id) if user_id is not None else None
         if account is None:
@@ -168,8 +178,7 @@ class Accounts:
         else:
             account.accepted += 1
             account.deduplicated += 1
-        if first is not None:
-            receipt.follow(first)
+        receipt.follow(first)
 
     def lose(self, receipt: Receipt, cause: Cause, now: float) -> None:
         """An accepted event was definitely not placed, and will not be."""
@@ -188,16 +197,16 @@ class Accounts:
             self._unowned.dropped += count
             self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last_seq))
 
-    def bind(self, thread_id: str, user_id: str, epoch: str, first_offset: int, notice: bool) -> None:
+    def bind(self, thread_id: str, user_id: str, epoch: str, first_offset: int, notice: bool) -> int:
         """A thread got an owner: what was held is in the owner's log from ``first_offset`` on.
 
         A ``notice`` of what had been shed stands before it, as an event that
-        the runtime itself emitted.
+        the runtime itself emitted. Returns how many events were placed.
         """
         hold = self.holds.pop(thread_id, None)
         count = hold.held if hold is not None else 0
         if not count and not notice:
-            return
+            return 0
         account = self.account(user_id, epoch, first_offset)
         for offset in range(first_offset, first_offset + count + notice):
             account.ledger.place(offset)
@@ -206,6 +215,7 @@ class Accounts:
         self._arrived += notice
         if hold is not None:
             hold.bind(account.ledger, first_offset + notice)
+        return count + notice
 
     # --- a log's way through the columns --------------------------------------
 

@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The newest entries by key: at least ``capacity // 2`` of them, at most ``capacity``."""
+    """The newest entries by key: at least ``capacity // 2`` of them, at most ``capacity`` (which is two or more)."""
 
     __slots__ = ("_half", "_old", "_young")
 

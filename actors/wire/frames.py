@@ -17,7 +17,7 @@ _SHORT = tuple(struct.pack("!BB", 0x81, size) for size in range(126))
 _MEDIUM = struct.Struct("!BBH")
 _LONG = struct.Struct("!BBQ")
 
-PING = FrameProtocol(client=False, extensions=[]).ping()
+PING = bytes(FrameProtocol(client=False, extensions=[]).ping())
 """A ping without a payload."""
 
 _CLOSE_OPCODE = 0x88
@@ -44,7 +44,7 @@ def text_frames(texts: Iterable[bytes]) -> bytes:
 
 def close_frame(code: int, reason: str) -> bytes:
     """A Close; a reason that is too long for one is cut."""
-    return FrameProtocol(client=False, extensions=[]).close(code, reason)
+    return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
 
 
 def is_close(frame: bytes) -> bool:

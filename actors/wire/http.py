@@ -147,4 +147,3 @@ def _tokens(value: str) -> tuple[str, ...]:
 
 def _lowered(value: str) -> tuple[str, ...]:
     return tuple(token.lower() for token in _tokens(value))
-

@@ -130,7 +130,7 @@ class _EngineStream(trio.abc.Stream):
         if self._answered.is_set() and is_close(frames):
             self.close_code = int.from_bytes(frames[2:4]) or None
             self.closed = True
-            self._over = not self.closing
+            self._over = self._over or not self.closing
             self._transport.seal()
         self._answered.set()
 

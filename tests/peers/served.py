@@ -12,7 +12,7 @@ import trio
 import actors
 from tests.peers.raw import Message, Peer, connected
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 10.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
 
 

@@ -45,11 +45,14 @@ async def test_the_payload_arrives_as_it_was() -> None:
 
 async def test_the_seed_event_reaches_the_user_named_on_the_command_line() -> None:
     """An event that names no user goes to ``--user``; a line that names one goes to that one."""
-    async with running("serve", "--stdin", "--user", "alice") as command:
-        async with device(command.url, "alice") as alice, device(command.url, "bob") as bob:
-            await command.feed(SEED, '{"type":"x","thread_id":"t2","user_id":"bob"}', '{"type":"y","thread_id":"t2"}')
-            (seed,) = await events(alice, 1)
-            theirs = await events(bob, 2)
+    async with (
+        running("serve", "--stdin", "--user", "alice") as command,
+        device(command.url, "alice") as alice,
+        device(command.url, "bob") as bob,
+    ):
+        await command.feed(SEED, '{"type":"x","thread_id":"t2","user_id":"bob"}', '{"type":"y","thread_id":"t2"}')
+        (seed,) = await events(alice, 1)
+        theirs = await events(bob, 2)
     assert msgspec.json.decode(seed)["thread_id"] == "thread_86db35a070e14921"
     assert f'"payload":{SEED[SEED.index(":{") + 1 : -1]},' in seed
     assert [msgspec.json.decode(text)["type"] for text in theirs] == ["x", "y"]
@@ -57,11 +60,13 @@ async def test_the_seed_event_reaches_the_user_named_on_the_command_line() -> No
 
 async def test_a_plain_client_leaves_events_written() -> None:
     """A client without a subprotocol cannot confirm: nobody waits for that, and written is enough for status 0."""
-    async with running("serve", "--stdin", "--receipts", "--linger", "inf") as command:
-        async with dial(command.url, headers={"Cookie": "actors_token=alice"}) as websocket:
-            await command.feed(EVENT)
-            await events(websocket, 1)
-            finished = await command.finish()
+    async with (
+        running("serve", "--stdin", "--receipts", "--linger", "inf") as command,
+        dial(command.url, headers={"Cookie": "actors_token=alice"}) as websocket,
+    ):
+        await command.feed(EVENT)
+        await events(websocket, 1)
+        finished = await command.finish()
     assert stages(finished) == {1: ["STORED", "WRITTEN"]}
     assert (finished.status, finished.summary) == (0, "1 event: 1 WRITTEN")
 
@@ -94,14 +99,14 @@ async def test_a_held_event_goes_up_the_ladder_from_where_it_was() -> None:
 
 async def test_bad_lines_are_numbered_and_stop_nothing() -> None:
     """Each bad line is answered with its number and counted; what is good before, between and after is delivered."""
-    bad = [
+    bad: list[str | bytes] = [
         "",
         "nonsense",
         b"\xff",
         "[1]",
         '{"type":"dropped","thread_id":"t"}',
         EVENT.replace("alice", "bob"),
-        "x" * 2**20,
+        "x" * (2**20 + 1),
     ]
     async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
         await command.feed(EVENT, *bad, EVENT + "\r", " " * 10)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import pytest
@@ -15,6 +15,8 @@ from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.tls import TLSEndpoint
+
+Pipe = tuple[Endpoint, trio.abc.Stream]
 
 LARGE = bytes(range(256)) * 8_192
 """Two MiB: more than any of these pipes takes at once."""
@@ -79,13 +81,14 @@ async def over_stream() -> AsyncIterator[tuple[Endpoint, trio.abc.Stream]]:
 async def pipe(
     request: pytest.FixtureRequest, server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> AsyncIterator[tuple[Endpoint, trio.abc.Stream]]:
-    kinds = {"socket": over_socket, "tls": partial(over_tls, server_context, client_context), "stream": over_stream}
+    kinds: dict[str, Callable[[], AbstractAsyncContextManager[Pipe]]] = {
+        "socket": over_socket,
+        "tls": partial(over_tls, server_context, client_context),
+        "stream": over_stream,
+    }
     with trio.fail_after(10):
         async with kinds[request.param]() as made:
             yield made
-
-
-Pipe = tuple[Endpoint, trio.abc.Stream]
 
 
 async def read(stream: trio.abc.ReceiveStream, size: int) -> bytes:
@@ -99,9 +102,9 @@ async def read(stream: trio.abc.ReceiveStream, size: int) -> bytes:
 
 async def send_all(endpoint: Endpoint, data: bytes) -> None:
     view = memoryview(data)
-    while len(view):
+    while view:
         view = view[endpoint.send(view) :]
-        if len(view):
+        if view:
             await endpoint.wait_writable()
 
 

@@ -13,7 +13,7 @@ import trio
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.limits import Limits
 from actors.wire.endpoint import SocketEndpoint
@@ -203,8 +203,7 @@ async def test_cancelled_with_a_torn_frame() -> None:
         assert b.pipe.end == "closed"
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_stalled() -> None:
+async def test_stalled(autojump_clock: MockClock) -> None:
     """A socket that takes nothing for the write deadline is aborted, and it is said why."""
     async with bench(10) as b:
         started = trio.current_time()
@@ -217,8 +216,7 @@ async def test_stalled() -> None:
         assert not b.transport.write(FRAMES[1])
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_progress_renews_the_deadline() -> None:
+async def test_progress_renews_the_deadline(autojump_clock: MockClock) -> None:
     """A slow socket is not a dead one: each byte that it takes renews its deadline."""
     async with bench() as b:
         b.transport.write(FRAMES[0])

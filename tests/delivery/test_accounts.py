@@ -1,0 +1,301 @@
+"""The books: every accepted event is in exactly one column, at every moment."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
+from actors.environment import Environment
+from actors.events import encode, fingerprint
+from actors.limits import Limits
+from actors.receipts import Cause, Queued, Receipt, Stage
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Append, Binding, Expiry, Shed
+
+LIMITS = Limits(unbound_events=3, unbound_seconds=6.0, retained_events=4, retained_seconds=9.0)
+
+
+def accepted(accounts: Accounts, event_id: str = "e1", thread_id: str = "t") -> Receipt:
+    """An event that an emitter has handed over."""
+    accounts.accepted += 1
+    return Receipt(event_id, thread_id, 0.0, Queued())
+
+
+class Office:
+    """Books that are kept about what a store in memory does with random events."""
+
+    def __init__(self) -> None:
+        self.accounts = Accounts(dead_letters=10_000)
+        self.store = MemoryStore(LIMITS, Environment())
+        self.now = 0.0
+        self.ids = itertools.count(1)
+        self.queued: list[Receipt] = []
+        self.settled: list[Receipt] = []
+        self.repeated: list[str | None] = []
+        """For each repetition, the user to whom the first event had gone."""
+
+    def emit(self, thread_id: str) -> None:
+        self.queued.append(accepted(self.accounts, f"e{next(self.ids)}", thread_id))
+
+    def settle(self, _: str) -> None:
+        if self.queued:
+            receipt = self.queued.pop(0)
+            self.append(receipt)
+            self.settled.append(receipt)
+
+    def repeat(self, _: str) -> None:
+        again = next((r for r in reversed(self.settled) if r.cause is None and r.thread_id != "notice"), None)
+        if again is not None:
+            self.append(accepted(self.accounts, again.event_id, again.thread_id), again)
+
+    def lose(self, _: str) -> None:
+        if self.queued:
+            receipt = self.queued.pop()
+            self.accounts.lose(receipt, Cause.CRASHED, self.now)
+            self.settled.append(receipt)
+
+    def append(self, receipt: Receipt, first: Receipt | None = None) -> None:
+        body = encode("say", {}, receipt.thread_id, None, receipt.event_id, 0.0, LIMITS)
+        append = Append(receipt.thread_id, receipt.event_id, body, None, fingerprint(body))
+        placement = self.store.append_nowait(append, self.now)
+        assert placement.duplicate == (first is not None)
+        if placement.duplicate:
+            self.accounts.deduplicate(receipt, first, placement.user_id)
+            self.repeated.append(placement.user_id)
+        elif placement.user_id is None:
+            self.accounts.hold(receipt, placement.seq)
+            self.shed(placement.shed)
+        else:
+            place = placement.user_id, placement.epoch, placement.offset, placement.low
+            self.accounts.place(receipt, *place, self.now)
+
+    def shed(self, shed: tuple[Shed, ...]) -> None:
+        for one in shed:
+            self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
+
+    def bind_alice(self, thread_id: str) -> None:
+        self.bind(thread_id, "alice")
+
+    def bind_bob(self, thread_id: str) -> None:
+        self.bind(thread_id, "bob")
+
+    def unbind(self, thread_id: str) -> None:
+        self.store.bind_nowait(thread_id, None, self.now, take=True)
+
+    def bind(self, thread_id: str, user_id: str) -> None:
+        binding = self.store.bind_nowait(thread_id, user_id, self.now, take=True)
+        if binding.changed:
+            self.accounts.bind(thread_id, user_id, binding.epoch, binding.first_offset, binding.notice)
+            self.note_notice(binding, user_id)
+            self.accounts.trim(user_id, binding.low, Cause.RETENTION, self.now)
+
+    def note_notice(self, binding: Binding, user_id: str) -> None:
+        if binding.notice:
+            page = self.accounts.users[user_id].ledger.page(binding.first_offset)
+            self.settled.append(Receipt("", "notice", 0.0, page, None, binding.first_offset))
+
+    def write(self, thread_id: str) -> None:
+        user_id = self.store.owner(thread_id)
+        if user_id in self.accounts.users:
+            ledger = self.accounts.users[user_id].ledger
+            first = ledger.first_unwritten()
+            ledger.write(first, min(first + 1, ledger.head))
+
+    def ack(self, thread_id: str) -> None:
+        user_id = self.store.owner(thread_id)
+        if user_id in self.accounts.users:
+            ledger = self.accounts.users[user_id].ledger
+            ledger.ack(ledger.first_unacked(), ledger.first_unwritten() - 1)
+
+    def wait(self, _: str) -> None:
+        self.now += 4
+        expiry: Expiry = self.store.expire(self.now)
+        self.shed(expiry.shed)
+        for user_id, low in expiry.lows:
+            self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
+
+    def expected(self, user_id: str | None) -> Balance:
+        """A row of the books, read from the receipts; ``None`` for what no user owns."""
+
+        def owner(receipt: Receipt) -> str | None:
+            return None if receipt.position is None else receipt.position.user_id
+
+        own = [receipt for receipt in [*self.queued, *self.settled] if owner(receipt) == user_id]
+        repeated = sum(owner == user_id for owner in self.repeated)
+        stages = Counter(receipt.stage for receipt in own)
+        return Balance(
+            accepted=len(own) + repeated,
+            queued=stages[Stage.ACCEPTED],
+            held=stages[Stage.BUFFERED],
+            retained=stages[Stage.STORED] + stages[Stage.WRITTEN],
+            acked=stages[Stage.ACKED],
+            unconfirmed=stages[Stage.UNCONFIRMED],
+            dropped=stages[Stage.DROPPED],
+            deduplicated=repeated,
+        )
+
+
+acts = st.sampled_from(
+    [
+        Office.emit, Office.emit, Office.emit, Office.settle, Office.settle, Office.settle, Office.repeat, Office.lose,
+        Office.bind_alice, Office.bind_bob, Office.unbind, Office.write, Office.ack, Office.wait,
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(acts, st.sampled_from("ab")), max_size=80))
+def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
+    """Whatever happens to events, the books say of each user what his receipts say, and every row adds up."""
+    office = Office()
+    for act, thread_id in steps:
+        assert callable(act)
+        act(office, thread_id)
+        audit = office.accounts.audit()
+        assert audit.balanced
+        assert audit.unowned == office.expected(None)
+        for user_id in ("alice", "bob"):
+            assert audit.users.get(user_id, Balance()) == office.expected(user_id)
+        assert sum(letter.count for letter in office.accounts.dead_letters) == audit.total.dropped
+    office.accounts.close(Cause.SHUTDOWN, office.now)
+    total = office.accounts.audit().total
+    assert (total.held, total.retained, total.balanced) == (0, 0, True)
+    assert all(receipt.stage.final for receipt in office.settled)
+
+
+def test_an_audit_can_fail() -> None:
+    """An event that the store placed, and that nobody had accepted, does not go unnoticed."""
+    accounts = Accounts(10)
+    assert accounts.audit().balanced
+    accounts.place(Receipt("e1", "t", 0.0, Queued()), "alice", "e", 1, 1, 0.0)
+    assert accounts.audit().total.queued == -1
+
+
+@pytest.mark.parametrize("column", [field.name for field in attrs.fields(Balance) if field.name != "accepted"])
+def test_each_column_counts(column: str) -> None:
+    """A row adds up when its one event is in any one column, and not when it is in two."""
+    assert Balance(accepted=1, **{column: 1}).balanced
+    assert not Balance(accepted=1, **{column: 2}).balanced
+    assert not Balance(**{column: 1}).balanced
+
+
+def test_one_row_is_enough() -> None:
+    """Books do not balance when any one row does not."""
+    right, wrong = Balance(accepted=1, held=1), Balance(accepted=2, held=1)
+    assert Audit(right + right, right, {"alice": right}).balanced
+    assert not Audit(right + wrong, right, {"alice": wrong}).balanced
+    assert not Audit(right + wrong, wrong, {"alice": right}).balanced
+    assert not Audit(wrong, right, {"alice": right}).balanced
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_answers_are_noted_in_any_order(order: tuple[int, int]) -> None:
+    """Answers of one commit may be noted in any order, a user's very first ones too."""
+    accounts = Accounts(10)
+    for offset in order:
+        accounts.place(accepted(accounts, f"e{offset}"), "alice", "e", offset, 1, 0.0)
+    audit = accounts.audit()
+    assert audit.balanced
+    assert audit.total.retained == 2
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (1, 3, 2)])
+def test_every_drop_has_a_dead_letter(order: tuple[int, ...]) -> None:
+    """The dead letters count what was dropped, also what had left its log before the answer was noted."""
+    accounts = Accounts(10)
+    for offset in order:
+        accounts.place(accepted(accounts, f"e{offset}"), "alice", "e", offset, offset, 0.0)
+    assert accounts.audit().total.dropped == 2
+    assert sum(letter.count for letter in accounts.dead_letters) == 2
+
+
+def test_a_lost_event_is_buried_by_name() -> None:
+    """An event that was dropped before it had a number is found among the dead letters by its id."""
+    accounts = Accounts(10)
+    receipt = accepted(accounts, "e1", "t1")
+    accounts.lose(receipt, Cause.CRASHED, 5.0)
+    assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.CRASHED)
+    assert list(accounts.dead_letters) == [DeadLetter(Cause.CRASHED, 1, 5.0, thread_id="t1", event_id="e1")]
+
+
+def test_dead_letters_of_one_run_are_one() -> None:
+    """Drops that continue each other are one dead letter; those of another log, thread or cause are not."""
+    accounts = Accounts(10)
+    for user_id in ("alice", "bob"):
+        for offset in range(1, 6):
+            accounts.place(accepted(accounts), user_id, "e", offset, 1, 0.0)
+    for low, now in ((2, 1.0), (4, 2.0)):
+        accounts.trim("alice", low, Cause.RETENTION, now)
+    accounts.trim("bob", 2, Cause.RETENTION, 3.0)
+    accounts.trim("alice", 5, Cause.RETENTION, 4.0)
+    accounts.trim("alice", 6, Cause.SHUTDOWN, 5.0)
+    letters = [(letter.user_id, letter.first, letter.last, letter.count, letter.at) for letter in accounts.dead_letters]
+    assert letters == [("alice", 1, 3, 3, 2.0), ("bob", 1, 1, 1, 3.0), ("alice", 4, 4, 1, 4.0), ("alice", 5, 5, 1, 5.0)]
+
+
+def test_what_a_hold_shed_is_buried_by_thread() -> None:
+    """What a thread's hold let go is one run of its sequence numbers."""
+    accounts = Accounts(10)
+    for seq in range(1, 6):
+        accounts.hold(accepted(accounts), seq)
+    accounts.shed("t", 1, Cause.UNBOUND_OVERFLOW, 1.0)
+    accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 2.0)
+    accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 3.0)
+    accounts.shed("unknown", 9, Cause.UNBOUND_OVERFLOW, 3.0)
+    assert list(accounts.dead_letters) == [
+        DeadLetter(Cause.UNBOUND_OVERFLOW, 3, 2.0, thread_id="t", first=1, last=3),
+    ]
+    assert accounts.audit().total == Balance(accepted=5, held=2, dropped=3)
+
+
+def test_dead_letters_are_bounded() -> None:
+    """Of dead letters the newest are kept; the books count all of them."""
+    accounts = Accounts(3)
+    for number in range(10):
+        accounts.lose(accepted(accounts, f"e{number}"), Cause.CRASHED, 0.0)
+    assert [letter.event_id for letter in accounts.dead_letters] == ["e7", "e8", "e9"]
+    assert accounts.audit().total == Balance(accepted=10, dropped=10)
+
+
+def test_an_epoch_that_ended_stays_in_the_books() -> None:
+    """A user's row counts what earlier epochs of his log came to."""
+    accounts = Accounts(10)
+    for offset in (1, 2, 3):
+        accounts.place(accepted(accounts), "alice", "e1", offset, 1, 0.0)
+    ledger = accounts.users["alice"].ledger
+    ledger.write(1, 2)
+    ledger.ack(1, 1)
+    accounts.trim("alice", 4, Cause.QUARANTINED, 1.0)
+    late = accepted(accounts)
+    accounts.place(late, "alice", "e2", 1, 1, 2.0)
+    assert accounts.audit().users == {
+        "alice": Balance(accepted=4, retained=1, acked=1, unconfirmed=1, dropped=1),
+    }
+    assert late.position is not None
+    assert (late.position.epoch, late.offset) == ("e2", 1)
+    assert accounts.audit().balanced
+
+
+def test_a_thread_that_was_forgotten_begins_again() -> None:
+    """Where the store forgot a thread whose events had all gone, its numbers begin again and the books follow."""
+    accounts = Accounts(10)
+    accounts.hold(accepted(accounts), 1)
+    accounts.shed("t", 1, Cause.UNBOUND_EXPIRED, 1.0)
+    receipt = accepted(accounts, "e2")
+    accounts.hold(receipt, 1)
+    assert receipt.stage is Stage.BUFFERED
+    assert accounts.audit().total == Balance(accepted=2, held=1, dropped=1)
+
+
+def test_an_empty_hold_is_let_go() -> None:
+    """Threads whose events have all expired take no room in the books, however many there were."""
+    accounts = Accounts(10)
+    for number in range(100):
+        accounts.hold(accepted(accounts, thread_id=f"t{number}"), 1)
+        accounts.shed(f"t{number}", 1, Cause.UNBOUND_EXPIRED, 1.0)
+    assert len(accounts.holds) == 0

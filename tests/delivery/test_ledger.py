@@ -1,0 +1,169 @@
+"""What a ledger knows of each offset, and what it has counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.delivery.ledger import PAGE_SIZE, Ledger
+from actors.receipts import Cause, Place, Position, Stage
+
+offsets = st.integers(1, 3 * PAGE_SIZE)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("place"), st.integers(1, PAGE_SIZE), st.none()),
+        st.tuples(st.sampled_from(["write", "ack"]), offsets, offsets),
+        st.tuples(st.just("trim"), offsets, st.sampled_from([Cause.RETENTION, Cause.SHUTDOWN])),
+    ),
+    max_size=25,
+)
+
+
+@attrs.define
+class Fact:
+    """What the model knows of one offset."""
+
+    written: bool = False
+    acked: bool = False
+    gone: Cause | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that these facts come to."""
+        if self.acked:
+            return Stage.ACKED
+        if self.gone is not None:
+            return Stage.UNCONFIRMED if self.written else Stage.DROPPED
+        return Stage.WRITTEN if self.written else Stage.STORED
+
+
+@given(low=offsets, order=st.permutations(range(3 * PAGE_SIZE)), steps=steps)
+def test_ledger_agrees_with_a_dictionary(low: int, order: list[int], steps: list[tuple[str, int, object]]) -> None:
+    """Whatever is noted, and in whatever order, an offset's stage and the totals are what was done to it."""
+    ledger, bottom = Ledger("alice", "e", low), low
+    facts = {offset: Fact() for offset in range(bottom, bottom + 3 * PAGE_SIZE)}
+    places: dict[int, Place] = {}
+    unplaced = [bottom + index for index in order]
+    for name, first, second in steps:
+        if name == "place":
+            for _ in range(min(first, len(unplaced))):
+                offset = unplaced.pop()
+                places[offset] = ledger.place(offset)
+        elif name == "trim":
+            assert isinstance(second, Cause)
+            high = bottom + first - 1
+            leaving = [offset for offset in range(low, high) if facts[offset].gone is None]
+            for offset in leaving:
+                facts[offset].gone = second
+            lost = sum(offset in places and facts[offset].stage is Stage.DROPPED for offset in leaving)
+            assert ledger.trim(high, second) == lost
+            low = max(low, high)
+        else:
+            assert isinstance(second, int)
+            last = bottom + second - 1
+            touched = [facts[o] for o in range(max(low, bottom + first - 1), last + 1) if facts[o].gone is None]
+            before = sum(facts[o].acked for o in places)
+            for fact in touched:
+                fact.written, fact.acked = True, fact.acked or name == "ack"
+            if name == "write":
+                ledger.write(bottom + first - 1, last)
+            else:
+                assert ledger.ack(bottom + first - 1, last) == sum(facts[o].acked for o in places) - before
+        check(ledger, facts, places, low)
+
+
+def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low: int) -> None:
+    for offset, place in places.items():
+        fact = facts[offset]
+        assert place.stage(offset) is fact.stage
+        assert place.cause(offset) == (fact.gone if fact.stage is Stage.DROPPED else None)
+        assert place.position(offset) == Position("alice", "e", offset)
+    stages = Counter(facts[offset].stage for offset in places)
+    assert ledger.acked == stages[Stage.ACKED]
+    assert ledger.unconfirmed == stages[Stage.UNCONFIRMED]
+    assert ledger.dropped == stages[Stage.DROPPED]
+    assert ledger.retained == stages[Stage.STORED] + stages[Stage.WRITTEN]
+    assert ledger.low == low
+    after = max(places, default=min(facts) - 1) + 1
+    assert ledger.head == after - 1
+    inside = sorted(offset for offset in places if offset >= low)
+    assert ledger.first_unacked() == next((o for o in inside if not facts[o].acked), after)
+    assert ledger.first_unwritten() == next((o for o in inside if not facts[o].written), after)
+
+
+def test_a_settled_offset_stays_as_it_was() -> None:
+    """After an event has left the log, neither writes nor acknowledgements nor another cause change what it was."""
+    ledger = Ledger("alice", "e")
+    page = ledger.place(1)
+    assert ledger.place(2) is ledger.place(3) is page
+    ledger.write(2, 2)
+    ledger.ack(3, 3)
+    ledger.trim(4, Cause.RETENTION)
+    ledger.write(1, 3)
+    assert ledger.ack(1, 3) == 0
+    assert ledger.trim(4, Cause.SHUTDOWN) == 0
+    assert [page.stage(offset) for offset in (1, 2, 3)] == [Stage.DROPPED, Stage.UNCONFIRMED, Stage.ACKED]
+    assert [page.cause(offset) for offset in (1, 2, 3)] == [Cause.RETENTION, None, None]
+
+
+def test_a_log_does_not_grow_back() -> None:
+    """A trim to where the log already began, or before, changes nothing."""
+    ledger = Ledger("alice", "e")
+    ledger.place(1)
+    ledger.trim(2, Cause.RETENTION)
+    assert ledger.trim(1, Cause.RETENTION) == 0
+    assert (ledger.low, ledger.dropped) == (2, 1)
+
+
+@pytest.mark.parametrize("low", [1, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 1_000_000])
+def test_pages_are_let_go(low: int) -> None:
+    """However many events went through a log, its ledger keeps what it needs for those still there."""
+    ledger = Ledger("alice", "e", low)
+    for offset in range(low, low + 50 * PAGE_SIZE):
+        ledger.place(offset)
+        ledger.trim(offset - 10, Cause.RETENTION)
+    assert ledger.dropped == 50 * PAGE_SIZE - 11
+    assert len(ledger._pages) <= 2
+
+
+def test_a_receipt_keeps_its_page() -> None:
+    """What became of an event can be read long after its log has moved on."""
+    ledger = Ledger("alice", "e")
+    page = ledger.place(1)
+    ledger.write(1, 1)
+    for offset in range(2, 10 * PAGE_SIZE):
+        ledger.place(offset)
+        ledger.trim(offset, Cause.RETENTION)
+    assert page.stage(1) is Stage.UNCONFIRMED
+
+
+def test_a_late_note_finds_its_page() -> None:
+    """An event whose answer comes after its log has moved on is counted for what became of it."""
+    ledger = Ledger("alice", "e")
+    for offset in range(2, 2 * PAGE_SIZE):
+        ledger.place(offset)
+    ledger.write(1, 1)
+    ledger.trim(2 * PAGE_SIZE, Cause.RETENTION)
+    assert ledger.place(1).stage(1) is Stage.UNCONFIRMED
+    assert (ledger.unconfirmed, ledger.dropped) == (1, 2 * PAGE_SIZE - 2)
+    assert len(ledger._pages) <= 1
+
+
+@pytest.mark.parametrize("change", ["write", "ack", "trim"])
+def test_a_change_calls_back(change: str) -> None:
+    """Whoever watches an event's place is called when it is written, confirmed, or leaves the log."""
+    ledger, called = Ledger("alice", "e"), list[str]()
+    near, far = ledger.place(1), ledger.place(PAGE_SIZE * 5)
+    near.watch(lambda: called.append("near"))
+    far.watch(lambda: called.append("far"))
+    if change == "write":
+        ledger.write(1, 1)
+    elif change == "ack":
+        ledger.ack(1, 1)
+    else:
+        ledger.trim(2, Cause.RETENTION)
+    assert called == ["near"]

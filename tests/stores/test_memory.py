@@ -1,0 +1,80 @@
+"""The store in memory keeps the contract of a store, and out of the cyclic collector's way."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from hypothesis import settings
+
+from actors.environment import Environment
+from actors.events import encode, fingerprint
+from actors.limits import Limits
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Append, Store
+from tests.stores.contract import OpenStore, StoreContract, StoreMachine
+
+
+@asynccontextmanager
+async def open_memory(limits: Limits) -> AsyncIterator[Store]:
+    store = MemoryStore(limits, Environment())
+    yield store
+    await store.aclose()
+
+
+class TestMemoryStore(StoreContract):
+    """The contract, example by example."""
+
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        """A store in memory is opened by making it."""
+        return open_memory
+
+
+class MemoryMachine(StoreMachine):
+    """The contract against its model."""
+
+    def open_store(self, limits: Limits) -> AbstractAsyncContextManager[Store]:
+        """A store in memory is opened by making it."""
+        return open_memory(limits)
+
+
+TestMemoryMachine = MemoryMachine.TestCase
+TestMemoryMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_forgets_with_the_process() -> None:
+    """What a store in memory holds is gone after a restart, and it says so."""
+    assert not MemoryStore(Limits(), Environment()).outlives_process
+
+
+def reachable(root: object) -> Iterator[object]:
+    """Everything that a store refers to, directly or not."""
+    known: dict[int, object] = {}
+    ahead = [root]
+    while ahead:
+        found = ahead.pop()
+        if id(found) in known or isinstance(found, type):
+            continue
+        known[id(found)] = found
+        ahead.extend(gc.get_referents(found))
+    yield from known.values()
+
+
+@pytest.mark.parametrize("owner", ["alice", None])
+def test_the_collector_does_not_walk_what_is_retained(owner: str | None) -> None:
+    """However many events are retained, held or remembered, the cyclic collector has not one object more to walk."""
+
+    def tracked(events: int) -> int:
+        limits = Limits(retained_events=10_000, unbound_events=10_000)
+        store = MemoryStore(limits, Environment())
+        store.bind_nowait("t", owner, 0.0, take=False)
+        for number in range(events):
+            body = encode("say", {"n": number}, "t", None, f"e{number}", 0.0, limits)
+            store.append_nowait(Append("t", f"e{number}", body, None, fingerprint(body)), 0.0)
+        gc.collect()
+        return sum(gc.is_tracked(found) for found in reachable(store))
+
+    assert tracked(1_000) == tracked(1)

@@ -1,0 +1,333 @@
+"""Receipts: what they say about an event, and what waiting for a stage does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from actors.delivery.hold import Hold
+from actors.delivery.ledger import Ledger
+from actors.errors import Dropped, Unconfirmed
+from actors.receipts import Cause, Fate, Lost, Place, Position, Queued, Receipt, Stage
+
+LADDER = [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED, Stage.WRITTEN, Stage.ACKED]
+
+
+class Scripted:
+    """A place that is in whatever stage a test says, and counts who watches it."""
+
+    def __init__(self, stage: Stage, cause: Cause | None = None) -> None:
+        self.now, self.why = stage, cause
+        self.watchers: list[Callable[[], object]] = []
+
+    def stage(self, number: int) -> Stage:
+        return self.now
+
+    def cause(self, number: int) -> Cause | None:
+        return self.why
+
+    def position(self, number: int) -> Position | None:
+        return Position("alice", "e", number) if number else None
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        self.watchers.append(callback)
+        return lambda: self.watchers.remove(callback)
+
+    def notify(self) -> None:
+        for callback in tuple(self.watchers):
+            callback()
+
+    def advance(self, stage: Stage, cause: Cause | None = None) -> None:
+        self.now, self.why = stage, cause
+        self.notify()
+
+
+def receipt_at(place: Place, number: int = 0) -> Receipt:
+    return Receipt("e1", "t1", 12.5, place, None, number)
+
+
+# --- stages -----------------------------------------------------------------------
+
+
+def test_the_ladder() -> None:
+    """An event that is on a rung has been through it and through those below, and through none above."""
+    for stage in LADDER:
+        assert [stage.covers(awaited) for awaited in LADDER] == [awaited <= stage for awaited in LADDER]
+        assert not stage.covers(Stage.UNCONFIRMED)
+        assert not stage.covers(Stage.DROPPED)
+
+
+@pytest.mark.parametrize(
+    ("stage", "covered"),
+    [
+        (Stage.UNCONFIRMED, {Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED, Stage.WRITTEN, Stage.UNCONFIRMED}),
+        (Stage.DROPPED, {Stage.ACCEPTED, Stage.DROPPED}),
+    ],
+)
+def test_the_other_ends(stage: Stage, covered: set[Stage]) -> None:
+    """What was written and never confirmed had been written; of what was dropped only its acceptance is sure."""
+    assert {awaited for awaited in Stage if stage.covers(awaited)} == covered
+
+
+def test_what_is_final() -> None:
+    """Three stages are final, and an event goes from no final stage to another."""
+    assert {stage for stage in Stage if stage.final} == {Stage.ACKED, Stage.UNCONFIRMED, Stage.DROPPED}
+
+
+# --- what a receipt says ------------------------------------------------------------
+
+
+def test_a_receipt_reads_its_place() -> None:
+    """Stage, cause and position are what the event's place says at the moment of asking."""
+    place = Scripted(Stage.STORED)
+    receipt = receipt_at(place, 41)
+    assert (receipt.stage, receipt.cause, receipt.offset) == (Stage.STORED, None, 41)
+    assert receipt.position == Position("alice", "e", 41)
+    place.advance(Stage.DROPPED, Cause.SHUTDOWN)
+    assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.SHUTDOWN)
+
+
+def test_a_receipt_without_a_position() -> None:
+    """An event that is in no log has no offset."""
+    receipt = receipt_at(Queued())
+    assert (receipt.stage, receipt.cause, receipt.position, receipt.offset) == (Stage.ACCEPTED, None, None, None)
+
+
+def test_a_receipt_follows_its_event() -> None:
+    """Queued, held, bound, written, confirmed: one receipt tells the whole way."""
+    hold, ledger = Hold(7), Ledger("alice", "e")
+    receipt, stages = receipt_at(Queued()), list[Stage]()
+    stages.append(receipt.stage)
+    hold.take(7)
+    receipt.seq = 7
+    receipt.move(hold, 7)
+    stages.append(receipt.stage)
+    ledger.place(1)
+    hold.bind(ledger, 1)
+    stages.append(receipt.stage)
+    ledger.write(1, 1)
+    stages.append(receipt.stage)
+    ledger.ack(1, 1)
+    stages.append(receipt.stage)
+    assert stages == LADDER
+    assert receipt.position == Position("alice", "e", 1)
+    assert repr(receipt) == "<Receipt e1 thread=t1 seq=7 offset=1 ACKED>"
+
+
+def test_a_repetition_follows_the_first() -> None:
+    """The receipt of a repetition tells of the event that was given first."""
+    first = receipt_at(Scripted(Stage.WRITTEN), 5)
+    first.seq = 3
+    again = receipt_at(Queued())
+    again.follow(first)
+    assert (again.seq, again.offset, again.stage) == (3, 5, Stage.WRITTEN)
+
+
+def test_receipts_of_one_event_are_equal() -> None:
+    """Receipts are equal when thread and event are, wherever the event is, and to nothing else."""
+    one, other = receipt_at(Queued()), receipt_at(Scripted(Stage.ACKED), 4)
+    assert one == other
+    assert len({one, other}) == 1
+    assert one != Receipt("e2", "t1", 12.5, Queued())
+    assert one != Receipt("e1", "t2", 12.5, Queued())
+    assert one != "e1"
+
+
+def test_a_fate_reads_as_a_sentence() -> None:
+    """A fate is its steps, one after the other; one without a receipt is of an event that is not known."""
+    known = Fate("e1", receipt_at(Queued()), ("accepted", "offset 41"))
+    assert (str(known), known.known) == ("accepted → offset 41", True)
+    assert not Fate("e1", None, ("forgotten",)).known
+
+
+# --- waiting ------------------------------------------------------------------------
+
+
+async def test_reached_waits() -> None:
+    """``reached`` returns when the event has been through the stage, also when it skipped it, and not before."""
+    place = Scripted(Stage.ACCEPTED)
+    receipt, passed = receipt_at(place), list[Stage]()
+
+    async def wait(stage: Stage) -> None:
+        await receipt.reached(stage)
+        passed.append(stage)
+
+    async with trio.open_nursery() as nursery:
+        for stage in LADDER:
+            nursery.start_soon(wait, stage)
+        await trio.testing.wait_all_tasks_blocked()
+        assert passed == [Stage.ACCEPTED]
+        place.advance(Stage.STORED)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(passed) == [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED]
+        place.advance(Stage.ACKED)
+    assert sorted(passed) == LADDER
+    assert place.watchers == []
+
+
+async def test_reached_follows_the_event() -> None:
+    """Who waits is not left behind when the event moves from one place to the next."""
+    hold, ledger = Hold(1), Ledger("alice", "e")
+    receipt = receipt_at(Queued())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receipt.reached, Stage.ACKED)
+        await trio.testing.wait_all_tasks_blocked()
+        hold.take(1)
+        receipt.move(hold, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        ledger.place(1)
+        hold.bind(ledger, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        ledger.write(1, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert receipt.stage is Stage.WRITTEN
+        assert len(nursery.child_tasks) == 1
+        ledger.ack(1, 1)
+
+
+async def test_reached_goes_on_with_the_first_receipt() -> None:
+    """Who waits on the receipt of a repetition is woken by what becomes of the first event."""
+    place = Scripted(Stage.STORED)
+    first, again = receipt_at(place, 1), receipt_at(Queued())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(again.reached, Stage.ACKED)
+        await trio.testing.wait_all_tasks_blocked()
+        again.follow(first)
+        await trio.testing.wait_all_tasks_blocked()
+        place.advance(Stage.ACKED)
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if not Stage.DROPPED.covers(stage)])
+async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
+    """Waiting for a stage that a dropped event cannot reach ends with the cause, also for who waited already."""
+    place = Scripted(Stage.BUFFERED if stage > Stage.BUFFERED else Stage.ACCEPTED)
+    receipt, causes = receipt_at(place), list[Cause]()
+
+    async def wait() -> None:
+        with pytest.raises(Dropped, match="e1 was dropped") as dropped:
+            await receipt.reached(stage)
+        assert not isinstance(dropped.value, Unconfirmed)
+        causes.append(dropped.value.cause)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        place.advance(Stage.DROPPED, Cause.UNBOUND_EXPIRED)
+    await wait()
+    assert causes == [Cause.UNBOUND_EXPIRED] * 2
+    await receipt.reached(Stage.ACCEPTED)
+    await receipt.reached(Stage.DROPPED)
+
+
+async def test_reached_raises_what_is_unconfirmed() -> None:
+    """Waiting for the acknowledgement of an event that left retention without one ends with that."""
+    ledger = Ledger("alice", "e")
+    receipt = receipt_at(ledger.place(1), 1)
+    ledger.write(1, 1)
+    ledger.trim(2, Cause.RETENTION)
+    for stage in (Stage.ACKED, Stage.DROPPED):
+        with pytest.raises(Unconfirmed) as unconfirmed:
+            await receipt.reached(stage)
+        assert unconfirmed.value.cause is Cause.RETENTION
+    for stage in (Stage.WRITTEN, Stage.UNCONFIRMED):
+        await receipt.reached(stage)
+
+
+async def test_reached_is_a_checkpoint() -> None:
+    """``reached`` is a checkpoint also where there is nothing to wait for."""
+    receipt = receipt_at(Scripted(Stage.ACKED))
+    with trio.testing.assert_checkpoints():
+        await receipt.reached(Stage.WRITTEN)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await receipt.reached(Stage.WRITTEN)
+    assert scope.cancelled_caught
+
+
+async def test_cancelled_waiting_leaves_nothing_behind() -> None:
+    """Who stops waiting leaves no watcher behind, and changes nothing for the event or for others who wait."""
+    place = Scripted(Stage.STORED)
+    receipt = receipt_at(place)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receipt.reached, Stage.ACKED)
+        with trio.CancelScope() as scope:
+            nursery.start_soon(receipt.reached, Stage.ACKED)
+            async with trio.open_nursery() as cancelled:
+                cancelled.start_soon(receipt.reached, Stage.ACKED)
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(place.watchers) == 3
+                scope.cancel()
+        assert len(place.watchers) == 2
+        assert receipt.stage is Stage.STORED
+        place.advance(Stage.ACKED)
+    assert place.watchers == []
+
+
+# --- places ---------------------------------------------------------------------------
+
+
+def test_a_lost_event_stays_lost() -> None:
+    """The place of lost events says so for any of them, for ever, and calls nobody."""
+    lost = Lost(Cause.CRASHED)
+    end = lost.watch(lambda: pytest.fail("nothing changes here"))
+    assert (lost.stage(1), lost.cause(2), lost.position(3)) == (Stage.DROPPED, Cause.CRASHED, None)
+    end()
+
+
+def _queued() -> tuple[Place, Callable[[], object]]:
+    place = Queued()
+    return place, lambda: receipt_at(place).move(Lost(Cause.CRASHED), 0)
+
+
+def _held() -> tuple[Place, Callable[[], object]]:
+    hold = Hold(1)
+    hold.take(1)
+    return hold, lambda: hold.shed(1, Cause.UNBOUND_EXPIRED)
+
+
+def _bound() -> tuple[Place, Callable[[], object]]:
+    hold, ledger = Hold(1), Ledger("alice", "e")
+    hold.take(1)
+    ledger.place(1)
+    hold.bind(ledger, 1)
+    return hold, lambda: ledger.write(1, 1)
+
+
+def _stored() -> tuple[Place, Callable[[], object]]:
+    ledger = Ledger("alice", "e")
+    return ledger.place(1), lambda: ledger.ack(1, 1)
+
+
+@pytest.mark.parametrize("make", [_queued, _held, _bound, _stored])
+def test_a_watch_ends(make: Callable[[], tuple[Place, Callable[[], object]]]) -> None:
+    """Whoever watches a place is called when it changes; not after the watch was ended, which may be done twice."""
+    place, change = make()
+    called = list[str]()
+    end_first = place.watch(lambda: called.append("first"))
+    end_second = place.watch(lambda: called.append("second"))
+    end_second()
+    end_second()
+    change()
+    assert called == ["first"]
+    end_first()
+    change()
+    assert called == ["first"]
+
+
+def test_a_callback_may_end_its_watch() -> None:
+    """A callback that ends its own watch, or begins another, disturbs nobody."""
+    ledger, called = Ledger("alice", "e"), list[str]()
+    page = ledger.place(1)
+
+    def once() -> None:
+        called.append("once")
+        end()
+        page.watch(lambda: called.append("again"))
+
+    end = page.watch(once)
+    ledger.write(1, 1)
+    ledger.ack(1, 1)
+    assert called == ["once", "again"]
