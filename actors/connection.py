@@ -34,7 +34,7 @@ from actors.wire.messages import ClientMessage, Hello
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket, upgrade
 
-_UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "flooding"})
+_UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
 """Reasons to end a connection without another word: nobody would read it."""
 
 _MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
@@ -57,14 +57,21 @@ class House:
     """Notes a sign of life."""
     forget: Callable[[Connection], None]
     """The connection listens no more."""
-    identify: Callable[[str | None], Awaitable[str]]
-    """Who a hello's token belongs to; raises PeerError."""
 
 
 class Connection:
     """One WebSocket: its session, its place in the log, its end."""
 
-    def __init__(self, label: str, endpoint: Endpoint, head: RequestHead, house: House, *, user_id: str | None) -> None:
+    def __init__(
+        self,
+        label: str,
+        endpoint: Endpoint,
+        head: RequestHead,
+        house: House,
+        *,
+        identify: Callable[[str | None], Awaitable[str]],
+        user_id: str | None,
+    ) -> None:
         self.label = label
         self.plain = messages.SUBPROTOCOL not in head.offers()
         self.cursor: Cursor | None = None
@@ -74,6 +81,8 @@ class Connection:
         self._endpoint = endpoint
         self._head = head
         self._house = house
+        self._identify = identify
+        """Who a hello's token belongs to; raises PeerError."""
         self._scope = trio.CancelScope()
         self._ending: tuple[str, str] | None = None
         self._transport: Transport
@@ -114,7 +123,7 @@ class Connection:
         subprotocol = None if self.plain else messages.SUBPROTOCOL
         try:
             async with upgrade(
-                self._transport, self._head.raw, self._head.rest, subprotocol, self._house.limits, self._hear
+                self._transport, self._head.upgrade_request, self._head.rest, subprotocol, self._house.limits, self._hear
             ) as websocket:
                 with self._scope:
                     await self._converse(websocket)
@@ -160,7 +169,7 @@ class Connection:
         if hello.v != 1:
             raise PeerError("bad_message", f"hello: expected v 1, the version of this server, got {hello.v}")
         if self.user_id is None or hello.token is not None:
-            self.user_id = await self._house.identify(hello.token)
+            self.user_id = await self._identify(hello.token)
         return hello
 
     async def _listen(self, websocket: WebSocket, address: Mailbox[UserMessage]) -> None:

@@ -42,8 +42,8 @@ class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the p
     """
 
     def __init__(self, path: str, expected: str, came: str) -> None:
-        super().__init__(f"{path}: expected {expected}, got {came}")
-        self.path = path
+        self.path = path.encode(errors="backslashreplace").decode()
+        super().__init__(f"{self.path}: expected {expected}, got {came}")
 
 
 class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word

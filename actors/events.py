@@ -250,4 +250,6 @@ def _field_names(value: object) -> tuple[str, ...]:
 
 
 def _name(value: object) -> str:
+    if isinstance(value, msgspec.Raw):
+        return f"JSON that begins with {bytes(value)[:1].decode(errors='replace')!r}"
     return "null" if value is None else type(value).__name__

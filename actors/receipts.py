@@ -213,7 +213,7 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
 
     @property
     def cause(self) -> Cause | None:
-        """Why the event was dropped, if it was."""
+        """Why the event was dropped, or went unconfirmed, if it did."""
         return self.place.cause(self.number)
 
     @property
@@ -255,16 +255,16 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
 
     def _settled(self, awaited: Stage) -> bool:
         stage = self.stage
-        if stage.covers(awaited):
+        if stage.covers(awaited) or (awaited is Stage.STORED and self.position is not None):
             return True
-        if stage is Stage.UNCONFIRMED:
-            text = f"event {self.event_id} was written and left retention before a device confirmed it"
-            raise Unconfirmed(text, Cause.RETENTION)
+        if not stage.final:
+            return False
         cause = self.cause
-        if cause is not None:
-            raise Dropped(f"event {self.event_id} was dropped ({cause}) and will not be {awaited.name}", cause)
-        assert not stage.final, f"{stage.name} is final and does not cover {awaited.name}"
-        return False
+        if cause is None:
+            raise ValueError(f"event {self.event_id} was acked and will not be {awaited.name}")
+        if stage is Stage.UNCONFIRMED:
+            raise Unconfirmed(f"event {self.event_id} was written, and left ({cause}) before a device confirmed it", cause)
+        raise Dropped(f"event {self.event_id} was dropped ({cause}) and will not be {awaited.name}", cause)
 
     def __repr__(self) -> str:
         where = "" if self.seq is None else f" seq={self.seq}"

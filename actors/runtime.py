@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
@@ -167,7 +167,7 @@ class Runtime:
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
             "threads", self._build_thread, lane, self._thread_buried, self._thread_quarantined
         )
-        self.server = Server(self._house, authenticate, origins, limits, environment, self.failures, self._devices_of)
+        self.server = Server(self._house(), authenticate, origins, limits, environment, self.failures, self._devices_of)
 
     # --- events ---------------------------------------------------------------
 
@@ -390,7 +390,7 @@ class Runtime:
     def _device_failed(self, device: Device, error: Exception) -> None:
         device.fail(error)
 
-    def _house(self, identify: Callable[[str | None], Awaitable[str]]) -> House:
+    def _house(self) -> House:
         return House(
             store=self.store,
             limits=self.limits,
@@ -400,7 +400,6 @@ class Runtime:
             mark=self.flusher.mark,
             hear=self._hear,
             forget=self._heartbeat.forget,
-            identify=identify,
         )
 
     def _hear(self, connection: Connection) -> None:
@@ -475,7 +474,7 @@ class Runtime:
         head = self.store.bounds(user_id).head
         self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
         bounds = self.store.renew(user_id)
-        self.accounts.account(user_id, bounds.epoch, bounds.head + 1)
+        self.accounts.account(user_id, bounds.epoch, bounds.low)
 
     # --- life -----------------------------------------------------------------
 
@@ -523,8 +522,7 @@ class Runtime:
         self.flusher.flush()
         self.server.close()
         with trio.move_on_after(self.limits.close_seconds * 2):
-            while self.server.connections:
-                await trio.sleep(0.01)
+            await self.server.gone()
 
     async def _settle(self) -> None:
         """Close the store; with one that does not outlive the process, that is the end of what it had."""

@@ -71,7 +71,7 @@ class Server:
 
     def __init__(
         self,
-        house: Callable[[Callable[[str | None], Awaitable[str]]], House],
+        house: House,
         authenticate: Authenticate,
         origins: Collection[str] | None,
         limits: Limits,
@@ -90,6 +90,8 @@ class Server:
         self._labels = itertools.count(1)
         self._sockets = 0
         self._closing = trio.Event()
+        self._left = trio.Event()
+        """Somebody has left since it was last looked at."""
 
     # --- listening ------------------------------------------------------------
 
@@ -147,6 +149,10 @@ class Server:
         for connection in tuple(self.connections.values()):
             connection.end("shutting_down", "")
 
+    async def gone(self) -> None:
+        """Wait until every connection has ended."""
+        await self._until_gone(self.connections)
+
     @property
     def _dead_after_seconds(self) -> float:
         return self._limits.ping_seconds + self._limits.pong_seconds
@@ -192,6 +198,7 @@ class Server:
                 await self._receive(endpoint)
             finally:
                 del guests[endpoint]
+                self._left.set()
 
     async def _see_out(self, listeners: Sequence[socket.socket], guests: dict[Endpoint, trio.CancelScope]) -> None:
         """Close the door, end this door's connections politely, and after a moment at once."""
@@ -202,10 +209,15 @@ class Server:
             if endpoint in self.connections:
                 self.connections[endpoint].end("shutting_down", "")
         with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
-            while guests:
-                await trio.sleep(0.01)
+            await self._until_gone(guests)
         for scope in guests.values():
             scope.cancel()
+
+    async def _until_gone(self, those: Collection[Endpoint]) -> None:
+        while those:
+            if self._left.is_set():
+                self._left = trio.Event()
+            await self._left.wait()
 
     # --- one socket -------------------------------------------------------------
 
@@ -264,12 +276,14 @@ class Server:
         async def identify(token: str | None) -> str:
             return await self._identify_hello(endpoint, head, token)
 
-        connection = Connection(f"c{next(self._labels)}", endpoint, head, self._house(identify), user_id=user_id)
+        label = f"c{next(self._labels)}"
+        connection = Connection(label, endpoint, head, self._house, identify=identify, user_id=user_id)
         self.connections[endpoint] = connection
         try:
             name, text = await connection.run()
         finally:
             del self.connections[endpoint]
+            self._left.set()
         logger.debug("%s ended: %s (%s)", connection.path, name, text)
 
     def _check_admission(self, head: RequestHead) -> None:
@@ -305,7 +319,7 @@ class Server:
             user_id = await self._identify(credentials)
         except PeerError as error:
             raise HTTPRefusal(503 if error.name == "unavailable" else 401, str(error)) from None
-        if self._devices_of(user_id) >= self._limits.connections_per_user:
+        if plain and self._devices_of(user_id) >= self._limits.connections_per_user:
             raise HTTPRefusal(429, f"expected at most {self._limits.connections_per_user} connections of one user")
         return user_id
 

@@ -188,8 +188,15 @@ class ThreadActor:
         if not binding.changed or binding.user_id is None:
             return
         accounts = self._post.accounts
-        if accounts.bind(self.thread_id, binding.user_id, binding.epoch, binding.first_offset, binding.notice):
-            accounts.trim(binding.user_id, binding.low, Cause.RETENTION, now)
+        if accounts.bind(
+            self.thread_id,
+            binding.user_id,
+            binding.epoch,
+            binding.first_offset,
+            binding.low,
+            now,
+            notice=binding.notice,
+        ):
             self._post.ring(binding.user_id, self.thread_id)
 
 

@@ -73,13 +73,17 @@ class UserActor:
 
     def _attach(self, attach: Attach) -> None:
         devices = self._presence.devices
+        known = self._presence.sessions.get(attach.session_id) if attach.session_id is not None else None
+        if known is not None and known.device is not None:
+            self._fence(known.device)
         if len(devices) >= self._limits.connections_per_user:
             text = f"expected at most {self._limits.connections_per_user} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
-        session = self._session(attach)
+        session = known or self._new_session()
+        self._presence.sessions.move_to_end(session.id)
         bounds = self._store.bounds(self._user_id)
-        account = self._accounts.account(self._user_id, bounds.epoch, bounds.head + 1)
+        account = self._accounts.account(self._user_id, bounds.epoch, bounds.low)
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.cursor is not None:
             seen = min(attach.resume[1], session.cursor.position)
             for first, last in session.cursor.ack(seen):
@@ -92,22 +96,16 @@ class UserActor:
         self._mark(attach.device)
         attach.reply.give(session)
 
-    def _session(self, attach: Attach) -> Session:
-        """The session that a device names, if it is one of this user's; or else a new one.
+    def _fence(self, device: Device) -> None:
+        """A session has one connection: the newer one takes the older one's place."""
+        device.end("superseded", "another connection of this session took over")
+        self._presence.devices.remove(device)
 
-        A session has one connection: the newer one fences the older.
-        """
-        sessions = self._presence.sessions
-        session = sessions.get(attach.session_id) if attach.session_id is not None else None
-        if session is None:
-            session = Session(self._environment.new_id("s"))
-            sessions[session.id] = session
-            if len(sessions) > self._limits.sessions_per_user:
-                self._forget_session()
-        elif session.device is not None:
-            session.device.end("superseded", "another connection of this session took over")
-            self._presence.devices.remove(session.device)
-        sessions.move_to_end(session.id)
+    def _new_session(self) -> Session:
+        session = Session(self._environment.new_id("s"))
+        self._presence.sessions[session.id] = session
+        if len(self._presence.sessions) > self._limits.sessions_per_user:
+            self._forget_session()
         return session
 
     def _forget_session(self) -> None:

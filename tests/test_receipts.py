@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -47,6 +48,14 @@ class Scripted:
 
 def receipt_at(place: Place, number: int = 0) -> Receipt:
     return Receipt("e1", "t1", 12.5, place, None, number)
+
+
+@asynccontextmanager
+async def soon() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks must end at once."""
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            yield nursery
 
 
 # --- stages -----------------------------------------------------------------------
@@ -155,7 +164,7 @@ async def test_reached_waits() -> None:
         await receipt.reached(stage)
         passed.append(stage)
 
-    async with trio.open_nursery() as nursery:
+    async with soon() as nursery:
         for stage in LADDER:
             nursery.start_soon(wait, stage)
         await trio.testing.wait_all_tasks_blocked()
@@ -172,7 +181,7 @@ async def test_reached_follows_the_event() -> None:
     """Who waits is not left behind when the event moves from one place to the next."""
     hold, ledger = Hold(1), Ledger("alice", "e")
     receipt = receipt_at(Queued())
-    async with trio.open_nursery() as nursery:
+    async with soon() as nursery:
         nursery.start_soon(receipt.reached, Stage.ACKED)
         await trio.testing.wait_all_tasks_blocked()
         hold.take(1)
@@ -192,7 +201,7 @@ async def test_reached_goes_on_with_the_first_receipt() -> None:
     """Who waits on the receipt of a repetition is woken by what becomes of the first event."""
     place = Scripted(Stage.STORED)
     first, again = receipt_at(place, 1), receipt_at(Queued())
-    async with trio.open_nursery() as nursery:
+    async with soon() as nursery:
         nursery.start_soon(again.reached, Stage.ACKED)
         await trio.testing.wait_all_tasks_blocked()
         again.follow(first)
@@ -212,7 +221,7 @@ async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
         assert not isinstance(dropped.value, Unconfirmed)
         causes.append(dropped.value.cause)
 
-    async with trio.open_nursery() as nursery:
+    async with soon() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         place.advance(Stage.DROPPED, Cause.UNBOUND_EXPIRED)
@@ -251,7 +260,7 @@ async def test_cancelled_waiting_leaves_nothing_behind() -> None:
     """Who stops waiting leaves no watcher behind, and changes nothing for the event or for others who wait."""
     place = Scripted(Stage.STORED)
     receipt = receipt_at(place)
-    async with trio.open_nursery() as nursery:
+    async with soon() as nursery:
         nursery.start_soon(receipt.reached, Stage.ACKED)
         with trio.CancelScope() as scope:
             nursery.start_soon(receipt.reached, Stage.ACKED)

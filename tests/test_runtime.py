@@ -16,6 +16,7 @@ import actors
 from actors import Cause, Stage
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
+from actors.presence import Acked
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Placement
 from tests.stores.waiting import WaitingStore
@@ -388,7 +389,7 @@ async def test_quarantined_user_loses_only_its_own(autojump_clock: trio.testing.
         other = await runtime.thread("t2").emit("step", {}, user_id="bob")
         assert receipt.position is not None
         for _ in range(LIMITS.restarts + 1):
-            runtime.users.mailbox("alice").tell("not a message")  # type: ignore[arg-type]
+            runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
             await trio.sleep(0.5)
         assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.QUARANTINED)
         assert other.stage is Stage.STORED

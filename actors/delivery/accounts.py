@@ -20,7 +20,7 @@ import attrs
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import QUEUED, Cause, Lost, Position, Receipt
+from actors.receipts import QUEUED, Cause, Lost, Position, Receipt, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
 
@@ -41,6 +41,8 @@ class Balance:
     @property
     def balanced(self) -> bool:
         """Whether every accepted event is in exactly one column."""
+        if min(attrs.astuple(self)) < 0:
+            return False
         return self.accepted == (
             self.queued
             + self.held
@@ -139,7 +141,7 @@ class Accounts:
         self._arrived += 1
         account = self.users.get(user_id)
         if account is None or account.ledger.epoch != epoch:
-            account = self.account(user_id, epoch, offset)
+            account = self.account(user_id, epoch, low)
         account.accepted += 1
         ledger = account.ledger
         page = ledger.place(offset)
@@ -147,6 +149,8 @@ class Accounts:
             receipt.place, receipt.number = page, offset
         else:
             receipt.move(page, offset)
+        if offset < ledger.low:
+            self._note_late(receipt, now)
         if low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
@@ -193,11 +197,15 @@ class Accounts:
         if hold is None:
             return
         first, count = hold.low, hold.shed(last_seq, cause)
+        if not hold.held:
+            del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
             self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last_seq))
 
-    def bind(self, thread_id: str, user_id: str, epoch: str, first_offset: int, notice: bool) -> int:
+    def bind(
+        self, thread_id: str, user_id: str, epoch: str, first_offset: int, low: int, now: float, *, notice: bool
+    ) -> int:
         """A thread got an owner: what was held is in the owner's log from ``first_offset`` on.
 
         A ``notice`` of what had been shed stands before it, as an event that
@@ -207,7 +215,7 @@ class Accounts:
         count = hold.held if hold is not None else 0
         if not count and not notice:
             return 0
-        account = self.account(user_id, epoch, first_offset)
+        account = self.account(user_id, epoch, min(first_offset, low))
         for offset in range(first_offset, first_offset + count + notice):
             account.ledger.place(offset)
         account.accepted += count + notice
@@ -215,17 +223,18 @@ class Accounts:
         self._arrived += notice
         if hold is not None:
             hold.bind(account.ledger, first_offset + notice)
+        self.trim(user_id, low, Cause.RETENTION, now)
         return count + notice
 
     # --- a log's way through the columns --------------------------------------
 
-    def account(self, user_id: str, epoch: str, next_offset: int = 1) -> UserAccount:
+    def account(self, user_id: str, epoch: str, low: int) -> UserAccount:
         """A user's account, opened when it is first needed, in the epoch that the store names."""
         account = self.users.get(user_id)
         if account is None:
-            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, next_offset))
+            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low))
         elif account.ledger.epoch != epoch:
-            account.renew(Ledger(user_id, epoch, next_offset))
+            account.renew(Ledger(user_id, epoch, low))
         return account
 
     def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
@@ -256,6 +265,15 @@ class Accounts:
         )
         total = sum(users.values(), unowned)
         return Audit(total, unowned, users)
+
+    def _note_late(self, receipt: Receipt, now: float) -> None:
+        """An event was noted after it had left the log; if nobody had taken it, that is said now."""
+        position = receipt.position
+        if receipt.stage is Stage.DROPPED and position is not None:
+            letter = DeadLetter(
+                Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset
+            )
+            self._bury(letter)
 
     def _bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""

@@ -57,8 +57,8 @@ class Page(Watchers):
         return Stage.DROPPED if self._gone & bit else Stage.STORED
 
     def cause(self, number: int) -> Cause | None:
-        """Why an offset left the log before it was written."""
-        if self.stage(number) is not Stage.DROPPED:
+        """Why an offset left the log before a device confirmed it."""
+        if self.stage(number) < Stage.UNCONFIRMED:
             return None
         bit = 1 << (number & (PAGE_SIZE - 1))
         return next(cause for cause, bits in self._left.items() if bits & bit)

@@ -2,8 +2,8 @@
 
 Everything a thread or a log holds is a structure that the cyclic collector
 does not walk. Two heaps, one for logs and one for holds, know which of them is
-oldest; a log or hold has at most one entry there, so a sweep costs what it
-finds and not what there is.
+oldest, so a sweep costs what it finds and not what there is; an entry that
+speaks of what is gone since is put right when it comes up.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class MemoryStore:
         self._threads: dict[str, _Thread] = {}
         self._logs: dict[str, Log] = {}
         self._window = Window(limits.idempotency_ids, limits.idempotency_seconds)
+        self._holding = 0
+        """Threads that hold something."""
         self._held_bytes = 0
         self._aging_holds: list[tuple[float, str]] = []
         self._aging_logs: list[tuple[float, str]] = []
@@ -78,7 +80,11 @@ class MemoryStore:
 
     def append_nowait(self, append: Append, now: float) -> Placement:
         """Take one event; see :meth:`Store.append_nowait`. Never raises WouldBlock."""
-        thread = self._threads.get(append.thread_id) or self._open(append.thread_id)
+        thread = self._threads.get(append.thread_id)
+        if thread is None:
+            if append.generation:
+                raise StaleGeneration(append.thread_id, 0, append.generation)
+            thread = self._threads[append.thread_id] = _Thread()
         given = None
         if append.fingerprint is not None:
             first = self._window.get(append.thread_id, append.event_id, now)
@@ -109,10 +115,6 @@ class MemoryStore:
                 answers.append(refusal)
         return answers
 
-    def _open(self, thread_id: str) -> _Thread:
-        thread = self._threads[thread_id] = _Thread()
-        return thread
-
     def _repeat(self, append: Append, first: Given, thread: _Thread) -> Placement:
         if first.fingerprint != append.fingerprint:
             text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
@@ -132,8 +134,8 @@ class MemoryStore:
     def _hold(self, append: Append, thread: _Thread, held: _Held) -> Placement:
         if thread.held is None:
             thread.held = deque()
+            self._holding += 1
             self._vacant.pop(append.thread_id, None)
-        if not thread.held:
             heapq.heappush(self._aging_holds, (held.at, append.thread_id))
         thread.held.append(held)
         thread.held_bytes += len(held.body)
@@ -148,17 +150,20 @@ class MemoryStore:
         limits, shed = self._limits, []
         while thread.held and (len(thread.held) > limits.unbound_events or thread.held_bytes > limits.unbound_bytes):
             shed.append(self._shed(thread_id, thread, Cause.UNBOUND_OVERFLOW))
-        while self._over():
-            self._settle_oldest_hold()
-            if self._over():
-                _, oldest_id = self._aging_holds[0]
-                shed.append(self._shed(oldest_id, self._threads[oldest_id], Cause.UNBOUND_OVERFLOW))
+        while self._held_bytes > limits.unbound_total_bytes:
+            oldest_id, oldest = self._oldest_hold()
+            shed.append(self._shed(oldest_id, oldest, Cause.UNBOUND_OVERFLOW))
+        while self._holding > limits.unbound_total_threads:
+            oldest_id, oldest = self._oldest_hold()
+            while oldest.held:
+                shed.append(self._shed(oldest_id, oldest, Cause.UNBOUND_OVERFLOW))
         return shed
 
-    def _over(self) -> bool:
-        """Whether all holds together are over their bounds."""
-        limits = self._limits
-        return self._held_bytes > limits.unbound_total_bytes or len(self._aging_holds) > limits.unbound_total_threads
+    def _oldest_hold(self) -> tuple[str, _Thread]:
+        """The thread that has been holding for longest."""
+        self._settle_oldest_hold()
+        thread_id = self._aging_holds[0][1]
+        return thread_id, self._threads[thread_id]
 
     def _settle_oldest_hold(self) -> None:
         """Put the beginning of the heap right: entries may speak of events that are gone since."""
@@ -188,6 +193,7 @@ class MemoryStore:
     def _vacate(self, thread_id: str, thread: _Thread) -> None:
         """Nothing is held any more; of threads that nobody ever owned, remember so many and no more."""
         thread.held = None
+        self._holding -= 1
         if thread.generation:
             return
         self._vacant[thread_id] = None
@@ -199,12 +205,13 @@ class MemoryStore:
 
     def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """Give a thread an owner, or none; see :meth:`Store.bind_nowait`. Never raises WouldBlock."""
-        thread = self._threads.get(thread_id) or self._open(thread_id)
+        thread = self._threads.get(thread_id) or _Thread()
         if thread.user_id == user_id:
             return self._bound(thread_id, thread, changed=False)
         if thread.user_id is not None and not take:
             text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
             raise NotTheOwner(text)
+        self._threads[thread_id] = thread
         thread.user_id = user_id
         thread.generation += 1
         if user_id is None:
@@ -243,6 +250,7 @@ class MemoryStore:
 
     def _place_held(self, thread: _Thread, user_id: str, log: Log, now: float) -> None:
         held, thread.held = thread.held or (), None
+        self._holding -= bool(held)
         self._held_bytes -= thread.held_bytes
         thread.held_bytes = 0
         for event in held:
@@ -264,7 +272,7 @@ class MemoryStore:
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         """Events of a log from an offset on, or from its low."""
-        return self._logs[user_id].read(first, most_bytes)
+        return self._log(user_id).read(first, most_bytes)
 
     def _log(self, user_id: str) -> Log:
         log = self._logs.get(user_id)

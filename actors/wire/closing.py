@@ -48,6 +48,7 @@ TABLE: dict[str, Closing] = {
         Closing(4006, "no_hello", "no hello came in time"),
         Closing(4007, "unavailable", "who it is could not be checked"),
         Closing(4008, "quarantined", "this user was taken out of service after repeated failures"),
+        Closing(4009, "choked", "answers to its pings piled up behind its unread socket"),
         Closing(4500, "superseded", "another connection of the same session took over"),
         Closing(4501, "unauthenticated", "the credentials were refused"),
         Closing(4502, "bad_message", "the message was not one of the protocol's"),

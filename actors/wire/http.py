@@ -33,7 +33,7 @@ class RequestHead:
     """What came behind the head."""
 
     @property
-    def raw(self) -> bytes:
+    def upgrade_request(self) -> bytes:
         """The upgrade request as the protocol engine gets it: what :func:`check_upgrade` has checked, and no more.
 
         On other headers, and on lists where it expects one value, the engine

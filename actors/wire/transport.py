@@ -82,7 +82,7 @@ class Transport:
             return
         self._control_bytes += len(frames)
         if self._control_bytes > self._limits.control_bytes:
-            self._fail("flooding")
+            self._fail("choked")
 
     def seal(self) -> None:
         """Take no more frames; what is in the backlog is still sent."""
@@ -110,6 +110,7 @@ class Transport:
 
     async def discard(self) -> None:
         """Read and forget what the peer still sends, until it ends; so that it reads our Close, and not a reset."""
+        self._endpoint.finish()
         try:
             while await self.receive(65_536):
                 pass

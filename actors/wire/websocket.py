@@ -66,7 +66,8 @@ class WebSocket:
             message = await self._engine.get_message()
         except ConnectionClosed as closed:
             code = self._stream.close_code or 1006 if closed.reason is None else closed.reason.code
-            raise PeerError(closing_of(code).name, f"the WebSocket was closed with {code}") from None
+            row = closing_of(code)
+            raise PeerError(row.name, f"{row.text} ({code})") from None
         if isinstance(message, bytes):
             raise PeerError("binary", f"expected a text message, got {len(message)} bytes of binary")
         most = self._limits.inbound_bytes

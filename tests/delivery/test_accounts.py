@@ -65,7 +65,7 @@ class Office:
         append = Append(receipt.thread_id, receipt.event_id, body, None, fingerprint(body))
         placement = self.store.append_nowait(append, self.now)
         assert placement.duplicate == (first is not None)
-        if placement.duplicate:
+        if first is not None:
             self.accounts.deduplicate(receipt, first, placement.user_id)
             self.repeated.append(placement.user_id)
         elif placement.user_id is None:
@@ -91,7 +91,9 @@ class Office:
     def bind(self, thread_id: str, user_id: str) -> None:
         binding = self.store.bind_nowait(thread_id, user_id, self.now, take=True)
         if binding.changed:
-            self.accounts.bind(thread_id, user_id, binding.epoch, binding.first_offset, binding.notice)
+            self.accounts.bind(
+                thread_id, user_id, binding.epoch, binding.first_offset, binding.low, self.now, notice=binding.notice
+            )
             self.note_notice(binding, user_id)
             self.accounts.trim(user_id, binding.low, Cause.RETENTION, self.now)
 
@@ -162,6 +164,8 @@ def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
         for user_id in ("alice", "bob"):
             assert audit.users.get(user_id, Balance()) == office.expected(user_id)
         assert sum(letter.count for letter in office.accounts.dead_letters) == audit.total.dropped
+        positions = [receipt.position for receipt in office.settled if receipt.position is not None]
+        assert len(set(positions)) == len(positions)
     office.accounts.close(Cause.SHUTDOWN, office.now)
     total = office.accounts.audit().total
     assert (total.held, total.retained, total.balanced) == (0, 0, True)

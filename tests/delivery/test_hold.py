@@ -91,7 +91,7 @@ def test_a_hold_outlives_the_log() -> None:
         ledger.place(offset)
     ledger.trim(5 * PAGE_SIZE, Cause.SHUTDOWN)
     assert [hold.stage(seq) for seq in (1, 2, 3)] == [Stage.ACKED, Stage.UNCONFIRMED, Stage.DROPPED]
-    assert [hold.cause(seq) for seq in (1, 2, 3)] == [None, None, Cause.SHUTDOWN]
+    assert [hold.cause(seq) for seq in (1, 2, 3)] == [None, Cause.SHUTDOWN, Cause.SHUTDOWN]
 
 
 @pytest.mark.parametrize("seq", [5, 7])

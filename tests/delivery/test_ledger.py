@@ -80,7 +80,7 @@ def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low:
     for offset, place in places.items():
         fact = facts[offset]
         assert place.stage(offset) is fact.stage
-        assert place.cause(offset) == (fact.gone if fact.stage is Stage.DROPPED else None)
+        assert place.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
         assert place.position(offset) == Position("alice", "e", offset)
     stages = Counter(facts[offset].stage for offset in places)
     assert ledger.acked == stages[Stage.ACKED]
@@ -107,7 +107,7 @@ def test_a_settled_offset_stays_as_it_was() -> None:
     assert ledger.ack(1, 3) == 0
     assert ledger.trim(4, Cause.SHUTDOWN) == 0
     assert [page.stage(offset) for offset in (1, 2, 3)] == [Stage.DROPPED, Stage.UNCONFIRMED, Stage.ACKED]
-    assert [page.cause(offset) for offset in (1, 2, 3)] == [Cause.RETENTION, None, None]
+    assert [page.cause(offset) for offset in (1, 2, 3)] == [Cause.RETENTION, Cause.RETENTION, None]
 
 
 def test_a_log_does_not_grow_back() -> None:

@@ -211,7 +211,7 @@ def test_what_the_engine_gets(request_: bytes) -> None:
     head = read(request_)
     check_upgrade(head)
     engine = WSConnection(ConnectionType.SERVER)
-    engine.receive_data(head.raw)
+    engine.receive_data(head.upgrade_request)
     (asked,) = engine.events()
     assert isinstance(asked, Request)
     assert accept_of(KEY).encode() in engine.send(AcceptConnection(subprotocol=ACTORS))
