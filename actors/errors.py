@@ -34,7 +34,7 @@ class EmitterError(ActorsError):
     """The call itself was wrong; the same call will fail again."""
 
 
-class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the payload is
+class Unencodable(EmitterError, ValueError):
     """A payload that JSON cannot carry, or that is over a limit.
 
     Raised by ``emit`` before the event takes a number: nothing was accepted.
@@ -46,27 +46,27 @@ class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the p
         super().__init__(f"{self.path}: expected {expected}, got {came}")
 
 
-class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
+class IdempotencyConflict(EmitterError):
     """An event id that was given before in this thread, with another body."""
 
 
-class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
+class NotTheOwner(EmitterError):
     """The thread is owned by another user than the one this call names."""
 
 
-class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
+class ForeignThread(EmitterError, RuntimeError):
     """The runtime was called from an operating system thread that is not its own."""
 
 
-class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResourceError
+class RuntimeClosed(ActorsError):
     """The runtime is closing or closed; the event was not accepted."""
 
 
-class Quarantined(ActorsError):  # noqa: N818 - a state
+class Quarantined(ActorsError):
     """An actor spent its restart budget; until it is released it takes nothing."""
 
 
-class Dropped(ActorsError):  # noqa: N818 - the field's own word
+class Dropped(ActorsError):
     """The awaited stage will never be reached; ``cause`` says why."""
 
     def __init__(self, text: str, cause: Cause) -> None:
@@ -86,7 +86,7 @@ class StoreUnavailable(StoreError):
     """The store did not say whether it took the events; they are offered again under their ids."""
 
 
-class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
+class RestartsExhausted(ActorsError):
     """More restarts than a supervisor allows within its period; it has stopped its children."""
 
 

@@ -56,7 +56,7 @@ class Actor(Protocol[M_contra]):
         """Finish what ``handle`` left; cancelled only when the actor is asked to stop."""
 
 
-class Crashed(Exception):  # noqa: N818 - what the actor has
+class Crashed(Exception):
     """A handler raised: only the text is kept, so that no frame of a sender is."""
 
     def __init__(self, failure: Failure) -> None:
@@ -202,7 +202,7 @@ class Mailbox(Generic[M]):
     def _handle(self, message: M) -> bool | None:
         try:
             return self.actor.handle(message)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
+        except BaseException as error:
             crash = error
         self._keep_crash(message, crash)
         return None

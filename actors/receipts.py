@@ -131,15 +131,15 @@ class Queued(Watchers):
 
     __slots__ = ()
 
-    def stage(self, number: int) -> Stage:  # noqa: ARG002 - one place, one event
+    def stage(self, number: int) -> Stage:
         """It is in the runtime's hands, and no more than that is known."""
         return Stage.ACCEPTED
 
-    def cause(self, number: int) -> Cause | None:  # noqa: ARG002
+    def cause(self, number: int) -> Cause | None:
         """It is not dropped."""
         return None
 
-    def position(self, number: int) -> Position | None:  # noqa: ARG002
+    def position(self, number: int) -> Position | None:
         """It has none yet."""
         return None
 
@@ -156,19 +156,19 @@ class Lost:
     def __init__(self, cause: Cause) -> None:
         self._cause = cause
 
-    def stage(self, number: int) -> Stage:  # noqa: ARG002
+    def stage(self, number: int) -> Stage:
         """Dropped, for ever."""
         return Stage.DROPPED
 
-    def cause(self, number: int) -> Cause | None:  # noqa: ARG002
+    def cause(self, number: int) -> Cause | None:
         """The one cause."""
         return self._cause
 
-    def position(self, number: int) -> Position | None:  # noqa: ARG002
+    def position(self, number: int) -> Position | None:
         """It never had one."""
         return None
 
-    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:  # noqa: ARG002
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Nothing changes here any more."""
         return lambda: None
 

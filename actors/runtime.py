@@ -64,7 +64,7 @@ class Thread:
 
     async def emit(
         self,
-        type: str,  # noqa: A002 - the word of the protocol
+        type: str,
         payload: Payload,
         *,
         run_id: str | None = None,
@@ -101,7 +101,7 @@ class Thread:
 
     def emit_nowait(
         self,
-        type: str,  # noqa: A002
+        type: str,
         payload: Payload,
         *,
         run_id: str | None = None,
@@ -178,7 +178,7 @@ class Runtime:
         """
         return Thread(thread_id, self)
 
-    def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
+    def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:
         """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
 
         An agent on an asyncio loop of its own is such a caller. Raises what

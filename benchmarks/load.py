@@ -95,10 +95,10 @@ def extent(inbox: bytearray, at: int) -> tuple[int, int]:
     """
     length = inbox[at + 1]
     start = at + 2
-    if length == 126:  # noqa: PLR2004 - RFC 6455, 5.2: two bytes of length follow
+    if length == 126:
         start += 2
         length = int.from_bytes(inbox[start - 2 : start])
-    elif length == 127:  # noqa: PLR2004 - RFC 6455, 5.2: eight bytes of length follow
+    elif length == 127:
         start += 8
         length = int.from_bytes(inbox[start - 8 : start])
     return start, start + length

@@ -30,31 +30,31 @@ ALL = (1 << PAGE_SIZE) - 1
 class Page(Watchers):
     """64 offsets of one log; the :class:`~actors.receipts.Place` of the events there.
 
-    Invariant: an offset's bit in ``_gone`` is set once and for one cause; from
+    Invariant: an offset's bit in ``gone`` is set once and for one cause; from
     then on its other facts do not change. An offset may be written, acked and
     gone before it is ``placed``: a device can be faster than the store's answer.
     """
 
-    __slots__ = ("_acked", "_epoch", "_gone", "_left", "_user_id", "_written", "placed")
+    __slots__ = ("_epoch", "_left", "_user_id", "_written", "acked", "gone", "placed")
 
     def __init__(self, user_id: str, epoch: str) -> None:
         super().__init__()
         self._user_id = user_id
         self._epoch = epoch
         self.placed = 0
+        self.acked = 0
+        self.gone = 0
         self._written = 0
-        self._acked = 0
-        self._gone = 0
         self._left: dict[Cause, int] = {}
 
     def stage(self, number: int) -> Stage:
         """Read one offset's stage from its bits."""
         bit = 1 << (number & (PAGE_SIZE - 1))
-        if self._acked & bit:
+        if self.acked & bit:
             return Stage.ACKED
         if self._written & bit:
-            return Stage.UNCONFIRMED if self._gone & bit else Stage.WRITTEN
-        return Stage.DROPPED if self._gone & bit else Stage.STORED
+            return Stage.UNCONFIRMED if self.gone & bit else Stage.WRITTEN
+        return Stage.DROPPED if self.gone & bit else Stage.STORED
 
     def cause(self, number: int) -> Cause | None:
         """Why an offset left the log before a device confirmed it."""
@@ -69,30 +69,25 @@ class Page(Watchers):
 
     def write(self, bits: int) -> None:
         """Mark offsets as handed to a socket; those that left the log stay as they were."""
-        self._written |= bits & ~self._gone
+        self._written |= bits & ~self.gone
         self.notify()
 
     def ack(self, bits: int) -> int:
         """Mark offsets as confirmed, and so written; returns how many placed ones were not before."""
-        fresh = bits & ~self._gone & ~self._acked
-        self._acked |= fresh
+        fresh = bits & ~self.gone & ~self.acked
+        self.acked |= fresh
         self._written |= fresh
         self.notify()
         return (fresh & self.placed).bit_count()
 
     def leave(self, bits: int, cause: Cause) -> tuple[int, int]:
         """Settle offsets that leave the log; returns how many placed ones are unconfirmed, and dropped."""
-        self._gone |= bits
+        self.gone |= bits
         self._left[cause] = self._left.get(cause, 0) | bits
         self.notify()
         unacked = self.unacked(bits)
         unconfirmed = (unacked & self._written).bit_count()
         return unconfirmed, unacked.bit_count() - unconfirmed
-
-    @property
-    def settled(self) -> int:
-        """The offsets that were confirmed or have left the log."""
-        return self._acked | self._gone
 
     def unwritten(self, bits: int) -> int:
         """Which of these offsets were placed, and no socket took them."""
@@ -100,7 +95,7 @@ class Page(Watchers):
 
     def unacked(self, bits: int) -> int:
         """Which of these offsets were placed, and no device confirmed them."""
-        return bits & self.placed & ~self._acked
+        return bits & self.placed & ~self.acked
 
 
 class Ledger:
@@ -141,9 +136,8 @@ class Ledger:
         page = self._pages.get(offset >> PAGE_BITS) or self.page(offset)
         bit = 1 << (offset & (PAGE_SIZE - 1))
         page.placed |= bit
-        if offset > self.head:
-            self.head = offset
-        if page.settled & bit:
+        self.head = max(self.head, offset)
+        if (page.acked | page.gone) & bit:
             self._note_late(offset, page)
         return page
 

@@ -34,7 +34,7 @@ from actors.errors import StoreError
 from actors.receipts import Cause
 
 
-class StaleGeneration(StoreError):  # noqa: N818 - what the append's generation is
+class StaleGeneration(StoreError):
     """The thread changed owner since the appender last looked; the event was not taken."""
 
     def __init__(self, thread_id: str, expected: int, came: int) -> None:
