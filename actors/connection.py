@@ -23,7 +23,7 @@ from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.failures import Failures, failure_of
 from actors.limits import Limits
 from actors.mailbox import Mailbox, Reply
-from actors.presence import Acked, Attach, Departure, Detach, Session, UserMessage
+from actors.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.stores.store import Store
 from actors.wire import messages
 from actors.wire.closing import TABLE
@@ -51,8 +51,8 @@ class House:
     failures: Failures
     user: Callable[[str], Mailbox[UserMessage]]
     """The address of a user's actor."""
-    mark: Callable[[Connection], None]
-    """Asks the flusher to write to a connection in this tick."""
+    mark: Callable[[Presence], None]
+    """Asks the flusher to write to a user's devices in this tick."""
     hear: Callable[[Connection], None]
     """Notes a sign of life."""
     forget: Callable[[Connection], None]
@@ -75,7 +75,6 @@ class Connection:
         self.label = label
         self.plain = messages.SUBPROTOCOL not in head.offers()
         self.cursor: Cursor | None = None
-        self.marked = False
         self.user_id = user_id
         """Known from the request for plain clients and tickets; else from the hello."""
         self._endpoint = endpoint
@@ -87,6 +86,7 @@ class Connection:
         self._ending: tuple[str, str] | None = None
         self._transport: Transport
         self._account: UserAccount
+        self._presence: Presence
         self._in_flight: tuple[int, int] | None = None
         self._catching_up_to: int | None = None
 
@@ -214,14 +214,22 @@ class Connection:
 
     # --- the writer's side, called from other actors' steps ----------------------
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount) -> None:
+    def begin(
+        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
+    ) -> None:
         """Take a place in the user's log, and say so to the device."""
         self._account = account
+        self._presence = presence
         self.cursor = Cursor(start.offset)
         if self.plain:
             return
         limits = self._house.limits
-        bounded = {"message_bytes": limits.inbound_bytes, "messages_per_s": limits.inbound_messages_per_second}
+        bounded = {
+            "message_bytes": limits.inbound_bytes,
+            "messages_per_s": limits.inbound_messages_per_second,
+            "ack_events": limits.ack_events,
+            "ack_s": limits.ack_seconds,
+        }
         said = [
             messages.welcome(
                 session_id, bounds.epoch, bounds.head, bounds.low, start.offset, start.kind, limits.ping_seconds, bounded
@@ -293,8 +301,8 @@ class Connection:
         if self._transport.write(chunk.frames):
             ledger = self._account.ledger
             ledger.write(chunk.first, chunk.last)
-            if chunk.last < ledger.head and not self.marked:
-                self._house.mark(self)
+            if chunk.last < ledger.head:
+                self._house.mark(self._presence)
         else:
             self._in_flight = chunk.first, chunk.last
 
@@ -303,8 +311,8 @@ class Connection:
         if self._in_flight is not None:
             self._account.ledger.write(*self._in_flight)
         self._in_flight = None
-        if not self.marked:
-            self._house.mark(self)
+        if self.cursor is not None:
+            self._house.mark(self._presence)
 
     def _failed(self, name: str) -> None:
         self.end(name, TABLE[name].text)

@@ -72,8 +72,7 @@ class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
 
 _encode = msgspec.json.Encoder().encode
 _READY = (bytes, bytearray, memoryview, msgspec.Raw)
-_OPENING_BRACE, _OPENING_BRACKET = b"{["
-_find_null = re.compile(b"null").search
+_OPENING_BRACE = ord("{")
 _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -95,22 +94,17 @@ def encode(
         check_identifier("run_id", run_id)
     if type_ == DROPPED_NOTICE:
         raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
-    if isinstance(payload, _READY):
+    plain = type(payload) is dict and _is_plain(payload)
+    if not plain and isinstance(payload, _READY):
         payload = _ready(bytes(payload))
     try:
         text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
     except _REFUSALS:
         raise _complaint(type_, payload, thread_id, run_id, event_id, limits) from None
-    if type(payload) is not dict and text[text.index(b',"payload":') + 11] != _OPENING_BRACE:
-        raise Unencodable("payload", "a JSON object", _name(payload))
     if len(text) > limits.event_bytes:
         raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
-    # Two cheap looks that rule out almost every event: it has not enough
-    # brackets to be too deep, and no null that a NaN could have become.
-    if text.count(b"{") + (_OPENING_BRACKET in text and text.count(b"[")) > limits.payload_depth:
-        _check_depth(text, payload, limits.payload_depth)
-    if _find_null(text):
-        _check_numbers(payload)
+    if not plain:
+        _check_text(text, payload, limits.payload_depth)
     return text[:-1]
 
 
@@ -156,6 +150,25 @@ def _ready(text: bytes) -> msgspec.Raw:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
     return msgspec.Raw(text.strip())
+
+
+def _is_plain(payload: dict[object, object]) -> bool:
+    """Whether a payload holds scalars only, and all its numbers are finite: most do, and need no closer look."""
+    for value in payload.values():
+        kind = type(value)
+        if kind is not str and kind is not int and (kind is not float or value - value != 0.0):  # type: ignore[operator]
+            return False
+    return True
+
+
+def _check_text(text: bytes, payload: Payload, most: int) -> None:
+    """Raise unless an encoded payload is an object, not too deep, and says what was meant."""
+    if text[text.index(b',"payload":') + 11] != _OPENING_BRACE:
+        raise Unencodable("payload", "a JSON object", _name(payload))
+    if text.count(b"{") + text.count(b"[") > most:
+        _check_depth(text, payload, most)
+    if b"null" in text:
+        _check_numbers(payload)
 
 
 def _check_depth(text: bytes, payload: Payload, most: int) -> None:

@@ -129,6 +129,13 @@ class Limits:
     inbound_burst: int = 200
     """Messages a connection may send at once, after a reconnect for example."""
 
+    ack_events: int = 128
+    """What a client is asked to confirm at once. An acknowledgement costs as much as ten events; retention holds
+    eight times as many, so none is lost for being late."""
+
+    ack_seconds: float = 1.0
+    """How long a client may wait with a confirmation: what a person would not notice."""
+
     write_bytes: int = 64 * KIB
     """Handed to a socket in one write. Larger gains nothing, and makes one slow device's turn long."""
 

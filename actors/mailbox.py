@@ -188,16 +188,16 @@ class Mailbox(Generic[M]):
     def _take(self, message: M) -> None:
         """Handle a message in the sender's step; leave to a task what that leaves."""
         self._state = _INLINE
-        self._lane.depth += 1
-        try:
-            if self._handle(message):
-                self._in_hand = [message]
-            elif self._channel is None and self._crash is None:
-                self._state = _IDLE
-                return
+        lane = self._lane
+        lane.depth += 1
+        if self._handle(message):
+            self._in_hand = [message]
             self._summon()
-        finally:
-            self._lane.depth -= 1
+        elif self._channel is None and self._crash is None:
+            self._state = _IDLE
+        else:
+            self._summon()
+        lane.depth -= 1
 
     def _handle(self, message: M) -> bool | None:
         try:

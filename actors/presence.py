@@ -25,10 +25,10 @@ class Device(Protocol):
     user_id: str | None
     plain: bool
     cursor: Cursor | None
-    marked: bool
-    """Whether the flusher is going to write to it in this tick."""
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount) -> None:
+    def begin(
+        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
+    ) -> None:
         """Take a place in the user's log, and say so to the device."""
 
     def flush(self) -> None:
@@ -78,7 +78,7 @@ class Presence:
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.departures: deque[Departure] = deque(maxlen=departures)
         self.rung = False
-        """The log has grown, and the actor has not looked yet. Rings coalesce here."""
+        """The log has grown, and the flusher has not been here since. Rings coalesce here."""
 
 
 class Ring(msgspec.Struct, frozen=True, gc=False):

@@ -434,9 +434,7 @@ class Runtime:
         """A new actor looks at the log first: whatever rang for the last one may not have been heard."""
         presence = self._presence(user_id)
         presence.rung = False
-        for device in presence.devices:
-            if not device.marked:
-                self.flusher.mark(device)
+        self.flusher.mark(presence)
         return UserActor(
             user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment
         )

@@ -30,7 +30,7 @@ class UserActor:
         presence: Presence,
         store: Store,
         accounts: Accounts,
-        mark: Callable[[Device], None],
+        mark: Callable[[Presence], None],
         limits: Limits,
         environment: Environment,
     ) -> None:
@@ -43,7 +43,7 @@ class UserActor:
         self._environment = environment
 
     def handle(self, message: UserMessage) -> None:
-        """Take one message."""
+        """Take one message, and look at the doorbell."""
         if message is RING:
             pass
         elif isinstance(message, Acked):
@@ -53,17 +53,11 @@ class UserActor:
         elif isinstance(message, Detach):
             self._detach(message)
         if self._presence.rung:
-            self._fan_out()
+            self._mark(self._presence)
 
     async def settle(self) -> None:
         """Nothing here waits."""
         raise AssertionError("a user actor leaves nothing to settle")
-
-    def _fan_out(self) -> None:
-        self._presence.rung = False
-        for device in self._presence.devices:
-            if not device.marked:
-                self._mark(device)
 
     def _confirm(self, acked: Acked) -> None:
         account = self._accounts.users.get(self._user_id)
@@ -90,10 +84,11 @@ class UserActor:
                 account.ledger.ack(first, last)
         ledger = account.ledger
         unseen = ledger.first_unwritten() if attach.device.plain else ledger.first_unacked()
-        attach.device.begin(start(bounds, attach.resume, attach.origin, unseen), bounds, session.id, account)
+        beginning = start(bounds, attach.resume, attach.origin, unseen)
+        attach.device.begin(beginning, bounds, session.id, account, self._presence)
         session.device, session.cursor = attach.device, attach.device.cursor
         devices.append(attach.device)
-        self._mark(attach.device)
+        self._mark(self._presence)
         attach.reply.give(session)
 
     def _fence(self, device: Device) -> None:

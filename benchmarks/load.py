@@ -38,7 +38,7 @@ HEADER_BYTES = 16
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 """First bytes of the frames there are, all with FIN: no server here has a reason to fragment."""
 
-ACK_EVENTS = 32
+ACK_EVENTS = 128
 ACK_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
 """A server that is behind still sends; after so long without a byte, what is missing is lost."""

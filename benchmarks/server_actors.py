@@ -2,7 +2,7 @@
 
 The feeder calls ``emit_nowait``, as an agent that must not wait would; where the
 runtime has no room it waits in ``emit``, so nothing is skipped. Its clients
-confirm every 32 events, and that work is part of what is measured.
+confirm every second, or every 128 events, and that work is part of what is measured.
 """
 
 from __future__ import annotations
