@@ -16,6 +16,7 @@ import trio
 
 from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.log import Chunk
 from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
@@ -27,8 +28,8 @@ from actors.presence import Acked, Attach, Departure, Detach, Presence, Session,
 from actors.stores.store import Store
 from actors.wire import messages
 from actors.wire.closing import TABLE
+from actors.wire.control import PING
 from actors.wire.endpoint import Endpoint
-from actors.wire.frames import PING, text_frame, text_frames
 from actors.wire.http import RequestHead
 from actors.wire.messages import ClientMessage, Hello
 from actors.wire.transport import Transport

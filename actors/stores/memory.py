@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from actors.delivery.cursor import Bounds
+from actors.delivery.frames import header
 from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
@@ -24,7 +25,6 @@ from actors.limits import Limits
 from actors.receipts import Cause
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 from actors.stores.window import Given, Window
-from actors.wire.frames import header
 
 
 class _Held(msgspec.Struct, gc=False, frozen=True):

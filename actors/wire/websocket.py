@@ -30,7 +30,7 @@ from trio_websocket import (
 from actors.errors import PeerError
 from actors.limits import Limits
 from actors.wire.closing import closing_of
-from actors.wire.frames import close_frame, is_close
+from actors.wire.control import close_frame, is_close
 from actors.wire.transport import Transport
 
 _READ_BYTES = 16_384

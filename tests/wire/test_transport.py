@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.delivery.frames import text_frame
 from actors.limits import Limits
 from actors.wire.endpoint import SocketEndpoint
-from actors.wire.frames import text_frame
 from actors.wire.tls import TLSEndpoint
 from actors.wire.transport import Transport
 

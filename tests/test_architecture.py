@@ -1,0 +1,93 @@
+"""The house stands on its floors: a module imports only from below it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import actors
+
+HOUSE = Path(actors.__file__).parent
+
+FLOORS = [
+    {"errors", "limits", "environment", "failures", "receipts", "events"},
+    {"delivery"},
+    {"stores", "wire"},
+    {"mailbox", "supervisor", "dynamic_supervisor"},
+    {"presence", "thread", "user", "connection", "flusher"},
+    {"explain", "server", "runtime"},
+    {"tools"},
+]
+"""From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
+
+PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
+"""What decides does not wait, ask for the time, or throw dice."""
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in HOUSE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The dotted names that a module imports when it runs."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_imports_go_down(path: Path) -> None:
+    """No module imports from a floor above its own; sub-packages of one floor do not know each other."""
+    own = room(path)
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] != "actors" or len(parts) == 1:
+            continue
+        above = floor(parts[1]) > floor(own)
+        beside = parts[1] != own and {parts[1], own} <= {"stores", "wire"}
+        type_only = own == "errors" and parts[1] == "receipts"
+        assert type_only or not (above or beside), f"{path.relative_to(HOUSE)} imports {name}"
+
+
+def test_actors_do_not_import_each_other() -> None:
+    """Actors hold addresses; what they know of each other is in ``presence`` and ``mailbox``."""
+    kinds = {"thread", "user", "connection", "flusher"}
+    for kind in kinds:
+        others = {f"actors.{other}" for other in kinds - {kind}}
+        assert not others & set(imported(HOUSE / f"{kind}.py"))
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "delivery").glob("*.py")), ids=lambda path: path.stem)
+def test_what_decides_is_pure(path: Path) -> None:
+    """The pure core has no trio, no clock, no randomness and no I/O."""
+    assert not PURE & {name.partition(".")[0] for name in imported(path)}
+
+
+def test_one_importer_of_the_engine() -> None:
+    """trio-websocket is imported in exactly one module."""
+    importers = [path.name for path in modules() if any(name.startswith("trio_websocket") for name in imported(path))]
+    assert importers == ["websocket.py"]
+
+
+def test_one_door_for_time_and_chance() -> None:
+    """Wall clock, randomness and entropy are read in ``environment`` and nowhere else."""
+    forbidden = {"time", "random", "secrets", "uuid"}
+    readers = [
+        str(path.relative_to(HOUSE))
+        for path in modules()
+        if path.name != "environment.py" and forbidden & {name.partition(".")[0] for name in imported(path)}
+    ]
+    assert readers == []
