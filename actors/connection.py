@@ -113,7 +113,7 @@ class Connection:
                 )
                 await self._serve()
                 nursery.cancel_scope.cancel()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
             house.forget(self)
@@ -124,7 +124,12 @@ class Connection:
         subprotocol = None if self.plain else messages.SUBPROTOCOL
         try:
             async with upgrade(
-                self._transport, self._head.upgrade_request, self._head.rest, subprotocol, self._house.limits, self._hear
+                self._transport,
+                self._head.upgrade_request,
+                self._head.rest,
+                subprotocol,
+                self._house.limits,
+                self._hear,
             ) as websocket:
                 with self._scope:
                     await self._converse(websocket)
@@ -147,7 +152,7 @@ class Connection:
             self.end(error.name, str(error))
         except (Quarantined, RuntimeClosed) as error:
             self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
             if address is not None:
@@ -161,10 +166,11 @@ class Connection:
 
     async def _greet(self, websocket: WebSocket) -> Hello:
         limits = self._house.limits
-        with trio.move_on_after(limits.hello_seconds) as patience:
-            hello = messages.decode(await websocket.receive())
-        if patience.cancelled_caught:
-            raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none")
+        try:
+            with trio.fail_after(limits.hello_seconds):
+                hello = messages.decode(await websocket.receive())
+        except trio.TooSlowError:
+            raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none") from None
         if not isinstance(hello, Hello):
             raise PeerError("bad_message", f"expected a hello first, got {type(hello).__name__.lower()}")
         if hello.v != 1:
@@ -215,33 +221,30 @@ class Connection:
 
     # --- the writer's side, called from other actors' steps ----------------------
 
-    def begin(
-        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
-    ) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
         self._account = account
         self._presence = presence
         self.cursor = Cursor(start.offset)
         if self.plain:
             return
-        limits = self._house.limits
-        bounded = {
-            "message_bytes": limits.inbound_bytes,
-            "messages_per_s": limits.inbound_messages_per_second,
-            "ack_events": limits.ack_events,
-            "ack_s": limits.ack_seconds,
-        }
-        said = [
-            messages.welcome(
-                session_id, bounds.epoch, bounds.head, bounds.low, start.offset, start.kind, limits.ping_seconds, bounded
-            )
-        ]
+        said = [self._welcome(start, bounds, session_id)]
         if start.gap is not None:
             said.append(messages.gap(*start.gap, "retention"))
         elif start.kind == "reset":
             said.append(messages.reset(bounds.epoch, bounds.low))
         self._catching_up_to = bounds.head
         self._transport.write(text_frames(said))
+
+    def _welcome(self, start: Start, bounds: Bounds, session_id: str) -> bytes:
+        limits = self._house.limits
+        asked = {
+            "message_bytes": limits.inbound_bytes,
+            "messages_per_s": limits.inbound_messages_per_second,
+            "ack_events": limits.ack_events,
+            "ack_s": limits.ack_seconds,
+        }
+        return messages.welcome(session_id, bounds, start, limits.ping_seconds, asked)
 
     def flush(self) -> None:
         """Write the next chunk of the log, once, unless the socket still has something to take."""

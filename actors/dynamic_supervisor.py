@@ -144,7 +144,7 @@ class DynamicSupervisor(Generic[M]):
             await mailbox.run()
         except Crashed as crash:
             failure = crash.failure
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             failure = failure_of(self.path(mailbox.key), "settle", error, self.now())
         else:
             return True

@@ -34,7 +34,7 @@ class EmitterError(ActorsError):
     """The call itself was wrong; the same call will fail again."""
 
 
-class Unencodable(EmitterError, ValueError):
+class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the payload is
     """A payload that JSON cannot carry, or that is over a limit.
 
     Raised by ``emit`` before the event takes a number: nothing was accepted.
@@ -46,27 +46,27 @@ class Unencodable(EmitterError, ValueError):
         super().__init__(f"{self.path}: expected {expected}, got {came}")
 
 
-class IdempotencyConflict(EmitterError):
+class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
     """An event id that was given before in this thread, with another body."""
 
 
-class NotTheOwner(EmitterError):
+class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
     """The thread is owned by another user than the one this call names."""
 
 
-class ForeignThread(EmitterError, RuntimeError):
+class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
     """The runtime was called from an operating system thread that is not its own."""
 
 
-class RuntimeClosed(ActorsError):
+class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResourceError
     """The runtime is closing or closed; the event was not accepted."""
 
 
-class Quarantined(ActorsError):
+class Quarantined(ActorsError):  # noqa: N818 - a state
     """An actor spent its restart budget; until it is released it takes nothing."""
 
 
-class Dropped(ActorsError):
+class Dropped(ActorsError):  # noqa: N818 - the field's own word
     """The awaited stage will never be reached; ``cause`` says why."""
 
     def __init__(self, text: str, cause: Cause) -> None:
@@ -82,11 +82,11 @@ class StoreError(ActorsError):
     """The store failed in a way that trying again does not mend."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailable(StoreError):  # noqa: N818 - a state that passes
     """The store did not say whether it took the events; they are offered again under their ids."""
 
 
-class RestartsExhausted(ActorsError):
+class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
     """More restarts than a supervisor allows within its period; it has stopped its children."""
 
 

@@ -44,5 +44,5 @@ class Flusher:
             for device in presence.devices:
                 try:
                     device.flush()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a barrier: one device's failure is not the others'
                     self._on_failed(device, error)

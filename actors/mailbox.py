@@ -51,12 +51,13 @@ class Actor(Protocol[M_contra]):
 
     def handle(self, message: M_contra) -> bool | None:
         """Take one message; true when there is something to settle."""
+        ...
 
     async def settle(self) -> None:
         """Finish what ``handle`` left; cancelled only when the actor is asked to stop."""
 
 
-class Crashed(Exception):
+class Crashed(Exception):  # noqa: N818 - what the actor has
     """A handler raised: only the text is kept, so that no frame of a sender is."""
 
     def __init__(self, failure: Failure) -> None:
@@ -75,9 +76,11 @@ class Owner(Protocol[M]):
 
     def path(self, key: str) -> str:
         """The actor's place in the tree."""
+        ...
 
     def now(self) -> float:
         """The wall clock, for reports."""
+        ...
 
 
 class Lane:
@@ -202,7 +205,7 @@ class Mailbox(Generic[M]):
     def _handle(self, message: M) -> bool | None:
         try:
             return self.actor.handle(message)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
             crash = error
         self._keep_crash(message, crash)
         return None

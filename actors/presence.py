@@ -26,9 +26,7 @@ class Device(Protocol):
     plain: bool
     cursor: Cursor | None
 
-    def begin(
-        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
-    ) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
 
     def flush(self) -> None:
@@ -42,6 +40,7 @@ class Device(Protocol):
 
     def describe(self, offset: int, now: float) -> str:
         """Where this device stands, as seen from one offset."""
+        ...
 
 
 @attrs.define

@@ -80,15 +80,19 @@ class Place(Protocol):
 
     def stage(self, number: int) -> Stage:
         """How far the event with this number has come."""
+        ...
 
     def cause(self, number: int) -> Cause | None:
         """Why the event with this number was dropped, if it was."""
+        ...
 
     def position(self, number: int) -> Position | None:
         """Where the event with this number stands in its owner's log, once it does."""
+        ...
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Call back after the next changes here; returns what ends the watch."""
+        ...
 
     def notify(self) -> None:
         """Call everybody who watches."""
@@ -263,7 +267,8 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         if cause is None:
             raise ValueError(f"event {self.event_id} was acked and will not be {awaited.name}")
         if stage is Stage.UNCONFIRMED:
-            raise Unconfirmed(f"event {self.event_id} was written, and left ({cause}) before a device confirmed it", cause)
+            text = f"event {self.event_id} was written, and left ({cause}) before a device confirmed it"
+            raise Unconfirmed(text, cause)
         raise Dropped(f"event {self.event_id} was dropped ({cause}) and will not be {awaited.name}", cause)
 
     def __repr__(self) -> str:

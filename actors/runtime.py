@@ -64,7 +64,7 @@ class Thread:
 
     async def emit(
         self,
-        type: str,
+        type: str,  # noqa: A002 - the word of the protocol
         payload: Payload,
         *,
         run_id: str | None = None,
@@ -101,7 +101,7 @@ class Thread:
 
     def emit_nowait(
         self,
-        type: str,
+        type: str,  # noqa: A002 - the word of the protocol
         payload: Payload,
         *,
         run_id: str | None = None,
@@ -178,7 +178,7 @@ class Runtime:
         """
         return Thread(thread_id, self)
 
-    def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:
+    def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
 
         An agent on an asyncio loop of its own is such a caller. Raises what
@@ -370,7 +370,8 @@ class Runtime:
         if user_id is None:
             logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
         else:
-            logger.warning("thread %s: its owner %s has no device connected; events wait in the log", thread_id, user_id)
+            text = "thread %s: its owner %s has no device connected; events wait in the log"
+            logger.warning(text, thread_id, user_id)
 
     def _presence(self, user_id: str) -> Presence:
         presence = self._presences.get(user_id)
@@ -435,9 +436,7 @@ class Runtime:
         presence = self._presence(user_id)
         presence.rung = False
         self.flusher.mark(presence)
-        return UserActor(
-            user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment
-        )
+        return UserActor(user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment)
 
     def _build_thread(self, thread_id: str) -> ThreadActor:
         return ThreadActor(thread_id, self._post)

@@ -136,7 +136,7 @@ def child(module: str, *arguments: object) -> Iterator[Child]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     root = Path(__file__).parent.parent
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=root, text=True, stdin=pipe, stdout=pipe) as process:
+    with subprocess.Popen(command, cwd=root, text=True, stdin=pipe, stdout=pipe) as process:  # noqa: S603 - our modules
         try:
             yield Child(module, cast(IO[str], process.stdin), cast(IO[str], process.stdout))
             process.wait(STOP_SECONDS)

@@ -36,4 +36,4 @@ def pytest_runtest_call() -> Generator[None, Any, Any]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        raise error
+        raise error  # noqa: B904 - the group says nothing that its one member does not

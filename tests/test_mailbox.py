@@ -255,8 +255,11 @@ async def test_context_is_the_runtimes(nursery: trio.Nursery) -> None:
         async def settle(self) -> None:
             seen.append(variable.get())
 
-    actor = Looking(lambda _: (seen.append(variable.get()), True)[1])
-    mailbox = mailbox_of(actor, Keeper(nursery))
+    def act(_: str) -> bool:
+        seen.append(variable.get())
+        return True
+
+    mailbox = mailbox_of(Looking(act), Keeper(nursery))
 
     async def send() -> None:
         variable.set("the sender's")
@@ -311,8 +314,11 @@ async def test_foreign_threads_are_refused(nursery: trio.Nursery) -> None:
 async def test_handlers_are_not_interrupted(nursery: trio.Nursery) -> None:
     """Ctrl-C cannot strike in the middle of a handler."""
     protected: list[bool] = []
-    actor = Recorder(lambda _: protected.append(trio.lowlevel.currently_ki_protected()))
-    mailbox_of(actor, Keeper(nursery)).tell("one")
+
+    def act(_: str) -> None:
+        protected.append(trio.lowlevel.currently_ki_protected())
+
+    mailbox_of(Recorder(act), Keeper(nursery)).tell("one")
     assert protected == [True]
 
 

@@ -334,7 +334,7 @@ async def _cancelled_run(store_class: type[MemoryStore], step: int) -> bool:
             audit = runtime.audit()
             assert audit.balanced
             assert audit.total.queued == 0
-            assert audit.total.accepted in {len(returned), len(returned) + 1}, "the first event, and those that returned"
+            assert audit.total.accepted in {len(returned), len(returned) + 1}, "the first event, and the others"
             assert len(returned) in {attempts, attempts - 1}
     finally:
         trio.lowlevel.remove_instrument(instrument)

@@ -327,7 +327,7 @@ async def test_connections_in_total() -> None:
             assert int(answer.headers["retry-after"]) > 0
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])  # noqa: S104
 async def test_loopback_only(host: str) -> None:
     """Unless somebody checks tokens, nobody outside this machine can be let in by mistake."""
     async with actors.open_runtime() as runtime:
@@ -341,7 +341,7 @@ async def test_everywhere_with_authenticate() -> None:
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return credentials.token
 
-    async with served({"host": "0.0.0.0"}, authenticate=authenticate) as house:
+    async with served({"host": "0.0.0.0"}, authenticate=authenticate) as house:  # noqa: S104
         assert isinstance(house.address, tuple)
         async with connected(("127.0.0.1", house.address[1])) as peer:
             await deliver(house, peer)

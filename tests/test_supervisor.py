@@ -27,7 +27,7 @@ P, TR, TE = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 Status = trio.TaskStatus[Any]
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 - what it is
     """What a child of these tests crashes with."""
 
 
@@ -70,7 +70,7 @@ class Stage:
         self,
         *children: Child,
         strategy: Strategy = ONE,
-        intensity: Intensity = Intensity(3, 5.0),
+        intensity: Intensity = Intensity(3, 5.0),  # noqa: B008 - frozen
         pause: float = 0.0,
     ) -> Supervisor:
         backoff = Backoff(first_seconds=pause, factor=2.0, longest_seconds=60.0)

@@ -44,13 +44,7 @@ class Balance:
         if min(attrs.astuple(self)) < 0:
             return False
         return self.accepted == (
-            self.queued
-            + self.held
-            + self.retained
-            + self.acked
-            + self.unconfirmed
-            + self.dropped
-            + self.deduplicated
+            self.queued + self.held + self.retained + self.acked + self.unconfirmed + self.dropped + self.deduplicated
         )
 
     def __add__(self, other: Balance) -> Balance:

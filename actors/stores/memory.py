@@ -234,9 +234,8 @@ class MemoryStore:
         if thread.user_id is None:
             return Binding(thread_id, thread.generation, None, changed)
         log = self._logs[thread.user_id]
-        return Binding(
-            thread_id, thread.generation, thread.user_id, changed, log.epoch, first_offset or log.head + 1, notice, log.low
-        )
+        first_offset = first_offset or log.head + 1
+        return Binding(thread_id, thread.generation, thread.user_id, changed, log.epoch, first_offset, notice, log.low)
 
     def _place_notice(self, thread_id: str, thread: _Thread, user_id: str, log: Log, now: float) -> bool:
         if thread.shed is None:
@@ -294,10 +293,7 @@ class MemoryStore:
         self._settle_oldest_hold()
         while self._aging_holds and self._aging_holds[0][0] < before:
             thread_id = self._aging_holds[0][1]
-            thread = self._threads[thread_id]
-            while thread.held and thread.held[0].at < before:
-                last = self._shed(thread_id, thread, Cause.UNBOUND_EXPIRED)
-            shed.append(last)
+            shed.append(self._shed(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED))
             self._settle_oldest_hold()
         return shed
 

@@ -34,7 +34,7 @@ from actors.errors import StoreError
 from actors.receipts import Cause
 
 
-class StaleGeneration(StoreError):
+class StaleGeneration(StoreError):  # noqa: N818 - what the append's generation is
     """The thread changed owner since the appender last looked; the event was not taken."""
 
     def __init__(self, thread_id: str, expected: int, came: int) -> None:
@@ -115,6 +115,7 @@ class Store(Protocol):
         Raises IdempotencyConflict or StaleGeneration when it was not and will
         not be taken, WouldBlock when this store has to be waited for.
         """
+        ...
 
     async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
         """Take events of one thread in order; each is answered by a placement or the refusal.
@@ -123,6 +124,7 @@ class Store(Protocol):
         whether they were taken: they may be given again, with fingerprints.
         Cancelled, they may or may not have been taken.
         """
+        ...
 
     def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """Make a user the owner of a thread; ``None`` leaves it without one.
@@ -131,15 +133,19 @@ class Store(Protocol):
         otherwise raises :class:`~actors.errors.NotTheOwner`. Raises WouldBlock
         when this store has to be waited for.
         """
+        ...
 
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """As :meth:`bind_nowait`, waiting for the answer."""
+        ...
 
     def owner(self, thread_id: str) -> str | None:
         """Who owns a thread, as far as this process knows; ``None`` for nobody."""
+        ...
 
     def bounds(self, user_id: str) -> Bounds:
         """Epoch, low and head of a user's log, together; an empty log is begun if there is none."""
+        ...
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         """Events of a log from offset ``first`` on, or from its low if that is later, as frames.
@@ -147,15 +153,18 @@ class Store(Protocol):
         As many as ``most_bytes`` allow, at least one if there is one. Answers
         at once: what is retained is what a store keeps at hand.
         """
+        ...
 
     def expire(self, now: float) -> Expiry:
         """Let go of what became too old."""
+        ...
 
     def release(self, thread_id: str) -> None:
         """Let go of everything a thread holds: it was quarantined. What it shed is for the caller to record."""
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log and give it another epoch: it was quarantined."""
+        ...
 
     async def aclose(self) -> None:
         """Close the store; a checkpoint."""

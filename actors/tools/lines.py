@@ -27,7 +27,7 @@ _KINDS = {
 }
 
 
-class BadLine(Exception):
+class BadLine(Exception):  # noqa: N818 - what it is about, not what it is
     """A line that is no event; the text says what was expected and what came."""
 
 

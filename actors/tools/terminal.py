@@ -20,7 +20,7 @@ _OUTLET_BYTES = 1 << 20
 """What may wait for a slow reader before :meth:`Outlet.room` makes the caller wait: some 10,000 receipts."""
 
 
-class CannotStart(Exception):
+class CannotStart(Exception):  # noqa: N818 - a state; said on one line
     """The command cannot begin with what it was given."""
 
 

@@ -28,9 +28,11 @@ class Endpoint(Protocol):
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Hand over what is taken at once; returns how many bytes that were, 0 when none."""
+        ...
 
     def receive(self, most_bytes: int) -> bytes | None:
         """What has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+        ...
 
     async def wait_writable(self) -> None:
         """Wait until ``send`` may take something; a checkpoint."""

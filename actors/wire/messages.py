@@ -7,11 +7,12 @@ newer client get along.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
-from actors.delivery.cursor import Origin
+from actors.delivery.cursor import Bounds, Origin, Start
 from actors.errors import PeerError
 
 SUBPROTOCOL = "actors.v1"
@@ -101,26 +102,17 @@ def decode(text: str) -> ClientMessage:
 # --- what the server says -----------------------------------------------------
 
 
-def welcome(
-    session: str,
-    epoch: str,
-    head: int,
-    low: int,
-    start: int,
-    resume: str,
-    ping_seconds: float,
-    limits: dict[str, float],
-) -> bytes:
-    """The answer to a hello."""
+def welcome(session: str, bounds: Bounds, start: Start, ping_seconds: float, limits: Mapping[str, float]) -> bytes:
+    """The answer to a hello: where the log stands, where this connection begins in it, and what is asked of it."""
     return _encode(
         {
             "op": "welcome",
             "session": session,
-            "epoch": epoch,
-            "head": head,
-            "low": low,
-            "start": start,
-            "resume": resume,
+            "epoch": bounds.epoch,
+            "head": bounds.head,
+            "low": bounds.low,
+            "start": start.offset,
+            "resume": start.kind,
             "ping_s": ping_seconds,
             "limits": limits,
         }

@@ -45,5 +45,5 @@ class WaitingStore(MemoryStore):
     def _answer(self, append: Append, now: float) -> Placement | Exception:
         try:
             return super().append_nowait(append, now)
-        except Exception as refusal:
+        except Exception as refusal:  # noqa: BLE001 - the contract: each append has an answer of its own
             return refusal

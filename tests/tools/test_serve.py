@@ -14,7 +14,7 @@ from actors.errors import PeerError
 from actors.wire.websocket import dial
 from tests.tools.command import SEED, Finished, device, events, lines, run, running, stages
 
-ANYWHERE = "0.0.0.0"
+ANYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that it is guarded
 EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
 ODD = '{ "b":1.50, "a" : 12345678901234567890123, "z":1E3, "text":"\\u00e9é" }'
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.delivery.cursor import Bounds, Start
 from actors.errors import PeerError
 from actors.wire import messages
 from actors.wire.messages import Ack, Hello, Ping, Pong, ResumePoint, Unknown, decode
@@ -121,7 +122,7 @@ def test_lone_surrogate() -> None:
 
 def test_said_by_the_server() -> None:
     """What the server says is the protocol's JSON, field by field."""
-    said = messages.welcome("s", "e", 41, 1, 41, "fresh", 15.0, {"message_bytes": 65_536})
+    said = messages.welcome("s", Bounds("e", 1, 41), Start("fresh", 41), 15.0, {"message_bytes": 65_536})
     assert json.loads(said) == {
         "op": "welcome",
         "session": "s",
