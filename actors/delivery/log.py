@@ -2,18 +2,15 @@
 
 An event is retained as the frame in which it goes to every device: bytes, in
 which the cyclic collector sees nothing to walk. As objects of their own, a
-million retained events stop the world for 100 ms at a time; so ages are kept
-for runs of events, not for each.
+million retained events stop the world for 100 ms at a time.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from bisect import bisect_left
 
 import attrs
-
-STAMP_SECONDS = 1.0
-"""How exactly an age is known. Retention is counted in minutes."""
 
 _COMPACT_ABOVE = 64
 
@@ -32,11 +29,12 @@ class Log:
     """The retained events of one log, in order.
 
     Invariant: ``_frames[_start]`` has offset ``low`` and the last one
-    ``head``. What stands before ``_start`` is gone already, and is cut off
-    when it is half of the list, so that trimming costs O(1) per event.
+    ``head``, and so in ``_times``. What stands before ``_start`` is gone
+    already, and is cut off when it is half of the columns, so that trimming
+    costs O(1) per event.
     """
 
-    __slots__ = ("_frames", "_stamps", "_start", "epoch", "head", "low", "size_bytes")
+    __slots__ = ("_frames", "_start", "_times", "epoch", "head", "low", "size_bytes")
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
@@ -46,30 +44,28 @@ class Log:
         self.size_bytes = 0
         """What the retained frames take."""
         self._frames: list[bytes] = []
+        self._times = array("d")
         self._start = 0
-        self._stamps: deque[tuple[float, int]] = deque()
-        """Times, ascending, each with the first offset that was stored then or later."""
 
     def __len__(self) -> int:
         return self.head - self.low + 1
 
     @property
     def oldest_at(self) -> float:
-        """When the event at ``low`` was stored, at the latest; the log must not be empty."""
-        return self._stamps[0][0] + STAMP_SECONDS
+        """When the event at ``low`` was stored; the log must not be empty."""
+        return self._times[self._start]
 
     def append(self, frame: bytes, now: float) -> int:
         """Place an event; returns its offset."""
         self._frames.append(frame)
+        self._times.append(now)
         self.size_bytes += len(frame)
         self.head = offset = self.head + 1
-        if not self._stamps or now - self._stamps[-1][0] >= STAMP_SECONDS:
-            self._stamps.append((now, offset))
         return offset
 
     def trim(self, keep_events: int, keep_bytes: int) -> None:
         """Let the oldest go until both bounds hold; the newest event always stays."""
-        low = max(self.low, self.head - keep_events + 1)
+        low = max(self.low, self.head - max(keep_events, 1) + 1)
         size = self.size_bytes - self._size(self.low, low)
         while size > keep_bytes and low < self.head:
             size -= self._size(low, low + 1)
@@ -77,12 +73,8 @@ class Log:
         self._cut(low)
 
     def expire(self, stored_before: float) -> None:
-        """Let go what was certainly stored before a time."""
-        low = self.low
-        while self._stamps and self._stamps[0][0] + STAMP_SECONDS < stored_before:
-            self._stamps.popleft()
-            low = self._stamps[0][1] if self._stamps else self.head + 1
-        self._cut(low)
+        """Let go what was stored before a time."""
+        self._cut(self.low + bisect_left(self._times, stored_before, self._start) - self._start)
 
     def read(self, first: int, most_bytes: int) -> Chunk:
         """Events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""
@@ -111,10 +103,6 @@ class Log:
         end = self._start + gone
         self._frames[self._start : end] = [b""] * gone
         self._start, self.low = end, low
-        while len(self._stamps) > 1 and self._stamps[1][1] <= low:
-            self._stamps.popleft()
-        if low > self.head:
-            self._stamps.clear()
         if end > _COMPACT_ABOVE and end * 2 > len(self._frames):
-            del self._frames[:end]
+            del self._frames[:end], self._times[:end]
             self._start = 0
