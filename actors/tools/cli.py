@@ -93,8 +93,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     ))  # fmt: skip
     serving.add_argument("--stdin", action="store_true", help="read events from standard input")
     serving.add_argument("--user", type=_user, metavar="NAME", help=(
-        "owner of threads for which no line names a user; without it their events wait, 60 s at most,"
-        " for a line that does"
+        "owner of threads for which no line names a user; without it and without --tokens that is the first"
+        " user who connects; with --tokens their events wait, 60 s at most, for a line that does"
     ))  # fmt: skip
     serving.add_argument("--receipts", action="store_true", help="print receipts of the events as they advance")
     serving.add_argument("--linger", type=_seconds, default=2.0, metavar="SECONDS", help=(

@@ -16,6 +16,7 @@ from actors.errors import ActorsError
 from actors.receipts import Receipt, Stage
 from actors.runtime import Runtime, open_runtime
 from actors.server import trust
+from actors.tools.heir import Heir
 from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, parse
 from actors.tools.listen import connections, listen
 from actors.tools.pace import Pace
@@ -72,6 +73,8 @@ class Feed:
         self.remarks = Outlet(descriptor(sys.stderr))
         self.tally = Tally(self._say if options.receipts else None)
         self.bad_lines = 0
+        self.heir = Heir(runtime) if options.tokens is None and options.user_id is None else None
+        """Who gets the threads that no line names a user for."""
         self._runtime = runtime
         self._options = options
         self._pace = Pace(runtime)
@@ -128,10 +131,17 @@ class Feed:
     async def _emit(self, spoken: Spoken) -> Receipt:
         user_id = spoken.user_id
         if user_id is None and self._runtime.owner(spoken.thread_id) is None:
-            user_id = self._options.user_id
+            user_id = self._options.user_id or self._inherit(spoken.thread_id)
         return await self._runtime.thread(spoken.thread_id).emit(
             spoken.type, spoken.payload, run_id=spoken.run_id, event_id=spoken.event_id, user_id=user_id
         )
+
+    def _inherit(self, thread_id: str) -> str | None:
+        if self.heir is None:
+            return None
+        if self.heir.user_id is None:
+            self.heir.expect(thread_id)
+        return self.heir.user_id
 
     def _is_settled(self) -> bool:
         """Whether every event is final, or written with nobody left who could confirm it."""
@@ -161,6 +171,8 @@ async def _deliver(feed: Feed, source: int, signals: AsyncIterator[int]) -> int:
     async with trio.open_nursery() as nursery:
         for outward in (feed.tally, feed.receipts, feed.remarks):
             nursery.start_soon(outward.run)
+        if feed.heir is not None:
+            nursery.start_soon(feed.heir.run)
         await _until_signal(signals, lambda: feed.read(source))
         await _until_signal(signals, feed.linger)
         status = feed.report()

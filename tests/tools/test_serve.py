@@ -88,9 +88,27 @@ async def test_what_retention_shed_is_told_with_its_cause() -> None:
     assert stages(finished)[1] == ["STORED", "DROPPED"]
 
 
-async def test_a_held_event_goes_up_the_ladder_from_where_it_was() -> None:
+async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None:
+    """Where tokens are not checked, threads without a user wait for the first user, and are his from then on."""
+    async with running("serve", "--stdin", "--receipts") as command:
+        await command.feed(SEED)
+        async with device(command.url, "alice") as websocket:
+            await events(websocket, 1, ack=True)
+            await command.feed('{"type":"x","thread_id":"another"}')
+            await events(websocket, 1, ack=True)
+            finished = await command.finish()
+    assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED")
+    assert stages(finished)[1] == ["BUFFERED", "STORED", "WRITTEN", "ACKED"]
+
+
+async def test_a_held_event_goes_up_the_ladder_from_where_it_was(tmp_path: Path) -> None:
     """An event whose thread has no owner is BUFFERED, and goes on when a later line names the owner."""
-    async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('alice = "alice"\n')
+    async with (
+        running("serve", "--stdin", "--receipts", "--tokens", str(tokens)) as command,
+        device(command.url, "alice") as websocket,
+    ):
         await command.feed('{"type":"x","thread_id":"t"}', EVENT)
         await events(websocket, 2, ack=True)
         finished = await command.finish()
