@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actors.delivery.accounts import UserAccount
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.log import Chunk
 from actors.delivery.rate import TokenBucket
@@ -40,6 +40,13 @@ _UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
 
 _MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
 """Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
+
+_STANDINGS: dict[Standing, str] = {
+    "began later": "began after it",
+    "missed": "missed it: it had left the log",
+    "handed": "written, not confirmed yet",
+    "confirmed": "acked",
+}
 
 
 @attrs.frozen
@@ -280,17 +287,20 @@ class Connection:
 
     def describe(self, offset: int, now: float) -> str:
         """Where this device stands, as seen from one offset: ``c3 acked``, ``c4 12 behind``."""
-        cursor = self.cursor
-        if cursor is None:
+        if self.cursor is None:
             return f"{self.label} is saying hello"
-        if offset > cursor.position or (self._in_flight is not None and offset >= self._in_flight[0]):
-            behind = self._account.ledger.head - (self._in_flight[0] - 1 if self._in_flight else cursor.position)
-            stalled = self._transport.stalled_since
-            idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
-            return f"{self.label} {behind} behind{idle}"
-        if self.plain:
+        standing = self.cursor.standing(offset)
+        if standing == "behind" or (self._in_flight is not None and offset >= self._in_flight[0]):
+            return self._lag(self.cursor, now)
+        if standing == "handed" and self.plain:
             return f"{self.label} written (a plain client, which does not confirm)"
-        return f"{self.label} acked" if offset <= cursor.confirmed else f"{self.label} written, not confirmed yet"
+        return f"{self.label} {_STANDINGS[standing]}"
+
+    def _lag(self, cursor: Cursor, now: float) -> str:
+        written = cursor.position if self._in_flight is None else self._in_flight[0] - 1
+        stalled = self._transport.stalled_since
+        idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
+        return f"{self.label} {self._account.ledger.head - written} behind{idle}"
 
     def _tell_gap(self, cursor: Cursor, low: int) -> None:
         """The device is told what left the log before it was read."""

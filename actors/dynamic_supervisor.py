@@ -56,7 +56,8 @@ class DynamicSupervisor(Generic[M]):
         self._failures = failures
         self._on_buried = on_buried
         self._on_quarantined = on_quarantined
-        self._mailboxes: dict[str, Mailbox[M]] = {}
+        self._recent: dict[str, Mailbox[M]] = {}
+        self._older: dict[str, Mailbox[M]] = {}
         self._windows: Recent[str, RestartWindow] = Recent(remembered)
         self._quarantined: dict[str, Failure] = {}
         self._tended: dict[Mailbox[M], trio.lowlevel.Task] = {}
@@ -65,23 +66,32 @@ class DynamicSupervisor(Generic[M]):
         self._quiet = trio.Event()
 
     def mailbox(self, key: str) -> Mailbox[M]:
-        """An actor's mailbox; the actor is built when it is first named."""
-        mailbox = self._mailboxes.get(key)
+        """An actor's mailbox; the actor is built when it is first named.
+
+        Not to be kept across a turn of the scheduler where :meth:`retire` is used.
+        """
+        mailbox = self._recent.get(key)
         if mailbox is None:
-            mailbox = self._mailboxes[key] = Mailbox(key, self._build(key), self, self._lane)
+            mailbox = self._older.pop(key, None) or Mailbox(key, self._build(key), self, self._lane)
+            self._recent[key] = mailbox
         return mailbox
+
+    def retire(self) -> None:
+        """Forget the actors that are idle and were not named since the last call but one; they are built again."""
+        for key, mailbox in self._older.items():
+            if not mailbox.idle:
+                self._recent.setdefault(key, mailbox)
+        self._older, self._recent = self._recent, {}
 
     def quarantined(self, key: str) -> Failure | None:
         """The failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
 
-    def release(self, key: str) -> bool:
-        """Put a quarantined actor back into service, with a fresh budget; false if it was not quarantined."""
-        if self._quarantined.pop(key, None) is None:
-            return False
+    def release(self, key: str) -> None:
+        """Put a quarantined actor back into service, with a fresh budget."""
+        del self._quarantined[key]
         self._windows.put(key, RestartWindow(self._intensity))
-        self._mailboxes[key].reopen(self._build(key))
-        return True
+        self.mailbox(key).reopen(self._build(key))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until asked to stop, then until nobody has work left.
@@ -187,7 +197,7 @@ class DynamicSupervisor(Generic[M]):
             self._failures.record(Failure(self.path(mailbox.key), "its shutdown", text, whereabouts(task), self.now()))
 
     def _close(self) -> None:
-        for mailbox in self._mailboxes.values():
+        for mailbox in (*self._recent.values(), *self._older.values()):
             mailbox.close(lambda: RuntimeClosed("expected an open runtime, it is closed"), Cause.SHUTDOWN)
 
 

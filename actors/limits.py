@@ -33,6 +33,9 @@ class Limits:
     nesting: int = 16
     """Handlers on one stack. The deepest chain in this package is 3; 16 leaves room and keeps a cycle off the stack."""
 
+    retire_seconds: float = 60.0
+    """A thread's actor that was idle for this long, and at most twice as long, is forgotten and built again."""
+
     restarts: int = 3
     """Crashes of one actor within ``restart_period_seconds`` that are mended; the next one is not (OTP's semantics)."""
 

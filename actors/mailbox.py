@@ -123,7 +123,19 @@ class Mailbox(Generic[M]):
     told after everything in ``_again``.
     """
 
-    __slots__ = ("_again", "_channel", "_crash", "_in_hand", "_lane", "_owner", "_refusal", "_state", "actor", "key")
+    __slots__ = (
+        "__weakref__",
+        "_again",
+        "_channel",
+        "_crash",
+        "_in_hand",
+        "_lane",
+        "_owner",
+        "_refusal",
+        "_state",
+        "actor",
+        "key",
+    )
 
     def __init__(self, key: str, actor: Actor[M], owner: Owner[M], lane: Lane) -> None:
         self.key = key

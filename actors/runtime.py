@@ -54,13 +54,12 @@ _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 class Thread:
     """A conversation's handle: cheap, and made anew whenever one is needed."""
 
-    __slots__ = ("_mailbox", "_runtime", "thread_id")
+    __slots__ = ("_runtime", "thread_id")
 
     def __init__(self, thread_id: str, runtime: Runtime) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
         self._runtime = runtime
-        self._mailbox: Mailbox[ThreadMessage] | None = None
 
     async def emit(
         self,
@@ -91,7 +90,7 @@ class Thread:
         except trio.WouldBlock:
             runtime.accounts.accepted += 1
             try:
-                await self._address().send(emission)
+                await runtime.threads.mailbox(self.thread_id).send(emission)
             except BaseException:
                 runtime.accounts.accepted -= 1
                 raise
@@ -115,16 +114,11 @@ class Thread:
         runtime = self._runtime
         runtime.accounts.accepted += 1
         try:
-            (self._mailbox or self._address()).tell(emission)
+            runtime.threads.mailbox(self.thread_id).tell(emission)
         except BaseException:
             runtime.accounts.accepted -= 1
             raise
         return runtime._conclude(emission)
-
-    def _address(self) -> Mailbox[ThreadMessage]:
-        if self._mailbox is None:
-            self._mailbox = self._runtime.threads.mailbox(self.thread_id)
-        return self._mailbox
 
 
 class Runtime:
@@ -241,11 +235,16 @@ class Runtime:
         """How many connections a user has."""
         return self._devices_of(user_id)
 
-    def release(self, path: str) -> bool:
-        """Put a quarantined actor (``users/alice``) back into service; false if it was not quarantined."""
+    def release(self, path: str) -> None:
+        """Put a quarantined actor (``users/alice``, as in its failures) back into service.
+
+        Raises ValueError when there is no such actor, or it is in service.
+        """
         name, _, key = path.partition("/")
         supervisors: dict[str, DynamicSupervisor[Any]] = {"users": self.users, "threads": self.threads}
-        return name in supervisors and supervisors[name].release(key)
+        if name not in supervisors or supervisors[name].quarantined(key) is None:
+            raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
+        supervisors[name].release(key)
 
     async def _change_owner(
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
@@ -496,9 +495,13 @@ class Runtime:
     async def _pulse(self, task_status: trio.TaskStatus[None]) -> None:
         """Once a period: let go of what is too old, ask who is silent, end who does not answer."""
         task_status.started()
+        retire_at = self.environment.clock() + self.limits.retire_seconds
         while True:
             await trio.sleep(self.limits.sweep_seconds)
             self._expire()
+            if self.environment.clock() >= retire_at:
+                self.threads.retire()
+                retire_at += self.limits.retire_seconds
             asked, dead = self._heartbeat.silent(self.environment.clock())
             for connection in asked:
                 connection.ping()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -377,9 +379,10 @@ async def test_crash_loop_is_quarantined_and_nobody_else_notices(autojump_clock:
         assert other.stage is Stage.STORED
         assert len(runtime.failures) == LIMITS.restarts + 1
         store.fail = lambda _: False
-        assert runtime.release("threads/t1")
+        runtime.release("threads/t1")
         assert (await runtime.thread("t1").emit("step", {}, user_id="alice")).stage is Stage.STORED
-        assert not runtime.release("threads/t1")
+        with pytest.raises(ValueError, match="expected the path of a quarantined actor, got 'threads/t1'"):
+            runtime.release("threads/t1")
 
 
 async def test_quarantined_user_loses_only_its_own(autojump_clock: trio.testing.MockClock) -> None:
@@ -483,3 +486,19 @@ async def test_explain_follows_a_queued_event(autojump_clock: trio.testing.MockC
         assert "queued for the store" in str(runtime.explain(receipt.event_id))
         await receipt.reached(Stage.STORED)
         assert "offset 1" in str(runtime.explain(receipt.event_id))
+
+
+async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    """Threads that nobody speaks of leave nothing behind once their holds have expired; their order goes on."""
+    async with actors.open_runtime() as runtime:
+        await runtime.bind("kept", "alice")
+        for n in range(100):
+            await runtime.thread(f"t{n}").emit("step", {})
+        await runtime.thread("kept").emit("step", {})
+        await trio.sleep(2 * LIMITS.retire_seconds + 2)
+        remembered = weakref.WeakSet(runtime.threads.mailbox(f"t{n}") for n in range(100))
+        await trio.sleep(3 * LIMITS.retire_seconds)
+        gc.collect()
+        assert not remembered
+        assert runtime.accounts.holds == {}
+        assert (await runtime.thread("kept").emit("step", {})).seq == 2

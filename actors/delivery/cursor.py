@@ -53,6 +53,9 @@ def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_
     return Start("replayed", seen + 1)
 
 
+Standing = Literal["began later", "behind", "missed", "handed", "confirmed"]
+
+
 class Cursor:
     """What one connection was handed and has confirmed.
 
@@ -61,14 +64,18 @@ class Cursor:
     never handed to this connection.
     """
 
-    __slots__ = ("_unconfirmed", "confirmed", "position")
+    __slots__ = ("_missed", "_unconfirmed", "confirmed", "first", "position")
 
     def __init__(self, first: int) -> None:
+        self.first = first
+        """Where this connection began."""
         self.position = first - 1
         """The last offset handed to the socket, or told to be gone."""
         self.confirmed = first - 1
         """The highest offset that was acknowledged."""
         self._unconfirmed: deque[tuple[int, int]] = deque()
+        # What is asked for is in the log, or was a moment ago; so the newest gaps are enough.
+        self._missed: deque[tuple[int, int]] = deque(maxlen=8)
 
     def advance(self, first: int, last: int) -> None:
         """Offsets ``first`` to ``last``, the next ones, were handed to the socket."""
@@ -83,8 +90,19 @@ class Cursor:
         if low <= self.position + 1:
             return None
         gone = self.position + 1, low - 1
+        self._missed.append(gone)
         self.position = low - 1
         return gone
+
+    def standing(self, offset: int) -> Standing:
+        """What this connection knows of an offset."""
+        if offset < self.first:
+            return "began later"
+        if offset > self.position:
+            return "behind"
+        if any(first <= offset <= last for first, last in self._missed):
+            return "missed"
+        return "confirmed" if offset <= self.confirmed else "handed"
 
     def ack(self, offset: int) -> list[tuple[int, int]]:
         """Confirm everything handed out up to ``offset``; returns the spans newly confirmed.

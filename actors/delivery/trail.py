@@ -1,8 +1,8 @@
 """Where the newest events are, by their number: what ``explain`` knows.
 
 Every event emitted leaves a line here, so a line must cost nothing later: it
-is five cells in columns that were allocated once. A dictionary of receipts
-took 1 µs more per event, most of it for freeing, long after, what the
+is a cell in each of six columns that were allocated once. With a dictionary of
+receipts, 8 % of a busy server's time went into freeing, long after, what the
 processor's caches had forgotten.
 """
 

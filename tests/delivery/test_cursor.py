@@ -120,3 +120,14 @@ def test_handing_out_has_no_hole(first: int) -> None:
     cursor = Cursor(3)
     with pytest.raises(AssertionError, match=f"offset {first} handed out after 2"):
         cursor.advance(first, 9)
+
+
+def test_standing_is_what_this_connection_knows() -> None:
+    """A connection never claims what it began after, stepped over, or was not handed."""
+    cursor = Cursor(5)
+    cursor.advance(5, 6)
+    assert cursor.skip(9) == (7, 8)
+    cursor.advance(9, 10)
+    cursor.ack(9)
+    standings = [cursor.standing(offset) for offset in (4, 5, 7, 8, 9, 10, 11)]
+    assert standings == ["began later", "confirmed", "missed", "missed", "confirmed", "handed", "behind"]
