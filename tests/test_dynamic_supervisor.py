@@ -114,6 +114,14 @@ async def crash(supervisor: DynamicSupervisor[str], key: str, times: int = 1) ->
         await wait_all_tasks_blocked()
 
 
+async def tell_busy(supervisor: DynamicSupervisor[str], key: str, first: str, *queued: str) -> None:
+    """Give an actor something to do that takes time, and then more."""
+    supervisor.mailbox(key).tell(first)
+    await wait_all_tasks_blocked()
+    for message in queued:
+        supervisor.mailbox(key).tell(message)
+
+
 async def finished(supervisor: DynamicSupervisor[str], troupe: Troupe) -> None:
     """Run a supervisor to its end, and say when that was."""
     await supervisor.run()
@@ -178,8 +186,7 @@ async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Tro
     supervisor = troupe.supervisor()
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        for message in ("slow", "a", "crash", "b", "c"):
-            supervisor.mailbox("alice").tell(message)
+        await tell_busy(supervisor, "alice", "slow", "a", "crash", "b", "c")
         await trio.sleep(2)
         assert troupe.heard() == "+alice#1@0 alice#1:slow@0 alice#1:a@1 +alice#2@1 alice#2:b@1 alice#2:c@1"
         assert troupe.buried == [("crash", Cause.CRASHED)]
@@ -251,8 +258,7 @@ async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: 
     mailbox = supervisor.mailbox("alice")
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        for message in ("slow", "crash", "a", "b"):
-            mailbox.tell(message)
+        await tell_busy(supervisor, "alice", "slow", "crash", "a", "b")
         await trio.sleep(2)
         expected = "users/alice crashed more than 0 times within 5 s and is out of service; the last time: Boom: in a"
         for _ in range(2):
@@ -318,8 +324,8 @@ async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished, supervisor, troupe)
         await wait_all_tasks_blocked()
-        for key, message in (("alice", "slow"), ("alice", "a"), ("bob", "slower")):
-            supervisor.mailbox(key).tell(message)
+        await tell_busy(supervisor, "alice", "slow", "a")
+        supervisor.mailbox("bob").tell("slower")
         troupe.heard()
         supervisor.stop()
     assert troupe.heard() == "alice#1:a@3 end@5"
@@ -337,8 +343,7 @@ async def test_stop_lets_a_crashed_actor_recover(autojump_clock: MockClock, trou
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished, supervisor, troupe)
         await wait_all_tasks_blocked()
-        for message in ("slow", "crash", "a"):
-            supervisor.mailbox("alice").tell(message)
+        await tell_busy(supervisor, "alice", "slow", "crash", "a")
         supervisor.stop()
     assert troupe.heard() == "+alice#1@0 alice#1:slow@0 +alice#2@4 alice#2:a@4 end@4"
 
@@ -358,9 +363,8 @@ async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troup
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=60.0, factor=1.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        for key, message in (("alice", "slow"), ("alice", "a"), ("bob", "crash"), ("bob", "b")):
-            supervisor.mailbox(key).tell(message)
-        await wait_all_tasks_blocked()
+        await tell_busy(supervisor, "alice", "slow", "a")
+        await tell_busy(supervisor, "bob", "crash", "b")
         nursery.cancel_scope.cancel()
     assert troupe.buried == [
         ("crash", Cause.CRASHED),
