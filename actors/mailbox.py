@@ -124,7 +124,6 @@ class Mailbox(Generic[M]):
     """
 
     __slots__ = (
-        "__weakref__",
         "_again",
         "_channel",
         "_crash",

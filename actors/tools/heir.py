@@ -35,7 +35,7 @@ class Heir:
 
     async def run(self) -> None:
         """Wait for the first user to have a place in his log, and give him what waits."""
-        while (user_id := self._first_user()) is None:
+        while (user_id := self._first_user()) is None:  # noqa: ASYNC110 - no event says that somebody came
             await trio.sleep(_LOOK_SECONDS)
         self.user_id = user_id
         for thread_id in self._waiting:
