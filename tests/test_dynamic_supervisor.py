@@ -292,16 +292,13 @@ async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: M
 
 
 async def test_release(autojump_clock: MockClock, troupe: Troupe) -> None:
-    """A released actor is a new one behind the same mailbox, with a whole budget; who serves is not released."""
+    """A released actor is a new one behind the same mailbox, with a whole budget."""
     supervisor = troupe.supervisor(restarts=1)
     mailbox = supervisor.mailbox("alice")
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        assert not supervisor.release("alice")
-        assert not supervisor.release("nobody")
         await crash(supervisor, "alice", 2)
-        assert supervisor.release("alice")
-        assert not supervisor.release("alice")
+        supervisor.release("alice")
         assert supervisor.quarantined("alice") is None
         troupe.heard()
         mailbox.tell("a")
@@ -311,6 +308,45 @@ async def test_release(autojump_clock: MockClock, troupe: Troupe) -> None:
         await crash(supervisor, "alice")
         assert supervisor.quarantined("alice") is troupe.failures[-1]
         assert [key for key, _ in troupe.out_of_service] == ["alice", "alice"]
+        nursery.cancel_scope.cancel()
+
+
+# --- who is long unused ---------------------------------------------------------
+
+
+async def test_retired(autojump_clock: MockClock, troupe: Troupe) -> None:
+    """An idle actor is forgotten when it was not named between two retirements, and built again when it is."""
+    supervisor = troupe.supervisor()
+    for key in ("alice", "bob"):
+        supervisor.mailbox(key).tell("a")
+    supervisor.retire()
+    supervisor.mailbox("bob").tell("b")
+    supervisor.retire()
+    troupe.heard()
+    for key in ("alice", "bob"):
+        supervisor.mailbox(key).tell("c")
+    assert troupe.heard() == "+alice#2@0 alice#2:c@0 bob#1:c@0"
+
+
+async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Troupe) -> None:
+    """An actor with work left, waiting for its restart, or out of service keeps its mailbox, however long unused."""
+    troupe.acts["slow"] = lambda: trio.sleep(100)
+    supervisor = troupe.supervisor(restarts=1, backoff=Backoff(100.0, 1.0, 100.0))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        await tell_busy(supervisor, "alice", "slow", "a")
+        await tell_busy(supervisor, "bob", "crash", "b")
+        await tell_busy(supervisor, "carol", "crash", "crash")
+        await trio.sleep(55)
+        for _ in range(5):
+            supervisor.retire()
+        assert supervisor.quarantined("carol") is not None
+        with pytest.raises(Quarantined):
+            supervisor.mailbox("carol").tell("c")
+        await trio.sleep(100)
+        assert troupe.built == {"alice": 1, "bob": 2, "carol": 2}
+        assert "alice#1:a@100" in troupe.said
+        assert "bob#2:b@50" in troupe.said
         nursery.cancel_scope.cancel()
 
 

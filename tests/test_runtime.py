@@ -493,11 +493,11 @@ async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock
     async with actors.open_runtime() as runtime:
         await runtime.bind("kept", "alice")
         for n in range(100):
-            await runtime.thread(f"t{n}").emit("step", {})
+            await runtime.thread(f"idle-{n}").emit("step", {})
         await runtime.thread("kept").emit("step", {})
         await trio.sleep(2 * LIMITS.retire_seconds + 2)
         gc.collect()
         mailboxes = [thing for thing in gc.get_objects() if isinstance(thing, Mailbox)]
-        assert not [mailbox.key for mailbox in mailboxes if mailbox.key.startswith("t")]
+        assert not [mailbox.key for mailbox in mailboxes if mailbox.key.startswith("idle-")]
         assert runtime.accounts.holds == {}
         assert (await runtime.thread("kept").emit("step", {})).seq == 2

@@ -1,0 +1,314 @@
+"""The user actor: where a device begins, what its session remembers, and that nothing falls between replay and live."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.delivery.accounts import Accounts, UserAccount
+from actors.delivery.cursor import Bounds, Cursor, Origin, Start, start
+from actors.environment import Environment
+from actors.errors import PeerError
+from actors.limits import Limits
+from actors.mailbox import Reply
+from actors.presence import RING, Acked, Attach, Departure, Detach, Device, Presence, Session
+from actors.receipts import QUEUED, Receipt, Stage
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Append
+from actors.user import UserActor
+
+ALICE = "alice"
+
+
+class Screen:
+    """A device that writes at once whatever the log has, and remembers what it showed."""
+
+    def __init__(self, label: str, store: MemoryStore, *, plain: bool = False) -> None:
+        self.label = label
+        self.user_id: str | None = ALICE
+        self.plain = plain
+        self.cursor: Cursor | None = None
+        self.begun: Start | None = None
+        self.session_id = ""
+        self.shown: list[int] = []
+        self.ended: tuple[str, str] | None = None
+        self._next = 0
+        self._store = store
+        self._account: UserAccount
+
+    def begin(
+        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
+    ) -> None:
+        assert self.begun is None, "a device begins once"
+        self.begun, self.session_id, self._account = start, session_id, account
+        self.cursor, self._next = Cursor(start.offset), start.offset
+
+    def flush(self) -> None:
+        assert self.cursor is not None
+        chunk = self._store.read(ALICE, self.cursor.position + 1, 1 << 20)
+        gone = self.cursor.skip(chunk.first)
+        if gone is not None:
+            self._expect(*gone)
+        if chunk.last >= chunk.first:
+            self._expect(chunk.first, chunk.last)
+            self.cursor.advance(chunk.first, chunk.last)
+            self._account.ledger.write(chunk.first, chunk.last)
+            self.shown.extend(range(chunk.first, chunk.last + 1))
+
+    def end(self, name: str, text: str) -> None:
+        self.ended = name, text
+
+    def fail(self, error: Exception) -> None:
+        raise error
+
+    def describe(self, offset: int, now: float) -> str:
+        return self.label
+
+    def _expect(self, first: int, last: int) -> None:
+        """Neither a hole nor a repetition."""
+        assert first == self._next
+        self._next = last + 1
+
+
+def outcome(reply: Reply[Session]) -> Session | PeerError:
+    """What an attach was answered, at once."""
+    if reply._error is not None:
+        assert isinstance(reply._error, PeerError)
+        return reply._error
+    assert reply._answer is not None, "an attach is answered in its own step"
+    return reply._answer
+
+
+class House:
+    """One user with his actor, log and books; what the runtime would do around them is done here in one step."""
+
+    def __init__(self, **limits: int) -> None:
+        numbers = itertools.count(1)
+        environment = Environment(
+            clock=lambda: 0.0, wall_clock=lambda: 0.0, entropy=lambda size: next(numbers).to_bytes(size, "big")
+        )
+        self.limits = Limits(**limits)  # type: ignore[arg-type]
+        self.store = MemoryStore(self.limits, environment)
+        self.store.bind_nowait("t1", ALICE, 0.0, take=False)
+        self.accounts = Accounts(10)
+        self.presence = Presence(self.limits.departures)
+        self.marked = 0
+        self.screens: list[Screen] = []
+        self.actor = UserActor(
+            ALICE, self.presence, self.store, self.accounts, self._mark, self.limits, environment
+        )
+
+    def _mark(self, presence: Presence) -> None:
+        assert presence is self.presence
+        self.marked += 1
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.store.bounds(ALICE)
+
+    def place(self) -> Receipt:
+        """An event comes, and the user is rung."""
+        placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
+        receipt = Receipt("e", "t1", 0.0, QUEUED, seq=placement.seq)
+        self.accounts.accepted += 1
+        self.accounts.place(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
+        if self.presence.devices and not self.presence.rung:
+            self.presence.rung = True
+            self.actor.handle(RING)
+        return receipt
+
+    def flush(self) -> None:
+        """A round of the flusher."""
+        if self.marked:
+            self.marked = 0
+            self.presence.rung = False
+            for device in self.presence.devices:
+                device.flush()
+
+    def try_attach(
+        self,
+        session_id: str | None = None,
+        resume: tuple[str, int] | None = None,
+        origin: Origin = "unacked",
+        *,
+        plain: bool = False,
+    ) -> tuple[Screen, Session | PeerError]:
+        screen, reply = Screen(f"c{len(self.screens) + 1}", self.store, plain=plain), Reply[Session]()
+        self.screens.append(screen)
+        self.actor.handle(Attach(screen, session_id, resume, origin, reply))
+        return screen, outcome(reply)
+
+    def attach(self, session_id: str | None = None, resume_at: int | None = None, *, plain: bool = False) -> Screen:
+        """A device comes, is let in, and is shown what there is."""
+        resume = None if resume_at is None else (self.bounds.epoch, resume_at)
+        screen, session = self.try_attach(session_id, resume, plain=plain)
+        assert isinstance(session, Session)
+        assert session.id == screen.session_id
+        self.flush()
+        return screen
+
+    def ack(self, screen: Screen, offset: int) -> None:
+        assert screen.cursor is not None
+        self.actor.handle(Acked(screen, screen.cursor.ack(offset)))
+
+    def detach(self, screen: Screen, name: str = "left") -> Departure:
+        departure = Departure(screen.label, name, "why", 5.0)
+        self.actor.handle(Detach(screen, departure))
+        return departure
+
+
+# --- the seam -------------------------------------------------------------------
+
+
+@attrs.define
+class Books:
+    """What a reader of the protocol expects, kept as plain sets."""
+
+    acked: set[int] = attrs.field(factory=set)
+    written: set[int] = attrs.field(factory=set)
+    handed: dict[str, set[int]] = attrs.field(factory=dict)
+    """By session: what its newest connection was shown."""
+
+    def first_not_in(self, known: set[int], bounds: Bounds) -> int:
+        return next(offset for offset in itertools.count(bounds.low) if offset > bounds.head or offset not in known)
+
+    def confirm(self, session_id: str, offset: int, low: int) -> None:
+        confirmed = {one for one in self.handed[session_id] if low <= one <= offset}
+        self.acked |= confirmed
+        self.written |= confirmed
+
+
+Step = tuple[str, int, int, int]
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["place", "place", "flush", "attach", "attach", "ack", "detach"]),
+        st.integers(0, 5),
+        st.integers(0, 5),
+        st.integers(0, 5),
+    ),
+    max_size=50,
+)
+
+
+class Seam:
+    """Plays steps against an actor and the books at once."""
+
+    def __init__(self) -> None:
+        self.house = House(retained_events=6, connections_per_user=3, sessions_per_user=5)
+        self.books = Books()
+
+    @property
+    def here(self) -> list[Screen]:
+        """The devices that are attached."""
+        return [screen for screen in self.house.screens if screen in self.house.presence.devices]
+
+    def play(self, step: Step) -> None:
+        act, *choices = step
+        if act == "place":
+            self.house.place()
+        elif act == "flush":
+            self.flush()
+        elif act == "attach":
+            self.attach(*choices)
+        elif self.here:
+            screen = self.here[choices[0] % len(self.here)]
+            if act == "ack":
+                self.ack(screen, choices[1])
+            else:
+                self.house.detach(screen)
+
+    def flush(self) -> None:
+        before = {screen.label: len(screen.shown) for screen in self.here}
+        self.house.flush()
+        for screen in self.here:
+            shown = screen.shown[before[screen.label] :]
+            self.books.written.update(shown)
+            self.books.handed[screen.session_id].update(shown)
+
+    def ack(self, screen: Screen, back: int) -> None:
+        assert screen.cursor is not None
+        offset = max(screen.cursor.position - back, 0)
+        self.books.confirm(screen.session_id, offset, self.house.bounds.low)
+        self.house.ack(screen, offset)
+
+    def attach(self, who: int, cursor: int, how: int) -> None:
+        house, books, bounds = self.house, self.books, self.house.bounds
+        sessions = [*house.presence.sessions, "s_foreign"]
+        session_id = None if who == 5 else sessions[-1 - who % len(sessions)]
+        known = house.presence.sessions.get(session_id) if session_id is not None else None
+        replaces = known is not None and known.device is not None
+        offset = max(bounds.head + 2 - 2 * cursor, 0)
+        resume = [None, (bounds.epoch, offset), (bounds.epoch, offset), ("ep_other", offset)][how % 4]
+        origins: tuple[Origin, ...] = ("unacked", "low", "head")
+        origin, plain = origins[cursor % 3], how == 4
+        full = len(house.presence.devices) - replaces >= house.limits.connections_per_user
+        screen, answer = house.try_attach(session_id, resume, origin, plain=plain)
+        if full:
+            assert isinstance(answer, PeerError)
+            assert screen.begun is None
+            return
+        assert isinstance(answer, Session)
+        assert (answer.id == session_id) == (known is not None)
+        if known is not None and resume is not None and resume[0] == bounds.epoch:
+            books.confirm(answer.id, offset, bounds.low)
+        unseen = books.first_not_in(books.written if plain else books.acked, bounds)
+        assert screen.begun == start(bounds, resume, origin, unseen)
+        books.handed[answer.id] = set()
+
+
+@given(STEPS)
+def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
+    """A device begins where the cursor's rules say, and from there is shown every offset once, in order, or its gap.
+
+    Whatever events, attaches, confirmations and goodbyes come in between.
+    """
+    seam = Seam()
+    for step in steps:
+        seam.play(step)
+        presence = seam.house.presence
+        assert len(presence.devices) <= 3
+        assert len(presence.sessions) <= 5
+    seam.flush()
+    bounds = seam.house.bounds
+    for screen in seam.here:
+        assert screen.cursor is not None
+        assert screen.cursor.position >= bounds.head, "nothing is left behind"
+    account = seam.house.accounts.users.get(ALICE)
+    retained = set(range(bounds.low, bounds.head + 1)) - seam.books.acked
+    assert (0 if account is None else account.ledger.retained) == len(retained)
+    assert seam.house.accounts.audit().balanced
+
+
+def test_placed_between_attach_and_its_first_write() -> None:
+    """What is placed after a device took its place, and before anything was written to it, comes once and in order."""
+    house = House()
+    house.place()
+    screen, _ = house.try_attach()
+    house.place()
+    house.flush()
+    house.place()
+    house.flush()
+    assert screen.begun == Start("fresh", 1)
+    assert screen.shown == [1, 2, 3]
+
+
+# --- the doorbell ---------------------------------------------------------------
+
+
+def test_a_ring_marks() -> None:
+    """A user who was rung is marked for the flusher."""
+    house = House()
+    house.attach()
+    house.place()
+    assert house.marked == 1
+
+
+@pytest.fixture
+def messages() -> Iterator[None]:
+    yield
