@@ -154,9 +154,7 @@ async def test_a_crash_restarts_after_a_pause(autojump_clock: MockClock, troupe:
 
 
 @pytest.mark.parametrize(("message", "handling"), [("crash", "str"), ("spill", "settle")])
-async def test_a_crash_is_reported_once(
-    autojump_clock: MockClock, troupe: Troupe, message: str, handling: str
-) -> None:
+async def test_a_crash_is_reported_once(autojump_clock: MockClock, troupe: Troupe, message: str, handling: str) -> None:
     """A crash in a handler or in settling is one failure: with the actor's path, its traceback and the time."""
     spilled = 0
 

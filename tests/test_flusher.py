@@ -24,9 +24,7 @@ class Pen:
         self.flushes = 0
         self._act = act
 
-    def begin(
-        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
-    ) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
         raise AssertionError("the flusher places nobody")
 
     def flush(self) -> None:

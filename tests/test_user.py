@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import attrs
 import pytest
@@ -16,7 +15,7 @@ from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
 from actors.mailbox import Reply
-from actors.presence import RING, Acked, Attach, Departure, Detach, Device, Presence, Session
+from actors.presence import RING, Acked, Attach, Departure, Detach, Presence, Session
 from actors.receipts import QUEUED, Receipt, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
@@ -41,9 +40,7 @@ class Screen:
         self._store = store
         self._account: UserAccount
 
-    def begin(
-        self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence
-    ) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
         assert self.begun is None, "a device begins once"
         self.begun, self.session_id, self._account = start, session_id, account
         self.cursor, self._next = Cursor(start.offset), start.offset
@@ -99,9 +96,7 @@ class House:
         self.presence = Presence(self.limits.departures)
         self.marked = 0
         self.screens: list[Screen] = []
-        self.actor = UserActor(
-            ALICE, self.presence, self.store, self.accounts, self._mark, self.limits, environment
-        )
+        self.actor = UserActor(ALICE, self.presence, self.store, self.accounts, self._mark, self.limits, environment)
 
     def _mark(self, presence: Presence) -> None:
         assert presence is self.presence
@@ -309,6 +304,246 @@ def test_a_ring_marks() -> None:
     assert house.marked == 1
 
 
-@pytest.fixture
-def messages() -> Iterator[None]:
-    yield
+def test_every_message_looks_at_the_bell() -> None:
+    """A ring whose message was lost is heard with whatever message comes next; without a ring nobody is marked."""
+    house = House()
+    phone = house.attach()
+    laptop = house.attach()
+    house.detach(phone)
+    assert house.marked == 0
+    house.presence.rung = True
+    house.detach(laptop)
+    assert house.marked == 1
+
+
+def test_attaching_marks() -> None:
+    """A device that was let in is marked for the flusher without anybody ringing: it may have a log to catch up."""
+    house = House()
+    house.try_attach()
+    assert house.marked == 1
+
+
+async def test_nothing_waits() -> None:
+    """A user's actor never has to wait: to settle is a bug in whoever thinks it does."""
+    with pytest.raises(AssertionError, match="nothing to settle"):
+        await House().actor.settle()
+
+
+# --- confirmations --------------------------------------------------------------
+
+
+def test_acked() -> None:
+    """What a device confirmed is confirmed in the books, span by span, and nothing between."""
+    house = House()
+    phone = house.attach()
+    receipts = [house.place() for _ in range(4)]
+    house.flush()
+    house.actor.handle(Acked(phone, [(1, 1), (3, 4)]))
+    assert [receipt.stage for receipt in receipts] == [Stage.ACKED, Stage.WRITTEN, Stage.ACKED, Stage.ACKED]
+
+
+def test_fresh_starts_at_the_first_hole() -> None:
+    """A device without a cursor begins at the first offset that no device confirmed, later confirmations or not."""
+    house = House()
+    phone = house.attach()
+    for _ in range(4):
+        house.place()
+    house.flush()
+    house.actor.handle(Acked(phone, [(1, 1), (3, 3)]))
+    assert house.attach().begun == Start("fresh", 2)
+
+
+def test_plain_starts_at_the_first_unwritten() -> None:
+    """A plain device begins at the first offset that was written to nobody, confirmed or not."""
+    house = House()
+    house.attach()
+    house.place()
+    house.flush()
+    house.place()
+    plain, _ = house.try_attach(plain=True)
+    assert plain.begun == Start("fresh", 2)
+
+
+# --- sessions -------------------------------------------------------------------
+
+
+def test_a_new_session() -> None:
+    """A device that names no session gets one of its own."""
+    house = House()
+    phone, laptop = house.attach(), house.attach()
+    assert phone.session_id != laptop.session_id
+    assert list(house.presence.sessions) == [phone.session_id, laptop.session_id]
+
+
+@pytest.mark.parametrize("session_id", ["s_unknown", "", "' or 1=1"])
+def test_a_foreign_session(session_id: str) -> None:
+    """A session id that is not this user's is worth nothing: the device gets a new one, under another id."""
+    house = House()
+    screen = house.attach(session_id)
+    assert screen.session_id != session_id
+    assert list(house.presence.sessions) == [screen.session_id]
+
+
+def test_resuming_confirms_what_the_session_was_shown() -> None:
+    """Resuming at N confirms N and what came before; the device goes on behind it."""
+    house = House()
+    phone = house.attach()
+    receipts = [house.place() for _ in range(4)]
+    house.flush()
+    house.detach(phone)
+    again = house.attach(phone.session_id, resume_at=2)
+    assert again.session_id == phone.session_id
+    assert again.begun == Start("replayed", 3)
+    assert again.shown == [3, 4]
+    stages = [receipt.stage for receipt in receipts]
+    assert stages == [Stage.ACKED, Stage.ACKED, Stage.WRITTEN, Stage.WRITTEN]
+
+
+def test_resuming_confirms_no_more() -> None:
+    """A cursor confirms nothing that its session was not shown, however far ahead it claims to be."""
+    house = House()
+    phone, laptop = house.attach(), house.attach()
+    first = house.place()
+    house.flush()
+    house.detach(phone)
+    second = house.place()
+    house.flush()
+    assert laptop.shown == [1, 2]
+    house.attach(phone.session_id, resume_at=2)
+    assert (first.stage, second.stage) == (Stage.ACKED, Stage.WRITTEN)
+
+
+def test_another_sessions_cursor_confirms_nothing() -> None:
+    """A cursor that comes with a new session only says where to go on."""
+    house = House()
+    house.attach()
+    receipt = house.place()
+    house.flush()
+    thief = house.attach("s_unknown", resume_at=1)
+    assert thief.begun == Start("replayed", 2)
+    assert receipt.stage is Stage.WRITTEN
+
+
+def test_a_cursor_of_another_epoch_confirms_nothing() -> None:
+    """A cursor from another log is a reset: the device begins at the low, and nothing is confirmed."""
+    house = House()
+    phone = house.attach()
+    receipt = house.place()
+    house.flush()
+    again, answer = house.try_attach(phone.session_id, ("ep_other", 1))
+    assert isinstance(answer, Session)
+    assert again.begun == Start("reset", 1)
+    assert receipt.stage is Stage.WRITTEN
+
+
+def test_a_session_has_one_connection() -> None:
+    """A second connection of a session ends the first as superseded, takes its place, and goes on from its cursor."""
+    house = House()
+    older = house.attach()
+    house.place()
+    house.flush()
+    newer = house.attach(older.session_id, resume_at=1)
+    assert older.ended == ("superseded", "another connection of this session took over")
+    assert house.presence.devices == [newer]
+    house.place()
+    house.flush()
+    assert (older.shown, newer.shown) == ([1], [2])
+
+
+def test_the_goodbye_of_a_superseded_device() -> None:
+    """When a superseded device has gone, its session stays with the newer one, which stays here."""
+    house = House()
+    older = house.attach()
+    newer = house.attach(older.session_id)
+    house.detach(older, "superseded")
+    assert house.presence.devices == [newer]
+    newest = house.attach(older.session_id)
+    assert newer.ended is not None
+    assert house.presence.devices == [newest]
+
+
+def test_cap() -> None:
+    """One device more than a user may have is refused and gets no session; the others stay, and a place is reused."""
+    house = House(connections_per_user=2)
+    phone, laptop = house.attach(), house.attach()
+    extra, answer = house.try_attach()
+    assert isinstance(answer, PeerError)
+    assert answer.name == "too_many_devices"
+    assert str(answer) == "expected at most 2 connections of one user, this is one more"
+    assert extra.begun is None
+    assert house.presence.devices == [phone, laptop]
+    assert len(house.presence.sessions) == 2
+    house.detach(phone)
+    assert house.presence.devices == [laptop, house.attach()]
+
+
+def test_replaced_at_the_cap() -> None:
+    """At the cap a session may still replace its own connection: who reconnects is not one more."""
+    house = House(connections_per_user=2)
+    phone, laptop = house.attach(), house.attach()
+    again = house.attach(phone.session_id)
+    assert phone.ended is not None
+    assert laptop.ended is None
+    assert house.presence.devices == [laptop, again]
+
+
+def test_sessions_are_bounded() -> None:
+    """Of the sessions that nobody uses, the one longest without a connection is forgotten first; used ones stay."""
+    house = House(sessions_per_user=3)
+    stays = house.attach()
+    gone = [house.attach() for _ in range(2)]
+    for screen in gone:
+        house.detach(screen)
+    house.detach(house.attach(gone[0].session_id))
+    fresh = house.attach()
+    assert list(house.presence.sessions) == [stays.session_id, gone[0].session_id, fresh.session_id]
+    for _ in range(10):
+        house.detach(house.attach())
+    assert len(house.presence.sessions) == 3
+    assert {stays.session_id, fresh.session_id} < house.presence.sessions.keys()
+
+
+def test_a_forgotten_session_is_a_new_one() -> None:
+    """Coming back with a session that was forgotten is no error: its cursor still says where to go on."""
+    house = House(sessions_per_user=1, connections_per_user=1)
+    phone = house.attach()
+    house.place()
+    house.flush()
+    house.detach(phone)
+    house.detach(house.attach())
+    back = house.attach(phone.session_id, resume_at=1)
+    assert back.session_id != phone.session_id
+    assert back.begun == Start("replayed", 2)
+
+
+# --- goodbyes -------------------------------------------------------------------
+
+
+def test_a_departure_is_remembered() -> None:
+    """A device that has gone is written to no more, and leaves word why."""
+    house = House()
+    phone, laptop = house.attach(), house.attach()
+    departure = house.detach(phone, "stalled")
+    house.place()
+    house.flush()
+    assert list(house.presence.departures) == [departure]
+    assert house.presence.devices == [laptop]
+    assert (phone.shown, laptop.shown) == ([], [1])
+    assert house.presence.sessions[phone.session_id].device is None
+
+
+def test_departures_are_bounded() -> None:
+    """The last few departures are remembered."""
+    house = House(departures=2)
+    left = [house.detach(house.attach()) for _ in range(3)]
+    assert list(house.presence.departures) == left[1:]
+
+
+def test_a_refused_device_that_has_gone() -> None:
+    """A device that never got a place leaves word like any other, and takes nobody along."""
+    house = House(connections_per_user=1)
+    phone = house.attach()
+    extra, _ = house.try_attach()
+    departure = house.detach(extra, "too_many_devices")
+    assert house.presence.devices == [phone]
+    assert list(house.presence.departures) == [departure]

@@ -87,16 +87,16 @@ def decode(text: str) -> ClientMessage:
     Raises :class:`~actors.errors.PeerError` (``bad_message``) that says what was
     expected and what came.
     """
-    op = "a message"
+    told = "a message: expected a JSON object with an op"
     try:
         head = _decode_op(text)
-        op = head.op
-        decoder = _DECODERS.get(op)
-        return Unknown(op, head.id) if decoder is None else decoder.decode(text)
+        told = f"{head.op}: expected a JSON object with the fields of this op"
+        decoder = _DECODERS.get(head.op)
+        return Unknown(head.op, head.id) if decoder is None else decoder.decode(text)
     except RecursionError:
-        raise PeerError("bad_message", f"{op}: expected a JSON object, got one nested too deeply") from None
+        raise PeerError("bad_message", f"{told}, got one nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise PeerError("bad_message", f"{op}: expected a JSON object with an op; {error}") from None
+        raise PeerError("bad_message", f"{told}; {error}") from None
 
 
 # --- what the server says -----------------------------------------------------
