@@ -159,7 +159,7 @@ class Connection:
             self.end(error.name, str(error))
         except (Quarantined, RuntimeClosed) as error:
             self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", str(error))
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - the barrier: the device is told, and comes back
             self.fail(error)
         finally:
             if address is not None:

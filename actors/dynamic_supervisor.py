@@ -154,7 +154,7 @@ class DynamicSupervisor(Generic[M]):
             await mailbox.run()
         except Crashed as crash:
             failure = crash.failure
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash
             failure = failure_of(self.path(mailbox.key), "settle", error, self.now())
         else:
             return True

@@ -231,7 +231,7 @@ class Server:
                 await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this peer alone
             self._record("listeners", f"a connection from {endpoint.peer}", error)
         finally:
             self._sockets -= 1
@@ -341,7 +341,7 @@ class Server:
         try:
             with trio.fail_after(limit):
                 user_id = await self._authenticate(credentials)
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
             self._record("listeners/authenticate", f"a {credentials.source} from {credentials.peer}", error)
             raise PeerError("unavailable", f"who you are could not be checked ({describe(error)})") from None
         if not user_id:

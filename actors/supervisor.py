@@ -211,12 +211,12 @@ class _Supervision:
         try:
             with life.scope:
                 await life.place.child.start(life)
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - a crash, whatever it is
             life.crash = describe(error)
             self._record(life, "its task", error)
             if life.first and not life.serving.is_set() and not life.asked:
                 self._interrupt(error)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
+        except BaseException as error:  # noqa: BLE001 - raised by run
             self._interrupt(error)
         life.serving.set()
         life.gone.set()
@@ -244,7 +244,7 @@ class _Supervision:
             return False
         try:
             life.place.child.stop()
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
+        except Exception as error:  # noqa: BLE001 - the child's failure; it will be cancelled instead
             self._record(life, "the request to stop", error)
             return False
         return True
@@ -255,7 +255,7 @@ class _Supervision:
         """Keep what ``part`` raises until the nursery is closed, which would wrap it in a group."""
         try:
             await part
-        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
+        except BaseException as error:  # noqa: BLE001 - raised by run
             self._conclude(error)
 
     def _conclude(self, error: BaseException) -> None:

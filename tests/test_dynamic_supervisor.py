@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 import pytest
@@ -180,7 +181,7 @@ async def test_a_crash_is_reported_once(autojump_clock: MockClock, troupe: Troup
 
 async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Troupe) -> None:
     """What was queued behind the message that crashed an actor is handled by the next actor, in order."""
-    troupe.acts["slow"] = lambda: trio.sleep(1)
+    troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor()
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -251,7 +252,7 @@ async def test_one_restart_too_many_is_quarantine(
 
 async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: Troupe) -> None:
     """A quarantined actor takes nothing, says why, buries what it had, and its quarantine is announced once."""
-    troupe.acts["slow"] = lambda: trio.sleep(1)
+    troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor(restarts=0, period=5.0)
     mailbox = supervisor.mailbox("alice")
     async with trio.open_nursery() as nursery:
@@ -328,7 +329,7 @@ async def test_retired(autojump_clock: MockClock, troupe: Troupe) -> None:
 
 async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Troupe) -> None:
     """An actor with work left, waiting for its restart, or out of service keeps its mailbox, however long unused."""
-    troupe.acts["slow"] = lambda: trio.sleep(100)
+    troupe.acts["slow"] = partial(trio.sleep, 100)
     supervisor = troupe.supervisor(restarts=1, backoff=Backoff(100.0, 1.0, 100.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -353,7 +354,7 @@ async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Troupe) -
 
 async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe) -> None:
     """Asked to stop, a supervisor waits until all that its actors were told is done; then it takes nothing more."""
-    troupe.acts |= {"slow": lambda: trio.sleep(3), "slower": lambda: trio.sleep(5)}
+    troupe.acts |= {"slow": partial(trio.sleep, 3), "slower": partial(trio.sleep, 5)}
     supervisor = troupe.supervisor()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished, supervisor, troupe)
@@ -372,7 +373,7 @@ async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe
 
 async def test_stop_lets_a_crashed_actor_recover(autojump_clock: MockClock, troupe: Troupe) -> None:
     """An actor that crashes while its supervisor stops is restarted, and finishes what it was told."""
-    troupe.acts["slow"] = lambda: trio.sleep(3)
+    troupe.acts["slow"] = partial(trio.sleep, 3)
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(finished, supervisor, troupe)

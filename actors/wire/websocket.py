@@ -170,7 +170,7 @@ async def upgrade(
             engine = await request.accept(subprotocol=subprotocol)
             try:
                 yield WebSocket(engine, stream, limits)
-            except Exception as error:  # noqa: BLE001 - a barrier: one device's failure is not the others'
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
                 outcome = error
             nursery.cancel_scope.cancel()
     except* _ENGINE_ERRORS as group:
@@ -230,7 +230,7 @@ async def dial(
                 )
             try:
                 yield DialledWebSocket(engine)
-            except Exception as error:  # noqa: BLE001 - a barrier: one device's failure is not the others'
+            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
                 outcome = error
             with trio.move_on_after(_DIAL_SECONDS):
                 await engine.aclose()
