@@ -60,8 +60,10 @@ class DynamicSupervisor(Generic[M]):
         self._older: dict[str, Mailbox[M]] = {}
         self._windows: Recent[str, RestartWindow] = Recent(remembered)
         self._quarantined: dict[str, Failure] = {}
-        self._tended: dict[Mailbox[M], trio.lowlevel.Task] = {}
+        self._tended: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
+        """Who has a task, or will have one in the next tick."""
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._asked = trio.Event()
         self._quiet = trio.Event()
 
@@ -74,6 +76,8 @@ class DynamicSupervisor(Generic[M]):
         if mailbox is None:
             mailbox = self._older.pop(key, None) or Mailbox(key, self._build(key), self, self._lane)
             self._recent[key] = mailbox
+            if self._ended:
+                mailbox.close(_closed, Cause.SHUTDOWN)
         return mailbox
 
     def retire(self) -> None:
@@ -100,12 +104,15 @@ class DynamicSupervisor(Generic[M]):
         another. Who is still there ``shutdown_seconds`` later shields himself,
         and is reported. Then every mailbox is closed.
         """
+        if self._ended:  # started again: what was refused then is to be taken now
+            self._recent, self._older, self._ended = {}, {}, False
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()
                 try:
                     await self._asked.wait()
                     await self._silence()
+                    self._close()
                 except trio.Cancelled:
                     self._nursery.cancel_scope.cancel()
                     await self._report_shielded()
@@ -123,6 +130,7 @@ class DynamicSupervisor(Generic[M]):
         """Start a task for an actor that has something to wait for."""
         assert self._nursery is not None, "a supervisor runs before its actors are told anything"
         self._nursery.start_soon(self._tend, mailbox, name=self.path(mailbox.key))
+        self._tended[mailbox] = None
 
     def bury(self, message: M, cause: Cause) -> None:
         """A message will not be handled."""
@@ -141,31 +149,35 @@ class DynamicSupervisor(Generic[M]):
     async def _tend(self, mailbox: Mailbox[M]) -> None:
         self._tended[mailbox] = trio.lowlevel.current_task()
         try:
-            while not await self._work_off(mailbox):
-                pass
+            await self._work_off(mailbox)
         finally:
             del self._tended[mailbox]
             if not self._tended:
                 self._quiet.set()
 
-    async def _work_off(self, mailbox: Mailbox[M]) -> bool:
-        """Let an actor work until it is idle; true then, or when it was quarantined. False: it was restarted."""
+    async def _work_off(self, mailbox: Mailbox[M]) -> None:
+        """Let an actor work until it is idle, through restarts, or quarantined."""
+        again = False
+        while (failure := await self._crash_of(mailbox, again=again)) is not None:
+            again = True
+            self._failures.record(failure)
+            window = self._window(mailbox.key)
+            if window.spent(self._environment.clock()):
+                self._quarantine(mailbox, failure)
+                return
+            await trio.sleep(self._backoff.delay(len(window), self._environment.random.random()))
+
+    async def _crash_of(self, mailbox: Mailbox[M], *, again: bool) -> Failure | None:
+        """Let an actor work, another one if it is to do so again; its failure, or ``None`` when it is idle."""
         try:
+            if again:
+                mailbox.restart(self._build(mailbox.key))
             await mailbox.run()
         except Crashed as crash:
-            failure = crash.failure
+            return crash.failure
         except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash
-            failure = failure_of(self.path(mailbox.key), "settle", error, self.now())
-        else:
-            return True
-        self._failures.record(failure)
-        window = self._window(mailbox.key)
-        if window.spent(self._environment.clock()):
-            self._quarantine(mailbox, failure)
-            return True
-        await trio.sleep(self._backoff.delay(len(window), self._environment.random.random()))
-        mailbox.restart(self._build(mailbox.key))
-        return False
+            return failure_of(self.path(mailbox.key), "settle", error, self.now())
+        return None
 
     def _window(self, key: str) -> RestartWindow:
         window = self._windows.get(key)
@@ -197,10 +209,17 @@ class DynamicSupervisor(Generic[M]):
             self._failures.record(Failure(self.path(mailbox.key), "its shutdown", text, whereabouts(task), self.now()))
 
     def _close(self) -> None:
+        self._ended = True
         for mailbox in (*self._recent.values(), *self._older.values()):
-            mailbox.close(lambda: RuntimeClosed("expected an open runtime, it is closed"), Cause.SHUTDOWN)
+            mailbox.close(_closed, Cause.SHUTDOWN)
 
 
-def whereabouts(task: trio.lowlevel.Task) -> str:
+def _closed() -> RuntimeClosed:
+    return RuntimeClosed("expected an open runtime, it is closed")
+
+
+def whereabouts(task: trio.lowlevel.Task | None) -> str:
     """Where a task waits, as a traceback reads."""
+    if task is None:
+        return ""
     return "".join(traceback.StackSummary.extract(task.iter_await_frames()).format())

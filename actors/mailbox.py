@@ -204,14 +204,16 @@ class Mailbox(Generic[M]):
         self._state = _INLINE
         lane = self._lane
         lane.depth += 1
-        if self._handle(message):
-            self._in_hand = [message]
-            self._summon()
-        elif self._channel is None and self._crash is None:
-            self._state = _IDLE
-        else:
-            self._summon()
-        lane.depth -= 1
+        try:
+            if self._handle(message):
+                self._in_hand = [message]
+                self._summon()
+            elif self._channel is None and self._crash is None:
+                self._state = _IDLE
+            else:
+                self._summon()
+        finally:
+            lane.depth -= 1
 
     def _handle(self, message: M) -> bool | None:
         try:

@@ -79,6 +79,14 @@ class Presence:
         self.rung = False
         """The log has grown, and the flusher has not been here since. Rings coalesce here."""
 
+    def leave(self, device: Device) -> None:
+        """A device is here no more; its session stays, without it."""
+        if device in self.devices:
+            self.devices.remove(device)
+        for session in self.sessions.values():
+            if session.device is device:
+                session.device = None
+
 
 class Ring(msgspec.Struct, frozen=True, gc=False):
     """The user's doorbell. Carries nothing: the presence knows that it was rung, the log what is new."""

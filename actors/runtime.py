@@ -29,7 +29,7 @@ from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.trail import Trail
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
-from actors.errors import PeerError, RuntimeClosed
+from actors.errors import ActorsError, PeerError, RuntimeClosed
 from actors.events import Payload, check_identifier, encode, fingerprint
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
@@ -330,10 +330,10 @@ class Runtime:
 
     def _remembered(self, event_id: str) -> Receipt | None:
         """The receipt of an event, by the number in an id that was made here, or by an id that was given."""
-        number = event_id.removeprefix(self._event_prefix)
-        if number != event_id and number.isalnum():
-            with suppress(ValueError):
-                return self._trail.get(int(number, 16), event_id)
+        with suppress(ValueError):
+            number = int(event_id.removeprefix(self._event_prefix), 16)
+            if event_id == f"{self._event_prefix}{number:x}":
+                return self._trail.get(number, event_id)
         return self._given_ids.get(event_id)
 
     def _first_receipt(self, repetition: Receipt) -> Receipt:
@@ -358,6 +358,8 @@ class Runtime:
                 presence.address.tell(RING)
             except trio.WouldBlock:
                 return  # the actor looks at the bell after each message, and it has a queue of them
+            except ActorsError:
+                presence.rung = False  # nobody answers this door any more
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
         """Say once per thread and period that its events reach nobody."""
@@ -451,9 +453,7 @@ class Runtime:
             names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
             message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
         elif isinstance(message, Detach):
-            presence = self._presence(message.device.user_id or "")
-            if message.device in presence.devices:
-                presence.devices.remove(message.device)
+            self._presence(message.device.user_id or "").leave(message.device)
 
     def _thread_quarantined(self, thread_id: str, _: Failure) -> None:
         hold = self.accounts.holds.get(thread_id)
@@ -464,9 +464,9 @@ class Runtime:
     def _user_quarantined(self, user_id: str, failure: Failure) -> None:
         """Close the user's sockets, and settle its log: what was not acked will not be."""
         presence = self._presence(user_id)
-        for device in presence.devices:
+        for device in tuple(presence.devices):
             device.end("quarantined", f"taken out of service after repeated failures ({failure.error})")
-        presence.devices.clear()
+            presence.leave(device)
         head = self.store.bounds(user_id).head
         self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
         bounds = self.store.renew(user_id)

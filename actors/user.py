@@ -94,13 +94,13 @@ class UserActor:
     def _fence(self, device: Device) -> None:
         """A session has one connection: the newer one takes the older one's place."""
         device.end("superseded", "another connection of this session took over")
-        self._presence.devices.remove(device)
+        self._presence.leave(device)
 
     def _new_session(self) -> Session:
+        if len(self._presence.sessions) >= self._limits.sessions_per_user:
+            self._forget_session()
         session = Session(self._environment.new_id("s"))
         self._presence.sessions[session.id] = session
-        if len(self._presence.sessions) > self._limits.sessions_per_user:
-            self._forget_session()
         return session
 
     def _forget_session(self) -> None:
@@ -111,8 +111,4 @@ class UserActor:
 
     def _detach(self, detach: Detach) -> None:
         self._presence.departures.append(detach.departure)
-        if detach.device in self._presence.devices:
-            self._presence.devices.remove(detach.device)
-        for session in self._presence.sessions.values():
-            if session.device is detach.device:
-                session.device = None
+        self._presence.leave(detach.device)

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import actors
+from actors.presence import Acked
 from actors.wire.closing import TABLE
 from tests.peers.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, frame
 from tests.peers.served import Served, offsets, served
@@ -555,3 +556,33 @@ async def test_flooding() -> None:
         (receipt,) = await house.emit(1)
         expected = "(flooding: expected at most 0.001 messages a second, 5 at once, got more)"
         assert expected in str(house.runtime.explain(receipt))
+
+
+async def test_a_released_user_comes_back_with_its_session() -> None:
+    """A quarantined user's devices are sent away; released, the same session finds a place in a new log."""
+    limits = actors.Limits(restarts=0)
+    async with served(limits=limits) as house, house.peer() as before, house.peer() as after:
+        welcome = await before.attach("alice")
+        await house.emit(1)
+        await events(before, 1)
+        house.runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+        await ends(before, "quarantined")
+        house.runtime.release("users/alice")
+        resume = {"epoch": welcome["epoch"], "offset": 1}
+        again = await after.attach("alice", session=welcome["session"], resume=resume)
+        assert again["resume"] == "reset"
+        assert again["epoch"] != welcome["epoch"]
+        await house.emit(1)
+        assert offsets(await events(after, 1)) == [1]
+        assert len(house.failures()) == 1
+
+
+async def test_as_few_sessions_as_are_allowed() -> None:
+    """Where one session is remembered, a second device has one all the same."""
+    limits = actors.Limits(sessions_per_user=1)
+    async with served(limits=limits) as house, house.peer() as one, house.peer() as other:
+        await one.attach("alice")
+        await other.attach("alice")
+        await house.emit(1)
+        assert offsets(await events(one, 1)) == offsets(await events(other, 1)) == [1]
+        assert house.failures() == []

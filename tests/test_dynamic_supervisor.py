@@ -392,6 +392,17 @@ async def test_stop_of_the_idle_is_immediate(autojump_clock: MockClock, troupe: 
     assert troupe.heard() == "+alice#1@0 alice#1:a@0 end@0"
 
 
+async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe: Troupe) -> None:
+    """At the end every mailbox is closed, those that were about to be retired among them."""
+    supervisor = troupe.supervisor()
+    mailbox = supervisor.mailbox("alice")
+    supervisor.retire()
+    supervisor.stop()
+    await supervisor.run()
+    with pytest.raises(RuntimeClosed):
+        mailbox.tell("too late")
+
+
 async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troupe: Troupe) -> None:
     """Cancelled, a supervisor buries what its actors had in hand, queued, or wait to try again; and refuses."""
     troupe.acts["slow"] = trio.sleep_forever
@@ -501,3 +512,35 @@ async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, 
     assert troupe.reports() == []
     assert troupe.built == {"alice": 1, "bob": 1}
     assert sorted(troupe.buried) == [("slow", Cause.SHUTDOWN), ("work", Cause.SHUTDOWN)]
+
+
+async def test_an_actor_that_cannot_be_built_is_quarantined_alone(autojump_clock: MockClock, troupe: Troupe) -> None:
+    """An actor whose restart fails has crashed again; when its budget is spent, others go on as they were."""
+    supervisor = troupe.supervisor(restarts=2)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.mailbox("bob").tell("a")
+        mailbox = supervisor.mailbox("alice")
+        troupe.built = {"alice": "not a number"}  # type: ignore[dict-item] # what breaks `build`
+        mailbox.tell("crash")
+        await wait_all_tasks_blocked()
+        assert len(troupe.failures) == 3
+        assert [key for key, _ in troupe.out_of_service] == ["alice"]
+        supervisor.mailbox("bob").tell("b")
+        assert "bob#1:b@0" in troupe.heard()
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_the_end_nobody_is_served(autojump_clock: MockClock, troupe: Troupe) -> None:
+    """A supervisor that has ended refuses also those who were never named before; run again, it serves them."""
+    supervisor = troupe.supervisor()
+    with trio.move_on_after(1):
+        await supervisor.run()
+    with pytest.raises(RuntimeClosed):
+        supervisor.mailbox("alice").tell("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await wait_all_tasks_blocked()
+        supervisor.mailbox("alice").tell("b")
+        assert "alice#2:b@1" in troupe.heard()
+        nursery.cancel_scope.cancel()

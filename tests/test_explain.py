@@ -256,6 +256,18 @@ async def test_a_device_behind(nursery: trio.Nursery) -> None:
     assert home.explain(receipt) == "stored, not written to any device yet → 1 device: c1 2 behind"
 
 
+async def test_a_device_that_began_after_it(nursery: trio.Nursery) -> None:
+    """A device that was never to be sent an event is not said to have it, whatever others have done with it."""
+    home = Home(nursery)
+    first = home.place()
+    device, _ = home.device("c1")
+    home.actor.handle(Attach(device, None, None, "head", Reply[Session]()))
+    device.flush()
+    second = home.place()
+    assert home.explain(first) == "stored, not written to any device yet → 1 device: c1 began after it"
+    assert home.explain(second) == "written to a device → 1 device: c1 written, not confirmed yet"
+
+
 async def test_a_device_saying_hello(nursery: trio.Nursery) -> None:
     """A device without a place in the log yet is said to be just that."""
     home = Home(nursery)

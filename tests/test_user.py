@@ -89,7 +89,7 @@ class House:
         environment = Environment(
             clock=lambda: 0.0, wall_clock=lambda: 0.0, entropy=lambda size: next(numbers).to_bytes(size, "big")
         )
-        self.limits = Limits(**limits)  # type: ignore[arg-type]
+        self.limits = Limits(**limits)
         self.store = MemoryStore(self.limits, environment)
         self.store.bind_nowait("t1", ALICE, 0.0, take=False)
         self.accounts = Accounts(10)

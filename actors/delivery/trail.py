@@ -14,7 +14,7 @@ from actors.receipts import Place, Receipt
 
 
 class Trail:
-    """The last ``capacity`` events by number; numbers come in ascending order, not each of them."""
+    """The last ``capacity`` events by number; not each number comes, and one may come late."""
 
     __slots__ = ("_accepted_at", "_numbers", "_place_numbers", "_places", "_seqs", "_size", "_thread_ids")
 
@@ -32,6 +32,8 @@ class Trail:
     def put(self, number: int, receipt: Receipt) -> None:
         """Remember where an event is."""
         cell = number % self._size
+        if self._numbers[cell] > number:
+            return
         self._numbers[cell] = number
         if receipt.seq is None:
             self._places[cell] = receipt

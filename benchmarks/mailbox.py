@@ -1,0 +1,200 @@
+"""The claim: a hop to an idle actor costs what a bare buffer does, and a small part of one through a parked task.
+
+Five ways to have an actor handle a message, each over many messages:
+
+- *bare call*: ``actor.handle(message)``, what there would be without actors.
+- *tell, idle*: :meth:`Mailbox.tell` to an actor that has nothing to do, handled in the sender's step.
+- *channel, same task*: a Trio memory channel as a buffer; sent, taken out at once, handled.
+- *tell, busy*: :meth:`Mailbox.tell` to an actor with work queued; a queue's length of messages, then its task
+  works them off. The task's start and end are in the figure, divided by the messages.
+- *channel, parked task*: the usual actor, a task in ``await receive()``; sent, and the sender gives up its
+  turn until the message was handled. What its turns cost is in the figure.
+
+The rounds are interleaved, A B C A B C, so that a change of the machine's speed meets all of them; quoted is
+the median of the rounds, and its ratio to the bare call's. The cyclic collector runs between the measurements
+and in none of them. A message that was not handled breaks the run.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+
+import attrs
+import trio
+
+from actors.mailbox import Lane, Mailbox
+from actors.receipts import Cause
+
+CAPACITY = 256
+"""Of a mailbox or channel: that of the runtime's own (``Limits.mailbox_messages``)."""
+
+NESTING = 16
+"""Handlers on one stack: the runtime's own (``Limits.nesting``)."""
+
+NO_FAST_LANE = 0
+"""A nesting that leaves no room for a handler on the sender's stack: every message finds the actor busy."""
+
+BATCHES, QUICK_BATCHES = 400, 40
+"""Queues' lengths of messages in one round; each way of counting in whole ones."""
+
+ROUNDS, QUICK_ROUNDS = 15, 5
+SLOW_SHARE = 20
+"""A way that takes turns of the scheduler gets one in so many of the messages: it takes as long with those."""
+
+MESSAGE = "message"
+
+
+class Counter:
+    """An actor that does as little as one can."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+
+    def handle(self, message: str) -> None:
+        """Count."""
+        self.handled += 1
+
+    async def settle(self) -> None:
+        """Leave nothing to settle."""
+
+
+@attrs.frozen
+class Tender:
+    """Runs the tasks of mailboxes, and expects no crash."""
+
+    nursery: trio.Nursery
+
+    def summon(self, mailbox: Mailbox[str]) -> None:
+        """Start a task."""
+        self.nursery.start_soon(mailbox.run)
+
+    def bury(self, message: str, cause: Cause) -> None:
+        """Break the run."""
+        raise AssertionError(f"{message} was not handled ({cause})")
+
+    def path(self, key: str) -> str:
+        """Name an actor."""
+        return key
+
+    def now(self) -> float:
+        """Tell a time that nobody reads."""
+        return 0.0
+
+
+Way = Callable[[Counter, int, trio.Nursery], Awaitable[None]]
+"""Has an actor handle a number of messages, and returns when it has."""
+
+
+async def bare_call(actor: Counter, count: int, _: trio.Nursery) -> None:
+    """Call."""
+    handle = actor.handle
+    for _number in range(count):
+        handle(MESSAGE)
+
+
+async def tell_idle(actor: Counter, count: int, nursery: trio.Nursery) -> None:
+    """Tell an actor that has handled everything it was told."""
+    tell = Mailbox("idle", actor, Tender(nursery), Lane(CAPACITY, NESTING)).tell
+    for _ in range(count):
+        tell(MESSAGE)
+
+
+async def channel_same_task(actor: Counter, count: int, _: trio.Nursery) -> None:
+    """Send, take out, call."""
+    sending, receiving = trio.open_memory_channel[str](CAPACITY)
+    send, receive, handle = sending.send_nowait, receiving.receive_nowait, actor.handle
+    for _number in range(count):
+        send(MESSAGE)
+        handle(receive())
+
+
+async def tell_busy(actor: Counter, count: int, nursery: trio.Nursery) -> None:
+    """Tell an actor as much as its queue takes, and let its task work that off; again and again."""
+    mailbox = Mailbox("busy", actor, Tender(nursery), Lane(CAPACITY, NO_FAST_LANE))
+    tell = mailbox.tell
+    for _ in range(count // CAPACITY):
+        for _number in range(CAPACITY):
+            tell(MESSAGE)
+        while not mailbox.idle:
+            await trio.lowlevel.checkpoint()
+
+
+async def channel_parked_task(actor: Counter, count: int, nursery: trio.Nursery) -> None:
+    """Send to a task that waits, and wait until it waits again."""
+    sending, receiving = trio.open_memory_channel[str](CAPACITY)
+
+    async def serve() -> None:
+        async for message in receiving:
+            actor.handle(message)
+
+    nursery.start_soon(serve)
+    with sending:
+        for sent in range(1, count + 1):
+            sending.send_nowait(MESSAGE)
+            while actor.handled < sent:
+                await trio.lowlevel.checkpoint()
+
+
+WAYS: dict[str, tuple[Way, int]] = {
+    "bare call": (bare_call, 1),
+    "tell, idle": (tell_idle, 1),
+    "channel, same task": (channel_same_task, 1),
+    "tell, busy": (tell_busy, 1),
+    "channel, parked task": (channel_parked_task, SLOW_SHARE),
+}
+"""Each way, and which part of the messages it gets."""
+
+
+async def nanoseconds(way: Way, count: int) -> float:
+    """Measure one way once; per message."""
+    actor = Counter()
+    async with trio.open_nursery() as nursery:
+        gc.collect()
+        gc.disable()
+        try:
+            began = time.perf_counter_ns()
+            await way(actor, count, nursery)
+            took = time.perf_counter_ns() - began
+        finally:
+            gc.enable()
+    if actor.handled != count:
+        raise SystemExit(f"{way.__name__}: expected {count:,} messages handled, got {actor.handled:,}")
+    return took / count
+
+
+async def measure(batches: int, rounds: int) -> dict[str, list[float]]:
+    """Measure all ways in turn, a number of rounds after one that only warms up."""
+    figures: dict[str, list[float]] = {name: [] for name in WAYS}
+    for number in range(rounds + 1):
+        for name, (way, share) in WAYS.items():
+            figure = await nanoseconds(way, batches * CAPACITY // share)
+            if number:
+                figures[name].append(figure)
+    return figures
+
+
+def table(figures: dict[str, list[float]]) -> str:
+    """Lay out the medians, their ratio to the bare call's, and the range of the rounds."""
+    bare = median(figures["bare call"])
+    text = f"{'hop':22}{'ns':>11}{'min':>11}{'max':>11}{'x call':>11}\n"
+    for name, rounds in figures.items():
+        middle = median(rounds)
+        text += f"{name:22}{middle:11,.0f}{min(rounds):11,.0f}{max(rounds):11,.0f}{middle / bare:11.1f}\n"
+    return text
+
+
+def told(figures: dict[str, list[float]]) -> str:
+    """Say the outcome in a sentence."""
+    bare, idle, parked = (median(figures[name]) for name in ("bare call", "tell, idle", "channel, parked task"))
+    return f"a hop to an idle actor: {idle / bare:.1f} x a call; through a parked task: {parked / idle:.0f} x that\n"
+
+
+def main(quick: bool) -> None:
+    """Measure and print."""
+    batches, rounds = (QUICK_BATCHES, QUICK_ROUNDS) if quick else (BATCHES, ROUNDS)
+    figures = trio.run(measure, batches, rounds)
+    sys.stdout.write("\n" + table(figures) + told(figures))
