@@ -7,7 +7,7 @@
 
 The map of the house, from the ground up; a module imports only from below it:
 
-    errors, limits, environment, failures, receipts, events      the words
+    stages, errors, limits, environment, failures, receipts, events      the words
     delivery/     what decides: no trio, no clock, no I/O
     stores/       the contract of a store; in memory
     wire/         frames, messages, endpoints, the protocol engine
@@ -34,9 +34,10 @@ from actors.errors import (
 from actors.events import Event, Lifecycle
 from actors.failures import Failure
 from actors.limits import Limits
-from actors.receipts import Cause, Fate, Position, Receipt, Stage
+from actors.receipts import Fate, Position, Receipt
 from actors.runtime import Runtime, Thread, open_runtime
 from actors.server import Credentials
+from actors.stages import Cause, Stage
 
 __all__ = [
     "ActorsError",

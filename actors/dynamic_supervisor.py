@@ -23,7 +23,7 @@ from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
 from actors.failures import Failure, Failures, failure_of
 from actors.mailbox import Actor, Crashed, Lane, Mailbox
-from actors.receipts import Cause
+from actors.stages import Cause
 
 M = TypeVar("M")
 

@@ -20,10 +20,7 @@ Each text says what was expected and what came.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from actors.receipts import Cause
+from actors.stages import Cause
 
 
 class ActorsError(Exception):

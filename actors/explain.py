@@ -7,7 +7,8 @@ from datetime import datetime
 from actors.delivery.accounts import Accounts
 from actors.failures import Failure
 from actors.presence import Presence
-from actors.receipts import Cause, Fate, Position, Receipt, Stage
+from actors.receipts import Fate, Position, Receipt
+from actors.stages import Cause, Stage
 
 _CAUSES = {
     Cause.RETENTION: "left the log before any socket took it",

@@ -32,7 +32,7 @@ import trio
 
 from actors.errors import ForeignThread
 from actors.failures import Failure, failure_of
-from actors.receipts import Cause
+from actors.stages import Cause
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)

@@ -1,4 +1,4 @@
-"""What became of an event: stages, causes, receipts and fates.
+"""What became of an event: receipts, the places they read it from, and fates.
 
 A :class:`Receipt` has no state of its own beyond *where its event is*: a
 :class:`Place` and a number in it. The place is shared by many events (an
@@ -9,7 +9,6 @@ cannot contradict the runtime's accounts: it is computed from them.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,61 +17,7 @@ import msgspec
 import trio
 
 from actors.errors import Dropped, Unconfirmed
-
-
-class Stage(enum.IntEnum):
-    """How far an event has come. The first five are a ladder; the last three are final."""
-
-    ACCEPTED = 1
-    """In the runtime's hands."""
-    BUFFERED = 2
-    """Held by the store: its thread has no owner yet."""
-    STORED = 3
-    """Placed in its owner's log."""
-    WRITTEN = 4
-    """Its bytes were handed to at least one socket."""
-    ACKED = 5
-    """A device confirmed it. Final."""
-    UNCONFIRMED = 6
-    """Written, and left retention without an acknowledgement. Final."""
-    DROPPED = 7
-    """It will not be delivered; there is a :class:`Cause`. Final."""
-
-    @property
-    def final(self) -> bool:
-        """Whether an event in this stage can still advance: it cannot when this is true."""
-        return self >= Stage.ACKED
-
-    def covers(self, awaited: Stage) -> bool:
-        """Whether an event in this stage has been through ``awaited``."""
-        if self is Stage.UNCONFIRMED:
-            return awaited <= Stage.WRITTEN or awaited is Stage.UNCONFIRMED
-        if self is Stage.DROPPED:
-            return awaited is Stage.ACCEPTED or awaited is Stage.DROPPED
-        return awaited <= self
-
-
-class Cause(enum.StrEnum):
-    """Why an event was dropped."""
-
-    RETENTION = "retention"
-    """Left its owner's log before any socket took it."""
-    UNBOUND_OVERFLOW = "unbound_overflow"
-    """Its thread had no owner and its hold was full; the oldest go first."""
-    UNBOUND_EXPIRED = "unbound_expired"
-    """Its thread had no owner for as long as a hold lasts."""
-    OWNER_CHANGED = "owner_changed"
-    """Accepted for an owner who lost the thread before the event was placed."""
-    CONFLICT = "conflict"
-    """Its id already named another event of the thread; found by a store that had to be waited for."""
-    NOT_THE_OWNER = "not_the_owner"
-    """Emitted for a user who does not own the thread; found after acceptance."""
-    CRASHED = "crashed"
-    """In the hand of an actor that crashed before the store took it."""
-    QUARANTINED = "quarantined"
-    """Its thread or owner crashed too often and was taken out of service."""
-    SHUTDOWN = "shutdown"
-    """The runtime closed, with a store that does not outlive it, before it was written."""
+from actors.stages import Cause, Stage
 
 
 class Place(Protocol):

@@ -37,8 +37,9 @@ from actors.flusher import Flusher
 from actors.limits import Limits
 from actors.mailbox import Lane, Mailbox, Reply
 from actors.presence import RING, Attach, Detach, Device, Presence, UserMessage
-from actors.receipts import QUEUED, Cause, Fate, Queued, Receipt
+from actors.receipts import QUEUED, Fate, Queued, Receipt
 from actors.server import Authenticate, Server, trust
+from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding, Store
 from actors.supervisor import Child, Strategy, Supervisor

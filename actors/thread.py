@@ -18,7 +18,8 @@ from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events import fingerprint
 from actors.mailbox import Reply
-from actors.receipts import Cause, Position, Receipt
+from actors.receipts import Position, Receipt
+from actors.stages import Cause
 from actors.stores.store import Append, Binding, Placement, StaleGeneration, Store
 
 RETRY_SECONDS = 0.1

@@ -27,7 +27,7 @@ import attrs
 import trio
 
 from actors.mailbox import Lane, Mailbox
-from actors.receipts import Cause
+from actors.stages import Cause
 
 CAPACITY = 256
 """Of a mailbox or channel: that of the runtime's own (``Limits.mailbox_messages``)."""

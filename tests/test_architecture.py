@@ -13,7 +13,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"errors", "limits", "environment", "failures", "receipts", "events"},
+    {"stages", "errors", "limits", "environment", "failures", "receipts", "events"},
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},
@@ -58,8 +58,7 @@ def test_imports_go_down(path: Path) -> None:
             continue
         above = floor(parts[1]) > floor(own)
         beside = parts[1] != own and {parts[1], own} <= {"stores", "wire"}
-        type_only = own == "errors" and parts[1] == "receipts"
-        assert type_only or not (above or beside), f"{path.relative_to(HOUSE)} imports {name}"
+        assert not (above or beside), f"{path.relative_to(HOUSE)} imports {name}"
 
 
 def test_actors_do_not_import_each_other() -> None:

@@ -17,7 +17,7 @@ from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
 from actors.failures import Failure, Failures
 from actors.mailbox import Lane
-from actors.receipts import Cause
+from actors.stages import Cause
 
 AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 

@@ -16,7 +16,8 @@ from actors.failures import Failure, Failures
 from actors.limits import Limits
 from actors.mailbox import Mailbox, Reply
 from actors.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
-from actors.receipts import QUEUED, Cause, Queued, Receipt
+from actors.receipts import QUEUED, Queued, Receipt
+from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
 from actors.user import UserActor

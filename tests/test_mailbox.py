@@ -15,7 +15,7 @@ import trio.testing
 from actors.errors import ForeignThread, Quarantined
 from actors.failures import failure_of
 from actors.mailbox import Actor, Crashed, Doorbell, Lane, Mailbox, Reply
-from actors.receipts import Cause
+from actors.stages import Cause
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 

@@ -12,7 +12,8 @@ import trio.testing
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
 from actors.errors import Dropped, Unconfirmed
-from actors.receipts import Cause, Fate, Lost, Place, Position, Queued, Receipt, Stage
+from actors.receipts import Fate, Lost, Place, Position, Queued, Receipt
+from actors.stages import Cause, Stage
 
 LADDER = [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED, Stage.WRITTEN, Stage.ACKED]
 

@@ -16,7 +16,8 @@ from actors.errors import PeerError
 from actors.limits import Limits
 from actors.mailbox import Reply
 from actors.presence import RING, Acked, Attach, Departure, Detach, Presence, Session
-from actors.receipts import QUEUED, Receipt, Stage
+from actors.receipts import QUEUED, Receipt
+from actors.stages import Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
 from actors.user import UserActor

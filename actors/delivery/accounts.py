@@ -20,7 +20,8 @@ import attrs
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import QUEUED, Cause, Lost, Position, Receipt, Stage
+from actors.receipts import QUEUED, Lost, Position, Receipt
+from actors.stages import Cause, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.delivery.ledger import PAGE_BITS, Ledger, Page
-from actors.receipts import Cause, Position, Stage, Watchers
+from actors.receipts import Position, Watchers
+from actors.stages import Cause, Stage
 
 
 class Hold(Watchers):

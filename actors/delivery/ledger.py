@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.receipts import Cause, Position, Stage, Watchers
+from actors.receipts import Position, Watchers
+from actors.stages import Cause, Stage
 
 PAGE_BITS = 6
 PAGE_SIZE = 1 << PAGE_BITS

@@ -22,7 +22,7 @@ from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import notice, placed
 from actors.limits import Limits
-from actors.receipts import Cause
+from actors.stages import Cause
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 from actors.stores.window import Given, Window
 

@@ -31,7 +31,7 @@ import msgspec
 from actors.delivery.cursor import Bounds
 from actors.delivery.log import Chunk
 from actors.errors import StoreError
-from actors.receipts import Cause
+from actors.stages import Cause
 
 
 class StaleGeneration(StoreError):  # noqa: N818 - what the append's generation is

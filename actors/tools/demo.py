@@ -14,8 +14,9 @@ import trio
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
 from actors.events import Event
-from actors.receipts import Fate, Receipt, Stage
+from actors.receipts import Fate, Receipt
 from actors.runtime import Runtime, open_runtime
+from actors.stages import Stage
 from actors.tools.assistant import SCRIPT, assist
 from actors.tools.listen import connections, listen
 from actors.tools.terminal import CannotStart, complain, descriptor, say

@@ -16,8 +16,9 @@ from collections import deque
 import trio
 
 from actors.errors import Dropped
-from actors.receipts import Receipt, Stage
+from actors.receipts import Receipt
 from actors.runtime import Runtime
+from actors.stages import Stage
 from actors.tools.listen import connections
 
 _ENVELOPE_BYTES = 256

@@ -13,9 +13,10 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError
-from actors.receipts import Receipt, Stage
+from actors.receipts import Receipt
 from actors.runtime import Runtime, open_runtime
 from actors.server import trust
+from actors.stages import Stage
 from actors.tools.heir import Heir
 from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, parse
 from actors.tools.listen import connections, listen

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from actors.mailbox import Doorbell
-from actors.receipts import Cause, Receipt, Stage
+from actors.receipts import Receipt
+from actors.stages import Cause, Stage
 
 Say = Callable[[int, Receipt, Stage], None]
 """Told each advance: the number of the line, its receipt, the stage."""

@@ -14,7 +14,8 @@ from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
 from actors.environment import Environment
 from actors.events import encode, fingerprint
 from actors.limits import Limits
-from actors.receipts import Cause, Queued, Receipt, Stage
+from actors.receipts import Queued, Receipt
+from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Expiry, Shed
 

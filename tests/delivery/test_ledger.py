@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.ledger import PAGE_SIZE, Ledger
-from actors.receipts import Cause, Place, Position, Stage
+from actors.receipts import Place, Position
+from actors.stages import Cause, Stage
 
 offsets = st.integers(1, 3 * PAGE_SIZE)
 steps = st.lists(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from actors.delivery.accounts import LOST, Accounts
 from actors.delivery.trail import Trail
-from actors.receipts import QUEUED, Cause, Queued, Receipt, Stage
+from actors.receipts import QUEUED, Queued, Receipt
+from actors.stages import Cause, Stage
 
 QUEUE, PLACE, DROP = "queue", "place", "drop"
 

@@ -28,7 +28,7 @@ from actors.delivery.log import Chunk
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import DROPPED_NOTICE, Event, encode, fingerprint
 from actors.limits import Limits
-from actors.receipts import Cause
+from actors.stages import Cause
 from actors.stores.store import Append, Binding, Placement, Shed, StaleGeneration, Store
 
 T = TypeVar("T")
