@@ -15,6 +15,11 @@ from typing import Protocol
 import trio
 
 
+UNSENT_BYTES = 64 * 1024
+"""What the kernel takes of a socket beyond what it can send at once. Without a bound it takes megabytes, and a
+device that reads nothing looks for minutes like one that does."""
+
+
 class Endpoint(Protocol):
     """One end of a byte pipe.
 
@@ -116,6 +121,8 @@ def _tune(sock: socket.socket, dead_after_seconds: float) -> None:
     """Events are small and due now; and a peer that acknowledges nothing is to be noticed by the kernel as well."""
     with suppress(OSError):  # the peer may have reset the connection already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT") and dead_after_seconds < math.inf:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(dead_after_seconds * 1000))
 
