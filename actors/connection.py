@@ -103,6 +103,11 @@ class Connection:
         """``users/alice/connections/c3``."""
         return f"users/{self.user_id or '?'}/connections/{self.label}"
 
+    @property
+    def writing(self) -> bool:
+        """Whether the socket has yet to take something that was written to it."""
+        return self.cursor is not None and self._transport.backlog_bytes > 0
+
     # --- the reader -----------------------------------------------------------
 
     async def run(self) -> tuple[str, str]:
@@ -158,7 +163,7 @@ class Connection:
         except PeerError as error:
             self.end(error.name, str(error))
         except (Quarantined, RuntimeClosed) as error:
-            self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", str(error))
+            self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", "")
         except Exception as error:  # noqa: BLE001 - the barrier: the device is told, and comes back
             self.fail(error)
         finally:

@@ -36,6 +36,11 @@ class Flusher:
             await self._bell.wait()
             self.flush()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is marked."""
+        return not self._marked
+
     def flush(self) -> None:
         """One round: write to everybody who is marked now."""
         marked, self._marked = self._marked, {}

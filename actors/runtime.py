@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.trail import Trail
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
-from actors.errors import ActorsError, PeerError, RuntimeClosed
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.events import Payload, check_identifier, encode, fingerprint
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
@@ -48,6 +48,9 @@ from actors.user import UserActor
 from actors.wire.endpoint import Endpoint
 
 logger = logging.getLogger("actors")
+
+_WRITE_OUT_SECONDS = 0.005
+"""Between two rounds of writing while the runtime closes."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -149,12 +152,12 @@ class Runtime:
         self._trail = Trail(limits.explained_events)
         # Twice what a store remembers of given ids: what it knows as a
         # repetition is known here, too.
-        self._given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
+        given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
         self._given_ids: Recent[str, Receipt] = Recent(limits.explained_events)
         self._presences: dict[str, Presence] = {}
         self._warned: Recent[str, float] = Recent(limits.explained_events)
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
-        self._post = Post(self.store, self.accounts, environment, self._ring, self._first_receipt)
+        self._post = Post(self.store, self.accounts, environment, self._ring, given)
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
             "users", self._build_user, lane, self._user_buried, self._user_quarantined
@@ -325,7 +328,6 @@ class Runtime:
         if emission.number:
             self._trail.put(emission.number, receipt)
         else:
-            self._given.put((receipt.thread_id, receipt.event_id), receipt)
             self._given_ids.put(receipt.event_id, receipt)
         return receipt
 
@@ -336,11 +338,6 @@ class Runtime:
             if event_id == f"{self._event_prefix}{number:x}":
                 return self._trail.get(number, event_id)
         return self._given_ids.get(event_id)
-
-    def _first_receipt(self, repetition: Receipt) -> Receipt:
-        first = self._given.get((repetition.thread_id, repetition.event_id))
-        assert first is not None, "a store forgets given ids before the runtime does"
-        return first
 
     def _check_open(self) -> None:
         if self._closed:
@@ -445,7 +442,8 @@ class Runtime:
 
     def _thread_buried(self, message: ThreadMessage, cause: Cause) -> None:
         if isinstance(message, Bind):
-            message.reply.refuse(RuntimeClosed(f"the owner was not changed ({cause})"))
+            refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
+            message.reply.refuse(refusals.get(cause, ActorsError)(f"the owner was not changed ({cause})"))
         elif message.receipt.seq is None:
             self.accounts.lose(message.receipt, cause, self.environment.clock())
 
@@ -466,7 +464,7 @@ class Runtime:
         """Close the user's sockets, and settle its log: what was not acked will not be."""
         presence = self._presence(user_id)
         for device in tuple(presence.devices):
-            device.end("quarantined", f"taken out of service after repeated failures ({failure.error})")
+            device.end("quarantined", "")
             presence.leave(device)
         head = self.store.bounds(user_id).head
         self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
@@ -476,7 +474,7 @@ class Runtime:
     # --- life -----------------------------------------------------------------
 
     def _tree(self) -> Supervisor:
-        """The static children, in the order they start. What depends on a restarted one is restarted with it."""
+        """The static children, in the order they start. None of them depends on another one's task."""
         seconds = self.limits.shutdown_seconds
         return Supervisor(
             "runtime",
@@ -520,10 +518,17 @@ class Runtime:
     async def _close(self) -> None:
         """Refuse events, write what is placed, and say goodbye to every connection."""
         self._closed = True
-        self.flusher.flush()
+        with trio.move_on_after(self.limits.close_seconds):
+            await self._write_out()
         self.server.close()
-        with trio.move_on_after(self.limits.close_seconds * 2):
+        with trio.move_on_after(self.limits.close_seconds):
             await self.server.gone()
+
+    async def _write_out(self) -> None:
+        """Flush until every device has taken what is in its user's log."""
+        while not self.flusher.idle or any(connection.writing for connection in self.server.connections.values()):
+            self.flusher.flush()
+            await trio.sleep(_WRITE_OUT_SECONDS)
 
     async def _settle(self) -> None:
         """Close the store; with one that does not outlive the process, that is the end of what it had."""
@@ -559,20 +564,35 @@ async def open_runtime(
         origins=origins,
         environment=environment or Environment(),
     )
-    outcome: BaseException | None = None
+    ended: list[BaseException] = []
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: runtime._tree().run(task_status=task_status))
+            await nursery.start(_keeping(ended, lambda status: runtime._tree().run(task_status=status), nursery))
             try:
                 yield runtime
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and so bare
+                ended.append(error)
             finally:
                 with trio.CancelScope(shield=True):
                     await runtime._close()
                 nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        outcome = group.exceptions[0] if len(group.exceptions) == 1 else group
     finally:
         with trio.CancelScope(shield=True):
             await runtime._settle()
-    if outcome is not None:
-        raise outcome
+    if ended:
+        raise ended[0]
+
+
+def _keeping(
+    ended: list[BaseException], run: Callable[[trio.TaskStatus[None]], Awaitable[None]], nursery: trio.Nursery
+) -> Callable[..., Awaitable[None]]:
+    """Keep what the tree ends with, and cancel the body for it; a nursery would wrap it in a group."""
+
+    async def keeping(task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await run(task_status)
+        except Exception as error:  # noqa: BLE001 - raised by open_runtime
+            ended.append(error)
+            nursery.cancel_scope.cancel()
+
+    return keeping

@@ -25,8 +25,10 @@ import trio
 from actors.connection import Connection, House
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed
-from actors.failures import Failures, describe, failure_of
+from actors.events import check_identifier
+from actors.failures import Failures, failure_of
 from actors.limits import Limits
+from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import HeadReader, HTTPRefusal, RequestHead, check_upgrade, response
 from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
@@ -205,9 +207,11 @@ class Server:
         for listener in listeners:
             trio.lowlevel.notify_closing(listener)
             listener.close()
-        for endpoint in guests:
+        for endpoint, scope in tuple(guests.items()):
             if endpoint in self.connections:
                 self.connections[endpoint].end("shutting_down", "")
+            else:  # it has not said what it wants
+                scope.cancel()
         with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
             await self._until_gone(guests)
         for scope in guests.values():
@@ -341,10 +345,12 @@ class Server:
         try:
             with trio.fail_after(limit):
                 user_id = await self._authenticate(credentials)
+            if user_id:
+                check_identifier("user_id", user_id)
         except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
             self._record("listeners/authenticate", f"a {credentials.source} from {credentials.peer}", error)
-            raise PeerError("unavailable", f"who you are could not be checked ({describe(error)})") from None
-        if not user_id:
+            raise PeerError("unavailable", TABLE["unavailable"].text) from None
+        if user_id is None or user_id == "":
             raise PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
         return user_id
 

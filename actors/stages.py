@@ -25,7 +25,7 @@ class Stage(enum.IntEnum):
 
     @property
     def final(self) -> bool:
-        """Whether an event in this stage can still advance: it cannot when this is true."""
+        """Whether nothing comes after this stage."""
         return self >= Stage.ACKED
 
     def covers(self, awaited: Stage) -> bool:

@@ -7,20 +7,23 @@ arrive in either order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
 import msgspec
 import trio
 
 from actors.delivery.accounts import Accounts
+from actors.delivery.recent import Recent
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events import fingerprint
 from actors.mailbox import Reply
-from actors.receipts import Position, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.store import Append, Binding, Placement, StaleGeneration, Store
+
+T = TypeVar("T")
 
 RETRY_SECONDS = 0.1
 """Between two tries to learn what the store made of an append."""
@@ -80,10 +83,15 @@ class ThreadActor:
         return None
 
     async def settle(self) -> None:
-        """Wait for the store, with everything that had to: runs of events together, binds in between."""
+        """Wait for the store, with everything that had to: runs of events together, binds in between.
+
+        What was settled before a crash is here again after it, and is done.
+        """
         messages, self._unsettled = self._unsettled or [], None
         emissions: list[Emission] = []
         for message in messages:
+            if isinstance(message, Emission) and message.receipt.seq is not None:
+                continue
             if isinstance(message, Emission) and message.user_id is None:
                 emissions.append(message)
                 continue
@@ -115,27 +123,37 @@ class ThreadActor:
         for emission in emissions:
             emission.generation = self._generation
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
-        while True:
-            now = post.clock()
-            try:
-                answers = await post.store.append(emissions, now)
-                break
-            except StoreUnavailable:
-                await trio.sleep(RETRY_SECONDS)
+        now = post.clock()
+        answers = await self._until_known(lambda: post.store.append(emissions, now))
         for emission, answer in zip(emissions, answers, strict=True):
             if isinstance(answer, Placement):
                 self._note(emission, answer, now)
             else:
                 self._refuse(emission, answer, now)
 
+    async def _until_known(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it answers."""
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await trio.sleep(RETRY_SECONDS)
+
     def _note(self, emission: Emission, placement: Placement, now: float) -> None:
-        """Write into the books what the store has done, and ring whom it concerns."""
+        """Write into the books what the store has done, and ring whom it concerns.
+
+        A repetition that is not the repetition of anything noted here is this
+        very event: the store's first answer was lost on the way.
+        """
         receipt, accounts = emission.receipt, self._post.accounts
         receipt.seq = placement.seq
         self._generation = placement.generation
-        if placement.duplicate and accounts.noted(self.thread_id, placement.seq, _position(placement)):
-            emission.first = self._post.first_receipt(receipt)
-            accounts.deduplicate(receipt, emission.first, placement.user_id)
+        first = self._post.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
+        if not emission.number and first is None:
+            self._post.given.put((receipt.thread_id, receipt.event_id), receipt)
+        if first is not None:
+            emission.first = first
+            accounts.deduplicate(receipt, first, placement.user_id)
         elif placement.user_id is None:
             accounts.hold(receipt, placement.seq)
             for shed in placement.shed:
@@ -171,7 +189,7 @@ class ThreadActor:
         now = post.clock()
         take = isinstance(message, Bind) and message.act != "bind"
         try:
-            binding = await post.store.bind(self.thread_id, message.user_id, now, take=take)
+            binding = await self._until_known(lambda: post.store.bind(self.thread_id, message.user_id, now, take=take))
         except NotTheOwner as refusal:
             if isinstance(message, Bind):
                 message.reply.refuse(refusal.with_traceback(None))
@@ -204,7 +222,7 @@ class ThreadActor:
 class Post:
     """What every thread actor works with: the store, the books, and the way to the owners."""
 
-    __slots__ = ("accounts", "clock", "first_receipt", "ring", "store")
+    __slots__ = ("accounts", "clock", "given", "ring", "store")
 
     def __init__(
         self,
@@ -212,21 +230,15 @@ class Post:
         accounts: Accounts,
         environment: Environment,
         ring: Callable[[str | None, str], None],
-        first_receipt: Callable[[Receipt], Receipt],
+        given: Recent[tuple[str, str], Receipt],
     ) -> None:
         self.store = store
         self.accounts = accounts
         self.clock = environment.clock
         self.ring = ring
         """Rings a thread's owner; ``None`` says that there is none."""
-        self.first_receipt = first_receipt
-        """The first receipt of an event of which this is another one."""
-
-
-def _position(placement: Placement) -> Position | None:
-    if placement.user_id is None:
-        return None
-    return Position(placement.user_id, placement.epoch, placement.offset)
+        self.given = given
+        """The first receipts of ids that emitters gave, by thread and id."""
 
 
 _CAUSES: dict[type[Exception], Cause] = {

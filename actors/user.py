@@ -74,8 +74,9 @@ class UserActor:
             text = f"expected at most {self._limits.connections_per_user} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
-        session = known or self._new_session()
-        self._presence.sessions.move_to_end(session.id)
+        session = Session("") if attach.device.plain else known or self._new_session()
+        if not attach.device.plain:
+            self._presence.sessions.move_to_end(session.id)
         bounds = self._store.bounds(self._user_id)
         account = self._accounts.account(self._user_id, bounds.epoch, bounds.low)
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.cursor is not None:

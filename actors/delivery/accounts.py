@@ -20,7 +20,7 @@ import attrs
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import QUEUED, Lost, Position, Receipt
+from actors.receipts import QUEUED, Lost, Receipt
 from actors.stages import Cause, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
@@ -157,16 +157,6 @@ class Accounts:
             hold = self.holds[receipt.thread_id] = Hold(seq)
         hold.take(seq)
         receipt.move(hold, seq)
-
-    def noted(self, thread_id: str, seq: int, position: Position | None) -> bool:
-        """Whether an event that the store has is in the books: if not, its answer was lost on the way here."""
-        if position is None:
-            hold = self.holds.get(thread_id)
-            return hold is not None and seq <= hold.high
-        account = self.users.get(position.user_id)
-        if account is None or account.ledger.epoch != position.epoch:
-            return account is not None
-        return account.ledger.noted(position.offset)
 
     def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
         """An accepted event is another copy of one in the books: its receipt stands where the first one stands."""

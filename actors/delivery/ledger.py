@@ -143,13 +143,6 @@ class Ledger:
             self._note_late(offset, page)
         return page
 
-    def noted(self, offset: int) -> bool:
-        """Whether :meth:`place` was called for an offset; a page that is forgotten was complete."""
-        page = self._pages.get(offset >> PAGE_BITS)
-        if page is None:
-            return offset < self.low
-        return bool(page.placed & (1 << (offset & (PAGE_SIZE - 1))))
-
     def write(self, first: int, last: int) -> None:
         """Offsets ``first`` to ``last`` were handed to a socket."""
         if first == last >= self.low:

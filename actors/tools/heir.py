@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import trio
 
-from actors.errors import NotTheOwner
+from actors.errors import NotTheOwner, Quarantined
 from actors.runtime import Runtime
 from actors.tools.listen import connections
 
@@ -39,7 +39,7 @@ class Heir:
             await trio.sleep(_LOOK_SECONDS)
         self.user_id = user_id
         for thread_id in self._waiting:
-            with suppress(NotTheOwner):
+            with suppress(NotTheOwner, Quarantined):
                 await self._runtime.bind(thread_id, user_id)
         self._waiting.clear()
 

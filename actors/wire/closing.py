@@ -1,7 +1,7 @@
 """Why connections end: one table.
 
-A code below 4500 says *come back*, from 4500 on it says *do not, unless
-something changes*; so a client decides without knowing the rows (the idea is
+Of the codes from 4000 on, one below 4500 says *come back*, and from 4500 on *do
+not, unless something changes*; so a client decides without knowing the rows (the idea is
 Centrifugo's). Codes below 4000 are RFC 6455's own. What is aborted without a
 Close has its row all the same: ``explain`` and the logs name it.
 """

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import trio
 
-
 UNSENT_BYTES = 64 * 1024
 """What the kernel takes of a socket beyond what it can send at once. Without a bound it takes megabytes, and a
 device that reads nothing looks for minutes like one that does."""
