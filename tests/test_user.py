@@ -225,24 +225,26 @@ class Seam:
         for screen in self.here:
             shown = screen.shown[before[screen.label] :]
             self.books.written.update(shown)
-            self.books.handed[screen.session_id].update(shown)
+            self.books.handed[screen.session_id or screen.label].update(shown)
 
     def ack(self, screen: Screen, back: int) -> None:
         assert screen.cursor is not None
         offset = max(screen.cursor.position - back, 0)
-        self.books.confirm(screen.session_id, offset, self.house.bounds.low)
+        self.books.confirm(screen.session_id or screen.label, offset, self.house.bounds.low)
         self.house.ack(screen, offset)
 
     def attach(self, who: int, cursor: int, how: int) -> None:
         house, books, bounds = self.house, self.books, self.house.bounds
+        plain = how == 4
         sessions = [*house.presence.sessions, "s_foreign"]
-        session_id = None if who == 5 else sessions[-1 - who % len(sessions)]
+        session_id = None if who == 5 or plain else sessions[-1 - who % len(sessions)]
         known = house.presence.sessions.get(session_id) if session_id is not None else None
         replaces = known is not None and known.device is not None
         offset = max(bounds.head + 2 - 2 * cursor, 0)
         resume = [None, (bounds.epoch, offset), (bounds.epoch, offset), ("ep_other", offset)][how % 4]
+        resume = None if plain else resume
         origins: tuple[Origin, ...] = ("unacked", "low", "head")
-        origin, plain = origins[cursor % 3], how == 4
+        origin = origins[cursor % 3]
         full = len(house.presence.devices) - replaces >= house.limits.connections_per_user
         screen, answer = house.try_attach(session_id, resume, origin, plain=plain)
         if full:
@@ -255,7 +257,7 @@ class Seam:
             books.confirm(answer.id, offset, bounds.low)
         unseen = books.first_not_in(books.written if plain else books.acked, bounds)
         assert screen.begun == start(bounds, resume, origin, unseen)
-        books.handed[answer.id] = set()
+        books.handed[answer.id or screen.label] = set()
 
 
 @given(STEPS)
