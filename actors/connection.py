@@ -14,9 +14,9 @@ from typing import assert_never
 import attrs
 import trio
 
-from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frame, text_frames
+from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
 from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
@@ -93,7 +93,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._ending: tuple[str, str] | None = None
         self._transport: Transport
-        self._account: UserAccount
+        self.ledger: Ledger | None = None
         self._presence: Presence
         self._in_flight: tuple[int, int] | None = None
         self._catching_up_to: int | None = None
@@ -128,6 +128,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
+            self._land(written=False)
             house.forget(self)
             self._endpoint.close()
         return self._ending or ("left", "the device has gone")
@@ -233,9 +234,9 @@ class Connection:
 
     # --- the writer's side, called from other actors' steps ----------------------
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
-        self._account = account
+        self.ledger = ledger
         self._presence = presence
         self.cursor = Cursor(start.offset)
         if self.plain:
@@ -275,7 +276,7 @@ class Connection:
 
     def ping(self) -> None:
         """Ask the device whether it is there."""
-        head = self._account.ledger.head if self.cursor is not None else 0
+        head = 0 if self.ledger is None else self.ledger.head
         self._transport.write_control(PING if self.plain else text_frame(messages.ping(head)))
 
     def end(self, name: str, text: str) -> None:
@@ -302,10 +303,11 @@ class Connection:
         return f"{self.label} {_STANDINGS[standing]}"
 
     def _lag(self, cursor: Cursor, now: float) -> str:
+        assert self.ledger is not None, "a connection with a cursor has a ledger"
         written = cursor.position if self._in_flight is None else self._in_flight[0] - 1
         stalled = self._transport.stalled_since
         idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
-        return f"{self.label} {self._account.ledger.head - written} behind{idle}"
+        return f"{self.label} {self.ledger.head - written} behind{idle}"
 
     def _tell_gap(self, cursor: Cursor, low: int) -> None:
         """The device is told what left the log before it was read."""
@@ -315,23 +317,29 @@ class Connection:
 
     def _write(self, chunk: Chunk) -> None:
         """Hand over a run of offsets; they count as written when the socket has taken the last of them."""
+        ledger = self.ledger
         assert self.cursor is not None, "only a connection with a place writes events"
+        assert ledger is not None, "a connection with a cursor has a ledger"
         self.cursor.advance(chunk.first, chunk.last)
         if self._transport.write(chunk.frames):
-            ledger = self._account.ledger
             ledger.write(chunk.first, chunk.last)
             if chunk.last < ledger.head:
                 self._house.mark(self._presence)
-        else:
+        elif not self._transport.sealed:
+            ledger.take_off(chunk.first, chunk.last)
             self._in_flight = chunk.first, chunk.last
 
     def _drained(self) -> None:
         """The socket took everything: what was in flight is written, and the log may have more."""
-        if self._in_flight is not None:
-            self._account.ledger.write(*self._in_flight)
-        self._in_flight = None
+        self._land(written=True)
         if self.cursor is not None:
             self._house.mark(self._presence)
+
+    def _land(self, *, written: bool) -> None:
+        if self._in_flight is not None:
+            assert self.ledger is not None, "what is in flight is in a ledger"
+            self.ledger.land(*self._in_flight, written=written)
+            self._in_flight = None
 
     def _failed(self, name: str) -> None:
         self.end(name, TABLE[name].text)

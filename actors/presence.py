@@ -13,8 +13,8 @@ from typing import Protocol
 import attrs
 import msgspec
 
-from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Origin, Start
+from actors.delivery.ledger import Ledger
 from actors.mailbox import Mailbox, Reply
 
 
@@ -25,8 +25,10 @@ class Device(Protocol):
     user_id: str | None
     plain: bool
     cursor: Cursor | None
+    ledger: Ledger | None
+    """The epoch of the log in which the device has its place."""
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
 
     def flush(self) -> None:
@@ -50,6 +52,8 @@ class Session:
     id: str
     cursor: Cursor | None = None
     """What the newest connection of this session was handed and has confirmed."""
+    ledger: Ledger | None = None
+    """The epoch of that cursor."""
     device: Device | None = None
 
 

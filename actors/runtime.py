@@ -328,7 +328,9 @@ class Runtime:
         if emission.number:
             self._trail.put(emission.number, receipt)
         else:
-            self._given_ids.put(receipt.event_id, receipt)
+            known = self._given_ids.get(receipt.event_id)
+            if known is None or known.cause is not None:
+                self._given_ids.put(receipt.event_id, receipt)
         return receipt
 
     def _remembered(self, event_id: str) -> Receipt | None:

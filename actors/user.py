@@ -60,10 +60,10 @@ class UserActor:
         raise AssertionError("a user actor leaves nothing to settle")
 
     def _confirm(self, acked: Acked) -> None:
-        account = self._accounts.users.get(self._user_id)
-        assert account is not None, "a device confirms what an account has placed"
+        """What was confirmed was confirmed in the epoch it was sent in; of an ended one nothing is open."""
+        assert acked.device.ledger is not None, "a device that confirms has a place"
         for first, last in acked.spans:
-            account.ledger.ack(first, last)
+            acked.device.ledger.ack(first, last)
 
     def _attach(self, attach: Attach) -> None:
         devices = self._presence.devices
@@ -79,15 +79,16 @@ class UserActor:
             self._presence.sessions.move_to_end(session.id)
         bounds = self._store.bounds(self._user_id)
         account = self._accounts.account(self._user_id, bounds.epoch, bounds.low)
-        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.cursor is not None:
+        ledger = account.ledger
+        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
+            assert session.cursor is not None, "a session has a cursor with its ledger"
             seen = min(attach.resume[1], session.cursor.position)
             for first, last in session.cursor.ack(seen):
-                account.ledger.ack(first, last)
-        ledger = account.ledger
+                ledger.ack(first, last)
         unseen = ledger.first_unwritten() if attach.device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
-        attach.device.begin(beginning, bounds, session.id, account, self._presence)
-        session.device, session.cursor = attach.device, attach.device.cursor
+        attach.device.begin(beginning, bounds, session.id, ledger, self._presence)
+        session.device, session.cursor, session.ledger = attach.device, attach.device.cursor, ledger
         devices.append(attach.device)
         self._mark(self._presence)
         attach.reply.give(session)

@@ -11,7 +11,7 @@ import trio
 import actors
 from actors.presence import Acked
 from actors.wire.closing import TABLE
-from tests.peers.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, frame
+from tests.peers.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.peers.served import Served, offsets, served
 
 ALICE = "actors_token=alice"
@@ -586,3 +586,44 @@ async def test_as_few_sessions_as_are_allowed() -> None:
         await house.emit(1)
         assert offsets(await events(one, 1)) == offsets(await events(other, 1)) == [1]
         assert house.failures() == []
+
+
+async def test_closing_writes_what_is_placed() -> None:
+    """A runtime that closes first writes what its devices take, however much that is, and then says goodbye."""
+    async with trio.open_nursery() as nursery, trio.open_nursery() as clients:
+        async with actors.open_runtime() as runtime:
+            address = await nursery.start(runtime.serve)
+            read: list[int] = []
+
+            async def device(task_status: trio.TaskStatus[None]) -> None:
+                async with connected(address) as peer:
+                    await peer.attach("alice")
+                    task_status.started()
+                    read.extend(offsets(await events(peer, 30)))
+
+            await clients.start(device)
+            for n in range(30):
+                runtime.thread("t").emit_nowait("tick", {"n": n, "x": "x" * 10_000}, user_id="alice")
+        assert runtime.audit().total.dropped == 0
+    assert read == list(range(1, 31))
+
+
+async def test_in_flight_across_an_epoch() -> None:
+    """What a socket was taking when its user was quarantined is settled in its own epoch, and the books balance."""
+    async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
+        await stalled.attach("alice")
+        said = ""
+        while "behind, its socket took nothing for" not in said:
+            receipts = await house.emit(20, size=8_000)
+            said = str(house.runtime.explain(receipts[-1]))
+        house.runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+        while house.runtime.users.quarantined("alice") is None:
+            await trio.lowlevel.checkpoint()
+        assert house.runtime.audit().balanced
+        house.runtime.release("users/alice")
+        (receipt, *_) = await house.emit(3)
+        assert receipt.stage is STAGES.STORED
+        await after.attach("alice")
+        await house.emit(1)
+        assert offsets(await events(after, 1)) == [4]
+        assert house.runtime.audit().balanced

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors.delivery.accounts import UserAccount
 from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.ledger import Ledger
 from actors.flusher import Flusher
 from actors.presence import Device, Presence
 
@@ -21,10 +21,11 @@ class Pen:
         self.user_id: str | None = "alice"
         self.plain = False
         self.cursor: Cursor | None = None
+        self.ledger: Ledger | None = None
         self.flushes = 0
         self._act = act
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         raise AssertionError("the flusher places nobody")
 
     def flush(self) -> None:

@@ -20,7 +20,7 @@ from actors.errors import StoreUnavailable
 from actors.mailbox import Mailbox
 from actors.presence import Acked
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Placement
+from actors.stores.store import Append, Binding, Placement
 from tests.stores.waiting import WaitingStore
 
 LIMITS = actors.Limits()
@@ -160,6 +160,18 @@ async def test_hosts_exception_comes_out_bare() -> None:
     with pytest.raises(ZeroDivisionError, match="mine"):
         async with actors.open_runtime():
             raise ZeroDivisionError("mine")
+
+
+async def test_exception_comes_out_bare_under_a_cancellation() -> None:
+    """Also when the scope around the runtime is cancelled, what the body raises comes out as it is."""
+
+    async def host(scope: trio.CancelScope) -> None:
+        async with actors.open_runtime():
+            scope.cancel()
+            raise ZeroDivisionError("mine")
+
+    with trio.CancelScope() as scope, pytest.raises(ZeroDivisionError, match="mine"):
+        await host(scope)
 
 
 # --- owners ---------------------------------------------------------------------
@@ -341,6 +353,47 @@ async def _cancelled_run(store_class: type[MemoryStore], step: int) -> bool:
     finally:
         trio.lowlevel.remove_instrument(instrument)
     return not instrument.scope.cancelled_caught
+
+
+async def test_a_repetition_of_what_was_shed_is_shed(autojump_clock: trio.testing.MockClock) -> None:
+    """A given id that comes again after its hold has expired is the same event: dropped, with the same cause."""
+    async with actors.open_runtime() as runtime:
+        thread = runtime.thread("t1")
+        await thread.emit("step", {}, event_id="mine")
+        await trio.sleep(LIMITS.unbound_seconds + 2)
+        again = await thread.emit("step", {}, event_id="mine")
+        assert again.cause is Cause.UNBOUND_EXPIRED
+        await runtime.bind("t1", "alice")
+        assert (await thread.emit("step", {})).offset == 2, "after the notice of what expired"
+
+
+async def test_repetitions_in_the_queue_follow_the_first(autojump_clock: trio.testing.MockClock) -> None:
+    """Copies of one event that are queued together have one placement, and all their receipts say so."""
+    async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:
+        await runtime.bind("t1", "alice")
+        receipts = [runtime.thread("t1").emit_nowait("step", {}, event_id="mine") for _ in range(3)]
+        await receipts[-1].reached(Stage.STORED)
+        assert {receipt.offset for receipt in receipts} == {1}
+        assert runtime.audit().total.deduplicated == 2
+
+
+async def test_a_lost_answer_to_a_bind_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
+    """When the store cannot say whether it took a bind, it is asked again; nothing crashes, nothing is lost."""
+
+    class Unsteady(WaitingStore):
+        refusals = 2
+
+        async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
+            if self.refusals:
+                self.refusals -= 1
+                raise StoreUnavailable("the line went dead")
+            return await super().bind(thread_id, user_id, now, take=take)
+
+    async with actors.open_runtime(store=Unsteady(LIMITS, Environment())) as runtime:
+        receipts = [runtime.thread("t1").emit_nowait("step", {"n": n}) for n in range(3)]
+        await runtime.bind("t1", "alice")
+        assert [receipt.offset for receipt in receipts] == [1, 2, 3]
+        assert len(runtime.failures) == 0
 
 
 # --- crashes ------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.accounts import Accounts, UserAccount
+from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Bounds, Cursor, Origin, Start, start
+from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
@@ -39,11 +40,11 @@ class Screen:
         self.ended: tuple[str, str] | None = None
         self._next = 0
         self._store = store
-        self._account: UserAccount
+        self.ledger: Ledger | None = None
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, account: UserAccount, presence: Presence) -> None:
+    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         assert self.begun is None, "a device begins once"
-        self.begun, self.session_id, self._account = start, session_id, account
+        self.begun, self.session_id, self.ledger = start, session_id, ledger
         self.cursor, self._next = Cursor(start.offset), start.offset
 
     def flush(self) -> None:
@@ -55,7 +56,8 @@ class Screen:
         if chunk.last >= chunk.first:
             self._expect(chunk.first, chunk.last)
             self.cursor.advance(chunk.first, chunk.last)
-            self._account.ledger.write(chunk.first, chunk.last)
+            assert self.ledger is not None
+            self.ledger.write(chunk.first, chunk.last)
             self.shown.extend(range(chunk.first, chunk.last + 1))
 
     def end(self, name: str, text: str) -> None:

@@ -87,33 +87,32 @@ class DeadLetter:
 class UserAccount:
     """One user's books: the ledger of the log's present epoch, and what earlier epochs came to."""
 
-    __slots__ = ("accepted", "closed", "deduplicated", "ledger")
+    __slots__ = ("_closed", "_ending", "accepted", "deduplicated", "ledger")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.accepted = 0
         self.deduplicated = 0
-        self.closed = Balance()
+        self._ending: list[Ledger] = []
+        """Ledgers of earlier epochs in which a socket still had something to take."""
+        self._closed = Balance()
 
     def renew(self, ledger: Ledger) -> None:
-        """Begin another epoch; the one that ended has nothing retained."""
-        ended = self.ledger
-        assert ended.low == ended.head + 1, "an epoch ends when its log is empty"
-        self.closed.acked += ended.acked
-        self.closed.unconfirmed += ended.unconfirmed
-        self.closed.dropped += ended.dropped
+        """Begin another epoch; what the one that ended still has open is in flight."""
+        self._ending.append(self.ledger)
         self.ledger = ledger
+        for ended in [one for one in self._ending if not one.retained]:
+            self._ending.remove(ended)
+            self._closed += _row(ended)
 
     def balance(self) -> Balance:
         """This user's row."""
-        return Balance(
-            accepted=self.accepted,
-            retained=self.ledger.retained,
-            acked=self.closed.acked + self.ledger.acked,
-            unconfirmed=self.closed.unconfirmed + self.ledger.unconfirmed,
-            dropped=self.closed.dropped + self.ledger.dropped,
-            deduplicated=self.deduplicated,
-        )
+        row = sum(map(_row, self._ending), self._closed + _row(self.ledger))
+        return attrs.evolve(row, accepted=self.accepted, deduplicated=self.deduplicated)
+
+
+def _row(ledger: Ledger) -> Balance:
+    return Balance(retained=ledger.retained, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
 
 
 class Accounts:

@@ -17,6 +17,7 @@ of weak references: 0.6 µs for every event, where a bit in a page takes 0.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from actors.receipts import Position, Watchers
 from actors.stages import Cause, Stage
@@ -90,6 +91,11 @@ class Page(Watchers):
         unconfirmed = (unacked & self._written).bit_count()
         return unconfirmed, unacked.bit_count() - unconfirmed
 
+    @property
+    def open(self) -> int:
+        """The offsets that were placed, not confirmed, and have not left."""
+        return self.placed & ~self.acked & ~self.gone
+
     def unwritten(self, bits: int) -> int:
         """Which of these offsets were placed, and no socket took them."""
         return bits & self.placed & ~self._written
@@ -107,7 +113,7 @@ class Ledger:
     they happened.
     """
 
-    __slots__ = ("_pages", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
+    __slots__ = ("_flights", "_pages", "_trims", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
 
     def __init__(self, user_id: str, epoch: str, low: int = 1) -> None:
         self.user_id = user_id
@@ -118,14 +124,21 @@ class Ledger:
         self.unconfirmed = 0
         self.dropped = 0
         self._pages: dict[int, Page] = {}
-        self.page(low).placed = (1 << (low & (PAGE_SIZE - 1))) - 1
+        self._flights: list[tuple[int, int]] = []
+        """Runs of offsets that sockets have begun to take; what became of them is not known yet."""
+        self._trims: list[tuple[int, Cause]] = []
+        """What is below an offset left for a cause; one entry per change of cause, of which there are few."""
+        page = self.page(low)
+        page.placed = page.gone
 
     def page(self, offset: int) -> Page:
-        """The page of an offset in the log, made when it is first needed."""
+        """The page of an offset, made when it is first needed: what is below ``low`` by then has left."""
         index = offset >> PAGE_BITS
         page = self._pages.get(index)
         if page is None:
             page = self._pages[index] = Page(self.user_id, self.epoch)
+            left = min(max(self.low - (index << PAGE_BITS), 0), PAGE_SIZE)
+            page.gone = ((1 << left) - 1) & ~self._in_flight(page)
         return page
 
     def place(self, offset: int) -> Page:
@@ -139,8 +152,8 @@ class Ledger:
         page.placed |= bit
         if offset > self.head:  # noqa: PLR1730 - max() takes as long as the rest of this method
             self.head = offset
-        if (page.acked | page.gone) & bit:
-            self._note_late(offset, page)
+        if offset < self.low or (page.acked | page.gone) & bit:
+            self._note_late(offset, page, bit)
         return page
 
     def write(self, first: int, last: int) -> None:
@@ -153,27 +166,39 @@ class Ledger:
 
     def ack(self, first: int, last: int) -> int:
         """Offsets ``first`` to ``last`` were confirmed; returns how many of them newly."""
-        fresh = sum(page.ack(bits) for page, bits in self._spans(first, last))
+        leaving = self._here(first, min(last, self.low - 1))
+        fresh = sum(page.ack(bits) for page, bits in chain(leaving, self._spans(first, last)))
         self.acked += fresh
         return fresh
 
     def trim(self, low: int, cause: Cause) -> int:
         """Everything below ``low`` left the log; returns how many events were dropped unwritten."""
-        dropped = 0
-        for page, bits in self._spans(self.low, low - 1):
-            unconfirmed, lost = page.leave(bits, cause)
-            self.unconfirmed += unconfirmed
-            dropped += lost
-        self.dropped += dropped
-        for index in range(self.low >> PAGE_BITS, low >> PAGE_BITS):
-            self._forget(index)
-        self.low = max(self.low, low)
-        return dropped
+        if low <= self.low:
+            return 0
+        first, self.low = self.low, low
+        if self._trims and self._trims[-1][1] is cause:
+            self._trims.pop()
+        self._trims.append((low, cause))
+        return self._leave(first, low - 1, cause)
+
+    def take_off(self, first: int, last: int) -> None:
+        """A socket has begun to take offsets ``first`` to ``last``, and not finished: they are neither
+        written nor not. Should they leave the log meanwhile, they are settled when they land."""
+        self._flights.append((first, last))
+
+    def land(self, first: int, last: int, *, written: bool) -> None:
+        """What :meth:`take_off` began is over: the socket took everything, or is gone."""
+        self._flights.remove((first, last))
+        if written:
+            for page, bits in self._here(first, last):
+                page.write(bits)
+        if first < self.low:
+            self._leave(first, min(last, self.low - 1), self._cause_of(first))
 
     @property
     def retained(self) -> int:
-        """Events in the log that no device confirmed."""
-        return sum(page.unacked(bits).bit_count() for page, bits in self._spans(self.low, self.head))
+        """Events that are placed, not confirmed and not settled: in the log, or on their way out of it."""
+        return sum(page.open.bit_count() for page in self._pages.values())
 
     def first_unacked(self) -> int:
         """The first offset in the log that no device confirmed, or ``head + 1``."""
@@ -192,21 +217,45 @@ class Ledger:
             index += 1
         return self.head + 1
 
-    def _note_late(self, offset: int, page: Page) -> None:
+    def _leave(self, first: int, last: int, cause: Cause) -> int:
+        """Settle offsets below ``low``, but for those in flight; returns how many were dropped unwritten."""
+        dropped = 0
+        for page, bits in self._here(first, last):
+            unconfirmed, lost = page.leave(bits & ~self._in_flight(page) & ~page.gone, cause)
+            self.unconfirmed += unconfirmed
+            dropped += lost
+        self.dropped += dropped
+        for index in range(first >> PAGE_BITS, self.low >> PAGE_BITS):
+            self._forget(index)
+        return dropped
+
+    def _cause_of(self, offset: int) -> Cause:
+        """For what an offset below ``low`` has left the log."""
+        return next(cause for low, cause in self._trims if offset < low)
+
+    def _in_flight(self, page: Page) -> int:
+        """Which offsets of a page a socket has begun to take."""
+        flying = 0
+        for flight in self._flights:
+            for other, bits in self._here(*flight):
+                flying |= bits if other is page else 0
+        return flying
+
+    def _note_late(self, offset: int, page: Page, bit: int) -> None:
+        """Count an event that was confirmed, or left the log, before the store's answer came."""
+        if offset < self.low and not self._in_flight(page) & bit:
+            page.leave(bit, self._cause_of(offset))
         stage = page.stage(offset)
-        if stage is Stage.ACKED:
-            self.acked += 1
-        elif stage is Stage.UNCONFIRMED:
-            self.unconfirmed += 1
-        else:
-            self.dropped += 1
+        self.acked += stage is Stage.ACKED
+        self.unconfirmed += stage is Stage.UNCONFIRMED
+        self.dropped += stage is Stage.DROPPED
         if offset >> PAGE_BITS < self.low >> PAGE_BITS:
             self._forget(offset >> PAGE_BITS)
 
     def _forget(self, index: int) -> None:
-        """Let go of a page below ``low``, unless a late note may still ask for it."""
+        """Let go of a page below ``low``, unless a late note or a landing may still ask for it."""
         page = self._pages.get(index)
-        if page is not None and page.placed == ALL:
+        if page is not None and page.placed == ALL and page.gone == ALL:
             del self._pages[index]
 
     def _spans(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
@@ -217,3 +266,13 @@ class Ledger:
             size = min(PAGE_SIZE - start, last - first + 1)
             yield self.page(first), ((1 << size) - 1) << start
             first += size
+
+    def _here(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
+        """As :meth:`_spans`, below ``low`` as well: the pages that are still here."""
+        for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
+            page = self._pages.get(index)
+            if page is not None:
+                start = max(first - (index << PAGE_BITS), 0)
+                end = min(last + 1 - (index << PAGE_BITS), PAGE_SIZE)
+                if start < end:
+                    yield page, (1 << end) - (1 << start)
