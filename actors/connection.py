@@ -121,7 +121,12 @@ class Connection:
         try:
             async with trio.open_nursery() as nursery:
                 self._transport = Transport(
-                    self._endpoint, nursery, house.limits, on_drained=self._drained, on_failed=self._failed
+                    self._endpoint,
+                    nursery,
+                    house.limits,
+                    clock=house.environment.clock,
+                    on_drained=self._drained,
+                    on_failed=self._failed,
                 )
                 await self._serve()
                 nursery.cancel_scope.cancel()

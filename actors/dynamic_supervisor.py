@@ -11,7 +11,6 @@ queued. The actors behind them own no more than can be built again.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -21,7 +20,7 @@ from actors.delivery.recent import Recent
 from actors.delivery.restarts import Backoff, Intensity, RestartWindow
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
-from actors.failures import Failure, Failures, failure_of
+from actors.failures import Failure, Failures, failure_of, shielded
 from actors.mailbox import Actor, Crashed, Lane, Mailbox
 from actors.stages import Cause
 
@@ -191,7 +190,10 @@ class DynamicSupervisor(Generic[M]):
         text += f"{self._intensity.period_seconds:g} s and is out of service; the last time: {failure.error}"
         self._quarantined[mailbox.key] = failure
         mailbox.close(lambda: Quarantined(text), Cause.QUARANTINED)
-        self._on_quarantined(mailbox.key, failure)
+        try:
+            self._on_quarantined(mailbox.key, failure)
+        except Exception as error:  # noqa: BLE001 - whoever is told, the others go on
+            self._failures.record(failure_of(self.path(mailbox.key), "its quarantine", error, self.now()))
 
     # --- the end --------------------------------------------------------------
 
@@ -205,8 +207,7 @@ class DynamicSupervisor(Generic[M]):
         with trio.move_on_after(self._shutdown_seconds, shield=True):
             await self._silence()
         for mailbox, task in self._tended.items():
-            text = f"shields itself from cancellation, {self._shutdown_seconds:g} s after it was cancelled"
-            self._failures.record(Failure(self.path(mailbox.key), "its shutdown", text, whereabouts(task), self.now()))
+            self._failures.record(shielded(self.path(mailbox.key), self._shutdown_seconds, task, self.now()))
 
     def _close(self) -> None:
         self._ended = True
@@ -216,10 +217,3 @@ class DynamicSupervisor(Generic[M]):
 
 def _closed() -> RuntimeClosed:
     return RuntimeClosed("expected an open runtime, it is closed")
-
-
-def whereabouts(task: trio.lowlevel.Task | None) -> str:
-    """Where a task waits, as a traceback reads."""
-    if task is None:
-        return ""
-    return "".join(traceback.StackSummary.extract(task.iter_await_frames()).format())

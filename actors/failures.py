@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import attrs
+import trio
 
 logger = logging.getLogger("actors")
 
@@ -68,3 +69,10 @@ def describe(error: BaseException) -> str:
 def failure_of(path: str, handling: str, error: BaseException, at: float) -> Failure:
     """Format an exception while its frames are still there."""
     return Failure(path, handling, describe(error), "".join(traceback.format_exception(error)), at)
+
+
+def shielded(path: str, seconds: float, task: trio.lowlevel.Task | None, at: float) -> Failure:
+    """A child that is still there so long after it was cancelled, and where it waits. Trio has no kill."""
+    text = f"shields itself from cancellation, {seconds:g} s after it was cancelled"
+    frames = () if task is None else task.iter_await_frames()
+    return Failure(path, "its shutdown", text, "".join(traceback.StackSummary.extract(frames).format()), at)

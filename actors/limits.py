@@ -105,6 +105,10 @@ class Limits:
     connections: int = 10_000
     """In total. At 28 KiB each, 280 MB; and below the usual limit of file descriptors in production."""
 
+    handshakes: int = 2_000
+    """Sockets that have not become connections yet. Slow ones must not keep others out, nor cost more than 20 KiB
+    each; beyond this many a socket is closed as soon as it is accepted."""
+
     connections_per_user: int = 32
     """Devices and tabs of a person; more is a reconnect loop."""
 

@@ -1,13 +1,13 @@
 """The runtime: the tree of actors, and the calls that applications make.
 
-    Runtime ─ store ─ flusher ─ users ── UserActor
-                                │         └─ Connection
-                                ├ threads ── ThreadActor
-                                ├ pulse                    age and silence, once a second
-                                └ listeners
+    Runtime ─┬ flusher                       one write per connection and tick
+             ├ users ──── UserActor ─ ─ ─ Connection
+             ├ threads ── ThreadActor
+             └ pulse                         age and silence, once a second
 
-Started from left to right, stopped in reverse. Connections run in the task of
-whoever accepted them; their user knows them, and ends them.
+Started from the top, stopped in reverse, around a store that is closed last.
+Connections run in the task of whoever accepted them, a listener's or the
+host's; their user knows them, and ends them.
 """
 
 from __future__ import annotations

@@ -185,7 +185,10 @@ class Server:
                     elif error.errno not in _GONE:
                         raise
                 else:
-                    nursery.start_soon(self._welcome, sock, ssl_context, guests)
+                    if self._sockets - len(self.connections) >= self._limits.handshakes:
+                        sock.close()
+                    else:
+                        nursery.start_soon(self._welcome, sock, ssl_context, guests)
 
     async def _welcome(
         self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
@@ -295,7 +298,7 @@ class Server:
     def _check_admission(self, head: RequestHead) -> None:
         if self._closing.is_set():
             raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
-        if self._sockets > self._limits.connections:
+        if len(self.connections) >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
             raise HTTPRefusal(503, text, (("Retry-After", "5"),))
         origin = head.headers.get("origin")

@@ -14,7 +14,6 @@ for an exit or a due time it can be cancelled; stopping is bounded and is not.
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -26,7 +25,7 @@ from attrs.validators import gt
 from actors.delivery.restarts import Backoff, Intensity, Restart, RestartWindow, Strategy, plan
 from actors.environment import Environment
 from actors.errors import RestartsExhausted
-from actors.failures import Failure, Failures, describe, failure_of
+from actors.failures import Failures, describe, failure_of, shielded
 
 __all__ = ["Child", "Restart", "Strategy", "Supervisor"]
 
@@ -105,10 +104,6 @@ class _Life:
         with trio.move_on_after(self.place.child.shutdown_seconds):
             await self.gone.wait()
         return self.gone.is_set()
-
-    def whereabouts(self) -> str:
-        """Where its task waits, as a traceback reads."""
-        return "".join(traceback.StackSummary.extract(self.task.iter_await_frames()).format()) if self.task else ""
 
 
 @attrs.define(eq=False)
@@ -281,6 +276,6 @@ class _Supervision:
         self._supervisor.failures.record(failure_of(self._path(life), handling, error, at))
 
     def _record_shielded(self, life: _Life) -> None:
-        text = f"shields itself from cancellation, {life.place.child.shutdown_seconds:g} s after it was cancelled"
         at = self._supervisor.environment.wall_clock()
-        self._supervisor.failures.record(Failure(self._path(life), "its shutdown", text, life.whereabouts(), at))
+        seconds = life.place.child.shutdown_seconds
+        self._supervisor.failures.record(shielded(self._path(life), seconds, life.task, at))

@@ -64,7 +64,8 @@ class RequestHead:
         for pair in self.headers.get("cookie", "").split(";"):
             key, equals, value = pair.strip().partition("=")
             if equals and key == name:
-                return value.strip('"')
+                # h11 hands over bytes, and browsers send UTF-8; what is not, names nobody.
+                return value.strip('"').encode("latin-1").decode(errors="replace")
         return None
 
 

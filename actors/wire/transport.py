@@ -34,6 +34,7 @@ class Transport:
         nursery: trio.Nursery,
         limits: Limits,
         *,
+        clock: Callable[[], float] = trio.current_time,
         on_drained: Callable[[], None],
         on_failed: Callable[[str], None],
     ) -> None:
@@ -44,6 +45,7 @@ class Transport:
         self._endpoint = endpoint
         self._nursery = nursery
         self._limits = limits
+        self._clock = clock
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._backlog = bytearray()
@@ -72,7 +74,7 @@ class Transport:
             return True
         if not self.sealed:
             self._backlog += memoryview(frames)[sent:]
-            self.stalled_since = trio.current_time()
+            self.stalled_since = self._clock()
             self._nursery.start_soon(self._work_off)
         return False
 
@@ -141,7 +143,7 @@ class Transport:
                 self._fail("stalled")
             elif sent := self._send(self._backlog):
                 del self._backlog[:sent]
-                self.stalled_since = trio.current_time()
+                self.stalled_since = self._clock()
         self.stalled_since = None
         self._control_bytes = 0
         if not self._aborted:
