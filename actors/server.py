@@ -388,7 +388,7 @@ def _from_cookie(head: RequestHead, peer: str) -> Credentials | None:
 async def _listen(host: str, port: int, path: str | os.PathLike[str] | None, backlog: int) -> list[socket.socket]:
     """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses."""
     if path is not None:
-        return [_bind(socket.AF_UNIX, os.fspath(path), backlog)]
+        return [_bind_path(os.fspath(path), backlog)]
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     try:
@@ -400,6 +400,18 @@ async def _listen(host: str, port: int, path: str | os.PathLike[str] | None, bac
             listener.close()
         raise
     return listeners
+
+
+def _bind_path(path: str, backlog: int) -> socket.socket:
+    """A Unix socket; one that a killed server left behind is taken over, one that answers is not."""
+    try:
+        return _bind(socket.AF_UNIX, path, backlog)
+    except OSError as error:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if error.errno != errno.EADDRINUSE or probe.connect_ex(path) != errno.ECONNREFUSED:
+                raise
+    Path(path).unlink()
+    return _bind(socket.AF_UNIX, path, backlog)
 
 
 def _bind(family: int, address: object, backlog: int) -> socket.socket:

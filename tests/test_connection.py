@@ -627,3 +627,18 @@ async def test_in_flight_across_an_epoch() -> None:
         await house.emit(1)
         assert offsets(await events(after, 1)) == [4]
         assert house.runtime.audit().balanced
+
+
+async def test_flooding_with_pings() -> None:
+    """Pings count as messages do: who sends more than are allowed is cut off, and others notice nothing."""
+    limits = actors.Limits(inbound_burst=20, inbound_messages_per_second=0.001)
+    async with served(limits=limits) as house, house.peer() as floods, house.peer() as reads:
+        await floods.attach("alice")
+        await reads.attach("alice")
+        await floods.send(frame(PING) * 100)
+        while house.runtime.devices("alice") > 1:
+            await trio.lowlevel.checkpoint()
+        (receipt,) = await house.emit(1)
+        assert offsets(await events(reads, 1)) == [1]
+        assert "1 device: c2" in str(house.runtime.explain(receipt))
+        assert house.failures() == []

@@ -435,3 +435,15 @@ async def test_one_of_two_doors() -> None:
                 assert (await goes.farewell() or (0, ""))[0] == 1012
                 await house.emit(1)
                 assert (await stays.next_event())["offset"] == 1
+
+
+async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
+    """A Unix socket whose server was killed does not stand in the way; one whose server answers does."""
+    path = tmp_path / "actors.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with served({"path": path}) as house:
+        async with house.peer() as peer:
+            await peer.attach("alice")
+        with pytest.raises(OSError, match="in use"):
+            await house.runtime.serve(path=path)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import trio
 
+from actors.delivery.rate import TokenBucket
 from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
 
@@ -49,6 +50,7 @@ class Transport:
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._backlog = bytearray()
+        self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         self._control_bytes = 0
         self._aborted = False
         self._drained = trio.Event()
@@ -79,12 +81,13 @@ class Transport:
         return False
 
     def write_control(self, frames: bytes) -> None:
-        """Send frames that a peer can cause at will; too many of them behind an unread socket abort it."""
-        if self.write(frames) or self.sealed:
-            return
-        self._control_bytes += len(frames)
-        if self._control_bytes > self._limits.control_bytes:
-            self._fail("choked")
+        """Send frames that a peer can cause at will: too many in a time, or behind an unread socket, abort it."""
+        if not self._answers.take(self._clock()):
+            self._fail("flooding")
+        elif not self.write(frames) and not self.sealed:
+            self._control_bytes += len(frames)
+            if self._control_bytes > self._limits.control_bytes:
+                self._fail("choked")
 
     def seal(self) -> None:
         """Take no more frames; what is in the backlog is still sent."""

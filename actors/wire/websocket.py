@@ -127,7 +127,10 @@ class _EngineStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
         frames = bytes(data)
-        self._transport.write_control(frames)
+        if self._answered.is_set():
+            self._transport.write_control(frames)
+        else:
+            self._transport.write(frames)
         if self._answered.is_set() and is_close(frames):
             self.close_code = int.from_bytes(frames[2:4]) or None
             self.closed = True
