@@ -10,7 +10,7 @@ The map of the house, from the ground up; a module imports only from below it:
     stages, errors, limits, environment, failures, receipts, events      the words
     delivery/     what decides: no trio, no clock, no I/O
     stores/       the contract of a store; in memory
-    wire/         frames, messages, endpoints, the protocol engine
+    wire/         messages, endpoints, the protocol engine
     mailbox, supervisor, dynamic_supervisor                      the machinery
     presence, thread, user, flusher, connection                  the actors
     explain, server, runtime                                     the whole

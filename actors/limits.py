@@ -86,7 +86,7 @@ class Limits:
     # --- what is remembered ---------------------------------------------------
 
     explained_events: int = 100_000
-    """Events that ``explain`` still knows, between half of this and this; about 30 MB."""
+    """The newest events, which ``explain`` knows; 4 MB of columns. As many given ids are known by name."""
 
     failures: int = 1_000
     """Failures kept as text. More in one process's life is a loop, and its beginning is what matters less."""
@@ -103,7 +103,7 @@ class Limits:
     # --- connections ----------------------------------------------------------
 
     connections: int = 10_000
-    """In total. At 28 KiB each, 280 MB; and below the usual limit of file descriptors in production."""
+    """In total. At 32 KiB each, 320 MB; and below the usual limit of file descriptors in production."""
 
     handshakes: int = 2_000
     """Sockets that have not become connections yet. Slow ones must not keep others out, nor cost more than 20 KiB
