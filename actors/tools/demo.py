@@ -15,11 +15,11 @@ from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
 from actors.events import Event
 from actors.receipts import Fate, Receipt
-from actors.runtime import Runtime, open_runtime
+from actors.runtime import Runtime
 from actors.stages import Stage
 from actors.tools.assistant import SCRIPT, assist
-from actors.tools.listen import connections, listen
-from actors.tools.terminal import CannotStart, complain, descriptor, say
+from actors.tools.listen import connections, listening
+from actors.tools.terminal import complain, descriptor, say
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import DialledWebSocket, dial
 
@@ -46,11 +46,7 @@ class DemoOptions:
 
 async def demo(options: DemoOptions) -> int:
     """Run the demonstration; returns the exit status."""
-    try:
-        return await (_prove(options) if options.once else _repeat(options))
-    except CannotStart as error:
-        complain(f"actors: {error}")
-        return 2
+    return await (_prove(options) if options.once else _repeat(options))
 
 
 # --- once, with proof ---------------------------------------------------------
@@ -75,13 +71,7 @@ class Report(Protocol):
 async def _prove(options: DemoOptions) -> int:
     report: Report = JSONReport() if options.json else TextReport()
     problems: list[str] = []
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
-        try:
-            url = await listen(runtime, options.host, options.port, nursery)
-        except CannotStart as error:
-            complain(f"actors: {error}")
-            return 2
-        complain(f"listening on {url}")
+    async with listening(options.host, options.port) as (runtime, url, _):
         try:
             async with dial(url, subprotocol=SUBPROTOCOL) as websocket:
                 proof = Proof(runtime, websocket, report)
@@ -89,7 +79,6 @@ async def _prove(options: DemoOptions) -> int:
                 problems = proof.conclude()
         except ActorsError as error:
             problems.append(str(error))
-        nursery.cancel_scope.cancel()
     report.verdict(problems)
     return 1 if problems else 0
 
@@ -246,18 +235,11 @@ def _out(line: str) -> None:
 
 
 async def _repeat(options: DemoOptions) -> int:
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            try:
-                url = await listen(runtime, options.host, options.port, nursery)
-            except CannotStart as error:
-                complain(f"actors: {error}")
-                return 2
-            complain(f"listening on {url}")
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with listening(options.host, options.port) as (runtime, url, nursery):
             complain(_invitation(url))
             nursery.start_soon(_entertain, runtime)
             await anext(signals)
-        nursery.cancel_scope.cancel()
     return 0
 
 

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import trio
 
 from actors.connection import Connection
-from actors.runtime import Runtime
-from actors.tools.terminal import CannotStart
+from actors.runtime import Runtime, open_runtime
+from actors.server import Authenticate, trust
+from actors.tools.terminal import CannotStart, complain
 
 
-async def listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery) -> str:
-    """Serve in the background; returns the URL of the endpoint.
+@asynccontextmanager
+async def listening(
+    host: str, port: int, authenticate: Authenticate = trust
+) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
+    """A runtime that is served, its URL, which is also said, and a nursery that is cancelled when the body ends.
 
-    Raises :class:`~actors.tools.terminal.CannotStart` when the address cannot
-    be had, or may not be.
+    Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be.
     """
+    refusal: CannotStart | None = None
+    async with open_runtime(authenticate=authenticate) as runtime, trio.open_nursery() as nursery:
+        try:
+            url = await _listen(runtime, host, port, nursery)
+        except CannotStart as error:
+            refusal = error
+        else:
+            complain(f"listening on {url}")
+            yield runtime, url, nursery
+        nursery.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
+
+
+async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery) -> str:
+    """Serve in the background; returns the URL of the endpoint."""
     try:
         address = await nursery.start(runtime.serve, host, port)
     except OSError as error:

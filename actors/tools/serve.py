@@ -14,15 +14,15 @@ import trio
 
 from actors.errors import ActorsError
 from actors.receipts import Receipt
-from actors.runtime import Runtime, open_runtime
+from actors.runtime import Runtime
 from actors.server import trust
 from actors.stages import Stage
 from actors.tools.heir import Heir
 from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, parse
-from actors.tools.listen import connections, listen
+from actors.tools.listen import connections, listening
 from actors.tools.pace import Pace
 from actors.tools.tally import Tally
-from actors.tools.terminal import CannotStart, Outlet, complain, descriptor
+from actors.tools.terminal import CannotStart, Outlet, descriptor
 from actors.tools.tokens import check_against, read_tokens
 
 _CHUNK_BYTES = 65_536
@@ -49,21 +49,12 @@ async def serve(options: ServeOptions) -> int:
     source = descriptor(sys.stdin)
     if options.stdin and source is None:
         raise CannotStart("expected events on standard input, it is closed")
-    async with open_runtime(authenticate=authenticate) as runtime, trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            try:
-                url = await listen(runtime, options.host, options.port, nursery)
-            except CannotStart as error:
-                complain(f"actors: {error}")
-                return 2
-            complain(f"listening on {url}")
-            status = 0
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with listening(options.host, options.port, authenticate) as (runtime, _, _):
             if options.stdin and source is not None:
-                status = await _deliver(Feed(runtime, options), source, signals)
-            else:
-                await anext(signals)
-        nursery.cancel_scope.cancel()
-    return status
+                return await _deliver(Feed(runtime, options), source, signals)
+            await anext(signals)
+    return 0
 
 
 class Feed:
