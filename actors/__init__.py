@@ -12,12 +12,14 @@ The map of the house, from the ground up; a module imports only from below it:
     stores/       the contract of a store; in memory
     wire/         messages, endpoints, the protocol engine
     mailbox, supervisor, dynamic_supervisor                      the machinery
-    presence, thread, user, flusher, connection                  the actors
-    explain, server, runtime                                     the whole
-    tools/        the command line
+    presence, thread, emitter, user, flusher, connection         the actors
+    run, joiner, runs, requests                                  agents, and what people say to them
+    switchboard, explain, server, drain, runtime                 the whole
+    web/, examples/, tools/                                      a page, agents, the command line
 """
 
 from actors.delivery.accounts import Audit, Balance, DeadLetter
+from actors.drain import DrainReport, Undelivered
 from actors.environment import Environment
 from actors.errors import (
     ActorsError,
@@ -27,14 +29,17 @@ from actors.errors import (
     NotTheOwner,
     Quarantined,
     RestartsExhausted,
+    RunEnded,
     RuntimeClosed,
     Unconfirmed,
     Unencodable,
 )
-from actors.events import Event, Lifecycle
+from actors.events import Event, History, Lifecycle
 from actors.failures import Failure
 from actors.limits import Limits
 from actors.receipts import Fate, Position, Receipt
+from actors.run import Message, Run, Tool
+from actors.runs import Cancellation
 from actors.runtime import Runtime, Thread, open_runtime
 from actors.server import Credentials
 from actors.stages import Cause, Stage
@@ -43,28 +48,36 @@ __all__ = [
     "ActorsError",
     "Audit",
     "Balance",
+    "Cancellation",
     "Cause",
     "Credentials",
     "DeadLetter",
+    "DrainReport",
     "Dropped",
     "Environment",
     "Event",
     "Failure",
     "Fate",
     "ForeignThread",
+    "History",
     "IdempotencyConflict",
     "Lifecycle",
     "Limits",
+    "Message",
     "NotTheOwner",
     "Position",
     "Quarantined",
     "Receipt",
     "RestartsExhausted",
+    "Run",
+    "RunEnded",
     "Runtime",
     "RuntimeClosed",
     "Stage",
     "Thread",
+    "Tool",
     "Unconfirmed",
+    "Undelivered",
     "Unencodable",
     "open_runtime",
 ]

@@ -8,6 +8,7 @@ lags behind, and nothing queues up for it here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
@@ -31,7 +32,7 @@ from actors.wire.closing import TABLE
 from actors.wire.control import PING
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
-from actors.wire.messages import ClientMessage, Hello
+from actors.wire.messages import ClientMessage, Hello, Request
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket, upgrade
 
@@ -65,6 +66,8 @@ class House:
     """Notes a sign of life."""
     forget: Callable[[Connection], None]
     """The connection listens no more."""
+    answer: Callable[[Request, str, str], Awaitable[bytes]]
+    """Carries out a request of a user and a session; the reply."""
 
 
 class Connection:
@@ -97,6 +100,11 @@ class Connection:
         self._presence: Presence
         self._in_flight: tuple[int, int] | None = None
         self._catching_up_to: int | None = None
+        self._nursery: trio.Nursery
+        self._session_id = ""
+        self._asked: deque[Request] = deque()
+        """Requests that wait for their turn."""
+        self._unanswered = 0
 
     @property
     def path(self) -> str:
@@ -107,6 +115,16 @@ class Connection:
     def writing(self) -> bool:
         """Whether the socket has yet to take something that was written to it."""
         return self.cursor is not None and self._transport.backlog_bytes > 0
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether this device may still confirm something that nobody has."""
+        return not self.plain and self.ledger is not None and self.ledger.retained > 0
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the socket took nothing any more, or broke, so that no goodbye was possible."""
+        return self._transport.aborted
 
     # --- the reader -----------------------------------------------------------
 
@@ -119,17 +137,17 @@ class Connection:
         house = self._house
         house.hear(self)
         try:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
                 self._transport = Transport(
                     self._endpoint,
-                    nursery,
+                    self._nursery,
                     house.limits,
                     clock=house.environment.clock,
                     on_drained=self._drained,
                     on_failed=self._failed,
                 )
                 await self._serve()
-                nursery.cancel_scope.cancel()
+                self._nursery.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
@@ -180,7 +198,7 @@ class Connection:
         reply: Reply[Session] = Reply()
         resume = None if hello.resume is None else (hello.resume.epoch, hello.resume.offset)
         await address.send(Attach(self, hello.session, resume, hello.origin, reply))
-        await reply.wait()
+        self._session_id = (await reply.wait()).id
 
     async def _greet(self, websocket: WebSocket) -> Hello:
         limits = self._house.limits
@@ -220,15 +238,53 @@ class Connection:
                 self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
                 pass
+            case messages.Send() | messages.CancelRun() | messages.ReadThread():
+                self._ask(message)
+            case messages.Malformed(id_, text):
+                self._refuse(id_, "bad_request", text)
             case messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
-                    self._transport.write_control(text_frame(messages.refusal(id_, 4404, "unknown_op", False, text)))
+                    self._refuse(id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:
                 assert_never(message)
         return False
+
+    # --- requests -------------------------------------------------------------
+
+    def _ask(self, request: Request) -> None:
+        """Have a request carried out: one after the other, as they came; cancels at once, and while others wait."""
+        if self._unanswered >= self._house.limits.requests:
+            self._refuse(request.id, "too_many_requests")
+            return
+        self._unanswered += 1
+        if isinstance(request, messages.CancelRun):
+            self._nursery.start_soon(self._answer, request)
+            return
+        self._asked.append(request)
+        if len(self._asked) == 1:
+            self._nursery.start_soon(self._answer_in_turn)
+
+    async def _answer_in_turn(self) -> None:
+        while self._asked:
+            await self._answer(self._asked[0])
+            self._asked.popleft()
+
+    async def _answer(self, request: Request) -> None:
+        """Carry out a request, and wait until the socket has had room for the reply: a device that does not read asks
+        for no more."""
+        assert self.user_id is not None, "a connection that listens has a user"
+        said = await self._house.answer(request, self.user_id, self._session_id)
+        self._transport.write(text_frame(said))
+        await self._transport.emptied()
+        self._unanswered -= 1
+
+    def _refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
+        self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
+
+    # --- acknowledgements -----------------------------------------------------
 
     async def _confirm(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
         """Pass on what was confirmed; a turn of the scheduler is only given up when the actor is behind."""
@@ -279,6 +335,11 @@ class Connection:
             transport.write(text_frame(messages.caught_up(cursor.position)))
             self._catching_up_to = None
 
+    def announce_leaving(self, retry_ms: int) -> None:
+        """Tell the device that the server will go away, and when to come back."""
+        if self.cursor is not None and not self.plain:
+            self._transport.write(text_frame(messages.going_away(retry_ms)))
+
     def ping(self) -> None:
         """Ask the device whether it is there."""
         head = 0 if self.ledger is None else self.ledger.head
@@ -289,6 +350,10 @@ class Connection:
         if self._ending is None:
             self._ending = name, text
         self._scope.cancel()
+
+    def abort(self) -> None:
+        """End the connection now, without a goodbye."""
+        self._transport.abort()
 
     def fail(self, error: Exception) -> None:
         """A failure of ours: said once to the observer, and to the device as much as it needs."""

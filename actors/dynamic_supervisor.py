@@ -110,7 +110,7 @@ class DynamicSupervisor(Generic[M]):
                 task_status.started()
                 try:
                     await self._asked.wait()
-                    await self._silence()
+                    await self.silence()
                     self._close()
                 except trio.Cancelled:
                     self._nursery.cancel_scope.cancel()
@@ -197,15 +197,16 @@ class DynamicSupervisor(Generic[M]):
 
     # --- the end --------------------------------------------------------------
 
-    async def _silence(self) -> None:
+    async def silence(self) -> None:
         """Wait until no actor has work left."""
         while self._tended:
-            self._quiet = trio.Event()
+            if self._quiet.is_set():
+                self._quiet = trio.Event()
             await self._quiet.wait()
 
     async def _report_shielded(self) -> None:
         with trio.move_on_after(self._shutdown_seconds, shield=True):
-            await self._silence()
+            await self.silence()
         for mailbox, task in self._tended.items():
             self._failures.record(shielded(self.path(mailbox.key), self._shutdown_seconds, task, self.now()))
 

@@ -5,6 +5,7 @@
     │   ├── Unencodable         the payload cannot travel (also a ValueError)
     │   ├── IdempotencyConflict this event id already names another event
     │   ├── NotTheOwner         the thread belongs to somebody else
+    │   ├── RunEnded            the run has emitted its last event
     │   └── ForeignThread       called from outside the runtime's own thread
     ├── RuntimeClosed           the runtime takes no more events
     ├── Quarantined             the operator: this actor crashed too often
@@ -49,6 +50,10 @@ class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
 
 class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
     """The thread is owned by another user than the one this call names."""
+
+
+class RunEnded(EmitterError):  # noqa: N818 - a state
+    """The run has emitted its terminal event, or was closed because it did not stop; nothing follows that."""
 
 
 class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from

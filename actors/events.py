@@ -61,6 +61,20 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     offset: int
 
 
+@attrs.frozen
+class History:
+    """Events of one thread, oldest first, and what there is to say about the others."""
+
+    thread_id: str
+    events: tuple[Event, ...]
+    gone: tuple[tuple[int, int], ...]
+    """Ranges of ``seq`` that were asked for and are no longer retained, or were placed for a former owner."""
+    head_seq: int
+    """The thread's newest ``seq``; 0 when it has none."""
+    more: bool
+    """Whether there are later events, beyond the limit."""
+
+
 class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
     type: str
     payload: Payload
@@ -71,6 +85,7 @@ class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
 _READY = (bytes, bytearray, memoryview, msgspec.Raw)
 _OPENING_BRACE = ord("{")
 _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
@@ -106,6 +121,11 @@ def encode(
     if not plain:
         _check_text(text, payload, limits.payload_depth)
     return text[:-1]
+
+
+def decode(text: bytes) -> Event:
+    """Read an event as it was stored."""
+    return _decode(text)
 
 
 def check_identifier(name: str, value: object) -> None:

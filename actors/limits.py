@@ -83,6 +83,46 @@ class Limits:
     sweep_seconds: float = 1.0
     """How often age is looked at. The error that a reader could notice in 60 s and 300 s."""
 
+    # --- runs -----------------------------------------------------------------
+
+    delta_window_ms: float = 30.0
+    """How long a run's tokens gather before they go out as one event; 0 sends each alone. Two frames of a screen:
+    nobody sees it, and a model's 100 tokens a second become 30 events."""
+
+    delta_bytes: int = 32 * KIB
+    """Text that a run may gather while its thread takes nothing: minutes of the fastest model. Escaped in the worst
+    way it still fits into one event."""
+
+    runs: int = 1_000
+    """Runs started by messages, active or waiting. Each holds a task and what the application gives it."""
+
+    runs_per_thread: int = 16
+    """Of those in one thread: more messages than a person types while one answer is written."""
+
+    ended_runs: int = 10_000
+    """Ended runs remembered, so that a cancel that comes too late is told so."""
+
+    authorize_seconds: float = 10.0
+    """What the application's ``authorize`` may take."""
+
+    cancel_seconds: float = 5.0
+    """What a cancelled run gets to end before the client is told that it did not."""
+
+    cancel_hold_seconds: float = 1.0
+    """How long a cancel for a run that is not known is kept: it may have overtaken the message that starts it."""
+
+    disconnect_grace_seconds: float = 30.0
+    """With ``on_disconnect="cancel_after"``: what a user who has gone gets to come back. A tunnel, a reload."""
+
+    requests: int = 16
+    """Of one connection, not answered yet. A client that waits for answers has one or two."""
+
+    history_events: int = 1_000
+    """In one answer to a read; all that a log retains by default."""
+
+    history_bytes: int = 256 * KIB
+    """In one answer to a read, unless one event alone is larger."""
+
     # --- what is remembered ---------------------------------------------------
 
     explained_events: int = 100_000
@@ -160,6 +200,10 @@ class Limits:
 
     close_seconds: float = 2.0
     """What a peer gets to answer our Close before the socket is aborted."""
+
+    retry_seconds: float = 2.0
+    """What devices are told to wait when the server goes away, each between half and one and a half of it: a restart
+    takes about as long, and all at once would be a second outage."""
 
     accept_backlog: int = 1_024
     """Connections the kernel completes for us while a burst of reconnects is worked off."""

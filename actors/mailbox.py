@@ -120,11 +120,13 @@ class Mailbox(Generic[M]):
     """A bounded inbox and the actor behind it.
 
     Invariant: ``_channel`` exists only outside IDLE, and what is in it was
-    told after everything in ``_again``.
+    told after everything in ``_again``. ``_beyond`` is empty unless the queue
+    was full, and each message in it knows how many were queued before it.
     """
 
     __slots__ = (
         "_again",
+        "_beyond",
         "_channel",
         "_crash",
         "_in_hand",
@@ -132,6 +134,7 @@ class Mailbox(Generic[M]):
         "_owner",
         "_refusal",
         "_state",
+        "_taken",
         "actor",
         "key",
     )
@@ -147,6 +150,10 @@ class Mailbox(Generic[M]):
         """Messages handled whose work is not settled yet."""
         self._again: deque[M] | None = None
         """Messages to be handled again, before any other: a crash undid their work."""
+        self._beyond: deque[tuple[int, M]] | None = None
+        """Messages that had a place reserved and found the queue full, each behind so many others."""
+        self._taken = 0
+        """Messages taken from the queue so far."""
         self._crash: BaseException | None = None
         self._refusal: Callable[[], Exception] | None = None
 
@@ -184,6 +191,20 @@ class Mailbox(Generic[M]):
                 raise self._refused() from None
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def tell_reserved(self, message: M) -> None:
+        """As :meth:`tell`, for a message whose place was reserved: it is taken by a full queue, too.
+
+        It is handled after all that is queued, and before all that is not.
+        How many places there are is for the caller to bound: this is for
+        what ends something that was begun.
+        """
+        try:
+            self.tell(message)
+        except trio.WouldBlock:
+            if self._beyond is None:
+                self._beyond = deque()
+            self._beyond.append((self._taken + self._lane.capacity, message))
 
     @property
     def idle(self) -> bool:
@@ -284,6 +305,8 @@ class Mailbox(Generic[M]):
             left.extend(_buffered(receive))
             receive.close()
             self._channel = None
+        left.extend(message for _, message in self._beyond or ())
+        self._beyond = None
         for message in left:
             self._owner.bury(message, cause)
 
@@ -313,12 +336,16 @@ class Mailbox(Generic[M]):
         if self._again:
             return self._again.popleft()
         self._again = None
+        if self._beyond and self._beyond[0][0] <= self._taken:
+            return self._beyond.popleft()[1]
         if self._channel is None:
             return None
         try:
-            return self._channel[1].receive_nowait()
+            message = self._channel[1].receive_nowait()
         except trio.WouldBlock:
             return None
+        self._taken += 1
+        return message
 
     def _rest(self) -> None:
         """Become a record again. The queue was just found empty, so nobody waits for room in it."""

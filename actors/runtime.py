@@ -3,6 +3,8 @@
     Runtime ─┬ flusher                       one write per connection and tick
              ├ users ──── UserActor ─ ─ ─ Connection
              ├ threads ── ThreadActor
+             ├ joiner                        one event for the tokens of a window
+             ├ runs ───── Run                the application's coroutines
              └ pulse                         age and silence, once a second
 
 Started from the top, stopped in reverse, around a store that is closed last.
@@ -12,11 +14,10 @@ host's; their user knows them, and ends them.
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import trio
@@ -26,31 +27,34 @@ from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
 from actors.delivery.recent import Recent
 from actors.delivery.restarts import Backoff, Intensity
-from actors.delivery.trail import Trail
+from actors.delivery.turns import Concurrency
+from actors.drain import Drain, DrainReport, RunsPolicy
 from actors.dynamic_supervisor import DynamicSupervisor
+from actors.emission import Bind, ThreadMessage
+from actors.emitter import Emitter
 from actors.environment import Environment
-from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
-from actors.events import Payload, check_identifier, encode, fingerprint
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, Unencodable
+from actors.events import History, Payload, check_identifier, decode
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
 from actors.flusher import Flusher
 from actors.limits import Limits
-from actors.mailbox import Lane, Mailbox, Reply
-from actors.presence import RING, Attach, Detach, Device, Presence, UserMessage
-from actors.receipts import QUEUED, Fate, Queued, Receipt
+from actors.mailbox import Lane, Reply
+from actors.presence import Attach, Detach, Device, UserMessage
+from actors.receipts import Fate, Receipt
+from actors.requests import Authorize, Requests, deny
+from actors.run import RESERVED, Run
+from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
 from actors.server import Authenticate, Server, trust
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding, Store
 from actors.supervisor import Child, Strategy, Supervisor
-from actors.thread import Bind, Emission, Post, ThreadActor, ThreadMessage
+from actors.switchboard import Switchboard
+from actors.thread import Post, ThreadActor
 from actors.user import UserActor
 from actors.wire.endpoint import Endpoint
-
-logger = logging.getLogger("actors")
-
-_WRITE_OUT_SECONDS = 0.005
-"""Between two rounds of writing while the runtime closes."""
+from actors.wire.http import Page
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -58,12 +62,13 @@ _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 class Thread:
     """A conversation's handle: cheap, and made anew whenever one is needed."""
 
-    __slots__ = ("_runtime", "thread_id")
+    __slots__ = ("_emitter", "_runs", "thread_id")
 
-    def __init__(self, thread_id: str, runtime: Runtime) -> None:
+    def __init__(self, thread_id: str, emitter: Emitter, runs: Runs) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
-        self._runtime = runtime
+        self._emitter = emitter
+        self._runs = runs
 
     async def emit(
         self,
@@ -86,21 +91,9 @@ class Thread:
         :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
         included: that event will not be delivered.
         """
-        runtime = self._runtime
-        emission = runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            receipt = self._hand_over(emission)
-        except trio.WouldBlock:
-            runtime.accounts.accepted += 1
-            try:
-                await runtime.threads.mailbox(self.thread_id).send(emission)
-            except BaseException:
-                runtime.accounts.accepted -= 1
-                raise
-            return runtime._conclude(emission)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return receipt
+        self._check_type(type, run_id)
+        emitter = self._emitter
+        return await emitter.emit(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
 
     def emit_nowait(
         self,
@@ -112,17 +105,28 @@ class Thread:
         user_id: str | None = None,
     ) -> Receipt:
         """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
-        return self._hand_over(self._runtime._compose(self.thread_id, type, payload, run_id, event_id, user_id))
+        self._check_type(type, run_id)
+        emitter = self._emitter
+        return emitter.emit_nowait(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
 
-    def _hand_over(self, emission: Emission) -> Receipt:
-        runtime = self._runtime
-        runtime.accounts.accepted += 1
-        try:
-            runtime.threads.mailbox(self.thread_id).tell(emission)
-        except BaseException:
-            runtime.accounts.accepted -= 1
-            raise
-        return runtime._conclude(emission)
+    @asynccontextmanager
+    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+        """A run of an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
+
+        Returned from, it is ``agent_completed``, with ``run.result`` if that
+        was set; left by an exception, ``agent_failed``, and the exception
+        comes out; cancelled, ``agent_cancelled``. A cancellation by a client,
+        or by :meth:`Runtime.cancel`, ends with the block. Raises what
+        :meth:`emit` raises, and IdempotencyConflict when a run with this
+        ``run_id`` is active.
+        """
+        async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
+            yield run
+
+    def _check_type(self, type_: str, run_id: str | None) -> None:
+        """What begins and ends a run here is emitted by the run, and by nobody else."""
+        if run_id is not None and run_id in self._runs.active and type_ in RESERVED:
+            raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))
 
 
 class Runtime:
@@ -132,9 +136,14 @@ class Runtime:
         self,
         *,
         authenticate: Authenticate,
+        authorize: Authorize,
+        on_message: OnMessage | None,
+        concurrency: Concurrency,
+        on_disconnect: OnDisconnect,
         store: Store | None,
         limits: Limits,
         origins: Collection[str] | None,
+        pages: Mapping[str, Page],
         environment: Environment,
     ) -> None:
         self.limits = limits
@@ -145,27 +154,47 @@ class Runtime:
         self.store = store or MemoryStore(limits, environment)
         self.flusher = Flusher(self._device_failed)
         self._token = trio.lowlevel.current_trio_token()
-        self._wall_clock = environment.wall_clock
-        self._closed = False
-        self._event_prefix = environment.new_id("e") + "_"
-        self._event_number = 0
-        self._trail = Trail(limits.explained_events)
+        self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
+        self._switchboard = Switchboard(limits, environment)
         # Twice what a store remembers of given ids: what it knows as a
         # repetition is known here, too.
         given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
-        self._given_ids: Recent[str, Receipt] = Recent(limits.explained_events)
-        self._presences: dict[str, Presence] = {}
-        self._warned: Recent[str, float] = Recent(limits.explained_events)
-        self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
-        self._post = Post(self.store, self.accounts, environment, self._ring, given)
+        self._post = Post(self.store, self.accounts, environment, self._switchboard.ring, given)
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
             "users", self._build_user, lane, self._user_buried, self._user_quarantined
         )
+        self._switchboard.connect(self.users)
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
             "threads", self._build_thread, lane, self._thread_buried, self._thread_quarantined
         )
-        self.server = Server(self._house(), authenticate, origins, limits, environment, self.failures, self._devices_of)
+        self._emitter = Emitter(self.threads, self.accounts, limits, environment)
+        self.runs = Runs(
+            self._emitter,
+            on_message,
+            concurrency,
+            on_disconnect,
+            self.devices,
+            self.owner,
+            limits,
+            environment,
+            self.failures,
+        )
+        self._requests = Requests(self._emitter, self.runs, self.store, authorize, limits, environment, self.failures)
+        self.server = Server(
+            self._house(), authenticate, origins, pages, limits, environment, self.failures, self.devices
+        )
+        self._drain = Drain(
+            self.server,
+            self._requests,
+            self.runs,
+            self._emitter,
+            self.threads,
+            self.flusher,
+            self.accounts,
+            limits,
+            environment,
+        )
 
     # --- events ---------------------------------------------------------------
 
@@ -174,7 +203,7 @@ class Runtime:
 
         Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
         """
-        return Thread(thread_id, self)
+        return Thread(thread_id, self._emitter, self.runs)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
@@ -191,13 +220,13 @@ class Runtime:
 
     def explain(self, event: str | Receipt) -> Fate:
         """Where an event is and why, by its id or its receipt; ``str()`` of the answer is a sentence."""
-        receipt = self._remembered(event) if isinstance(event, str) else event
+        receipt = self._emitter.remembered(event) if isinstance(event, str) else event
         if receipt is None:
             assert isinstance(event, str), "only an id can be unknown"
             return forgotten(event)
         position = receipt.position
         user_id = None if position is None else position.user_id
-        presence = None if user_id is None else self._presences.get(user_id)
+        presence = self._switchboard.known(user_id)
         quarantine = None if user_id is None else self.users.quarantined(user_id)
         return fate_of(receipt, self.accounts, presence, quarantine, self.environment.clock())
 
@@ -209,6 +238,32 @@ class Runtime:
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
         return tuple(self.accounts.dead_letters)
+
+    async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
+        """A thread's events after a sequence number, oldest first, as far as they are retained; and what is gone.
+
+        For a page that opens late on one conversation. At most ``limit``
+        events, ``history_events`` without one, and about ``history_bytes``;
+        ``more`` says that there are others. Of a thread without an owner there
+        are none yet. Raises ValueError for a negative ``after_seq`` or a
+        ``limit`` below 1. A checkpoint.
+        """
+        check_identifier("thread_id", thread_id)
+        if after_seq < 0 or (limit is not None and limit < 1):
+            raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
+        await trio.lowlevel.checkpoint()
+        most = self.limits.history_events if limit is None else limit
+        found = self.store.history(thread_id, after_seq, most, self.limits.history_bytes)
+        return History(thread_id, tuple(map(decode, found.events)), found.gone, found.head_seq, found.more)
+
+    async def cancel(self, run_id: str, *, reason: str = "application") -> Cancellation:
+        """Cancel a run and its children; what has ended within ``cancel_seconds``, and what has not.
+
+        One that ended before has ended; one that nobody knows, a moment later,
+        is in neither list. A checkpoint; cancelled, the run may or may not
+        have been asked to end.
+        """
+        return await self.runs.cancel(run_id, reason) or Cancellation((), ())
 
     # --- owners ---------------------------------------------------------------
 
@@ -237,7 +292,7 @@ class Runtime:
 
     def devices(self, user_id: str) -> int:
         """How many connections a user has."""
-        return self._devices_of(user_id)
+        return self._switchboard.devices(user_id)
 
     def release(self, path: str) -> None:
         """Put a quarantined actor (``users/alice``, as in its failures) back into service.
@@ -254,7 +309,8 @@ class Runtime:
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
     ) -> None:
         check_identifier("thread_id", thread_id)
-        self._check_open()
+        if self._emitter.closed:
+            raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
         await self.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
         await reply.wait()
@@ -283,111 +339,19 @@ class Runtime:
         """Serve one connection that the host has accepted, from its request to its end."""
         await self.server.handle(stream)
 
-    # --- the emitters' half -----------------------------------------------------
+    async def drain(self, deadline_seconds: float, *, runs: RunsPolicy = "finish") -> DrainReport:
+        """Go away in good order, within so many seconds: nothing new is taken, what can be delivered is.
 
-    def _compose(
-        self,
-        thread_id: str,
-        type_: str,
-        payload: Payload,
-        run_id: str | None,
-        event_id: str | None,
-        user_id: str | None,
-    ) -> Emission:
-        """Encode an event, or raise; nothing is accepted yet."""
-        if self._closed:
-            raise RuntimeClosed("expected an open runtime, it is closed")
-        at = self._wall_clock()
-        if event_id is None:
-            self._event_number = number = self._event_number + 1
-            event_id = f"{self._event_prefix}{number:x}"
-            body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
-            mark = None
-        else:
-            check_identifier("event_id", event_id)
-            number = 0
-            body = encode(type_, payload, thread_id, run_id, event_id, at, self.limits)
-            mark = fingerprint(body)
-        if user_id is not None:
-            check_identifier("user_id", user_id)
-        receipt = Receipt(event_id, thread_id, at, QUEUED)
-        return Emission(thread_id, event_id, body, None, mark, receipt=receipt, number=number, user_id=user_id)
-
-    def _conclude(self, emission: Emission) -> Receipt:
-        """The emitter's call returns: with the receipt, or with the store's refusal."""
-        receipt = emission.receipt
-        if receipt.seq is None:
-            if emission.refusal is not None:
-                self.accounts.accepted -= 1
-                raise emission.refusal
-            if not receipt.stage.final:
-                receipt.move(Queued(), 0)
-        elif emission.first is not None:
-            return emission.first
-        emission.returned = True
-        if emission.number:
-            self._trail.put(emission.number, receipt)
-        else:
-            known = self._given_ids.get(receipt.event_id)
-            if known is None or known.cause is not None:
-                self._given_ids.put(receipt.event_id, receipt)
-        return receipt
-
-    def _remembered(self, event_id: str) -> Receipt | None:
-        """The receipt of an event, by the number in an id that was made here, or by an id that was given."""
-        with suppress(ValueError):
-            number = int(event_id.removeprefix(self._event_prefix), 16)
-            if event_id == f"{self._event_prefix}{number:x}":
-                return self._trail.get(number, event_id)
-        return self._given_ids.get(event_id)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeClosed("expected an open runtime, it is closed")
+        New sockets and messages are refused, devices are told to come back
+        later (``going_away``); runs finish, or are cancelled (``runs``);
+        events are refused; what was accepted is stored, written and confirmed;
+        connections are closed with 1012, sockets that take nothing aborted.
+        Afterwards the runtime is closed. Returns what could not be delivered.
+        A checkpoint; cancelled, it stops where it is.
+        """
+        return await self._drain.run(deadline_seconds, runs)
 
     # --- what the actors ask of each other ----------------------------------------
-
-    def _ring(self, user_id: str | None, thread_id: str) -> None:
-        """A thread's owner has something new; nobody may be there to receive it."""
-        presence = None if user_id is None else self._presences.get(user_id)
-        if presence is None or not presence.devices:
-            self._warn(thread_id, user_id)
-        elif not presence.rung:
-            presence.rung = True
-            try:
-                presence.address.tell(RING)
-            except trio.WouldBlock:
-                return  # the actor looks at the bell after each message, and it has a queue of them
-            except ActorsError:
-                presence.rung = False  # nobody answers this door any more
-
-    def _warn(self, thread_id: str, user_id: str | None) -> None:
-        """Say once per thread and period that its events reach nobody."""
-        now = self.environment.clock()
-        last = self._warned.get(thread_id)
-        if last is not None and now < last + self.limits.warning_seconds:
-            return
-        self._warned.put(thread_id, now)
-        if user_id is None:
-            logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
-        else:
-            text = "thread %s: its owner %s has no device connected; events wait in the log"
-            logger.warning(text, thread_id, user_id)
-
-    def _presence(self, user_id: str) -> Presence:
-        presence = self._presences.get(user_id)
-        if presence is None:
-            presence = self._presences[user_id] = Presence(self.limits.departures)
-        return presence
-
-    def _user_address(self, user_id: str) -> Mailbox[UserMessage]:
-        mailbox = self.users.mailbox(user_id)
-        self._presence(user_id).address = mailbox
-        return mailbox
-
-    def _devices_of(self, user_id: str) -> int:
-        presence = self._presences.get(user_id)
-        return 0 if presence is None else len(presence.devices)
 
     def _device_failed(self, device: Device, error: Exception) -> None:
         device.fail(error)
@@ -398,10 +362,11 @@ class Runtime:
             limits=self.limits,
             environment=self.environment,
             failures=self.failures,
-            user=self._user_address,
+            user=self._switchboard.address,
             mark=self.flusher.mark,
             hear=self._hear,
             forget=self._heartbeat.forget,
+            answer=self._requests.answer,
         )
 
     def _hear(self, connection: Connection) -> None:
@@ -434,7 +399,7 @@ class Runtime:
 
     def _build_user(self, user_id: str) -> UserActor:
         """A new actor looks at the log first: whatever rang for the last one may not have been heard."""
-        presence = self._presence(user_id)
+        presence = self._switchboard.presence(user_id)
         presence.rung = False
         self.flusher.mark(presence)
         return UserActor(user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment)
@@ -448,13 +413,15 @@ class Runtime:
             message.reply.refuse(refusals.get(cause, ActorsError)(f"the owner was not changed ({cause})"))
         elif message.receipt.seq is None:
             self.accounts.lose(message.receipt, cause, self.environment.clock())
+            if message.arrival is not None:
+                message.arrival.refused()
 
     def _user_buried(self, message: UserMessage, cause: Cause) -> None:
         if isinstance(message, Attach):
             names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
             message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
         elif isinstance(message, Detach):
-            self._presence(message.device.user_id or "").leave(message.device)
+            self._switchboard.presence(message.device.user_id or "").leave(message.device)
 
     def _thread_quarantined(self, thread_id: str, _: Failure) -> None:
         hold = self.accounts.holds.get(thread_id)
@@ -464,7 +431,7 @@ class Runtime:
 
     def _user_quarantined(self, user_id: str, failure: Failure) -> None:
         """Close the user's sockets, and settle its log: what was not acked will not be."""
-        presence = self._presence(user_id)
+        presence = self._switchboard.presence(user_id)
         for device in tuple(presence.devices):
             device.end("quarantined", "")
             presence.leave(device)
@@ -484,6 +451,8 @@ class Runtime:
                 Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
                 Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
                 Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
+                Child(name="joiner", start=self.runs.joiner.run, shutdown_seconds=seconds),
+                Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self._pulse, shutdown_seconds=seconds),
             ],
             strategy=Strategy.ONE_FOR_ONE,
@@ -500,6 +469,7 @@ class Runtime:
         while True:
             await trio.sleep(self.limits.sweep_seconds)
             self._expire()
+            self.runs.sweep(self.environment.clock())
             if self.environment.clock() >= retire_at:
                 self.threads.retire()
                 retire_at += self.limits.retire_seconds
@@ -518,19 +488,7 @@ class Runtime:
             self.accounts.trim(user_id, low, Cause.RETENTION, now)
 
     async def _close(self) -> None:
-        """Refuse events, write what is placed, and say goodbye to every connection."""
-        self._closed = True
-        with trio.move_on_after(self.limits.close_seconds):
-            await self._write_out()
-        self.server.close()
-        with trio.move_on_after(self.limits.close_seconds):
-            await self.server.gone()
-
-    async def _write_out(self) -> None:
-        """Flush until every device has taken what is in its user's log."""
-        while not self.flusher.idle or any(connection.writing for connection in self.server.connections.values()):
-            self.flusher.flush()
-            await trio.sleep(_WRITE_OUT_SECONDS)
+        await self._drain.close()
 
     async def _settle(self) -> None:
         """Close the store; with one that does not outlive the process, that is the end of what it had."""
@@ -543,16 +501,31 @@ class Runtime:
 async def open_runtime(
     *,
     authenticate: Authenticate = trust,
+    authorize: Authorize = deny,
+    on_message: OnMessage | None = None,
+    concurrency: Concurrency = "queue",
+    on_disconnect: OnDisconnect = "detach",
     store: Store | None = None,
     limits: Limits | None = None,
     origins: Collection[str] | None = None,
+    pages: Mapping[str, Page] | None = None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run a delivery runtime around the body of ``async with``.
 
     ``authenticate`` says who a client is; without it a token is taken for the
-    user's name, and only loopback may be served. ``origins`` lists the web
-    origins that may connect, ``None`` allows pages of the same host and port.
+    user's name, and only loopback may be served. ``authorize`` says whether a
+    user may have a thread that nobody owns by naming it; without it, never.
+    ``origins`` lists the web origins that may connect, ``None`` allows pages
+    of the same host and port.
+
+    ``on_message`` answers what users send, a run for each message. While a run
+    is active in the thread, ``concurrency`` says what a new message does: it
+    waits (``"queue"``), is refused (``"reject"``), ends the other
+    (``"cancel_previous"``), or is answered at the same time (``"parallel"``).
+    A user who goes away ends nothing (``on_disconnect="detach"``), or after
+    ``disconnect_grace_seconds`` his runs (``"cancel_after"``).
+    ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``.
 
     The body's own exception comes out bare, not in a group. When a part of the
     runtime fails beyond mending, the body is cancelled and
@@ -561,9 +534,14 @@ async def open_runtime(
     """
     runtime = Runtime(
         authenticate=authenticate,
+        authorize=authorize,
+        on_message=on_message,
+        concurrency=concurrency,
+        on_disconnect=on_disconnect,
         store=store,
         limits=limits or Limits(),
         origins=origins,
+        pages=pages or {},
         environment=environment or Environment(),
     )
     ended: list[BaseException] = []

@@ -30,7 +30,7 @@ from actors.failures import Failures, failure_of
 from actors.limits import Limits
 from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
-from actors.wire.http import HeadReader, HTTPRefusal, RequestHead, check_upgrade, response
+from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.wire.tls import TLSEndpoint
 
@@ -76,6 +76,7 @@ class Server:
         house: House,
         authenticate: Authenticate,
         origins: Collection[str] | None,
+        pages: Mapping[str, Page],
         limits: Limits,
         environment: Environment,
         failures: Failures,
@@ -85,12 +86,18 @@ class Server:
         self._house = house
         self._authenticate = authenticate
         self._origins = origins
+        self._pages = pages
         self._limits = limits
         self._environment = environment
         self._failures = failures
         self._devices_of = devices_of
         self._labels = itertools.count(1)
         self._sockets = 0
+        self.goodbyes = 0
+        """Connections that have ended and could be told why."""
+        self.aborted = 0
+        """Connections that have ended and could not."""
+        self._refusing = trio.Event()
         self._closing = trio.Event()
         self._left = trio.Event()
         """Somebody has left since it was last looked at."""
@@ -121,10 +128,13 @@ class Server:
                         for listener in listeners:
                             accepting.start_soon(self._accept, listener, ssl_context, nursery, guests)
                         task_status.started(_address(listeners[0]))
-                        await self._closing.wait()
+                        await self._refusing.wait()
                         accepting.cancel_scope.cancel()
+                    _shut(listeners)
+                    await self._closing.wait()
                 finally:
-                    await self._see_out(listeners, guests)
+                    _shut(listeners)
+                    await self._see_out(guests)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host accepted, to its end.
@@ -145,8 +155,13 @@ class Server:
         else:
             await self._receive(stream)
 
+    def refuse(self) -> None:
+        """Accept nothing more: no socket, no upgrade. ``/healthz`` says so on the connections that are here."""
+        self._refusing.set()
+
     def close(self) -> None:
         """Accept nothing more, and end every connection with ``shutting_down``."""
+        self.refuse()
         self._closing.set()
         for connection in tuple(self.connections.values()):
             connection.end("shutting_down", "")
@@ -160,7 +175,7 @@ class Server:
         return self._limits.ping_seconds + self._limits.pong_seconds
 
     def _check_open(self) -> None:
-        if self._closing.is_set():
+        if self._refusing.is_set():
             raise RuntimeClosed("expected an open runtime, it is closed")
 
     async def _accept(
@@ -205,11 +220,8 @@ class Server:
                 del guests[endpoint]
                 self._left.set()
 
-    async def _see_out(self, listeners: Sequence[socket.socket], guests: dict[Endpoint, trio.CancelScope]) -> None:
-        """Close the door, end this door's connections politely, and after a moment at once."""
-        for listener in listeners:
-            trio.lowlevel.notify_closing(listener)
-            listener.close()
+    async def _see_out(self, guests: dict[Endpoint, trio.CancelScope]) -> None:
+        """End this door's connections politely, and after a moment at once."""
         for endpoint, scope in tuple(guests.items()):
             if endpoint in self.connections:
                 self.connections[endpoint].end("shutting_down", "")
@@ -256,11 +268,20 @@ class Server:
         if head is None:
             return
         if head.path == "/healthz":
-            await self._answer(endpoint, response(200, "ok", body=head.method != "HEAD"))
+            status, text = (503, "draining") if self._refusing.is_set() else (200, "ok")
+            await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
         elif head.path == "/ws":
             await self._upgrade(endpoint, head)
         else:
-            raise HTTPRefusal(404, f"expected /ws or /healthz, got {head.path}")
+            await self._show(endpoint, head)
+
+    async def _show(self, endpoint: Endpoint, head: RequestHead) -> None:
+        page = self._pages.get(head.path)
+        if page is None:
+            raise HTTPRefusal(404, f"expected one of {', '.join(['/ws', '/healthz', *self._pages])}, got {head.path}")
+        if head.method not in ("GET", "HEAD"):
+            raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
+        await self._answer(endpoint, page.response(body=head.method != "HEAD"))
 
     async def _read_head(self, endpoint: Endpoint) -> RequestHead | None:
         """The request head, or ``None`` from a peer that goes before it said anything."""
@@ -293,10 +314,12 @@ class Server:
         finally:
             del self.connections[endpoint]
             self._left.set()
+            self.aborted += connection.aborted
+            self.goodbyes += not connection.aborted
         logger.debug("%s ended: %s (%s)", connection.path, name, text)
 
     def _check_admission(self, head: RequestHead) -> None:
-        if self._closing.is_set():
+        if self._refusing.is_set():
             raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
         if len(self.connections) >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
@@ -427,6 +450,14 @@ def _bind(family: int, address: object, backlog: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _shut(listeners: Sequence[socket.socket]) -> None:
+    """Close the door. Idempotent."""
+    for listener in listeners:
+        if listener.fileno() >= 0:
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
 
 
 def _address(listener: socket.socket) -> tuple[str, int] | str:

@@ -8,52 +8,24 @@ arrive in either order.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-import msgspec
 import trio
 
 from actors.delivery.accounts import Accounts
 from actors.delivery.recent import Recent
+from actors.emission import Bind, Emission, ThreadMessage
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events import fingerprint
-from actors.mailbox import Reply
 from actors.receipts import Receipt
 from actors.stages import Cause
-from actors.stores.store import Append, Binding, Placement, StaleGeneration, Store
+from actors.stores.store import Binding, Placement, StaleGeneration, Store
 
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.1
 """Between two tries to learn what the store made of an append."""
-
-
-class Emission(Append, kw_only=True):
-    """An event on its way to the store: an append, and what its emitter has to do with it."""
-
-    receipt: Receipt
-    number: int
-    """Counts the events whose id was made here; 0 for an id that was given."""
-    user_id: str | None = None
-    """The user whom the emitter takes for the owner."""
-    first: Receipt | None = None
-    """The receipt of the first event of this id, if this one was a repetition."""
-    refusal: Exception | None = None
-    """Why the event was not taken."""
-    returned: bool = False
-    """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
-
-
-class Bind(msgspec.Struct):
-    """A change of owner."""
-
-    act: Literal["bind", "rebind", "unbind"]
-    user_id: str | None
-    reply: Reply[Binding]
-
-
-ThreadMessage = Emission | Bind
 
 
 class ThreadActor:
@@ -162,6 +134,9 @@ class ThreadActor:
         else:
             accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
             self._post.ring(placement.user_id, self.thread_id)
+        if emission.arrival is not None:
+            new = first is None and placement.user_id is not None
+            (emission.arrival.placed if new else emission.arrival.refused)()
 
     def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
         """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
@@ -171,6 +146,8 @@ class ThreadActor:
             self._post.accounts.lose(emission.receipt, _CAUSES[type(refusal)], now)
         else:
             emission.refusal = refusal.with_traceback(None)
+        if emission.arrival is not None:
+            emission.arrival.refused()
 
     # --- owners ---------------------------------------------------------------
 

@@ -304,7 +304,7 @@ async def test_unknown_ops() -> None:
             assert reply == {
                 "op": "reply",
                 "id": id_,
-                "error": {"code": 4404, "name": "unknown_op", "temporary": False},
+                "error": {"code": 4600, "name": "unknown_op", "temporary": False},
             }
         await peer.echo()
 
@@ -501,7 +501,7 @@ async def test_stalled() -> None:
         await house.all_gone()
         (receipt,) = await house.emit(1)
         assert house.failures() == []
-        departures = house.runtime._presence("alice").departures
+        departures = house.runtime._switchboard.presence("alice").departures
         assert [(one.label, one.name) for one in departures] == [("c2", "stalled"), ("c1", "left")]
         assert "c1" in str(house.runtime.explain(receipt))
 

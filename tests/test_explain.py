@@ -47,6 +47,10 @@ def said(
     return rest
 
 
+async def _nothing_is_asked(request: object, user_id: str, session_id: str) -> bytes:
+    raise AssertionError("nobody asks for anything here")
+
+
 class Socket:
     """An endpoint that takes everything, or nothing."""
 
@@ -98,6 +102,7 @@ class Home:
             failures=Failures(10),
             user=self._address,
             mark=lambda _: None,
+            answer=_nothing_is_asked,
             hear=lambda _: None,
             forget=lambda _: None,
         )

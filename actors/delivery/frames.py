@@ -32,3 +32,8 @@ def text_frame(text: bytes) -> bytes:
 def text_frames(texts: Iterable[bytes]) -> bytes:
     """Several text messages, joined for one write."""
     return b"".join([part for text in texts for part in (header(len(text)), text)])
+
+
+def text_of(frame: bytes) -> bytes:
+    """The text in a frame that :func:`text_frame` made."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]

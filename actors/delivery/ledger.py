@@ -200,6 +200,11 @@ class Ledger:
         """Events that are placed, not confirmed and not settled: in the log, or on their way out of it."""
         return sum(page.open.bit_count() for page in self._pages.values())
 
+    @property
+    def stored(self) -> int:
+        """Of the retained events, those that no socket took."""
+        return sum(page.unwritten(page.open).bit_count() for page in self._pages.values())
+
     def first_unacked(self) -> int:
         """The first offset in the log that no device confirmed, or ``head + 1``."""
         return self._first(Page.unacked)

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
 
 import attrs
+
+from actors.delivery.frames import text_of
 
 _COMPACT_ABOVE = 64
 
@@ -89,6 +93,10 @@ class Log:
                 break
             end += 1
         return Chunk(first, first + end - start - 1, b"".join(self._frames[start:end]))
+
+    def texts(self) -> Iterator[bytes]:
+        """The retained events as JSON, oldest first."""
+        return map(text_of, islice(self._frames, self._start, None))
 
     def _size(self, first: int, end: int) -> int:
         start = self._start + first - self.low

@@ -17,6 +17,7 @@ import trio
 
 from actors.delivery.cursor import Bounds
 from actors.delivery.frames import header
+from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
@@ -272,6 +273,20 @@ class MemoryStore:
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         """Events of a log from an offset on, or from its low."""
         return self._log(user_id).read(first, most_bytes)
+
+    def history(self, thread_id: str, after_seq: int, most_events: int, most_bytes: int) -> Excerpt:
+        """A thread's events in its owner's log."""
+        thread = self._threads.get(thread_id) or _Thread()
+        texts = () if thread.user_id is None else self._log(thread.user_id).texts()
+        return excerpt(
+            texts,
+            thread_id,
+            after_seq=after_seq,
+            settled_seq=thread.seq - len(thread.held or ()),
+            head_seq=thread.seq,
+            most_events=most_events,
+            most_bytes=most_bytes,
+        )
 
     def _log(self, user_id: str) -> Log:
         log = self._logs.get(user_id)

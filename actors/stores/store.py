@@ -29,6 +29,7 @@ from typing import Protocol
 import msgspec
 
 from actors.delivery.cursor import Bounds
+from actors.delivery.history import Excerpt
 from actors.delivery.log import Chunk
 from actors.errors import StoreError
 from actors.stages import Cause
@@ -152,6 +153,14 @@ class Store(Protocol):
 
         As many as ``most_bytes`` allow, at least one if there is one. Answers
         at once: what is retained is what a store keeps at hand.
+        """
+        ...
+
+    def history(self, thread_id: str, after_seq: int, most_events: int, most_bytes: int) -> Excerpt:
+        """Events of a thread after ``after_seq`` from its owner's log, at least one if there is one; and what is gone.
+
+        What was placed for a former owner is gone for this one. Answers at
+        once, as :meth:`read` does.
         """
         ...
 

@@ -52,11 +52,11 @@ exit status:
 """
 
 _DEMO = """\
-Show events delivered. A scripted assistant emits a run of eight events for
-each user who connects, and again every few seconds while he stays.
+Serve an assistant, and a page to talk to it with: type a message, and watch its
+run arrive, each event with its stage.
 
-With --once the server, a real WebSocket client and the assistant run in one
-process: each event is shown as it arrives with seq, offset and stage, then
+With --once a device in the same process asks one question over a real socket:
+each event of the answer is shown as it arrives with seq, offset and stage, then
 what explain says of each, then the audit. The exit status is 0 only if all
 arrived in order and were acked, otherwise 1, and what went wrong is said.
 """
@@ -108,7 +108,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     ))  # fmt: skip
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
     showing.add_argument("--port", type=_port, help=f"port to listen on ({_PORT}; with --once a free one)")
-    showing.add_argument("--once", action="store_true", help="run the script once, against a client of its own")
+    showing.add_argument("--agent", choices=("scripted", "mcp"), default="scripted", help=(
+        "who answers: a scripted assistant, or an agent that calls tools of an MCP server in the same process,"
+        " which needs the extra [examples] (scripted)"
+    ))  # fmt: skip
+    showing.add_argument("--once", action="store_true", help="ask one question, by a device of its own")
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
     return parser, {"serve": serving, "demo": showing}
 
@@ -120,6 +124,10 @@ def _command(
         name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    command.add_argument("--drain", type=_seconds, default=10.0, metavar="SECONDS", help=(
+        "what runs and devices get, at most, when a signal ends the server: runs to finish, devices to take and"
+        " confirm what is there (10)"
+    ))  # fmt: skip
     return command
 
 
@@ -134,6 +142,7 @@ def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         receipts=arguments.receipts,
         linger_seconds=arguments.linger,
         user_id=arguments.user,
+        drain_seconds=arguments.drain,
     )
 
 
@@ -141,7 +150,14 @@ def _demo_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     if arguments.json and not arguments.once:
         parser.error("--json tells what --once saw: expected --once with it")
     port = arguments.port if arguments.port is not None else 0 if arguments.once else _PORT
-    return DemoOptions(host=arguments.host, port=port, once=arguments.once, json=arguments.json)
+    return DemoOptions(
+        host=arguments.host,
+        port=port,
+        once=arguments.once,
+        json=arguments.json,
+        agent=arguments.agent,
+        drain_seconds=arguments.drain,
+    )
 
 
 def _port(text: str) -> int:

@@ -1,11 +1,12 @@
-"""``actors demo``: a scripted assistant, seen by a real client; once with proof, or for whoever connects."""
+"""``actors demo``: an assistant to talk to; once with proof, or for whoever opens the page."""
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol
 
 import attrs
 import msgspec
@@ -13,25 +14,34 @@ import trio
 
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
-from actors.events import Event
+from actors.events import Event, Lifecycle
+from actors.examples.assistant import assistant
 from actors.receipts import Fate, Receipt
+from actors.run import TERMINAL
+from actors.runs import OnMessage
 from actors.runtime import Runtime
 from actors.stages import Stage
-from actors.tools.assistant import SCRIPT, assist
-from actors.tools.listen import connections, listening
-from actors.tools.terminal import complain, descriptor, say
+from actors.tools.listen import listening
+from actors.tools.terminal import CannotStart, complain, descriptor, say
+from actors.web import pages
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import DialledWebSocket, dial
 
-logger = logging.getLogger("actors")
+_PROOF_SECONDS = 20.0
+"""What a run of two seconds gets."""
+_USER = "alice"
+_QUESTION = "What is the weather in Oslo?"
+_ORDER = ("user_message", *(type_.value for type_ in (
+    Lifecycle.AGENT_STARTED,
+    Lifecycle.AGENT_THINKING,
+    Lifecycle.TOOL_EXECUTING,
+    Lifecycle.TOOL_COMPLETED,
+    Lifecycle.AGENT_DELTA,
+    Lifecycle.AGENT_COMPLETED,
+)))  # fmt: skip
+"""What a run of the scripted assistant shows; tokens come in as many deltas as they take."""
 
-_PROOF_SECONDS = 10.0
-"""What eight events over loopback get; they need some milliseconds."""
-_PAUSE_SECONDS = 0.4
-"""Between two events of the repeated script, so that a person can follow."""
-_REPEAT_SECONDS = 3.0
-_LOOK_SECONDS = 0.2
-_USER, _THREAD = "alice", "demo"
+Agent = Literal["scripted", "mcp"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,11 +52,59 @@ class DemoOptions:
     port: int
     once: bool
     json: bool
+    agent: Agent
+    drain_seconds: float
 
 
 async def demo(options: DemoOptions) -> int:
     """Run the demonstration; returns the exit status."""
-    return await (_prove(options) if options.once else _repeat(options))
+    async with _opened(options.agent) as on_message:
+        return await (_prove(options, on_message) if options.once else _serve(options, on_message))
+
+
+@asynccontextmanager
+async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
+    """What answers messages. Raises :class:`~actors.tools.terminal.CannotStart` when it is not installed."""
+    if agent == "scripted":
+        yield assistant
+        return
+    try:
+        from actors.examples.mcp_agent import open_mcp_agent  # noqa: PLC0415 - needs packages that are an extra
+    except ImportError as error:
+        raise CannotStart(f"--agent {agent}: {error}") from None
+    async with open_mcp_agent() as on_message:
+        yield on_message
+
+
+async def _allow(user_id: str, thread_id: str) -> bool:
+    """Anyone who names a thread that nobody owns gets it."""
+    return True
+
+
+# --- for whoever opens the page -------------------------------------------------
+
+
+async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with listening(options.host, options.port, on_message=on_message, authorize=_allow, pages=pages()) as (
+            runtime,
+            url,
+            _,
+        ):
+            complain(_invitation(url))
+            await anext(signals)
+            complain(str(await runtime.drain(options.drain_seconds)))
+    return 0
+
+
+def _invitation(url: str) -> str:
+    """How to look at it: with a browser, or with any WebSocket client."""
+    page = url.replace("ws://", "http://", 1).removesuffix("ws")
+    return f"""\
+open {page} in a browser, or talk to it:
+    websocat --protocol {SUBPROTOCOL} {url}
+    {{"op":"hello","v":1,"token":"alice"}}
+    {{"op":"send","id":1,"payload":{{"text":"{_QUESTION}"}}}}"""
 
 
 # --- once, with proof ---------------------------------------------------------
@@ -64,87 +122,77 @@ class Report(Protocol):
     def books(self, audit: Audit) -> None:
         """What ``audit`` says."""
 
-    def verdict(self, problems: list[str]) -> None:
+    def verdict(self, problems: list[str], events: int) -> None:
         """Whether everything went as it must."""
 
 
-async def _prove(options: DemoOptions) -> int:
+async def _prove(options: DemoOptions, on_message: OnMessage) -> int:
     report: Report = JSONReport() if options.json else TextReport()
-    problems: list[str] = []
-    async with listening(options.host, options.port) as (runtime, url, _):
+    async with listening(options.host, options.port, on_message=on_message, authorize=_allow) as (runtime, url, _):
+        proof = Proof(runtime, report)
         try:
             async with dial(url, subprotocol=SUBPROTOCOL) as websocket:
-                proof = Proof(runtime, websocket, report)
-                await proof.attend()
-                problems = proof.conclude()
+                await proof.attend(websocket)
+                proof.conclude()
         except ActorsError as error:
-            problems.append(str(error))
-    report.verdict(problems)
-    return 1 if problems else 0
+            proof.problems.append(str(error))
+    report.verdict(proof.problems, len(proof.arrived))
+    return 1 if proof.problems else 0
 
 
 class Proof:
-    """One run of the script between an emitter and a device, and what there is to say against it."""
+    """One message of a device and the run that answers it, and what there is to say against that."""
 
-    def __init__(self, runtime: Runtime, websocket: DialledWebSocket, report: Report) -> None:
+    def __init__(self, runtime: Runtime, report: Report) -> None:
         self._runtime = runtime
-        self._websocket = websocket
         self._report = report
-        self._emitted: list[Receipt] = []
-        self._arrived: list[Event] = []
-        self._problems: list[str] = []
+        self._websocket: DialledWebSocket
+        self.arrived: list[Event] = []
+        self.problems: list[str] = []
 
-    async def attend(self) -> None:
-        """Play the script and see it arrive, or note what kept it from that."""
+    async def attend(self, websocket: DialledWebSocket) -> None:
+        """Ask, and see the answer arrive, or note what kept it from that."""
+        self._websocket = websocket
         with trio.move_on_after(_PROOF_SECONDS) as patience:
             try:
-                await self._play()
+                await self._ask()
             except ActorsError as error:
-                self._problems.append(str(error))
+                self.problems.append(str(error))
         if patience.cancelled_caught:
-            text = f"expected {len(SCRIPT)} events to arrive and be acked within {_PROOF_SECONDS:g} s"
-            self._problems.append(f"{text}, {len(self._arrived)} arrived")
+            text = f"expected a run to arrive and be acked within {_PROOF_SECONDS:g} s"
+            self.problems.append(f"{text}, {len(self.arrived)} events arrived")
 
-    def conclude(self) -> list[str]:
-        """Report what became of each event, and the books; returns what was not as it must be."""
-        for receipt in self._emitted:
+    def conclude(self) -> None:
+        """Report what became of each event, and the books; note what is not as it must be."""
+        for receipt in self._receipts():
             self._report.fate(self._runtime.explain(receipt), receipt.stage)
         audit = self._runtime.audit()
         self._report.books(audit)
         if not audit.balanced:
-            self._problems.append("expected the books to balance, they do not")
-        return self._problems + self._missed()
+            self.problems.append("expected the books to balance, they do not")
+        if audit.total.acked != audit.total.accepted:
+            self.problems.append(f"expected {audit.total.accepted} events to be acked, {audit.total.acked} were")
+        self.problems += self._misplaced()
 
-    async def _play(self) -> None:
+    async def _ask(self) -> None:
         await self._say({"op": "hello", "v": 1, "token": _USER})
         while (await self._hear()).get("op") != "caught_up":
             pass
-        await self._runtime.bind(_THREAD, _USER)
-        send, receive = trio.open_memory_channel[Receipt](len(SCRIPT))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._emit, send)
-            for _ in SCRIPT:
-                await self._take(receive)
-        for receipt in self._emitted:
+        await self._say({"op": "send", "id": 1, "payload": {"text": _QUESTION}})
+        while not self.arrived or self.arrived[-1].type not in TERMINAL:
+            await self._take()
+        for receipt in self._receipts():
             await receipt.reached(Stage.ACKED)
 
-    async def _emit(self, send: trio.MemorySendChannel[Receipt]) -> None:
-        def note(receipt: Receipt) -> None:
-            self._emitted.append(receipt)
-            send.send_nowait(receipt)
-
-        await assist(self._runtime.thread(_THREAD), self._runtime.environment.new_id("run"), on_receipt=note)
-
-    async def _take(self, receipts: trio.MemoryReceiveChannel[Receipt]) -> None:
-        """The next event, said with the stage that the next receipt tells, and confirmed."""
+    async def _take(self) -> None:
+        """The next event, said with the stage that its receipt tells, and confirmed."""
         while "op" in (message := await self._hear()):
-            pass
+            if "error" in message:
+                self.problems.append(str(message["error"]))
         event = msgspec.convert(message, Event)
-        self._arrived.append(event)
-        # The event may be here before emit has returned: the flusher runs
-        # while the emitter is in its checkpoint.
-        receipt = await receipts.receive()
-        self._report.event(event, self._text, receipt.stage)
+        self.arrived.append(event)
+        receipt = self._runtime.explain(event.event_id or "").receipt
+        self._report.event(event, self._text, Stage.WRITTEN if receipt is None else receipt.stage)
         await self._say({"op": "ack", "offset": event.offset})
 
     async def _say(self, message: dict[str, Any]) -> None:
@@ -157,18 +205,21 @@ class Proof:
             await self._say({"op": "pong"})
         return message
 
-    def _missed(self) -> list[str]:
-        """Which events did not arrive, or not in order, or were not acked, and why."""
-        arrived = [event.event_id for event in self._arrived]
-        emitted = [receipt.event_id for receipt in self._emitted]
-        missed = []
-        for receipt in self._emitted:
-            kept = "was not acked" if receipt.event_id in arrived else "did not arrive"
-            if receipt.stage is not Stage.ACKED or receipt.event_id not in arrived:
-                missed.append(f"{receipt.event_id} {kept}: {self._runtime.explain(receipt)}")
-        if arrived != [event_id for event_id in emitted if event_id in arrived]:
-            missed.append(f"expected the order {', '.join(emitted)}, got {', '.join(map(str, arrived))}")
-        return missed
+    def _receipts(self) -> list[Receipt]:
+        fates = [self._runtime.explain(event.event_id or "") for event in self.arrived]
+        return [fate.receipt for fate in fates if fate.receipt is not None]
+
+    def _misplaced(self) -> list[str]:
+        """What did not come in the order in which a run is emitted, or not in that of the log."""
+        types = [event.type for event in self.arrived]
+        told = [type_ for type_, before in zip(types, [None, *types], strict=False) if type_ != before]
+        misplaced = []
+        if tuple(told) != _ORDER:
+            misplaced.append(f"expected {', '.join(_ORDER)}, got {', '.join(told)}")
+        offsets = [event.offset for event in self.arrived]
+        if offsets != list(range(1, len(offsets) + 1)):
+            misplaced.append(f"expected offsets without a hole, got {offsets}")
+        return misplaced
 
 
 class TextReport:
@@ -188,12 +239,12 @@ class TextReport:
         for name, balance in (*audit.users.items(), ("total", audit.total)):
             _out(f"audit, {name}: {_sum(balance)}")
 
-    def verdict(self, problems: list[str]) -> None:
+    def verdict(self, problems: list[str], events: int) -> None:
         """Each problem, or that there is none."""
         for problem in problems:
             _out(f"failed: {problem}")
         if not problems:
-            _out(f"all {len(SCRIPT)} events arrived in order and were acked")
+            _out(f"all {events} events arrived in order and were acked")
 
 
 class JSONReport:
@@ -212,9 +263,9 @@ class JSONReport:
         rows = {user_id: attrs.asdict(balance) for user_id, balance in audit.users.items()}
         self._say("audit", balanced=audit.balanced, total=attrs.asdict(audit.total), users=rows)
 
-    def verdict(self, problems: list[str]) -> None:
+    def verdict(self, problems: list[str], events: int) -> None:
         """Comes last."""
-        self._say("verdict", passed=not problems, problems=problems)
+        self._say("verdict", passed=not problems, problems=problems, events=events)
 
     def _say(self, kind: str, **fields: Any) -> None:
         _out(msgspec.json.encode({"kind": kind, **fields}).decode())
@@ -229,53 +280,3 @@ def _sum(balance: Balance) -> str:
 
 def _out(line: str) -> None:
     say(f"{line}\n", descriptor(sys.stdout))
-
-
-# --- for whoever connects -----------------------------------------------------
-
-
-async def _repeat(options: DemoOptions) -> int:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with listening(options.host, options.port) as (runtime, url, nursery):
-            complain(_invitation(url))
-            nursery.start_soon(_entertain, runtime)
-            await anext(signals)
-    return 0
-
-
-async def _entertain(runtime: Runtime) -> None:
-    """Have an assistant for each user who is connected."""
-    entertained: set[str] = set()
-    async with trio.open_nursery() as nursery:
-        while True:
-            here = {device.user_id for device in connections(runtime) if device.user_id is not None}
-            for user_id in here - entertained:
-                entertained.add(user_id)
-                nursery.start_soon(_assist, runtime, user_id, entertained)
-            await trio.sleep(_LOOK_SECONDS)
-
-
-async def _assist(runtime: Runtime, user_id: str, entertained: set[str]) -> None:
-    """Repeat the script for a user while he has a device."""
-    try:
-        thread = runtime.thread(f"demo-{user_id}")
-        await runtime.bind(thread.thread_id, user_id)
-        while runtime.devices(user_id):
-            await assist(thread, runtime.environment.new_id("run"), pause_seconds=_PAUSE_SECONDS)
-            await trio.sleep(_REPEAT_SECONDS)
-    except ActorsError as error:
-        logger.warning("no assistant for user %s: %s", user_id, error)
-        await trio.sleep(_REPEAT_SECONDS)
-    finally:
-        entertained.discard(user_id)
-
-
-def _invitation(url: str) -> str:
-    """How to connect: any WebSocket client will do."""
-    return f"""\
-connect as alice, confirming nothing:
-    websocat -H 'Cookie: actors_token=alice' {url}
-or as {SUBPROTOCOL}, then say hello and confirm what you see:
-    websocat --protocol {SUBPROTOCOL} {url}
-    {{"op":"hello","v":1,"token":"alice"}}
-    {{"op":"ack","offset":8}}"""

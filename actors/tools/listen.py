@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -15,14 +16,14 @@ from actors.tools.terminal import CannotStart, complain
 
 @asynccontextmanager
 async def listening(
-    host: str, port: int, authenticate: Authenticate = trust
+    host: str, port: int, authenticate: Authenticate = trust, **options: Any
 ) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
-    """A runtime that is served, its URL, which is also said, and a nursery that is cancelled when the body ends.
+    """A runtime opened with ``options``, served; its URL, which is also said; a nursery cancelled when the body ends.
 
     Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be.
     """
     refusal: CannotStart | None = None
-    async with open_runtime(authenticate=authenticate) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
         try:
             url = await _listen(runtime, host, port, nursery)
         except CannotStart as error:

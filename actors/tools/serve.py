@@ -22,7 +22,7 @@ from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, pa
 from actors.tools.listen import connections, listening
 from actors.tools.pace import Pace
 from actors.tools.tally import Tally
-from actors.tools.terminal import CannotStart, Outlet, descriptor
+from actors.tools.terminal import CannotStart, Outlet, complain, descriptor
 from actors.tools.tokens import check_against, read_tokens
 
 _CHUNK_BYTES = 65_536
@@ -41,6 +41,7 @@ class ServeOptions:
     receipts: bool
     linger_seconds: float
     user_id: str | None
+    drain_seconds: float
 
 
 async def serve(options: ServeOptions) -> int:
@@ -54,6 +55,7 @@ async def serve(options: ServeOptions) -> int:
             if options.stdin and source is not None:
                 return await _deliver(Feed(runtime, options), source, signals)
             await anext(signals)
+            complain(str(await runtime.drain(options.drain_seconds)))
     return 0
 
 

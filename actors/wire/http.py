@@ -121,9 +121,34 @@ def check_upgrade(head: RequestHead) -> None:
 
 def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), *, body: bool = True) -> bytes:
     """A whole plain-text response, after which the connection closes."""
-    content = f"{text}\n".encode()
+    return _response(status, f"{text}\n".encode(), "text/plain; charset=utf-8", headers, body=body)
+
+
+@attrs.frozen
+class Page:
+    """Something to show at a path: a page, its style, its script."""
+
+    content: bytes
+    content_type: str
+
+    def response(self, *, body: bool = True) -> bytes:
+        """The whole response. What a page loads comes from its own server, and nobody frames it."""
+        return _response(200, self.content, self.content_type, _PAGE_HEADERS, body=body)
+
+
+_PAGE_HEADERS = (
+    ("Cache-Control", "no-cache"),
+    ("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+def _response(
+    status: int, content: bytes, content_type: str, headers: tuple[tuple[str, str], ...], *, body: bool
+) -> bytes:
     fields = [
-        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Type", content_type),
         ("Content-Length", str(len(content))),
         ("Connection", "close"),
         *headers,

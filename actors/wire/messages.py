@@ -8,12 +8,13 @@ newer client get along.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from actors.delivery.cursor import Bounds, Origin, Start
 from actors.errors import PeerError
+from actors.wire.refusals import TABLE
 
 SUBPROTOCOL = "actors.v1"
 TICKET_PREFIX = "actors.ticket."
@@ -48,6 +49,42 @@ class Ack(msgspec.Struct, frozen=True):
     offset: Offset
 
 
+RequestId = Text | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""What a client calls its request; comes back in the reply."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A user says something in a thread; without a thread, in a new one."""
+
+    id: RequestId
+    payload: dict[str, Any]
+    thread_id: Text | None = None
+    type: Text = "user_message"
+
+
+class CancelRun(msgspec.Struct, frozen=True):
+    """A user wants a run to end."""
+
+    id: RequestId
+    run_id: Text
+
+
+class ReadThread(msgspec.Struct, frozen=True):
+    """A device wants the events of one thread, from a sequence number on."""
+
+    id: RequestId
+    thread_id: Text
+    after_seq: Offset = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """A request that can be answered, but not carried out: what was wrong with it."""
+
+    id: RequestId
+    text: str
+
+
 class Ping(msgspec.Struct, frozen=True):
     """A client asks whether the server is there."""
 
@@ -60,15 +97,18 @@ class Unknown(msgspec.Struct, frozen=True):
     """An op that this server does not have; one with an ``id`` waits for an answer."""
 
     op: str
-    id: str | int | None
+    id: RequestId | None
 
 
-ClientMessage = Hello | Ack | Ping | Pong | Unknown
+Request = Send | CancelRun | ReadThread
+"""What is answered by a reply."""
+
+ClientMessage = Hello | Ack | Ping | Pong | Request | Malformed | Unknown
 
 
 class _Op(msgspec.Struct, frozen=True):
     op: str
-    id: Text | int | None = None
+    id: RequestId | None = None
 
 
 _decode_op = msgspec.json.Decoder(_Op).decode
@@ -78,6 +118,11 @@ _DECODERS: dict[str, msgspec.json.Decoder[ClientMessage]] = {
     "ping": msgspec.json.Decoder(Ping),
     "pong": msgspec.json.Decoder(Pong),
 }
+_REQUESTS: dict[str, msgspec.json.Decoder[Request]] = {
+    "send": msgspec.json.Decoder(Send),
+    "cancel": msgspec.json.Decoder(CancelRun),
+    "read": msgspec.json.Decoder(ReadThread),
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -85,18 +130,23 @@ def decode(text: str) -> ClientMessage:
     """Read a client's message.
 
     Raises :class:`~actors.errors.PeerError` (``bad_message``) that says what was
-    expected and what came.
+    expected and what came. A request with an id is answered instead: it is
+    :class:`Malformed`, and costs its connection nothing.
     """
     told = "a message: expected a JSON object with an op"
+    head = None
     try:
         head = _decode_op(text)
         told = f"{head.op}: expected a JSON object with the fields of this op"
-        decoder = _DECODERS.get(head.op)
+        decoder = _DECODERS.get(head.op) or _REQUESTS.get(head.op)
         return Unknown(head.op, head.id) if decoder is None else decoder.decode(text)
     except RecursionError:
-        raise PeerError("bad_message", f"{told}, got one nested too deeply") from None
+        said = f"{told}, got one nested too deeply"
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise PeerError("bad_message", f"{told}; {error}") from None
+        said = f"{told}; {error}"
+    if head is None or head.id is None or head.op not in _REQUESTS:
+        raise PeerError("bad_message", said)
+    return Malformed(head.id, said)
 
 
 # --- what the server says -----------------------------------------------------
@@ -142,14 +192,25 @@ def ping(head: int) -> bytes:
 PONG = _encode({"op": "pong"})
 
 
+def going_away(retry_ms: int) -> bytes:
+    """The server will close this connection soon; come back after so long."""
+    return _encode({"op": "going_away", "retry_ms": retry_ms})
+
+
+def reply(id_: RequestId, **fields: object) -> bytes:
+    """The answer to an op that was carried out."""
+    return _encode({"op": "reply", "id": id_, "ok": True, **fields})
+
+
 def error(code: int, name: str, temporary: bool, text: str) -> bytes:
     """What was wrong, said before the Close that follows from it."""
     return _encode({"op": "error", "error": _error(code, name, temporary, text)})
 
 
-def refusal(id_: str | int, code: int, name: str, temporary: bool, text: str) -> bytes:
-    """The answer to an op that was not carried out."""
-    return _encode({"op": "reply", "id": id_, "error": _error(code, name, temporary, text)})
+def refusal(id_: RequestId, name: str, text: str = "") -> bytes:
+    """The answer to an op that was not carried out, for a reason of the table of refusals."""
+    row = TABLE[name]
+    return _encode({"op": "reply", "id": id_, "error": _error(row.code, row.name, row.temporary, text or row.text)})
 
 
 def _error(code: int, name: str, temporary: bool, text: str) -> dict[str, object]:

@@ -41,6 +41,8 @@ class Transport:
     ) -> None:
         self.sealed = False
         """Nothing more is taken: a Close was written, or the connection is over."""
+        self.aborted = False
+        """The connection was ended in the middle of whatever was being sent."""
         self.stalled_since: float | None = None
         """Since when the socket has taken nothing, while there was something to take."""
         self._endpoint = endpoint
@@ -52,7 +54,6 @@ class Transport:
         self._backlog = bytearray()
         self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         self._control_bytes = 0
-        self._aborted = False
         self._drained = trio.Event()
 
     @property
@@ -102,7 +103,7 @@ class Transport:
 
     def abort(self) -> None:
         """End the connection now, in the middle of whatever was being sent. Idempotent."""
-        self.sealed = self._aborted = True
+        self.sealed = self.aborted = True
         self._backlog.clear()
         self._drained.set()
         self._endpoint.abort()
@@ -110,7 +111,13 @@ class Transport:
     async def drain(self) -> None:
         """Wait until nothing is left to send, or nothing can be; a checkpoint only if it waits."""
         while self._backlog:
-            self._drained = trio.Event()
+            await self.emptied()
+
+    async def emptied(self) -> None:
+        """Wait until the socket has once taken everything, whatever came since; a checkpoint only if it waits."""
+        if self._backlog:
+            if self._drained.is_set():
+                self._drained = trio.Event()
             await self._drained.wait()
 
     async def discard(self) -> None:
@@ -149,7 +156,7 @@ class Transport:
                 self.stalled_since = self._clock()
         self.stalled_since = None
         self._control_bytes = 0
-        if not self._aborted:
+        if not self.aborted:
             self._drained.set()
             self._on_drained()
 

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import msgspec
+import pytest
 
-from actors.tools.assistant import SCRIPT
+from actors.wire.websocket import DialledWebSocket
 from tests.tools.command import device, events, run, running
 
-TYPES = [type_.value for type_, _ in SCRIPT]
+ORDER = [
+    "user_message",
+    "agent_started",
+    "agent_thinking",
+    "tool_executing",
+    "tool_completed",
+    "agent_delta",
+    "agent_completed",
+]
+
+
+def unrepeated(types: list[str]) -> list[str]:
+    """The types in order, each run of equal ones once: tokens come in as many deltas as they take."""
+    return [type_ for type_, before in zip(types, ["", *types], strict=False) if type_ != before]
+
+
+async def ask(websocket: DialledWebSocket, text: str) -> list[dict[str, Any]]:
+    """Say something, confirm every event, and return them up to the end of the run."""
+    request = {"op": "send", "id": 1, "payload": {"text": text}}
+    await websocket.send(msgspec.json.encode(request).decode())
+    seen: list[dict[str, Any]] = []
+    while not seen or seen[-1]["type"] not in {"agent_completed", "agent_failed", "agent_cancelled"}:
+        (came,) = await events(websocket, 1, ack=True)
+        seen.append(msgspec.json.decode(came))
+    return seen
 
 
 async def test_once_proves_it_in_text() -> None:
-    """Eight events in order with seq, offset and stage, eight explanations, books that balance, status 0."""
+    """A whole run in order with seq, offset and stage, an explanation of each event, books that balance, status 0."""
     finished = await run("demo", "--once")
     told = finished.out.splitlines()
     assert finished.status == 0, finished.out
-    for number, (line, type_) in enumerate(zip(told[:8], TYPES, strict=True), 1):
-        assert line.split()[:6] == ["seq", str(number), "offset", str(number), "WRITTEN", type_]
-    assert all("offset" in line and "acked by a device" in line for line in told[8:16])
+    shown = [line.split() for line in told if line.startswith("seq ")]
+    assert [words[:5] for words in shown] == [
+        ["seq", str(number), "offset", str(number), "WRITTEN"] for number in range(1, len(shown) + 1)
+    ]
+    assert unrepeated([words[5] for words in shown]) == ORDER
+    explained = told[len(shown) : 2 * len(shown)]
+    assert all("offset" in line and "acked by a device → 1 device: c1 acked" in line for line in explained)
     assert told[-2] == (
-        "audit, total: accepted 8 = queued 0 + held 0 + retained 0 + acked 8"
+        f"audit, total: accepted {len(shown)} = queued 0 + held 0 + retained 0 + acked {len(shown)}"
         " + unconfirmed 0 + dropped 0 + deduplicated 0"
     )
-    assert told[-1] == "all 8 events arrived in order and were acked"
+    assert told[-1] == f"all {len(shown)} events arrived in order and were acked"
     assert len(finished.err.splitlines()) == 1, "expected nothing but the address"
 
 
@@ -33,28 +63,43 @@ async def test_once_proves_it_in_json() -> None:
     finished = await run("demo", "--once", "--json")
     told = finished.objects
     assert finished.status == 0
-    assert [said["kind"] for said in told] == ["event"] * 8 + ["explain"] * 8 + ["audit", "verdict"]
-    assert [said["event"]["type"] for said in told[:8]] == TYPES
-    assert [(said["seq"], said["offset"], said["stage"]) for said in told[:8]] == [
-        (number, number, "WRITTEN") for number in range(1, 9)
+    shown = [said for said in told if said["kind"] == "event"]
+    explained = [said for said in told if said["kind"] == "explain"]
+    assert [said["kind"] for said in told] == ["event"] * len(shown) + ["explain"] * len(shown) + ["audit", "verdict"]
+    assert unrepeated([said["event"]["type"] for said in shown]) == ORDER
+    assert [(said["seq"], said["offset"], said["stage"]) for said in shown] == [
+        (number, number, "WRITTEN") for number in range(1, len(shown) + 1)
     ]
-    assert [said["event_id"] for said in told[8:16]] == [said["event"]["event_id"] for said in told[:8]]
-    assert len({said["event"]["run_id"] for said in told[:8]}) == 1
-    assert all(said["stage"] == "ACKED" and "acked" in said["text"] for said in told[8:16])
-    assert told[16]["balanced"]
-    assert told[16]["users"]["alice"]["acked"] == 8
-    assert told[17] == {"kind": "verdict", "passed": True, "problems": []}
+    assert [said["event_id"] for said in explained] == [said["event"]["event_id"] for said in shown]
+    assert {said["event"].get("run_id") for said in shown[1:]} == {shown[1]["event"]["run_id"]}
+    assert all(said["stage"] == "ACKED" and "acked" in said["text"] for said in explained)
+    assert told[-2]["balanced"]
+    assert told[-2]["users"]["alice"]["acked"] == len(shown)
+    assert told[-1] == {"kind": "verdict", "passed": True, "problems": [], "events": len(shown)}
 
 
-async def test_whoever_connects_has_an_assistant() -> None:
-    """Each user who connects gets the script in a thread of his own, and SIGTERM ends it with status 0."""
+async def test_whoever_connects_is_answered() -> None:
+    """Each user has conversations of his own with the assistant, and SIGTERM ends the server with status 0."""
     async with running("demo") as command, device(command.url, "alice") as alice, device(command.url, "bob") as bob:
-        for user_id, websocket in (("alice", alice), ("bob", bob)):
-            texts = await events(websocket, len(SCRIPT), ack=True)
-            seen = [msgspec.json.decode(text) for text in texts]
-            assert [event["type"] for event in seen] == TYPES
-            assert {event["thread_id"] for event in seen} == {f"demo-{user_id}"}
+        hers, his = await ask(alice, "Weather in Rome?"), await ask(bob, "Weather in Bergen?")
+        for seen, city in ((hers, "Rome"), (his, "Bergen")):
+            assert unrepeated([event["type"] for event in seen]) == ORDER
+            answer = "".join(event["payload"]["text"] for event in seen if event["type"] == "agent_delta")
+            assert city in answer
+        assert {event["thread_id"] for event in hers}.isdisjoint({event["thread_id"] for event in his})
         command.signal(signal.SIGTERM)
         finished = await command.ended()
     assert finished.status == 0
     assert f"websocat --protocol actors.v1 {command.url}" in finished.err
+    assert "drained: 0 events not confirmed" in finished.err
+
+
+async def test_a_real_agent_answers() -> None:
+    """``--agent mcp`` answers with the tools of a real MCP server: its calls are events, the second of the first."""
+    pytest.importorskip("mcp", reason="mcp is not installed: pip install 'trio-actors[examples]'")
+    async with running("demo", "--agent", "mcp") as command, device(command.url, "alice") as alice:
+        seen = await ask(alice, "How far is the cabin in miles?")
+        calls = [event["payload"] for event in seen if event["type"] == "tool_completed"]
+        assert [call["tool_name"] for call in calls] == ["search_notes", "convert_units"]
+        assert all(call["ok"] for call in calls)
+        assert seen[-1]["type"] == "agent_completed"

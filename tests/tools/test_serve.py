@@ -198,11 +198,16 @@ async def test_a_signal_ends_serving_politely(number: signal.Signals) -> None:
     """Without ``--stdin``: devices are told, and the status is 0."""
     async with running("serve") as command, device(command.url, "alice") as websocket:
         command.signal(number)
+        leaving = msgspec.json.decode(await websocket.receive())
+        assert leaving["op"] == "going_away"
+        assert 1_000 <= leaving["retry_ms"] <= 3_000
         with pytest.raises(PeerError, match="1012"):
             await websocket.receive()
         finished = await command.ended()
     assert finished.status == 0
-    assert len(finished.err.splitlines()) == 1
+    assert finished.err.splitlines()[1:] == [
+        "drained: 0 events not confirmed, 1 connection closed, 0 aborted, 0 runs cancelled"
+    ]
 
 
 async def test_a_signal_ends_the_input_and_not_the_report() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
-from actors.wire.http import HeadReader, HTTPRefusal, RequestHead, check_upgrade, response
+from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from tests.peers.raw import ACTORS, KEY, accept_of, upgrade_request
 
 REQUEST = upgrade_request(ACTORS, "actors.ticket.x", cookie="a=b; actors_token=alice", path="/ws?x=1")
@@ -227,3 +227,14 @@ def test_response() -> None:
     assert b"\r\nUpgrade: websocket\r\n" in whole
     assert whole.endswith("\r\n\r\nno: é\n".encode())
     assert response(426, "no: é", (("Upgrade", "websocket"),), body=False) == whole[:-7]
+
+
+def test_page() -> None:
+    """A page is answered with its type and length, asks for nothing from elsewhere, and HEAD gets the head alone."""
+    whole = Page("<p>é</p>".encode(), "text/html; charset=utf-8").response()
+    head, _, content = whole.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Length: 9\r\n" in head
+    assert b"Content-Security-Policy: default-src 'self'" in head
+    assert content == "<p>é</p>".encode()
+    assert Page(content, "text/html; charset=utf-8").response(body=False) == head + b"\r\n\r\n"

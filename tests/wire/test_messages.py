@@ -141,8 +141,8 @@ def test_said_by_the_server() -> None:
     assert json.loads(messages.PONG) == {"op": "pong"}
     complaint = {"code": 4502, "name": "bad_message", "temporary": False, "message": "no"}
     assert json.loads(messages.error(4502, "bad_message", False, "no")) == {"op": "error", "error": complaint}
-    assert json.loads(messages.refusal("c1", 4502, "bad_message", False, "no")) == {
+    assert json.loads(messages.refusal("c1", "unknown_run", "no")) == {
         "op": "reply",
         "id": "c1",
-        "error": complaint,
+        "error": {"code": 4603, "name": "unknown_run", "temporary": False, "message": "no"},
     }

@@ -1,0 +1,82 @@
+"""Whose turn it is in a thread: what a new message does while a run is active.
+
+A message takes three steps. It is *expected* when it comes in, which is when
+it can be refused; *admitted* when the store has placed it, or *retracted* when
+it has not; and its run *ends*. Between the first two steps it already counts,
+so that two messages that come together cannot both be the only one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, Literal, TypeVar
+
+Concurrency = Literal["queue", "reject", "cancel_previous", "parallel"]
+"""What a message does in a thread where a run is active: wait for it, be refused, end it, or run beside it."""
+
+R = TypeVar("R")
+
+
+class Turns(Generic[R]):
+    """The runs of one thread: those that are active, and those that wait.
+
+    Invariant: nothing waits while nothing is active.
+    """
+
+    __slots__ = ("_concurrency", "_most_runs", "active", "expected", "waiting")
+
+    def __init__(self, concurrency: Concurrency, most_runs: int) -> None:
+        self._concurrency = concurrency
+        self._most_runs = most_runs
+        self.active: list[R] = []
+        self.waiting: deque[R] = deque()
+        self.expected = 0
+        """Messages that came in and are not placed yet."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not self.active and not self.expected
+
+    def expects(self) -> bool:
+        """Whether another message may come in."""
+        most = 1 if self._concurrency == "reject" else self._most_runs
+        return len(self.active) + len(self.waiting) + self.expected < most
+
+    def expect(self) -> None:
+        """A message has come in. One that came before is expected again, whatever :meth:`expects` says."""
+        self.expected += 1
+
+    def retract(self) -> None:
+        """An expected message was not placed, or was placed before."""
+        self.expected -= 1
+
+    def admit(self, run: R) -> tuple[bool, list[R]]:
+        """An expected message was placed: whether its run starts now, and which ones must end for it."""
+        self.expected -= 1
+        if not self.active or self._concurrency == "parallel":
+            self.active.append(run)
+            return True, []
+        ending: list[R] = []
+        if self._concurrency == "cancel_previous":
+            ending = [*self.active, *self.waiting]
+            self.waiting.clear()
+        self.waiting.append(run)
+        return False, ending
+
+    def join(self, run: R) -> None:
+        """A run begins that asks nobody: the application's own, or one that was cancelled before its turn."""
+        if run in self.waiting:
+            self.waiting.remove(run)
+        if run not in self.active:
+            self.active.append(run)
+
+    def end(self, run: R) -> R | None:
+        """A run has ended; the one whose turn it is now, if any."""
+        if run in self.active:
+            self.active.remove(run)
+        if self.active or not self.waiting:
+            return None
+        successor = self.waiting.popleft()
+        self.active.append(successor)
+        return successor

@@ -1,0 +1,140 @@
+"""The emitters' half of the runtime: from a call to an event in its thread's mailbox, and a receipt.
+
+Encoding happens here, in the emitter's own call, and so do all the errors that
+are the emitter's. What was handed over is *accepted*; the books count it in
+the same step.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import trio
+
+from actors.delivery.accounts import Accounts
+from actors.delivery.recent import Recent
+from actors.delivery.trail import Trail
+from actors.dynamic_supervisor import DynamicSupervisor
+from actors.emission import Arrival, Emission, ThreadMessage
+from actors.environment import Environment
+from actors.errors import RuntimeClosed
+from actors.events import Payload, check_identifier, encode, fingerprint
+from actors.limits import Limits
+from actors.receipts import QUEUED, Queued, Receipt
+
+
+class Emitter:
+    """Takes events for every thread of one runtime."""
+
+    def __init__(
+        self,
+        threads: DynamicSupervisor[ThreadMessage],
+        accounts: Accounts,
+        limits: Limits,
+        environment: Environment,
+    ) -> None:
+        self.closed = False
+        """Whether events are refused."""
+        self._threads = threads
+        self._accounts = accounts
+        self._limits = limits
+        self._wall_clock = environment.wall_clock
+        self._prefix = environment.new_id("e") + "_"
+        self._number = 0
+        self._trail = Trail(limits.explained_events)
+        self._given_ids: Recent[str, Receipt] = Recent(limits.explained_events)
+
+    def compose(
+        self,
+        thread_id: str,
+        type_: str,
+        payload: Payload,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        user_id: str | None = None,
+        arrival: Arrival | None = None,
+    ) -> Emission:
+        """Encode an event, or raise; nothing is accepted yet."""
+        if self.closed:
+            raise RuntimeClosed("expected an open runtime, it is closed")
+        at = self._wall_clock()
+        if event_id is None:
+            self._number = number = self._number + 1
+            event_id = f"{self._prefix}{number:x}"
+            body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
+            mark = None
+        else:
+            check_identifier("event_id", event_id)
+            number = 0
+            body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
+            mark = fingerprint(body)
+        if user_id is not None:
+            check_identifier("user_id", user_id)
+        receipt = Receipt(event_id, thread_id, at, QUEUED)
+        return Emission(
+            thread_id, event_id, body, None, mark, receipt=receipt, number=number, user_id=user_id, arrival=arrival
+        )
+
+    async def emit(self, emission: Emission) -> Receipt:
+        """Hand an event over, waiting for room and for nothing else; a checkpoint. If it raises it was not accepted."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            receipt = self.emit_nowait(emission)
+        except trio.WouldBlock:
+            self._accounts.accepted += 1
+            try:
+                await self._threads.mailbox(emission.thread_id).send(emission)
+            except BaseException:
+                self._accounts.accepted -= 1
+                raise
+            return self._conclude(emission)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return receipt
+
+    def emit_nowait(self, emission: Emission) -> Receipt:
+        """Hand an event over at once. Raises :class:`trio.WouldBlock` when there is no room."""
+        self._accounts.accepted += 1
+        try:
+            self._threads.mailbox(emission.thread_id).tell(emission)
+        except BaseException:
+            self._accounts.accepted -= 1
+            raise
+        return self._conclude(emission)
+
+    def emit_reserved(self, emission: Emission) -> Receipt:
+        """Hand over an event whose place was reserved: there is room for it, always."""
+        self._accounts.accepted += 1
+        try:
+            self._threads.mailbox(emission.thread_id).tell_reserved(emission)
+        except BaseException:
+            self._accounts.accepted -= 1
+            raise
+        return self._conclude(emission)
+
+    def remembered(self, event_id: str) -> Receipt | None:
+        """The receipt of an event, by the number in an id that was made here, or by an id that was given."""
+        with suppress(ValueError):
+            number = int(event_id.removeprefix(self._prefix), 16)
+            if event_id == f"{self._prefix}{number:x}":
+                return self._trail.get(number, event_id)
+        return self._given_ids.get(event_id)
+
+    def _conclude(self, emission: Emission) -> Receipt:
+        """The emitter's call returns: with the receipt, or with the store's refusal."""
+        receipt = emission.receipt
+        if receipt.seq is None:
+            if emission.refusal is not None:
+                self._accounts.accepted -= 1
+                raise emission.refusal
+            if not receipt.stage.final:
+                receipt.move(Queued(), 0)
+        elif emission.first is not None:
+            return emission.first
+        emission.returned = True
+        if emission.number:
+            self._trail.put(emission.number, receipt)
+        else:
+            known = self._given_ids.get(receipt.event_id)
+            if known is None or known.cause is not None:
+                self._given_ids.put(receipt.event_id, receipt)
+        return receipt

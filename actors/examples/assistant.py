@@ -1,0 +1,27 @@
+"""A scripted assistant and the server around it: all there is to embedding."""
+
+import trio
+
+import actors
+
+
+async def assistant(run: actors.Run, message: actors.Message) -> str:
+    city = message.payload["text"].rstrip("?!. ").split(" ")[-1].title() or "Oslo"
+    await run.thinking(f"This is about {city}. The weather tool knows.")
+    async with run.tool("weather", {"city": city}) as tool:
+        await trio.sleep(0.5)
+        tool.result = {"sky": "clear", "celsius": len(city)}
+    answer = f"The sky over {city} is clear, at {tool.result['celsius']} degrees. " + "Take a coat, and look up. " * 4
+    for word in answer.split(" "):
+        run.delta(f"{word} ")  # words that come within 30 ms of each other travel as one event
+        await trio.sleep(0.02)
+    return answer
+
+
+async def main() -> None:
+    async with actors.open_runtime(on_message=assistant) as runtime:
+        await runtime.serve(port=8765)
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,344 @@
+"""The supervisor of runs: who is active where, whose turn it is, and who must end.
+
+Runs that a message started are tasks here; runs that the application opened
+with ``Thread.run`` are in its own tasks, and known here. Both are ended from
+here: by a client's cancel, by a newer message, by a user who has gone, by the
+runtime's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Literal
+
+import attrs
+import trio
+
+from actors.delivery.recent import Recent
+from actors.delivery.turns import Concurrency, Turns
+from actors.emitter import Emitter
+from actors.environment import Environment
+from actors.errors import IdempotencyConflict
+from actors.failures import Failures, failure_of, shielded
+from actors.joiner import Joiner
+from actors.limits import Limits
+from actors.run import Message, Run
+
+OnMessage = Callable[[Run, Message], Awaitable[Any]]
+"""Answers a user's message; what it returns is the run's result."""
+
+OnDisconnect = Literal["detach", "cancel_after"]
+"""What a run does when its user's last device has gone: go on, or end after a grace."""
+
+
+@attrs.frozen
+class Cancellation:
+    """What became of a request to cancel a run: which runs have ended, the run and its children, and which have not."""
+
+    stopped: tuple[str, ...]
+    running: tuple[str, ...]
+
+
+class Runs:
+    """Every run of one runtime."""
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        on_message: OnMessage | None,
+        concurrency: Concurrency,
+        on_disconnect: OnDisconnect,
+        devices_of: Callable[[str], int],
+        owner_of: Callable[[str], str | None],
+        limits: Limits,
+        environment: Environment,
+        failures: Failures,
+    ) -> None:
+        self.emitter = emitter
+        self.limits = limits
+        self.active: dict[str, Run] = {}
+        """Runs that have begun, and those whose turn is to come, by id."""
+        self.joiner = Joiner(limits.delta_window_ms, environment.clock)
+        self._on_message = on_message
+        self._concurrency: Concurrency = concurrency
+        self._on_disconnect = on_disconnect
+        self._devices_of = devices_of
+        self._owner_of = owner_of
+        self._environment = environment
+        self._failures = failures
+        self._turns: dict[str, Turns[Run]] = {}
+        self._tasks: dict[Run, trio.lowlevel.Task | None] = {}
+        """Runs that a message started and that have a task, or will have one in the next tick."""
+        self._messages = 0
+        """Messages that a run answers, is to answer, or may have to."""
+        self._ended: Recent[str, str] = Recent(limits.ended_runs)
+        """The threads of runs that have ended, by run."""
+        self._awaited: dict[str, list[trio.Event]] = {}
+        """Cancels that wait for a run to be known, by run."""
+        self._absent_since: dict[str, float] = {}
+        """Since when the owner of an active run has had no device."""
+        self.answers = on_message is not None
+        """Whether messages are answered by runs."""
+        self._closing = False
+        self._nursery: trio.Nursery | None = None
+        self._asked = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise until asked to stop, then until no run is left; cancelled, it cancels them."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await self._asked.wait()
+
+    def stop(self) -> None:
+        """Ask the supervisor to stop once its runs have ended."""
+        self._asked.set()
+        self.cancel_all("shutdown")
+
+    # --- the application's own runs ---------------------------------------------
+
+    def new(self, thread_id: str, agent_name: str, run_id: str | None) -> Run:
+        """A run that its caller opens. Raises IdempotencyConflict for the id of one that is active."""
+        run_id = run_id or self._environment.new_id("run")
+        self.check_free(run_id)
+        return Run(thread_id, run_id, agent_name, self)
+
+    def check_free(self, run_id: str) -> None:
+        """Raise IdempotencyConflict when a run with this id is active."""
+        if run_id in self.active:
+            raise IdempotencyConflict(f"run id {run_id!r}: expected one that no active run has")
+
+    # --- what a run asks of its supervisor ----------------------------------------
+
+    def began(self, run: Run) -> None:
+        """``agent_started`` was emitted."""
+        self._know(run)
+        if run.parent is None:
+            self._turns_of(run.thread_id).join(run)
+
+    def ended(self, run: Run) -> None:
+        """The terminal event was emitted, or cannot be; the next in the thread has its turn."""
+        self.active.pop(run.run_id, None)
+        self._ended.put(run.run_id, run.thread_id)
+        if run.parent is not None:
+            return
+        turns = self._turns_of(run.thread_id)
+        successor = turns.end(run)
+        if successor is not None:
+            self._launch(successor)
+        self._forget_idle(run.thread_id, turns)
+
+    def failed(self, run: Run, error: BaseException) -> None:
+        """The application's code raised: said once, to the observer."""
+        if isinstance(error, Exception):
+            at = self._environment.wall_clock()
+            self._failures.record(failure_of(f"runs/{run.run_id}", f"thread {run.thread_id}", error, at))
+
+    def gather(self, run: Run) -> None:
+        """A run has text to join."""
+        self.joiner.gather(run)
+
+    # --- messages ---------------------------------------------------------------
+
+    def expect(self, run_id: str, message: Message, *, again: bool) -> Expected | None:
+        """A user's message has come in; ``None`` when no run could answer it now.
+
+        Otherwise what is returned is to be told what becomes of the message.
+        One that came before (``again``) is not refused: its run exists.
+        """
+        if self._on_message is None:
+            return Expected(self, None)
+        turns = self._turns_of(message.thread_id)
+        if not again and (self._closing or self._messages >= self.limits.runs or not turns.expects()):
+            self._forget_idle(message.thread_id, turns)
+            return None
+        turns.expect()
+        self._messages += 1
+        name = getattr(self._on_message, "__name__", type(self._on_message).__name__)
+        return Expected(self, Run(message.thread_id, run_id, name, self, message=message))
+
+    def admit(self, run: Run) -> None:
+        """The message was placed: its run starts, or waits for its turn."""
+        self._know(run)
+        starts, ending = self._turns_of(run.thread_id).admit(run)
+        for other in ending:
+            self._cancel(other, "superseded")
+        if starts:
+            self._launch(run)
+        elif ending:
+            assert self._nursery is not None, "runs are supervised before messages come in"
+            self._nursery.start_soon(self._insist, ending)
+
+    def retract(self, run: Run) -> None:
+        """The message was not placed, or has been placed before."""
+        self._messages -= 1
+        turns = self._turns_of(run.thread_id)
+        turns.retract()
+        self._forget_idle(run.thread_id, turns)
+
+    async def _insist(self, ending: list[Run]) -> None:
+        """Runs that must make room for another have so long to do it; then they are closed without their code."""
+        await until_over(ending, self.limits.cancel_seconds)
+        for run in ending:
+            run.abandon("superseded")
+
+    def _launch(self, run: Run) -> None:
+        assert self._nursery is not None, "runs are supervised before messages come in"
+        self._tasks[run] = None
+        self._nursery.start_soon(self._answer, run, name=f"runs/{run.run_id}")
+
+    async def _answer(self, run: Run) -> None:
+        """The task of a run: the application's coroutine, and a barrier. What it raises the run has reported."""
+        assert self._on_message is not None, "a run that answers a message has somebody to do it"
+        assert run.message is not None, "a run is launched for a message"
+        self._tasks[run] = trio.lowlevel.current_task()
+        try:
+            async with run.open():
+                await trio.lowlevel.checkpoint_if_cancelled()
+                run.result = await self._on_message(run, run.message)
+        except Exception as error:  # noqa: BLE001 - the barrier
+            if run.outcome is None:
+                self.failed(run, error)
+        finally:
+            if run.outcome is None:
+                self.ended(run)
+            del self._tasks[run]
+            self._messages -= 1
+
+    # --- ending runs --------------------------------------------------------------
+
+    async def cancel(self, run_id: str, reason: str, user_id: str | None = None) -> Cancellation | None:
+        """Cancel a run and its children, and wait up to ``cancel_seconds`` for them to end.
+
+        ``None`` when there is no such run, or it is in a thread that is not
+        the user's; that is known only after ``cancel_hold_seconds``, in which
+        the message that starts it may come in. A checkpoint; cancelled, the
+        run may or may not have been asked to end.
+        """
+        await trio.lowlevel.checkpoint()
+        if not await self._becomes_known(run_id, user_id):
+            return None
+        run = self.active.get(run_id)
+        if run is None:
+            return Cancellation((run_id,), ())
+        family = run.family
+        self._cancel(run, reason)
+        await until_over(family, self.limits.cancel_seconds)
+        stopped = tuple(one.run_id for one in family if one.over.is_set())
+        return Cancellation(stopped, tuple(one.run_id for one in family if not one.over.is_set()))
+
+    def sweep(self, now: float) -> None:
+        """End the runs of users who were here and have been gone for longer than the grace."""
+        if self._on_disconnect == "detach":
+            return
+        owned: dict[str, list[Run]] = {}
+        for run in self.active.values():
+            owner = self._owner_of(run.thread_id)
+            if owner is not None and run.parent is None:
+                owned.setdefault(owner, []).append(run)
+        self._absent_since = {
+            user_id: self._absent_since.get(user_id, now) for user_id in owned if not self._devices_of(user_id)
+        }
+        for user_id, runs in owned.items():
+            since = self._absent_since.get(user_id)
+            for run in runs:
+                run.attended = run.attended or since is None
+                if since is not None and run.attended and now - since >= self.limits.disconnect_grace_seconds:
+                    self._cancel(run, "disconnected")
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for the runs to end by themselves, and no longer than this."""
+        with trio.move_on_after(seconds):
+            while self.active:
+                await next(iter(self.active.values())).over.wait()
+
+    def cancel_all(self, reason: str) -> None:
+        """Ask every run to end; no message starts another one."""
+        self._closing = True
+        for run in tuple(self.active.values()):
+            self._cancel(run, reason)
+
+    async def close(self, reason: str, seconds: float) -> tuple[str, ...]:
+        """End every run. Who has not stopped after so long shields himself: reported, closed, and returned by id."""
+        self.cancel_all(reason)
+        await self.finish(seconds)
+        at = self._environment.wall_clock()
+        left = tuple(self.active.values())
+        for run in left:
+            self._failures.record(shielded(f"runs/{run.run_id}", seconds, self._tasks.get(run), at))
+            run.abandon(reason)
+        return tuple(run.run_id for run in left)
+
+    def _cancel(self, run: Run, reason: str) -> None:
+        """Cancel a run; one that waits for its turn begins, and ends at once, so that everybody hears of it."""
+        run.cancel(reason)
+        if run.message is not None and run not in self._tasks:
+            self._turns_of(run.thread_id).join(run)
+            self._launch(run)
+
+    async def _becomes_known(self, run_id: str, user_id: str | None) -> bool:
+        """Whether a run is known to a user, now or in a moment; one of somebody else's never is."""
+        with trio.move_on_after(self.limits.cancel_hold_seconds):
+            while not self._is_known(run_id, user_id):
+                bell = trio.Event()
+                waiting = self._awaited.setdefault(run_id, [])
+                waiting.append(bell)
+                try:
+                    await bell.wait()
+                finally:
+                    waiting.remove(bell)
+                    if not waiting:
+                        self._awaited.pop(run_id, None)
+        return self._is_known(run_id, user_id)
+
+    def _is_known(self, run_id: str, user_id: str | None) -> bool:
+        run = self.active.get(run_id)
+        thread_id = self._ended.get(run_id) if run is None else run.thread_id
+        return thread_id is not None and (user_id is None or self._owner_of(thread_id) == user_id)
+
+    def _know(self, run: Run) -> None:
+        self.active[run.run_id] = run
+        for bell in self._awaited.get(run.run_id, ()):
+            bell.set()
+
+    def _turns_of(self, thread_id: str) -> Turns[Run]:
+        turns = self._turns.get(thread_id)
+        if turns is None:
+            turns = self._turns[thread_id] = Turns(self._concurrency, self.limits.runs_per_thread)
+        return turns
+
+    def _forget_idle(self, thread_id: str, turns: Turns[Run]) -> None:
+        if turns.idle:
+            self._turns.pop(thread_id, None)
+
+
+class Expected:
+    """A message on its way to the store, and the run that answers it once it is there.
+
+    The :class:`~actors.thread.Arrival` of the message's event: the run starts
+    in the step in which the store's answer is noted, so nothing can come
+    between the two, whatever happens to the connection that brought it.
+    """
+
+    def __init__(self, runs: Runs, run: Run | None) -> None:
+        self._runs = runs
+        self._run = run
+        """What there is to do, until it was done."""
+
+    def placed(self) -> None:
+        """The message is new: its run starts, or waits for its turn."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._runs.admit(run)
+
+    def refused(self) -> None:
+        """There is nothing to answer; said again, it changes nothing."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._runs.retract(run)
+
+
+async def until_over(runs: Iterable[Run], seconds: float) -> None:
+    """Wait until these runs are over, and no longer than this."""
+    with trio.move_on_after(seconds):
+        for run in runs:
+            await run.over.wait()

@@ -1,0 +1,81 @@
+"""The switchboard: from a user's name to the user's devices and actor, and the bell in between."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from actors.delivery.recent import Recent
+from actors.dynamic_supervisor import DynamicSupervisor
+from actors.environment import Environment
+from actors.errors import ActorsError
+from actors.limits import Limits
+from actors.mailbox import Mailbox
+from actors.presence import RING, Presence, UserMessage
+
+logger = logging.getLogger("actors")
+
+
+class Switchboard:
+    """Knows every user's presence, and rings."""
+
+    def __init__(self, limits: Limits, environment: Environment) -> None:
+        self._limits = limits
+        self._environment = environment
+        self._presences: dict[str, Presence] = {}
+        self._warned: Recent[str, float] = Recent(limits.explained_events)
+        self._users: DynamicSupervisor[UserMessage]
+
+    def connect(self, users: DynamicSupervisor[UserMessage]) -> None:
+        """Say who supervises the users' actors; these look up their presence here, so it is said afterwards."""
+        self._users = users
+
+    def presence(self, user_id: str) -> Presence:
+        """A user's presence, begun if there is none."""
+        presence = self._presences.get(user_id)
+        if presence is None:
+            presence = self._presences[user_id] = Presence(self._limits.departures)
+        return presence
+
+    def known(self, user_id: str | None) -> Presence | None:
+        """A user's presence, if there is one."""
+        return None if user_id is None else self._presences.get(user_id)
+
+    def address(self, user_id: str) -> Mailbox[UserMessage]:
+        """The mailbox of a user's actor, which is where the bell rings from now on."""
+        mailbox = self._users.mailbox(user_id)
+        self.presence(user_id).address = mailbox
+        return mailbox
+
+    def devices(self, user_id: str) -> int:
+        """How many connections a user has."""
+        presence = self._presences.get(user_id)
+        return 0 if presence is None else len(presence.devices)
+
+    def ring(self, user_id: str | None, thread_id: str) -> None:
+        """A thread's owner has something new; nobody may be there to receive it."""
+        presence = None if user_id is None else self._presences.get(user_id)
+        if presence is None or not presence.devices:
+            self._warn(thread_id, user_id)
+        elif not presence.rung:
+            presence.rung = True
+            try:
+                presence.address.tell(RING)
+            except trio.WouldBlock:
+                return  # the actor looks at the bell after each message, and it has a queue of them
+            except ActorsError:
+                presence.rung = False  # nobody answers this door any more
+
+    def _warn(self, thread_id: str, user_id: str | None) -> None:
+        """Say once per thread and period that its events reach nobody."""
+        now = self._environment.clock()
+        last = self._warned.get(thread_id)
+        if last is not None and now < last + self._limits.warning_seconds:
+            return
+        self._warned.put(thread_id, now)
+        if user_id is None:
+            logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
+        else:
+            text = "thread %s: its owner %s has no device connected; events wait in the log"
+            logger.warning(text, thread_id, user_id)

@@ -1,0 +1,28 @@
+"""The demonstration's page: plain HTML, one style sheet, one module; no framework, no build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actors.wire.http import Page
+
+_FOLDER = Path(__file__).parent
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+def pages() -> dict[str, Page]:
+    """Every file of the page by the path it is shown at; ``index.html`` is ``/``.
+
+    Raises OSError when the package was installed without its files.
+    """
+    files = (path for path in _FOLDER.iterdir() if path.suffix.removeprefix(".") in _TYPES)
+    return {_shown_at(path): Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for path in files}
+
+
+def _shown_at(path: Path) -> str:
+    return "/" if path.name == "index.html" else f"/{path.name}"
