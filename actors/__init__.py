@@ -13,11 +13,12 @@ The map of the house, from the ground up; a module imports only from below it:
     wire/         messages, endpoints, the protocol engine
     mailbox, supervisor, dynamic_supervisor                      the machinery
     presence, thread, emitter, user, flusher, connection         the actors
-    run, joiner, runs, requests                                  agents, and what people say to them
+    run, joiner, runs, asks, requests, escalation                agents, and what people say to them
     switchboard, explain, server, drain, runtime                 the whole
     web/, examples/, tools/                                      a page, agents, the command line
 """
 
+from actors.asks import Answer
 from actors.delivery.accounts import Audit, Balance, DeadLetter
 from actors.drain import DrainReport, Undelivered
 from actors.environment import Environment
@@ -31,6 +32,7 @@ from actors.errors import (
     RestartsExhausted,
     RunEnded,
     RuntimeClosed,
+    Unanswered,
     Unconfirmed,
     Unencodable,
 )
@@ -46,6 +48,7 @@ from actors.stages import Cause, Stage
 
 __all__ = [
     "ActorsError",
+    "Answer",
     "Audit",
     "Balance",
     "Cancellation",
@@ -76,6 +79,7 @@ __all__ = [
     "Stage",
     "Thread",
     "Tool",
+    "Unanswered",
     "Unconfirmed",
     "Undelivered",
     "Unencodable",

@@ -15,6 +15,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from actors.delivery.batches import batch
 from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
@@ -25,7 +26,7 @@ from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.failures import Failures, failure_of
 from actors.limits import Limits
 from actors.mailbox import Mailbox, Reply
-from actors.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
+from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.stores.store import Store
 from actors.wire import messages
 from actors.wire.closing import TABLE
@@ -66,6 +67,8 @@ class House:
     """Notes a sign of life."""
     forget: Callable[[Connection], None]
     """The connection listens no more."""
+    pending: Callable[[str], list[bytes]]
+    """The questions that a user has not answered, as messages."""
     answer: Callable[[Request, str, str], Awaitable[bytes]]
     """Carries out a request of a user and a session; the reply."""
 
@@ -98,8 +101,13 @@ class Connection:
         self._transport: Transport
         self.ledger: Ledger | None = None
         self._presence: Presence
-        self._in_flight: tuple[int, int] | None = None
+        self._in_flight: tuple[Ledger, int, int] | None = None
+        """Offsets of an epoch that the socket has begun to take."""
         self._catching_up_to: int | None = None
+        self._behind = False
+        """The device has to catch up: what can be joined is joined."""
+        self._delivered_bytes = 0
+        """What had reached the device when it was last asked whether it is there."""
         self._nursery: trio.Nursery
         self._session_id = ""
         self._asked: deque[Request] = deque()
@@ -117,9 +125,22 @@ class Connection:
         return self.cursor is not None and self._transport.backlog_bytes > 0
 
     @property
+    def caught_up(self) -> bool:
+        """Whether the device has been sent all that was there when it came."""
+        return self.cursor is not None and self._catching_up_to is None
+
+    @property
     def unconfirmed(self) -> bool:
         """Whether this device may still confirm something that nobody has."""
-        return not self.plain and self.ledger is not None and self.ledger.retained > 0
+        if self.plain or self.cursor is None or self.ledger is None:
+            return False
+        return self.cursor.confirmed < self.cursor.position and self.ledger.retained > 0
+
+    @property
+    def reading(self) -> bool:
+        """Whether the device is still taking what was written before it was asked whether it is there: it is slow."""
+        transport = self._transport
+        return transport.pending_bytes > 0 and transport.delivered_bytes > self._delivered_bytes
 
     @property
     def aborted(self) -> bool:
@@ -238,7 +259,7 @@ class Connection:
                 self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
                 pass
-            case messages.Send() | messages.CancelRun() | messages.ReadThread():
+            case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
                 self._ask(message)
             case messages.Malformed(id_, text):
                 self._refuse(id_, "bad_request", text)
@@ -308,7 +329,18 @@ class Connection:
         elif start.kind == "reset":
             said.append(messages.reset(bounds.epoch, bounds.low))
         self._catching_up_to = bounds.head
+        self._behind = True
         self._transport.write(text_frames(said))
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> None:
+        """Go on in another epoch of the log, from its low. What the socket is taking still counts in the old one."""
+        self.ledger = ledger
+        self.cursor = Cursor(bounds.low)
+        self._behind = True
+        if self._catching_up_to is not None:
+            self._catching_up_to = bounds.head
+        if not self.plain:
+            self._transport.write(text_frame(messages.reset(bounds.epoch, bounds.low)))
 
     def _welcome(self, start: Start, bounds: Bounds, session_id: str) -> bytes:
         limits = self._house.limits
@@ -327,21 +359,36 @@ class Connection:
             return
         assert self.user_id is not None, "a connection with a place has a user"
         chunk = self._house.store.read(self.user_id, cursor.position + 1, self._house.limits.write_bytes)
+        assert self.ledger is not None, "a connection with a cursor has a ledger"
+        if chunk.epoch != self.ledger.epoch:
+            self._rewind()
+            return
         if chunk.first != cursor.position + 1:
             self._tell_gap(cursor, chunk.first)
         if chunk.last >= chunk.first:
             self._write(chunk)
         if self._catching_up_to is not None and cursor.position >= self._catching_up_to:
-            transport.write(text_frame(messages.caught_up(cursor.position)))
             self._catching_up_to = None
+            transport.write(text_frames([messages.caught_up(cursor.position), *self._house.pending(self.user_id)]))
 
-    def announce_leaving(self, retry_ms: int) -> None:
-        """Tell the device that the server will go away, and when to come back."""
+    def _rewind(self) -> None:
+        """The log is another one: the user's actor says where this device goes on."""
+        try:
+            self._presence.address.tell(REWOUND)
+        except trio.WouldBlock:
+            self._house.mark(self._presence)
+        except ActorsError:
+            return  # nobody answers this door any more, and who closed it ends the devices
+
+    def say(self, text: bytes) -> None:
+        """Write a message of the protocol, after what the log has, if this device speaks it and has said hello."""
         if self.cursor is not None and not self.plain:
-            self._transport.write(text_frame(messages.going_away(retry_ms)))
+            self.flush()
+            self._transport.write(text_frame(text))
 
     def ping(self) -> None:
         """Ask the device whether it is there."""
+        self._delivered_bytes = self._transport.delivered_bytes
         head = 0 if self.ledger is None else self.ledger.head
         self._transport.write_control(PING if self.plain else text_frame(messages.ping(head)))
 
@@ -366,7 +413,7 @@ class Connection:
         if self.cursor is None:
             return f"{self.label} is saying hello"
         standing = self.cursor.standing(offset)
-        if standing == "behind" or (self._in_flight is not None and offset >= self._in_flight[0]):
+        if standing == "behind" or (self._in_flight is not None and offset >= self._in_flight[1]):
             return self._lag(self.cursor, now)
         if standing == "handed" and self.plain:
             return f"{self.label} written (a plain client, which does not confirm)"
@@ -374,7 +421,7 @@ class Connection:
 
     def _lag(self, cursor: Cursor, now: float) -> str:
         assert self.ledger is not None, "a connection with a cursor has a ledger"
-        written = cursor.position if self._in_flight is None else self._in_flight[0] - 1
+        written = cursor.position if self._in_flight is None else self._in_flight[1] - 1
         stalled = self._transport.stalled_since
         idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
         return f"{self.label} {self.ledger.head - written} behind{idle}"
@@ -391,13 +438,21 @@ class Connection:
         assert self.cursor is not None, "only a connection with a place writes events"
         assert ledger is not None, "a connection with a cursor has a ledger"
         self.cursor.advance(chunk.first, chunk.last)
-        if self._transport.write(chunk.frames):
+        if self._transport.write(self._frames_of(chunk)):
             ledger.write(chunk.first, chunk.last)
             if chunk.last < ledger.head:
                 self._house.mark(self._presence)
+            else:
+                self._behind = False
         elif not self._transport.sealed:
             ledger.take_off(chunk.first, chunk.last)
-            self._in_flight = chunk.first, chunk.last
+            self._in_flight = ledger, chunk.first, chunk.last
+            self._behind = True
+
+    def _frames_of(self, chunk: Chunk) -> bytes:
+        """As they are, for a device that keeps up; as a batch, where that joins something, for one that is behind."""
+        joined = batch(chunk.first, chunk.last, chunk.frames) if self._behind and not self.plain else None
+        return chunk.frames if joined is None else text_frame(joined)
 
     def _drained(self) -> None:
         """The socket took everything: what was in flight is written, and the log may have more."""
@@ -407,8 +462,8 @@ class Connection:
 
     def _land(self, *, written: bool) -> None:
         if self._in_flight is not None:
-            assert self.ledger is not None, "what is in flight is in a ledger"
-            self.ledger.land(*self._in_flight, written=written)
+            ledger, first, last = self._in_flight
+            ledger.land(first, last, written=written)
             self._in_flight = None
 
     def _failed(self, name: str) -> None:

@@ -5,7 +5,8 @@
 
 Each part ends as soon as there is nothing to wait for, and at the latest at its
 share of the deadline. What is left then is reported, not forgotten: a server
-that is idle is gone at once, one that is stuck is gone in time.
+that is idle is gone at once, one that is stuck is gone in time. Only who was
+told and has nothing to do but answer gets ``close_seconds`` for it in any case.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from actors.limits import Limits
 from actors.requests import Requests
 from actors.runs import Runs
 from actors.server import Server
+from actors.wire import messages
 
 RunsPolicy = Literal["finish", "cancel"]
 """What runs do while a runtime drains: go on for their share of the time, or end at once."""
 
 _FINISH, _CANCEL, _CONFIRM = 0.6, 0.75, 0.9
 """Shares of the deadline by which runs have finished, have ended, and devices have confirmed. The rest is goodbye."""
+_UNWIND_SECONDS = 0.1
+"""What cancelled runs get to end when no time is left: code that unwinds does not wait, but it has to be run."""
 _LOOK_SECONDS = 0.005
 """Between two rounds of writing, while everything else has ended."""
 _SPREAD = 0.5, 1.5
@@ -40,7 +44,7 @@ _SPREAD = 0.5, 1.5
 
 @attrs.frozen
 class Undelivered:
-    """What of a user's log, or of a thread without an owner, no device has confirmed."""
+    """What no device has confirmed: of a user's log, of a thread without an owner, or of what the store never took."""
 
     count: int
     unwritten: int
@@ -49,6 +53,8 @@ class Undelivered:
     thread_id: str | None = None
 
     def __str__(self) -> str:
+        if self.user_id is None and self.thread_id is None:
+            return f"on the way to the store: {self.count}"
         where = f"user {self.user_id}" if self.user_id is not None else f"thread {self.thread_id}, which has no owner"
         return f"{where}: {self.count} not confirmed, {self.unwritten} of them not written"
 
@@ -72,7 +78,8 @@ class DrainReport:
         text = f"drained: {left} event{'' if left == 1 else 's'} not confirmed, "
         text += f"{self.goodbyes} connection{'' if self.goodbyes == 1 else 's'} closed, {self.aborted} aborted, "
         text += f"{len(self.cancelled)} run{'' if len(self.cancelled) == 1 else 's'} cancelled"
-        return "\n".join([text, *(f"  {one}" for one in self.undelivered)])
+        stuck = (f"run {run_id}: did not stop when it was cancelled" for run_id in self.abandoned)
+        return "\n  ".join([text, *map(str, self.undelivered), *stuck])
 
 
 class Drain:
@@ -109,13 +116,14 @@ class Drain:
             return max(begin + deadline_seconds * share - self._environment.clock(), 0.0)
 
         self._refuse_clients()
+        await trio.lowlevel.checkpoint()
+        await self._server.shut()
         if policy == "finish":
             await self._runs.finish(left(_FINISH))
         cancelled = tuple(self._runs.active)
-        abandoned = await self._runs.close("shutdown", left(_CANCEL))
+        abandoned = await self._runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
-            await self._settle()
-        self._server.close()
+            await self._settle(lambda: any(one.unconfirmed for one in self._server.connections.values()))
         await self._say_goodbye(left(1.0))
         goodbyes, aborted = self._server.goodbyes - before[0], self._server.aborted - before[1]
         return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
@@ -124,42 +132,42 @@ class Drain:
         """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
         self._refuse_clients()
         await self._runs.close("shutdown", self._limits.shutdown_seconds)
-        self._emitter.closed = True
         with trio.move_on_after(self._limits.close_seconds):
-            await self._write_out(lambda: False)
+            await self._settle(lambda: False)
         self._server.close()
         with trio.move_on_after(self._limits.close_seconds):
             await self._server.gone()
 
     def _refuse_clients(self) -> None:
+        """Tell the devices; who is still saying hello has nothing to wait for, and is sent away."""
         if self._requests.refusing:
             return
         self._requests.refusing = True
         self._server.refuse()
-        for connection in self._server.connections.values():
+        for connection in tuple(self._server.connections.values()):
+            if connection.cursor is None:
+                connection.end("shutting_down", "")
             share = self._environment.random.uniform(*_SPREAD)
-            connection.announce_leaving(round(self._limits.retry_seconds * share * 1000))
+            connection.say(messages.going_away(round(self._limits.retry_seconds * share * 1000)))
 
-    async def _settle(self) -> None:
-        """Refuse events; the store takes those it was given, and the devices take and confirm them."""
+    async def _settle(self, awaits_more: Callable[[], bool]) -> None:
+        """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
         self._emitter.closed = True
         await self._threads.silence()
-        await self._write_out(lambda: any(one.unconfirmed for one in self._server.connections.values()))
-
-    async def _write_out(self, awaits_more: Callable[[], bool]) -> None:
-        """Flush until every device has taken what is in its user's log, and there is no more to wait for."""
         connections = self._server.connections
         while not self._flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
             self._flusher.flush()
             await trio.sleep(_LOOK_SECONDS)
 
     async def _say_goodbye(self, seconds: float) -> None:
-        """Those who answer go politely; the others' sockets are aborted."""
+        """Everybody is told. A socket that has not taken it by then is aborted; who has only to answer, may."""
+        self._server.close()
         with trio.move_on_after(seconds):
             await self._server.gone()
         for connection in tuple(self._server.connections.values()):
-            connection.abort()
-        with trio.move_on_after(self._limits.close_seconds):
+            if connection.writing:
+                connection.abort()
+        with trio.move_on_after(self._limits.close_seconds * 2):  # each connection has once that
             await self._server.gone()
 
     def _undelivered(self) -> tuple[Undelivered, ...]:
@@ -167,4 +175,5 @@ class Drain:
         logs = ((user_id, account.ledger) for user_id, account in books.users.items())
         left = [Undelivered(ledger.retained, ledger.stored, user_id=user_id) for user_id, ledger in logs]
         left += [Undelivered(hold.held, hold.held, thread_id=thread_id) for thread_id, hold in books.holds.items()]
-        return tuple(one for one in left if one.count)
+        queued = books.audit().unowned.queued
+        return tuple(one for one in [*left, Undelivered(queued, queued)] if one.count)

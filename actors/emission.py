@@ -46,6 +46,11 @@ class Emission(Append, kw_only=True):
     returned: bool = False
     """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the store has answered, or the event is known to be lost: nothing more is to be done with it."""
+        return self.receipt.seq is not None or self.refusal is not None or self.receipt.stage.final
+
 
 class Bind(msgspec.Struct):
     """A change of owner."""

@@ -7,6 +7,7 @@ the same step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -35,6 +36,8 @@ class Emitter:
     ) -> None:
         self.closed = False
         """Whether events are refused."""
+        self.watch: Callable[[Emission], None] | None = None
+        """Is told of each accepted event, where somebody has to know when nobody confirms it."""
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
@@ -131,6 +134,8 @@ class Emitter:
         elif emission.first is not None:
             return emission.first
         emission.returned = True
+        if self.watch is not None:
+            self.watch(emission)
         if emission.number:
             self._trail.put(emission.number, receipt)
         else:

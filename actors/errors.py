@@ -9,6 +9,7 @@
     │   └── ForeignThread       called from outside the runtime's own thread
     ├── RuntimeClosed           the runtime takes no more events
     ├── Quarantined             the operator: this actor crashed too often
+    ├── Unanswered              nobody: the question was not answered, and says why
     ├── Dropped                 nobody: the stage waited for will never come
     │   └── Unconfirmed         it was written to a socket, and no device confirmed it
     ├── StoreError              the operator: the store refused or failed
@@ -66,6 +67,10 @@ class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResou
 
 class Quarantined(ActorsError):  # noqa: N818 - a state
     """An actor spent its restart budget; until it is released it takes nothing."""
+
+
+class Unanswered(ActorsError):  # noqa: N818 - what the question is
+    """Nobody answered a question in time, or there was nobody to ask."""
 
 
 class Dropped(ActorsError):  # noqa: N818 - the field's own word

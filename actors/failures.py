@@ -60,9 +60,35 @@ class Failures:
         return self._kept[index]
 
 
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception says that the code was cancelled, and nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_cancellation, error.exceptions))
+    return isinstance(error, trio.Cancelled)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, at any depth, but for cancellations; or this one."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    elif not isinstance(error, trio.Cancelled):
+        yield error
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What an exception is about: of a group with one member that is no cancellation, that member."""
+    found = list(leaves(error))
+    return found[0] if len(found) == 1 else error
+
+
 def describe(error: BaseException) -> str:
-    """An exception's type and message, on one line."""
-    text = str(error).partition("\n")[0]
+    """An exception's type and message, on one line; one that cannot say what it is has its type alone."""
+    error = innermost(error)
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:  # noqa: BLE001 - the application's exception, and its bug
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

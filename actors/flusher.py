@@ -2,7 +2,8 @@
 
 Whoever makes a log grow marks its user; one task then writes to each of the
 user's devices once. An emitter that places eight events in one step costs each
-device one system call and not eight.
+device one system call and not eight. A deployment that would rather have fewer
+writes than early ones lets it wait for a window (``flush_ms``) first.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from actors.presence import Device, Presence
 class Flusher:
     """Writes to the devices of marked users. A device's failure stays its own: ``on_failed`` is told."""
 
-    def __init__(self, on_failed: Callable[[Device, Exception], None]) -> None:
+    def __init__(self, on_failed: Callable[[Device, Exception], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
+        self._window_seconds = window_ms / 1000
         self._marked: dict[Presence, None] = {}
         self._bell = Doorbell()
 
@@ -34,6 +36,8 @@ class Flusher:
         task_status.started()
         while True:
             await self._bell.wait()
+            if self._window_seconds:
+                await trio.sleep(self._window_seconds)
             self.flush()
 
     @property

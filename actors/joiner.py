@@ -15,12 +15,15 @@ import trio
 from actors.mailbox import Doorbell
 from actors.run import Run
 
+_RETRY_MS = 10.0
+"""Between two tries of a run whose thread has no room, where there is no window."""
+
 
 class Joiner:
     """Calls :meth:`Run.flush` once for each window, in the order in which the windows began."""
 
     def __init__(self, window_ms: float, clock: Callable[[], float]) -> None:
-        self._window_seconds = window_ms / 1000
+        self._window_seconds = (window_ms or _RETRY_MS) / 1000
         self._clock = clock
         self._due: deque[tuple[float, Run, int]] = deque()
         self._bell = Doorbell()

@@ -123,6 +123,27 @@ class Limits:
     history_bytes: int = 256 * KIB
     """In one answer to a read, unless one event alone is larger."""
 
+    # --- what nobody confirms -------------------------------------------------
+
+    undelivered_seconds: float = 60.0
+    """With ``on_undelivered``: what devices get to confirm an event before the application is told. A page that is
+    loading, a phone that wakes up; and well within retention."""
+
+    undelivered_events: int = 100_000
+    """Events watched at once; beyond it the oldest are decided early. 10 MB."""
+
+    undelivered_calls: int = 16
+    """Calls of the hook at once. It talks to a mail server or a push service, one connection each."""
+
+    undelivered_call_seconds: float = 30.0
+    """What a call gets before it counts as failed."""
+
+    asks_per_thread: int = 16
+    """Questions open at once in one thread. A person answers one at a time."""
+
+    closed_asks: int = 10_000
+    """Questions remembered after they were closed, so that a late answer is told so."""
+
     # --- what is remembered ---------------------------------------------------
 
     explained_events: int = 100_000
@@ -185,6 +206,10 @@ class Limits:
 
     write_bytes: int = 64 * KIB
     """Handed to a socket in one write. Larger gains nothing, and makes one slow device's turn long."""
+
+    flush_ms: float = 0.0
+    """How long writes are held back, to join the frames of that time: 0 for the least delay, some milliseconds where
+    system calls cost more than they are worth."""
 
     control_bytes: int = 16 * KIB
     """Control frames and replies waiting behind an unread socket; more is a flood of pings, and it is aborted."""

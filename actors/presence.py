@@ -28,8 +28,19 @@ class Device(Protocol):
     ledger: Ledger | None
     """The epoch of the log in which the device has its place."""
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether the device has been sent all that was there when it came; until then it is told nothing else."""
+        ...
+
+    def say(self, text: bytes) -> None:
+        """Write a message of the protocol, after what the log has, if this device speaks it."""
+
     def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> None:
+        """Go on in another epoch of the log, from its low, and say so to the device."""
 
     def flush(self) -> None:
         """Write what the log has gained, once, without blocking."""
@@ -96,6 +107,10 @@ class Ring(msgspec.Struct, frozen=True, gc=False):
     """The user's doorbell. Carries nothing: the presence knows that it was rung, the log what is new."""
 
 
+class Rewound(msgspec.Struct, frozen=True, gc=False):
+    """The user's log is not the one that some device reads: it was rebuilt, or has lost something."""
+
+
 class Attach(msgspec.Struct, frozen=True):
     """A device wants a place in the log."""
 
@@ -120,6 +135,7 @@ class Acked(msgspec.Struct, frozen=True):
     spans: list[tuple[int, int]]
 
 
-UserMessage = Ring | Attach | Detach | Acked
+UserMessage = Ring | Rewound | Attach | Detach | Acked
 
 RING = Ring()
+REWOUND = Rewound()

@@ -1,7 +1,8 @@
 """What a client asks for: to say something, to end a run, to read a thread.
 
-The answer goes back on the connection that asked; what was asked for happens
-whether that connection is still there or not.
+The answer goes back on the connection that asked. When that has gone, what was
+asked for has happened or has not, and the client asks again under the same id:
+a message is placed once, and answered by one run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from hashlib import blake2b
 import msgspec
 import trio
 
+from actors.asks import Asks
 from actors.delivery.recent import Recent
 from actors.emitter import Emitter
 from actors.environment import Environment
@@ -29,9 +31,9 @@ from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.run import Message
 from actors.runs import Expected, Runs
-from actors.stages import Stage
+from actors.stages import Cause, Stage
 from actors.stores.store import Store
-from actors.wire.messages import CancelRun, ReadThread, Request, Send, refusal, reply
+from actors.wire.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 
 Authorize = Callable[[str, str], Awaitable[bool]]
 """Says whether a user (first) may have a thread (second) that nobody owns. Runs in a task of the connection."""
@@ -61,6 +63,7 @@ class Requests:
         self,
         emitter: Emitter,
         runs: Runs,
+        asks: Asks,
         store: Store,
         authorize: Authorize,
         limits: Limits,
@@ -71,6 +74,7 @@ class Requests:
         """Nothing new is taken: the runtime drains."""
         self._emitter = emitter
         self._runs = runs
+        self._asks = asks
         self._store = store
         self._authorize = authorize
         self._limits = limits
@@ -89,10 +93,12 @@ class Requests:
                     return await self._cancel(request, user_id)
                 case ReadThread():
                     return self._read(request, user_id)
+                case AnswerAsk():
+                    return self._answer_ask(request, user_id, session_id)
         except Refused as refused:
             return refusal(request.id, refused.name, refused.text)
         except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this request alone
-            self._record("requests", type(request).__name__.lower(), error)
+            self._record("requests", f"{type(request).__name__}, user {user_id}", error)
             return refusal(request.id, "failed")
 
     # --- saying something -------------------------------------------------------
@@ -108,10 +114,10 @@ class Requests:
             raise Refused("shutting_down")
         if send.type in _NOT_FOR_USERS:
             raise Refused("bad_request", f"send: expected a type that is not an agent's, got {send.type!r}")
-        name = blake2b(msgspec.json.encode([session_id, send.id]), digest_size=12).hexdigest()
-        thread_id, event_id, run_id = f"t_{name}", f"m_{name}", f"run_{name}"
-        if send.thread_id is not None:
-            thread_id = send.thread_id
+        name = _name(session_id, send.id)
+        event_id, run_id = f"m_{name}", f"run_{name}"
+        thread_id = f"t_{name}" if send.thread_id is None else send.thread_id
+        if send.thread_id is not None or self._has_begun(thread_id):
             await self._check_access(user_id, thread_id)
         known = self._threads.get(event_id)
         if known not in (None, thread_id):
@@ -119,6 +125,10 @@ class Requests:
         message = Message(thread_id, user_id, event_id, send.type, send.payload)
         receipt = await self._place(message, run_id, again=known is not None)
         return reply(send.id, run_id=run_id if self._runs.answers else None, **_placement(receipt))
+
+    def _has_begun(self, thread_id: str) -> bool:
+        """Whether a thread has events: then it may have been taken from the user who opened it."""
+        return self._store.history(thread_id, after_seq=0, most_events=1, most_bytes=0).head_seq > 0
 
     async def _check_access(self, user_id: str, thread_id: str) -> None:
         """Raise Refused unless a thread is this user's, or may become it.
@@ -153,8 +163,10 @@ class Requests:
             await receipt.reached(Stage.STORED)
         except Unencodable as error:
             raise Refused("bad_request", f"send: {error}") from None
-        except (IdempotencyConflict, NotTheOwner, Quarantined, RuntimeClosed, Dropped) as error:
-            raise Refused(_REFUSALS.get(type(error), "dropped")) from None
+        except Dropped as dropped:
+            raise Refused(_LOSSES.get(dropped.cause, "dropped")) from None
+        except (IdempotencyConflict, NotTheOwner, Quarantined, RuntimeClosed) as error:
+            raise Refused(_REFUSALS[type(error)]) from None
         return receipt
 
     async def _emit(self, message: Message, expected: Expected) -> Receipt:
@@ -195,6 +207,14 @@ class Requests:
             more=found.more,
         )
 
+    def _answer_ask(self, answer: AnswerAsk, user_id: str, session_id: str) -> bytes:
+        accepted = self._asks.answer(answer.ask, answer.payload, user_id, _name(session_id, answer.id))
+        if accepted is None:
+            raise Refused("unknown_ask")
+        if not accepted:
+            raise Refused("ask_closed")
+        return reply(answer.id, ask=answer.ask)
+
     def _record(self, path: str, handling: str, error: Exception) -> None:
         self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
 
@@ -205,7 +225,20 @@ _REFUSALS: dict[type[Exception], str] = {
     Quarantined: "quarantined",
     RuntimeClosed: "shutting_down",
 }
-"""What the emitter's errors are to a client; one that is not here means that the message is gone."""
+"""What the emitter's errors are to a client."""
+
+_LOSSES: dict[Cause, str] = {
+    Cause.CONFLICT: "conflict",
+    Cause.NOT_THE_OWNER: "unknown_thread",
+    Cause.QUARANTINED: "quarantined",
+    Cause.SHUTDOWN: "shutting_down",
+}
+"""The same of a message that was handed over, and found out about afterwards; for any other cause it is gone."""
+
+
+def _name(session_id: str, id_: RequestId) -> str:
+    """What follows from a request: the same for the same request, and secret to whoever does not know the session."""
+    return blake2b(msgspec.json.encode([session_id, id_]), digest_size=12).hexdigest()
 
 
 def _placement(receipt: Receipt) -> dict[str, object]:

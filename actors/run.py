@@ -12,6 +12,7 @@ emitted from within a cancellation, a shutdown or a full mailbox alike.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
@@ -19,12 +20,15 @@ from typing import Any, Protocol, TypeVar
 import attrs
 import trio
 
+from actors.asks import Answer, Asks
 from actors.emission import Emission
 from actors.emitter import Emitter
-from actors.errors import ActorsError, RunEnded, Unencodable
+from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
 from actors.events import Lifecycle, Payload, check_identifier
+from actors.failures import innermost, is_cancellation, leaves
 from actors.limits import Limits
 from actors.receipts import Receipt
+from actors.stages import Stage
 
 T = TypeVar("T")
 
@@ -36,6 +40,9 @@ RESERVED = TERMINAL | {Lifecycle.AGENT_STARTED}
 
 _ERROR_CHARACTERS = 2_000
 """Of an error's text in an event: what a person reads. All of it is in ``runtime.failures``."""
+
+_REPORTED_ERRORS = 16
+"""Errors of child runs that are remembered until they come out of their parent: as many as fail at once."""
 
 
 @attrs.frozen
@@ -53,13 +60,18 @@ class RunOwner(Protocol):
     """What a run asks of its supervisor."""
 
     emitter: Emitter
+    asks: Asks
     limits: Limits
 
-    def began(self, run: Run) -> None:
-        """``agent_started`` was emitted."""
+    def begins(self, run: Run) -> None:
+        """A run is about to emit ``agent_started``; from now on it can be ended from outside.
+
+        Raises :class:`~actors.errors.IdempotencyConflict` when another active
+        run has its id, :class:`~actors.errors.RuntimeClosed` when none may begin.
+        """
 
     def ended(self, run: Run) -> None:
-        """The terminal event was emitted, or cannot be."""
+        """The terminal event was emitted, or cannot be, or the run could not begin."""
 
     def failed(self, run: Run, error: BaseException) -> None:
         """The application's code raised."""
@@ -90,6 +102,8 @@ class Run:
         parent: Run | None = None,
         message: Message | None = None,
     ) -> None:
+        check_identifier("run_id", run_id)
+        check_identifier("agent_name", agent_name)
         self.thread_id = thread_id
         self.run_id = run_id
         self.agent_name = agent_name
@@ -101,14 +115,16 @@ class Run:
         self.outcome: Lifecycle | None = None
         """The type of the terminal event, once there is one."""
         self.children: list[Run] = []
-        """Child runs that are active."""
+        """Child runs that have not ended."""
         self.over = trio.Event()
         """The run's code has left its block; the terminal event may have come before that."""
-        self.attended = False
-        """Whether its user was seen while it was active."""
+        self.attended = message is not None
+        """Whether its user was here since it is known: who sent its message was."""
         self._owner = owner
         self._scope = trio.CancelScope()
-        self._begun = False
+        self._first: Emission | None = None
+        self._last: Emission | None = None
+        """The terminal event, of a run that was closed while its first one was on its way."""
         self._reason = ""
         self._calls = 0
         self._births = 0
@@ -120,7 +136,10 @@ class Run:
         self._most_text_bytes = min(owner.limits.delta_bytes, owner.limits.event_bytes // 8)
         self.batch = 0
         """Counts what was gathered and emitted, so that a window that is over knows whether it still matters."""
-        self._reported: BaseException | None = None
+        self._spare: Receipt | None = None
+        """The newest text that took the one place in the mailbox that is reserved for text."""
+        self._reported: deque[BaseException] = deque(maxlen=_REPORTED_ERRORS)
+        """What came out of child runs: their failures, and no others."""
 
     # --- what an agent says ---------------------------------------------------
 
@@ -153,15 +172,28 @@ class Run:
         size = _text_bytes(text)
         if size > most:
             raise Unencodable("text", f"at most {most} bytes in one delta", f"{size}")
+        if not size:
+            return
         if self._text_bytes + size > most:
             self._flush(reserved=False)
-        if size:
-            self._texts.append(text)
-            self._text_bytes += size
+        self._texts.append(text)
+        self._text_bytes += size
         if not self._owner.limits.delta_window_ms:
             self.flush()
         if len(self._texts) == 1:
             self._owner.gather(self)
+
+    async def ask(
+        self,
+        type: str,  # noqa: A002 - the word of the protocol
+        payload: Payload,
+        *,
+        timeout: float,  # noqa: ASYNC109 - what devices are told, and not only when to give up
+    ) -> Answer:
+        """Ask the thread's owner something, as ``Thread.ask`` does; the end of the run withdraws the question."""
+        self._check_open()
+        self.flush()
+        return await self._waiting(lambda: self._owner.asks.ask(self.thread_id, type, payload, timeout, self.run_id))
 
     @asynccontextmanager
     async def tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> AsyncIterator[Tool]:
@@ -188,7 +220,7 @@ class Run:
         """A child run in the block. What cancels this run reaches it, and its exception comes out here."""
         self._check_open()
         self._births += 1
-        name = run_id or f"{self.run_id}.{self._births}"
+        name = f"{self.run_id}.{self._births}" if run_id is None else run_id
         async with Run(self.thread_id, name, agent_name, self._owner, parent=self).open() as child:
             yield child
 
@@ -210,10 +242,13 @@ class Run:
                 self._conclude_with(error)
                 raise
         finally:
+            if self.outcome is None:
+                self._end(None)
             self.over.set()
 
     def cancel(self, reason: str = "application") -> None:
         """Ask this run and its children to end; ``agent_cancelled`` will say why. Idempotent."""
+        check_identifier("reason", reason)
         if self.outcome is not None:
             return
         self._reason = self._reason or reason
@@ -222,14 +257,29 @@ class Run:
         self._scope.cancel()
 
     def abandon(self, reason: str) -> None:
-        """End the run now, without its code: that did not stop. Whatever it emits from now on is refused."""
-        for child in tuple(self.children):
-            child.abandon(reason)
+        """End the run and its children now, without their code: it is cancelled, and what it emits is refused."""
+        if self.over.is_set():
+            return
         self._reason = self._reason or reason
-        if self._begun:
+        with suppress(ActorsError):
             self._conclude(Lifecycle.AGENT_CANCELLED, {"reason": self._reason})
-        elif self.outcome is None:
+        if self.outcome is None:
             self._end(Lifecycle.AGENT_CANCELLED)
+        self._scope.cancel()
+
+    def decline(self, reason: str) -> None:
+        """End a run that was not opened and never will be: its two events go out, so that everybody hears of it."""
+        with suppress(ActorsError):
+            last = self._compose(Lifecycle.AGENT_CANCELLED, {"reason": reason})
+            self._owner.emitter.emit_reserved(self._compose_first())
+            self._owner.emitter.emit_reserved(last)
+        self._end(Lifecycle.AGENT_CANCELLED)
+        self.over.set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether ``agent_started`` was emitted."""
+        return self._first is not None and self._first.returned
 
     @property
     def family(self) -> list[Run]:
@@ -247,22 +297,16 @@ class Run:
             self._flush(reserved=False)
 
     async def _begin(self) -> None:
-        check_identifier("run_id", self.run_id)
-        check_identifier("agent_name", self.agent_name)
-        about: dict[str, Any] = {"agent_name": self.agent_name}
-        if self.parent is not None:
-            about["parent_run_id"] = self.parent.run_id
-        if self.message is not None:
-            about["message_id"] = self.message.event_id
-        emission = self._compose(Lifecycle.AGENT_STARTED, about)
-        await self._waiting(lambda: self._owner.emitter.emit(emission))
-        self._begun = True
-        if self.outcome is not None:  # closed while its first event was on its way: the last one follows at once
-            self._owner.emitter.emit_reserved(self._compose(self.outcome, {"reason": self._reason}))
-            raise self._ended()
+        self._owner.begins(self)
         if self.parent is not None:
             self.parent.children.append(self)
-        self._owner.began(self)
+            if self.parent._scope.cancel_called:
+                self.cancel(self.parent._reason)
+        self._first = first = self._compose_first()
+        await self._waiting(lambda: self._owner.emitter.emit(first))
+        if self._last is not None:
+            self._owner.emitter.emit_reserved(self._last)
+        self._check_open()
 
     def _conclude_normally(self) -> None:
         if self._scope.cancelled_caught:
@@ -272,32 +316,40 @@ class Run:
 
     def _conclude_with(self, error: BaseException) -> None:
         """An exception ends the run; what the emitter has to say against that is no news to anybody then."""
-        with suppress(ActorsError):
-            if is_cancellation(error):
-                self.abandon("host")
-                return
-            origin = innermost(error)
-            if origin is not self._reported:
-                self._owner.failed(self, error)
-            if self.parent is not None:
-                self.parent._reported = origin
-            self._conclude(Lifecycle.AGENT_FAILED, {"error": described(error)})
+        if is_cancellation(error):
+            self.abandon("host")
+            return
+        errors = list(leaves(error))
+        if not all(any(one is known for known in self._reported) for one in errors):
+            self._owner.failed(self, error)
+        if self.parent is not None:
+            self.parent._reported.extend(errors)
+        said = described(error)
+        for text in (said["message"], ""):  # without its text where events are that small
+            with suppress(ActorsError):
+                self._conclude(Lifecycle.AGENT_FAILED, {"error": {**said, "message": text}})
+        if self.outcome is None:
+            self._end(Lifecycle.AGENT_FAILED)
 
     def _conclude(self, outcome: Lifecycle, payload: dict[str, Any]) -> None:
-        """End the run with this event, unless it has ended; what cannot be encoded raises, and nothing has happened."""
+        """End the run with this event, after its children, unless it has ended. What cannot be encoded ends nothing."""
         if self.outcome is not None:
             return
+        for child in tuple(self.children):
+            child.abandon(self._reason or "host")
+        last = self._compose(outcome, payload)
         try:
-            self._emit_reserved(outcome, payload)
-        except Unencodable:
-            raise
-        except ActorsError:
+            if self.begun:
+                self._flush(reserved=True)
+                self._owner.emitter.emit_reserved(last)
+            else:
+                self._last = last
+        finally:
             self._end(outcome)
-            raise
-        self._end(outcome)
 
-    def _end(self, outcome: Lifecycle) -> None:
+    def _end(self, outcome: Lifecycle | None) -> None:
         self.outcome = outcome
+        self._take_texts()
         for wait in self._waits:
             wait.cancel()
         if self.parent is not None and self in self.parent.children:
@@ -341,53 +393,50 @@ class Run:
         self._owner.emitter.emit_reserved(emission)
 
     async def _flush_waiting(self) -> None:
-        """Emit the gathered text, waiting for room; if that is cancelled the text is still there."""
-        try:
-            self._flush(reserved=False)
-        except trio.WouldBlock:
-            texts = self._take_texts()
-            emission = self._compose(Lifecycle.AGENT_DELTA, {"text": "".join(texts)})
-            try:
-                await self._owner.emitter.emit(emission)
-            except BaseException:
-                self._texts[:0] = texts
-                self._text_bytes += sum(map(_text_bytes, texts))
-                raise
+        """Emit the gathered text, in the place reserved for it if need be: cancelled, it is neither lost nor doubled.
 
-    def _flush(self, *, reserved: bool) -> None:
+        While what took that place last is still there, this waits.
+        """
+        while self._texts:
+            with suppress(trio.WouldBlock):
+                self._flush(reserved=False)
+                return
+            if self._spare is None or self._spare.seq is not None or self._spare.stage.final:
+                self._spare = self._flush(reserved=True)
+            else:
+                with suppress(Dropped):
+                    await self._spare.reached(Stage.BUFFERED)
+
+    def _flush(self, *, reserved: bool) -> Receipt | None:
         if not self._texts:
-            return
+            return None
         emitter = self._owner.emitter
         emission = self._compose(Lifecycle.AGENT_DELTA, {"text": "".join(self._texts)})
-        (emitter.emit_reserved if reserved else emitter.emit_nowait)(emission)
+        receipt = (emitter.emit_reserved if reserved else emitter.emit_nowait)(emission)
         self._take_texts()
+        return receipt
 
-    def _take_texts(self) -> list[str]:
-        texts, self._texts = self._texts, []
+    def _take_texts(self) -> None:
+        self._texts.clear()
         self._text_bytes = 0
         self.batch += 1
-        return texts
+
+    def _compose_first(self) -> Emission:
+        about = {"agent_name": self.agent_name}
+        if self.parent is not None:
+            about["parent_run_id"] = self.parent.run_id
+        if self.message is not None:
+            about["message_id"] = self.message.event_id
+        return self._compose(Lifecycle.AGENT_STARTED, about)
 
     def _compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
         return self._owner.emitter.compose(self.thread_id, type_, payload, self.run_id, event_id)
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception says that the code was cancelled, and nothing else."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_cancellation, error.exceptions))
-    return isinstance(error, trio.Cancelled)
-
-
-def innermost(error: BaseException) -> BaseException:
-    """What a group of one is about."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
 def described(error: BaseException) -> dict[str, str]:
     """An exception as a client may see it: its type and its text, never its traceback."""
+    if is_cancellation(error):
+        return {"type": trio.Cancelled.__name__, "message": "cancelled"}
     error = innermost(error)
     try:
         text = str(error)

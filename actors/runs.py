@@ -14,12 +14,13 @@ from typing import Any, Literal
 import attrs
 import trio
 
+from actors.asks import Asks
 from actors.delivery.recent import Recent
 from actors.delivery.turns import Concurrency, Turns
 from actors.emitter import Emitter
 from actors.environment import Environment
-from actors.errors import IdempotencyConflict
-from actors.failures import Failures, failure_of, shielded
+from actors.errors import IdempotencyConflict, RuntimeClosed
+from actors.failures import Failures, failure_of, innermost, shielded
 from actors.joiner import Joiner
 from actors.limits import Limits
 from actors.run import Message, Run
@@ -45,6 +46,7 @@ class Runs:
     def __init__(
         self,
         emitter: Emitter,
+        asks: Asks,
         on_message: OnMessage | None,
         concurrency: Concurrency,
         on_disconnect: OnDisconnect,
@@ -55,6 +57,7 @@ class Runs:
         failures: Failures,
     ) -> None:
         self.emitter = emitter
+        self.asks = asks
         self.limits = limits
         self.active: dict[str, Run] = {}
         """Runs that have begun, and those whose turn is to come, by id."""
@@ -69,6 +72,8 @@ class Runs:
         self._turns: dict[str, Turns[Run]] = {}
         self._tasks: dict[Run, trio.lowlevel.Task | None] = {}
         """Runs that a message started and that have a task, or will have one in the next tick."""
+        self._expected: dict[Run, None] = {}
+        """Runs whose message is on its way to the store."""
         self._messages = 0
         """Messages that a run answers, is to answer, or may have to."""
         self._ended: Recent[str, str] = Recent(limits.ended_runs)
@@ -97,28 +102,26 @@ class Runs:
     # --- the application's own runs ---------------------------------------------
 
     def new(self, thread_id: str, agent_name: str, run_id: str | None) -> Run:
-        """A run that its caller opens. Raises IdempotencyConflict for the id of one that is active."""
-        run_id = run_id or self._environment.new_id("run")
-        self.check_free(run_id)
-        return Run(thread_id, run_id, agent_name, self)
-
-    def check_free(self, run_id: str) -> None:
-        """Raise IdempotencyConflict when a run with this id is active."""
-        if run_id in self.active:
-            raise IdempotencyConflict(f"run id {run_id!r}: expected one that no active run has")
+        """A run that its caller opens."""
+        return Run(thread_id, self._environment.new_id("run") if run_id is None else run_id, agent_name, self)
 
     # --- what a run asks of its supervisor ----------------------------------------
 
-    def began(self, run: Run) -> None:
-        """``agent_started`` was emitted."""
+    def begins(self, run: Run) -> None:
+        """A run may begin, and is known; or it is told why not."""
+        if self.active.get(run.run_id, run) is not run:
+            raise IdempotencyConflict(f"run id {run.run_id!r}: expected one that no active run has")
+        if self._closing and run.parent is None and run.message is None:
+            raise RuntimeClosed("expected an open runtime, it is closing")
         self._know(run)
         if run.parent is None:
             self._turns_of(run.thread_id).join(run)
 
     def ended(self, run: Run) -> None:
-        """The terminal event was emitted, or cannot be; the next in the thread has its turn."""
-        self.active.pop(run.run_id, None)
-        self._ended.put(run.run_id, run.thread_id)
+        """The run has ended; the next in the thread has its turn."""
+        if self.active.get(run.run_id) is run:
+            del self.active[run.run_id]
+            self._ended.put(run.run_id, run.thread_id)
         if run.parent is not None:
             return
         turns = self._turns_of(run.thread_id)
@@ -129,7 +132,7 @@ class Runs:
 
     def failed(self, run: Run, error: BaseException) -> None:
         """The application's code raised: said once, to the observer."""
-        if isinstance(error, Exception):
+        if isinstance(innermost(error), Exception):
             at = self._environment.wall_clock()
             self._failures.record(failure_of(f"runs/{run.run_id}", f"thread {run.thread_id}", error, at))
 
@@ -151,13 +154,20 @@ class Runs:
         if not again and (self._closing or self._messages >= self.limits.runs or not turns.expects()):
             self._forget_idle(message.thread_id, turns)
             return None
-        turns.expect()
-        self._messages += 1
         name = getattr(self._on_message, "__name__", type(self._on_message).__name__)
-        return Expected(self, Run(message.thread_id, run_id, name, self, message=message))
+        run = Run(message.thread_id, run_id, name, self, message=message)
+        turns.expect()
+        self._expected[run] = None
+        self._messages += 1
+        return Expected(self, run)
 
     def admit(self, run: Run) -> None:
         """The message was placed: its run starts, or waits for its turn."""
+        if self._closing:
+            self.retract(run)
+            run.decline("shutdown")
+            return
+        del self._expected[run]
         self._know(run)
         starts, ending = self._turns_of(run.thread_id).admit(run)
         for other in ending:
@@ -170,6 +180,8 @@ class Runs:
 
     def retract(self, run: Run) -> None:
         """The message was not placed, or has been placed before."""
+        del self._expected[run]
+        run.over.set()
         self._messages -= 1
         turns = self._turns_of(run.thread_id)
         turns.retract()
@@ -194,13 +206,12 @@ class Runs:
         try:
             async with run.open():
                 await trio.lowlevel.checkpoint_if_cancelled()
-                run.result = await self._on_message(run, run.message)
+                result = await self._on_message(run, run.message)
+                run.result = run.result if result is None else result
         except Exception as error:  # noqa: BLE001 - the barrier
             if run.outcome is None:
                 self.failed(run, error)
         finally:
-            if run.outcome is None:
-                self.ended(run)
             del self._tasks[run]
             self._messages -= 1
 
@@ -246,10 +257,10 @@ class Runs:
                     self._cancel(run, "disconnected")
 
     async def finish(self, seconds: float) -> None:
-        """Wait for the runs to end by themselves, and no longer than this."""
+        """Wait for the runs to end by themselves, those of messages on their way included, and no longer than this."""
         with trio.move_on_after(seconds):
-            while self.active:
-                await next(iter(self.active.values())).over.wait()
+            while left := (*self._expected, *self.active.values()):
+                await left[0].over.wait()
 
     def cancel_all(self, reason: str) -> None:
         """Ask every run to end; no message starts another one."""
@@ -264,16 +275,18 @@ class Runs:
         at = self._environment.wall_clock()
         left = tuple(self.active.values())
         for run in left:
-            self._failures.record(shielded(f"runs/{run.run_id}", seconds, self._tasks.get(run), at))
+            if run.begun:
+                self._failures.record(shielded(f"runs/{run.run_id}", seconds, self._tasks.get(run), at))
             run.abandon(reason)
         return tuple(run.run_id for run in left)
 
     def _cancel(self, run: Run, reason: str) -> None:
-        """Cancel a run; one that waits for its turn begins, and ends at once, so that everybody hears of it."""
-        run.cancel(reason)
-        if run.message is not None and run not in self._tasks:
-            self._turns_of(run.thread_id).join(run)
-            self._launch(run)
+        """Cancel a run; one that waits for its turn will not have it."""
+        if run.message is None or run in self._tasks:
+            run.cancel(reason)
+        else:
+            self._messages -= 1
+            run.decline(reason)
 
     async def _becomes_known(self, run_id: str, user_id: str | None) -> bool:
         """Whether a run is known to a user, now or in a moment; one of somebody else's never is."""

@@ -5,7 +5,8 @@
              ├ threads ── ThreadActor
              ├ joiner                        one event for the tokens of a window
              ├ runs ───── Run                the application's coroutines
-             └ pulse                         age and silence, once a second
+             ├ pulse                         age and silence, once a second
+             └ escalation                    what nobody confirms
 
 Started from the top, stopped in reverse, around a store that is closed last.
 Connections run in the task of whoever accepted them, a listener's or the
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 import trio
 
+from actors.asks import Answer, Asks
 from actors.connection import Connection, House
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
@@ -34,6 +36,7 @@ from actors.emission import Bind, ThreadMessage
 from actors.emitter import Emitter
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, Unencodable
+from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
@@ -62,13 +65,14 @@ _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 class Thread:
     """A conversation's handle: cheap, and made anew whenever one is needed."""
 
-    __slots__ = ("_emitter", "_runs", "thread_id")
+    __slots__ = ("_asks", "_emitter", "_runs", "thread_id")
 
-    def __init__(self, thread_id: str, emitter: Emitter, runs: Runs) -> None:
+    def __init__(self, thread_id: str, emitter: Emitter, runs: Runs, asks: Asks) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
         self._emitter = emitter
         self._runs = runs
+        self._asks = asks
 
     async def emit(
         self,
@@ -109,6 +113,24 @@ class Thread:
         emitter = self._emitter
         return emitter.emit_nowait(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
 
+    async def ask(
+        self,
+        type: str,  # noqa: A002 - the word of the protocol
+        payload: Payload,
+        *,
+        timeout: float,  # noqa: ASYNC109 - what devices are told, and not only when to give up
+        run_id: str | None = None,
+    ) -> Answer:
+        """Ask the owner something: an approval, a choice; returns the first answer that one of the devices gives.
+
+        The question is shown on every device that is there or comes, for
+        ``timeout`` seconds. Raises :class:`~actors.errors.Unanswered`, with
+        the reason, when there is no answer by then, and
+        :class:`~actors.errors.Unencodable`. Cancelled, the question is
+        withdrawn from all devices. A checkpoint.
+        """
+        return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
+
     @asynccontextmanager
     async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
         """A run of an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
@@ -140,6 +162,7 @@ class Runtime:
         on_message: OnMessage | None,
         concurrency: Concurrency,
         on_disconnect: OnDisconnect,
+        on_undelivered: OnUndelivered | None,
         store: Store | None,
         limits: Limits,
         origins: Collection[str] | None,
@@ -152,14 +175,17 @@ class Runtime:
         """Every failure, once, newest last."""
         self.accounts = Accounts(limits.dead_letters)
         self.store = store or MemoryStore(limits, environment)
-        self.flusher = Flusher(self._device_failed)
+        self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         self._switchboard = Switchboard(limits, environment)
         # Twice what a store remembers of given ids: what it knows as a
         # repetition is known here, too.
         given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
-        self._post = Post(self.store, self.accounts, environment, self._switchboard.ring, given)
+        self._asks = Asks(self.owner, self._switchboard.devices_of, limits, environment)
+        self._post = Post(
+            self.store, self.accounts, environment, self._switchboard.ring, given, self._asks.change_owner
+        )
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
             "users", self._build_user, lane, self._user_buried, self._user_quarantined
@@ -169,8 +195,13 @@ class Runtime:
             "threads", self._build_thread, lane, self._thread_buried, self._thread_quarantined
         )
         self._emitter = Emitter(self.threads, self.accounts, limits, environment)
+        self._escalation = None
+        if on_undelivered is not None:
+            self._escalation = Escalation(on_undelivered, self.explain, limits, environment, self.failures)
+            self._emitter.watch = self._escalation.watch
         self.runs = Runs(
             self._emitter,
+            self._asks,
             on_message,
             concurrency,
             on_disconnect,
@@ -180,7 +211,9 @@ class Runtime:
             environment,
             self.failures,
         )
-        self._requests = Requests(self._emitter, self.runs, self.store, authorize, limits, environment, self.failures)
+        self._requests = Requests(
+            self._emitter, self.runs, self._asks, self.store, authorize, limits, environment, self.failures
+        )
         self.server = Server(
             self._house(), authenticate, origins, pages, limits, environment, self.failures, self.devices
         )
@@ -203,7 +236,7 @@ class Runtime:
 
         Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
         """
-        return Thread(thread_id, self._emitter, self.runs)
+        return Thread(thread_id, self._emitter, self.runs, self._asks)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
@@ -366,6 +399,7 @@ class Runtime:
             mark=self.flusher.mark,
             hear=self._hear,
             forget=self._heartbeat.forget,
+            pending=self._asks.pending,
             answer=self._requests.answer,
         )
 
@@ -411,7 +445,7 @@ class Runtime:
         if isinstance(message, Bind):
             refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
             message.reply.refuse(refusals.get(cause, ActorsError)(f"the owner was not changed ({cause})"))
-        elif message.receipt.seq is None:
+        elif not message.settled:
             self.accounts.lose(message.receipt, cause, self.environment.clock())
             if message.arrival is not None:
                 message.arrival.refused()
@@ -445,6 +479,8 @@ class Runtime:
     def _tree(self) -> Supervisor:
         """The static children, in the order they start. None of them depends on another one's task."""
         seconds = self.limits.shutdown_seconds
+        escalation = self._escalation
+        last = [] if escalation is None else [Child(name="escalation", start=escalation.run, shutdown_seconds=seconds)]
         return Supervisor(
             "runtime",
             [
@@ -454,6 +490,7 @@ class Runtime:
                 Child(name="joiner", start=self.runs.joiner.run, shutdown_seconds=seconds),
                 Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self._pulse, shutdown_seconds=seconds),
+                *last,
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(self.limits.restarts, self.limits.restart_period_seconds),
@@ -477,7 +514,10 @@ class Runtime:
             for connection in asked:
                 connection.ping()
             for connection in dead:
-                connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
+                if connection.reading:
+                    self._hear(connection)
+                else:
+                    connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
 
     def _expire(self) -> None:
         now = self.environment.clock()
@@ -505,6 +545,7 @@ async def open_runtime(
     on_message: OnMessage | None = None,
     concurrency: Concurrency = "queue",
     on_disconnect: OnDisconnect = "detach",
+    on_undelivered: OnUndelivered | None = None,
     store: Store | None = None,
     limits: Limits | None = None,
     origins: Collection[str] | None = None,
@@ -525,6 +566,8 @@ async def open_runtime(
     (``"cancel_previous"``), or is answered at the same time (``"parallel"``).
     A user who goes away ends nothing (``on_disconnect="detach"``), or after
     ``disconnect_grace_seconds`` his runs (``"cancel_after"``).
+    ``on_undelivered`` is called with the fate of every event, tokens excepted,
+    that no device has confirmed within ``undelivered_seconds``.
     ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``.
 
     The body's own exception comes out bare, not in a group. When a part of the
@@ -538,6 +581,7 @@ async def open_runtime(
         on_message=on_message,
         concurrency=concurrency,
         on_disconnect=on_disconnect,
+        on_undelivered=on_undelivered,
         store=store,
         limits=limits or Limits(),
         origins=origins,

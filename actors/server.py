@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -93,6 +93,7 @@ class Server:
         self._devices_of = devices_of
         self._labels = itertools.count(1)
         self._sockets = 0
+        self._doors: set[ExitStack] = set()
         self.goodbyes = 0
         """Connections that have ended and could be told why."""
         self.aborted = 0
@@ -100,7 +101,7 @@ class Server:
         self._refusing = trio.Event()
         self._closing = trio.Event()
         self._left = trio.Event()
-        """Somebody has left since it was last looked at."""
+        """Somebody has left, or a door was shut, since it was last looked at."""
 
     # --- listening ------------------------------------------------------------
 
@@ -117,10 +118,14 @@ class Server:
         if path is None and self._authenticate is trust and not _is_loopback(host):
             text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
             raise ValueError(text)
-        with ExitStack() as stack:
-            listeners = [stack.enter_context(s) for s in await _listen(host, port, path, self._limits.accept_backlog)]
+        listeners = await _listen(host, port, path, self._limits.accept_backlog)
+        with ExitStack() as door:
+            self._doors.add(door)
+            door.callback(self._forget, door)
+            for listener in listeners:
+                door.callback(_shut, listener)
             if path is not None:
-                stack.callback(Path(path).unlink, missing_ok=True)
+                door.callback(_remove, Path(path), _identity(Path(path)))
             guests: dict[Endpoint, trio.CancelScope] = {}
             async with trio.open_nursery() as nursery:
                 try:
@@ -130,10 +135,10 @@ class Server:
                         task_status.started(_address(listeners[0]))
                         await self._refusing.wait()
                         accepting.cancel_scope.cancel()
-                    _shut(listeners)
+                    door.close()
                     await self._closing.wait()
                 finally:
-                    _shut(listeners)
+                    door.close()
                     await self._see_out(guests)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
@@ -165,6 +170,10 @@ class Server:
         self._closing.set()
         for connection in tuple(self.connections.values()):
             connection.end("shutting_down", "")
+
+    async def shut(self) -> None:
+        """Wait until every door is shut, once :meth:`refuse` was called."""
+        await self._until_gone(self._doors)
 
     async def gone(self) -> None:
         """Wait until every connection has ended."""
@@ -232,7 +241,11 @@ class Server:
         for scope in guests.values():
             scope.cancel()
 
-    async def _until_gone(self, those: Collection[Endpoint]) -> None:
+    def _forget(self, door: ExitStack) -> None:
+        self._doors.remove(door)
+        self._left.set()
+
+    async def _until_gone(self, those: Collection[object]) -> None:
         while those:
             if self._left.is_set():
                 self._left = trio.Event()
@@ -247,7 +260,7 @@ class Server:
             try:
                 await self._admit(endpoint)
             except HTTPRefusal as refusal:
-                await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers))
+                await self._decline(endpoint, refusal)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this peer alone
@@ -267,6 +280,12 @@ class Server:
             raise HTTPRefusal(408, f"expected a whole request within {patience_seconds:g} s") from None
         if head is None:
             return
+        try:
+            await self._respond(endpoint, head)
+        except HTTPRefusal as refusal:
+            await self._decline(endpoint, refusal, body=head.method != "HEAD")
+
+    async def _respond(self, endpoint: Endpoint, head: RequestHead) -> None:
         if head.path == "/healthz":
             status, text = (503, "draining") if self._refusing.is_set() else (200, "ok")
             await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
@@ -302,6 +321,7 @@ class Server:
         if offers and SUBPROTOCOL not in offers:
             raise HTTPRefusal(400, f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}")
         user_id = await self._identify_request(endpoint, head, plain=not offers)
+        self._check_admission(head)  # again: that took its time
 
         async def identify(token: str | None) -> str:
             return await self._identify_hello(endpoint, head, token)
@@ -383,6 +403,9 @@ class Server:
     def _record(self, path: str, handling: str, error: Exception) -> None:
         self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
 
+    async def _decline(self, endpoint: Endpoint, refusal: HTTPRefusal, *, body: bool = True) -> None:
+        await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers, body=body))
+
     async def _answer(self, endpoint: Endpoint, answer: bytes) -> None:
         """Send a response and read on until the peer has closed, so that the response is not lost to a reset."""
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
@@ -431,6 +454,7 @@ def _bind_path(path: str, backlog: int) -> socket.socket:
         return _bind(socket.AF_UNIX, path, backlog)
     except OSError as error:
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # a server that is busy answers later, and answers
             if error.errno != errno.EADDRINUSE or probe.connect_ex(path) != errno.ECONNREFUSED:
                 raise
     Path(path).unlink()
@@ -452,12 +476,26 @@ def _bind(family: int, address: object, backlog: int) -> socket.socket:
     return listener
 
 
-def _shut(listeners: Sequence[socket.socket]) -> None:
-    """Close the door. Idempotent."""
-    for listener in listeners:
-        if listener.fileno() >= 0:
-            trio.lowlevel.notify_closing(listener)
-            listener.close()
+def _shut(listener: socket.socket) -> None:
+    trio.lowlevel.notify_closing(listener)
+    listener.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _remove(path: Path, identity: tuple[int, int]) -> None:
+    """Remove a Unix socket's file, if it is still the one that was bound here.
+
+    To be done while it still listens: until then nobody takes the path over,
+    and its number goes to no other file. What cannot be removed stands in
+    nobody's way.
+    """
+    with suppress(OSError):
+        if _identity(path) == identity:
+            path.unlink()
 
 
 def _address(listener: socket.socket) -> tuple[str, int] | str:

@@ -12,7 +12,7 @@ from actors.environment import Environment
 from actors.errors import ActorsError
 from actors.limits import Limits
 from actors.mailbox import Mailbox
-from actors.presence import RING, Presence, UserMessage
+from actors.presence import RING, Device, Presence, UserMessage
 
 logger = logging.getLogger("actors")
 
@@ -52,6 +52,11 @@ class Switchboard:
         """How many connections a user has."""
         presence = self._presences.get(user_id)
         return 0 if presence is None else len(presence.devices)
+
+    def devices_of(self, user_id: str) -> tuple[Device, ...]:
+        """A user's connections."""
+        presence = self._presences.get(user_id)
+        return () if presence is None else tuple(presence.devices)
 
     def ring(self, user_id: str | None, thread_id: str) -> None:
         """A thread's owner has something new; nobody may be there to receive it."""

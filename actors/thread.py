@@ -62,7 +62,7 @@ class ThreadActor:
         messages, self._unsettled = self._unsettled or [], None
         emissions: list[Emission] = []
         for message in messages:
-            if isinstance(message, Emission) and message.receipt.seq is not None:
+            if isinstance(message, Emission) and message.settled:
                 continue
             if isinstance(message, Emission) and message.user_id is None:
                 emissions.append(message)
@@ -181,6 +181,8 @@ class ThreadActor:
 
     def _note_bind(self, binding: Binding, now: float) -> None:
         self._generation = binding.generation
+        if binding.changed:
+            self._post.moved(self.thread_id, binding.user_id)
         if not binding.changed or binding.user_id is None:
             return
         accounts = self._post.accounts
@@ -199,7 +201,7 @@ class ThreadActor:
 class Post:
     """What every thread actor works with: the store, the books, and the way to the owners."""
 
-    __slots__ = ("accounts", "clock", "given", "ring", "store")
+    __slots__ = ("accounts", "clock", "given", "moved", "ring", "store")
 
     def __init__(
         self,
@@ -208,6 +210,7 @@ class Post:
         environment: Environment,
         ring: Callable[[str | None, str], None],
         given: Recent[tuple[str, str], Receipt],
+        moved: Callable[[str, str | None], None],
     ) -> None:
         self.store = store
         self.accounts = accounts
@@ -216,6 +219,8 @@ class Post:
         """Rings a thread's owner; ``None`` says that there is none."""
         self.given = given
         """The first receipts of ids that emitters gave, by thread and id."""
+        self.moved = moved
+        """Says that a thread (first) has another owner, or none."""
 
 
 _CAUSES: dict[type[Exception], Cause] = {

@@ -15,7 +15,7 @@ from actors.delivery.cursor import start
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
-from actors.presence import RING, Acked, Attach, Detach, Device, Presence, Session, UserMessage
+from actors.presence import REWOUND, RING, Acked, Attach, Detach, Device, Presence, Session, UserMessage
 from actors.stores.store import Store
 
 
@@ -52,6 +52,8 @@ class UserActor:
             self._attach(message)
         elif isinstance(message, Detach):
             self._detach(message)
+        elif message is REWOUND:
+            self._reset()
         if self._presence.rung:
             self._mark(self._presence)
 
@@ -92,6 +94,18 @@ class UserActor:
         devices.append(attach.device)
         self._mark(self._presence)
         attach.reply.give(session)
+
+    def _reset(self) -> None:
+        """Take every device that reads an ended epoch into the present one. What it has not confirmed stays so."""
+        bounds = self._store.bounds(self._user_id)
+        ledger = self._accounts.account(self._user_id, bounds.epoch, bounds.low).ledger
+        for device in self._presence.devices:
+            if device.ledger is not ledger:
+                device.reset(bounds, ledger)
+        for session in self._presence.sessions.values():
+            if session.device is not None:
+                session.cursor, session.ledger = session.device.cursor, session.device.ledger
+        self._mark(self._presence)
 
     def _fence(self, device: Device) -> None:
         """A session has one connection: the newer one takes the older one's place."""

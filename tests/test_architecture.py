@@ -18,8 +18,9 @@ FLOORS = [
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},
     {"presence", "emission", "thread", "emitter", "user", "connection", "flusher"},
-    {"run", "joiner", "runs", "requests"},
+    {"run", "joiner", "runs", "asks", "requests", "escalation"},
     {"switchboard", "explain", "server", "drain", "runtime"},
+    {"client"},
     {"web", "examples"},
     {"tools"},
 ]

@@ -62,6 +62,9 @@ class Socket:
     def send(self, data: bytes | bytearray | memoryview) -> int:
         return len(data) if self.takes else 0
 
+    def pending_bytes(self) -> int:
+        return 0
+
     def receive(self, most_bytes: int) -> bytes | None:
         return None
 
@@ -102,6 +105,7 @@ class Home:
             failures=Failures(10),
             user=self._address,
             mark=lambda _: None,
+            pending=lambda _: [],
             answer=_nothing_is_asked,
             hear=lambda _: None,
             forget=lambda _: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from actors.delivery.cursor import Bounds, Cursor, Start
@@ -26,6 +27,16 @@ class Pen:
         self._act = act
 
     def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
+        raise AssertionError("the flusher places nobody")
+
+    @property
+    def caught_up(self) -> bool:
+        return True
+
+    def say(self, text: bytes) -> None:
+        raise AssertionError("the flusher leaves talking to others")
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         raise AssertionError("the flusher places nobody")
 
     def flush(self) -> None:
@@ -72,6 +83,20 @@ async def test_marks_coalesce(nursery: trio.Nursery) -> None:
     flusher.mark(bob)
     await wait_all_tasks_blocked()
     assert [pen.flushes for pen in (phone, laptop, bobs, carols)] == [1, 1, 2, 0]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_window_joins_writes(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    """With ``flush_ms`` a device is written to once for all that came in that time, and not before it is over."""
+    flusher, pen = Flusher(unexpected, window_ms=5), Pen("c1")
+    alice = presence_of(pen)
+    await nursery.start(flusher.run)
+    for _ in range(4):
+        flusher.mark(alice)
+        await trio.sleep(0.001)
+        assert pen.flushes == 0
+    await trio.sleep(0.002)
+    assert pen.flushes == 1
     nursery.cancel_scope.cancel()
 
 

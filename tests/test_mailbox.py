@@ -7,10 +7,13 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.errors import ForeignThread, Quarantined
 from actors.failures import failure_of
@@ -446,3 +449,95 @@ async def test_reply_gives_answers_and_errors() -> None:
 async def _expect(reply: Reply[int]) -> None:
     with pytest.raises(ValueError, match="no"):
         await reply.wait()
+
+
+# --- reserved places ----------------------------------------------------------------
+
+
+async def test_a_reserved_message_is_taken_by_a_full_queue(nursery: trio.Nursery) -> None:
+    """It is handled after all that was queued before it, and before all that comes later, waiting senders included."""
+    actor, keeper = Recorder(lambda _: True), Keeper(nursery)
+    actor.may_settle = trio.Event()
+    mailbox = mailbox_of(actor, keeper, capacity=2)
+    for message in ("in hand", "1", "2"):
+        mailbox.tell(message)
+        await actor.settling.wait()
+    nursery.start_soon(mailbox.send, "waited")
+    await trio.testing.wait_all_tasks_blocked()
+    mailbox.tell_reserved("last")
+    mailbox.tell_reserved("very last")
+    with pytest.raises(trio.WouldBlock):
+        mailbox.tell("3")
+    actor.may_settle.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert actor.handled == ["in hand", "1", "2", "last", "very last", "waited"]
+    assert mailbox.idle
+
+
+async def test_a_reserved_message_to_an_idle_actor_is_handled_at_once(nursery: trio.Nursery) -> None:
+    """Where there is room, a reserved place makes no difference."""
+    actor, keeper = Recorder(), Keeper(nursery)
+    mailbox = mailbox_of(actor, keeper)
+    mailbox.tell_reserved("one")
+    assert (actor.handled, keeper.tasks) == (["one"], 0)
+
+
+async def test_a_closed_mailbox_has_no_reserved_places() -> None:
+    """What was beyond a full queue is buried with the rest, last; afterwards a reserved message is refused as well."""
+    async with trio.open_nursery() as nursery:
+        actor, keeper = Recorder(lambda _: True), Keeper(nursery)
+        actor.may_settle = trio.Event()
+        mailbox = mailbox_of(actor, keeper, capacity=1)
+        mailbox.tell("in hand")
+        await actor.settling.wait()
+        mailbox.tell("1")
+        mailbox.tell_reserved("last")
+        nursery.cancel_scope.cancel()
+    mailbox.close(lambda: Quarantined("out of service"), Cause.QUARANTINED)
+    assert [message for message, _ in keeper.buried] == ["in hand", "1", "last"]
+    with pytest.raises(Quarantined):
+        mailbox.tell_reserved("too late")
+
+
+@settings(deadline=None)
+@given(capacity=st.integers(1, 4), steps=st.lists(st.sampled_from(["tell", "reserved", "send", "settle"]), max_size=40))
+def test_reserved_messages_keep_the_order(capacity: int, steps: list[str]) -> None:
+    """Told, sent or reserved, in any mixture: each message is handled once, in the order in which it was handed over.
+
+    One that waits for room is handed over when it gets it: it may be
+    overtaken by those that wait for nothing, and by no other.
+    """
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            actor = Recorder(lambda _: True)
+            mailbox = mailbox_of(actor, Keeper(nursery), capacity=capacity)
+            handed: list[str] = []
+            parked: list[str] = []
+            for number, step in enumerate(steps):
+                message = f"{step} {number}"
+                if step == "settle":
+                    may_settle, actor.may_settle = actor.may_settle, trio.Event()
+                    if may_settle is not None:
+                        may_settle.set()
+                elif step == "send":
+                    parked.append(message)
+                    nursery.start_soon(mailbox.send, message)
+                elif step == "reserved":
+                    mailbox.tell_reserved(message)
+                    handed.append(message)
+                else:
+                    with suppress(trio.WouldBlock):
+                        mailbox.tell(message)
+                        handed.append(message)
+                await trio.testing.wait_all_tasks_blocked()
+            may_settle, actor.may_settle = actor.may_settle, None
+            if may_settle is not None:
+                may_settle.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert [message for message in actor.handled if message in handed] == handed
+            assert [message for message in actor.handled if message in parked] == parked
+            assert len(actor.handled) == len(handed) + len(parked)
+            assert mailbox.idle
+
+    trio.run(main)

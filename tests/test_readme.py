@@ -6,20 +6,64 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import trio
+
+from actors.errors import PeerError
+from actors.examples import assistant
+from tests.tools.command import device, events
 
 README = Path(__file__).parent.parent / "README.md"
 
 
-async def test_the_example_runs_as_printed() -> None:
-    """The embedding example, copied from the page, runs and prints what its comments say."""
+def printed() -> str:
+    """The embedding example, as it stands on the page."""
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    finished = await trio.run_process([sys.executable, "-c", example], capture_stdout=True, capture_stderr=True)
-    listening, buffered, stored, explained, audited = finished.stdout.decode().splitlines()
-    assert listening.startswith("listening on ws://127.0.0.1:")
-    assert (buffered, stored) == ("BUFFERED", "STORED")
-    assert "owner alice → offset 1" in explained
-    assert audited.startswith("Balance(accepted=1,")
+    assert isinstance(example, str)
+    return example
+
+
+async def test_the_example_runs_as_printed() -> None:
+    """The embedding example, copied from the page, answers a message with a whole run."""
+    with trio.fail_after(30):
+        process = await trio.lowlevel.open_process([sys.executable, "-c", printed()])
+        try:
+            seen = await ask("ws://127.0.0.1:8765/ws", "What is the weather in Oslo?")
+        finally:
+            process.terminate()
+            await process.wait()
+    assert [type_ for type_ in seen if type_ != "agent_delta"] == [
+        "user_message",
+        "agent_started",
+        "agent_thinking",
+        "tool_executing",
+        "tool_completed",
+        "agent_completed",
+    ]
+
+
+async def ask(url: str, text: str) -> list[str]:
+    """Say something to a server as soon as it listens; the types of the events up to the end of the run."""
+    while True:
+        try:
+            async with device(url, "alice") as websocket:
+                request = {"op": "send", "id": 1, "payload": {"text": text}}
+                await websocket.send(msgspec.json.encode(request).decode())
+                seen: list[str] = []
+                while not seen or seen[-1] != "agent_completed":
+                    seen += [msgspec.json.decode(came)["type"] for came in await events(websocket, 1)]
+                return seen
+        except PeerError as error:
+            if error.name != "vanished":
+                raise
+            await trio.sleep(0.05)
+
+
+def test_the_example_is_the_demo() -> None:
+    """What the page prints is the assistant that ``actors demo`` runs, in some 25 lines of code."""
+    assert printed() == Path(assistant.__file__).read_text()
+    code = [line for line in printed().splitlines() if line.strip() and not line.startswith(('"""', "import"))]
+    assert len(code) <= 25
 
 
 def test_links_lead_somewhere() -> None:

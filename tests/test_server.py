@@ -14,6 +14,8 @@ import trustme
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import actors
+import actors.web
+from actors.web import pages
 from tests.peers.raw import ACTORS, Peer, connected, upgrade_request
 from tests.peers.served import PATIENCE_SECONDS, Served, served
 
@@ -347,6 +349,87 @@ async def test_everywhere_with_authenticate() -> None:
             await deliver(house, peer)
 
 
+# --- what it shows ----------------------------------------------------------------
+
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def request(method: str, path: str) -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+def shown_files() -> list[Path]:
+    return [path for path in Path(actors.web.__file__).parent.iterdir() if path.suffix in CONTENT_TYPES]
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_pages_are_all_files_of_the_page() -> None:
+    """Every file but Python's is shown at its name, ``index.html`` at ``/``, and nowhere else."""
+    assert set(pages()) == {"/" if path.name == "index.html" else f"/{path.name}" for path in shown_files()}
+    assert "/" in pages()
+
+
+@pytest.mark.parametrize("path", shown_files(), ids=lambda path: path.name)
+async def test_a_page(path: Path) -> None:
+    """A file comes as it is, with its type, and with headers that keep it from loading or being framed elsewhere."""
+    at = "/" if path.name == "index.html" else f"/{path.name}"
+    async with served(pages=pages()) as house, house.peer() as peer, house.peer() as head:
+        answer = await peer.ask(request("GET", f"{at}?a=1"))
+        assert (answer.status, answer.body) == (200, text_of(path))
+        assert answer.headers["content-type"] == CONTENT_TYPES[path.suffix]
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        await head.send(request("HEAD", at))
+        assert await head.answer(body=False) == answer._replace(body="")
+        assert await head.stream.receive_some(1) == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/x",
+        "/index.html",
+        "/page.js/",
+        "//page.js",
+        "/../x",
+        "/../server.py",
+        "/%2e%2e/server.py",
+        "/..%2fserver.py",
+        "/./page.js",
+        "/page%2ejs",
+        "/__init__.py",
+        "../server.py",
+        "*",
+    ],
+)
+async def test_a_page_that_is_not_there(path: str) -> None:
+    """A path is looked up as it stands among the paths that are shown: no other leads to a file, shown or not."""
+    async with served(pages=pages()) as house, house.peer() as peer, house.peer() as head:
+        assert (await peer.ask(request("GET", path))).status == 404
+        await head.send(request("HEAD", path))
+        assert (await head.answer(body=False)).status == 404
+        assert await head.stream.receive_some(1) == b""
+        assert house.failures() == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_a_page_takes_nothing(method: str) -> None:
+    """A page is read and nothing else, and who tries is told which methods there are."""
+    async with served(pages=pages()) as house, house.peer() as peer:
+        answer = await peer.ask(request(method, "/"))
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        assert house.failures() == []
+
+
 # --- what it survives -------------------------------------------------------------
 
 
@@ -447,3 +530,41 @@ async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
             await peer.attach("alice")
         with pytest.raises(OSError, match="in use"):
             await house.runtime.serve(path=path)
+
+
+async def test_a_path_that_another_server_took_over_stays(tmp_path: Path) -> None:
+    """A server removes its own file only: not one that has another server's socket behind it by now."""
+    path = tmp_path / "actors.sock"
+    async with served() as other:
+        async with served({"path": path}):
+            path.unlink()
+            await other.nursery.start(partial(other.runtime.serve, path=path))
+        assert path.is_socket()
+        async with connected(str(path)) as peer:
+            await peer.attach("alice")
+    assert not path.exists()
+
+
+async def test_a_path_is_free_as_soon_as_nobody_is_taken(tmp_path: Path) -> None:
+    """A server that drains leaves its path to the next at once, and does not remove what the next has put there."""
+    path = tmp_path / "actors.sock"
+    async with served() as other:
+        async with served({"path": path}) as house:
+            await house.runtime.drain(PATIENCE_SECONDS)
+            assert not path.exists()
+            await other.nursery.start(partial(other.runtime.serve, path=path))
+        async with connected(str(path)) as peer:
+            await peer.attach("alice")
+
+
+async def test_a_busy_server_keeps_its_path(tmp_path: Path) -> None:
+    """A server that has too many callers at once to answer another is there: its path is not taken over."""
+    path = tmp_path / "actors.sock"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as caller:
+        busy.bind(str(path))
+        busy.listen(0)
+        caller.connect(str(path))
+        async with actors.open_runtime() as runtime:
+            with pytest.raises(OSError, match="in use"):
+                await runtime.serve(path=path)
+    assert path.exists()

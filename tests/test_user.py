@@ -37,6 +37,7 @@ class Screen:
         self.begun: Start | None = None
         self.session_id = ""
         self.shown: list[int] = []
+        self.resets: list[Bounds] = []
         self.ended: tuple[str, str] | None = None
         self._next = 0
         self._store = store
@@ -46,6 +47,19 @@ class Screen:
         assert self.begun is None, "a device begins once"
         self.begun, self.session_id, self.ledger = start, session_id, ledger
         self.cursor, self._next = Cursor(start.offset), start.offset
+
+    @property
+    def caught_up(self) -> bool:
+        return self.cursor is not None
+
+    def say(self, text: bytes) -> None:
+        raise AssertionError("the user's actor leaves talking to others")
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> None:
+        self.resets.append(bounds)
+        self.ledger = ledger
+        self.cursor, self._next = Cursor(bounds.low), bounds.low
+        self.shown.clear()
 
     def flush(self) -> None:
         assert self.cursor is not None

@@ -8,7 +8,7 @@ device for the same result; tests compare the two.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _SHORT = tuple(struct.pack("!BB", 0x81, size) for size in range(126))
 _MEDIUM = struct.Struct("!BBH")
@@ -37,3 +37,17 @@ def text_frames(texts: Iterable[bytes]) -> bytes:
 def text_of(frame: bytes) -> bytes:
     """The text in a frame that :func:`text_frame` made."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def texts_of(frames: bytes) -> Iterator[bytes]:
+    """The texts in frames that were joined for one write."""
+    start = 0
+    while start < len(frames):
+        size = frames[start + 1]
+        start += 2
+        if size > 125:
+            width = 2 if size == 126 else 8
+            size = int.from_bytes(frames[start : start + width])
+            start += width
+        yield frames[start : start + size]
+        start += size

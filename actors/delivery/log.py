@@ -27,6 +27,8 @@ class Chunk:
     last: int
     """``first - 1`` when there are none."""
     frames: bytes
+    epoch: str
+    """The life of the log that these offsets belong to."""
 
 
 class Log:
@@ -85,14 +87,14 @@ class Log:
         first = max(first, self.low)
         start = self._start + first - self.low
         if first == self.head:
-            return Chunk(first, first, self._frames[start])
+            return Chunk(first, first, self._frames[start], self.epoch)
         end, room = start, most_bytes
         for frame in self._frames[start:]:
             room -= len(frame)
             if room < 0 and end > start:
                 break
             end += 1
-        return Chunk(first, first + end - start - 1, b"".join(self._frames[start:end]))
+        return Chunk(first, first + end - start - 1, b"".join(self._frames[start:end]), self.epoch)
 
     def texts(self) -> Iterator[bytes]:
         """The retained events as JSON, oldest first."""

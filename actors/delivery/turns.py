@@ -65,16 +65,16 @@ class Turns(Generic[R]):
         return False, ending
 
     def join(self, run: R) -> None:
-        """A run begins that asks nobody: the application's own, or one that was cancelled before its turn."""
-        if run in self.waiting:
-            self.waiting.remove(run)
+        """A run begins that asks nobody: the application's own; one whose turn it is, is there already."""
         if run not in self.active:
             self.active.append(run)
 
     def end(self, run: R) -> R | None:
-        """A run has ended; the one whose turn it is now, if any."""
+        """A run has ended, perhaps before its turn; the one whose turn it is now, if any."""
         if run in self.active:
             self.active.remove(run)
+        elif run in self.waiting:
+            self.waiting.remove(run)
         if self.active or not self.waiting:
             return None
         successor = self.waiting.popleft()

@@ -11,7 +11,8 @@ async def assistant(run: actors.Run, message: actors.Message) -> str:
     async with run.tool("weather", {"city": city}) as tool:
         await trio.sleep(0.5)
         tool.result = {"sky": "clear", "celsius": len(city)}
-    answer = f"The sky over {city} is clear, at {tool.result['celsius']} degrees. " + "Take a coat, and look up. " * 4
+    answer = f"The sky over {city} is clear tonight, at {tool.result['celsius']} degrees. Take a coat, find a place "
+    answer += "away from the street lamps, give your eyes ten minutes, and look up: Jupiter stands in the south."
     for word in answer.split(" "):
         run.delta(f"{word} ")  # words that come within 30 ms of each other travel as one event
         await trio.sleep(0.02)

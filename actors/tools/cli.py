@@ -20,7 +20,8 @@ _PORT = 8765
 
 _SERVE = """\
 Deliver agent events to the devices of their users, over WebSockets at /ws.
-Without --stdin it serves until SIGTERM or Ctrl-C.
+Without --stdin it serves until SIGTERM or Ctrl-C; with it such a signal is the
+end of the input, and a second one of the lingering.
 
 With --stdin each line of standard input is an event, a JSON object:
   type       a string
@@ -126,7 +127,7 @@ def _command(
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     command.add_argument("--drain", type=_seconds, default=10.0, metavar="SECONDS", help=(
         "what runs and devices get, at most, when a signal ends the server: runs to finish, devices to take and"
-        " confirm what is there (10)"
+        " confirm what is there (10); a second signal ends it at once"
     ))  # fmt: skip
     return command
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from actors.run import TERMINAL
 from actors.runs import OnMessage
 from actors.runtime import Runtime
 from actors.stages import Stage
+from actors.tools.leave import leave, open_signals
 from actors.tools.listen import listening
 from actors.tools.terminal import CannotStart, complain, descriptor, say
 from actors.web import pages
@@ -85,15 +85,14 @@ async def _allow(user_id: str, thread_id: str) -> bool:
 
 
 async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with open_signals() as signals:
         async with listening(options.host, options.port, on_message=on_message, authorize=_allow, pages=pages()) as (
             runtime,
             url,
             _,
         ):
             complain(_invitation(url))
-            await anext(signals)
-            complain(str(await runtime.drain(options.drain_seconds)))
+            await leave(runtime, signals, options.drain_seconds)
     return 0
 
 

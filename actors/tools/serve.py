@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import attrs
@@ -18,11 +17,12 @@ from actors.runtime import Runtime
 from actors.server import trust
 from actors.stages import Stage
 from actors.tools.heir import Heir
+from actors.tools.leave import leave, open_signals, until_signal
 from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, parse
 from actors.tools.listen import connections, listening
 from actors.tools.pace import Pace
 from actors.tools.tally import Tally
-from actors.tools.terminal import CannotStart, Outlet, complain, descriptor
+from actors.tools.terminal import CannotStart, Outlet, descriptor
 from actors.tools.tokens import check_against, read_tokens
 
 _CHUNK_BYTES = 65_536
@@ -50,12 +50,13 @@ async def serve(options: ServeOptions) -> int:
     source = descriptor(sys.stdin)
     if options.stdin and source is None:
         raise CannotStart("expected events on standard input, it is closed")
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with open_signals() as signals:
         async with listening(options.host, options.port, authenticate) as (runtime, _, _):
             if options.stdin and source is not None:
-                return await _deliver(Feed(runtime, options), source, signals)
-            await anext(signals)
-            complain(str(await runtime.drain(options.drain_seconds)))
+                status = await _deliver(Feed(runtime, options), source, signals)
+                await runtime.drain(0)  # what could be waited for was; this tells the devices
+                return status
+            await leave(runtime, signals, options.drain_seconds)
     return 0
 
 
@@ -167,21 +168,9 @@ async def _deliver(feed: Feed, source: int, signals: AsyncIterator[int]) -> int:
             nursery.start_soon(outward.run)
         if feed.heir is not None:
             nursery.start_soon(feed.heir.run)
-        await _until_signal(signals, lambda: feed.read(source))
-        await _until_signal(signals, feed.linger)
+        await until_signal(signals, lambda: feed.read(source))
+        await until_signal(signals, feed.linger)
         status = feed.report()
-        await _until_signal(signals, feed.drain)
+        await until_signal(signals, feed.drain)
         nursery.cancel_scope.cancel()
     return status
-
-
-async def _until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable[None]]) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def listen_for_one() -> None:
-            await anext(signals)
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(listen_for_one)
-        await work()
-        nursery.cancel_scope.cancel()

@@ -9,10 +9,15 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import sys
 from contextlib import suppress
 from typing import Protocol
 
 import trio
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 UNSENT_BYTES = 64 * 1024
 """What the kernel takes of a socket beyond what it can send at once. Without a bound it takes megabytes, and a
@@ -36,6 +41,10 @@ class Endpoint(Protocol):
 
     def receive(self, most_bytes: int) -> bytes | None:
         """What has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+        ...
+
+    def pending_bytes(self) -> int:
+        """How much of what was taken here has not reached the other end, as far as can be known."""
         ...
 
     async def wait_writable(self) -> None:
@@ -73,6 +82,14 @@ class SocketEndpoint:
             return 0
         except OSError as error:
             raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+
+    def pending_bytes(self) -> int:
+        """See :class:`Endpoint`: what the kernel keeps until the peer's has it, where it says so."""
+        kept = bytearray(4)
+        if sys.platform != "win32" and not self._closed:
+            with suppress(OSError):
+                fcntl.ioctl(self._socket, termios.TIOCOUTQ, kept)
+        return int.from_bytes(kept, sys.byteorder)
 
     def receive(self, most_bytes: int) -> bytes | None:
         """See :class:`Endpoint`."""
@@ -190,6 +207,10 @@ class StreamEndpoint:
             if self._incoming is None:
                 self._wanted.set()
         return data
+
+    def pending_bytes(self) -> int:
+        """See :class:`Endpoint`: what the stream below has not taken."""
+        return len(self._outgoing)
 
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""

@@ -7,6 +7,7 @@ newer client get along.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,18 @@ class ReadThread(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
 
 
+class AnswerAsk(msgspec.Struct, frozen=True):
+    """A user answers a question."""
+
+    id: RequestId
+    ask: Text
+    payload: dict[str, Any]
+
+
+AskEnd = Literal["answered", "expired", "withdrawn"]
+"""How a question was closed."""
+
+
 class Malformed(msgspec.Struct, frozen=True):
     """A request that can be answered, but not carried out: what was wrong with it."""
 
@@ -100,7 +113,7 @@ class Unknown(msgspec.Struct, frozen=True):
     id: RequestId | None
 
 
-Request = Send | CancelRun | ReadThread
+Request = Send | CancelRun | ReadThread | AnswerAsk
 """What is answered by a reply."""
 
 ClientMessage = Hello | Ack | Ping | Pong | Request | Malformed | Unknown
@@ -122,6 +135,7 @@ _REQUESTS: dict[str, msgspec.json.Decoder[Request]] = {
     "send": msgspec.json.Decoder(Send),
     "cancel": msgspec.json.Decoder(CancelRun),
     "read": msgspec.json.Decoder(ReadThread),
+    "answer": msgspec.json.Decoder(AnswerAsk),
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -130,8 +144,8 @@ def decode(text: str) -> ClientMessage:
     """Read a client's message.
 
     Raises :class:`~actors.errors.PeerError` (``bad_message``) that says what was
-    expected and what came. A request with an id is answered instead: it is
-    :class:`Malformed`, and costs its connection nothing.
+    expected and what came. A request whose id can be read is answered instead:
+    it is :class:`Malformed`, and costs its connection nothing.
     """
     told = "a message: expected a JSON object with an op"
     head = None
@@ -144,9 +158,24 @@ def decode(text: str) -> ClientMessage:
         said = f"{told}, got one nested too deeply"
     except (msgspec.MsgspecError, UnicodeError) as error:
         said = f"{told}; {error}"
+    head = head or _read_leniently(text)
     if head is None or head.id is None or head.op not in _REQUESTS:
         raise PeerError("bad_message", said)
     return Malformed(head.id, said)
+
+
+def _read_leniently(text: str) -> _Op | None:
+    """Op and id of what is JSON to a less strict reader: one that takes NaN, and half of a surrogate pair.
+
+    A browser sends the latter when a text was cut inside of an emoji; that is
+    a bad message, and no reason to send the device away for ever.
+    """
+    try:
+        head = msgspec.convert(json.loads(text), _Op)
+        _encode(head)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+    return head
 
 
 # --- what the server says -----------------------------------------------------
@@ -195,6 +224,16 @@ PONG = _encode({"op": "pong"})
 def going_away(retry_ms: int) -> bytes:
     """The server will close this connection soon; come back after so long."""
     return _encode({"op": "going_away", "retry_ms": retry_ms})
+
+
+def ask(event: bytes, timeout_seconds: float) -> bytes:
+    """A question, which is open for so long."""
+    return _encode({"op": "ask", "event": msgspec.Raw(event), "timeout_s": round(timeout_seconds, 3)})
+
+
+def ask_closed(ask_id: str, end: AskEnd) -> bytes:
+    """A question is not open any more."""
+    return _encode({"op": "ask_closed", "ask": ask_id, "reason": end})
 
 
 def reply(id_: RequestId, **fields: object) -> bytes:

@@ -39,5 +39,7 @@ TABLE: dict[str, Refusal] = {
         Refusal(4602, "unknown_thread", "there is no such thread"),
         Refusal(4603, "unknown_run", "there is no such run"),
         Refusal(4604, "conflict", "this id was used for another message"),
+        Refusal(4605, "unknown_ask", "there is no such question"),
+        Refusal(4606, "ask_closed", "the question was answered, has expired, or was withdrawn"),
     )
 }

@@ -71,6 +71,10 @@ class TLSEndpoint:
             else:
                 return data
 
+    def pending_bytes(self) -> int:
+        """See :class:`Endpoint`."""
+        return len(self._cipher) + self._below.pending_bytes()
+
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""
         await self._below.wait_writable()

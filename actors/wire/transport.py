@@ -54,7 +54,18 @@ class Transport:
         self._backlog = bytearray()
         self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         self._control_bytes = 0
+        self._sent_bytes = 0
         self._drained = trio.Event()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that were written here and have not reached the peer, as far as can be known."""
+        return len(self._backlog) + self._endpoint.pending_bytes()
+
+    @property
+    def delivered_bytes(self) -> int:
+        """Bytes that have. What a slow peer's system takes shows here long before there is room for more."""
+        return self._sent_bytes - self._endpoint.pending_bytes()
 
     @property
     def backlog_bytes(self) -> int:
@@ -143,17 +154,19 @@ class Transport:
 
     async def _work_off(self) -> None:
         """The writer: send the backlog, under a deadline that any progress renews."""
+        delivered = self.delivered_bytes
         while self._backlog:
             with trio.move_on_after(self._limits.write_deadline_seconds) as patience:
                 try:
                     await self._endpoint.wait_writable()
                 except trio.ClosedResourceError:
                     return
-            if patience.cancelled_caught:
+            if patience.cancelled_caught and self.delivered_bytes <= delivered:
                 self._fail("stalled")
             elif sent := self._send(self._backlog):
                 del self._backlog[:sent]
                 self.stalled_since = self._clock()
+            delivered = max(delivered, self.delivered_bytes)
         self.stalled_since = None
         self._control_bytes = 0
         if not self.aborted:
@@ -162,10 +175,12 @@ class Transport:
 
     def _send(self, frames: bytes | bytearray) -> int:
         try:
-            return self._endpoint.send(frames)
+            sent = self._endpoint.send(frames)
         except trio.BrokenResourceError:
             self._fail("vanished")
             return 0
+        self._sent_bytes += sent
+        return sent
 
     def _fail(self, name: str) -> None:
         self.abort()

@@ -58,14 +58,14 @@ def expected_chunk(model: list[tuple[bytes, int]], low: int, first: int, most_by
         if taken and len(b"".join(taken)) + len(frame) > most_bytes:
             break
         taken.append(frame)
-    return Chunk(first, first + len(taken) - 1, b"".join(taken))
+    return Chunk(first, first + len(taken) - 1, b"".join(taken), "e")
 
 
 def test_a_new_log_is_empty() -> None:
     """A log begins at offset 1, with nothing in it."""
     log = Log("e")
     assert (log.epoch, log.low, log.head, len(log), log.size_bytes) == ("e", 1, 0, 0, 0)
-    assert log.read(1, 100) == Chunk(1, 0, b"")
+    assert log.read(1, 100) == Chunk(1, 0, b"", "e")
     log.trim(10, 10)
     log.expire(1.0)
     assert (log.low, log.head) == (1, 0)
@@ -91,7 +91,7 @@ def test_a_chunk_stays_what_it_was() -> None:
     chunk = log.read(1, 100)
     log.append(b"three", 0.0)
     log.trim(1, 100)
-    assert chunk == Chunk(1, 2, b"onetwo")
+    assert chunk == Chunk(1, 2, b"onetwo", "e")
 
 
 def test_memory_returns() -> None:

@@ -24,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from wsproto.frame_protocol import FrameProtocol
 
 from actors.delivery.cursor import Bounds
+from actors.delivery.frames import text_frame
 from actors.delivery.log import Chunk
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import DROPPED_NOTICE, Event, encode, fingerprint
@@ -121,6 +122,13 @@ class Desk:
         assert (chunk.first, chunk.last) == (bounds.low, bounds.head)
         assert [event.offset for event in events] == list(range(bounds.low, bounds.head + 1))
         return events
+
+    def history(
+        self, *, thread_id: str = "t", after_seq: int = 0, most_events: int = 1_000, most_bytes: int = PLENTY
+    ) -> tuple[list[int], tuple[tuple[int, int], ...], bool]:
+        """Of a thread's history: the numbers shown, those gone, and whether there is more."""
+        found = self.store.history(thread_id, after_seq, most_events, most_bytes)
+        return [msgspec.json.decode(text, type=Event).seq for text in found.events], found.gone, found.more
 
     def numbers(self, user_id: str) -> list[tuple[str, int, int]]:
         """Thread, ``seq`` and offset of everything in a user's log."""
@@ -663,6 +671,73 @@ class StoreContract:
             assert d.store.bounds("alice") == Bounds(empty.epoch, 2, 3)
             assert d.store.bounds("bob").epoch != empty.epoch
 
+    # --- the history of a thread ----------------------------------------------------------
+
+    async def test_history_is_what_the_log_shows(self, desk: OpenDesk) -> None:
+        """A thread's history is its events as its owner's devices received them, byte by byte, and no other's."""
+        async with desk() as d:
+            for number in range(3):
+                for thread_id in ("t", "t1", '"thread_id":"t"'):
+                    await d.bind("alice", thread_id)
+                    await d.append(thread_id, text=f'"thread_id":"t",{number}')
+            texts = [d.store.read("alice", offset, 0).frames for offset in (1, 4, 7)]
+            found = d.store.history("t", 0, 10, PLENTY)
+            assert [text_frame(text) for text in found.events] == texts
+            assert (found.gone, found.head_seq, found.more) == ((), 3, False)
+
+    async def test_history_is_given_in_pages(self, desk: OpenDesk) -> None:
+        """A history begins behind a number, ends with the events or bytes allowed, and says whether there is more."""
+        async with desk() as d:
+            await d.bind("alice")
+            for _ in range(5):
+                await d.append()
+            size = len(d.store.history("t", 0, 1, PLENTY).events[0])
+            assert d.history(after_seq=0, most_events=2) == ([1, 2], (), True)
+            assert d.history(after_seq=2, most_events=3) == ([3, 4, 5], (), False)
+            assert d.history(after_seq=5) == d.history(after_seq=2**53 - 1) == ([], (), False)
+            assert d.history(most_bytes=2 * size) == ([1, 2], (), True)
+            assert d.history(most_bytes=0) == ([1], (), True)
+
+    async def test_history_says_what_is_gone(self, desk: OpenDesk) -> None:
+        """What has left the log is gone, as far as it was asked for."""
+        async with desk(retained_events=2) as d:
+            await d.bind("alice")
+            for _ in range(5):
+                await d.append()
+            assert d.history() == ([4, 5], ((1, 3),), False)
+            assert d.history(after_seq=2, most_events=1) == ([4], ((3, 3),), True)
+            d.store.renew("alice")
+            assert d.history() == ([], ((1, 5),), False)
+
+    async def test_history_belongs_to_the_owner(self, desk: OpenDesk) -> None:
+        """What was placed for a former owner is gone for this one, and there again when he is the owner again."""
+        async with desk() as d:
+            for user_id in ("alice", "bob"):
+                await d.bind(user_id, take=True)
+                await d.append()
+            assert d.history() == ([2], ((1, 1),), False)
+            await d.bind("alice", take=True)
+            assert d.history() == ([1], ((2, 2),), False)
+            await d.unbind()
+            assert d.history() == ([], ((1, 2),), False)
+
+    async def test_history_of_what_is_held(self, desk: OpenDesk) -> None:
+        """What a thread holds is neither shown nor gone; what its hold let go is gone, and then told by a notice."""
+        async with desk(unbound_events=2) as d:
+            for _ in range(3):
+                await d.append()
+            assert d.history() == ([], ((1, 1),), False)
+            assert d.store.history("t", 0, 10, PLENTY).head_seq == 3
+            await d.bind("alice")
+            assert d.history() == ([1, 2, 3], (), False)
+
+    async def test_history_of_nothing(self, desk: OpenDesk) -> None:
+        """A thread that nobody has heard of has no history, and none for having been asked about."""
+        async with desk() as d:
+            found = d.store.history("t", 0, 10, PLENTY)
+            assert (found.events, found.gone, found.head_seq, found.more) == ((), (), 0, False)
+            assert (await d.append()).seq == 1
+
     # --- quarantine ---------------------------------------------------------------------
 
     async def test_renewal_empties_a_log(self, desk: OpenDesk) -> None:
@@ -974,6 +1049,19 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.desk.store.owner(thread_id) == thread.owner
             if thread.owner is not None:
                 assert thread.told == thread.seq, "an owned thread's events are all in a log"
+
+    @invariant()
+    def histories_are_what_the_logs_show(self) -> None:
+        """A thread's history is what its owner's log shows of it; the rest is gone, unless it is held."""
+        for thread_id, thread in self.model.items():
+            log = [] if thread.owner is None else self.desk.log(thread.owner)
+            mine = [event for event in log if event.thread_id == thread_id]
+            missing = set(range(1, thread.seq - len(thread.held) + 1))
+            missing -= {seq for event in mine for seq in range(event.seq0 or event.seq, event.seq + 1)}
+            shown, gone, more = self.desk.history(thread_id=thread_id)
+            assert (shown, more) == ([event.seq for event in mine], False)
+            assert {seq for first, last in gone for seq in range(first, last + 1)} == missing
+            assert self.desk.store.history(thread_id, 0, 1, PLENTY).head_seq == thread.seq
 
     def look(self, user_id: str, new: Sequence[Event]) -> None:
         """Follow each thread through the events that a log has gained."""

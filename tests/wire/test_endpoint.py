@@ -172,6 +172,22 @@ async def test_take_part(pipe: Pipe) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_pending(pipe: Pipe) -> None:
+    """What is on its way gets less when the other end reads, and stays when it does not."""
+    endpoint, stream = pipe
+    while endpoint.send(LARGE):
+        await wait_all_tasks_blocked()
+    stalled = endpoint.pending_bytes()
+    assert stalled > 0
+    await trio.sleep(0.01)
+    assert endpoint.pending_bytes() == stalled
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, stream, 65_536)
+        while endpoint.pending_bytes() == stalled:  # noqa: ASYNC110 - no kernel tells when
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+
+
 async def test_end_of_peer(pipe: Pipe) -> None:
     """A peer that closes is seen as the end of what it sent, or as a broken pipe; never as silence."""
     endpoint, stream = pipe

@@ -12,8 +12,20 @@ from hypothesis import strategies as st
 
 from actors.delivery.cursor import Bounds, Start
 from actors.errors import PeerError
-from actors.wire import messages
-from actors.wire.messages import Ack, Hello, Ping, Pong, ResumePoint, Unknown, decode
+from actors.wire import messages, refusals
+from actors.wire.messages import (
+    Ack,
+    CancelRun,
+    Hello,
+    Malformed,
+    Ping,
+    Pong,
+    ReadThread,
+    ResumePoint,
+    Send,
+    Unknown,
+    decode,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +46,16 @@ from actors.wire.messages import Ack, Hello, Ping, Pong, ResumePoint, Unknown, d
         ('{"op":"dance","id":7}', Unknown("dance", 7)),
         ('{"op":""}', Unknown("", None)),
         ('{"op":"p\\u0069ng"}', Ping()),
+        ('{"op":"send","id":"c1","payload":{}}', Send("c1", {})),
+        (
+            '{"op":"send","id":7,"payload":{"x":[null]},"thread_id":"t1","type":"note"}',
+            Send(7, {"x": [None]}, "t1", "note"),
+        ),
+        ('{"op":"send","id":"","payload":{},"thread_id":null}', Send("", {})),
+        ('{"op":"cancel","id":"c2","run_id":"r1"}', CancelRun("c2", "r1")),
+        ('{"op":"read","id":"c3","thread_id":"t1"}', ReadThread("c3", "t1")),
+        ('{"op":"read","id":"c3","thread_id":"t1","after_seq":4,"limit":2}', ReadThread("c3", "t1", 4, 2)),
+        ('{"op":"read","id":"c3","thread_id":"t1","limit":null}', ReadThread("c3", "t1")),
     ],
 )
 def test_understood(text: str, expected: object) -> None:
@@ -41,11 +63,11 @@ def test_understood(text: str, expected: object) -> None:
     assert decode(text) == expected
 
 
-@pytest.mark.parametrize("op", ["hello", "ack", "ping", "pong", "dance"])
+@pytest.mark.parametrize("op", ["hello", "ack", "ping", "pong", "send", "cancel", "read", "dance"])
 @pytest.mark.parametrize("extra", [None, 1.5, "x", [[{}]], {"op": "ack", "id": 1}])
 def test_unknown_fields(op: str, extra: object) -> None:
     """A field that this server does not know changes nothing, whatever is in it."""
-    fields: dict[str, Any] = {"op": op, "v": 1, "offset": 5}
+    fields: dict[str, Any] = {"op": op, "v": 1, "offset": 5, "id": 1, "payload": {}, "run_id": "r", "thread_id": "t"}
     assert decode(json.dumps({"x": extra, **fields, "": extra})) == decode(json.dumps(fields))
 
 
@@ -93,12 +115,70 @@ def test_refused(text: str, expected: str, came: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "id_", "expected"),
+    [
+        ('{"op":"send","id":"c1"}', "c1", "send: expected a JSON object with the fields of this op; Object missing"),
+        ('{"op":"send","id":0,"payload":[]}', 0, "Expected `object`, got `array` - at `$.payload`"),
+        ('{"op":"send","id":"","payload":{},"thread_id":1}', "", "Expected `str | null`, got `int`"),
+        ('{"op":"cancel","id":"c1"}', "c1", "cancel: expected"),
+        ('{"op":"read","id":"c1","thread_id":"t","limit":0}', "c1", "Expected `int` >= 1"),
+        ('{"op":"send","id":"c1","payload":{"x":NaN}}', "c1", "malformed"),
+        ('{"op":"send","id":"c1","payload":{"x":1e999}}', "c1", "out of range"),
+        ('{"op":"send","id":"c1","payload":{"x":"\\ud83d and so on"}}', "c1", "malformed"),
+        ('{"op":"send","payload":{"x":"\\udc00"},"id":5}', 5, "surrogate"),
+    ],
+)
+def test_malformed_requests(text: str, id_: str | int, expected: str) -> None:
+    """A request with an id that can be read is malformed, and no more than that; what is wrong with it is said."""
+    malformed = decode(text)
+    assert isinstance(malformed, Malformed)
+    assert malformed.id == id_
+    assert expected in malformed.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op":"send","payload":{}}',
+        '{"op":"send","id":null,"payload":{}}',
+        '{"op":"send","id":1.0,"payload":{}}',
+        '{"op":"send","id":false,"payload":{}}',
+        '{"op":"send","id":["c1"],"payload":{}}',
+        '{"op":"send","id":9007199254740993,"payload":{}}',
+        '{"op":"send","id":"\\ud83d","payload":{}}',
+        '{"op":"\\ud83d","id":"c1"}',
+        '{"op":"read","thread_id":"\\ud83d"}',
+        '{"op":"send","id":"c1","payload":{}',
+        '{"op":"send","id":"c1","payload":{}}]',
+        '{"op":"ack","id":"c1"}',
+        '{"op":"ping","id":"c1","x":NaN}',
+    ],
+)
+def test_not_to_be_answered(text: str) -> None:
+    """What is no request, or has no id that can be read, is a bad message."""
+    with pytest.raises(PeerError):
+        decode(text)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists), st.text(), st.text()
+)
+def test_any_request(value: object, field: str, op: str) -> None:
+    """Whatever is in a request, what comes of it is a message or a PeerError, and its id is as it came."""
+    for name in ("send", "cancel", "read", op):
+        fields = {"op": name, "id": "c1", "payload": {"x": value}, "run_id": value, "thread_id": value, field: value}
+        with suppress(PeerError):
+            assert getattr(decode(json.dumps(fields)), "id", "c1") in ("c1", value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "[" * 20_000,
         '{"op":' * 20_000,
         '{"op":"ack","offset":' + "[" * 20_000,
         '{"x":' + "[" * 20_000 + "]" * 20_000 + "}",
+        '{"op":"send","id":"c1","payload":{"x":' + "[" * 20_000 + "]" * 20_000 + "}}",
     ],
 )
 def test_nested_deeply(text: str) -> None:
@@ -141,6 +221,14 @@ def test_said_by_the_server() -> None:
     assert json.loads(messages.PONG) == {"op": "pong"}
     complaint = {"code": 4502, "name": "bad_message", "temporary": False, "message": "no"}
     assert json.loads(messages.error(4502, "bad_message", False, "no")) == {"op": "error", "error": complaint}
+    assert json.loads(messages.reply(7, run_id=None)) == {"op": "reply", "id": 7, "ok": True, "run_id": None}
+    row = refusals.TABLE["busy"]
+    assert json.loads(messages.refusal("c1", "busy"))["error"] == {
+        "code": row.code,
+        "name": "busy",
+        "temporary": True,
+        "message": row.text,
+    }
     assert json.loads(messages.refusal("c1", "unknown_run", "no")) == {
         "op": "reply",
         "id": "c1",

@@ -33,6 +33,7 @@ class Pipe:
         self.taken = bytearray()
         self.end = ""
         self.broken = False
+        self.pending = 0
         self.incoming: list[bytes] = []
         self._window = window
         self._moved = trio.Event()
@@ -46,6 +47,10 @@ class Pipe:
         """Break, as when the peer has reset the connection."""
         self.broken = True
         self.stir()
+
+    def pending_bytes(self) -> int:
+        """What a system below this one keeps; the test lowers it as a slow peer would."""
+        return self.pending
 
     def stir(self) -> None:
         self._moved.set()

@@ -1,0 +1,92 @@
+"""Batches: a contiguous range of a log as one message, in which tokens are joined.
+
+Who lags behind, or comes back, does not need each piece of a text as it came.
+In a batch the ``agent_delta`` events of a run that follow each other in their
+thread are one event: the last of them, with the texts of all, and ``seq0`` for
+the first. Nothing else is joined, and nothing is left out; so the range is the
+whole truth for acknowledgements and resumes, whatever is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from actors.delivery.frames import texts_of
+from actors.events import Lifecycle
+
+_DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'",'
+
+
+class _Text(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+
+
+class _Delta(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """An ``agent_delta`` of nothing but text, with the fields in the order in which events are encoded."""
+
+    type: str
+    payload: _Text
+    thread_id: str
+    run_id: str | None = None
+    event_id: str | None = None
+    timestamp: float | None = None
+    seq: int = 0
+    offset: int = 0
+    seq0: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Delta).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def batch(first: int, last: int, frames: bytes) -> bytes | None:
+    """Offsets ``first`` to ``last``, given as frames, as the text of one batch; ``None`` where nothing is joined."""
+    if frames.count(_DELTA) < 2:
+        return None
+    texts = list(texts_of(frames))
+    events = join(texts)
+    if len(events) == len(texts):
+        return None
+    return b'{"op":"batch","from":%d,"to":%d,"events":[%b]}' % (first, last, b",".join(events))
+
+
+def join(texts: Iterable[bytes]) -> list[bytes]:
+    """Events of a log in order, deltas of a run with consecutive sequence numbers joined.
+
+    A joined event stands where its last part stood: offsets still ascend.
+    """
+    events: list[bytes | list[_Delta]] = []
+    speaking: dict[str, tuple[int, list[_Delta]]] = {}
+    for text in texts:
+        delta = _delta_of(text)
+        if delta is None:
+            events.append(text)
+            continue
+        place, parts = speaking.get(delta.thread_id, (0, []))
+        follows = parts and parts[-1].run_id == delta.run_id and parts[-1].seq == delta.seq - 1
+        if follows:
+            events[place] = b""
+            parts.append(delta)
+        else:
+            parts = [delta]
+        speaking[delta.thread_id] = len(events), parts
+        events.append(parts if follows else text)
+    return [event if isinstance(event, bytes) else _joined(event) for event in events if event]
+
+
+def _delta_of(text: bytes) -> _Delta | None:
+    if not text.startswith(_DELTA):
+        return None
+    try:
+        return _decode(text)
+    except msgspec.ValidationError:
+        return None  # the application's own, with more in it than text
+
+
+def _joined(parts: list[_Delta]) -> bytes:
+    last = parts[-1]
+    last.payload.text = "".join(part.payload.text for part in parts)
+    last.seq0 = parts[0].seq
+    return _encode(last)

@@ -1,0 +1,44 @@
+"""Leaving on a signal: the first one ends serving in good order, the next one ends that."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
+
+import trio
+
+from actors.runtime import Runtime
+from actors.tools.terminal import complain
+
+
+def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
+    """The signals that ask a command to end: from a person, or from whoever supervises it."""
+    return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+
+
+async def until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable[None]]) -> bool:
+    """Work to the end, or to the next signal; whether it was the end."""
+    finished = False
+    async with trio.open_nursery() as nursery:
+
+        async def listen_for_one() -> None:
+            await anext(signals)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(listen_for_one)
+        await work()
+        finished = True
+        nursery.cancel_scope.cancel()
+    return finished
+
+
+async def leave(runtime: Runtime, signals: AsyncIterator[int], drain_seconds: float) -> None:
+    """Wait for a signal, then drain, until another one: then nothing is waited for. How it went is said either way."""
+    await anext(signals)
+
+    async def drain() -> None:
+        complain(str(await runtime.drain(drain_seconds)))
+
+    if not await until_signal(signals, drain):
+        complain(str(await runtime.drain(0, runs="cancel")))

@@ -1,0 +1,109 @@
+"""The switchboard: who is rung, how often, and what is said where nobody can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from actors.environment import Environment
+from actors.errors import Quarantined, RuntimeClosed
+from actors.limits import Limits
+from actors.presence import RING
+from actors.switchboard import Switchboard
+
+
+class Door:
+    """The mailbox of a user's actor."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.refusal: Exception | None = None
+
+    def tell(self, message: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.told.append(message)
+
+
+class House:
+    """A switchboard, a clock, and a door for each user."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.doors: dict[str, Door] = {}
+        environment = Environment(clock=lambda: self.now)
+        self.switchboard = Switchboard(Limits(warning_seconds=60.0), environment)
+        users: Any = self
+        self.switchboard.connect(users)
+
+    def mailbox(self, user_id: str) -> Door:
+        return self.doors.setdefault(user_id, Door())
+
+    def attach(self, user_id: str) -> Door:
+        """One more device of a user."""
+        device: Any = object()
+        self.switchboard.address(user_id)
+        self.switchboard.presence(user_id).devices.append(device)
+        return self.doors[user_id]
+
+
+def test_rings_coalesce() -> None:
+    """However often an owner is rung, the actor is told once, until it has been looked after."""
+    house = House()
+    door = house.attach("alice")
+    for _ in range(3):
+        house.switchboard.ring("alice", "t1")
+    assert door.told == [RING]
+    house.switchboard.presence("alice").rung = False
+    house.switchboard.ring("alice", "t2")
+    assert door.told == [RING, RING]
+
+
+def test_a_busy_actor_looks_for_itself() -> None:
+    """An actor whose queue is full is not told, and the bell stays rung: it looks at it after each message."""
+    house = House()
+    house.attach("alice").refusal = trio.WouldBlock()
+    house.switchboard.ring("alice", "t1")
+    assert house.switchboard.presence("alice").rung
+
+
+@pytest.mark.parametrize("refusal", [Quarantined("out of service"), RuntimeClosed("closed")])
+def test_nobody_answers_the_door(refusal: Exception) -> None:
+    """Where the actor is out of service the bell is not left rung, so that its successor can be rung."""
+    house = House()
+    door = house.attach("alice")
+    door.refusal = refusal
+    house.switchboard.ring("alice", "t1")
+    door.refusal = None
+    house.switchboard.ring("alice", "t1")
+    assert door.told == [RING]
+
+
+def test_who_is_here() -> None:
+    """Devices are counted, and a user whom nobody mentioned is not begun by being asked about."""
+    house = House()
+    house.attach("alice")
+    house.attach("alice")
+    assert (house.switchboard.devices("alice"), house.switchboard.devices("bob")) == (2, 0)
+    assert house.switchboard.known("bob") is house.switchboard.known(None) is None
+    assert house.switchboard.known("alice") is house.switchboard.presence("alice")
+
+
+def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
+    """That a thread's events reach nobody is said once a minute for each thread, and why."""
+    house = House()
+    for _ in range(2):
+        house.switchboard.ring(None, "t1")
+        house.switchboard.ring("alice", "t2")
+    assert [record.getMessage() for record in caplog.records] == [
+        "thread t1 has no owner: its events are held until it is bound to a user",
+        "thread t2: its owner alice has no device connected; events wait in the log",
+    ]
+    house.now = 59.9
+    house.switchboard.ring(None, "t1")
+    assert len(caplog.records) == 2
+    house.now = 60.0
+    house.switchboard.ring(None, "t1")
+    assert len(caplog.records) == 3
