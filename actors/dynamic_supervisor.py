@@ -86,6 +86,15 @@ class DynamicSupervisor(Generic[M]):
                 self._recent.setdefault(key, mailbox)
         self._older, self._recent = self._recent, {}
 
+    def forget(self, key: str) -> bool:
+        """Forget one actor, which is built again when it is named; false when it has work, or is out of service."""
+        mailbox = self._recent.get(key) or self._older.get(key)
+        if mailbox is not None and (not mailbox.idle or key in self._quarantined):
+            return False
+        self._recent.pop(key, None)
+        self._older.pop(key, None)
+        return True
+
     def quarantined(self, key: str) -> Failure | None:
         """The failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)

@@ -76,7 +76,7 @@ def _devices(position: Position, presence: Presence | None, now: float) -> str:
         count = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
         return f"{count}: " + "; ".join(device.describe(position.offset, now) for device in devices)
     if presence is None or not presence.departures:
-        return f"no device of {position.user_id} has been here"
+        return f"no device of {position.user_id} is here, or was lately"
     last = presence.departures[-1]
     return f"no device is here; the last, {last.label}, went at {_clock(last.at)} ({last.name}: {last.text})"
 

@@ -176,6 +176,10 @@ class Limits:
     sessions_per_user: int = 64
     """Sessions remembered per user: twice the connections, so that each may be replaced once."""
 
+    session_seconds: float = 600.0
+    """How long the sessions of a user without devices are kept, and a retire period more: as long as a message that is
+    sent again is known to be the same. What is retained is gone by then."""
+
     request_head_bytes: int = 16 * KIB
     """A request line and headers. Common servers allow 8 to 16 KiB."""
 

@@ -83,7 +83,7 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("address", "departures", "devices", "rung", "sessions")
+    __slots__ = ("absences", "address", "departures", "devices", "rung", "sessions")
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
@@ -91,6 +91,8 @@ class Presence:
         self.devices: list[Device] = []
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.departures: deque[Departure] = deque(maxlen=departures)
+        self.absences = 0
+        """How often in a row nobody was here when it was looked."""
         self.rung = False
         """The log has grown, and the flusher has not been here since. Rings coalesce here."""
 

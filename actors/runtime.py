@@ -509,6 +509,7 @@ class Runtime:
             self.runs.sweep(self.environment.clock())
             if self.environment.clock() >= retire_at:
                 self.threads.retire()
+                self._switchboard.retire()
                 retire_at += self.limits.retire_seconds
             asked, dead = self._heartbeat.silent(self.environment.clock())
             for connection in asked:

@@ -53,6 +53,18 @@ class Switchboard:
         presence = self._presences.get(user_id)
         return 0 if presence is None else len(presence.devices)
 
+    def retire(self) -> None:
+        """Forget the users who have had no device for long; called once in a retire period.
+
+        With their sessions goes what only a device could ask for. Their log
+        and their books are not kept here.
+        """
+        most = self._limits.session_seconds / self._limits.retire_seconds + 1
+        for user_id, presence in tuple(self._presences.items()):
+            presence.absences = 0 if presence.devices else presence.absences + 1
+            if presence.absences > most and self._users.forget(user_id):
+                del self._presences[user_id]
+
     def devices_of(self, user_id: str) -> tuple[Device, ...]:
         """A user's connections."""
         presence = self._presences.get(user_id)

@@ -191,7 +191,7 @@ def test_placed() -> None:
     ledger = accounts.users[ALICE].ledger
     ledger.write(42, 43)
     ledger.ack(43, 43)
-    nobody = "no device of alice has been here"
+    nobody = "no device of alice is here, or was lately"
     owner = "owner alice → offset"
     stored, written, acked, dropped = receipts
     assert said(stored, accounts) == (
@@ -311,7 +311,7 @@ def test_a_quarantined_owner() -> None:
     accounts.trim(ALICE, 2, Cause.QUARANTINED, 0.0)
     accounts.place(waiting, ALICE, "ep", 2, 2, 0.0)
     assert said(waiting, accounts, Presence(8), failure).endswith(
-        "stored, not written to any device yet → no device of alice has been here "
+        "stored, not written to any device yet → no device of alice is here, or was lately "
         "→ owner alice is out of service: ValueError: cannot"
     )
     assert said(gone, accounts, Presence(8), failure).endswith(

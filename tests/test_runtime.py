@@ -517,7 +517,7 @@ async def test_explain_reads_as_an_answer() -> None:
         await runtime.bind("t1", "alice")
         text = str(runtime.explain(receipt))
         assert "owner alice → offset 1 → stored, not written to any device yet" in text
-        assert "no device of alice has been here" in text
+        assert "no device of alice is here, or was lately" in text
         unknown = runtime.explain("e_nothing")
         assert not unknown.known
         assert "forgotten" in str(unknown)

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+import actors
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
 from actors.limits import Limits
 from actors.presence import RING
 from actors.switchboard import Switchboard
+from tests.peers.raw import Peer
 
 
 class Door:
@@ -107,3 +110,38 @@ def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
     house.now = 60.0
     house.switchboard.ring(None, "t1")
     assert len(caplog.records) == 3
+
+
+async def test_users_who_are_gone_are_forgotten(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    """A user without devices is forgotten when his sessions have lived long enough; one who has a device is not."""
+    async with actors.open_runtime(limits=Limits(session_seconds=120, retire_seconds=60)) as runtime:
+
+        async def attach(user_id: str, **fields: Any) -> tuple[Peer, str]:
+            client, server = trio.testing.memory_stream_pair()
+            nursery.start_soon(runtime.handle, server)
+            peer = Peer(client)
+            return peer, (await peer.attach(user_id, **fields))["session"]
+
+        stays, _ = await attach("bob")
+        nursery.start_soon(answer_pings, stays)
+        leaves, session = await attach("alice")
+        await leaves.leave()
+        actor = runtime.users.mailbox("alice").actor
+        await trio.sleep(150)
+        back, known = await attach("alice", session=session)
+        assert known == session
+        await back.leave()
+        await trio.sleep(310)
+        assert runtime._switchboard.known("alice") is None
+        assert runtime._switchboard.known("bob") is not None
+        back, fresh = await attach("alice", session=session)
+        assert fresh != session
+        assert runtime.users.mailbox("alice").actor is not actor
+        nursery.cancel_scope.cancel()
+
+
+async def answer_pings(peer: Peer) -> None:
+    """Stay, as a device does."""
+    while True:
+        await peer.next_op("ping")
+        await peer.say({"op": "pong"})
