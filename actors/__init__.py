@@ -14,7 +14,7 @@ The map of the house, from the ground up; a module imports only from below it:
     mailbox, supervisor, dynamic_supervisor                      the machinery
     presence, thread, emitter, user, flusher, connection         the actors
     run, joiner, runs, asks, requests, escalation                agents, and what people say to them
-    switchboard, explain, server, drain, runtime                 the whole
+    switchboard, explain, server, drain, handle, runtime         the whole
     web/, examples/, tools/                                      a page, agents, the command line
 """
 
@@ -38,11 +38,12 @@ from actors.errors import (
 )
 from actors.events import Event, History, Lifecycle
 from actors.failures import Failure
+from actors.handle import Thread
 from actors.limits import Limits
 from actors.receipts import Fate, Position, Receipt
 from actors.run import Message, Run, Tool
 from actors.runs import Cancellation
-from actors.runtime import Runtime, Thread, open_runtime
+from actors.runtime import Runtime, open_runtime
 from actors.server import Credentials
 from actors.stages import Cause, Stage
 

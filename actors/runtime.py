@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import trio
 
-from actors.asks import Answer, Asks
+from actors.asks import Asks
 from actors.connection import Connection, House
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
@@ -35,18 +35,18 @@ from actors.dynamic_supervisor import DynamicSupervisor
 from actors.emission import Bind, ThreadMessage
 from actors.emitter import Emitter
 from actors.environment import Environment
-from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, Unencodable
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
 from actors.flusher import Flusher
+from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Lane, Reply
 from actors.presence import Attach, Detach, Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
-from actors.run import RESERVED, Run
 from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
 from actors.server import Authenticate, Server, trust
 from actors.stages import Cause
@@ -60,95 +60,6 @@ from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
-
-
-class Thread:
-    """A conversation's handle: cheap, and made anew whenever one is needed."""
-
-    __slots__ = ("_asks", "_emitter", "_runs", "thread_id")
-
-    def __init__(self, thread_id: str, emitter: Emitter, runs: Runs, asks: Asks) -> None:
-        check_identifier("thread_id", thread_id)
-        self.thread_id = thread_id
-        self._emitter = emitter
-        self._runs = runs
-        self._asks = asks
-
-    async def emit(
-        self,
-        type: str,  # noqa: A002 - the word of the protocol
-        payload: Payload,
-        *,
-        run_id: str | None = None,
-        event_id: str | None = None,
-        user_id: str | None = None,
-    ) -> Receipt:
-        """Emit an event; waits for room, and for nothing else. A checkpoint.
-
-        ``event_id`` makes it idempotent: the same id with the same content
-        again gives the first receipt. ``user_id`` binds the thread to that
-        user if it has no owner yet. Raises
-        :class:`~actors.errors.Unencodable`,
-        :class:`~actors.errors.IdempotencyConflict`,
-        :class:`~actors.errors.NotTheOwner`,
-        :class:`~actors.errors.Quarantined` or
-        :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
-        included: that event will not be delivered.
-        """
-        self._check_type(type, run_id)
-        emitter = self._emitter
-        return await emitter.emit(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
-
-    def emit_nowait(
-        self,
-        type: str,  # noqa: A002 - the word of the protocol
-        payload: Payload,
-        *,
-        run_id: str | None = None,
-        event_id: str | None = None,
-        user_id: str | None = None,
-    ) -> Receipt:
-        """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
-        self._check_type(type, run_id)
-        emitter = self._emitter
-        return emitter.emit_nowait(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
-
-    async def ask(
-        self,
-        type: str,  # noqa: A002 - the word of the protocol
-        payload: Payload,
-        *,
-        timeout: float,  # noqa: ASYNC109 - what devices are told, and not only when to give up
-        run_id: str | None = None,
-    ) -> Answer:
-        """Ask the owner something: an approval, a choice; returns the first answer that one of the devices gives.
-
-        The question is shown on every device that is there or comes, for
-        ``timeout`` seconds. Raises :class:`~actors.errors.Unanswered`, with
-        the reason, when there is no answer by then, and
-        :class:`~actors.errors.Unencodable`. Cancelled, the question is
-        withdrawn from all devices. A checkpoint.
-        """
-        return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
-
-    @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
-        """A run of an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
-
-        Returned from, it is ``agent_completed``, with ``run.result`` if that
-        was set; left by an exception, ``agent_failed``, and the exception
-        comes out; cancelled, ``agent_cancelled``. A cancellation by a client,
-        or by :meth:`Runtime.cancel`, ends with the block. Raises what
-        :meth:`emit` raises, and IdempotencyConflict when a run with this
-        ``run_id`` is active.
-        """
-        async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
-            yield run
-
-    def _check_type(self, type_: str, run_id: str | None) -> None:
-        """What begins and ends a run here is emitted by the run, and by nobody else."""
-        if run_id is not None and run_id in self._runs.active and type_ in RESERVED:
-            raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))
 
 
 class Runtime:
@@ -379,8 +290,10 @@ class Runtime:
         later (``going_away``); runs finish, or are cancelled (``runs``);
         events are refused; what was accepted is stored, written and confirmed;
         connections are closed with 1012, sockets that take nothing aborted.
-        Afterwards the runtime is closed. Returns what could not be delivered.
-        A checkpoint; cancelled, it stops where it is.
+        Who has not said hello yet is sent away at once; who has only to answer
+        the Close gets ``close_seconds``, also beyond the deadline. Afterwards
+        the runtime is closed. Returns what could not be delivered. A
+        checkpoint; cancelled, it stops where it is.
         """
         return await self._drain.run(deadline_seconds, runs)
 
@@ -573,8 +486,11 @@ async def open_runtime(
 
     The body's own exception comes out bare, not in a group. When a part of the
     runtime fails beyond mending, the body is cancelled and
-    :class:`~actors.errors.RestartsExhausted` comes out. On the way out clients
-    are told, for at most twice ``close_seconds``, whatever is cancelled.
+    :class:`~actors.errors.RestartsExhausted` comes out. On the way out,
+    whatever is cancelled, runs are cancelled and have ``shutdown_seconds`` to
+    end, and clients are told, for at most twice ``close_seconds``. A host that
+    serves in the body and is cancelled there says goodbye to its clients
+    first; one that wants them to see their runs end calls :meth:`Runtime.drain`.
     """
     runtime = Runtime(
         authenticate=authenticate,

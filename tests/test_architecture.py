@@ -19,7 +19,7 @@ FLOORS = [
     {"mailbox", "supervisor", "dynamic_supervisor"},
     {"presence", "emission", "thread", "emitter", "user", "connection", "flusher"},
     {"run", "joiner", "runs", "asks", "requests", "escalation"},
-    {"switchboard", "explain", "server", "drain", "runtime"},
+    {"switchboard", "explain", "server", "drain", "handle", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools"},
