@@ -1,4 +1,4 @@
-"""The demonstration's page: plain HTML, one style sheet, one module; no framework, no build."""
+"""The browser's client, ``actors.js``, and the demonstration's page on it: plain HTML and modules; no build."""
 
 from __future__ import annotations
 

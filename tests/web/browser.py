@@ -16,11 +16,15 @@ import attrs
 import pytest
 import trio
 
+from tests.tools.command import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+
+ENTER, SHIFT, ESCAPE = "\ue007", "\ue008", "\ue00c"
+"""Keys, as WebDriver writes them; SHIFT is held until it comes again."""
 
 _FLAGS = (
     "--headless",
@@ -48,7 +52,8 @@ class Programs:
 
 def find_programs() -> Programs:
     """The programs; skips the test when one of them is missing, or what speaks to them."""
-    pytest.importorskip("selenium.webdriver", reason="the page is tested in chromium by selenium: no selenium here")
+    reason = "the page is tested in chromium by selenium: no selenium here"
+    pytest.importorskip("selenium.webdriver", reason=reason, exc_type=ImportError)
     names = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "chromedriver": ("chromedriver",)}
     found = {name: next(filter(None, map(shutil.which, known)), None) for name, known in names.items()}
     if missing := [name for name, path in found.items() if path is None]:
@@ -74,6 +79,27 @@ class Browser:
         await trio.to_thread.run_sync(self._driver.switch_to.new_window, "tab")
         await self.open(url)
 
+    async def duplicate_tab(self) -> None:
+        """Open the page again as the browser's own "duplicate tab" does, with a copy of what the tab has stored."""
+        known = set(self._driver.window_handles)
+        await self.ask("(window.open(location.href, '_blank'), true)")
+        (handle,) = set(self._driver.window_handles) - known
+        await trio.to_thread.run_sync(self._driver.switch_to.window, handle)
+        await self.until_state("live")
+
+    async def reload(self) -> None:
+        """Load the page anew, and be live."""
+        await trio.to_thread.run_sync(self._driver.refresh)
+        await self.until_state("live")
+
+    async def go_back(self) -> None:
+        """Go to the page before."""
+        await trio.to_thread.run_sync(self._driver.back)
+
+    async def look_at(self, url: str) -> None:
+        """Go to a page, whatever becomes of it."""
+        await trio.to_thread.run_sync(self._driver.get, url)
+
     async def turn_to_tab(self, number: int) -> None:
         """Go on in another tab; the first is 0."""
         handle = self._driver.window_handles[number]
@@ -84,7 +110,7 @@ class Browser:
     async def say(self, text: str) -> None:
         """Write a message and send it, by keyboard alone."""
         await self.press(text)
-        await self.press("\ue007")
+        await self.press(ENTER)
 
     async def press(self, keys: str) -> None:
         """Press keys, wherever the focus is."""
@@ -107,6 +133,21 @@ class Browser:
         media = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         await self._command("Emulation.setEmulatedMedia", {"features": media})
 
+    async def go_offline(self, *, offline: bool = True) -> None:
+        """Take the network away from the page, or give it back."""
+        speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        await self._command("Network.enable", {})
+        await self._command("Network.emulateNetworkConditions", {"offline": offline, **speed})
+
+    async def freeze(self, *, frozen: bool = True) -> None:
+        """Freeze the tab, as browsers do with those that nobody looks at, or thaw it. A frozen one answers nothing."""
+        await self._command("Page.setWebLifecycleState", {"state": "frozen" if frozen else "active"})
+
+    async def block(self, *patterns: str) -> None:
+        """Let requests for some URLs fail."""
+        await self._command("Network.enable", {})
+        await self._command("Network.setBlockedURLs", {"urls": list(patterns)})
+
     async def resize(self, width: int, height: int) -> None:
         """Give the page another size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -121,7 +162,7 @@ class Browser:
     async def until(self, script: str, *arguments: Any) -> None:
         """Wait for an expression in the page to be true."""
         with trio.move_on_after(PATIENCE_SECONDS):
-            while not await self.ask(script, *arguments):
+            while not await self.ask(script, *arguments):  # noqa: ASYNC110 - it is the browser that is waited for
                 await trio.sleep(_LOOK_SECONDS)
             return
         text = await self.ask("document.body.innerText")
@@ -154,7 +195,8 @@ class Browser:
         """What the browser's console holds against the page."""
 
         def complaints() -> list[str]:
-            return [f"{entry['level']}: {entry['message']}" for entry in self._driver.get_log("browser")]
+            log = self._driver.get_log("browser")  # type: ignore[no-untyped-call]
+            return [f"{entry['level']}: {entry['message']}" for entry in log]
 
         return await trio.to_thread.run_sync(complaints)
 

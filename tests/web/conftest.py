@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.command import Running
 from tests.web.browser import Browser, Programs, find_programs, open_browser
+from tests.web.demo import demo
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,10 @@ async def browser(programs: Programs, tmp_path: Path) -> AsyncIterator[Browser]:
         await opened.resize(1200, 800)
         await opened.prefer(color_scheme="light", reduced_motion="reduce")
         yield opened
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Running]:
+    """The demonstration's server."""
+    async with demo() as command:
+        yield command

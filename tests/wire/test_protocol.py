@@ -25,7 +25,7 @@ def test_the_page_has_the_limits() -> None:
     limits = Limits()
     told = f'"ping_s":{limits.ping_seconds:g},\n     "limits":{{"message_bytes":{limits.inbound_bytes}'
     told += f',"messages_per_s":{limits.inbound_messages_per_second:g}'
-    told += f',"ack_events":{limits.ack_events},"ack_s":{limits.ack_seconds:g}}}'
+    told += f',"ack_events":{limits.ack_events},"ack_s":{limits.ack_seconds:g},"requests":{limits.requests}}}'
     assert told in PAGE
     assert f"Within {limits.hello_seconds:g} seconds the client says" in PAGE
     assert f"No answer in {limits.pong_seconds:g} seconds" in PAGE

@@ -1,0 +1,311 @@
+/** Events into conversations. Touches nothing else: neither the page nor the network. */
+
+/** @typedef {import("./actors.d.ts").EventItem} LogEvent */
+
+/**
+ * A message, one's own before the log has it included.
+ * @typedef {object} Message
+ * @property {"message"} kind
+ * @property {string} key
+ * @property {string} text
+ * @property {string | null} eventId  known once the server has stored it
+ * @property {LogEvent | null} event  known once it has arrived
+ * @property {number} last  offset of its last event
+ */
+
+/**
+ * An agent's run.
+ * @typedef {object} Run
+ * @property {"run"} kind
+ * @property {string} key
+ * @property {string} id
+ * @property {string} agent
+ * @property {"running" | "completed" | "failed" | "cancelled"} state
+ * @property {string | null} parentId
+ * @property {Step[]} steps
+ * @property {number} events  how many it has
+ * @property {number} first
+ * @property {number} last
+ */
+
+/**
+ * A part of a run, as it is read.
+ * @typedef {{kind: "thinking" | "answer" | "ending", key: number, text: string}} TextStep
+ * @typedef {{kind: "tool", key: number, id: string, name: string, arguments: any,
+ *            state: "executing" | "completed" | "failed", result: any}} ToolStep
+ * @typedef {TextStep | ToolStep | Run} Step
+ */
+
+/**
+ * A line about the log itself.
+ * @typedef {{kind: "notice", key: string, text: string, fault: boolean, last: number}} Notice
+ */
+
+/**
+ * A conversation.
+ * @typedef {object} Thread
+ * @property {string | null} id  null until the server has named it
+ * @property {(Message | Run | Notice)[]} entries  what it shows, oldest first
+ * @property {Message[]} outgoing  one's own messages that have not arrived yet
+ * @property {Map<string, Run>} runs
+ * @property {LogEvent[]} events
+ * @property {boolean} forgetful  whether its oldest events are not kept any more
+ */
+
+/**
+ * A question that waits for an answer; it stands outside of the log.
+ * @typedef {object} Question
+ * @property {"ask"} kind
+ * @property {string} key
+ * @property {string} id
+ * @property {string} threadId
+ * @property {string} text
+ * @property {string[]} choices  without any, the answer is free text
+ * @property {number} deadline
+ * @property {boolean} answering  an answer is on its way
+ */
+
+/** @typedef {{threads: Map<string, Thread>, events: LogEvent[], asks: Map<string, Question>}} Conversations */
+
+/** So many of the newest events are kept, over all conversations. */
+const KEPT_EVENTS = 5_000;
+const FORGOTTEN_AT_ONCE = 500;
+
+let keys = 0;
+const newKey = (kind) => `${kind}:${(keys += 1)}`;
+
+/** @returns {Conversations} */
+export const newConversations = (asks = new Map()) => ({ threads: new Map(), events: [], asks });
+
+/** @returns {Thread} */
+export function newThread(id) {
+  return { id, entries: [], outgoing: [], runs: new Map(), events: [], forgetful: false };
+}
+
+/** @returns {Message} */
+export function newMessage(text, event = null) {
+  const eventId = event?.event_id ?? null;
+  return { kind: "message", key: newKey("message"), text, eventId, event, last: event?.offset };
+}
+
+/** @returns {Notice} */
+export function newNotice(text, last, fault = false) {
+  return { kind: "notice", key: newKey("notice"), text, fault, last };
+}
+
+/** The thread of an id, made when it is new. */
+export function threadOf(conversations, id) {
+  if (!conversations.threads.has(id)) conversations.threads.set(id, newThread(id));
+  return conversations.threads.get(id);
+}
+
+/**
+ * Add an event to what is known. Events that no rule is for are kept, and change nothing.
+ * @param {Conversations} conversations
+ * @param {LogEvent} event
+ */
+export function fold(conversations, event) {
+  event.payload ??= {};
+  const thread = threadOf(conversations, event.thread_id);
+  conversations.events.push(event);
+  thread.events.push(event);
+  RULES.get(event.type)?.(thread, event);
+  count(thread.runs.get(runIdOf(event)), event);
+  if (conversations.events.length > KEPT_EVENTS) forgetOldest(conversations);
+}
+
+const RULES = new Map(
+  Object.entries({
+    user_message: addMessage,
+    agent_started: startRun,
+    agent_thinking: (thread, event) => addStep(runOf(thread, event), "thinking", { text: told(event) }),
+    agent_delta: (thread, event) => addText(runOf(thread, event), told(event)),
+    tool_executing: startTool,
+    tool_completed: endTool,
+    agent_completed: completeRun,
+    agent_failed: (thread, event) => endRun(runOf(thread, event), "failed", failure(event.payload)),
+    agent_cancelled: (thread, event) => endRun(runOf(thread, event), "cancelled", stopped(event.payload)),
+    dropped: addDropped,
+  }),
+);
+
+/** The text of an event that has one. */
+const told = ({ payload }) => String(payload.text ?? payload.thought ?? "");
+
+/** What an error says, which is a text or has a type and a message. */
+function described(error) {
+  return typeof error === "string" ? error : [error?.type, error?.message].filter(Boolean).join(": ");
+}
+
+const failure = ({ error }) => ["Failed", described(error)].filter(Boolean).join(": ");
+
+function addMessage(thread, event) {
+  const own = thread.outgoing.find((message) => message.eventId === event.event_id);
+  thread.outgoing = thread.outgoing.filter((message) => message !== own);
+  thread.entries.push(Object.assign(own ?? newMessage(told(event), event), { event, last: event.offset }));
+}
+
+/** An agent that names no run has one for each conversation. */
+export const runIdOf = (event) => event.run_id ?? `${event.thread_id}:unnamed`;
+
+/** The run of an event, made when its beginning was not seen. */
+function runOf(thread, event) {
+  const id = runIdOf(event);
+  return thread.runs.get(id) ?? addRun(thread, id, event);
+}
+
+/** A run that another one of the same thread started is a step of that one. */
+function addRun(thread, id, { payload, offset }) {
+  const parent = thread.runs.get(payload.parent_run_id);
+  const agent = payload.agent_name ?? "assistant";
+  const beginning = { state: "running", steps: [], events: 0, first: offset, last: offset };
+  const run = { kind: "run", key: `run:${id}`, id, agent, parentId: parent?.id ?? null, ...beginning };
+  thread.runs.set(id, run);
+  (parent?.steps ?? thread.entries).push(run);
+  return run;
+}
+
+/** One that came for several counts as them. */
+function count(run, { seq, seq0 = seq, offset }) {
+  if (!run) return;
+  run.events += 1 + seq - seq0;
+  run.last = offset;
+}
+
+function startRun(thread, event) {
+  runOf(thread, event).agent = event.payload.agent_name ?? "assistant";
+}
+
+function addStep(run, kind, fields) {
+  run.steps.push({ kind, key: run.steps.length, ...fields });
+}
+
+/** Tokens that follow each other are one text. */
+function addText(run, text) {
+  const step = run.steps.at(-1);
+  if (step?.kind === "answer") step.text += text;
+  else addStep(run, "answer", { text });
+}
+
+function startTool(thread, event) {
+  const { tool_call_id: id, tool_name: name = "tool", arguments: args } = event.payload;
+  addStep(runOf(thread, event), "tool", { id, name, arguments: args, state: "executing", result: undefined });
+}
+
+function endTool(thread, event) {
+  const { tool_call_id: id, ok = true, result, error } = event.payload;
+  const run = runOf(thread, event);
+  const called = (step) => step.kind === "tool" && step.state === "executing" && step.id === id;
+  if (!run.steps.some(called)) startTool(thread, event);
+  const tool = run.steps.filter(called).at(-1);
+  tool.state = ok ? "completed" : "failed";
+  tool.result = ok ? result : described(error);
+}
+
+/** A run that wrote no tokens has said what it has to say in its result. */
+function completeRun(thread, event) {
+  const run = runOf(thread, event);
+  const result = event.payload.result;
+  const silent = !run.steps.some((step) => step.kind === "answer");
+  if (silent && result !== undefined && result !== null) addText(run, asText(result));
+  endRun(run, "completed");
+}
+
+function endRun(run, state, ending) {
+  run.state = state;
+  if (ending !== undefined) addStep(run, "ending", { text: ending });
+}
+
+/** Why a run was cancelled, for people. */
+const REASONS = new Map(
+  Object.entries({
+    user: "Stopped by you",
+    superseded: "Stopped: a newer message took its place",
+    disconnected: "Stopped: nobody was connected any more",
+    shutdown: "Stopped: the server was shut down",
+    application: "Stopped by the application",
+    host: "Stopped: the work around it was ended",
+  }),
+);
+
+function stopped({ reason }) {
+  return REASONS.get(reason) ?? (reason ? `Stopped: ${reason}` : "Stopped");
+}
+
+/** Events that had no owner to go to, and could not be held any longer. */
+function addDropped(thread, { payload, seq, seq0, offset }) {
+  const seqs = seq0 === undefined || seq0 === seq ? `seq ${seq}` : `seq ${seq0} to ${seq}`;
+  const causes = payload.causes === undefined ? "" : `: ${asText(payload.causes)}`;
+  thread.entries.push(newNotice(`${plural(payload.count ?? 1, "event")} dropped (${seqs})${causes}`, offset));
+}
+
+function forgetOldest(conversations) {
+  conversations.events.splice(0, FORGOTTEN_AT_ONCE);
+  const low = conversations.events[0].offset;
+  for (const [id, thread] of conversations.threads) {
+    forgetBefore(thread, low);
+    const empty = thread.events.length + thread.outgoing.length + asksIn(conversations, id).length === 0;
+    if (empty) conversations.threads.delete(id);
+  }
+}
+
+function forgetBefore(thread, low) {
+  const kept = thread.events.filter((event) => event.offset >= low);
+  thread.forgetful ||= kept.length < thread.events.length;
+  thread.events = kept;
+  thread.entries = thread.entries.filter((entry) => entry.last >= low);
+  for (const [id, run] of thread.runs) if (run.last < low) thread.runs.delete(id);
+}
+
+/**
+ * @param {Conversations} conversations
+ * @param {import("./actors.d.ts").AskItem} item
+ */
+export function addAsk(conversations, { id, thread_id: threadId, payload, deadline }) {
+  threadOf(conversations, threadId);
+  const { question, choices = [] } = payload;
+  const asked = { text: asText(question ?? payload), choices: choices.map(asText), deadline, answering: false };
+  conversations.asks.set(id, { kind: "ask", key: `ask:${id}`, id, threadId, ...asked });
+}
+
+/** The open questions of a thread, oldest first. */
+export function asksIn(conversations, threadId) {
+  return [...conversations.asks.values()].filter((ask) => ask.threadId === threadId);
+}
+
+/** One's own message is stored; if it is here already, it is not on its way any more. */
+export function confirm(thread, message, eventId) {
+  message.eventId = eventId;
+  if (thread.events.some((event) => event.event_id === eventId)) withdraw(thread, message);
+}
+
+export function withdraw(thread, message) {
+  thread.outgoing = thread.outgoing.filter((other) => other !== message);
+}
+
+/** What was written before the server named the conversation becomes part of it. */
+export function adopt(thread, draft) {
+  thread.entries.unshift(...draft.entries);
+  thread.outgoing.push(...draft.outgoing);
+}
+
+/** The runs to stop when everything shall stop: their own runs stop with them. */
+export function activeRuns(thread) {
+  const running = [...thread.runs.values()].filter((run) => run.state === "running");
+  return running.filter((run) => thread.runs.get(run.parentId)?.state !== "running");
+}
+
+/** What a message or event has come to; null stands for an event that has not arrived. */
+export function stageOf(event, acked, stored = false) {
+  if (event) return event.offset <= acked ? "ACKED" : "WRITTEN";
+  return stored ? "STORED" : "SENDING";
+}
+
+export function titleOf(thread) {
+  const message = [...thread.entries, ...thread.outgoing].find((entry) => entry.kind === "message");
+  const text = message?.text.replaceAll(/\s+/g, " ") ?? thread.id ?? "New conversation";
+  return text.length > 48 ? `${text.slice(0, 47)}…` : text;
+}
+
+export const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+export const plural = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
