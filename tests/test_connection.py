@@ -59,7 +59,13 @@ async def test_welcome() -> None:
             }
             assert len(session) > 16
             assert len(epoch) > 16
-            assert limits == {"message_bytes": 65_536, "messages_per_s": 50.0, "ack_events": 128, "ack_s": 1.0}
+            assert limits == {
+                "message_bytes": 65_536,
+                "messages_per_s": 50.0,
+                "ack_events": 128,
+                "ack_s": 1.0,
+                "requests": 16,
+            }
             assert offsets(await events(peer, 3)) == [1, 2, 3]
             assert await peer.next_message() == {"op": "caught_up", "offset": 3}
 

@@ -14,6 +14,7 @@ import trio
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
 from actors.events import Event, Lifecycle
+from actors.examples.approval import approval
 from actors.examples.assistant import assistant
 from actors.receipts import Fate, Receipt
 from actors.run import TERMINAL
@@ -31,7 +32,8 @@ _PROOF_SECONDS = 20.0
 """What a run of two seconds gets."""
 _USER = "alice"
 _QUESTION = "What is the weather in Oslo?"
-Agent = Literal["scripted", "mcp"]
+
+Agent = Literal["scripted", "approval", "mcp"]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,8 +57,8 @@ async def demo(options: DemoOptions) -> int:
 @asynccontextmanager
 async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
     """What answers messages. Raises :class:`~actors.tools.terminal.CannotStart` when it is not installed."""
-    if agent == "scripted":
-        yield assistant
+    if agent != "mcp":
+        yield approval if agent == "approval" else assistant
         return
     try:
         from actors.examples.mcp_agent import open_mcp_agent  # noqa: PLC0415 - needs packages that are an extra

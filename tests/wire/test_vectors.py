@@ -72,6 +72,8 @@ LEFT_OUT = {
     "refusal failed": "needs a server that fails",
     "close failed": "needs a server that fails",
     "close quarantined": "needs a server that fails again and again",
+    "close revoked": "needs an application that takes a user's credentials back",
+    "close revoked": "needs an application that withdraws credentials",
 }
 """What is on the page and in no transcript, and why."""
 
