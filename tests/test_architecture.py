@@ -17,12 +17,12 @@ FLOORS = [
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},
-    {"presence", "emission", "thread", "emitter", "user", "connection", "flusher"},
+    {"presence", "emission", "thread", "emitter", "user", "errands", "connection", "flusher"},
     {"run", "joiner", "runs", "asks", "requests", "escalation"},
     {"switchboard", "explain", "server", "drain", "handle", "runtime"},
     {"client"},
     {"web", "examples"},
-    {"tools"},
+    {"tools", "testing"},
 ]
 """From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
 

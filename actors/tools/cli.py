@@ -1,4 +1,4 @@
-"""The command line: ``actors serve`` and ``actors demo``."""
+"""The command line: ``actors serve``, ``actors demo``, and the clients of :mod:`actors.tools.watch`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from actors.events import check_identifier
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.serve import ServeOptions, serve
 from actors.tools.terminal import CannotStart, complain, show_log
+from actors.tools.watch import add_commands, run
 
 _PORT = 8765
 
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     show_log()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     try:
+        if arguments.command not in commands:
+            return run(arguments)
         if arguments.command == "serve":
             return trio.run(serve, _serve_options(commands["serve"], arguments))
         return trio.run(demo, _demo_options(commands["demo"], arguments))
@@ -107,14 +110,18 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     serving.add_argument("--linger", type=_seconds, default=2.0, metavar="SECONDS", help=(
         "how long devices have, at most, to take and confirm what is under way at the end of input (2)"
     ))  # fmt: skip
+    serving.add_argument("--echo", action="store_true", help=(
+        "send back at /echo what is sent there, for WebSocket conformance suites; nobody is asked who it is"
+    ))  # fmt: skip
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
     showing.add_argument("--port", type=_port, help=f"port to listen on ({_PORT}; with --once a free one)")
-    showing.add_argument("--agent", choices=("scripted", "mcp"), default="scripted", help=(
-        "who answers: a scripted assistant, or an agent that calls tools of an MCP server in the same process,"
-        " which needs the extra [examples] (scripted)"
+    showing.add_argument("--agent", choices=("scripted", "approval", "mcp"), default="scripted", help=(
+        "who answers: a scripted assistant, one that asks for approval first, or an agent that calls tools of an MCP"
+        " server in the same process, which needs the extra [examples] (scripted)"
     ))  # fmt: skip
     showing.add_argument("--once", action="store_true", help="ask one question, by a device of its own")
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
+    add_commands(commands)
     return parser, {"serve": serving, "demo": showing}
 
 
@@ -144,6 +151,7 @@ def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         linger_seconds=arguments.linger,
         user_id=arguments.user,
         drain_seconds=arguments.drain,
+        echo=arguments.echo,
     )
 
 

@@ -13,10 +13,12 @@ peer's doing, and nothing else.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+import attrs
 import trio
 import wsproto.utilities
 from trio_websocket import (
@@ -31,11 +33,14 @@ from actors.errors import PeerError
 from actors.limits import Limits
 from actors.wire.closing import closing_of
 from actors.wire.control import close_frame, is_close
+from actors.wire.fragments import Fragments
 from actors.wire.transport import Transport
 
 _READ_BYTES = 16_384
 _DIAL_SECONDS = 10.0
-"""What a server gets to answer an upgrade, and again to answer a Close."""
+"""What a dialled server gets to be reached and to agree, and again to answer a Close."""
+_MESSAGE_BYTES = 1 << 24
+"""What a dialled server may say at once: 16 times what a default server retains of a user's events."""
 _REASON_BYTES = 123
 """What a Close frame has room for (RFC 6455, section 5.5)."""
 
@@ -51,10 +56,9 @@ _ENGINE_ERRORS = (
 class WebSocket:
     """An open WebSocket: messages in, and the closing handshake. What goes out goes through the transport."""
 
-    def __init__(self, engine: WebSocketConnection, stream: _EngineStream, limits: Limits) -> None:
+    def __init__(self, engine: WebSocketConnection, stream: _EngineStream) -> None:
         self._engine = engine
         self._stream = stream
-        self._limits = limits
 
     async def receive(self) -> str:
         """The next text message; a checkpoint.
@@ -62,18 +66,23 @@ class WebSocket:
         Raises :class:`~actors.errors.PeerError` with the row of the closing
         table that fits when there will be none, or it was not acceptable.
         """
+        message = await self.receive_either()
+        if isinstance(message, bytes):
+            raise PeerError("binary", f"expected a text message, got {len(message)} bytes of binary")
+        return message
+
+    async def receive_either(self) -> str | bytes:
+        """The next message, text or binary; like :meth:`receive`."""
         try:
-            message = await self._engine.get_message()
+            return await self._engine.get_message()
         except ConnectionClosed as closed:
+            fragments = self._stream.fragments
+            if fragments.exceeded:
+                most = f"{fragments.most_bytes} bytes in {fragments.most_pieces} pieces"
+                raise PeerError("too_big", f"expected a message of at most {most}, got more") from None
             code = self._stream.close_code or 1006 if closed.reason is None else closed.reason.code
             row = closing_of(code)
             raise PeerError(row.name, f"{row.text} ({code})") from None
-        if isinstance(message, bytes):
-            raise PeerError("binary", f"expected a text message, got {len(message)} bytes of binary")
-        most = self._limits.inbound_bytes
-        if len(message) * 4 > most and (size := len(message.encode())) > most:
-            raise PeerError("too_big", f"expected a message of at most {most} bytes, got {size}")
-        return message
 
     async def close(self, code: int, reason: str) -> None:
         """Send a Close and wait for the peer's, for as long as the caller's deadline allows."""
@@ -94,7 +103,10 @@ class _EngineStream(trio.abc.Stream):
     the way of whoever discards what the peer still sends: it is told the end.
     """
 
-    def __init__(self, transport: Transport, head: bytes, rest: bytes, on_heard: Callable[[], None]) -> None:
+    def __init__(
+        self, transport: Transport, head: bytes, rest: bytes, most_bytes: int, on_heard: Callable[[], None]
+    ) -> None:
+        self.fragments = Fragments(most_bytes)
         self.close_code: int | None = None
         """The code of the Close that was sent."""
         self.closed = False
@@ -119,10 +131,15 @@ class _EngineStream(trio.abc.Stream):
             return b""
         if self._rest:
             rest, self._rest = self._rest, b""
-            return rest
+            return self._admit(rest)
         data = await self._transport.receive(max_bytes or _READ_BYTES)
         self._on_heard()
-        return data
+        return self._admit(data)
+
+    def _admit(self, data: bytes) -> bytes:
+        admitted = self.fragments.admit(data)
+        self._over = self._over or self.fragments.exceeded
+        return admitted
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -165,14 +182,14 @@ async def upgrade(
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head, rest, on_heard)
+    stream = _EngineStream(transport, head, rest, limits.inbound_bytes, on_heard)
     outcome: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
             request = await wrap_server_stream(nursery, stream, max_message_size=limits.inbound_bytes)
             engine = await request.accept(subprotocol=subprotocol)
             try:
-                yield WebSocket(engine, stream, limits)
+                yield WebSocket(engine, stream)
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
                 outcome = error
             nursery.cancel_scope.cancel()
@@ -182,80 +199,231 @@ async def upgrade(
         raise outcome
 
 
+class Closed(PeerError):  # noqa: N818 - what the WebSocket is
+    """A WebSocket that this side opened, or wanted to open, and that is no more."""
+
+    def __init__(self, name: str, text: str, code: int = 1006, *, status: int | None = None) -> None:
+        super().__init__(name, text)
+        self.code = code
+        """The close code that came; 1006 when the connection ended without one."""
+        self.status = status
+        """The HTTP status, when the server refused the upgrade."""
+
+
+class Distrusted(Closed):
+    """The server's certificate is not one to trust."""
+
+
 class DialledWebSocket:
     """A WebSocket that this side has opened: text messages in and out."""
 
-    def __init__(self, engine: WebSocketConnection) -> None:
+    def __init__(self, engine: WebSocketConnection, stream: _DialledStream) -> None:
+        self.aborted = False
         self._engine = engine
+        self._stream = stream
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server has chosen of what it was offered."""
+        return self._engine.subprotocol
 
     async def receive(self) -> str:
-        """The next text message; a checkpoint. Raises :class:`~actors.errors.PeerError` when there will be none."""
+        """The next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
         try:
             message = await self._engine.get_message()
         except ConnectionClosed as closed:
-            raise _closed(closed) from None
+            raise _closed(closed, self._stream) from None
         if isinstance(message, bytes):
-            raise PeerError("binary", f"expected a text message, got {len(message)} bytes of binary")
+            raise Closed("binary", f"expected a text message, got {len(message)} bytes of binary")
         return message
 
     async def send(self, text: str) -> None:
-        """Send a text message. Raises :class:`~actors.errors.PeerError` when the WebSocket is closed."""
+        """Send a text message. Raises :class:`Closed` when the WebSocket is closed.
+
+        Cancelled, it may have sent a part of the frame; the WebSocket is then good for nothing but :meth:`abort`.
+        """
         try:
             await self._engine.send_message(text)
         except ConnectionClosed as closed:
-            raise _closed(closed) from None
+            raise _closed(closed, self._stream) from None
+
+    def abort(self) -> None:
+        """Give the other end up: when the ``dial`` block ends no Close is sent, and none is waited for."""
+        self.aborted = True
+
+
+class _DialledStream(trio.abc.Stream):
+    """What an engine that dials takes for its network.
+
+    The engine waits for the answer to its upgrade even when nobody is left to
+    give it: so ``on_over`` is told that nothing more will come.
+    """
+
+    def __init__(self, below: trio.abc.Stream, on_heard: Callable[[], None]) -> None:
+        self.on_over: Callable[[], None] = lambda: None
+        self.closed = False
+        """A Close was sent: an answer to the server's, or our own."""
+        self._below = below
+        self._on_heard = on_heard
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._below.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.on_over()
+            raise
+        (self._on_heard if data else self.on_over)()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.closed = self.closed or (len(data) > 0 and is_close(bytes(data[:1])))
+        try:
+            await self._below.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.on_over()
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._below.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """The engine has said what it had to say; nothing more is waited for."""
+        await trio.aclose_forcefully(self._below)
 
 
 @asynccontextmanager
 async def dial(
-    url: str, *, subprotocol: str | None = None, headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    subprotocol: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    open_seconds: float = _DIAL_SECONDS,
+    close_seconds: float = _DIAL_SECONDS,
+    most_bytes: int = _MESSAGE_BYTES,
+    on_heard: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[DialledWebSocket]:
-    """Open a WebSocket to a ``ws:`` URL, and close it afterwards.
+    """Open a WebSocket to a ``ws:`` or ``wss:`` URL, and close it afterwards.
 
-    Raises :class:`~actors.errors.PeerError` when the server cannot be reached
-    or refuses, with its answer. The body's own exceptions pass through.
+    ``open_seconds`` is what reaching the server, TLS and the upgrade may take
+    together; ``close_seconds`` what the server gets to answer our Close. A
+    message of more than ``most_bytes`` ends the WebSocket. ``on_heard`` is
+    called whenever bytes have come.
+
+    Raises :class:`Closed` when the server cannot be reached or refuses, with
+    its answer. The body's own exceptions pass through.
     """
     # The engine does not close a socket that the server closed first; so the
     # socket is opened, and closed, here.
     where = urlsplit(url)
-    try:
-        stream = await trio.open_tcp_stream(where.hostname or "", where.port or 80)
-    except OSError as error:
-        raise PeerError("vanished", f"expected a server at {where.netloc}, got {error}") from None
-    offered = None if subprotocol is None else [subprotocol]
-    extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    deadline = trio.current_time() + open_seconds
+    below = await _reach(where, ssl_context, deadline)
+    stream = _DialledStream(below, on_heard)
+    request = _Upgrade(where, subprotocol, headers or {}, most_bytes, deadline)
     outcome: Exception | None = None
     try:
-        async with stream, trio.open_nursery() as nursery:
-            with trio.fail_after(_DIAL_SECONDS):
-                engine = await wrap_client_stream(
-                    nursery, stream, where.netloc, where.path or "/", subprotocols=offered, extra_headers=extra
-                )
+        async with trio.open_nursery() as nursery:
+            engine = await _upgraded(nursery, stream, request)
+            websocket = DialledWebSocket(engine, stream)
             try:
-                yield DialledWebSocket(engine)
+                yield websocket
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
                 outcome = error
-            with trio.move_on_after(_DIAL_SECONDS):
-                await engine.aclose()
+            if not websocket.aborted:
+                with trio.move_on_after(close_seconds):
+                    await engine.aclose()
             nursery.cancel_scope.cancel()
-    except* (*_ENGINE_ERRORS, ConnectionRejected, trio.TooSlowError) as group:
+    except* Exception as group:  # noqa: BLE001 - not the body's: the engine's, over what the server did to it
         outcome = outcome or _refusal(group.exceptions[0])
+    finally:
+        await trio.aclose_forcefully(below)
     if outcome is not None:
         raise outcome
 
 
-def _refusal(error: Exception) -> PeerError:
+async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
+    """A stream to the server. Raises :class:`Closed` when there is none by the deadline."""
+    secure = where.scheme == "wss"
+    try:
+        with trio.fail_at(deadline):
+            stream = await trio.open_tcp_stream(where.hostname or "", where.port or (443 if secure else 80))
+            return await _encrypted(stream, where.hostname or "", ssl_context) if secure else stream
+    except trio.TooSlowError:
+        raise Closed("vanished", f"expected a server at {where.netloc}, got no answer in time") from None
+    except (OSError, UnicodeError) as error:
+        raise Closed("vanished", f"expected a server at {where.netloc}, got {error}") from None
+    except trio.BrokenResourceError as error:
+        kind = Distrusted if isinstance(error.__cause__, ssl.SSLCertVerificationError) else Closed
+        raise kind("vanished", f"expected TLS of {where.netloc}, got {error.__cause__ or error}") from None
+
+
+async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext | None) -> trio.abc.Stream:
+    context = context or ssl.create_default_context()
+    encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await encrypted.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return encrypted
+
+
+@attrs.frozen
+class _Upgrade:
+    """What a server is asked for."""
+
+    where: SplitResult
+    subprotocol: str | None
+    headers: Mapping[str, str]
+    most_bytes: int
+    deadline: float
+
+
+async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upgrade) -> WebSocketConnection:
+    """The engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
+    where = request.where
+    over = False
+
+    def end() -> None:
+        nonlocal over
+        over = True
+        patience.cancel()
+
+    stream.on_over = end
+    with trio.move_on_at(request.deadline) as patience:
+        engine = await wrap_client_stream(
+            nursery,
+            stream,  # type: ignore[arg-type]  # any stream does, says its documentation
+            where.netloc,
+            urlunsplit(("", "", where.path or "/", where.query, "")),
+            subprotocols=None if request.subprotocol is None else [request.subprotocol],
+            extra_headers=[(name.encode(), value.encode()) for name, value in request.headers.items()],
+            max_message_size=request.most_bytes,
+            receive_buffer_size=_READ_BYTES,
+        )
+        stream.on_over = lambda: None
+        return engine
+    if over:
+        raise Closed("vanished", "expected an upgrade, the connection ended")
+    raise Closed("unavailable", "expected an upgrade, got none in time")
+
+
+def _refusal(error: Exception) -> Closed:
     """What a dialled server did instead of speaking WebSocket."""
+    if isinstance(error, Closed):
+        return error
     if isinstance(error, ConnectionRejected):
         said = (error.body or b"").decode(errors="replace").strip()
-        return PeerError("unavailable", f"expected an upgrade, got {error.status_code}: {said}")
-    if isinstance(error, trio.TooSlowError):
-        return PeerError("unavailable", f"expected an upgrade within {_DIAL_SECONDS:g} s, got none")
-    return PeerError("bad_frame", str(error) or type(error).__name__)
+        text = f"expected an upgrade, got {error.status_code}: {said}"
+        return Closed("unavailable", text, status=error.status_code)
+    return Closed("bad_frame", str(error) or type(error).__name__)
 
 
-def _closed(closed: ConnectionClosed) -> PeerError:
+def _closed(closed: ConnectionClosed, stream: _DialledStream) -> Closed:
     if closed.reason is None:
-        return PeerError("vanished", "the WebSocket broke")
-    code, reason = closed.reason.code, closed.reason.reason
-    return PeerError(closing_of(code).name, f"the WebSocket was closed with {code}{f': {reason}' if reason else ''}")
+        return Closed("vanished", "the WebSocket broke")
+    code, reason = int(closed.reason.code), closed.reason.reason
+    if code != 1006 and not stream.closed:  # the engine takes a broken frame for the peer's Close, and answers nothing
+        return Closed("bad_frame", f"expected a WebSocket frame, got a broken one: {reason}")
+    text = f"the WebSocket was closed with {code}{f': {reason}' if reason else ''}"
+    return Closed(closing_of(code).name, text, code)

@@ -73,7 +73,6 @@ LEFT_OUT = {
     "close failed": "needs a server that fails",
     "close quarantined": "needs a server that fails again and again",
     "close revoked": "needs an application that takes a user's credentials back",
-    "close revoked": "needs an application that withdraws credentials",
 }
 """What is on the page and in no transcript, and why."""
 

@@ -1,0 +1,56 @@
+"""A client of ``actors.v1`` on Trio: every event once and in order, whatever the network does.
+
+    async with connect("wss://chat.example/ws", token=token) as session:
+        await session.send({"text": "What is the weather in Oslo?"})
+        async for item in session:
+            match item:
+                case Event(type="agent_delta", payload={"text": text}):
+                    print(text, end="")
+                case Reset():
+                    forget_what_is_shown()
+
+The parts, from the ground up; all but the last know neither Trio nor clocks nor I/O:
+
+    items, errors, hearing, backoff      the words
+    arrivals, questions, requests        contiguity and confirming; what is open; what was asked
+    conversation                         what to do with each message, and what to say
+    session                              the tasks that wait, and the public face
+"""
+
+from actors.client.errors import RequestRefused, SessionEnded, SessionLost
+from actors.client.items import (
+    Ask,
+    AskClosed,
+    Cancellation,
+    CaughtUp,
+    Cursor,
+    Gap,
+    Item,
+    Origin,
+    Reset,
+    Sent,
+    State,
+)
+from actors.client.session import Session, connect
+from actors.events import Event, History
+
+__all__ = [
+    "Ask",
+    "AskClosed",
+    "Cancellation",
+    "CaughtUp",
+    "Cursor",
+    "Event",
+    "Gap",
+    "History",
+    "Item",
+    "Origin",
+    "RequestRefused",
+    "Reset",
+    "Sent",
+    "Session",
+    "SessionEnded",
+    "SessionLost",
+    "State",
+    "connect",
+]

@@ -1,0 +1,241 @@
+"""The client's side of ``actors.v1``, without a clock and without a network.
+
+One conversation lasts over all connections of a session. Of each connection it
+is told: it begins (:meth:`Conversation.hello`), this was heard
+(:meth:`Conversation.take`), it has ended (:meth:`Conversation.end`); and it is
+asked what to say (:meth:`Conversation.due`). What the application does goes
+through :attr:`Conversation.arrivals` and :attr:`Conversation.requests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec
+
+from actors.client.arrivals import Arrivals, OutOfOrder
+from actors.client.backoff import is_final, pause
+from actors.client.hearing import (
+    AskClosedTold,
+    Asked,
+    AskTold,
+    Batch,
+    CaughtUpTold,
+    ErrorTold,
+    GapTold,
+    Garbled,
+    GoingAway,
+    Ping,
+    Pong,
+    Reply,
+    ResetTold,
+    Welcome,
+    hear,
+)
+from actors.client.items import Origin
+from actors.client.questions import Questions
+from actors.client.requests import Requests
+from actors.events import Event
+
+_SILENCE_SECONDS = 10.0
+"""How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
+_SUPERSEDED = 4500
+
+_PONG = '{"op":"pong"}'
+_PING = '{"op":"ping"}'
+
+
+@attrs.frozen
+class Ended:
+    """How a connection ended."""
+
+    text: str
+    code: int = 1006
+    status: int | None = None
+    final: bool = False
+    """Whatever the code says."""
+
+
+class Conversation:
+    """What to do with each message, and what to say."""
+
+    def __init__(self, token: str | None, arrivals: Arrivals, origin: Origin = "unacked") -> None:
+        self.arrivals = arrivals
+        self.requests = Requests()
+        self.welcomed = False
+        """Whether the server has answered this connection's hello."""
+        self.asked = Asked()
+        self.silence_seconds = 0.0
+        """After the welcome: how long a server that is alive may say nothing."""
+        self.failures = 0
+        """Connections in a row that came to nothing."""
+        self._token = token
+        self._origin = origin
+        self._session: str | None = None
+        self._questions = Questions()
+        self._say: list[str] = []
+        """What is to be said before anything else."""
+        self._failures_before = 0
+        self._settled_in = False
+        """Everything that was there has come on this connection."""
+        self._retry_seconds: float | None = None
+        self._complaint = ""
+        self._late_hellos = 0
+        """Connections of this session that were given up after their hello, before its answer: one of those may
+        reach the server after a newer one, and supersede it."""
+
+    # --- what is wanted ---------------------------------------------------------
+
+    @property
+    def wants_connection(self) -> bool:
+        """Whether there is something to connect for."""
+        return not self.arrivals.overrun or self.arrivals.drained or len(self.requests) > 0
+
+    @property
+    def wants_to_leave(self) -> bool:
+        """Whether this connection can bring nothing any more, or another one more."""
+        return self.arrivals.overrun and (self.arrivals.drained or not len(self.requests))
+
+    # --- a connection -----------------------------------------------------------
+
+    def hello(self) -> str:
+        """A connection begins: the first thing to say on it."""
+        self.welcomed = self._settled_in = False
+        self._say.clear()
+        self._retry_seconds = None
+        self._complaint = ""
+        self._failures_before = self.failures
+        self._questions.begin()
+        self.requests.begin()
+        said: dict[str, Any] = {"op": "hello", "v": 1}
+        if self._token is not None:
+            said["token"] = self._token
+        if self._session is not None:
+            said["session"] = self._session
+            self._late_hellos += 1
+        resume = self.arrivals.begin()
+        if resume is not None:
+            said["resume"] = {"epoch": resume.epoch, "offset": resume.offset}
+        elif self._origin != "unacked" or self.arrivals.starting_over:
+            said["from"] = "low" if self.arrivals.starting_over else self._origin
+        return msgspec.json.encode(said).decode()
+
+    def take(self, text: str) -> None:
+        """A message has come.
+
+        Raises :class:`~actors.client.arrivals.OutOfOrder` or
+        :class:`~actors.client.hearing.Garbled` when the connection is to be
+        given up because of it; :meth:`distrust` is told of the former.
+        """
+        heard = hear(text)
+        if heard is None:
+            return
+        if not self.welcomed and not isinstance(heard, Welcome | ErrorTold | GoingAway | Ping | Pong):
+            raise Garbled(f"expected a welcome first, got {text[:80]!r}")
+        if self._settled_in:
+            self.failures = 0
+        match heard:
+            case Event():
+                self._arrived(lambda: self.arrivals.event(heard, len(text)))
+            case Batch():
+                self._arrived(lambda: self.arrivals.batch(heard, len(text)))
+            case GapTold():
+                self.arrivals.gap(heard)
+            case ResetTold():
+                self.arrivals.reset(heard)
+            case CaughtUpTold():
+                self._catch_up(heard)
+            case Welcome():
+                self._welcome(heard)
+            case Reply():
+                self.requests.answer(heard)
+                self.failures = 0
+            case AskTold() | AskClosedTold():
+                self._question(heard)
+            case _:
+                self._keep_in_touch(heard)
+
+    def due(self, now: float, *, everything: bool = False) -> list[str]:
+        """What to say at ``now``; with ``everything``, confirm all that is taken."""
+        if not self.welcomed:
+            return []
+        said, self._say = self._say, []
+        offset = self.arrivals.ack(now, self.asked, everything=everything)
+        if offset is not None:
+            said.append(msgspec.json.encode({"op": "ack", "offset": offset}).decode())
+        while (request := self.requests.due(self.asked.message_bytes)) is not None:
+            said.append(request.text)
+        return said
+
+    def due_at(self) -> float:
+        """When there will be something to say, if nothing happens before."""
+        return self.arrivals.ack_at(self.asked)
+
+    def end(self, ended: Ended, jitter: float) -> float | None:
+        """The connection has ended, or there was none: seconds to wait before the next, ``None`` if it is for good."""
+        if ended.code == _SUPERSEDED and self._late_hellos:
+            self._late_hellos -= 1
+        elif ended.final or is_final(ended.code, ended.status):
+            return None
+        if self._retry_seconds is not None:
+            return self._retry_seconds
+        self.failures += 1
+        return pause(self.failures - 1, jitter)
+
+    def distrust(self, error: OutOfOrder) -> None:
+        """What came could not be: the next connection asks for everything anew, and a server that keeps doing this
+        is asked ever more rarely."""
+        self.arrivals.distrust(str(error))
+        self.failures = self._failures_before
+
+    def explain(self, text: str) -> str:
+        """Why a connection ended, with what the server said of it."""
+        return f"{text} ({self._complaint})" if self._complaint and self._complaint not in text else text
+
+    # --- messages ---------------------------------------------------------------
+
+    def _welcome(self, said: Welcome) -> None:
+        if self.welcomed:
+            raise Garbled("expected one welcome, got another")
+        if self._session is not None:
+            self._late_hellos -= 1
+        if said.session != self._session:
+            self._late_hellos = 0
+            self._session = said.session
+            self.requests.lose_session()
+        self.welcomed = True
+        self.asked = said.limits
+        self.silence_seconds = said.ping_s + _SILENCE_SECONDS
+        self.arrivals.welcome(said)
+
+    def _arrived(self, arrive: Callable[[], None]) -> None:
+        """Something of the log came; if it was new, this connection came to something."""
+        before = self.arrivals.received
+        arrive()
+        if self.arrivals.received != before:
+            self.failures = 0
+
+    def _catch_up(self, said: CaughtUpTold) -> None:
+        self.arrivals.caught_up(said)
+        self._settled_in = True
+        if self._questions.caught_up():
+            self._say.append(_PING)
+
+    def _question(self, heard: AskTold | AskClosedTold) -> None:
+        item = self._questions.ask(heard) if isinstance(heard, AskTold) else self._questions.close(heard)
+        if item is not None:
+            self.arrivals.add(item)
+
+    def _keep_in_touch(self, heard: Ping | Pong | GoingAway | ErrorTold) -> None:
+        match heard:
+            case Ping():
+                self._say.append(_PONG)
+            case Pong():
+                for closed in self._questions.pong():
+                    self.arrivals.add(closed)
+            case GoingAway(retry_ms):
+                self._retry_seconds = max(0.0, retry_ms / 1000)
+            case ErrorTold(error):
+                self._complaint = error.message

@@ -1,0 +1,117 @@
+"""What comes out of a session, and what its requests return."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from actors.events import Event
+
+
+@attrs.frozen
+class Cursor:
+    """A place in a user's log: the last event that was taken, in an epoch of the log."""
+
+    epoch: str
+    offset: int
+    """0 before the first event."""
+
+
+@attrs.frozen
+class Gap:
+    """Events that left the log before they came here: the client was away for too long, or too slow."""
+
+    first: int
+    """Offset of the first one."""
+    last: int
+    cause: str
+
+
+@attrs.frozen
+class Reset:
+    """The log is another one. Forget what is shown: everything that is there comes, from ``low``."""
+
+    epoch: str
+    low: int
+    cause: str = ""
+    """Empty when the server said so; else what it did against the protocol, so that this client began anew."""
+
+
+@attrs.frozen
+class CaughtUp:
+    """Everything that was in the log when a connection began has come. Follows every reconnect."""
+
+    offset: int
+
+
+@attrs.frozen
+class Ask:
+    """A question of a run; ``session.answer(ask.id, payload)`` answers it. It comes once, and is not in the log."""
+
+    id: str
+    type: str
+    payload: dict[str, Any]
+    thread_id: str
+    run_id: str | None
+    timestamp: float
+    """Seconds since 1970, for display."""
+    timeout_s: float | None
+    """How long it will be open, from when it was sent here."""
+
+
+@attrs.frozen
+class AskClosed:
+    """A question is open no more."""
+
+    id: str
+    reason: str
+    """``answered``, ``expired``, ``withdrawn``; ``gone`` when it was closed while this client was away."""
+
+
+Item = Event | Gap | Reset | CaughtUp | Ask | AskClosed
+"""What a session is iterated over for."""
+
+
+@attrs.frozen
+class Sent:
+    """A message that was placed."""
+
+    thread_id: str
+    event_id: str
+    run_id: str | None
+    """The run that answers it."""
+    epoch: str
+    seq: int
+    offset: int
+
+
+@attrs.frozen
+class Cancellation:
+    """What became of a run that was to end, and of those below it."""
+
+    run_id: str
+    stopped: tuple[str, ...]
+    running: tuple[str, ...]
+    """Those that had not ended after 5 seconds."""
+
+
+Origin = Literal["unacked", "low", "head"]
+"""Where a client without a cursor begins: at the first event that no device of the user has confirmed, at the first
+that is there, or after the last."""
+
+
+@attrs.frozen
+class State:
+    """How a session stands."""
+
+    name: Literal["connecting", "open", "waiting", "paused", "ended"]
+    """``waiting`` for the next attempt; ``paused``, without a connection until the application takes what has come."""
+    text: str = ""
+    """Why: what ended the last connection."""
+    code: int | None = None
+    """The close code of that."""
+    failures: int = 0
+    """Connections in a row that came to nothing."""
+    seconds: float = 0.0
+    """With ``waiting``: how long."""

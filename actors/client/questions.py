@@ -1,0 +1,63 @@
+"""The questions that are open, each shown once."""
+
+from __future__ import annotations
+
+from actors.client.hearing import AskClosedTold, AskTold
+from actors.client.items import Ask, AskClosed
+
+
+class Questions:
+    """What is open comes again on every connection; what does not was closed in between.
+
+    The server says the open ones right after ``caught_up``, and takes our ping
+    after that: so when the pong is there, they all have come.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[str] = set()
+        self._doubtful: set[str] = set()
+        """Open when this connection began, and not heard of since."""
+        self._awaiting_pong = False
+
+    def begin(self) -> None:
+        """A connection begins."""
+        self._doubtful = set(self._open)
+        self._awaiting_pong = False
+
+    def ask(self, told: AskTold) -> Ask | None:
+        """A question has come; ``None`` when it is known."""
+        event = told.event
+        self._doubtful.discard(event.event_id)
+        if event.event_id in self._open:
+            return None
+        self._open.add(event.event_id)
+        return Ask(
+            id=event.event_id,
+            type=event.type,
+            payload=event.payload,
+            thread_id=event.thread_id,
+            run_id=event.run_id,
+            timestamp=event.timestamp,
+            timeout_s=told.timeout_s,
+        )
+
+    def close(self, told: AskClosedTold) -> AskClosed | None:
+        """A question is closed; ``None`` when it was not known."""
+        if told.ask not in self._open:
+            return None
+        self._open.discard(told.ask)
+        self._doubtful.discard(told.ask)
+        return AskClosed(told.ask, told.reason)
+
+    def caught_up(self) -> bool:
+        """The log has been sent; whether to ask for a pong."""
+        self._awaiting_pong = bool(self._doubtful)
+        return self._awaiting_pong
+
+    def pong(self) -> list[AskClosed]:
+        """What was open and is not any more."""
+        if not self._awaiting_pong:
+            return []
+        gone, self._doubtful, self._awaiting_pong = sorted(self._doubtful), set(), False
+        self._open.difference_update(gone)
+        return [AskClosed(name, "gone") for name in gone]

@@ -1,0 +1,118 @@
+"""What was asked of the server and is not answered yet.
+
+A request has an id of its own session's, for ever. Without an answer it is
+written again on the next connection of that session, and carried out once.
+When the server has forgotten the session, it does not know the id any more:
+what can be repeated without harm is; the others have failed, with nobody
+knowing how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from actors.client.errors import RequestRefused, SessionLost
+from actors.client.hearing import Reply
+from actors.errors import ActorsError, Unencodable
+
+Op = Literal["send", "answer", "cancel", "read"]
+
+_WINDOW = 8
+"""Requests of one connection that wait for their answers at once; a server allows 16 by default."""
+
+_HARMLESS: frozenset[Op] = frozenset({"cancel", "read"})
+"""What may be carried out twice."""
+
+
+@attrs.define(eq=False)
+class Request:
+    """One request, until its outcome is there."""
+
+    id: str
+    op: Op
+    text: str
+    settled: Callable[[], None]
+    """Called when there is an outcome."""
+    outcome: Reply | ActorsError | None = None
+    known: bool = False
+    """It was written on a connection of this session."""
+    waiting: bool = False
+    """It was written on this connection."""
+
+
+class Requests:
+    """The ledger of one session's requests, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: dict[str, Request] = {}
+
+    def __len__(self) -> int:
+        """Requests without an answer."""
+        return len(self._open)
+
+    def make(self, op: Op, fields: dict[str, Any], settled: Callable[[], None]) -> Request:
+        """Note a request, which the next call of :meth:`due` gives out."""
+        self._made += 1
+        id_ = f"c{self._made}"
+        text = msgspec.json.encode({"op": op, "id": id_, **fields}).decode()
+        request = self._open[id_] = Request(id_, op, text, settled)
+        return request
+
+    def forget(self, request: Request) -> None:
+        """Nobody waits for it any more: it is not written again."""
+        self._open.pop(request.id, None)
+
+    def begin(self) -> None:
+        """A connection begins: nothing was written on it."""
+        for request in self._open.values():
+            request.waiting = False
+
+    def lose_session(self) -> None:
+        """The server has forgotten the session: what it may have carried out cannot be asked for again."""
+        for request in [*self._open.values()]:
+            if request.known and request.op not in _HARMLESS:
+                text = f"{request.op}: expected a reply, and the server has forgotten the session that asked for it"
+                self._settle(request, SessionLost(text))
+            request.known = False
+
+    def due(self, most_bytes: int) -> Request | None:
+        """The next request to write; it counts as written. One that is too large is refused instead."""
+        while (request := self._next()) is not None:
+            if len(request.text.encode()) <= most_bytes:
+                request.known = request.waiting = True
+                return request
+            size = f"{len(request.text.encode())} bytes"
+            self._settle(request, Unencodable(request.op, f"a message of at most {most_bytes} bytes", size))
+        return None
+
+    def answer(self, reply: Reply) -> None:
+        """An answer has come; one to nothing that waits is left alone."""
+        request = self._open.get(str(reply.id))
+        if request is None:
+            return
+        problem = reply.error
+        if problem is None:
+            self._settle(request, reply)
+        else:
+            refused = RequestRefused(problem.code, problem.name, problem.temporary, problem.message)
+            self._settle(request, refused)
+
+    def end(self, error: Callable[[], ActorsError]) -> None:
+        """There will be no answers any more."""
+        for request in [*self._open.values()]:
+            self._settle(request, error())
+
+    def _next(self) -> Request | None:
+        if sum(request.waiting for request in self._open.values()) >= _WINDOW:
+            return None
+        return next((request for request in self._open.values() if not request.waiting), None)
+
+    def _settle(self, request: Request, outcome: Reply | ActorsError) -> None:
+        del self._open[request.id]
+        request.outcome = outcome
+        request.settled()

@@ -1,0 +1,434 @@
+"""A session with a server: what comes is iterated over, what is asked is awaited, connections come and go.
+
+This is the part that waits. What to do with a message, and what to say, is
+decided in :mod:`actors.client.conversation`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+import trio
+
+from actors.client.arrivals import Arrivals, OutOfOrder
+from actors.client.conversation import Conversation, Ended
+from actors.client.errors import SessionEnded
+from actors.client.hearing import Garbled, Reply
+from actors.client.items import Cancellation, Cursor, Item, Origin, Sent, State
+from actors.client.requests import Op, Request
+from actors.delivery.rate import TokenBucket
+from actors.environment import Environment
+from actors.errors import ActorsError, PeerError
+from actors.events import History, Payload, encode
+from actors.limits import Limits
+from actors.wire.messages import SUBPROTOCOL
+from actors.wire.websocket import Closed, DialledWebSocket, Distrusted, dial
+
+QUEUED_ITEMS = 1_000
+"""What may wait for the application: as many events as a server retains by default."""
+QUEUED_BYTES = 1 << 20
+"""The same, in bytes of text as it came; the last message may go beyond it."""
+CONNECT_SECONDS = 10.0
+"""What a server gets from the first packet to its welcome."""
+
+_CLOSE_SECONDS = 2.0
+"""What it gets to answer our Close."""
+_LEAVE_SECONDS = 5.0
+"""What leaving may take, with the last confirmation."""
+_LIVELINESS = 0.8
+"""How much of the messages per second that a server allows is made use of."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a session was opened with; see :func:`connect`."""
+
+    url: str
+    headers: Mapping[str, str]
+    ssl_context: ssl.SSLContext | None
+    connect_seconds: float
+    on_state: Callable[[State], None]
+    environment: Environment
+
+
+class Session:
+    """A session; made by :func:`connect`.
+
+    Iterate over it in one task: what was iterated over before is confirmed
+    when the application comes back for the next item, and not earlier. All
+    methods may be called from any task of the same Trio run.
+    """
+
+    def __init__(self, conversation: Conversation, options: Options) -> None:
+        self.state = State("connecting")
+        """How it stands; also given to ``on_state`` whenever it changes."""
+        self._conversation = conversation
+        self._arrivals = conversation.arrivals
+        self._options = options
+        self._stirred = trio.Event()
+        """Set when something happened that the tasks of this session may have to act upon; then replaced."""
+        self._connecting: trio.CancelScope | None = None
+        self._reading: trio.CancelScope | None = None
+        self._pausing = trio.CancelScope()
+        self._farewell = False
+        """The connection is to be ended, with a last confirmation."""
+        self._leaving = False
+        self._error: Callable[[], SessionEnded] | None = None
+        self._iterating = False
+
+    # --- what comes -------------------------------------------------------------
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The place of the last item that was iterated over, the one in hand included; ``None`` before there is one.
+
+        Saved together with what the item has done, and given to :func:`connect`, nothing is missed and nothing is
+        done twice.
+        """
+        return self._arrivals.given
+
+    def __aiter__(self) -> Session:
+        """The session itself."""
+        return self
+
+    async def __anext__(self) -> Item:
+        """The next item; a checkpoint. Cancelled, it stays the next item.
+
+        Raises :class:`~actors.client.SessionEnded` when the server has refused for good, after everything that came
+        before; and after the ``connect`` block. Raises :class:`trio.BusyResourceError` when another task is iterating.
+        """
+        if self._iterating:
+            raise trio.BusyResourceError("another task is iterating over this session")
+        self._iterating = True
+        try:
+            self._arrivals.confirm()
+            self._stir()
+            await trio.lowlevel.checkpoint()
+            while not len(self._arrivals):
+                if self._error is not None:
+                    raise self._error()
+                await self._stirred.wait()
+            return self._arrivals.give()
+        finally:
+            self._iterating = False
+
+    # --- what is asked ----------------------------------------------------------
+
+    async def send(
+        self,
+        payload: Payload,
+        *,
+        thread_id: str | None = None,
+        type: str = "user_message",  # noqa: A002 - its name
+    ) -> Sent:
+        """Place a message in a thread, or in a new one; returns when the server has placed it.
+
+        Idempotent over reconnects: without a reply it is sent again under the same id, and placed once.
+
+        Raises :class:`~actors.errors.Unencodable` for what JSON cannot carry or the server will not take,
+        :class:`~actors.client.RequestRefused` when the server refuses, :class:`~actors.client.SessionLost` when it
+        may or may not have been placed, :class:`~actors.client.SessionEnded` when there is no way to ask any more.
+        Waits for as long as the server cannot be reached: use a timeout. Cancelled after it was sent, it may or may
+        not be placed, and is not sent again.
+        """
+        encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
+        content = {"type": type, "payload": _ready(payload)}
+        reply = await self._ask("send", content if thread_id is None else {"thread_id": thread_id, **content})
+        return _decoded(reply, Sent)
+
+    async def answer(self, ask_id: str, payload: Payload) -> None:
+        """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
+        encode("answer", payload, "none", None, ask_id, 0.0, Limits())
+        await self._ask("answer", {"ask": ask_id, "payload": _ready(payload)})
+
+    async def cancel(self, run_id: str) -> Cancellation:
+        """End a run and those below it; returns when they have ended, or after the server's patience, 5 seconds.
+
+        Raises as :meth:`send` does, but for SessionLost: it is asked again.
+        """
+        return _decoded(await self._ask("cancel", {"run_id": run_id}), Cancellation)
+
+    async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
+        """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
+
+        Raises as :meth:`cancel` does. Changes nothing about what is iterated over.
+        """
+        fields = {"thread_id": thread_id, "after_seq": after_seq} | ({} if limit is None else {"limit": limit})
+        return _decoded(await self._ask("read", fields), History)
+
+    def reconnect_now(self) -> None:
+        """Wait no longer before the next attempt: the machine has come online, somebody looks at it again."""
+        self._pausing.cancel()
+
+    async def _ask(self, op: Op, fields: dict[str, Any]) -> Reply:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._error is not None:
+            raise self._error()
+        settled = trio.Event()
+        request: Request = self._conversation.requests.make(op, fields, settled.set)
+        self._stir()
+        try:
+            await settled.wait()
+        finally:
+            self._conversation.requests.forget(request)
+        if isinstance(request.outcome, ActorsError):
+            raise request.outcome
+        assert request.outcome is not None, "what is settled has an outcome"
+        return request.outcome
+
+    # --- connections --------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, again and again, until the application leaves or the server refuses for good."""
+        while not self._leaving:
+            if not self._conversation.wants_connection:
+                self._tell(State("paused", "the application has not taken what came"))
+                await self._stirred.wait()
+                continue
+            ended = await self._attend()
+            if ended is None:
+                continue
+            seconds = self._conversation.end(ended, self._options.environment.random.random())
+            text = self._conversation.explain(ended.text)
+            if seconds is None:
+                self.finish(text, ended.code, ended.status)
+                return
+            await self._pause(State("waiting", text, ended.code, self._conversation.failures, seconds))
+
+    def leave(self) -> None:
+        """The application leaves: what it has taken is confirmed, and goodbye said, if there is a connection."""
+        self._leaving = True
+        self._pausing.cancel()
+        for scope in (self._connecting, self._reading):
+            if scope is not None:
+                scope.cancel()
+        self._stir()
+
+    def finish(self, text: str, code: int | None = None, status: int | None = None) -> None:
+        """There will be no connection any more."""
+        if self._error is None:
+            self._error = lambda: SessionEnded(text, code, status)
+            self._conversation.requests.end(self._error)
+            self._tell(State("ended", text, code, self._conversation.failures))
+            self._stir()
+
+    async def _pause(self, state: State) -> None:
+        with trio.move_on_after(state.seconds) as self._pausing:
+            self._tell(state)
+            if not self._leaving:
+                await trio.sleep_forever()
+
+    async def _attend(self) -> Ended | None:
+        """One connection; how it ended, ``None`` when this side wanted no more of it."""
+        options, last = self._options, self.state
+        self._tell(State("connecting", last.text, last.code, self._conversation.failures))
+        deadline = trio.current_time() + options.connect_seconds
+        dialled = dial(
+            options.url,
+            subprotocol=SUBPROTOCOL,
+            headers=options.headers,
+            ssl_context=options.ssl_context,
+            open_seconds=options.connect_seconds,
+            close_seconds=_CLOSE_SECONDS,
+            on_heard=self._heard,
+        )
+        try:
+            with trio.CancelScope() as self._connecting:
+                async with dialled as websocket:
+                    return await self._converse(websocket, deadline)
+        except Closed as closed:
+            return Ended(str(closed), closed.code, closed.status, isinstance(closed, Distrusted))
+        finally:
+            self._connecting = None
+        return None
+
+    async def _converse(self, websocket: DialledWebSocket, deadline: float) -> Ended | None:
+        """Read and write until one of both sides wants no more."""
+        self._connecting = None
+        if websocket.subprotocol != SUBPROTOCOL:
+            return Ended(f"expected a server that speaks {SUBPROTOCOL}, got one that does not", final=True)
+        self._farewell = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, websocket)
+            ended = await self._read(websocket, deadline)
+            if ended is not None or not self._conversation.welcomed:
+                websocket.abort()  # it may have stopped in the middle of a frame
+                nursery.cancel_scope.cancel()
+            else:
+                self._farewell = True
+                self._stir()
+                nursery.cancel_scope.deadline = trio.current_time() + _LEAVE_SECONDS
+        if nursery.cancel_scope.cancelled_caught:
+            websocket.abort()
+        return ended
+
+    async def _read(self, websocket: DialledWebSocket, deadline: float) -> Ended | None:
+        """Say hello, and take what comes; how it ended, ``None`` when this side wants no more."""
+        conversation = self._conversation
+        text = conversation.hello()
+        try:
+            with trio.CancelScope(deadline=deadline) as self._reading:
+                await websocket.send(text)
+                while not (self._leaving or conversation.wants_to_leave):
+                    conversation.take(await websocket.receive())
+                    self._heard()
+                    self._stir()
+                return None
+        except OutOfOrder as error:
+            conversation.distrust(error)
+            return Ended(str(error))
+        except Garbled as error:
+            return Ended(str(error))
+        except Closed as closed:
+            return Ended(str(closed), closed.code)
+        finally:
+            self._reading = None
+        if self._leaving or conversation.wants_to_leave:
+            return None
+        silence = conversation.silence_seconds if conversation.welcomed else self._options.connect_seconds
+        return Ended(f"expected {'a sign of life' if conversation.welcomed else 'a welcome'} within {silence:g} s")
+
+    async def _write(self, websocket: DialledWebSocket) -> None:
+        """Say what is to be said, no faster than the server allows; whole messages, whatever is cancelled elsewhere."""
+        conversation = self._conversation
+        while not conversation.welcomed:
+            await self._stirred.wait()
+        pace = _Pace(conversation.asked.messages_per_s * _LIVELINESS)
+        try:
+            while True:
+                stirred, farewell = self._stirred, self._farewell
+                for text in conversation.due(trio.current_time(), everything=farewell):
+                    await pace.keep()
+                    await websocket.send(text)
+                if farewell:
+                    return
+                with trio.move_on_at(conversation.due_at()):
+                    await stirred.wait()
+        except Closed:
+            pass  # the reader hears of it, with the reason
+
+    def _heard(self) -> None:
+        """The server has said something: it is alive."""
+        if self._reading is not None and self._conversation.welcomed:
+            self._reading.deadline = trio.current_time() + self._conversation.silence_seconds
+
+    def _stir(self) -> None:
+        """Something happened: let everybody look."""
+        stirred, self._stirred = self._stirred, trio.Event()
+        stirred.set()
+        conversation = self._conversation
+        if self._reading is None or not conversation.welcomed:
+            return
+        if self.state.name != "open":
+            self._tell(State("open"))
+        if conversation.wants_to_leave:
+            self._reading.cancel()
+
+    def _tell(self, state: State) -> None:
+        if state != self.state and self.state.name != "ended":
+            self.state = state
+            self._options.on_state(state)
+
+
+class _Pace:
+    """No more than so many a second, and as many at once as a second allows."""
+
+    def __init__(self, per_second: float) -> None:
+        self._pause_seconds = 1 / per_second
+        self._bucket = TokenBucket(max(1, int(per_second)), per_second, trio.current_time())
+
+    async def keep(self) -> None:
+        """Wait until another one may be sent."""
+        while not self._bucket.take(trio.current_time()):  # noqa: ASYNC110 - it is time that is waited for
+            await trio.sleep(self._pause_seconds)
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    cursor: Cursor | None = None,
+    origin: Origin = "unacked",
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    queued_items: int = QUEUED_ITEMS,
+    queued_bytes: int = QUEUED_BYTES,
+    on_state: Callable[[State], None] = lambda state: None,
+    environment: Environment | None = None,
+) -> AsyncIterator[Session]:
+    """A session with the server at a ``ws:`` or ``wss:`` URL, for as long as the block runs.
+
+    Does not wait for the server: the first connection is made in the
+    background, and so is every other one. ``session.state`` says how it
+    stands, and ``on_state`` is called with each new state; it must not raise.
+
+    - ``token``: who this is. It travels in the first message, never in the URL.
+    - ``cursor``: where an earlier session of this application was
+      (``session.cursor``). Without it ``origin`` says where to begin.
+    - ``headers`` of the upgrade, a cookie for example; ``ssl_context`` for
+      ``wss:``, Python's default one if left out.
+    - ``connect_seconds``: what reaching the server and its welcome may take.
+    - ``queued_items``, ``queued_bytes``: what may wait for the application.
+      When that is reached, what else comes is not kept; the connection is
+      ended, unless a request waits for its answer, and the next one resumes
+      when the application has taken everything (the state is ``paused``).
+
+    When the block ends, what was taken is confirmed, and goodbye is said,
+    which takes at most 7 seconds. Cancelled, or with no connection, nothing is
+    waited for. The last item in hand is not taken. Raises :class:`ValueError`
+    for a URL of another kind; the body's own exceptions pass through.
+    """
+    _check(url)
+    options = Options(
+        url=url,
+        headers=headers or {},
+        ssl_context=ssl_context,
+        connect_seconds=connect_seconds,
+        on_state=on_state,
+        environment=environment or Environment(),
+    )
+    session = Session(Conversation(token, Arrivals(cursor, queued_items, queued_bytes), origin), options)
+    outcome: Exception | KeyboardInterrupt | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run)
+        try:
+            yield session
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside of the nursery
+            outcome = error
+        finally:
+            session.leave()
+            session.finish("the connect block has ended")
+    if outcome is not None:
+        raise outcome
+
+
+def _check(url: str) -> None:
+    where = urlsplit(url)
+    if where.scheme not in {"ws", "wss"} or not where.hostname or "@" in where.netloc:
+        raise ValueError(f"expected a URL like wss://host/ws, without a password, got {url!r}")
+    if where.port is not None and where.port < 1:
+        raise ValueError(f"expected a port, got {url!r}")
+
+
+T = TypeVar("T")
+
+
+def _decoded(reply: Reply, kind: type[T]) -> T:
+    """A reply's fields. Raises :class:`~actors.errors.PeerError` when they are not those of the protocol."""
+    try:
+        return msgspec.json.decode(reply.text, type=kind)
+    except msgspec.MsgspecError as error:
+        raise PeerError("bad_message", f"expected a reply with the fields of the protocol, got {error}") from None
+
+
+def _ready(payload: Payload) -> Payload:
+    """Ready JSON, marked as such."""
+    return msgspec.Raw(bytes(payload)) if isinstance(payload, bytes | bytearray | memoryview) else payload

@@ -1,0 +1,273 @@
+"""``actors watch``, ``send`` and ``cancel``: a client for people who debug."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from actors.client import (
+    Ask,
+    AskClosed,
+    CaughtUp,
+    Event,
+    Gap,
+    Origin,
+    Reset,
+    Session,
+    State,
+    connect,
+)
+from actors.errors import ActorsError
+from actors.tools.leave import open_signals, until_signal
+from actors.tools.terminal import CannotStart, complain, descriptor
+
+TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name
+"""The environment variable that says who one is, where no ``--token`` does."""
+
+NO_ANSWER = 3
+"""The exit status when the server did not answer in time."""
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """What was asked for on the command line."""
+
+    url: str
+    token: str | None
+    json: bool = False
+    origin: Origin = "unacked"
+    count: int | None = None
+    timeout_seconds: float = 10.0
+
+
+async def watch(options: ClientOptions) -> int:
+    """Print what comes until a signal, or until so many events were printed; returns the exit status."""
+    return await _attended(options, lambda session: _print(session, options), interrupted=0)
+
+
+async def send(options: ClientOptions, text: str, thread_id: str | None, type_: str) -> int:
+    """Place a message, and print where; returns the exit status."""
+    payload = payload_of(text)
+
+    async def ask(session: Session) -> int:
+        await _say(_json(await session.send(payload, thread_id=thread_id, type=type_)))
+        return 0
+
+    return await _attended(options, lambda session: _in_time(session, options, ask))
+
+
+async def cancel(options: ClientOptions, run_id: str) -> int:
+    """End a run, and print what has ended; returns the exit status."""
+
+    async def ask(session: Session) -> int:
+        cancellation = await session.cancel(run_id)
+        await _say(_json(cancellation))
+        return 1 if cancellation.running else 0
+
+    return await _attended(options, lambda session: _in_time(session, options, ask))
+
+
+def payload_of(text: str) -> dict[str, Any]:
+    """A JSON object as it is; anything else is the text of a message."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return {"text": text}
+
+
+async def _attended(
+    options: ClientOptions, work: Callable[[Session], Awaitable[int]], *, interrupted: int = 130
+) -> int:
+    """Work with a session, to the end of the work or to a signal; what went wrong is said."""
+    status = interrupted
+    refusal: CannotStart | None = None
+
+    async def attend() -> None:
+        nonlocal status, refusal
+        try:
+            async with connect(options.url, token=options.token, origin=options.origin, on_state=_tell) as session:
+                status = await work(session)
+        except BrokenPipeError:
+            status = 0  # whoever read has seen enough
+        except ActorsError as error:
+            complain(f"actors: {error}")
+            status = 1
+        except ValueError as error:
+            refusal = CannotStart(str(error))
+
+    with open_signals() as signals:
+        await until_signal(signals, attend)
+    if refusal is not None:
+        raise refusal
+    return status
+
+
+async def _print(session: Session, options: ClientOptions) -> int:
+    printed = 0
+    while options.count is None or printed < options.count:
+        item = await anext(session)
+        if isinstance(item, Event | Ask):
+            await _say(_json(item) if options.json else _line(item))
+            printed += isinstance(item, Event)
+        else:
+            complain(_remark(item))
+    return 0
+
+
+async def _in_time(session: Session, options: ClientOptions, ask: Callable[[Session], Awaitable[int]]) -> int:
+    with trio.move_on_after(options.timeout_seconds):
+        return await ask(session)
+    why = f": {session.state.text}" if session.state.text else ""
+    complain(f"actors: expected an answer within {options.timeout_seconds:g} s{why}")
+    return NO_ANSWER
+
+
+# --- how it is said -----------------------------------------------------------------
+
+
+def _line(item: Event | Ask) -> str:
+    """An item for people."""
+    payload = msgspec.json.encode(item.payload).decode()
+    when = datetime.fromtimestamp(item.timestamp).strftime("%H:%M:%S")
+    if isinstance(item, Ask):
+        return f"{when}  {item.thread_id}  question {item.id}  {item.type}  {payload}"
+    seq = item.seq if item.seq0 is None else f"{item.seq0}-{item.seq}"
+    return f"{when}  {item.thread_id}  seq {seq}  offset {item.offset}  {item.type}  {payload}"
+
+
+def _remark(item: Gap | Reset | CaughtUp | AskClosed) -> str:
+    match item:
+        case Gap(first, last, cause):
+            return f"gap: offsets {first} to {last} are gone ({cause})"
+        case Reset(epoch, low, cause):
+            return f"reset: the log is another one, {epoch}, from offset {low}{f' ({cause})' if cause else ''}"
+        case CaughtUp(offset):
+            return f"caught up at offset {offset}"
+        case AskClosed(name, reason):
+            return f"question {name}: {reason}"
+
+
+def _tell(state: State) -> None:
+    """Say what happens to the connection, as far as somebody who waits wants to know."""
+    if state.name == "open":
+        complain("connected")
+    elif state.name == "waiting":
+        complain(f"{state.text}; again in {state.seconds:.1f} s")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+async def _say(line: str) -> None:
+    """Write a line, and wait until it is read. Raises BrokenPipeError when nobody reads any more."""
+    fd = descriptor(sys.stdout)
+    if fd is not None:
+        await trio.to_thread.run_sync(_write, fd, f"{line}\n".encode(errors="backslashreplace"), abandon_on_cancel=True)
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+# --- the command line -----------------------------------------------------------------
+
+_TOKEN = f"""\
+Who one is comes from --token, or else from the environment variable
+{TOKEN_VARIABLE}, which other users of the machine cannot see; never from the URL.
+"""
+
+_WATCH = f"""\
+Print a user's events as they come, one a line. Reconnects, gaps and resets are
+said on standard error. This is a device of the user like any other: what it has
+printed counts as confirmed.
+
+{_TOKEN}"""
+
+_WATCH_END = """\
+exit status:
+  0  ended by Ctrl-C, after --count events, or because nobody reads any more
+  1  the server refused for good, a wrong token for example
+  2  the command line was wrong
+"""
+
+_SEND = f"""\
+Place a message in a thread, or in a new one, and print the server's answer as
+JSON: thread_id, event_id, run_id, epoch, seq, offset. A JSON object is the
+payload; anything else is its text: hello is {{"text":"hello"}}.
+
+{_TOKEN}"""
+
+_CANCEL = f"""\
+End a run and those below it, and print the server's answer as JSON: run_id,
+stopped, running.
+
+{_TOKEN}"""
+
+_ASK_END = """\
+exit status:
+  0    done
+  1    the server refused, or a run had not ended after 5 seconds
+  2    the command line was wrong
+  3    no answer in time; what was asked for may or may not be done
+  130  ended by Ctrl-C; the same
+"""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``watch``, ``send`` and ``cancel`` to a command line."""
+    watching = _add(commands, "watch", "print a user's events as they come", _WATCH, _WATCH_END)
+    watching.add_argument("--json", action="store_true", help="print the events as JSON, as they came")
+    watching.add_argument("--from", dest="origin", choices=("unacked", "low", "head"), default="unacked", help=(
+        "where to begin: at the first event that no device has confirmed, at the first that is there, or after"
+        " the last (unacked)"
+    ))  # fmt: skip
+    watching.add_argument("--count", type=_count, metavar="N", help="end after so many events")
+    sending = _add(commands, "send", "say something as a user", _SEND, _ASK_END)
+    sending.add_argument("--thread", metavar="ID", help="the thread to say it in; left out, a new one")
+    sending.add_argument("--type", default="user_message", help="type of the event (user_message)")
+    cancelling = _add(commands, "cancel", "end a run", _CANCEL, _ASK_END)
+    for command, name, what in ((sending, "text", "text, or a JSON object"), (cancelling, "run_id", "the run")):
+        command.add_argument(name, metavar=name.upper(), help=what)
+        command.add_argument("--timeout", type=_count, default=10, metavar="SECONDS", help=(
+            "how long the server has to answer (10)"
+        ))  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the commands that :func:`add_commands` added; returns the exit status."""
+    token = arguments.token if arguments.token is not None else os.environ.get(TOKEN_VARIABLE)
+    options = ClientOptions(url=arguments.url, token=token)
+    if arguments.command == "watch":
+        options = attrs.evolve(options, json=arguments.json, origin=arguments.origin, count=arguments.count)
+        return trio.run(watch, options)
+    options = attrs.evolve(options, timeout_seconds=arguments.timeout)
+    if arguments.command == "send":
+        return trio.run(send, options, arguments.text, arguments.thread, arguments.type)
+    return trio.run(cancel, options, arguments.run_id)
+
+
+def _add(commands: Commands, name: str, help_: str, text: str, end: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("url", metavar="URL", help="of the server: ws://127.0.0.1:8765/ws")
+    command.add_argument("--token", help=f"who one is; left out, what {TOKEN_VARIABLE} says")
+    return command
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number, 1 or more, got {text!r}")
+    return int(text)

@@ -1,0 +1,302 @@
+"""What the client decides, against a naive model of a server, a network and an application."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+import actors.client
+from actors.client import Cursor, Event, Gap, Reset, SessionLost
+from actors.client.arrivals import Arrivals
+from actors.client.backoff import is_final, pause
+from actors.client.conversation import Conversation, Ended
+from actors.client.hearing import Garbled, Reply, hear
+from actors.client.requests import Request
+from actors.wire.closing import TABLE
+
+PURE = ["arrivals", "backoff", "conversation", "errors", "hearing", "items", "questions", "requests"]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_decides_is_pure(name: str) -> None:
+    """No trio, no clock, no randomness and no I/O."""
+    tree = ast.parse((Path(actors.client.__file__).parent / f"{name}.py").read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not {"trio", "time", "random", "socket", "os", "ssl"} & {each.partition(".")[0] for each in imported}
+
+
+class Client(RuleBasedStateMachine):
+    """One client, one user's log, and a network that may lose what is under way at any moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.arrivals = Arrivals(None, 6, 100_000)
+        self.client = Conversation("t", self.arrivals, "low")
+        # the server
+        self.epochs = 1
+        self.low, self.log = 1, list[str]()
+        self.sessions: set[str] = set()
+        self.made = 0
+        self.placed: dict[str, set[str]] = {}
+        """In which sessions a message was placed: in one of them it is placed once."""
+        # the connection
+        self.connected = False
+        self.session = ""
+        self.position = 0
+        self.target: int | None = None
+        self.down: list[dict[str, Any]] = []
+        # the application
+        self.place: tuple[str, int] | None = None
+        self.taken: tuple[str, int] | None = None
+        self.requests: list[Request] = []
+
+    @property
+    def epoch(self) -> str:
+        return f"ep_{self.epochs}"
+
+    @property
+    def head(self) -> int:
+        return self.low + len(self.log) - 1
+
+    # --- the server -------------------------------------------------------------
+
+    @rule(types=st.lists(st.sampled_from(["tick", "agent_delta", "agent_delta"]), min_size=1, max_size=6))
+    def emit(self, types: list[str]) -> None:
+        self.log += types
+
+    @precondition(lambda self: self.log)
+    @rule(count=st.integers(1, 4))
+    def trim(self, count: int) -> None:
+        gone = min(count, len(self.log))
+        self.low += gone
+        del self.log[:gone]
+
+    @rule()
+    def restart(self) -> None:
+        self.cut()
+        self.epochs += 1
+        self.low, self.log = 1, []
+        self.sessions.clear()
+
+    @rule()
+    def forget_sessions(self) -> None:
+        self.sessions.clear()
+
+    @precondition(lambda self: self.connected)
+    @rule(count=st.integers(1, 5), joined=st.booleans())
+    def write(self, count: int, joined: bool) -> None:
+        if self.low > self.position + 1:
+            self.down.append({"op": "gap", "from": self.position + 1, "to": self.low - 1, "cause": "retention"})
+            self.position = self.low - 1
+        first, last = self.position + 1, min(self.position + count, self.head)
+        groups: list[list[int]] = []
+        for offset in range(first, last + 1):
+            if joined and groups and self._is_text(offset) and self._is_text(groups[-1][-1]):
+                groups[-1].append(offset)
+            else:
+                groups.append([offset])
+        said = [self._event(group) for group in groups]
+        if joined and said:
+            self.down.append({"op": "batch", "from": first, "to": last, "events": said})
+        else:
+            self.down += said
+        self.position = max(last, self.position)
+        if self.target is not None and self.position >= self.target:
+            self.down.append({"op": "caught_up", "offset": self.position})
+            self.target = None
+
+    def _is_text(self, offset: int) -> bool:
+        return self.log[offset - self.low] == "agent_delta"
+
+    def _event(self, offsets: list[int]) -> dict[str, Any]:
+        merged = {"seq0": offsets[0]} if len(offsets) > 1 else {}
+        type_ = self.log[offsets[0] - self.low]
+        place = {"thread_id": "t1", "seq": offsets[-1], "offset": offsets[-1]}
+        return {"type": type_, "payload": {"ns": [[self.epoch, n] for n in offsets]}, **place, **merged}
+
+    def _greet(self, hello: dict[str, Any]) -> None:
+        self.session = hello.get("session", "")
+        if self.session not in self.sessions:
+            self.made += 1
+            self.session = f"s_{self.made}"
+            self.sessions.add(self.session)
+        welcome = {"op": "welcome", "session": self.session, "epoch": self.epoch, "head": self.head, "low": self.low}
+        resume = hello.get("resume")
+        assert (None if resume is None else (resume["epoch"], resume["offset"])) == self.taken
+        start, kind, more = self.low, "fresh", list[dict[str, Any]]()
+        if resume is not None and (resume["epoch"] != self.epoch or resume["offset"] > self.head):
+            kind, more = "reset", [{"op": "reset", "epoch": self.epoch, "low": self.low}]
+        elif resume is not None and resume["offset"] < self.low - 1:
+            kind = "gap"
+            more = [{"op": "gap", "from": resume["offset"] + 1, "to": self.low - 1, "cause": "retention"}]
+        elif resume is not None:
+            kind, start = "replayed", resume["offset"] + 1
+        self.down = [{**welcome, "start": start, "resume": kind}, *more]
+        self.position, self.target = start - 1, self.head
+
+    def _take(self, said: dict[str, Any]) -> None:
+        """What the server does with a message of the client."""
+        if said["op"] == "ack":
+            assert said["offset"] <= self.position
+            assert self.taken is not None
+            assert self.taken[0] == self.epoch
+            assert said["offset"] <= self.taken[1]
+        elif said["op"] == "send":
+            self.placed.setdefault(said["id"], set()).add(self.session)
+            self.down.append({"op": "reply", "id": said["id"], "ok": True})
+
+    # --- the network --------------------------------------------------------------
+
+    @precondition(lambda self: not self.connected and self.client.wants_connection)
+    @rule()
+    def connect(self) -> None:
+        self.connected = True
+        self._greet(json.loads(self.client.hello()))
+
+    @precondition(lambda self: self.connected and self.down)
+    @rule(count=st.integers(1, 8))
+    def deliver(self, count: int) -> None:
+        for _ in range(min(count, len(self.down))):
+            if not self.down:
+                return
+            message = self.down.pop(0)
+            self.client.take(json.dumps(message))
+            if message.get("resume") == "fresh" and self.place is None:
+                self.place = self.taken = (message["epoch"], message["start"] - 1)
+            self._look()
+
+    @rule()
+    def cut(self) -> None:
+        if self.connected:
+            self.connected = False
+            self.down = []
+            assert self.client.end(Ended("cut"), 0.5) is not None
+
+    @rule(types=st.lists(st.sampled_from(["tick", "agent_delta", "agent_delta"]), max_size=6), count=st.integers(1, 9))
+    def flow(self, types: list[str], count: int) -> None:
+        """As things mostly go: what is emitted is written and arrives, on this connection or a new one."""
+        self.log += types
+        if not self.connected and self.client.wants_connection:
+            self.connect()
+        if self.connected:
+            self.write(3, False)
+            self.write(3, False)
+        if self.connected and self.down:
+            self.deliver(count)
+
+    @rule(before=st.integers(0, 3), after=st.integers(0, 3))
+    def come_back(self, before: int, after: int) -> None:
+        """A connection breaks, and the application goes on with what it has while the next one begins."""
+        self.cut()
+        if before:
+            self.take(before)
+        if self.client.wants_connection:
+            self.connect()
+            self.deliver(1)
+        if after:
+            self.take(after)
+        if self.connected:
+            self.write(5, True)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self._look()
+
+    def _look(self) -> None:
+        """What the tasks of a session do whenever something has happened."""
+        if not self.connected:
+            return
+        leaving = self.client.wants_to_leave and self.client.welcomed
+        for text in self.client.due(self.now, everything=leaving):
+            self._take(json.loads(text))
+        if leaving:
+            self.connected = False
+            self.down = []
+
+    # --- the application ------------------------------------------------------------
+
+    @rule(count=st.integers(1, 5))
+    def take(self, count: int) -> None:
+        for _ in range(count):
+            self.arrivals.confirm()
+            if self.place is not None:
+                self.taken = self.place
+            if len(self.arrivals):
+                self._see(self.arrivals.give())
+            self._look()
+
+    @rule()
+    def ask(self) -> None:
+        self.requests.append(self.client.requests.make("send", {"payload": {}}, lambda: None))
+        self._look()
+
+    def _see(self, item: object) -> None:
+        """What an application is promised: every offset once and in order, or told to be gone, or a new log."""
+        assert self.place is not None
+        if isinstance(item, Event):
+            for epoch, offset in item.payload["ns"]:
+                assert (epoch, offset) == (self.place[0], self.place[1] + 1)
+                self.place = (epoch, offset)
+            assert self.place[1] == item.offset
+        elif isinstance(item, Gap):
+            assert item.first == self.place[1] + 1
+            self.place = (self.place[0], item.last)
+        elif isinstance(item, Reset):
+            assert not item.cause
+            self.place = (item.epoch, item.low - 1)
+        assert self.arrivals.given == Cursor(*self.place)
+
+    # --- what is always true ----------------------------------------------------------
+
+    def teardown(self) -> None:
+        """When the network is left in peace, everything arrives, and every request has one outcome."""
+        for _ in range(200):
+            if not self.connected and self.client.wants_connection:
+                self.connect()
+            if self.connected:
+                self.write(5, True)
+                while self.connected and self.down:
+                    self.deliver(1)
+            self.take(10)
+        assert self.arrivals.taken == Cursor(self.epoch, self.head)
+        for request in self.requests:
+            assert isinstance(request.outcome, Reply | SessionLost)
+            assert len(self.placed.get(request.id, {None})) == 1, "carried out in two sessions"
+
+
+Client.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestClient = Client.TestCase
+
+
+def test_full_jitter() -> None:
+    """Up to 0.5 s, 1 s, 2 s … 10 s, however many failures there were."""
+    assert [pause(n, 1.0) for n in (0, 1, 2, 4, 5, 10_000)] == [0.5, 1, 2, 8, 10, 10]
+    assert pause(3, 0.0) == 0
+
+
+def test_verdicts() -> None:
+    """The verdict of a code is that of the server's table; codes that are in no table follow the rule."""
+    assert {row.code: is_final(row.code) for row in TABLE.values()} == {
+        row.code: not row.temporary for row in TABLE.values()
+    }
+    assert not is_final(4499)
+    assert is_final(4999)
+    assert is_final(1008)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"op":"welcome"}', '{"type":"x"}', '{"op":"gap","from":"a"}'])
+def test_what_is_no_message(text: str) -> None:
+    """Anything that is not one is Garbled; an op that is not known is nothing at all."""
+    with pytest.raises(Garbled):
+        hear(text)
+    assert hear('{"op":"news","of":"tomorrow"}') is None

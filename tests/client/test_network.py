@@ -1,0 +1,131 @@
+"""Through a network that cuts, resets, stalls and refuses, every client's ledger is that of the emitters."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+import actors
+from actors.client import CaughtUp, Event, Session, connect
+from actors.environment import Environment
+from tests.client.proxy import HARMLESS, Proxy, proxied, weather
+
+
+@attrs.define
+class Ledger:
+    """What was emitted for one user and sent by him, and what his client got."""
+
+    user_id: str
+    emitted: list[int] = attrs.field(factory=list)
+    sent: list[int] = attrs.field(factory=list)
+    ticks: list[int] = attrs.field(factory=list)
+    messages: list[int] = attrs.field(factory=list)
+    offsets: list[int] = attrs.field(factory=list)
+    others: list[Any] = attrs.field(factory=list)
+    reconnects: int = 0
+
+    def take(self, item: Any) -> None:
+        """One item of the session."""
+        match item:
+            case Event(type="tick", payload={"n": n}):
+                self.ticks.append(n)
+                self.offsets.append(item.offset)
+            case Event(type="user_message", payload={"n": n}):
+                self.messages.append(n)
+                self.offsets.append(item.offset)
+            case CaughtUp():
+                self.reconnects += 1
+            case _:
+                self.others.append(item)
+
+    @property
+    def complete(self) -> bool:
+        """Whether as much has arrived as there is."""
+        return len(self.ticks) >= len(self.emitted) and len(self.messages) >= len(self.sent)
+
+
+async def weathered(clients: int, seconds: float, *, seed: int, pause_seconds: float) -> tuple[list[Ledger], Proxy]:
+    """Clients that receive and send through bad weather for so long, and then until they have everything."""
+    chance = random.Random(seed)
+    ledgers = [Ledger(f"user{number}") for number in range(clients)]
+    limits = actors.Limits(hello_seconds=2.0, write_deadline_seconds=1.0, sessions_per_user=1_000)
+    async with trio.open_nursery() as nursery, actors.open_runtime(limits=limits) as runtime:
+        address = await nursery.start(runtime.serve)
+        async with proxied(address, weather(chance, 20_000, 2 * pause_seconds)) as proxy:
+            over = trio.Event()
+            for ledger in ledgers:
+                seed_of_client = random.Random(chance.random())
+                nursery.start_soon(live, ledger, runtime, proxy, over, seed_of_client, pause_seconds)
+            await trio.sleep(seconds)
+            over.set()
+            proxy.plan = lambda: HARMLESS
+            while not all(ledger.complete for ledger in ledgers):  # noqa: ASYNC110 - they are in many tasks
+                await trio.sleep(0.05)
+            await trio.sleep(0.3)  # what came twice would come now
+            nursery.cancel_scope.cancel()
+    assert not runtime.failures
+    return ledgers, proxy
+
+
+async def live(
+    ledger: Ledger,
+    runtime: actors.Runtime,
+    proxy: Proxy,
+    over: trio.Event,
+    chance: random.Random,
+    pause_seconds: float,
+) -> None:
+    """One user's life: an emitter, a client that listens, and the same client sending."""
+    environment = Environment(random=chance)
+    async with (
+        connect(proxy.url, token=ledger.user_id, connect_seconds=4 * pause_seconds, environment=environment) as session,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(emit, ledger, runtime, over, chance, pause_seconds)
+        nursery.start_soon(talk, ledger, session, over, chance, pause_seconds)
+        async for item in session:
+            ledger.take(item)
+
+
+async def emit(
+    ledger: Ledger, runtime: actors.Runtime, over: trio.Event, chance: random.Random, pause_seconds: float
+) -> None:
+    """Emit numbered events, some alone and some many at once."""
+    thread = runtime.thread(f"thread-of-{ledger.user_id}")
+    while not over.is_set() and len(ledger.emitted) < 900:
+        for _ in range(chance.choice([1, 1, 1, 10])):
+            ledger.emitted.append(len(ledger.emitted))
+            payload = {"n": ledger.emitted[-1], "x": "x" * chance.randrange(200)}
+            await thread.emit("tick", payload, user_id=ledger.user_id)
+        await trio.sleep(chance.uniform(0, 2 * pause_seconds))
+
+
+async def talk(ledger: Ledger, session: Session, over: trio.Event, chance: random.Random, pause_seconds: float) -> None:
+    """Say something again and again, whatever happens to the replies."""
+    while not over.is_set():
+        ledger.sent.append(len(ledger.sent))
+        await session.send({"n": ledger.sent[-1]})
+        await trio.sleep(chance.uniform(0, 8 * pause_seconds))
+
+
+@pytest.mark.slow
+async def test_every_ledger_is_that_of_the_emitters() -> None:
+    """What was emitted and what was sent came once and in order, without a hole, to each of twenty clients."""
+    with trio.fail_after(60):
+        ledgers, proxy = await weathered(20, 2.0, seed=1, pause_seconds=0.05)
+    for ledger in ledgers:
+        check(ledger)
+    assert {"refuse", "cut", "reset", "stall", "late"} <= set(proxy.harmed)
+    assert sum(ledger.reconnects for ledger in ledgers) > len(ledgers)
+
+
+def check(ledger: Ledger) -> None:
+    """What arrived is what there was."""
+    assert ledger.ticks == ledger.emitted
+    assert ledger.messages == ledger.sent
+    assert ledger.offsets == list(range(1, len(ledger.offsets) + 1))
+    assert not ledger.others

@@ -1,0 +1,119 @@
+"""``actors watch``, ``send`` and ``cancel``, as a person runs them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from actors.tools.watch import payload_of
+from tests.tools.command import PATIENCE_SECONDS, Finished, arguments, run, running
+
+TICK = '{"type":"tick","thread_id":"t1","user_id":"alice","payload":{"n":%d}}'
+
+
+async def with_token(*words: str) -> Finished:
+    """Run a command that finds alice's token in the environment."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        done = await trio.run_process(
+            arguments(*words), capture_stdout=True, capture_stderr=True, check=False, env={"ACTORS_TOKEN": "alice"}
+        )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.slow
+async def test_watch_prints_events() -> None:
+    """As JSON, as they came, with the token from the environment; what is about the connection is on standard error."""
+    async with running("serve", "--stdin") as command:
+        await command.feed(TICK % 1, TICK % 2)
+        watched = await with_token("watch", command.url, "--json", "--count", "2")
+    assert watched.status == 0
+    assert [(event["type"], event["payload"], event["offset"]) for event in watched.objects] == [
+        ("tick", {"n": 1}, 1),
+        ("tick", {"n": 2}, 2),
+    ]
+    assert "connected" in watched.err
+
+
+@pytest.mark.slow
+async def test_watch_for_people() -> None:
+    """Without ``--json`` a line has what one looks for."""
+    async with running("serve", "--stdin") as command:
+        await command.feed(TICK % 1)
+        watched = await run("watch", command.url, "--token", "alice", "--count", "1")
+    assert '  t1  seq 1  offset 1  tick  {"n":1}' in watched.out
+
+
+@pytest.mark.slow
+async def test_send_and_cancel() -> None:
+    """A message is placed, and where is printed; a run that does not exist is refused, in one line."""
+    async with running("demo") as command:
+        # the demo says how to talk to it on its first line
+        url = command.url or next(word for word in command._err.decode().split() if word.startswith("ws://"))
+        sent = await run("send", url, "--token", "alice", "Oslo?")
+        (answer,) = sent.objects
+        assert sent.status == 0
+        assert {"thread_id", "event_id", "run_id", "epoch", "seq", "offset"} == set(answer)
+        cancelled = await run("cancel", url, "--token", "alice", answer["run_id"])
+        assert cancelled.status == 0
+        refused = await run("cancel", url, "--token", "alice", "run_of_nobody")
+        assert refused.status == 1
+        assert "unknown_run (4603)" in refused.err
+
+
+@pytest.mark.slow
+async def test_a_wrong_token(tmp_path: Path) -> None:
+    """Is refused for good: exit status 1, and the server's words."""
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('secret = "alice"\n')
+    async with running("serve", "--tokens", str(tokens)) as command:
+        watched = await run("watch", command.url, "--token", "guess")
+    assert watched.status == 1
+    assert "4501" in watched.err
+    assert "Traceback" not in watched.err
+
+
+@pytest.mark.slow
+async def test_nobody_answers() -> None:
+    """A server that is not there: 3, and why."""
+    sent = await run("send", "ws://127.0.0.1:9/ws", "--token", "alice", "--timeout", "1", "hello")
+    assert sent.status == 3
+    assert "expected a server at 127.0.0.1:9" in sent.err
+
+
+async def test_what_cannot_be_meant() -> None:
+    """Another kind of URL: 2, in one line."""
+    watched = await run("watch", "http://127.0.0.1/")
+    assert watched.status == 2
+    assert watched.summary.startswith("actors: expected a URL like wss://host/ws")
+
+
+@pytest.mark.slow
+async def test_ctrl_c_ends_it_quietly() -> None:
+    """Status 0, and nothing more on standard error."""
+    async with running("serve") as command:
+        with trio.fail_after(PATIENCE_SECONDS):
+            process = await trio.lowlevel.open_process(
+                arguments("watch", command.url, "--token", "alice"), stderr=subprocess.PIPE
+            )
+            assert process.stderr is not None
+            said = b""
+            while b"caught up" not in said:
+                said += await process.stderr.receive_some()
+            process.send_signal(signal.SIGINT)
+            async for chunk in process.stderr:
+                said += chunk
+            assert await process.wait() == 0
+    assert said.splitlines() == [b"connected", b"caught up at offset 0"]
+
+
+def test_text_or_json() -> None:
+    """A JSON object is the payload, anything else is text."""
+    assert payload_of('{"city":"Oslo"}') == {"city": "Oslo"}
+    assert payload_of("hello") == {"text": "hello"}
+    assert payload_of("[1]") == {"text": "[1]"}
+    assert msgspec.json.encode(payload_of("42")) == b'{"text":"42"}'
