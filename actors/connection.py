@@ -8,7 +8,7 @@ lags behind, and nothing queues up for it here.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
@@ -20,8 +20,10 @@ from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
+from actors.delivery.pings import Pings
 from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
+from actors.errands import Errands
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.failures import Failures, failure_of
 from actors.limits import Limits
@@ -106,13 +108,11 @@ class Connection:
         self._catching_up_to: int | None = None
         self._behind = False
         """The device has to catch up: what can be joined is joined."""
-        self._delivered_bytes = 0
-        """What had reached the device when it was last asked whether it is there."""
-        self._nursery: trio.Nursery
+        self._pings = Pings()
+        self._fence = 0
+        """The ping that went out with the last reset: what the device confirms before its answer is of an ended log."""
+        self._errands: Errands
         self._session_id = ""
-        self._asked: deque[Request] = deque()
-        """Requests that wait for their turn."""
-        self._unanswered = 0
 
     @property
     def path(self) -> str:
@@ -138,9 +138,9 @@ class Connection:
 
     @property
     def reading(self) -> bool:
-        """Whether the device is still taking what was written before it was asked whether it is there: it is slow."""
-        transport = self._transport
-        return transport.pending_bytes > 0 and transport.delivered_bytes > self._delivered_bytes
+        """Whether the device, when last looked at, was not yet asked whether it is there, and has taken more since of
+        what was written before that: it is slow. To be looked at once in each time that it gets for an answer."""
+        return self._pings.is_under_way(self._transport.delivered_bytes)
 
     @property
     def aborted(self) -> bool:
@@ -158,17 +158,18 @@ class Connection:
         house = self._house
         house.hear(self)
         try:
-            async with trio.open_nursery() as self._nursery:
+            async with trio.open_nursery() as nursery:
                 self._transport = Transport(
                     self._endpoint,
-                    self._nursery,
+                    nursery,
                     house.limits,
                     clock=house.environment.clock,
                     on_drained=self._drained,
                     on_failed=self._failed,
                 )
+                self._errands = Errands(nursery, self._transport, self._carry_out, house.limits.requests)
                 await self._serve()
-                self._nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
@@ -251,6 +252,8 @@ class Connection:
         match message:
             case messages.Ack(offset):
                 assert self.cursor is not None, "a connection that listens has a place"
+                if not self._pings.is_answered(self._fence):
+                    return False
                 spans = self.cursor.ack(offset)
                 if spans:
                     await self._confirm(Acked(self, spans), address)
@@ -258,52 +261,24 @@ class Connection:
             case messages.Ping():
                 self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
-                pass
+                self._pings.hear()
             case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
-                self._ask(message)
+                self._errands.take(message)
             case messages.Malformed(id_, text):
-                self._refuse(id_, "bad_request", text)
+                self._errands.refuse(id_, "bad_request", text)
             case messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
-                    self._refuse(id_, "unknown_op", text)
+                    self._errands.refuse(id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:
                 assert_never(message)
         return False
 
-    # --- requests -------------------------------------------------------------
-
-    def _ask(self, request: Request) -> None:
-        """Have a request carried out: one after the other, as they came; cancels at once, and while others wait."""
-        if self._unanswered >= self._house.limits.requests:
-            self._refuse(request.id, "too_many_requests")
-            return
-        self._unanswered += 1
-        if isinstance(request, messages.CancelRun):
-            self._nursery.start_soon(self._answer, request)
-            return
-        self._asked.append(request)
-        if len(self._asked) == 1:
-            self._nursery.start_soon(self._answer_in_turn)
-
-    async def _answer_in_turn(self) -> None:
-        while self._asked:
-            await self._answer(self._asked[0])
-            self._asked.popleft()
-
-    async def _answer(self, request: Request) -> None:
-        """Carry out a request, and wait until the socket has had room for the reply: a device that does not read asks
-        for no more."""
+    async def _carry_out(self, request: Request) -> bytes:
         assert self.user_id is not None, "a connection that listens has a user"
-        said = await self._house.answer(request, self.user_id, self._session_id)
-        self._transport.write(text_frame(said))
-        await self._transport.emptied()
-        self._unanswered -= 1
-
-    def _refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
-        self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
+        return await self._house.answer(request, self.user_id, self._session_id)
 
     # --- acknowledgements -----------------------------------------------------
 
@@ -340,7 +315,8 @@ class Connection:
         if self._catching_up_to is not None:
             self._catching_up_to = bounds.head
         if not self.plain:
-            self._transport.write(text_frame(messages.reset(bounds.epoch, bounds.low)))
+            said = text_frames([messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)])
+            self._fence = self._ask(said, self._transport.write)
 
     def _welcome(self, start: Start, bounds: Bounds, session_id: str) -> bytes:
         limits = self._house.limits
@@ -349,6 +325,7 @@ class Connection:
             "messages_per_s": limits.inbound_messages_per_second,
             "ack_events": limits.ack_events,
             "ack_s": limits.ack_seconds,
+            "requests": limits.requests,
         }
         return messages.welcome(session_id, bounds, start, limits.ping_seconds, asked)
 
@@ -388,9 +365,15 @@ class Connection:
 
     def ping(self) -> None:
         """Ask the device whether it is there."""
-        self._delivered_bytes = self._transport.delivered_bytes
         head = 0 if self.ledger is None else self.ledger.head
-        self._transport.write_control(PING if self.plain else text_frame(messages.ping(head)))
+        self._ask(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
+
+    def _ask(self, frames: bytes, write: Callable[[bytes], object]) -> int:
+        """Write what ends with a ping; with nothing before it on its way, it is taken to arrive at once."""
+        transport = self._transport
+        delivered = transport.delivered_bytes if transport.pending_bytes else math.inf
+        write(frames)
+        return self._pings.ask(delivered, transport.delivered_bytes + transport.pending_bytes)
 
     def end(self, name: str, text: str) -> None:
         """End the connection for a reason of the closing table; the first reason counts."""
@@ -413,7 +396,7 @@ class Connection:
         if self.cursor is None:
             return f"{self.label} is saying hello"
         standing = self.cursor.standing(offset)
-        if standing == "behind" or (self._in_flight is not None and offset >= self._in_flight[1]):
+        if standing == "behind" or offset > self._written(self.cursor):
             return self._lag(self.cursor, now)
         if standing == "handed" and self.plain:
             return f"{self.label} written (a plain client, which does not confirm)"
@@ -421,10 +404,15 @@ class Connection:
 
     def _lag(self, cursor: Cursor, now: float) -> str:
         assert self.ledger is not None, "a connection with a cursor has a ledger"
-        written = cursor.position if self._in_flight is None else self._in_flight[1] - 1
         stalled = self._transport.stalled_since
         idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
-        return f"{self.label} {self.ledger.head - written} behind{idle}"
+        return f"{self.label} {self.ledger.head - self._written(cursor)} behind{idle}"
+
+    def _written(self, cursor: Cursor) -> int:
+        """The last offset that the socket has taken whole."""
+        if self._in_flight is None or self._in_flight[0] is not self.ledger:
+            return cursor.position
+        return self._in_flight[1] - 1
 
     def _tell_gap(self, cursor: Cursor, low: int) -> None:
         """The device is told what left the log before it was read."""

@@ -283,6 +283,22 @@ class Runtime:
         """Serve one connection that the host has accepted, from its request to its end."""
         await self.server.handle(stream)
 
+    def revoke(self, user_id: str) -> int:
+        """End every connection of a user whose credentials are worth nothing any more; 4504, which does not come back.
+
+        To be called once ``authenticate`` refuses the credentials: whoever it
+        is being asked about meanwhile is refused as well. The user's sessions
+        are forgotten; runs go on, and events wait in the log. Returns how many
+        connections there were.
+        """
+        count = self.server.revoke(user_id)
+        presence = self._switchboard.known(user_id)
+        if presence is not None:
+            for device in tuple(presence.devices):
+                presence.leave(device)
+            presence.sessions.clear()
+        return count
+
     async def drain(self, deadline_seconds: float, *, runs: RunsPolicy = "finish") -> DrainReport:
         """Go away in good order, within so many seconds: nothing new is taken, what can be delivered is.
 

@@ -12,8 +12,8 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -26,7 +26,7 @@ from actors.connection import Connection, House
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed
 from actors.events import check_identifier
-from actors.failures import Failures, failure_of
+from actors.failures import Failure, Failures, failure_of
 from actors.limits import Limits
 from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
@@ -47,12 +47,15 @@ _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN
 
 _ACCEPTS_PER_TURN = 64
 
+_SECRET_CHARACTERS = 8
+"""A credential of fewer is none, and its characters are in every text."""
+
 
 @attrs.frozen
 class Credentials:
     """What a client presents; never taken from the query string, which ends up in logs."""
 
-    token: str
+    token: str = attrs.field(repr=False)
     source: Literal["hello", "ticket", "cookie"]
     peer: str
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -61,6 +64,10 @@ class Credentials:
 
 Authenticate = Callable[[Credentials], Awaitable[str | None]]
 """Says which user credentials belong to, or ``None`` for nobody. Runs in the connection's task."""
+
+
+Service = Callable[[Endpoint, RequestHead], Awaitable[None]]
+"""Serves an upgrade request to a path of its own, from the answer to the end of the connection."""
 
 
 async def trust(credentials: Credentials) -> str | None:
@@ -83,6 +90,8 @@ class Server:
         devices_of: Callable[[str], int],
     ) -> None:
         self.connections: dict[Endpoint, Connection] = {}
+        self.services: dict[str, Service] = {}
+        """What is upgraded at paths other than ``/ws``; nobody is asked who it is."""
         self._house = house
         self._authenticate = authenticate
         self._origins = origins
@@ -92,6 +101,8 @@ class Server:
         self._failures = failures
         self._devices_of = devices_of
         self._labels = itertools.count(1)
+        self._checks: dict[object, set[str]] = {}
+        """For each question to the application who somebody is: the users revoked since it was asked."""
         self._sockets = 0
         self._doors: set[ExitStack] = set()
         self.goodbyes = 0
@@ -150,7 +161,7 @@ class Server:
         self._check_open()
         if isinstance(stream, trio.SocketStream):
             sock = socket.socket(fileno=stream.socket.detach())
-            await self._receive(SocketEndpoint(sock, self._dead_after_seconds))
+            await self._receive(SocketEndpoint(sock))
         elif isinstance(stream, trio.abc.Stream):
             endpoint = StreamEndpoint(stream)
             async with trio.open_nursery() as nursery:
@@ -159,6 +170,21 @@ class Server:
                 nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
         else:
             await self._receive(stream)
+
+    def revoke(self, user_id: str) -> int:
+        """End a user's connections with ``revoked``; also those that will turn out to be this user's.
+
+        What a socket has not taken yet, it does not get. Returns how many
+        connections there were.
+        """
+        for revoked in self._checks.values():
+            revoked.add(user_id)
+        theirs = [connection for connection in self.connections.values() if connection.user_id == user_id]
+        for connection in theirs:
+            connection.end("revoked", "")
+            if connection.writing:
+                connection.abort()
+        return len(theirs)
 
     def refuse(self) -> None:
         """Accept nothing more: no socket, no upgrade. ``/healthz`` says so on the connections that are here."""
@@ -178,10 +204,6 @@ class Server:
     async def gone(self) -> None:
         """Wait until every connection has ended."""
         await self._until_gone(self.connections)
-
-    @property
-    def _dead_after_seconds(self) -> float:
-        return self._limits.ping_seconds + self._limits.pong_seconds
 
     def _check_open(self) -> None:
         if self._refusing.is_set():
@@ -218,7 +240,7 @@ class Server:
         self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
     ) -> None:
         """One guest, in a scope of its own: a cancelled server sees its guests out one by one."""
-        endpoint: Endpoint = SocketEndpoint(sock, self._dead_after_seconds)
+        endpoint: Endpoint = SocketEndpoint(sock)
         if ssl_context is not None:
             endpoint = TLSEndpoint(endpoint, ssl_context)
         with trio.CancelScope(shield=True) as scope:
@@ -277,7 +299,9 @@ class Server:
                     await endpoint.handshake()
                 head = await self._read_head(endpoint)
         except trio.TooSlowError:
-            raise HTTPRefusal(408, f"expected a whole request within {patience_seconds:g} s") from None
+            refusal = HTTPRefusal(408, f"expected a whole request within {patience_seconds:g} s")
+            await self._decline(endpoint, refusal, linger_seconds=0)  # it had its time
+            return
         if head is None:
             return
         try:
@@ -291,13 +315,18 @@ class Server:
             await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
         elif head.path == "/ws":
             await self._upgrade(endpoint, head)
+        elif head.path in self.services:
+            check_upgrade(head)
+            self._check_room()
+            await self.services[head.path](endpoint, head)
         else:
             await self._show(endpoint, head)
 
     async def _show(self, endpoint: Endpoint, head: RequestHead) -> None:
         page = self._pages.get(head.path)
         if page is None:
-            raise HTTPRefusal(404, f"expected one of {', '.join(['/ws', '/healthz', *self._pages])}, got {head.path}")
+            paths = ", ".join(["/ws", "/healthz", *self.services, *self._pages])
+            raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}")
         if head.method not in ("GET", "HEAD"):
             raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
         await self._answer(endpoint, page.response(body=head.method != "HEAD"))
@@ -339,21 +368,30 @@ class Server:
         logger.debug("%s ended: %s (%s)", connection.path, name, text)
 
     def _check_admission(self, head: RequestHead) -> None:
+        self._check_room()
+        origin = head.headers.get("origin")
+        if origin is not None and not self._is_allowed(origin, head.headers.get("host", "")):
+            raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+
+    def _check_room(self) -> None:
         if self._refusing.is_set():
             raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
         if len(self.connections) >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
             raise HTTPRefusal(503, text, (("Retry-After", "5"),))
-        origin = head.headers.get("origin")
-        if origin is not None and not self._is_allowed(origin, head.headers.get("host", "")):
-            raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
 
     def _is_allowed(self, origin: str, host: str) -> bool:
-        """An allow-list if there is one; else the page must come from the same host and port."""
+        """An allow-list if there is one; else the page must come from the same host and port.
+
+        While tokens are not checked the host must be a loopback address, too:
+        a stranger's page can be of a name that leads here (DNS rebinding).
+        """
         if self._origins is not None:
             return "*" in self._origins or origin in self._origins
         try:
-            return urlsplit(origin).netloc.lower() == host.lower() != ""
+            page = urlsplit(origin)
+            is_same = page.netloc.lower() == host.lower() != ""
+            return is_same and (self._authenticate is not trust or _is_loopback(page.hostname or ""))
         except ValueError:  # "http://[" is one that it cannot split
             return False
 
@@ -388,28 +426,47 @@ class Server:
     async def _identify(self, credentials: Credentials) -> str:
         """Ask the application. Raises PeerError when it refuses, fails or takes too long."""
         limit = self._limits.authenticate_seconds
-        try:
-            with trio.fail_after(limit):
-                user_id = await self._authenticate(credentials)
-            if user_id:
-                check_identifier("user_id", user_id)
-        except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
-            self._record("listeners/authenticate", f"a {credentials.source} from {credentials.peer}", error)
-            raise PeerError("unavailable", TABLE["unavailable"].text) from None
+        with self._checking() as revoked:
+            try:
+                with trio.fail_after(limit):
+                    user_id = await self._authenticate(credentials)
+                if user_id:
+                    check_identifier("user_id", user_id)
+            except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
+                handling = f"a {credentials.source} from {credentials.peer}"
+                self._record("listeners/authenticate", handling, error, secret=credentials.token)
+                raise PeerError("unavailable", TABLE["unavailable"].text) from None
         if user_id is None or user_id == "":
             raise PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
+        if user_id in revoked:
+            raise PeerError("revoked", TABLE["revoked"].text)
         return user_id
 
-    def _record(self, path: str, handling: str, error: Exception) -> None:
-        self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
+    @contextmanager
+    def _checking(self) -> Iterator[set[str]]:
+        """The users who are revoked meanwhile."""
+        key = object()
+        self._checks[key] = set()
+        try:
+            yield self._checks[key]
+        finally:
+            del self._checks[key]
 
-    async def _decline(self, endpoint: Endpoint, refusal: HTTPRefusal, *, body: bool = True) -> None:
-        await self._answer(endpoint, response(refusal.status, str(refusal), refusal.headers, body=body))
+    def _record(self, path: str, handling: str, error: Exception, secret: str = "") -> None:
+        failure = failure_of(path, handling, error, self._environment.wall_clock())
+        self._failures.record(_without(secret, failure))
 
-    async def _answer(self, endpoint: Endpoint, answer: bytes) -> None:
+    async def _decline(
+        self, endpoint: Endpoint, refusal: HTTPRefusal, *, body: bool = True, linger_seconds: float | None = None
+    ) -> None:
+        answer = response(refusal.status, str(refusal), refusal.headers, body=body)
+        await self._answer(endpoint, answer, linger_seconds)
+
+    async def _answer(self, endpoint: Endpoint, answer: bytes, linger_seconds: float | None = None) -> None:
         """Send a response and read on until the peer has closed, so that the response is not lost to a reset."""
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
-        with trio.move_on_after(self._limits.close_seconds), gone:
+        patience_seconds = self._limits.close_seconds if linger_seconds is None else linger_seconds
+        with trio.move_on_after(patience_seconds), gone:
             while answer:
                 answer = answer[endpoint.send(answer) :]
                 if answer:
@@ -417,6 +474,16 @@ class Server:
             endpoint.finish()
             while endpoint.receive(65_536) != b"":
                 await endpoint.wait_readable()
+
+
+def _without(secret: str, failure: Failure) -> Failure:
+    """A failure whose text does not have the credential: ``users[token]`` says it in its KeyError."""
+    if len(secret) < _SECRET_CHARACTERS:
+        return failure
+    error, traceback = failure.error, failure.traceback
+    for form in (secret, repr(secret)[1:-1]):
+        error, traceback = error.replace(form, "[credential]"), traceback.replace(form, "[credential]")
+    return attrs.evolve(failure, error=error, traceback=traceback)
 
 
 def _from_ticket(head: RequestHead, peer: str) -> Credentials | None:

@@ -30,6 +30,10 @@ class Heartbeat(Generic[K]):
         self._asked.pop(peer, None)
         self._heard[peer] = now
 
+    def wait(self, peer: K, now: float) -> None:
+        """The question has not reached the peer yet: it has as long again."""
+        self._asked[peer] = now
+
     def forget(self, peer: K) -> None:
         """The peer is gone."""
         self._heard.pop(peer, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -24,6 +25,7 @@ from actors.tools.pace import Pace
 from actors.tools.tally import Tally
 from actors.tools.terminal import CannotStart, Outlet, descriptor
 from actors.tools.tokens import check_against, read_tokens
+from actors.wire.echo import echo
 
 _CHUNK_BYTES = 65_536
 _LINGER_LOOK_SECONDS = 0.02
@@ -42,6 +44,7 @@ class ServeOptions:
     linger_seconds: float
     user_id: str | None
     drain_seconds: float
+    echo: bool = False
 
 
 async def serve(options: ServeOptions) -> int:
@@ -52,6 +55,8 @@ async def serve(options: ServeOptions) -> int:
         raise CannotStart("expected events on standard input, it is closed")
     with open_signals() as signals:
         async with listening(options.host, options.port, authenticate) as (runtime, _, _):
+            if options.echo:
+                runtime.server.services["/echo"] = partial(echo, limits=runtime.limits)
             if options.stdin and source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
                 await runtime.drain(0)  # what could be waited for was; this tells the devices

@@ -53,6 +53,7 @@ TABLE: dict[str, Closing] = {
         Closing(4501, "unauthenticated", "the credentials were refused"),
         Closing(4502, "bad_message", "the message was not one of the protocol's"),
         Closing(4503, "bad_ack", "an acknowledgement was ahead of what was sent"),
+        Closing(4504, "revoked", "the user's credentials were revoked"),
     )
 }
 

@@ -6,7 +6,6 @@ so the same write path runs over a kernel socket, over TLS and over memory.
 
 from __future__ import annotations
 
-import math
 import socket
 import struct
 import sys
@@ -22,6 +21,10 @@ if sys.platform != "win32":
 UNSENT_BYTES = 64 * 1024
 """What the kernel takes of a socket beyond what it can send at once. Without a bound it takes megabytes, and a
 device that reads nothing looks for minutes like one that does."""
+
+PIECE_BYTES = 2 * 1024
+"""What is handed at once to what lets go of a piece only as a whole, Unix sockets and streams: little enough for a
+device that takes a kilobyte a second to be seen taking it."""
 
 
 class Endpoint(Protocol):
@@ -66,30 +69,28 @@ class Endpoint(Protocol):
 class SocketEndpoint:
     """An :class:`Endpoint` over a connected kernel socket, which it owns from now on."""
 
-    def __init__(self, sock: socket.socket, dead_after_seconds: float = math.inf) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._closed = False
+        self._is_unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.peer = _name(sock)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            _tune(sock, dead_after_seconds)
+        if not self._is_unix:
+            _tune(sock)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See :class:`Endpoint`."""
-        try:
-            return self._socket.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+        if not self._is_unix or len(data) <= PIECE_BYTES:
+            return self._send(data)
+        sent = 0
+        with memoryview(data) as view:
+            while sent < len(view) and (taken := self._send(view[sent : sent + PIECE_BYTES])):
+                sent += taken
+        return sent
 
     def pending_bytes(self) -> int:
         """See :class:`Endpoint`: what the kernel keeps until the peer's has it, where it says so."""
-        kept = bytearray(4)
-        if sys.platform != "win32" and not self._closed:
-            with suppress(OSError):
-                fcntl.ioctl(self._socket, termios.TIOCOUTQ, kept)
-        return int.from_bytes(kept, sys.byteorder)
+        return 0 if self._closed else _kept(self._socket.fileno())
 
     def receive(self, most_bytes: int) -> bytes | None:
         """See :class:`Endpoint`."""
@@ -127,20 +128,39 @@ class SocketEndpoint:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+
     def _open(self) -> socket.socket:
         if self._closed:
             raise trio.ClosedResourceError(f"{self.peer}: this end is closed")
         return self._socket
 
 
-def _tune(sock: socket.socket, dead_after_seconds: float) -> None:
-    """Events are small and due now; and a peer that acknowledges nothing is to be noticed by the kernel as well."""
+def _tune(sock: socket.socket) -> None:
+    """Events are small and due now.
+
+    No TCP_USER_TIMEOUT: it ends the connection of a peer that takes a little all the time, when it takes it in
+    smaller pieces than the first one that waits for it. Who is dead is found by a ping.
+    """
     with suppress(OSError):  # the peer may have reset the connection already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        if hasattr(socket, "TCP_USER_TIMEOUT") and dead_after_seconds < math.inf:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(dead_after_seconds * 1000))
+
+
+def _kept(fileno: int) -> int:
+    """How much a socket's kernel has taken that the peer's has not."""
+    kept = bytearray(4)
+    if sys.platform != "win32" and fileno >= 0:
+        with suppress(OSError):
+            fcntl.ioctl(fileno, termios.TIOCOUTQ, kept)
+    return int.from_bytes(kept, sys.byteorder)
 
 
 def _name(sock: socket.socket) -> str:
@@ -209,8 +229,8 @@ class StreamEndpoint:
         return data
 
     def pending_bytes(self) -> int:
-        """See :class:`Endpoint`: what the stream below has not taken."""
-        return len(self._outgoing)
+        """See :class:`Endpoint`: what the stream below has not taken, and what its socket keeps, where there is one."""
+        return len(self._outgoing) + _kept(_fileno_below(self._stream))
 
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""
@@ -245,9 +265,10 @@ class StreamEndpoint:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while not self._broken:
                 if self._outgoing:
-                    await self._stream.send_all(self._outgoing)
-                    self._outgoing = b""
-                    self._given.set()
+                    await self._stream.send_all(self._outgoing[:PIECE_BYTES])
+                    self._outgoing = self._outgoing[PIECE_BYTES:]
+                    if not self._outgoing:
+                        self._given.set()
                 elif self._closed:
                     break
                 else:
@@ -279,3 +300,10 @@ class StreamEndpoint:
     def _wake(self) -> None:
         for bell in (self._taken, self._given, self._received, self._wanted):
             bell.set()
+
+
+def _fileno_below(stream: object) -> int:
+    """The socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
+    while stream is not None and not isinstance(stream, trio.SocketStream):
+        stream = getattr(stream, "transport_stream", None)
+    return -1 if stream is None else stream.socket.fileno()

@@ -27,9 +27,9 @@ class RequestHead:
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: dict[str, str] = attrs.field(repr=False)
     """By lower-case name; a header that came several times is joined by commas."""
-    rest: bytes
+    rest: bytes = attrs.field(repr=False)
     """What came behind the head."""
 
     @property
@@ -75,25 +75,26 @@ class HeadReader:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
-        self._raw = bytearray()
+        self._size_bytes = 0
 
     def feed(self, data: bytes) -> RequestHead | None:
         """Add bytes; the head once it is complete.
 
         Raises :class:`HTTPRefusal` for what is not one (400) or too large (431).
         """
-        self._raw += data
+        self._size_bytes += len(data)
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
-            status = 431 if len(self._raw) > self._most_bytes else error.error_status_hint
-            text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {error}"
+            status = 431 if self._size_bytes > self._most_bytes else error.error_status_hint
+            what = str(error).partition(":")[0]  # the rest of it quotes the line, which may hold a credential
+            text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {what}"
             raise HTTPRefusal(status, text) from None
         if not isinstance(event, h11.Request):
             return None
         rest = self._connection.trailing_data[0]
-        size = len(self._raw) - len(rest)
+        size = self._size_bytes - len(rest)
         if size > self._most_bytes:
             raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
         return _head(event, bytes(rest))

@@ -20,6 +20,9 @@ from actors.delivery.rate import TokenBucket
 from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
 
+_LOOKS = 5
+"""How often within its deadline a socket that takes nothing is asked whether the peer does."""
+
 
 class Transport:
     """The write side, and the read side, of one endpoint.
@@ -44,7 +47,7 @@ class Transport:
         self.aborted = False
         """The connection was ended in the middle of whatever was being sent."""
         self.stalled_since: float | None = None
-        """Since when the socket has taken nothing, while there was something to take."""
+        """Since when nothing has moved, while there was something to take."""
         self._endpoint = endpoint
         self._nursery = nursery
         self._limits = limits
@@ -115,7 +118,7 @@ class Transport:
     def abort(self) -> None:
         """End the connection now, in the middle of whatever was being sent. Idempotent."""
         self.sealed = self.aborted = True
-        self._backlog.clear()
+        self._backlog = bytearray()  # and not cleared: an endpoint that failed may still hold on to it
         self._drained.set()
         self._endpoint.abort()
 
@@ -154,19 +157,20 @@ class Transport:
 
     async def _work_off(self) -> None:
         """The writer: send the backlog, under a deadline that any progress renews."""
+        assert self.stalled_since is not None, "there is a backlog"
         delivered = self.delivered_bytes
         while self._backlog:
-            with trio.move_on_after(self._limits.write_deadline_seconds) as patience:
+            with trio.move_on_after(self._limits.write_deadline_seconds / _LOOKS):
                 try:
                     await self._endpoint.wait_writable()
                 except trio.ClosedResourceError:
                     return
-            if patience.cancelled_caught and self.delivered_bytes <= delivered:
+            sent = self._send(self._backlog)
+            del self._backlog[:sent]
+            if sent or self.delivered_bytes > delivered:
+                delivered, self.stalled_since = self.delivered_bytes, self._clock()
+            elif self._backlog and self._clock() - self.stalled_since >= self._limits.write_deadline_seconds:
                 self._fail("stalled")
-            elif sent := self._send(self._backlog):
-                del self._backlog[:sent]
-                self.stalled_since = self._clock()
-            delivered = max(delivered, self.delivered_bytes)
         self.stalled_since = None
         self._control_bytes = 0
         if not self.aborted:

@@ -91,3 +91,14 @@ def test_looking_costs_what_it_finds() -> None:
         heartbeat.hear(peer, Counted(float(peer)))  # type: ignore[arg-type] # counts how often it is looked at
     assert heartbeat.silent(17.0) == ([0, 1, 2], [])
     assert Counted.compared == 4
+
+
+def test_who_has_not_got_the_question_yet() -> None:
+    """A peer that the question has not reached has as long again for its answer, and is not asked twice."""
+    heartbeat = Heartbeat[str](15.0, 10.0)
+    heartbeat.hear("a", 0.0)
+    assert heartbeat.silent(15.0) == (["a"], [])
+    assert heartbeat.silent(25.0) == ([], ["a"])
+    heartbeat.wait("a", 25.0)
+    assert heartbeat.silent(34.9) == ([], [])
+    assert heartbeat.silent(35.0) == ([], ["a"])

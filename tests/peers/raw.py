@@ -50,6 +50,8 @@ class Peer:
     stream: trio.abc.HalfCloseableStream | trio.abc.Stream
     frames: list[Frame] = attrs.field(factory=list)
     """Everything that came, oldest first."""
+    data_opcodes: frozenset[int] = frozenset({TEXT})
+    """The kinds of messages that may come."""
     _buffer: bytearray = attrs.field(factory=bytearray)
 
     # --- the handshake --------------------------------------------------------
@@ -152,9 +154,10 @@ class Peer:
         assert data[0] & 0x70 == 0, "a reserved bit is set"
         assert data[0] & 0x80, "the server splits no message"
         assert data[1] & 0x80 == 0, "a server's frame must not be masked"
-        assert data[0] & 0x0F in {TEXT, CLOSE, PING, PONG}, f"opcode {data[0] & 0x0F}"
+        opcode = data[0] & 0x0F
+        assert opcode in self.data_opcodes or opcode in {CLOSE, PING, PONG}, f"opcode {opcode}"
         short = data[1] & 0x7F
-        assert short < 126 or data[0] & 0x0F == TEXT, "a control frame is short"
+        assert short < 126 or opcode in self.data_opcodes, "a control frame is short"
         extra = {126: 2, 127: 8}.get(short, 0)
         if len(data) < 2 + extra:
             return None

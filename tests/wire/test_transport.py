@@ -232,6 +232,56 @@ async def test_progress_renews_the_deadline(autojump_clock: MockClock) -> None:
         assert b.pipe.taken == FRAMES[0]
 
 
+async def test_what_is_below_shows_progress(autojump_clock: MockClock) -> None:
+    """A socket without room whose system is still rid of a byte now and then is a slow one, and explain may say so."""
+    async with bench() as b:
+        b.pipe.pending = 100
+        b.transport.write(FRAMES[0])
+        for _ in range(20):
+            await trio.sleep(4.0)
+            b.pipe.pending -= 1
+        assert b.said == []
+        stopped = trio.current_time()
+        await b.transport.drain()
+        assert b.said == ["stalled"]
+        assert 5.0 <= trio.current_time() - stopped <= 7.0
+
+
+async def test_what_costs_more_below(autojump_clock: MockClock) -> None:
+    """A system that keeps more for a frame than its bytes, as TLS and Unix sockets do, hides no progress."""
+    async with bench() as b:
+        b.transport.write(b"x" * 100)
+        for _ in range(10):
+            b.pipe.pending += 1_000
+            await b.open(1)
+            for _ in range(3):
+                await trio.sleep(4.0)
+                b.pipe.pending -= 1
+        assert b.said == []
+        await b.open(1_000)
+        assert b.said == ["drained"]
+
+
+async def test_an_endpoint_that_holds_on() -> None:
+    """An endpoint that breaks while it holds on to what it was offered ends the connection as any other does."""
+    kept: list[memoryview] = []
+
+    class Holding(Pipe):
+        def send(self, data: bytes | bytearray | memoryview) -> int:
+            kept.append(memoryview(data))
+            return super().send(data)
+
+    said: list[str] = []
+    async with trio.open_nursery() as nursery:
+        pipe = Holding(10)
+        transport = Transport(pipe, nursery, LIMITS, on_drained=lambda: None, on_failed=said.append)
+        transport.write(FRAMES[0])
+        await wait_all_tasks_blocked()
+        pipe.snap()
+        await transport.drain()
+    assert said == ["vanished"]
+
+
 async def test_vanished() -> None:
     """A socket that breaks is aborted and said to have vanished, once; while writing or with a backlog."""
     async with bench(1_000) as b:

@@ -1,0 +1,94 @@
+"""Where a message becomes too much, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.wire.fragments import PIECE_BYTES, Fragments
+from tests.peers.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
+
+MOST = 1_000
+
+
+def admitted(*parts: bytes, most_bytes: int = MOST) -> bytes:
+    fragments = Fragments(most_bytes)
+    return b"".join(fragments.admit(part) for part in parts)
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_the_largest_message(opcode: int) -> None:
+    """As many bytes as are allowed pass, in one frame or in two; one more ends at its header."""
+    whole = frame(opcode, b"x" * MOST)
+    assert admitted(whole + whole) == whole * 2
+    halves = frame(opcode, b"x" * 400, fin=False) + frame(CONTINUATION, b"x" * 600)
+    assert admitted(halves + halves) == halves * 2
+    assert admitted(whole + frame(opcode, b"x" * (MOST + 1))) == whole + frame(opcode, b"x" * (MOST + 1))[:8]
+    larger = frame(opcode, b"x" * 400, fin=False) + frame(CONTINUATION, b"x" * 601)
+    assert admitted(larger) == larger[: -601]
+
+
+def test_nothing_passes_afterwards() -> None:
+    """After a message that was too large nothing is admitted any more."""
+    fragments = Fragments(MOST)
+    fragments.admit(frame(TEXT, b"x", declared=MOST + 1))
+    assert fragments.exceeded
+    assert fragments.admit(frame(PING)) == b""
+
+
+@pytest.mark.parametrize("payload", [b"", b"xx"])
+def test_fragments_without_end(payload: bytes) -> None:
+    """Fragments end when their number costs three times what the message may have, however little is in them."""
+    fragments = Fragments(10_000)
+    count = 0
+    fragments.admit(frame(TEXT, payload, fin=False))
+    while not fragments.exceeded:
+        count += 1
+        fragments.admit(frame(CONTINUATION, payload, fin=False))
+    assert count == 3 * 10_000 // PIECE_BYTES
+
+
+def test_a_frame_that_trickles_in() -> None:
+    """One frame that comes byte by byte is kept as so many pieces, and counts as so many."""
+    fragments = Fragments(10_000)
+    whole = frame(TEXT, b"x" * 10_000)
+    admitted_bytes = sum(len(fragments.admit(one)) for one in bytewise(whole))
+    assert fragments.exceeded
+    assert admitted_bytes < 3 * 10_000 // PIECE_BYTES + 20
+
+
+def test_control_frames_do_not_count() -> None:
+    """Pings between the fragments of a message are no part of it."""
+    between = frame(PING, b"x" * 125)
+    sent = frame(TEXT, b"x" * 500, fin=False) + between * 1_000 + frame(CONTINUATION, b"x" * 500)
+    assert admitted(sent) == sent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(TEXT, b"x", declared=1 << 63),
+        frame(TEXT, b"x", declared=5_000, masked=False),
+        frame(TEXT, b"x", declared=5_000, reserved=0b100),
+        frame(0x7, b"x", declared=5_000),
+        frame(CLOSE, b"x", declared=5_000),
+    ],
+)
+def test_what_is_no_frame_is_the_engines(sent: bytes) -> None:
+    """Frames that are wrong whatever their size are passed on, to one who says what is wrong."""
+    assert admitted(sent) == sent
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8), st.data())
+def test_however_it_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
+    """Where a stream is cut changes nothing about what is admitted of it."""
+    stream = b"".join(frame(TEXT, payload) for payload in payloads) + frame(TEXT, b"x", declared=MOST + 1) + b"rest"
+    expected = stream[: len(stream) - len(b"x" + b"rest")]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    parts = [stream[first:last] for first, last in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert admitted(*parts) == expected
