@@ -173,7 +173,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
             self.fail(error)
         finally:
-            self._land(written=False)
+            self._land(written=self.plain)  # at most once: what a plain client may have read it is not sent again
             house.forget(self)
             self._endpoint.close()
         return self._ending or ("left", "the device has gone")
@@ -256,7 +256,8 @@ class Connection:
                     return False
                 spans = self.cursor.ack(offset)
                 if spans:
-                    await self._confirm(Acked(self, spans), address)
+                    assert self.ledger is not None, "a connection with a cursor has a ledger"
+                    await self._confirm(Acked(self.ledger, spans), address)
                 return bool(spans)
             case messages.Ping():
                 self._transport.write_control(text_frame(messages.PONG))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from actors.delivery.accounts import Accounts
 from actors.failures import Failure
-from actors.presence import Presence
+from actors.presence import Device, Presence
 from actors.receipts import Fate, Position, Receipt
 from actors.stages import Cause, Stage
 
@@ -18,6 +18,7 @@ _CAUSES = {
     Cause.CONFLICT: "its id already named another event of the thread",
     Cause.NOT_THE_OWNER: "it was emitted for a user who does not own the thread",
     Cause.CRASHED: "its thread's actor crashed with it in hand",
+    Cause.LOST: "the store lost it, and the log goes on in another epoch",
     Cause.QUARANTINED: "its thread or owner was taken out of service",
     Cause.SHUTDOWN: "the runtime closed before it was written",
 }
@@ -74,11 +75,17 @@ def _devices(position: Position, presence: Presence | None, now: float) -> str:
     devices = () if presence is None else tuple(presence.devices)
     if devices:
         count = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
-        return f"{count}: " + "; ".join(device.describe(position.offset, now) for device in devices)
+        return f"{count}: " + "; ".join(_device(device, position, now) for device in devices)
     if presence is None or not presence.departures:
         return f"no device of {position.user_id} is here, or was lately"
     last = presence.departures[-1]
     return f"no device is here; the last, {last.label}, went at {_clock(last.at)} ({last.name}: {last.text})"
+
+
+def _device(device: Device, position: Position, now: float) -> str:
+    if device.ledger is not None and device.ledger.epoch != position.epoch:
+        return f"{device.label} reads another epoch of the log"
+    return device.describe(position.offset, now)
 
 
 def _clock(at: float) -> str:

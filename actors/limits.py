@@ -218,8 +218,9 @@ class Limits:
     control_bytes: int = 16 * KIB
     """Control frames and replies waiting behind an unread socket; more is a flood of pings, and it is aborted."""
 
-    write_deadline_seconds: float = 5.0
-    """A socket that took nothing for this long is aborted; its cursor is where it comes back to."""
+    write_deadline_seconds: float = 10.0
+    """A socket that took nothing for this long is aborted; its cursor is where it comes back to. The kernel of one that
+    is read at 1 KB/s opens its window in steps, and shows nothing for 5.6 to 8.6 s in between: 5 s would end it."""
 
     ping_seconds: float = 15.0
     """Silence from a client before it is asked; shorter than the 20 to 60 s after which proxies cut idle links."""

@@ -131,9 +131,9 @@ class Detach(msgspec.Struct, frozen=True):
 
 
 class Acked(msgspec.Struct, frozen=True):
-    """A device confirmed spans of offsets."""
+    """A device confirmed spans of offsets, in the epoch in which it was sent them."""
 
-    device: Device
+    ledger: Ledger
     spans: list[tuple[int, int]]
 
 

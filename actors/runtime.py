@@ -401,7 +401,7 @@ class Runtime:
         head = self.store.bounds(user_id).head
         self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
         bounds = self.store.renew(user_id)
-        self.accounts.account(user_id, bounds.epoch, bounds.low)
+        self.accounts.account(user_id, bounds.epoch, bounds.low, self.environment.clock())
 
     # --- life -----------------------------------------------------------------
 
@@ -445,7 +445,7 @@ class Runtime:
                 connection.ping()
             for connection in dead:
                 if connection.reading:
-                    self._hear(connection)
+                    self._heartbeat.wait(connection, self.environment.clock())
                 else:
                     connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
 

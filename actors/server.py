@@ -104,6 +104,8 @@ class Server:
         self._checks: dict[object, set[str]] = {}
         """For each question to the application who somebody is: the users revoked since it was asked."""
         self._sockets = 0
+        self._arriving = 0
+        """Sockets that were accepted and whose tasks have not begun."""
         self._doors: set[ExitStack] = set()
         self.goodbyes = 0
         """Connections that have ended and could be told why."""
@@ -231,15 +233,17 @@ class Server:
                     elif error.errno not in _GONE:
                         raise
                 else:
-                    if self._sockets - len(self.connections) >= self._limits.handshakes:
+                    if self._arriving + self._sockets - len(self.connections) >= self._limits.handshakes:
                         sock.close()
                     else:
+                        self._arriving += 1
                         nursery.start_soon(self._welcome, sock, ssl_context, guests)
 
     async def _welcome(
         self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
     ) -> None:
         """One guest, in a scope of its own: a cancelled server sees its guests out one by one."""
+        self._arriving -= 1
         endpoint: Endpoint = SocketEndpoint(sock)
         if ssl_context is not None:
             endpoint = TLSEndpoint(endpoint, ssl_context)

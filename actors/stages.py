@@ -54,6 +54,8 @@ class Cause(enum.StrEnum):
     """Emitted for a user who does not own the thread; found after acceptance."""
     CRASHED = "crashed"
     """In the hand of an actor that crashed before the store took it."""
+    LOST = "lost"
+    """The store lost it: the log goes on in another epoch."""
     QUARANTINED = "quarantined"
     """Its thread or owner crashed too often and was taken out of service."""
     SHUTDOWN = "shutdown"

@@ -63,9 +63,8 @@ class UserActor:
 
     def _confirm(self, acked: Acked) -> None:
         """What was confirmed was confirmed in the epoch it was sent in; of an ended one nothing is open."""
-        assert acked.device.ledger is not None, "a device that confirms has a place"
         for first, last in acked.spans:
-            acked.device.ledger.ack(first, last)
+            acked.ledger.ack(first, last)
 
     def _attach(self, attach: Attach) -> None:
         devices = self._presence.devices
@@ -80,7 +79,7 @@ class UserActor:
         if not attach.device.plain:
             self._presence.sessions.move_to_end(session.id)
         bounds = self._store.bounds(self._user_id)
-        account = self._accounts.account(self._user_id, bounds.epoch, bounds.low)
+        account = self._accounts.account(self._user_id, bounds.epoch, bounds.low, self._environment.clock())
         ledger = account.ledger
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
             assert session.cursor is not None, "a session has a cursor with its ledger"
@@ -98,7 +97,7 @@ class UserActor:
     def _reset(self) -> None:
         """Take every device that reads an ended epoch into the present one. What it has not confirmed stays so."""
         bounds = self._store.bounds(self._user_id)
-        ledger = self._accounts.account(self._user_id, bounds.epoch, bounds.low).ledger
+        ledger = self._accounts.account(self._user_id, bounds.epoch, bounds.low, self._environment.clock()).ledger
         for device in self._presence.devices:
             if device.ledger is not ledger:
                 device.reset(bounds, ledger)

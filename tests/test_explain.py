@@ -142,7 +142,8 @@ class Home:
 
     def ack(self, connection: Connection, offset: int) -> None:
         assert connection.cursor is not None
-        self.actor.handle(Acked(connection, connection.cursor.ack(offset)))
+        assert connection.ledger is not None
+        self.actor.handle(Acked(connection.ledger, connection.cursor.ack(offset)))
 
     def explain(self, receipt: Receipt) -> str:
         return str(fate_of(receipt, self.accounts, self.presence, None, trio.current_time())).split(" → ", 4)[4]
@@ -215,6 +216,7 @@ CAUSES = {
     "conflict": "its id already named another event of the thread",
     "not_the_owner": "it was emitted for a user who does not own the thread",
     "crashed": "its thread's actor crashed with it in hand",
+    "lost": "the store lost it, and the log goes on in another epoch",
     "quarantined": "its thread or owner was taken out of service",
     "shutdown": "the runtime closed before it was written",
 }

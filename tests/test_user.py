@@ -16,9 +16,9 @@ from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
 from actors.mailbox import Reply
-from actors.presence import RING, Acked, Attach, Departure, Detach, Presence, Session
+from actors.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
 from actors.receipts import QUEUED, Receipt
-from actors.stages import Stage
+from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
 from actors.user import UserActor
@@ -166,7 +166,8 @@ class House:
 
     def ack(self, screen: Screen, offset: int) -> None:
         assert screen.cursor is not None
-        self.actor.handle(Acked(screen, screen.cursor.ack(offset)))
+        assert screen.ledger is not None
+        self.actor.handle(Acked(screen.ledger, screen.cursor.ack(offset)))
 
     def detach(self, screen: Screen, name: str = "left") -> Departure:
         departure = Departure(screen.label, name, "why", 5.0)
@@ -357,8 +358,27 @@ def test_acked() -> None:
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
     house.flush()
-    house.actor.handle(Acked(phone, [(1, 1), (3, 4)]))
+    assert phone.ledger is not None
+    house.actor.handle(Acked(phone.ledger, [(1, 1), (3, 4)]))
     assert [receipt.stage for receipt in receipts] == [Stage.ACKED, Stage.WRITTEN, Stage.ACKED, Stage.ACKED]
+
+
+def test_acked_before_a_reset() -> None:
+    """A confirmation of one epoch that comes up behind the reset to another confirms nothing of the other."""
+    house = House()
+    phone = house.attach()
+    lost = house.place()
+    house.flush()
+    assert phone.ledger is not None
+    late = Acked(phone.ledger, [(1, 1)])
+    house.store.renew(ALICE)
+    house.actor.handle(REWOUND)
+    receipt = house.place()
+    house.actor.handle(late)
+    assert (receipt.offset, receipt.stage) == (1, Stage.STORED)
+    assert (lost.stage, lost.cause) == (Stage.UNCONFIRMED, Cause.LOST)
+    assert phone.resets == [Bounds(house.bounds.epoch, 1, 0)]
+    assert house.accounts.audit().balanced
 
 
 def test_fresh_starts_at_the_first_hole() -> None:
@@ -368,7 +388,8 @@ def test_fresh_starts_at_the_first_hole() -> None:
     for _ in range(4):
         house.place()
     house.flush()
-    house.actor.handle(Acked(phone, [(1, 1), (3, 3)]))
+    assert phone.ledger is not None
+    house.actor.handle(Acked(phone.ledger, [(1, 1), (3, 3)]))
     assert house.attach().begun == Start("fresh", 2)
 
 

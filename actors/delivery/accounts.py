@@ -135,7 +135,7 @@ class Accounts:
         self._arrived += 1
         account = self.users.get(user_id)
         if account is None or account.ledger.epoch != epoch:
-            account = self.account(user_id, epoch, low)
+            account = self.account(user_id, epoch, low, now)
         account.accepted += 1
         ledger = account.ledger
         page = ledger.place(offset)
@@ -199,7 +199,7 @@ class Accounts:
         count = hold.held if hold is not None else 0
         if not count and not notice:
             return 0
-        account = self.account(user_id, epoch, min(first_offset, low))
+        account = self.account(user_id, epoch, min(first_offset, low), now)
         for offset in range(first_offset, first_offset + count + notice):
             account.ledger.place(offset)
         account.accepted += count + notice
@@ -212,12 +212,16 @@ class Accounts:
 
     # --- a log's way through the columns --------------------------------------
 
-    def account(self, user_id: str, epoch: str, low: int) -> UserAccount:
-        """A user's account, opened when it is first needed, in the epoch that the store names."""
+    def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
+        """A user's account, opened when it is first needed, in the epoch that the store names.
+
+        What an epoch still has when another one follows is lost.
+        """
         account = self.users.get(user_id)
         if account is None:
             account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low))
         elif account.ledger.epoch != epoch:
+            self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
             account.renew(Ledger(user_id, epoch, low))
         return account
 

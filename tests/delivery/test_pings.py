@@ -29,7 +29,7 @@ def test_a_ping_that_went_straight_out() -> None:
 
 
 def test_a_ping_behind_much() -> None:
-    """Behind what is taken slowly a ping is under way until it has arrived and the device had its time for an answer."""
+    """Behind what is taken slowly a ping is under way until it arrived and the device had its time for an answer."""
     pings = Pings()
     pings.ask(100, 1_000)
     assert pings.is_under_way(400)

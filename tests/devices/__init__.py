@@ -1,0 +1,1 @@
+"""Slow, dead and returning devices, over real sockets."""
