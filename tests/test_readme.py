@@ -5,22 +5,28 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 import trio
 
 from actors.errors import PeerError
 from actors.examples import assistant
+from tests.peers.served import served
 from tests.tools.command import device, events
 
 README = Path(__file__).parent.parent / "README.md"
 
 
+def examples() -> list[str]:
+    """The Python examples, as they stand on the page."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
 def printed() -> str:
-    """The embedding example, as it stands on the page."""
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert isinstance(example, str)
-    return example
+    """The embedding example."""
+    return examples()[0]
 
 
 async def test_the_example_runs_as_printed() -> None:
@@ -57,6 +63,17 @@ async def ask(url: str, text: str) -> list[str]:
             if error.name != "vanished":
                 raise
             await trio.sleep(0.05)
+
+
+async def test_the_client_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The client example, copied from the page, prints the answer to its question."""
+    names: dict[str, Any] = {}
+    exec(examples()[1], names)  # noqa: S102 - it is this project's own page
+    async with served(on_message=assistant.assistant) as house:
+        assert isinstance(house.address, tuple)
+        host, port = house.address
+        await names["follow"](f"ws://{host}:{port}/ws", "alice")
+    assert capsys.readouterr().out.startswith("The sky over Oslo is clear tonight, at 4 degrees.")
 
 
 def test_the_example_is_the_demo() -> None:
