@@ -15,7 +15,9 @@ The map of the house, from the ground up; a module imports only from below it:
     presence, thread, emitter, user, flusher, connection         the actors
     run, joiner, runs, asks, requests, escalation                agents, and what people say to them
     switchboard, explain, server, drain, handle, runtime         the whole
-    web/, examples/, tools/                                      a page, agents, the command line
+    client/                                                      devices in Python
+    web/, examples/                                              devices in browsers, agents to start from
+    testing/, tools/                                             the simulation, the command line
 """
 
 from actors.asks import Answer

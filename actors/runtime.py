@@ -44,7 +44,7 @@ from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Lane, Reply
-from actors.presence import Attach, Detach, Device, UserMessage
+from actors.presence import Acked, Attach, Detach, Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
 from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
@@ -383,6 +383,8 @@ class Runtime:
         if isinstance(message, Attach):
             names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
             message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
+        elif isinstance(message, Acked):
+            message.enter()  # the device will not say it again
         elif isinstance(message, Detach):
             self._switchboard.presence(message.device.user_id or "").leave(message.device)
 

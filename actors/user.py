@@ -47,7 +47,7 @@ class UserActor:
         if message is RING:
             pass
         elif isinstance(message, Acked):
-            self._confirm(message)
+            message.enter()
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -60,11 +60,6 @@ class UserActor:
     async def settle(self) -> None:
         """Nothing here waits."""
         raise AssertionError("a user actor leaves nothing to settle")
-
-    def _confirm(self, acked: Acked) -> None:
-        """What was confirmed was confirmed in the epoch it was sent in; of an ended one nothing is open."""
-        for first, last in acked.spans:
-            acked.ledger.ack(first, last)
 
     def _attach(self, attach: Attach) -> None:
         devices = self._presence.devices

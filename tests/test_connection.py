@@ -9,8 +9,8 @@ import pytest
 import trio
 
 import actors
-from actors.presence import Acked
 from actors.wire.closing import TABLE
+from tests.peers.faulty import crash
 from tests.peers.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.peers.served import Served, offsets, served
 
@@ -571,7 +571,7 @@ async def test_a_released_user_comes_back_with_its_session() -> None:
         welcome = await before.attach("alice")
         await house.emit(1)
         await events(before, 1)
-        house.runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+        house.runtime.users.mailbox("alice").tell(crash())
         await ends(before, "quarantined")
         house.runtime.release("users/alice")
         resume = {"epoch": welcome["epoch"], "offset": 1}
@@ -622,7 +622,7 @@ async def test_in_flight_across_an_epoch() -> None:
         while "behind, its socket took nothing for" not in said:
             receipts = await house.emit(20, size=8_000)
             said = str(house.runtime.explain(receipts[-1]))
-        house.runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+        house.runtime.users.mailbox("alice").tell(crash())
         while house.runtime.users.quarantined("alice") is None:
             await trio.lowlevel.checkpoint()
         assert house.runtime.audit().balanced

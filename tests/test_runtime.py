@@ -21,6 +21,7 @@ from actors.mailbox import Mailbox
 from actors.presence import Acked
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Placement
+from tests.peers.faulty import crash
 from tests.stores.waiting import WaitingStore
 
 LIMITS = actors.Limits()
@@ -445,7 +446,7 @@ async def test_quarantined_user_loses_only_its_own(autojump_clock: trio.testing.
         other = await runtime.thread("t2").emit("step", {}, user_id="bob")
         assert receipt.position is not None
         for _ in range(LIMITS.restarts + 1):
-            runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+            runtime.users.mailbox("alice").tell(crash())
             await trio.sleep(0.5)
         assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.QUARANTINED)
         assert other.stage is Stage.STORED
@@ -554,3 +555,26 @@ async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock
         assert not [mailbox.key for mailbox in mailboxes if mailbox.key.startswith("idle-")]
         assert runtime.accounts.holds == {}
         assert (await runtime.thread("kept").emit("step", {})).seq == 2
+
+
+async def test_a_crash_loses_no_confirmation() -> None:
+    """A confirmation that a user's actor had in hand when it crashed is in the books all the same."""
+    async with actors.open_runtime() as runtime:
+        receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
+        ledger = runtime.accounts.users["alice"].ledger
+
+        class Crashing(list[tuple[int, int]]):
+            """Spans that fail the first time they are read."""
+
+            read = 0
+
+            def __iter__(self) -> Any:
+                self.read += 1
+                if self.read == 1:
+                    raise ZeroDivisionError("a bug")
+                return super().__iter__()
+
+        runtime.users.mailbox("alice").tell(Acked(ledger, Crashing([(1, 1)])))
+        assert receipt.stage is Stage.ACKED
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(runtime.failures) == 1
