@@ -167,7 +167,7 @@ class Limits:
     """In total. At 32 KiB each, 320 MB; and below the usual limit of file descriptors in production."""
 
     handshakes: int = 2_000
-    """Sockets that have not become connections yet. Slow ones must not keep others out, nor cost more than 20 KiB
+    """Sockets that have not become connections yet. Slow ones must not keep others out, nor cost more than 25 KiB
     each; beyond this many a socket is closed as soon as it is accepted."""
 
     connections_per_user: int = 32
@@ -193,7 +193,8 @@ class Limits:
     """What the application's ``authenticate`` may take."""
 
     inbound_bytes: int = 64 * KIB
-    """One message from a client. People type less; uploads do not belong on this socket."""
+    """One message from a client, in at most a 64th as many fragments. People type less; uploads do not belong on this
+    socket."""
 
     inbound_messages_per_second: float = 50.0
     """Per connection, sustained. A client acks once a second and a person types slower."""

@@ -18,10 +18,10 @@ from actors.emission import Bind, ThreadMessage
 from actors.environment import Environment
 from actors.limits import Limits
 from actors.mailbox import Reply
-from actors.presence import Acked
 from actors.runtime import Runtime
 from actors.stores.store import Append, Placement
 from actors.wire import refusals
+from tests.peers.faulty import crash
 from tests.peers.raw import ACTORS, TEXT, Message, Peer, frame
 from tests.peers.served import Served, served
 from tests.stores.waiting import WaitingStore
@@ -1026,7 +1026,7 @@ class BrokenActor:
         """Nothing."""
 
 
-def crash(runtime: Runtime, thread_id: str) -> None:
+def break_thread(runtime: Runtime, thread_id: str) -> None:
     """A bug in a thread's actor."""
     mailbox = runtime.threads.mailbox(thread_id)
     mailbox.actor = BrokenActor()
@@ -1037,7 +1037,7 @@ async def test_a_quarantined_thread() -> None:
     """A thread that is out of service says so, and its owner's other threads go on."""
     async with alice(on_message=quietly, limits=Limits(restarts=0)) as (house, peer):
         await house.runtime.bind("t1", "alice")
-        crash(house.runtime, "t1")
+        break_thread(house.runtime, "t1")
         while house.runtime.threads.quarantined("t1") is None:
             await trio.lowlevel.checkpoint()
         refused(await send(peer, thread_id="t1"), "quarantined")
@@ -1069,7 +1069,7 @@ def broken() -> None:
 async def test_a_quarantined_user() -> None:
     """A user who is out of service has no connection to ask on."""
     async with served(limits=Limits(restarts=0)) as house, attached(house) as peer, house.peer() as after:
-        house.runtime.users.mailbox("alice").tell(Acked(None, None))  # type: ignore[arg-type] # a bug in a caller
+        house.runtime.users.mailbox("alice").tell(crash())
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4008

@@ -2,18 +2,21 @@
 
 The protocol engine counts the characters of a message that have come. So
 fragments of nothing cost it nothing, and its memory without end; and one byte
-after the other is kept as so many objects. Here the headers are read once more,
-before the engine gets them, and a message that would cost too much ends there.
+after the other is kept as so many objects. Each frame costs it 20 µs, also those
+that are no message. Here the headers are read once more, before the engine gets
+them, and what would cost too much ends there.
 """
 
 from __future__ import annotations
+
+from actors.delivery.rate import TokenBucket
 
 PIECE_BYTES = 64
 """What a piece of a message costs the engine beside its bytes: an object, and a place in a list."""
 
 _FEWEST_PIECES = 64
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
-_CONTINUATION, _BINARY = 0x0, 0x2
+_CONTINUATION, _BINARY, _PONG = 0x0, 0x2, 0xA
 _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
@@ -21,17 +24,30 @@ _ABSURD_BYTES = 1 << 63
 class Fragments:
     """Follows the frames of one peer, and says where they become too much.
 
-    A message may have ``most_bytes``, in as many pieces as cost three times as
-    much again: a piece is a fragment, or what of one came at once.
+    A message may have ``most_bytes``, in as many pieces as cost as much again:
+    a piece is a fragment, or what of one came at once. Frames that are neither
+    the first of a message nor answered, pongs and continuations, may come as
+    fast as ``burst`` and ``per_second`` say, a whole message's pieces beyond that.
     """
 
-    __slots__ = ("_bytes", "_header", "_is_data", "_left", "_pieces", "exceeded", "most_bytes", "most_pieces")
+    __slots__ = (
+        "_bucket",
+        "_bytes",
+        "_header",
+        "_is_data",
+        "_left",
+        "_most_bytes",
+        "_most_pieces",
+        "_pieces",
+        "excess",
+    )
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
-        self.most_pieces = max(_FEWEST_PIECES, 3 * most_bytes // PIECE_BYTES)
-        self.exceeded = False
-        """A message was too much: nothing after it is of use."""
+    def __init__(self, most_bytes: int, burst: int, per_second: float, now: float) -> None:
+        self.excess: tuple[str, str] | None = None
+        """What was too much, as a row of the closing table, and how: nothing after it is of use."""
+        self._most_bytes = most_bytes
+        self._most_pieces = max(_FEWEST_PIECES, most_bytes // PIECE_BYTES)
+        self._bucket = TokenBucket(burst + self._most_pieces, per_second, now)
         self._header = bytearray()
         self._left = 0
         """Bytes of the present frame's payload that have not come."""
@@ -39,10 +55,10 @@ class Fragments:
         self._bytes = 0
         self._pieces = 0
 
-    def admit(self, data: bytes) -> bytes:
+    def admit(self, data: bytes, now: float) -> bytes:
         """What of the next bytes is acceptable: all of them, or those up to where it became too much."""
         at = 0
-        while at < len(data) and not self.exceeded:
+        while at < len(data) and self.excess is None:
             if self._left:
                 taken = min(self._left, len(data) - at)
                 self._left -= taken
@@ -51,7 +67,7 @@ class Fragments:
                 taken = min(self._wanted(), len(data) - at)
                 self._header += data[at : at + taken]
                 if self._wanted() == 0:
-                    self._begin()
+                    self._begin(now)
             at += taken
         return data if at == len(data) else data[:at]
 
@@ -63,7 +79,7 @@ class Fragments:
         extended = {126: 2, 127: 8}.get(header[1] & _LENGTH, 0)
         return 2 + extended + (4 if header[1] & _MASKED else 0) - len(header)
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         """A header is complete: its payload follows."""
         first, second = self._header[0], self._header[1]
         short = second & _LENGTH
@@ -74,11 +90,15 @@ class Fragments:
         self._is_data = opcode <= _BINARY and not first & _RESERVED and bool(second & _MASKED)
         if opcode != _CONTINUATION and self._is_data:
             self._bytes = self._pieces = 0
-        if length < _ABSURD_BYTES:
+        if opcode in (_CONTINUATION, _PONG) and not self._bucket.take(now):
+            self.excess = "flooding", "expected fewer pongs and fragments in a time, got more"
+        elif length < _ABSURD_BYTES:
             self._count(pieces=0 if length else 1, length=length)
 
     def _count(self, pieces: int, length: int = 0) -> None:
         if self._is_data:
             self._pieces += pieces
             self._bytes += length
-            self.exceeded = self._bytes > self.most_bytes or self._pieces > self.most_pieces
+            if self._bytes > self._most_bytes or self._pieces > self._most_pieces:
+                most = f"{self._most_bytes} bytes in {self._most_pieces} pieces"
+                self.excess = "too_big", f"expected a message of at most {most}, got more"

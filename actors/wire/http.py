@@ -121,8 +121,9 @@ def check_upgrade(head: RequestHead) -> None:
 
 
 def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), *, body: bool = True) -> bytes:
-    """A whole plain-text response, after which the connection closes."""
-    return _response(status, f"{text}\n".encode(), "text/plain; charset=utf-8", headers, body=body)
+    """A whole plain-text response, after which the connection closes. It may quote the request: nobody is to run it."""
+    content = f"{text}\n".encode()
+    return _response(status, content, "text/plain; charset=utf-8", (*headers, _AS_DECLARED), body=body)
 
 
 @attrs.frozen
@@ -137,10 +138,11 @@ class Page:
         return _response(200, self.content, self.content_type, _PAGE_HEADERS, body=body)
 
 
+_AS_DECLARED = ("X-Content-Type-Options", "nosniff")
 _PAGE_HEADERS = (
     ("Cache-Control", "no-cache"),
     ("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
+    _AS_DECLARED,
     ("Referrer-Policy", "no-referrer"),
 )
 

@@ -76,20 +76,23 @@ class WebSocket:
         try:
             return await self._engine.get_message()
         except ConnectionClosed as closed:
-            fragments = self._stream.fragments
-            if fragments.exceeded:
-                most = f"{fragments.most_bytes} bytes in {fragments.most_pieces} pieces"
-                raise PeerError("too_big", f"expected a message of at most {most}, got more") from None
+            if self._stream.excess is not None:
+                raise PeerError(*self._stream.excess) from None
             code = self._stream.close_code or 1006 if closed.reason is None else closed.reason.code
             row = closing_of(code)
             raise PeerError(row.name, f"{row.text} ({code})") from None
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a Close and wait for the peer's, for as long as the caller's deadline allows."""
+        """Send a Close and wait for the peer's, for as long as the caller's deadline allows.
+
+        It is sent before the engine is told: one that is about to send a Close
+        fails on a ping that comes in at that moment, and the Close with it.
+        And one that takes a broken frame for the peer's Close sends none.
+        """
         self._stream.closing = True
-        await self._engine.aclose(code, _clip(reason))
-        if not self._stream.closed:  # the engine takes a broken frame for the peer's Close, and answers nothing
+        if not self._stream.closed:
             await self._stream.send_all(close_frame(code, reason))
+        await self._engine.aclose(code, _clip(reason))
 
 
 class _EngineStream(trio.abc.Stream):
@@ -104,9 +107,8 @@ class _EngineStream(trio.abc.Stream):
     """
 
     def __init__(
-        self, transport: Transport, head: bytes, rest: bytes, most_bytes: int, on_heard: Callable[[], None]
+        self, transport: Transport, head: bytes, rest: bytes, limits: Limits, on_heard: Callable[[], None]
     ) -> None:
-        self.fragments = Fragments(most_bytes)
         self.close_code: int | None = None
         """The code of the Close that was sent."""
         self.closed = False
@@ -114,6 +116,9 @@ class _EngineStream(trio.abc.Stream):
         self.closing = False
         """We are about to send a Close, and shall wait for the peer's: its other Closes are the engine's own."""
         self._over = False
+        self._fragments = Fragments(
+            limits.inbound_bytes, limits.inbound_burst, limits.inbound_messages_per_second, trio.current_time()
+        )
         self._transport = transport
         self._head = head
         self._rest = rest
@@ -136,24 +141,35 @@ class _EngineStream(trio.abc.Stream):
         self._on_heard()
         return self._admit(data)
 
+    @property
+    def excess(self) -> tuple[str, str] | None:
+        """What of the peer's was too much, as a row of the closing table, and how."""
+        return self._fragments.excess
+
     def _admit(self, data: bytes) -> bytes:
-        admitted = self.fragments.admit(data)
-        self._over = self._over or self.fragments.exceeded
+        admitted = self._fragments.admit(data, trio.current_time())
+        self._over = self._over or self.excess is not None
         return admitted
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
         frames = bytes(data)
-        if self._answered.is_set():
-            self._transport.write_control(frames)
-        else:
+        if not self._answered.is_set():
             self._transport.write(frames)
-        if self._answered.is_set() and is_close(frames):
-            self.close_code = int.from_bytes(frames[2:4]) or None
+            self._answered.set()
+        elif is_close(frames):
+            self._send_close(frames)
+        else:
+            self._transport.write_control(frames)
+
+    def _send_close(self, close: bytes) -> None:
+        """The first one counts, however much was said before: it is no answer that a peer could ask for again."""
+        if not self.closed:
             self.closed = True
+            self.close_code = int.from_bytes(close[2:4]) or None
             self._over = self._over or not self.closing
+            self._transport.write(close)
             self._transport.seal()
-        self._answered.set()
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -182,7 +198,7 @@ async def upgrade(
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head, rest, limits.inbound_bytes, on_heard)
+    stream = _EngineStream(transport, head, rest, limits, on_heard)
     outcome: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:

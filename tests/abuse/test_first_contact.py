@@ -1,18 +1,30 @@
-"""Hostile first contacts: each costs its own socket, thirty times over, while a bystander's delivery goes on."""
+"""Hostile first contacts: each costs its own socket, a hundred times over, while a bystander's delivery goes on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 
-import actors
-from tests.peers.raw import ACTORS, CLOSE, PING, TEXT, Peer, close_frame, frame, upgrade_request
-from tests.peers.served import Served, served
+from tests.abuse.bystander import LIMITS, besiege, bystander, unharmed
+from tests.peers.raw import (
+    ACTORS,
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Message,
+    Peer,
+    close_frame,
+    frame,
+    upgrade_request,
+)
+from tests.peers.served import served
 
-TIMES = 30
+TIMES = 100
 UPGRADE = upgrade_request(ACTORS)
 HELLO = frame(TEXT, b'{"op":"hello","v":1,"token":"mallory"}')
 
@@ -54,6 +66,58 @@ async def nothing_then_reset(peer: Peer) -> None:
 async def large_headers(peer: Peer) -> None:
     answer = await peer.ask(upgrade_request(ACTORS, extra=[("X-Filler", "x" * 70_000)]))
     assert answer.status == 431
+
+
+async def refused(peer: Peer, request: bytes, status: int) -> None:
+    answer = await peer.ask(request)
+    assert answer.status == status
+
+
+async def no_request_line(peer: Peer) -> None:
+    await refused(peer, b"\x16\x03\x01\x02\x00" + b"\x00" * 500 + b"\r\n\r\n", 400)
+
+
+async def endless_request_line(peer: Peer) -> None:
+    await refused(peer, b"GET /" + b"x" * 70_000, 431)
+
+
+async def many_headers(peer: Peer) -> None:
+    await refused(peer, upgrade_request(ACTORS, extra=[("X", "")] * 10_000), 431)
+
+
+async def one_header_many_times(peer: Peer) -> None:
+    await refused(peer, upgrade_request(ACTORS, extra=[("Upgrade", "h2c")] * 1_000, without="Upgrade"), 426)
+
+
+async def folded_headers(peer: Peer) -> None:
+    await refused(peer, b"GET /ws HTTP/1.1\r\nHost: x\r\n" + b" folded\r\n" * 1_000 + b"\r\n", 426)
+
+
+async def zeros_in_headers(peer: Peer) -> None:
+    await refused(peer, upgrade_request(ACTORS, extra=[("X", "\0")]), 400)
+
+
+async def two_hosts(peer: Peer) -> None:
+    await refused(peer, upgrade_request(ACTORS, extra=[("Host", "evil.example")]), 400)
+
+
+async def large_subprotocol(peer: Peer) -> None:
+    await refused(peer, upgrade_request("x" * 65_536), 431)
+
+
+async def many_subprotocols(peer: Peer) -> None:
+    await peer.send(upgrade_request(ACTORS, extra=[("Sec-WebSocket-Protocol", "a," * 7_000)]))
+    assert (await peer.answer()).status == 101
+    await peer.hello("mallory")
+    await peer.leave()
+
+
+async def a_body_without_end(peer: Peer) -> None:
+    await peer.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    assert (await peer.answer()).status == 404
+    with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some chunk or other
+        while True:
+            await peer.send(b"x" * 65_536)
 
 
 async def half_a_handshake_then_leave(peer: Peer) -> None:
@@ -110,6 +174,78 @@ async def large_length(peer: Peer) -> None:
     await ends_with(peer, 1009)
 
 
+async def rejected_opcode(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(0xB, b""))
+    await ends_with(peer, 1002)
+
+
+async def binary(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(BINARY, b'{"op":"ping"}'))
+    await ends_with(peer, 1003)
+
+
+async def two_byte_fragments_without_end(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(TEXT, b"xx", fin=False) + frame(CONTINUATION, b"xx", fin=False) * 600)
+    await ends_with(peer, 1009)
+
+
+async def empty_fragments_without_end(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 600)
+    await ends_with(peer, 1009)
+
+
+async def pings_unread(peer: Peer) -> None:
+    await upgraded(peer)
+    with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some ping or other
+        while True:
+            await peer.send(frame(PING, b"x" * 125) * 100)
+
+
+async def pongs_without_end(peer: Peer) -> None:
+    await upgraded(peer)
+    with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some pong or other
+        while True:
+            await peer.send(frame(PONG, b"x" * 100) * 100)
+
+
+async def one_small_message_in_many_fragments_again_and_again(peer: Peer) -> None:
+    await upgraded(peer)
+    many = frame(TEXT, b'{"op":"pong"', fin=False) + frame(CONTINUATION, fin=False) * 50 + frame(CONTINUATION, b"}")
+    with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some message or other
+        while True:
+            await peer.send(many)
+
+
+async def pings_while_closing(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(TEXT, b"nonsense") + frame(PING) * 150 + close_frame(1000) + frame(PING) * 10)
+    await ends_with(peer, 4502)
+
+
+async def nonsense_after_as_many_pings_as_are_allowed(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(PING) * 200 + frame(TEXT, b"nonsense"))
+    await ends_with(peer, 4502)
+
+
+async def a_close_again_and_again(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(close_frame(1000) * 50)
+    assert await peer.ending() == (1000, "")
+
+
+async def half_close_then_send(peer: Peer) -> None:
+    await upgraded(peer)
+    assert isinstance(peer.stream, trio.SocketStream)
+    await peer.send(frame(TEXT, b'{"op":"ping"}') + frame(TEXT, b"x" * 500)[:100])
+    await peer.stream.send_eof()
+    await peer.ending()
+
+
 async def open_brackets(peer: Peer) -> None:
     await upgraded(peer)
     await peer.send(frame(TEXT, b"[" * 20_000))
@@ -157,6 +293,43 @@ async def half_close_of_half_a_handshake(peer: Peer) -> None:
     assert await peer.ending() is None
 
 
+async def reset_after_the_hello(peer: Peer) -> None:
+    await peer.send(UPGRADE + HELLO)
+    await peer.answer()
+    peer.reset()
+
+
+async def reset_with_requests_under_way(peer: Peer) -> None:
+    await upgraded(peer)
+    asked: list[Message] = [
+        {"op": "send", "payload": {"text": "hi"}},
+        {"op": "cancel", "run_id": "r"},
+        {"op": "read", "thread_id": "t"},
+    ]
+    for number, request in enumerate(asked):
+        await peer.say({"id": number} | request)
+    peer.reset()
+
+
+async def reset_while_it_is_sent_away(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(frame(TEXT, b"nonsense"))
+    await peer.next_op("error")
+    peer.reset()
+
+
+async def reset_after_a_close(peer: Peer) -> None:
+    await upgraded(peer)
+    await peer.send(close_frame(1000))
+    peer.reset()
+
+
+async def reset_in_the_middle_of_an_answer(peer: Peer) -> None:
+    await peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await peer.stream.receive_some(10)
+    peer.reset()
+
+
 async def leave_in_the_middle_of_a_frame(peer: Peer) -> None:
     await upgraded(peer)
     await peer.send(frame(TEXT, b"x" * 1_000)[:500])
@@ -168,6 +341,27 @@ CONTACTS: list[Callable[[Peer], Awaitable[None]]] = [
     request_then_reset,
     nothing_then_reset,
     large_headers,
+    no_request_line,
+    endless_request_line,
+    many_headers,
+    one_header_many_times,
+    folded_headers,
+    zeros_in_headers,
+    two_hosts,
+    large_subprotocol,
+    many_subprotocols,
+    a_body_without_end,
+    rejected_opcode,
+    binary,
+    two_byte_fragments_without_end,
+    empty_fragments_without_end,
+    pings_unread,
+    pongs_without_end,
+    one_small_message_in_many_fragments_again_and_again,
+    pings_while_closing,
+    nonsense_after_as_many_pings_as_are_allowed,
+    a_close_again_and_again,
+    half_close_then_send,
     half_a_handshake_then_leave,
     half_a_handshake_then_hang,
     data_behind_the_request,
@@ -184,59 +378,33 @@ CONTACTS: list[Callable[[Peer], Awaitable[None]]] = [
     ping_after_our_close,
     half_close,
     half_close_of_half_a_handshake,
+    reset_after_the_hello,
+    reset_with_requests_under_way,
+    reset_while_it_is_sent_away,
+    reset_after_a_close,
+    reset_in_the_middle_of_an_answer,
     leave_in_the_middle_of_a_frame,
 ]
 
 
-@asynccontextmanager
-async def bystander(house: Served) -> AsyncIterator[None]:
-    """Somebody who is sent events, one after the other, all the while, and gets each of them."""
-    over = False
-
-    async def watch() -> None:
-        async with house.peer() as peer:
-            await peer.attach("alice")
-            attached.set()
-            number = 0
-            while not over:
-                number += 1
-                (receipt,) = await house.emit(1)
-                event = await peer.next_event()
-                assert (event["offset"], event["seq"]) == (number, number)
-                await peer.ack(number)
-                await receipt.reached(actors.Stage.ACKED)
-            assert number > 0
-            await peer.leave()
-
-    attached = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        await attached.wait()
-        yield
-        over = True
-
-
 @pytest.mark.parametrize("contact", CONTACTS, ids=lambda contact: contact.__name__)
 async def test_first_contact(contact: Callable[[Peer], Awaitable[None]]) -> None:
-    """Thirty of them at once: nobody else misses an event, nothing of ours has failed, and nothing is left behind."""
-    limits = actors.Limits(
-        request_head_seconds=0.3,
-        close_seconds=0.05,
-        connections_per_user=TIMES,
-        inbound_burst=1_000_000,  # the bystander acknowledges each event, as fast as it can
-    )
+    """A hundred of them at once: nobody else misses an event, nothing of ours has failed, and nothing is left."""
+    async with served(limits=LIMITS) as house:
+        async with bystander(house):
+            await besiege(house, contact, TIMES)
+        await unharmed(house)
 
-    async def once() -> None:
-        async with house.peer() as peer:
-            await contact(peer)
 
-    async with served(limits=limits) as house:
-        async with bystander(house), trio.open_nursery() as nursery:
-            for _ in range(TIMES):
-                nursery.start_soon(once)
-        await house.all_gone()
-        while house.runtime.server._sockets:
-            await trio.lowlevel.checkpoint()
-        assert house.failures() == []
-        assert house.runtime.devices("mallory") == house.runtime.devices("alice") == 0
-        assert house.runtime.audit().balanced
+@pytest.mark.parametrize("size", range(0, len(UPGRADE) + len(HELLO) + 1, 7))
+async def test_reset_at_every_stage(size: int) -> None:
+    """A peer that resets its connection after any number of bytes costs nobody anything."""
+
+    async def break_off(peer: Peer) -> None:
+        await peer.send((UPGRADE + HELLO)[:size])
+        peer.reset()
+
+    async with served(limits=LIMITS) as house:
+        async with bystander(house):
+            await besiege(house, break_off, 20)
+        await unharmed(house)

@@ -75,7 +75,7 @@ async def told(house: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[
             while (came := await peer.next_frame()) is not None and came.opcode != CLOSE:
                 pass
             nursery.cancel_scope.cancel()
-        frames = [tuple(one) for one in peer.frames if one.opcode != CLOSE]
+        frames = [(one.opcode, one.payload) for one in peer.frames if one.opcode != CLOSE]
         if came is not None:
             assert await peer.next_frame() is None, "a server ends the connection, and says nothing more"
         return frames, None if came is None else came.payload
@@ -412,5 +412,6 @@ async def test_second_opinion() -> None:
         assert websocket.close_code == 1000
 
     async with echoing() as house:
+        assert isinstance(house.address, tuple)
         host, port = house.address
         await trio.to_thread.run_sync(converse, f"ws://{host}:{port}/echo")

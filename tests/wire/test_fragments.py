@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.wire.fragments import PIECE_BYTES, Fragments
-from tests.peers.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
+from tests.peers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 MOST = 1_000
 
 
-def admitted(*parts: bytes, most_bytes: int = MOST) -> bytes:
-    fragments = Fragments(most_bytes)
-    return b"".join(fragments.admit(part) for part in parts)
+def following(most_bytes: int = MOST, burst: int = 1_000_000, per_second: float = 1.0) -> Fragments:
+    return Fragments(most_bytes, burst, per_second, 0.0)
+
+
+def admitted(*parts: bytes) -> bytes:
+    fragments = following()
+    return b"".join(fragments.admit(part, 0.0) for part in parts)
 
 
 def bytewise(data: bytes) -> list[bytes]:
@@ -30,36 +34,36 @@ def test_the_largest_message(opcode: int) -> None:
     assert admitted(halves + halves) == halves * 2
     assert admitted(whole + frame(opcode, b"x" * (MOST + 1))) == whole + frame(opcode, b"x" * (MOST + 1))[:8]
     larger = frame(opcode, b"x" * 400, fin=False) + frame(CONTINUATION, b"x" * 601)
-    assert admitted(larger) == larger[: -601]
+    assert admitted(larger) == larger[:-601]
 
 
 def test_nothing_passes_afterwards() -> None:
     """After a message that was too large nothing is admitted any more."""
-    fragments = Fragments(MOST)
-    fragments.admit(frame(TEXT, b"x", declared=MOST + 1))
-    assert fragments.exceeded
-    assert fragments.admit(frame(PING)) == b""
+    fragments = following()
+    fragments.admit(frame(TEXT, b"x", declared=MOST + 1), 0.0)
+    assert fragments.excess is not None
+    assert fragments.admit(frame(PING), 0.0) == b""
 
 
 @pytest.mark.parametrize("payload", [b"", b"xx"])
 def test_fragments_without_end(payload: bytes) -> None:
-    """Fragments end when their number costs three times what the message may have, however little is in them."""
-    fragments = Fragments(10_000)
+    """Fragments end when their number costs as much as the message may have, however little is in them."""
+    fragments = following(10_000)
     count = 0
-    fragments.admit(frame(TEXT, payload, fin=False))
-    while not fragments.exceeded:
+    fragments.admit(frame(TEXT, payload, fin=False), 0.0)
+    while fragments.excess is None:
         count += 1
-        fragments.admit(frame(CONTINUATION, payload, fin=False))
-    assert count == 3 * 10_000 // PIECE_BYTES
+        fragments.admit(frame(CONTINUATION, payload, fin=False), 0.0)
+    assert count == 10_000 // PIECE_BYTES
 
 
 def test_a_frame_that_trickles_in() -> None:
     """One frame that comes byte by byte is kept as so many pieces, and counts as so many."""
-    fragments = Fragments(10_000)
+    fragments = following(10_000)
     whole = frame(TEXT, b"x" * 10_000)
-    admitted_bytes = sum(len(fragments.admit(one)) for one in bytewise(whole))
-    assert fragments.exceeded
-    assert admitted_bytes < 3 * 10_000 // PIECE_BYTES + 20
+    admitted_bytes = sum(len(fragments.admit(one, 0.0)) for one in bytewise(whole))
+    assert fragments.excess is not None
+    assert admitted_bytes < 10_000 // PIECE_BYTES + 20
 
 
 def test_control_frames_do_not_count() -> None:
@@ -67,6 +71,20 @@ def test_control_frames_do_not_count() -> None:
     between = frame(PING, b"x" * 125)
     sent = frame(TEXT, b"x" * 500, fin=False) + between * 1_000 + frame(CONTINUATION, b"x" * 500)
     assert admitted(sent) == sent
+
+
+@pytest.mark.parametrize(
+    "one", [frame(PONG), frame(TEXT, fin=False) + frame(CONTINUATION, b"{}")], ids=["pong", "continuation"]
+)
+def test_frames_that_are_no_message(one: bytes) -> None:
+    """Pongs and continuations may come so many at once, and so many a second; then it is a flood."""
+    fragments = following(burst=100, per_second=10.0)
+    most = 100 + 64
+    assert fragments.admit(one * most, 0.0) == one * most
+    assert fragments.admit(one * 10, 1.0) == one * 10
+    fragments.admit(one, 1.0)
+    assert fragments.excess is not None
+    assert fragments.excess[0] == "flooding"
 
 
 @pytest.mark.parametrize(
