@@ -1,0 +1,45 @@
+"""A seeded simulation of the whole runtime, to test your own agents with; and how the runtime itself is tested.
+
+    async def scenario(world: World) -> None:
+        device = world.device("alice")
+        device.ask("send", payload={"text": "hello"})
+        await world.settle()
+        assert device.seen[-1]["type"] == "agent_completed"
+
+    run_seeds(scenario, range(100), on_message=my_agent)
+
+Real actors, real session code and the real protocol engine run under one
+integer: scheduling, time, ids and every misfortune follow from it. The same
+seed is the same run, event for event. It is the idea of FoundationDB's
+simulation and of TigerBeetle's VOPR; what is allowed to go wrong is drawn anew
+for each seed (swarm testing), and an independent ledger has the last word.
+
+    python -m actors.testing --seeds 10000      many seeds, with everything going wrong
+    python -m actors.testing --seed 42          one of them; a failing plan is made as short as it fails
+    python -m actors.testing --seed 42 --trace  all that happened
+
+From the ground up: what is pure (``plan``, ``shrinking``, ``owners``,
+``ledger``, ``frames``), what is seeded (``chance``, ``determinism``), the parts
+of a world (``network``, ``store``, ``faults``, ``device``), the ``world`` and
+its ``verdict``, and what is done in it (``agents``, ``performance``,
+``stepping``). With pytest: :mod:`actors.testing.fixtures`.
+"""
+
+from actors.testing.determinism import TrioChanged, run
+from actors.testing.device import Device
+from actors.testing.ledger import Mismatch
+from actors.testing.stepping import cancel_at_every_step, fail_every_store_call, run_seeds
+from actors.testing.world import Mismatched, World, simulate
+
+__all__ = [
+    "Device",
+    "Mismatch",
+    "Mismatched",
+    "TrioChanged",
+    "World",
+    "cancel_at_every_step",
+    "fail_every_store_call",
+    "run",
+    "run_seeds",
+    "simulate",
+]

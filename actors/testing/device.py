@@ -1,0 +1,372 @@
+"""A device: one client of one user, over lines that break. It watches, confirms, asks, and comes back.
+
+Written from the protocol page alone. It keeps what a client keeps, session and
+cursor, and takes nothing on trust: what comes out of order is a mismatch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+import attrs
+import trio
+
+from actors.delivery.cursor import Origin
+from actors.testing.chance import Chance
+from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
+from actors.testing.ledger import Ledger, Wire
+from actors.testing.network import Line
+
+_REQUEST = (
+    "GET /ws HTTP/1.1\r\nHost: simulation\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+_WELCOME_SECONDS = 12.0
+"""What a server gets to answer; a device whose line is silent gives it up."""
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 4.0
+_FINAL_CODES = frozenset({1002, 1003, 1007, 1009, *range(4501, 5000)})
+"""What a client that keeps to the protocol is never sent away with."""
+
+
+class Gone(Exception):  # noqa: N818 - what the connection is
+    """This connection is over."""
+
+    def __init__(self, code: int = 1006) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class Exchange(Protocol):
+    """Where devices dial: the network in front of whichever runtime is there."""
+
+    ledger: Ledger
+
+    def dial(self, device: Device) -> tuple[Line, Wire] | None:
+        """A line to the server; ``None`` when nobody answers."""
+        ...
+
+    def note(self, who: str, what: str) -> None:
+        """A line of the trace."""
+
+
+@attrs.define(eq=False)
+class Asked:
+    """A request that waits for its reply, over all connections of its session."""
+
+    id: str
+    message: dict[str, Any]
+    on_reply: Callable[[dict[str, Any]], None] | None = None
+    session: str = ""
+    """Of its first connection; in another session it would be another request."""
+    sent: bool = False
+    """On this connection."""
+
+
+class Device:
+    """One client; :meth:`run` is its life."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        user_id: str,
+        label: str,
+        chance: Chance,
+        *,
+        plain: bool = False,
+        origin: Origin = "unacked",
+    ) -> None:
+        self.user_id = user_id
+        self.origin = origin
+        """Where it begins, when it has nothing."""
+        self.label = label
+        self.plain = plain
+        self.line: Line | None = None
+        self.session: str | None = None
+        self.cursor: tuple[str, int] | None = None
+        """Epoch and last offset."""
+        self.seen: list[dict[str, Any]] = []
+        """Every event it was sent, once, in order."""
+        self.seen_at: list[float] = []
+        """And when."""
+        self.questions: dict[str, dict[str, Any]] = {}
+        self.ack_seconds = 0.2
+        """How long it waits before it confirms."""
+        self.left = False
+        """It will not come back."""
+        self.lag_until = -math.inf
+        """It does not read before that."""
+        self.away_until = -math.inf
+        """It does not connect before that."""
+        self.caught_up = False
+        self.open: list[Asked] = []
+        self.wire: Wire | None = None
+        self.lost: list[str] = []
+        """Requests of sessions that are gone: nobody knows whether they were carried out."""
+        self._exchange = exchange
+        self._chance = chance
+        self._frames = FrameReader()
+        self._inbox: list[tuple[int, bytes]] = []
+        self._ack_at = math.inf
+        self._acked = 0
+        self._requests = 0
+        self._failures = 0
+        self._doubtful: set[str] = set()
+        """Questions of an earlier connection that were not shown on this one: closed, once a pong has come."""
+        self._stirred = trio.Event()
+
+    # --- what can happen to it ------------------------------------------------------
+
+    def stir(self) -> None:
+        """Have it look at what it is to do."""
+        self._stirred.set()
+        self._stirred = trio.Event()
+
+    def hang_up(self, *, silently: bool = False) -> None:
+        """End its connection; silently, the server is not told."""
+        line, self.line = self.line, None
+        if line is not None and silently:
+            line.device.vanish()
+        elif line is not None:
+            line.device.close()
+        self.caught_up = False
+        self.stir()
+
+    def reload(self) -> None:
+        """Forget everything, as a page does."""
+        self.hang_up()
+        self.session = self.cursor = None
+        self.lost += [asked.id for asked in self.open]
+        self.open.clear()
+        self.questions.clear()
+
+    def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> Asked:
+        """Make a request; it is repeated on each connection of the session until there is a reply."""
+        self._requests += 1
+        id_ = f"{self.label}.{self._requests}"
+        asked = Asked(id_, {"op": op, "id": id_, **fields}, on_reply)
+        self.open.append(asked)
+        if self.caught_up:
+            self._say_open()
+        return asked
+
+    # --- its life -------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect again and again, until it has left."""
+        while not self.left:
+            now = trio.current_time()
+            if self.away_until > now:
+                with trio.move_on_at(self.away_until):
+                    await self._stirred.wait()
+                continue
+            code = await self._attend()
+            self._exchange.note(self.label, f"connection over ({code})")
+            if code in _FINAL_CODES:
+                self._exchange.ledger.complain(7, f"{self.label} was sent away with {code}")
+                return
+            self._failures += 1
+            pause = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures) * self._chance.between(0.3, 1)
+            with trio.move_on_after(pause):
+                await self._stirred.wait()
+
+    async def _attend(self) -> int:
+        """One connection; the code it ended with."""
+        dialled = self._exchange.dial(self)
+        if dialled is None:
+            await trio.lowlevel.checkpoint()
+            return 1006
+        self.line, self.wire = dialled
+        line, self._frames, self._inbox = dialled[0], FrameReader(), []
+        self._ack_at, self._acked = math.inf, 0
+        self._doubtful = set()
+        try:
+            with trio.fail_after(_WELCOME_SECONDS):
+                await self._upgrade(line)
+                if not self.plain:
+                    await self._greet(line)
+            await self._watch(line)
+        except Gone as gone:
+            return gone.code
+        except trio.TooSlowError:
+            return 1006
+        finally:
+            if not line.up.frozen:  # who vanishes tells nobody
+                line.device.close()
+            self.caught_up = False
+            if self.line is line:
+                self.line = None
+
+    async def _upgrade(self, line: Line) -> None:
+        offer = "" if self.plain else "Sec-WebSocket-Protocol: actors.v1\r\n"
+        cookie = f"Cookie: actors_token={self.user_id}\r\n" if self.plain else ""
+        line.device.send(f"{_REQUEST}{offer}{cookie}\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await self._read(line)
+        status, _, rest = head.partition(b"\r\n\r\n")
+        if not status.startswith(b"HTTP/1.1 101 "):
+            raise Gone
+        self._feed(rest)
+
+    async def _greet(self, line: Line) -> None:
+        hello: dict[str, Any] = {"op": "hello", "v": 1, "token": self.user_id}
+        if self.session is not None:
+            hello["session"] = self.session
+        if self.cursor is None and self.origin != "unacked":
+            hello["from"] = self.origin
+        if self.cursor is not None:
+            hello["resume"] = {"epoch": self.cursor[0], "offset": self.cursor[1]}
+        assert self.wire is not None, "a device that greets has a wire"
+        self._exchange.ledger.greet(self.wire, hello)
+        self._say(line, hello)
+        while (message := await self._next(line)).get("op") != "welcome":
+            self._take_passing(line, message)
+        if self.session != message["session"]:
+            self._lose_session()
+        self.session = message["session"]
+        if message["resume"] == "fresh":
+            self.cursor = message["epoch"], message["start"] - 1
+
+    def _lose_session(self) -> None:
+        """What was said on a session that is gone must not be said again."""
+        self.lost += [asked.id for asked in self.open if asked.session]
+        self.open = [asked for asked in self.open if not asked.session]
+
+    async def _watch(self, line: Line) -> NoReturn:
+        for asked in self.open:
+            asked.sent = False
+        if self.plain:
+            self.caught_up = True
+        while True:
+            message = await self._next(line)
+            self._failures = 0
+            self._take(line, message)
+
+    # --- reading --------------------------------------------------------------------
+
+    async def _next(self, line: Line) -> dict[str, Any]:
+        """The next message; confirms what is due meanwhile."""
+        while True:
+            while self._inbox:
+                opcode, payload = self._inbox.pop(0)
+                if opcode == TEXT:
+                    message: dict[str, Any] = json.loads(payload)
+                    return message
+                if opcode == PING:
+                    line.device.send(masked(PONG, payload))
+                elif opcode == CLOSE:
+                    line.device.send(masked(CLOSE, payload[:2]))
+                    raise Gone(int.from_bytes(payload[:2]) or 1005)
+            self._feed(await self._read(line))
+
+    async def _read(self, line: Line) -> bytes:
+        while True:
+            if self.line is not line:
+                raise Gone
+            now = trio.current_time()
+            if self.lag_until > now:
+                with trio.move_on_at(self.lag_until):
+                    await self._stirred.wait()
+                continue
+            with trio.move_on_at(self._ack_at):
+                data = await line.device.receive()
+                if not data or self.line is not line:
+                    if self._frames.midway and not line.down.broken and not line.up.broken and self.line is line:
+                        self._exchange.ledger.complain(6, f"{self.label}: the connection ended inside of a frame")
+                    raise Gone
+                return data
+            self._confirm(line)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._inbox += self._frames.feed(data)
+        except TornFrame as error:
+            self._exchange.ledger.complain(6, f"{self.label}: {error}")
+            raise Gone from None
+
+    # --- what it is told ------------------------------------------------------------
+
+    def _take(self, line: Line, message: dict[str, Any]) -> None:
+        if "type" in message:
+            self._take_range(message["offset"], message["offset"], [message])
+            return
+        match message["op"]:
+            case "batch":
+                self._take_range(message["from"], message["to"], message["events"])
+            case "gap":
+                self._move(message["to"])
+            case "reset":
+                self.cursor = message["epoch"], message["low"] - 1
+                self._acked = 0
+            case "caught_up":
+                self.caught_up = True
+                self._doubtful = set(self.questions)
+                self._say(line, {"op": "ping"})
+                self._say_open()
+            case "pong":
+                for gone in self._doubtful:
+                    del self.questions[gone]
+                self._doubtful = set()
+            case "reply":
+                self._take_reply(message)
+            case "ask":
+                self.questions[message["event"]["event_id"]] = message["event"]
+                self._doubtful.discard(message["event"]["event_id"])
+            case "ask_closed":
+                self._doubtful.discard(message["ask"])
+                self.questions.pop(message["ask"], None)
+            case _:
+                self._take_passing(line, message)
+
+    def _take_passing(self, line: Line, message: dict[str, Any]) -> None:
+        if message.get("op") == "ping":
+            self._say(line, {"op": "pong"})
+
+    def _take_range(self, first: int, last: int, events: list[dict[str, Any]]) -> None:
+        self.seen += events
+        self.seen_at += [trio.current_time()] * len(events)
+        if self.plain:
+            return
+        assert self.cursor is not None, "a device that is sent events has a cursor"
+        epoch, offset = self.cursor
+        if first != offset + 1:
+            self._exchange.ledger.complain(3, f"{self.label}: {first} to {last} came after {offset}")
+        assert self.wire is not None, "a device that is sent events has a wire"
+        self._exchange.ledger.receive(self.wire, epoch, first, last)
+        self._move(last)
+
+    def _move(self, offset: int) -> None:
+        assert self.cursor is not None, "a device that goes on has a cursor"
+        self.cursor = self.cursor[0], offset
+        self._ack_at = min(self._ack_at, trio.current_time() + self.ack_seconds)
+
+    def _take_reply(self, message: dict[str, Any]) -> None:
+        for asked in self.open:
+            if asked.id == message["id"]:
+                self.open.remove(asked)
+                if asked.on_reply is not None:
+                    asked.on_reply(message)
+                return
+
+    # --- what it says ---------------------------------------------------------------
+
+    def _confirm(self, line: Line) -> None:
+        self._ack_at = math.inf
+        if self.cursor is not None and self.cursor[1] > self._acked and self.wire is not None:
+            epoch, self._acked = self.cursor
+            self._exchange.ledger.confirm(self.wire, epoch, self._acked)
+            self._say(line, {"op": "ack", "offset": self._acked})
+
+    def _say_open(self) -> None:
+        if self.line is None or self.plain or self.session is None:
+            return
+        for asked in self.open:
+            if not asked.sent:
+                asked.sent, asked.session = True, self.session
+                self._say(self.line, asked.message)
+
+    def _say(self, line: Line, message: dict[str, Any]) -> None:
+        line.device.send(masked(TEXT, json.dumps(message).encode()))

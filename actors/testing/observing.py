@@ -1,0 +1,106 @@
+"""What emitters and owners are told, noted in the ledger: every call at the runtime's door, whoever makes it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from actors.emission import Emission
+from actors.errors import ActorsError
+from actors.runtime import Runtime
+from actors.testing.known import BIND_CRASHED, KNOWN
+from actors.testing.ledger import Emit, Ledger
+
+
+def observe(runtime: Runtime, ledger: Ledger) -> None:
+    """Note every emit and every change of owner of a runtime from now on."""
+    _observe_emits(runtime._emitter, ledger)
+    _observe_owners(runtime, ledger)
+    for supervisor in (runtime.users, runtime.threads):
+        _observe_quarantines(supervisor, ledger)
+
+
+def _observe_quarantines(supervisor: Any, ledger: Ledger) -> None:
+    told = supervisor._on_quarantined
+
+    def observed(key: str, failure: Any) -> None:
+        ledger.quarantined.add(f"{supervisor.name}/{key}")
+        told(key, failure)
+
+    supervisor._on_quarantined = observed
+
+
+def _observe_emits(emitter: Any, ledger: Ledger) -> None:
+    """Three doors: waiting, at once, and in a place that was reserved. The first goes through the second."""
+    emit, emit_nowait, emit_reserved = emitter.emit, emitter.emit_nowait, emitter.emit_reserved
+    waiting: list[Emission] = []
+
+    async def observed(emission: Emission) -> Any:
+        noted = _begin(emission, ledger)
+        waiting.append(emission)
+        try:
+            receipt = await emit(emission)
+        except BaseException:
+            ledger.refused(noted)
+            raise
+        finally:
+            waiting[:] = [one for one in waiting if one is not emission]
+        ledger.accepted(noted, receipt)
+        return receipt
+
+    def at_once(door: Any) -> Any:
+        def observed_at_once(emission: Emission) -> Any:
+            if any(one is emission for one in waiting):
+                return door(emission)
+            noted = _begin(emission, ledger)
+            try:
+                receipt = door(emission)
+            except BaseException:
+                ledger.refused(noted)
+                raise
+            ledger.accepted(noted, receipt)
+            return receipt
+
+        return observed_at_once
+
+    emitter.emit = observed
+    emitter.emit_nowait = at_once(emit_nowait)
+    emitter.emit_reserved = at_once(emit_reserved)
+
+
+def _begin(emission: Emission, ledger: Ledger) -> Emit:
+    noted = ledger.emitting(msgspec.json.decode(bytes(emission.body) + b"}"), emission.user_id)
+    if emission.user_id is not None:
+        act = ledger.owning(emission.thread_id, emission.user_id, only_if_free=True)
+        act.pending = lambda: not emission.settled
+    return noted
+
+
+def _observe_owners(runtime: Runtime, ledger: Ledger) -> None:
+    change = runtime._change_owner
+
+    async def observed(thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None) -> None:
+        noted = ledger.owning(thread_id, user_id, only_if_free=act == "bind")
+        try:
+            await change(thread_id, act, user_id)
+        except Exception as error:  # a refusal, in whatever form
+            doubtful = BIND_CRASHED in KNOWN and type(error) is ActorsError
+            ledger.owned(thread_id, noted, happened=None if doubtful else False)
+            noted.pending = (lambda: _is_busy(runtime, thread_id)) if doubtful else None
+            raise
+        except BaseException:  # cancelled: it may have happened, or may yet, while the thread has work left
+            ledger.owned(thread_id, noted, happened=None)
+            noted.pending = lambda: _is_busy(runtime, thread_id)
+            noted.owns = lambda: runtime.owner(thread_id) == user_id
+            raise
+        ledger.owned(thread_id, noted, happened=True)
+
+    runtime._change_owner = observed  # type: ignore[method-assign]
+
+
+def _is_busy(runtime: Runtime, thread_id: str) -> bool:
+    """Whether a thread's actor has something left to do."""
+    threads = runtime.threads
+    mailbox = threads._recent.get(thread_id) or threads._older.get(thread_id)
+    return mailbox is not None and not mailbox.idle

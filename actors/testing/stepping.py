@@ -1,0 +1,108 @@
+"""A scenario again and again: under many seeds; or each time broken off a little later.
+
+    run_seeds(scenario, seeds)          with another misfortune each time
+    cancel_at_every_step(scenario)      cancelled one scheduler step later each time
+    fail_every_store_call(scenario)     the next call of the store fails each time
+
+until it runs through. After each time everything has to settle, and the
+invariants are checked. The latter two are exhaustive, where seeds are only many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import trio
+
+from actors.testing.determinism import run
+from actors.testing.store import Fault
+from actors.testing.world import World, simulate
+
+Scenario = Callable[[World], Awaitable[None]]
+"""What happens in a world; an exception of its own is a failure, too."""
+
+_STORE_SECONDS = 0.001
+
+
+def run_seeds(scenario: Scenario, seeds: Iterable[int], **options: Any) -> None:
+    """Run a scenario under one seed after the other, each in a world of its own; ``options`` are those of
+    :func:`~actors.testing.simulate`. What it raises has a note that says which seed it was.
+    """
+    for seed in seeds:
+        try:
+            run(lambda seed: _simulated(scenario, seed, options), seed)
+        except BaseException as error:
+            error.add_note(f"in the simulation of seed {seed}")
+            raise
+
+
+async def _simulated(scenario: Scenario, seed: int, options: dict[str, Any]) -> None:
+    async with simulate(seed, **options) as world:
+        await scenario(world)
+
+
+class _Countdown(trio.abc.Instrument):
+    """Cancels a scope when so many steps have been taken, whichever tasks took them."""
+
+    def __init__(self, steps: int, scope: trio.CancelScope) -> None:
+        self._left = steps
+        self._scope = scope
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+def cancel_at_every_step(scenario: Scenario, seed: int = 0, *, most_steps: int = 5_000, **options: Any) -> int:
+    """Run a scenario, cancelled at its first scheduler step, its second, and so on; returns how many there were.
+
+    ``options`` are those of :func:`~actors.testing.simulate`. Raises
+    :class:`~actors.testing.Mismatched` for the first step after which an
+    invariant does not hold.
+    """
+    for step in range(1, most_steps + 1):
+        if run(lambda seed: _cancelled(scenario, seed, step, options), seed):  # noqa: B023 - it is called at once
+            return step - 1
+    raise RuntimeError(f"expected a scenario of at most {most_steps} steps, got a longer one")
+
+
+async def _cancelled(scenario: Scenario, seed: int, steps: int, options: dict[str, Any]) -> bool:
+    """One time; true when the scenario was through before its step came."""
+    done = False
+    async with simulate(seed, **{"faulty": False, **options}) as world:
+        with trio.CancelScope() as scope:
+            countdown = _Countdown(steps, scope)
+            trio.lowlevel.add_instrument(countdown)
+            try:
+                await scenario(world)
+                done = True
+            finally:
+                trio.lowlevel.remove_instrument(countdown)
+        world.note("scenario", f"cancelled at step {steps}" if not done else "through")
+    return done
+
+
+def fail_every_store_call(
+    scenario: Scenario, fault: Fault = "lost", seed: int = 0, *, most_calls: int = 1_000, **options: Any
+) -> int:
+    """Run a scenario with its first call of the store failing, its second, and so on; returns how many there were.
+
+    ``lost``: the call was not carried out, and nobody knows. ``unanswered``: it
+    was, and nobody knows. ``broken``: the store raised what no store may raise.
+    """
+    for call in range(1, most_calls + 1):
+        if run(lambda seed: _failed(scenario, fault, seed, call, options), seed):  # noqa: B023 - it is called at once
+            return call - 1
+    raise RuntimeError(f"expected a scenario of at most {most_calls} calls of the store, got more")
+
+
+async def _failed(scenario: Scenario, fault: Fault, seed: int, call: int, options: dict[str, Any]) -> bool:
+    """One time; true when there were fewer calls."""
+    async with simulate(seed, **{"faulty": False, "store_seconds": _STORE_SECONDS, **options}) as world:
+        world.store.fail_call, world.store.fail_with = call, fault
+        await scenario(world)
+        calls = world.store.calls
+        world.store.fail_call = 0
+    return calls < call

@@ -1,0 +1,230 @@
+"""The verdict: what must be so once nothing goes wrong any more, and at each end of a runtime."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from actors.receipts import Receipt
+from actors.testing.ledger import DELTA, STARTED, TERMINAL, Emit, Log
+
+if TYPE_CHECKING:
+    from actors.testing.world import World
+
+
+def check_settled(world: World) -> None:
+    """Liveness: what was accepted has arrived or has a reason; every run has ended; the books agree."""
+    if not world.up:
+        world.ledger.complain(7, "the runtime is not there")
+        return
+    _check_devices(world)
+    _check_receipts(world, world.ledger.life, closed=False)
+    _check_books(world)
+    _check_logs(world)
+    _check_runs(world)
+    _check_failures(world)
+
+
+def check_life(world: World) -> None:
+    """A runtime has ended: every receipt has an answer, and nothing is left in its books."""
+    if not hasattr(world, "runtime"):
+        return
+    world.ledger.probe()
+    _check_receipts(world, world.ledger.life, closed=True)
+    _check_books(world)
+    _check_failures(world)
+
+
+def check_remains(world: World) -> None:
+    """Everybody has gone: what was there for them has gone, too (invariant 8)."""
+    runtime, runs, asks = world.runtime, world.runtime.runs, world.runtime._asks
+    left = {
+        "connections": runtime.server.connections,
+        "active runs": runs.active,
+        "turns": runs._turns,
+        "expected messages": runs._expected,
+        "tasks of runs": runs._tasks,
+        "waiting cancels": runs._awaited,
+        "messages": runs._messages,
+        "open questions": asks._open,
+        "threads with questions": asks._threads,
+        "tended threads": runtime.threads._tended,
+        "tended users": runtime.users._tended,
+        "holds": [hold for hold in runtime.accounts.holds.values() if hold.held],
+        "devices": [one.devices for one in runtime._switchboard._presences.values() if one.devices],
+        "gathered texts": [run for _, run, _ in runs.joiner._due if run.gathering],
+    }
+    for what, there in left.items():
+        if there:
+            world.ledger.complain(8, f"{what} are left when everybody has gone: {there}")
+
+
+# --- devices --------------------------------------------------------------------
+
+
+def _check_devices(world: World) -> None:
+    """Whoever stays is at the head of the log, and was answered."""
+    for device in world.staying:
+        bounds = world.store.bounds(device.user_id)
+        if not world.is_current(device):
+            where = f"at {device.cursor}, caught up: {device.caught_up}"
+            world.ledger.complain(7, f"{device.label} is {where}, and the log stands at {bounds}")
+        if device.open:
+            world.ledger.complain(7, f"{device.label} has no answer to {[asked.message for asked in device.open]}")
+        asked = world.questions_of(device.user_id)
+        if asked != set(device.questions):
+            world.ledger.complain(7, f"{device.label} shows {sorted(device.questions)}, and {sorted(asked)} are open")
+
+
+# --- receipts and books -----------------------------------------------------------
+
+
+def _check_receipts(world: World, life: int, *, closed: bool) -> None:
+    for emit in world.ledger.emits.values():
+        for receipt in emit.receipts if emit.life == life else ():
+            if not receipt.stage.final:
+                world.ledger.complain(1, f"{receipt} is not final, and {'it ended' if closed else 'all is calm'}")
+            elif receipt.stage.name == "DROPPED":
+                _check_drop(world, emit, receipt, closed=closed)
+
+
+def _check_drop(world: World, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
+    """An event is dropped for a reason that there was."""
+    owners = world.ledger.owners_of(emit.thread_id)
+    cause, position = receipt.cause.name if receipt.cause else "", receipt.position
+    crashes = world.crashes.fired, world.store.failed.count("broken")
+    if cause == "RETENTION" and position is not None:
+        bounds = world.store.bounds(position.user_id)
+        fine = bounds.epoch != position.epoch or position.offset < bounds.low
+    elif cause == "SHUTDOWN":
+        fine = closed
+    elif cause == "CRASHED":
+        fine = world.crashes.count(f"threads/{emit.thread_id}") > 0
+    elif cause in {"QUARANTINED", "LOST"}:
+        fine = len(crashes[0]) + crashes[1] > world.limits.restarts
+    elif cause in {"OWNER_CHANGED", "NOT_THE_OWNER"}:
+        fine = owners.changes > 0
+    elif cause.startswith("UNBOUND"):
+        fine = None in owners.at(emit.begun, math.inf)
+    else:
+        fine = False
+    if not fine:
+        world.ledger.complain(1, f"{receipt} was dropped ({cause}), and there was no reason to")
+
+
+def _check_books(world: World) -> None:
+    """The runtime's books say what the emitters' receipts say; notices are the runtime's own events."""
+    audit, ledger = world.runtime.audit(), world.ledger
+    if not audit.balanced:
+        ledger.complain(1, f"the books do not balance: {audit}")
+    emits = [one for one in ledger.emits.values() if one.life == ledger.life and one.receipts]
+    calls = sum(one.calls for one in emits)
+    # Of several receipts for one event some may be copies, which the books have in a column of their own.
+    most = Counter(receipt.stage.name for one in emits for receipt in one.receipts)
+    least = Counter(stage for one in emits for stage in {receipt.stage.name for receipt in one.receipts})
+    most_notices = sum(owners.changes for (life, _), owners in ledger.owners.items() if life == ledger.life)
+    total = audit.total
+    rows = {
+        "accepted": (total.accepted, calls, calls),
+        "deduplicated": (total.deduplicated, 0, calls - len(emits)),
+        "acked": (total.acked, least["ACKED"], most["ACKED"]),
+        "unconfirmed": (total.unconfirmed, least["UNCONFIRMED"], most["UNCONFIRMED"]),
+        "dropped": (total.dropped, least["DROPPED"], most["DROPPED"]),
+        "retained": (total.retained, least["STORED"] + least["WRITTEN"], most["STORED"] + most["WRITTEN"]),
+        "held": (total.held, least["BUFFERED"], most["BUFFERED"]),
+        "queued": (total.queued, least["ACCEPTED"], most["ACCEPTED"]),
+    }
+    for name, (booked, lowest, highest) in rows.items():
+        if not lowest <= booked <= highest + most_notices:
+            ledger.complain(1, f"the books say {name} {booked}, and receipts {lowest} to {highest}")
+
+
+# --- order, runs, failures ----------------------------------------------------------
+
+
+def _check_logs(world: World) -> None:
+    """Invariant 2, over everything that devices were ever sent."""
+    for (user_id, epoch), log in world.ledger.logs.items():
+        _check_order(world, log, f"{user_id}, epoch {epoch}")
+    _check_emit_order(world)
+
+
+def _check_order(world: World, log: Log, where: str) -> None:
+    """Within an epoch a thread's numbers ascend with the offsets."""
+    last: dict[str, tuple[int, int]] = {}
+    for offset in sorted(log.events):
+        placed = log.events[offset]
+        before = last.get(placed.thread_id)
+        if before is not None and placed.type != DELTA and placed.first_seq <= before[1]:
+            text = f"{where}: seq {placed.first_seq} at offset {offset}, after seq {before[1]} at {before[0]}"
+            world.ledger.complain(2, f"{text}, thread {placed.thread_id}")
+        last[placed.thread_id] = offset, max(placed.seq, 0 if before is None else before[1])
+
+
+def _check_emit_order(world: World) -> None:
+    """Whoever emitted after another call had returned is behind it; no number is given twice."""
+    threads: dict[tuple[int, str], list[Emit]] = {}
+    for emit in world.ledger.emits.values():
+        if emit.seq:
+            threads.setdefault((emit.life, emit.thread_id), []).append(emit)
+    for emits in threads.values():
+        emits.sort(key=lambda one: one.seq)
+        numbers = [one.seq for one in emits]
+        if len(set(numbers)) < len(numbers):
+            world.ledger.complain(2, f"thread {emits[0].thread_id}: two events have one number: {numbers}")
+        latest: Emit | None = None
+        for emit in (one for one in emits if one.alone):
+            if latest is not None and emit.ended < latest.begun:
+                world.ledger.complain(2, f"{latest.receipt} stands before {emit.receipt}, and was emitted after it")
+            if latest is None or emit.begun > latest.begun:
+                latest = emit
+
+
+def _check_runs(world: World) -> None:
+    """Invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
+    runs: dict[tuple[int, str], dict[str, Emit]] = {}
+    for emit in world.ledger.emits.values():
+        run_id = emit.run_id
+        if run_id is not None and emit.receipt is not None:
+            runs.setdefault((emit.life, run_id), {})[emit.event_id] = emit
+    for (life, run_id), emits in runs.items():
+        _check_run(world, life, run_id, list(emits.values()))
+
+
+def _check_run(world: World, life: int, run_id: str, emits: list[Emit]) -> None:
+    ledger = world.ledger
+    first = [one for one in emits if one.type == STARTED]
+    last = [one for one in emits if one.type in TERMINAL]
+    quarantined = f"threads/{emits[0].thread_id}" in ledger.quarantined
+    if len(first) != 1 or len(last) > 1 or (not last and life == ledger.life and not quarantined):
+        ledger.complain(5, f"run {run_id} has {len(first)} first and {len(last)} last events")
+        return
+    numbered = [one.seq for one in emits if one.seq]
+    begins, ends = first[0].seq, last[0].seq if last else 0
+    if (begins and begins != min(numbered)) or (ends and ends != max(numbered)):
+        ledger.complain(5, f"run {run_id} begins at {begins}, ends at {ends}, and has {sorted(numbered)}")
+    deltas = [one for one in sorted(emits, key=lambda one: one.begun) if one.type == DELTA]
+    said = "".join(one.payload["text"] for one in deltas)
+    told = "".join(ledger.tokens.get(f"{life}/{run_id}", [said]))
+    if not told.startswith(said) or (said != told and life == ledger.life and not quarantined):
+        ledger.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
+
+
+def _check_failures(world: World) -> None:
+    """Invariant 10: each crash was reported once, and nothing failed that was not made to."""
+    failures = [(failure.path, failure.error) for failure in world.runtime.failures]
+    for number in list(world.crashes.fired)[world.crashes.before :]:
+        actor = world.crashes.fired[number]
+        reports = sum(path == actor and f"injected crash {number};" in error for path, error in failures)
+        if reports != 1:
+            world.ledger.complain(10, f"crash {number} of {actor} was reported {reports} times")
+    expected = ("injected crash", *world.own_failures)
+    texts = (f"{path}: {error}" for path, error in failures)
+    unexplained = [text for text in texts if not any(part in text for part in expected)]
+    broken = sum("Broken: the store broke" in text for text in unexplained)
+    others = [text for text in unexplained if "Broken: the store broke" not in text]
+    if others:
+        world.ledger.complain(10, f"failed, and nobody made it: {others}")
+    if broken != world.store.failed.count("broken"):
+        world.ledger.complain(10, f"the store broke {world.store.failed.count('broken')} times, reported {broken}")

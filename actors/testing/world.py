@@ -1,0 +1,458 @@
+"""A world: one runtime after another, the devices of its users, and the network in between; under one seed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from actors.delivery.cursor import Origin
+from actors.environment import Environment
+from actors.errors import RuntimeClosed
+from actors.limits import Limits
+from actors.run import Message, Run
+from actors.runs import OnMessage
+from actors.runtime import Runtime, open_runtime
+from actors.testing.chance import Chance
+from actors.testing.determinism import check_clock, deterministic
+from actors.testing.device import Device
+from actors.testing.faults import Crashes, fragile
+from actors.testing.frames import TEXT, FrameReader, TornFrame
+from actors.testing.known import DOUBTFUL_BURIED, KNOWN, LATE_PLACEMENT, UNNOTED_SKIPPED
+from actors.testing.ledger import Ledger, Mismatch, Wire
+from actors.testing.network import CALM, Conditions, Line
+from actors.testing.observing import observe
+from actors.testing.store import FaultyStore
+from actors.testing.verdict import check_life, check_remains, check_settled
+
+_WALL_CLOCK = 1_763_800_000.0
+"""When a simulation begins, for people to read."""
+_SETTLE_SECONDS = 90.0
+"""What everything gets to settle once nothing goes wrong any more: longer than the longest deadline of the runtime."""
+_LOOK_SECONDS = 0.5
+
+
+class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
+    """A simulation contradicted an invariant."""
+
+    def __init__(self, seed: object, mismatches: list[Mismatch], trace: list[str]) -> None:
+        self.seed = seed
+        self.mismatches = mismatches
+        self.trace = trace
+        said = "\n  ".join(dict.fromkeys(map(str, mismatches)))
+        super().__init__(f"seed {seed}:\n  {said}")
+
+
+@attrs.frozen(kw_only=True)
+class Weather:
+    """What lines are like, and how the store is reached."""
+
+    faulty: bool = True
+    """Lines differ, and things happen to devices by themselves."""
+    store_seconds: float | None = None
+    """What a call of the store takes; ``None`` for one that answers at once."""
+
+
+class World:
+    """One simulation. ``runtime`` is the one that is there now; :meth:`device` opens a device of a user."""
+
+    def __init__(
+        self, chance: Chance, nursery: trio.Nursery, weather: Weather, limits: Limits, options: dict[str, Any]
+    ) -> None:
+        self.chance = chance
+        self.nursery = nursery
+        self.limits = limits
+        self.weather = weather
+        self.runtime: Runtime
+        self.store: FaultyStore
+        self.ledger = Ledger(self._low_of)
+        self.ledger.may_pass_over = self._is_passing_over
+        self.devices: list[Device] = []
+        self.crashes = Crashes(spares=self._spares)
+        self.own_failures: list[str] = []
+        """Texts that may stand in failures: what the simulation's own code raised."""
+        self.spared: set[str] = set()
+        """Users to whose devices nothing happens."""
+        self.calm = False
+        """Nothing goes wrong any more."""
+        self.up = False
+        self.before_check: Callable[[Runtime], None] = lambda runtime: None
+        self._options = options
+        self._notes: list[tuple[float, str, str]] = []
+        self._lines: list[tuple[Device, Line]] = []
+        self._restart: tuple[float | None, trio.Event] | None = None
+        self._asked = trio.Event()
+        self._served = 0
+
+    # --- what happens in it ----------------------------------------------------------
+
+    def device(self, user_id: str, *, plain: bool = False, origin: Origin = "unacked") -> Device:
+        """Open a device of a user, which watches, confirms, and comes back."""
+        number = len(self.devices) + 1
+        label = f"d{number}.{user_id}"
+        device = Device(self, user_id, label, self.chance.of(f"device {number}"), plain=plain, origin=origin)
+        self.devices.append(device)
+        self.nursery.start_soon(device.run, name=label)
+        return device
+
+    def dial(self, device: Device) -> tuple[Line, Wire] | None:
+        """What a device does to reach the server; ``None`` while there is none."""
+        if not self.up:
+            return None
+        wire = self.ledger.connect(device.user_id, plain=device.plain)
+        conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
+        line = Line(wire.number, conditions, self._tap(wire))
+        self._lines.append((device, line))
+        self.note(device.label, f"connects (wire {wire.number})")
+        self.nursery.start_soon(self._serve, self.runtime, line)
+        return line, wire
+
+    def note(self, who: str, what: str) -> None:
+        """A line of the trace."""
+        self._notes.append((trio.current_time(), who, what))
+
+    @property
+    def trace(self) -> list[str]:
+        """What has happened, for people to follow."""
+        return [f"{at:9.3f}  {who:<12} {what}" for at, who, what in self._notes]
+
+    async def restart(self, drain_seconds: float | None = None) -> None:
+        """End the runtime, in good order if it gets the time, and open another one; what it had in memory is gone."""
+        if self._restart is not None:
+            return
+        self._restart = drain_seconds, trio.Event()
+        self._asked.set()
+        await self._restart[1].wait()
+
+    # --- its end -----------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Nothing goes wrong any more: wait until everything that was promised is there."""
+        await self.heal()
+        deadline = trio.current_time() + _SETTLE_SECONDS
+        while not self._quiet() and trio.current_time() < deadline:  # noqa: ASYNC110 - many things have to be so
+            await trio.sleep(_LOOK_SECONDS)
+        self.ledger.probe()
+        check_settled(self)
+        self.note("world", "settled")
+
+    async def heal(self) -> None:
+        """End every fault; who was away comes back, and each user has a device that stays."""
+        self.calm = True
+        while not self.up:  # noqa: ASYNC110 - it may go again meanwhile
+            await trio.sleep(_LOOK_SECONDS)
+        self.store.heal()
+        self.crashes.heal()
+        self._release()
+        for device in self.devices:
+            device.lag_until = device.away_until = -math.inf
+            device.ack_seconds = min(device.ack_seconds, 0.2)
+            device.stir()
+        for device, line in self._lines:
+            if line is device.line:
+                line.freeze(frozen=False)
+            else:
+                line.reset()  # whoever was at its other end is somewhere else by now
+        self._attend()
+
+    async def leave(self) -> None:
+        """All devices go; what is there for them has to go as well."""
+        for device in self.devices:
+            device.left = True
+            device.hang_up()
+        await trio.sleep(self.limits.ping_seconds + self.limits.pong_seconds + 10.0)
+        check_remains(self)
+
+    def check(self) -> None:
+        """Raise Mismatched if anything so far contradicts an invariant."""
+        self.ledger.probe()
+        if self.ledger.mismatches:
+            raise Mismatched(self.chance.name, self.ledger.mismatches, self.trace)
+
+    @property
+    def staying(self) -> list[Device]:
+        """The devices that have not left for good, and confirm what they get."""
+        return [device for device in self.devices if not device.left and not device.plain]
+
+    def _quiet(self) -> bool:
+        runtime = self.runtime
+        if not self.up or runtime.runs.active or any(device.open for device in self.staying):
+            return False
+        self._release()
+        self._attend()
+        total = runtime.audit().total
+        return not (total.queued or total.held or total.retained) and all(map(self.is_current, self.staying))
+
+    def is_current(self, device: Device) -> bool:
+        """Whether a device has all that its user's log has."""
+        bounds = self.store.bounds(device.user_id)
+        here = device.caught_up and device.cursor == (bounds.epoch, bounds.head)
+        return here and set(device.questions) == self.questions_of(device.user_id)
+
+    def questions_of(self, user_id: str) -> set[str]:
+        """What a user is asked at the moment."""
+        return {ask.ask_id for ask in self.runtime._asks._open.values() if ask.user_id == user_id and not ask.answer}
+
+    def _attend(self) -> None:
+        """Each user who has a log has a device that stays, and wants all that nobody has confirmed."""
+        for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.accounts.users)):
+            origin: Origin = "low" if self._is_passing_over() else "unacked"
+            wanted = {origin, "low"}
+            if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
+                self.device(user_id, origin=origin)
+
+    def _release(self) -> None:
+        for supervisor in (self.runtime.users, self.runtime.threads):
+            for key in tuple(supervisor._quarantined):
+                self.runtime.release(f"{supervisor.name}/{key}")
+
+    # --- the runtime -----------------------------------------------------------------
+
+    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """One runtime after the other, until cancelled."""
+        while True:
+            environment = self._environment()
+            self.store = FaultyStore(self.limits, environment, self.weather.store_seconds)
+            try:
+                await self._live_once(environment, task_status)
+            finally:
+                self.up = False
+                check_life(self)
+            self.note("world", "restarted")
+            self.ledger.begin_life()
+            self.crashes.heal()
+            self.crashes.before = len(self.crashes.fired)
+
+    async def _live_once(self, environment: Environment, task_status: trio.TaskStatus[None]) -> None:
+        options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
+        async with open_runtime(**options) as self.runtime:
+            runtime = self.runtime
+            observe(runtime, self.ledger)
+            for supervisor in (runtime.users, runtime.threads):
+                supervisor._build = fragile(supervisor._build, supervisor.name, self.crashes)
+            self._asked = trio.Event()
+            self.up = True
+            self._tell_up(task_status)
+            await self._asked.wait()
+            self.note("world", "the runtime ends")
+            self.up = False
+            if self._restart is not None and self._restart[0] is not None:
+                report = await runtime.drain(self._restart[0])
+                self.note("world", str(report).partition("\n")[0])
+
+    def _tell_up(self, task_status: trio.TaskStatus[None]) -> None:
+        """Whoever waits for a runtime has one."""
+        asked, self._restart = self._restart, None
+        if asked is None:
+            task_status.started()
+        else:
+            asked[1].set()
+
+    async def _serve(self, runtime: Runtime, line: Line) -> None:
+        try:
+            await runtime.handle(line.server)
+        except RuntimeClosed:
+            line.server.close()
+
+    def _is_passing_over(self) -> bool:
+        return UNNOTED_SKIPPED in KNOWN and self.store.doubted
+
+    def _spares(self, path: str) -> bool:
+        """What is known, and not to be found again."""
+        doubtful = {f"threads/{thread_id}" for thread_id, _ in self.store.doubtful}
+        user = LATE_PLACEMENT in KNOWN and path.startswith("users/") and bool(doubtful)
+        return user or (DOUBTFUL_BURIED in KNOWN and path in doubtful)
+
+    def _environment(self) -> Environment:
+        chance = self.chance.of(f"runtime {self.ledger.life}")
+        return Environment(
+            wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
+            entropy=chance.of("entropy").bytes,
+            random=chance.of("jitter").random,
+        )
+
+    # --- the network -----------------------------------------------------------------
+
+    def _conditions(self, number: int) -> Conditions:
+        if self.calm or not self.weather.faulty:
+            return CALM
+        chance = self.chance.of(f"line {number}")
+        return Conditions(
+            up_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
+            down_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
+            bite_bytes=chance.one((None, None, None, chance.count(50, 500))),
+            room_bytes=chance.one((300, 4_096, 65_536)),
+        )
+
+    def _tap(self, wire: Wire) -> Callable[[bytes], None]:
+        """Reads along what a line has taken of the server, byte by byte."""
+        reader, head = FrameReader(), bytearray()
+        upgraded = False
+
+        def taken(data: bytes) -> None:
+            nonlocal upgraded
+            if not upgraded:
+                head.extend(data)
+                first, end, data = bytes(head).partition(b"\r\n\r\n")
+                upgraded = bool(end) and first.startswith(b"HTTP/1.1 101 ")
+                if not upgraded:
+                    return
+            try:
+                frames = reader.feed(data)
+            except TornFrame as error:
+                self.ledger.complain(6, f"wire {wire.number}: {error}")
+                return
+            for opcode, payload in frames:
+                if opcode == TEXT:
+                    self._notes.append((trio.current_time(), f"-> wire {wire.number}", payload.decode()))
+                    self.ledger.write(wire, msgspec.json.decode(payload))
+
+        return taken
+
+    def _low_of(self, user_id: str) -> tuple[str, int]:
+        bounds = self.store.bounds(user_id)
+        return bounds.epoch, bounds.low
+
+
+@asynccontextmanager
+async def open_world(
+    chance: Chance, weather: Weather, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
+) -> AsyncIterator[World]:
+    """A world while the block lasts; nothing is checked at its end."""
+    check_clock()
+    outcome: Exception | None = None
+    with quiet():
+        async with trio.open_nursery() as nursery:
+            world = World(chance, nursery, weather, limits, options)
+            if on_message is not None:
+                options["on_message"] = _noting(on_message, world)
+            await nursery.start(world.live)
+            try:
+                yield world
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and so bare
+                outcome = error
+            finally:
+                world.up = False
+                nursery.cancel_scope.cancel()
+    if outcome is not None:
+        raise outcome
+
+
+def _noting(on_message: OnMessage, world: World) -> OnMessage:
+    """The application's answer to messages; that it was asked is noted."""
+
+    async def answer(run: Run, message: Message) -> Any:
+        world.ledger.answering(message.event_id)
+        return await on_message(run, message)
+
+    return answer
+
+
+@asynccontextmanager
+async def simulate(
+    seed: int,
+    *,
+    on_message: OnMessage | None = None,
+    limits: Limits | None = None,
+    faulty: bool = True,
+    store_seconds: float | None = None,
+    **options: Any,
+) -> AsyncIterator[World]:
+    """A world for your own agents, in which everything follows from a seed.
+
+    ``world.runtime`` is the runtime, ``world.device("alice")`` a device of a
+    user on a network that delays, stalls and cuts it; ``await world.settle()``
+    ends the bad weather and waits until everything has arrived,
+    ``world.check()`` raises :class:`Mismatched` if an invariant was broken, and
+    so does the end of the block. ``faulty=False`` is a network without faults;
+    ``store_seconds`` makes the store one that has to be waited for. Other
+    options are those of :func:`actors.open_runtime`.
+
+    Needs virtual time, which :func:`actors.testing.run` and ``run_seeds`` have, and a test with pytest-trio's
+    ``autojump_clock``.
+    """
+    chance = Chance(f"simulation {seed}")
+    weather = Weather(faulty=faulty, store_seconds=store_seconds)
+    with deterministic(chance):
+        async with open_world(chance, weather, limits or Limits(), on_message, options) as world:
+            if faulty:
+                world.nursery.start_soon(storm, world)
+            yield world
+            if not world.calm:
+                await world.settle()
+            world.check()
+
+
+async def storm(world: World) -> None:
+    """Bad weather: now and then something happens to a device, until the world is calm."""
+    chance = world.chance.of("storm")
+    while not world.calm:
+        await trio.sleep(chance.between(0.02, 1.5))
+        devices = [device for device in world.devices if not device.left]
+        if devices and not world.calm:
+            trouble(world, chance.one(devices), chance.one(_STORMS), chance)
+
+
+TROUBLES = "cut", "midframe", "reset", "sleep", "vanish", "lag", "freeze", "reload", "slow_ack"
+"""What can happen to a device."""
+
+_STORMS = tuple(kind for kind in TROUBLES if kind != "reload")
+"""And by itself: a page that is reloaded has forgotten what it showed and asked, which is for a test to decide."""
+
+
+def trouble(world: World, device: Device, kind: str, chance: Chance) -> None:
+    """Something happens to a device."""
+    line, now = device.line, trio.current_time()
+    world.note(device.label, kind)
+    seconds = chance.one((0.05, 0.7, 6.0, 30.0)) * chance.between(0.5, 1.5)
+    match kind:
+        case "cut" if line is not None:
+            line.cut(line.down.size)
+        case "midframe" if line is not None:
+            line.cut(chance.count(0, max(line.down.size - 1, 0)))
+        case "reset" if line is not None:
+            line.reset()
+        case "sleep":
+            device.away_until = now + seconds
+            device.hang_up()
+        case "vanish":
+            device.away_until = now + seconds / 4
+            device.hang_up(silently=True)
+        case "lag":
+            device.lag_until = now + seconds
+        case "freeze" if line is not None:
+            line.freeze(frozen=True)
+            world.nursery.start_soon(_thaw, line, seconds)
+        case "reload":
+            device.reload()
+        case "slow_ack":
+            device.ack_seconds = seconds
+
+
+async def _thaw(line: Line, seconds: float) -> None:
+    await trio.sleep(seconds)
+    line.freeze(frozen=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Failures are looked at, and not shouted: thousands of them are made on purpose."""
+    log = logging.getLogger("actors")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+async def soon(act: Callable[[], Awaitable[Any]], errors: type[Exception]) -> None:
+    """Do something, and take a refusal for an answer."""
+    with suppress(errors):
+        await act()

@@ -1,0 +1,449 @@
+"""The simulation finds bugs: deliberate ones, each caught within 200 seeds by the general invariants."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+import trio
+
+import actors.delivery.batches
+import actors.delivery.cursor
+from actors.asks import Asks
+from actors.connection import Connection
+from actors.delivery.accounts import Accounts
+from actors.delivery.cursor import Cursor, Start
+from actors.delivery.ledger import Ledger
+from actors.emitter import Emitter
+from actors.errors import NotTheOwner, StoreUnavailable
+from actors.events import Lifecycle
+from actors.failures import Failures
+from actors.flusher import Flusher
+from actors.mailbox import Mailbox
+from actors.presence import Acked, UserMessage
+from actors.run import Run
+from actors.runs import Expected, Runs
+from actors.stages import Cause
+from actors.stores.memory import MemoryStore
+from actors.stores.window import Window
+from actors.switchboard import Switchboard
+from actors.testing.performance import perform
+from actors.testing.plan import plan_of
+from actors.thread import ThreadActor
+from actors.user import UserActor
+from actors.wire.transport import Transport
+
+SEEDS = 200
+
+MUTANT_NAMES: list[str] = []
+"""Filled at the end, once all of them are known."""
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+MUTANTS: dict[str, tuple[Mutate, tuple[str, ...]]] = {}
+"""What each mutant changes, and the kinds of action that matter to it."""
+
+
+def mutant(*kinds: str) -> Callable[[Mutate], Mutate]:
+    """Note a mutant; its docstring says what it does wrong."""
+
+    def note(mutate: Mutate) -> Mutate:
+        MUTANTS[mutate.__name__] = mutate, kinds
+        return mutate
+
+    return note
+
+
+def caught(kinds: tuple[str, ...]) -> int | None:
+    """Within how many seeds something contradicts an invariant."""
+    for number, seed in enumerate(range(SEEDS), 1):
+        if perform(plan_of(seed, kinds)).failed:
+            return number
+    return None
+
+
+@pytest.fixture(autouse=True)
+def balanced_books() -> None:
+    """The simulation checks the books itself, and a mutant's need not balance."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANT_NAMES)
+def test_mutants_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deliberate bug contradicts an invariant within 200 seeds."""
+    mutate, kinds = MUTANTS[name]
+    mutate(monkeypatch)
+    assert caught(kinds) is not None, f"{name}: nothing contradicted an invariant in {SEEDS} seeds"
+
+
+# --- the log and its readers ------------------------------------------------------
+
+
+@mutant("emit", "cut", "run")
+def doorbell_lost(patch: pytest.MonkeyPatch) -> None:
+    """Every third ring is not heard."""
+    ring, rings = Switchboard.ring, itertools.count()
+
+    def lossy(self: Switchboard, user_id: str | None, thread_id: str) -> None:
+        if next(rings) % 3:
+            ring(self, user_id, thread_id)
+
+    patch.setattr(Switchboard, "ring", lossy)
+
+
+@mutant("emit", "burst", "cut", "sleep")
+def replay_begins_one_late(patch: pytest.MonkeyPatch) -> None:
+    """A device that resumes misses the first event."""
+    start = actors.delivery.cursor.start
+
+    def late(*arguments: Any) -> Start:
+        begin = start(*arguments)
+        return attrs.evolve(begin, offset=begin.offset + 1) if begin.kind == "replayed" else begin
+
+    patch.setattr("actors.user.start", late)
+
+
+@mutant("emit", "burst", "cut", "sleep")
+def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
+    """A device that resumes gets an event twice."""
+    start = actors.delivery.cursor.start
+
+    def early(*arguments: Any) -> Start:
+        begin = start(*arguments)
+        again = begin.kind == "replayed" and begin.offset > 1
+        return attrs.evolve(begin, offset=begin.offset - 1) if again else begin
+
+    patch.setattr("actors.user.start", early)
+
+
+@mutant("burst", "lag", "sleep", "freeze")
+def gap_not_told(patch: pytest.MonkeyPatch) -> None:
+    """What left the log is stepped over in silence."""
+    patch.setattr(Connection, "_tell_gap", lambda self, cursor, low: cursor.skip(low))
+
+
+@mutant("run", "send", "lag", "sleep", "cut")
+def batch_swallows(patch: pytest.MonkeyPatch) -> None:
+    """Joining tokens loses what another run said in between."""
+    batch = actors.delivery.batches.batch
+
+    def greedy(first: int, last: int, frames: bytes) -> bytes | None:
+        text = batch(first, last, frames)
+        if text is None:
+            return None
+        said = msgspec.json.decode(text)
+        others = [event for event in said["events"][:-1] if event["type"] != Lifecycle.AGENT_DELTA]
+        if others:
+            said["events"].remove(others[0])
+        return msgspec.json.encode(said)
+
+    patch.setattr("actors.connection.batch", greedy)
+
+
+@mutant("emit", "crash_loop", "release", "sleep")
+def epoch_kept_after_loss(patch: pytest.MonkeyPatch) -> None:
+    """A log that was emptied goes on under the epoch in which it had shown other events."""
+    renew = MemoryStore.renew
+
+    def keep(self: MemoryStore, user_id: str) -> Any:
+        epoch = self._log(user_id).epoch
+        renew(self, user_id)
+        self._log(user_id).epoch = epoch
+        return self.bounds(user_id)
+
+    patch.setattr(MemoryStore, "renew", keep)
+
+
+@mutant("emit", "vanish", "sleep")
+def session_not_fenced(patch: pytest.MonkeyPatch) -> None:
+    """Two connections of one session are written to."""
+    patch.setattr(UserActor, "_fence", lambda self, device: None)
+
+
+# --- the socket -------------------------------------------------------------------
+
+
+@mutant("burst", "lag", "freeze")
+def frame_cut(patch: pytest.MonkeyPatch) -> None:
+    """What a socket did not take goes on a byte too late."""
+    send = Transport._send
+
+    def skip(self: Transport, frames: bytes | bytearray) -> int:
+        sent = send(self, frames)
+        return sent + 1 if 0 < sent < len(frames) else sent
+
+    patch.setattr(Transport, "_send", skip)
+
+
+@mutant("burst", "reload", "device")
+def frame_interleaved(patch: pytest.MonkeyPatch) -> None:
+    """A control frame goes out in the middle of another frame."""
+
+    def rude(self: Transport, frames: bytes) -> None:
+        if not self.sealed:
+            self._send(frames)
+
+    patch.setattr(Transport, "write_control", rude)
+
+
+@mutant("burst", "lag", "freeze")
+def written_too_early(patch: pytest.MonkeyPatch) -> None:
+    """A receipt says WRITTEN as soon as the bytes are in our own buffer."""
+    patch.setattr(Ledger, "take_off", lambda self, first, last: self.write(first, last))
+    patch.setattr(Ledger, "land", lambda self, first, last, *, written: None)
+
+
+# --- acknowledgements -------------------------------------------------------------
+
+
+@mutant("emit", "burst")
+def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
+    """What one user confirms is confirmed for all."""
+
+    handle = UserActor.handle
+
+    def generous(self: UserActor, message: UserMessage) -> None:
+        handle(self, message)
+        spans = message.spans if isinstance(message, Acked) else []
+        for account in self._accounts.users.values():
+            Acked(account.ledger, spans).enter()
+
+    patch.setattr(UserActor, "handle", generous)
+
+
+@mutant("emit", "burst", "device", "leave")
+def ack_covers_everything_before(patch: pytest.MonkeyPatch) -> None:
+    """An acknowledgement confirms what that device was never sent."""
+    ack = Cursor.ack
+
+    def cover(self: Cursor, offset: int) -> list[tuple[int, int]]:
+        return [(1, last) for _, last in ack(self, offset)]
+
+    patch.setattr(Cursor, "ack", cover)
+
+
+@mutant("emit", "burst")
+def ack_lost(patch: pytest.MonkeyPatch) -> None:
+    """Every third acknowledgement changes nothing."""
+    enter, acks = Acked.enter, itertools.count()
+
+    def forget(self: Acked) -> None:
+        if next(acks) % 3:
+            enter(self)
+
+    patch.setattr(Acked, "enter", forget)
+
+
+# --- emitting ---------------------------------------------------------------------
+
+
+@mutant("repeat", "resend", "send")
+def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
+    """The store does not know an id that it has seen."""
+    patch.setattr(Window, "get", lambda self, thread_id, event_id, now: None)
+
+
+@mutant("emit", "fault")
+def retry_without_fingerprint(patch: pytest.MonkeyPatch) -> None:
+    """An event whose answer was lost is given to the store as if it were new."""
+    append_all = ThreadActor._append_all
+
+    async def forgetful(self: ThreadActor, emissions: Any) -> None:
+        patch.setattr("actors.thread.fingerprint", lambda body: None)
+        await append_all(self, emissions)
+
+    patch.setattr(ThreadActor, "_append_all", forgetful)
+
+
+@mutant("emit", "burst", "fault")
+def unavailable_store_given_up(patch: pytest.MonkeyPatch) -> None:
+    """A store that did not answer is taken for one that refused."""
+
+    async def once(self: ThreadActor, ask: Any) -> Any:
+        try:
+            return await ask()
+        except StoreUnavailable:
+            raise NotTheOwner("the store refused") from None
+
+    patch.setattr(ThreadActor, "_until_known", once)
+
+
+@mutant("hasty", "emit")
+def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
+    """An emit that is cancelled has handed its event over."""
+
+    async def leaky(self: Emitter, emission: Any) -> Any:
+        receipt = self.emit_nowait(emission)
+        await trio.lowlevel.checkpoint()
+        return receipt
+
+    patch.setattr(Emitter, "emit", leaky)
+
+
+@mutant("burst", "emit", "stall")
+def message_overtakes(patch: pytest.MonkeyPatch) -> None:
+    """What is told to an actor that has work in its hand is handled first."""
+    take = Mailbox._next
+
+    def newest_first(self: Mailbox[Any]) -> Any:
+        first = take(self)
+        second = take(self) if first is not None else None
+        if second is None:
+            return first
+        assert self._channel is not None
+        self._channel[0].send_nowait(first)
+        return second
+
+    patch.setattr(Mailbox, "_next", newest_first)
+
+
+@mutant("emit", "crash", "burst")
+def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
+    """After a restart nobody does again what the crash undid."""
+
+    def forget(self: Mailbox[Any], actor: Any) -> None:
+        self._in_hand, self.actor = None, actor
+
+    patch.setattr(Mailbox, "restart", forget)
+
+
+# --- owners -----------------------------------------------------------------------
+
+
+@mutant("emit", "bind", "unbind", "rebind")
+def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
+    """What is emitted after a user lost a thread is still placed in that user's log."""
+    bind = MemoryStore.bind_nowait
+
+    def leak(self: MemoryStore, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Any:
+        thread = self._threads.get(thread_id)
+        before = thread.user_id if thread is not None else None
+        binding = bind(self, thread_id, user_id, now, take=take)
+        if thread is not None and binding.changed and before is not None:
+            thread.user_id = before
+        return binding
+
+    patch.setattr(MemoryStore, "bind_nowait", leak)
+
+
+@mutant("ask", "rebind", "answer")
+def question_follows_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A question stays with whoever owned the thread when it was asked."""
+    patch.setattr(Asks, "change_owner", lambda self, thread_id, user_id: None)
+
+
+@mutant("emit", "burst")
+def hold_sheds_in_silence(patch: pytest.MonkeyPatch) -> None:
+    """What a full hold lets go is in no column of the books."""
+    shed = Accounts.shed
+
+    def silent(self: Accounts, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
+        dropped = self._unowned.dropped
+        shed(self, thread_id, last_seq, cause, now)
+        self._unowned.dropped = dropped
+
+    patch.setattr(Accounts, "shed", silent)
+
+
+# --- runs -------------------------------------------------------------------------
+
+
+@mutant("run", "send")
+def terminal_event_twice(patch: pytest.MonkeyPatch) -> None:
+    """A run says twice how it ended."""
+    end = Run._end
+
+    def twice(self: Run, outcome: Lifecycle | None) -> None:
+        if outcome is not None and self.outcome is None and self.begun:
+            self._owner.emitter.emit_reserved(self._compose(outcome, {}))
+        end(self, outcome)
+
+    patch.setattr(Run, "_end", twice)
+
+
+@mutant("run", "send", "burst", "stall")
+def terminal_event_lost_in_a_full_mailbox(patch: pytest.MonkeyPatch) -> None:
+    """No place is reserved for the last event of a run."""
+
+    def unreserved(self: Mailbox[Any], message: Any) -> None:
+        try:
+            self.tell(message)
+        except trio.WouldBlock:
+            return
+
+    patch.setattr(Mailbox, "tell_reserved", unreserved)
+
+
+@mutant("resend", "send", "run")
+def message_starts_two_runs(patch: pytest.MonkeyPatch) -> None:
+    """A message that is said again is answered again."""
+
+    def eager(self: Expected) -> None:
+        self.placed()
+
+    patch.setattr(Expected, "refused", eager)
+
+
+@mutant("run", "send")
+def delta_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Text that was gathered is forgotten when the run ends."""
+    conclude = Run._conclude
+
+    def forgetful(self: Run, outcome: Lifecycle, payload: dict[str, Any]) -> None:
+        self._take_texts()
+        conclude(self, outcome, payload)
+
+    patch.setattr(Run, "_conclude", forgetful)
+
+
+@mutant("run", "send")
+def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
+    """Whose turn it is in a thread is remembered for ever."""
+    patch.setattr(Runs, "_forget_idle", lambda self, thread_id, turns: None)
+
+
+# --- failures and isolation -------------------------------------------------------
+
+
+@mutant("crash", "emit")
+def crash_reported_twice(patch: pytest.MonkeyPatch) -> None:
+    """The observer hears of everything twice."""
+    record = Failures.record
+
+    def twice(self: Failures, failure: Any) -> None:
+        record(self, failure)
+        record(self, failure)
+
+    patch.setattr(Failures, "record", twice)
+
+
+@mutant("crash", "emit")
+def crash_swallowed(patch: pytest.MonkeyPatch) -> None:
+    """An actor that crashes is restarted, and nobody is told."""
+    patch.setattr(Failures, "record", lambda self, failure: None)
+
+
+@mutant("burst", "lag", "device")
+def slow_device_holds_up_the_others(patch: pytest.MonkeyPatch) -> None:
+    """The flusher goes no further than to the first device whose socket is full."""
+    flush = Flusher.flush
+
+    def strict(self: Flusher) -> None:
+        marked = self._marked
+        if any(getattr(device, "writing", False) for presence in marked for device in presence.devices):
+            return
+        flush(self)
+
+    patch.setattr(Flusher, "flush", strict)
+
+
+MUTANT_NAMES.extend(MUTANTS)
+
+
+def test_there_are_enough() -> None:
+    """Without a mutant nothing is found, and there are many."""
+    assert len(MUTANTS) >= 15

@@ -1,0 +1,153 @@
+"""The simulation for your own agents: their code, faulty devices, and an answer."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+import actors
+from actors.testing import Mismatched, World, cancel_at_every_step, fail_every_store_call, run, simulate
+from actors.testing.fixtures import Simulated, simulated
+from actors.testing.ledger import Mismatch
+
+__all__ = ["simulated"]
+
+
+async def assistant(answering: actors.Run, message: actors.Message) -> str:
+    """Thinks, speaks, uses a tool."""
+    await answering.thinking("…")
+    for word in ("hello", " ", "world"):
+        answering.delta(word)
+        await trio.sleep(0.3)
+    async with answering.tool("clock") as tool:
+        tool.result = 12
+    return "done"
+
+
+async def conversation(world: World) -> None:
+    """A user says something, and has the answer, whatever happens to the device."""
+    device = world.device("alice")
+    device.ask("send", payload={"text": "hi"})
+    await trio.sleep(2)
+    await world.settle()
+    types = [event["type"] for event in device.seen]
+    assert types[0] == "user_message"
+    assert types[-1] == "agent_completed"
+    assert "".join(one["payload"]["text"] for one in device.seen if one["type"] == "agent_delta") == "hello world"
+
+
+def test_an_agent(simulated: Simulated) -> None:
+    """The whole run arrives, once and in order, under every seed."""
+    simulated(conversation, range(40), on_message=assistant)
+
+
+def test_a_bug_names_its_seed(simulated: Simulated) -> None:
+    """An error of the scenario comes out as it is, with its seed."""
+
+    async def unlucky(world: World) -> None:
+        assert "3" not in world.chance.name
+
+    with pytest.raises(AssertionError) as caught:
+        simulated(unlucky, range(10))
+    assert caught.value.__notes__ == ["in the simulation of seed 3"]
+
+
+async def test_in_a_test_of_its_own(autojump_clock: object) -> None:
+    """With pytest-trio's virtual clock a test can have its world inline."""
+    async with simulate(1, on_message=assistant) as world:
+        await conversation(world)
+
+
+def test_without_weather() -> None:
+    """``run`` runs any function under a seed."""
+
+    async def quiet(seed: int) -> int:
+        async with simulate(seed, faulty=False) as world:
+            device = world.device("alice")
+            await world.runtime.thread("t").emit("tick", {}, user_id="alice")
+            await world.settle()
+            return len(device.seen)
+
+    assert run(quiet, 3) == 1
+
+
+async def test_the_block_checks(autojump_clock: object) -> None:
+    """What contradicts an invariant comes out of the block, with the seed."""
+    with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3: so it is"):
+        async with simulate(5) as world:
+            world.ledger.mismatches.append(Mismatch(3, "so it is"))
+
+
+async def test_errors_come_out_as_they_are(autojump_clock: object) -> None:
+    """An error of the block is not wrapped in a group."""
+    with pytest.raises(ZeroDivisionError):
+        async with simulate(5):
+            raise ZeroDivisionError
+
+
+async def test_restart(autojump_clock: object) -> None:
+    """The runtime can be restarted; devices are told that the log is another one."""
+    async with simulate(1, faulty=False) as world:
+        device = world.device("alice")
+        await world.runtime.thread("t").emit("tick", {"life": 1}, user_id="alice")
+        await trio.sleep(1)
+        await world.restart(1.0)
+        await world.runtime.thread("t").emit("tick", {"life": 2}, user_id="alice")
+        await world.settle()
+        assert [event["payload"]["life"] for event in device.seen] == [1, 2]
+
+
+async def scenario(world: World) -> None:
+    """Everything that an application does, once."""
+    device, thread = world.device("alice"), world.runtime.thread("t")
+    await thread.emit("tick", {}, user_id="alice")
+    async with thread.run("agent") as own:
+        own.delta("text")
+        async with own.tool("clock"):
+            pass
+    await world.runtime.rebind("t", "bob")
+    await thread.emit("tick", {})
+    await world.runtime.unbind("t")
+    await thread.emit("tick", {})
+    await world.runtime.bind("t", "alice")
+    device.ask("send", payload={"text": "hi"}, thread_id="t")
+    await trio.sleep(1)
+
+
+@pytest.mark.slow
+def test_cancelled_at_every_step() -> None:
+    """Wherever a scenario is cancelled, everything settles."""
+    assert cancel_at_every_step(scenario, on_message=assistant) > 50
+
+
+@pytest.mark.slow
+def test_cancelled_at_every_step_of_a_store_that_waits() -> None:
+    """The same, with a store that has to be waited for."""
+    assert cancel_at_every_step(scenario, on_message=assistant, store_seconds=0.001) > 80
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "broken"])
+def test_every_call_of_the_store_fails(fault: str) -> None:
+    """Whichever call of the store fails, and however, everything settles."""
+    assert fail_every_store_call(scenario, fault, on_message=assistant) > 10  # type: ignore[arg-type]
+
+
+def test_a_bug_is_found_at_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emit that hands over what it then says it has not is found by cancelling at every step."""
+
+    async def leaky(self: object, emission: object) -> object:
+        receipt = self.emit_nowait(emission)  # type: ignore[attr-defined]
+        await trio.lowlevel.checkpoint()
+        return receipt
+
+    monkeypatch.setattr("actors.emitter.Emitter.emit", leaky)
+    with pytest.raises(Mismatched, match="was refused to its emitter"):
+        cancel_at_every_step(scenario)
+
+
+def test_a_long_scenario_is_refused() -> None:
+    """A scenario that is not through after so many steps says so."""
+    with pytest.raises(RuntimeError, match="at most 3 steps"):
+        cancel_at_every_step(scenario, most_steps=3)
+    with pytest.raises(RuntimeError, match="at most 3 calls"):
+        fail_every_store_call(scenario, most_calls=3)
