@@ -76,6 +76,12 @@ async def test_the_client_example_runs_as_printed(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("The sky over Oslo is clear tonight, at 4 degrees.")
 
 
+async def test_the_simulation_example_runs_as_printed() -> None:
+    """The simulation example, copied from the page, passes."""
+    done = await trio.run_process([sys.executable, "-c", examples()[2]], capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_the_example_is_the_demo() -> None:
     """What the page prints is the assistant that ``actors demo`` runs, in some 25 lines of code."""
     assert printed() == Path(assistant.__file__).read_text()
