@@ -104,6 +104,14 @@ class Page(Watchers):
         """Which of these offsets were placed, and no device confirmed them."""
         return bits & self.placed & ~self.acked
 
+    def awaited(self, bits: int) -> int:
+        """Which of these offsets no device confirmed, whether the store's answer for them was noted or not."""
+        return bits & ~self.acked & ~self.gone
+
+    def unsent(self, bits: int) -> int:
+        """Which of these offsets no socket took, whether the store's answer for them was noted or not."""
+        return bits & ~self._written & ~self.gone
+
 
 class Ledger:
     """The facts about one log, from ``low`` to ``head``, and the totals of what it let go.
@@ -207,11 +215,11 @@ class Ledger:
 
     def first_unacked(self) -> int:
         """The first offset in the log that no device confirmed, or ``head + 1``."""
-        return self._first(Page.unacked)
+        return self._first(Page.awaited)
 
     def first_unwritten(self) -> int:
         """The first offset in the log that no socket took, or ``head + 1``."""
-        return self._first(Page.unwritten)
+        return self._first(Page.unsent)
 
     def _first(self, missing: Callable[[Page, int], int]) -> int:
         index = self.low >> PAGE_BITS

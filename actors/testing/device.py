@@ -227,6 +227,7 @@ class Device:
         if self.session != message["session"]:
             self._lose_session()
         self.session = message["session"]
+        self._say(line, {"op": "ping"})  # whose answer falls in the midst of what it missed
         if message["resume"] == "fresh":
             self.cursor = message["epoch"], message["start"] - 1
 

@@ -22,13 +22,13 @@ DOUBTFUL_BURIED = (
     "asked again; it is delivered all the same, or the thread's books break at the next held event"
 )
 
-UNNOTED_SKIPPED = (
-    "a fresh device begins behind an event that the store has placed and not answered for yet, when a later one is "
-    "noted: no device ever gets it"
+FORGOTTEN_SESSION = (
+    "a device whose session was forgotten resumes at its cursor, and what it had without having confirmed it stays "
+    "unconfirmed: it is not sent again, and resuming confirms only what the session remembers"
 )
 
 KNOWN: set[str] = {
-    UNNOTED_SKIPPED,
+    FORGOTTEN_SESSION,
     BIND_UNANSWERED,
     SHED_UNANSWERED,
     LATE_PLACEMENT,

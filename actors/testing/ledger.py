@@ -138,8 +138,6 @@ class Ledger:
         self.life = 0
         self._now = 0
         self._low_of = low_of
-        self.may_pass_over: Callable[[], bool] = lambda: False
-        """Whether a fresh device may begin behind what nobody has confirmed; a bug, if it is known."""
         self._places: dict[tuple[int, str, str], tuple[str, str, int]] = {}
         """Where each event was first seen."""
         self._numbered: dict[tuple[int, Any], tuple[str, str, int]] = {}
@@ -300,7 +298,7 @@ class Ledger:
         """Nothing that no device has confirmed is passed over."""
         confirmed = self.log(wire.user_id, wire.epoch, wire.life).confirmed
         passed = [offset for offset in range(said["low"], said["start"]) if offset not in confirmed]
-        if passed and not self.may_pass_over():
+        if passed:
             self.complain(3, f"wire {wire.number}: begins at {said['start']}, and nobody confirmed {passed}")
 
     def _fence(self, wire: Wire, head: int) -> None:

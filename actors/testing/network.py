@@ -94,6 +94,11 @@ class Flow:
         self.size = 0
         self.stir()
 
+    def calm(self) -> None:
+        """Nothing holds up what comes from now on."""
+        self._seconds, self._room_bytes, self._bite_bytes = 0.0, math.inf, None
+        self.freeze(frozen=False)
+
     def freeze(self, *, frozen: bool) -> None:
         """Let nothing arrive, or let it arrive again."""
         self.frozen = frozen
@@ -150,6 +155,11 @@ class Line:
         """The line breaks for both ends at once."""
         self.up.snap()
         self.down.snap()
+
+    def calm(self) -> None:
+        """From now on it is a good line."""
+        self.up.calm()
+        self.down.calm()
 
     def freeze(self, *, frozen: bool) -> None:
         """Both ends are there, and hear nothing of each other."""

@@ -35,8 +35,6 @@ class FaultyStore(MemoryStore):
         """What happens to the next calls."""
         self.doubtful: set[tuple[str, str]] = set()
         """Events that were taken, and whose givers do not know."""
-        self.doubted = False
-        """Whether there ever were such."""
         self._taken: set[tuple[str, str]] = set()
         self.calls = 0
         self.fail_call = 0
@@ -58,7 +56,6 @@ class FaultyStore(MemoryStore):
             answers = await self._call(lambda: self._take(appends, now), doubtful=bool(given & self.doubtful))
         except StoreUnavailable:
             self.doubtful |= given & self._taken
-            self.doubted = self.doubted or bool(self.doubtful)
             raise
         self.doubtful -= given
         self._taken.clear()

@@ -101,7 +101,7 @@ def _check_drop(world: World, emit: Emit, receipt: Receipt, *, closed: bool) -> 
         fine = closed
     elif cause == "CRASHED":
         fine = world.crashes.count(f"threads/{emit.thread_id}") > 0
-    elif cause in {"QUARANTINED", "LOST"}:
+    elif cause == "QUARANTINED":
         fine = len(crashes[0]) + crashes[1] > world.limits.restarts
     elif cause in {"OWNER_CHANGED", "NOT_THE_OWNER"}:
         fine = owners.changes > 0

@@ -24,7 +24,7 @@ from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
 from actors.testing.faults import Crashes, fragile
 from actors.testing.frames import TEXT, FrameReader, TornFrame
-from actors.testing.known import DOUBTFUL_BURIED, KNOWN, LATE_PLACEMENT, UNNOTED_SKIPPED
+from actors.testing.known import DOUBTFUL_BURIED, KNOWN, LATE_PLACEMENT
 from actors.testing.ledger import Ledger, Mismatch, Wire
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
@@ -72,7 +72,6 @@ class World:
         self.runtime: Runtime
         self.store: FaultyStore
         self.ledger = Ledger(self._low_of)
-        self.ledger.may_pass_over = self._is_passing_over
         self.devices: list[Device] = []
         self.crashes = Crashes(spares=self._spares)
         self.own_failures: list[str] = []
@@ -156,7 +155,7 @@ class World:
             device.stir()
         for device, line in self._lines:
             if line is device.line:
-                line.freeze(frozen=False)
+                line.calm()
             else:
                 line.reset()  # whoever was at its other end is somewhere else by now
         self._attend()
@@ -202,10 +201,9 @@ class World:
     def _attend(self) -> None:
         """Each user who has a log has a device that stays, and wants all that nobody has confirmed."""
         for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.accounts.users)):
-            origin: Origin = "low" if self._is_passing_over() else "unacked"
-            wanted = {origin, "low"}
+            wanted = {"unacked", "low"}
             if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
-                self.device(user_id, origin=origin)
+                self.device(user_id, origin="unacked")
 
     def _release(self) -> None:
         for supervisor in (self.runtime.users, self.runtime.threads):
@@ -259,9 +257,6 @@ class World:
             await runtime.handle(line.server)
         except RuntimeClosed:
             line.server.close()
-
-    def _is_passing_over(self) -> bool:
-        return UNNOTED_SKIPPED in KNOWN and self.store.doubted
 
     def _spares(self, path: str) -> bool:
         """What is known, and not to be found again."""

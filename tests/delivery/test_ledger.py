@@ -91,7 +91,7 @@ def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low:
     assert ledger.low == low
     after = max(places, default=min(facts) - 1) + 1
     assert ledger.head == after - 1
-    inside = sorted(offset for offset in places if offset >= low)
+    inside = range(low, after)
     assert ledger.first_unacked() == next((o for o in inside if not facts[o].acked), after)
     assert ledger.first_unwritten() == next((o for o in inside if not facts[o].written), after)
 
