@@ -128,17 +128,7 @@ class Runtime:
         self.server = Server(
             self._house(), authenticate, origins, pages, limits, environment, self.failures, self.devices
         )
-        self._drain = Drain(
-            self.server,
-            self._requests,
-            self.runs,
-            self._emitter,
-            self.threads,
-            self.flusher,
-            self.accounts,
-            limits,
-            environment,
-        )
+        self._drain = self._way_out()
 
     # --- events ---------------------------------------------------------------
 
@@ -330,6 +320,19 @@ class Runtime:
             forget=self._heartbeat.forget,
             pending=self._asks.pending,
             answer=self._requests.answer,
+        )
+
+    def _way_out(self) -> Drain:
+        return Drain(
+            self.server,
+            self._requests,
+            self.runs,
+            self._emitter,
+            self.threads,
+            self.flusher,
+            self.accounts,
+            self.limits,
+            self.environment,
         )
 
     def _hear(self, connection: Connection) -> None:
