@@ -42,7 +42,7 @@ class DynamicSupervisor(Generic[M]):
         remembered: int,
         environment: Environment,
         failures: Failures,
-        on_buried: Callable[[M, Cause], None],
+        on_buried: Callable[[M, Cause], bool | None],
         on_quarantined: Callable[[str, Failure], None],
     ) -> None:
         self.name = name
@@ -140,9 +140,9 @@ class DynamicSupervisor(Generic[M]):
         self._nursery.start_soon(self._tend, mailbox, name=self.path(mailbox.key))
         self._tended[mailbox] = None
 
-    def bury(self, message: M, cause: Cause) -> None:
-        """A message will not be handled."""
-        self._on_buried(message, cause)
+    def bury(self, message: M, cause: Cause) -> bool | None:
+        """A message will not be handled; true when it must be."""
+        return self._on_buried(message, cause)
 
     def path(self, key: str) -> str:
         """``users/alice``, for example."""

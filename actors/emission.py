@@ -37,12 +37,16 @@ class Emission(Append, kw_only=True):
     """Counts the events whose id was made here; 0 for an id that was given."""
     user_id: str | None = None
     """The user whom the emitter takes for the owner."""
+    claims: bool = True
+    """Whether a thread that nobody owns becomes this user's."""
     first: Receipt | None = None
     """The receipt of the first event of this id, if this one was a repetition."""
     refusal: Exception | None = None
     """Why the event was not taken."""
     arrival: Arrival | None = None
     """Who is to be told when this event is placed."""
+    given: bool = False
+    """Whether the store was asked to take this event, and has not answered: it may have."""
     returned: bool = False
     """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
 

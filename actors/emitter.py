@@ -56,8 +56,13 @@ class Emitter:
         event_id: str | None = None,
         user_id: str | None = None,
         arrival: Arrival | None = None,
+        *,
+        claims: bool = True,
     ) -> Emission:
-        """Encode an event, or raise; nothing is accepted yet."""
+        """Encode an event, or raise; nothing is accepted yet.
+
+        A thread that nobody owns becomes ``user_id``'s if he ``claims`` it.
+        """
         if self.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         at = self._wall_clock()
@@ -75,7 +80,16 @@ class Emitter:
             check_identifier("user_id", user_id)
         receipt = Receipt(event_id, thread_id, at, QUEUED)
         return Emission(
-            thread_id, event_id, body, None, mark, receipt=receipt, number=number, user_id=user_id, arrival=arrival
+            thread_id,
+            event_id,
+            body,
+            None,
+            mark,
+            receipt=receipt,
+            number=number,
+            user_id=user_id,
+            claims=claims,
+            arrival=arrival,
         )
 
     async def emit(self, emission: Emission) -> Receipt:

@@ -7,7 +7,7 @@ from datetime import datetime
 from actors.delivery.accounts import Accounts
 from actors.failures import Failure
 from actors.presence import Device, Presence
-from actors.receipts import Fate, Position, Receipt
+from actors.receipts import DOUBTFUL, Fate, Position, Receipt
 from actors.stages import Cause, Stage
 
 _CAUSES = {
@@ -52,7 +52,8 @@ def fate_of(
 def _outcome(receipt: Receipt, accounts: Accounts) -> str:
     stage = receipt.stage
     if stage is Stage.ACCEPTED:
-        return "queued for the store"
+        asked = receipt.place is not DOUBTFUL
+        return "queued for the store" if asked else "given to the store, which did not say whether it took it"
     if stage is Stage.BUFFERED:
         hold = accounts.holds[receipt.thread_id]
         assert receipt.seq is not None, "what is held has a number"

@@ -71,8 +71,11 @@ class Owner(Protocol[M]):
     def summon(self, mailbox: Mailbox[M]) -> None:
         """Start a task that runs :meth:`Mailbox.run`."""
 
-    def bury(self, message: M, cause: Cause) -> None:
-        """A message will not be handled."""
+    def bury(self, message: M, cause: Cause) -> bool | None:
+        """A message will not be handled; true when it must be, because its work may be done.
+
+        That is heard after a crash. Who closes a mailbox leaves it open what became of it.
+        """
 
     def path(self, key: str) -> str:
         """The actor's place in the tree."""
@@ -249,7 +252,8 @@ class Mailbox(Generic[M]):
         _cut_context(crash, sys.exception())
         failure = failure_of(self._owner.path(self.key), type(message).__name__, crash, self._owner.now())
         self._crash = Crashed(failure) if isinstance(crash, Exception) else crash.with_traceback(None)
-        self._owner.bury(message, Cause.CRASHED)
+        if self._owner.bury(message, Cause.CRASHED):
+            self._again = deque([message, *(self._again or ())])
 
     def _summon(self) -> None:
         self._state = _TENDED

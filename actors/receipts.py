@@ -16,7 +16,7 @@ import attrs
 import msgspec
 import trio
 
-from actors.errors import Dropped, Unconfirmed
+from actors.errors import Dropped, StoreUnavailable, Unconfirmed
 from actors.stages import Cause, Stage
 
 
@@ -95,6 +95,19 @@ class Queued(Watchers):
 
 QUEUED = Queued()
 """The place of every event that is still in its emitter's own call: nobody can watch it yet."""
+
+
+class Doubtful(Queued):
+    """The place of events that the store may have taken or not, and about which nobody asks it any more."""
+
+    __slots__ = ()
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """Nothing changes here any more."""
+        return lambda: None
+
+
+DOUBTFUL = Doubtful()
 
 
 class Lost:
@@ -190,7 +203,8 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
 
         Raises :class:`~actors.errors.Dropped` (or its kind
         :class:`~actors.errors.Unconfirmed`) as soon as that can no longer
-        happen. A checkpoint; cancelling it changes nothing about the event.
+        happen, and :class:`~actors.errors.StoreUnavailable` as soon as it can
+        no longer be known. A checkpoint; cancelling it changes nothing about the event.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._settled(stage):
@@ -203,6 +217,9 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _settled(self, awaited: Stage) -> bool:
+        if self.place is DOUBTFUL and awaited is not Stage.ACCEPTED:
+            text = f"event {self.event_id}: expected the store to say whether it took it, its thread was taken out of"
+            raise StoreUnavailable(f"{text} service before that")
         stage = self.stage
         if stage.covers(awaited) or (awaited is Stage.STORED and self.position is not None):
             return True

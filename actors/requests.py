@@ -23,6 +23,7 @@ from actors.errors import (
     NotTheOwner,
     Quarantined,
     RuntimeClosed,
+    StoreUnavailable,
     Unencodable,
 )
 from actors.events import DROPPED_NOTICE, Lifecycle, check_identifier
@@ -117,21 +118,21 @@ class Requests:
         name = _name(session_id, send.id)
         event_id, run_id = f"m_{name}", f"run_{name}"
         thread_id = f"t_{name}" if send.thread_id is None else send.thread_id
-        if send.thread_id is not None or self._has_begun(thread_id):
-            await self._check_access(user_id, thread_id)
+        begun = send.thread_id is not None or self._has_begun(thread_id)
+        claims = not begun or await self._may_claim(user_id, thread_id)
         known = self._threads.get(event_id)
         if known not in (None, thread_id):
             raise Refused("conflict")
         message = Message(thread_id, user_id, event_id, send.type, send.payload)
-        receipt = await self._place(message, run_id, again=known is not None)
+        receipt = await self._place(message, run_id, claims=claims, again=known is not None)
         return reply(send.id, run_id=run_id if self._runs.answers else None, **_placement(receipt))
 
     def _has_begun(self, thread_id: str) -> bool:
         """Whether a thread has events: then it may have been taken from the user who opened it."""
         return self._store.history(thread_id, after_seq=0, most_events=1, most_bytes=0).head_seq > 0
 
-    async def _check_access(self, user_id: str, thread_id: str) -> None:
-        """Raise Refused unless a thread is this user's, or may become it.
+    async def _may_claim(self, user_id: str, thread_id: str) -> bool:
+        """Whether a thread may become this user's; false if it is. Raises Refused if neither.
 
         The application is asked about another user's threads as well, and its
         answer ignored: how long a refusal takes then says nothing, either.
@@ -142,7 +143,7 @@ class Requests:
             raise Refused("bad_request", f"send: {error}") from None
         owner = self._store.owner(thread_id)
         if owner == user_id:
-            return
+            return False
         try:
             with trio.fail_after(self._limits.authorize_seconds):
                 allowed = await self._authorize(user_id, thread_id)
@@ -151,25 +152,26 @@ class Requests:
             raise Refused("unavailable") from None
         if owner is not None or not allowed:
             raise Refused("unknown_thread")
+        return True
 
-    async def _place(self, message: Message, run_id: str, *, again: bool) -> Receipt:
+    async def _place(self, message: Message, run_id: str, *, claims: bool, again: bool) -> Receipt:
         """Place a message, once; Refused says why it was not."""
         expected = self._runs.expect(run_id, message, again=again)
         if expected is None:
             raise Refused("shutting_down" if self.refusing else "busy")
         try:
-            receipt = await self._emit(message, expected)
+            receipt = await self._emit(message, expected, claims=claims)
             self._threads.put(message.event_id, message.thread_id)
             await receipt.reached(Stage.STORED)
         except Unencodable as error:
             raise Refused("bad_request", f"send: {error}") from None
         except Dropped as dropped:
             raise Refused(_LOSSES.get(dropped.cause, "dropped")) from None
-        except (IdempotencyConflict, NotTheOwner, Quarantined, RuntimeClosed) as error:
+        except (IdempotencyConflict, NotTheOwner, Quarantined, RuntimeClosed, StoreUnavailable) as error:
             raise Refused(_REFUSALS[type(error)]) from None
         return receipt
 
-    async def _emit(self, message: Message, expected: Expected) -> Receipt:
+    async def _emit(self, message: Message, expected: Expected, *, claims: bool) -> Receipt:
         try:
             emission = self._emitter.compose(
                 message.thread_id,
@@ -177,6 +179,7 @@ class Requests:
                 message.payload,
                 event_id=message.event_id,
                 user_id=message.user_id,
+                claims=claims,
                 arrival=expected,
             )
             return await self._emitter.emit(emission)
@@ -224,6 +227,7 @@ _REFUSALS: dict[type[Exception], str] = {
     NotTheOwner: "unknown_thread",
     Quarantined: "quarantined",
     RuntimeClosed: "shutting_down",
+    StoreUnavailable: "quarantined",
 }
 """What the emitter's errors are to a client."""
 

@@ -32,7 +32,7 @@ from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.turns import Concurrency
 from actors.drain import Drain, DrainReport, RunsPolicy
 from actors.dynamic_supervisor import DynamicSupervisor
-from actors.emission import Bind, ThreadMessage
+from actors.emission import Bind, Emission, ThreadMessage
 from actors.emitter import Emitter
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
@@ -345,7 +345,7 @@ class Runtime:
         name: str,
         build: Callable[[str], Any],
         lane: Lane,
-        on_buried: Callable[[Any, Cause], None],
+        on_buried: Callable[[Any, Cause], bool | None],
         on_quarantined: Callable[[str, Failure], None],
     ) -> DynamicSupervisor[Any]:
         limits = self.limits
@@ -373,14 +373,33 @@ class Runtime:
     def _build_thread(self, thread_id: str) -> ThreadActor:
         return ThreadActor(thread_id, self._post)
 
-    def _thread_buried(self, message: ThreadMessage, cause: Cause) -> None:
-        if isinstance(message, Bind):
-            refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
-            message.reply.refuse(refusals.get(cause, ActorsError)(f"the owner was not changed ({cause})"))
-        elif not message.settled:
-            self.accounts.lose(message.receipt, cause, self.environment.clock())
-            if message.arrival is not None:
-                message.arrival.refused()
+    def _thread_buried(self, message: ThreadMessage, cause: Cause) -> bool | None:
+        if isinstance(message, Emission):
+            return self._emission_buried(message, cause)
+        refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
+        unknown = "it is not known whether the owner was changed" if cause is Cause.CRASHED else ""
+        text = unknown or "the owner was not changed"
+        message.reply.refuse(refusals.get(cause, ActorsError)(f"{text} ({cause})"))
+        return None
+
+    def _emission_buried(self, emission: Emission, cause: Cause) -> bool:
+        """What the store may have taken is not lost: it is asked again after a crash, or it stays in doubt.
+
+        What it holds is gone with a quarantine, and all it has is gone with
+        the process, unless it outlives that.
+        """
+        given = emission.given
+        if given and cause is Cause.CRASHED:
+            return True
+        kept = self.store.outlives_process if cause is Cause.SHUTDOWN else self.owner(emission.thread_id) is not None
+        if not emission.settled:
+            if given and kept:
+                self.accounts.doubt(emission.receipt)
+            else:
+                self.accounts.lose(emission.receipt, cause, self.environment.clock())
+            if emission.arrival is not None:
+                emission.arrival.refused()
+        return False
 
     def _user_buried(self, message: UserMessage, cause: Cause) -> None:
         if isinstance(message, Attach):
@@ -392,10 +411,9 @@ class Runtime:
             self._switchboard.presence(message.device.user_id or "").leave(message.device)
 
     def _thread_quarantined(self, thread_id: str, _: Failure) -> None:
-        hold = self.accounts.holds.get(thread_id)
         self.store.release(thread_id)
-        if hold is not None:
-            self.accounts.shed(thread_id, hold.high, Cause.QUARANTINED, self.environment.clock())
+        self._post.note_shed()
+        self.accounts.release(thread_id)
 
     def _user_quarantined(self, user_id: str, failure: Failure) -> None:
         """Close the user's sockets, and settle its log: what was not acked will not be."""
@@ -456,11 +474,9 @@ class Runtime:
 
     def _expire(self) -> None:
         now = self.environment.clock()
-        expiry = self.store.expire(now)
-        for shed in expiry.shed:
-            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
-        for user_id, low in expiry.lows:
+        for user_id, low in self.store.expire(now):
             self.accounts.trim(user_id, low, Cause.RETENTION, now)
+        self._post.note_shed()
 
     async def _close(self) -> None:
         await self._drain.close()

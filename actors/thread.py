@@ -31,12 +31,14 @@ RETRY_SECONDS = 0.1
 class ThreadActor:
     """One thread: its events in order, held while it has no owner."""
 
-    __slots__ = ("_generation", "_post", "_unsettled", "thread_id")
+    __slots__ = ("_generation", "_noted", "_post", "_unsettled", "thread_id")
 
     def __init__(self, thread_id: str, post: Post) -> None:
         self.thread_id = thread_id
         self._post = post
         self._generation: int | None = None
+        self._noted: int | None = None
+        """The generation whose change of owner is in the books."""
         self._unsettled: list[ThreadMessage] | None = None
 
     def handle(self, message: ThreadMessage) -> bool | None:
@@ -78,14 +80,23 @@ class ThreadActor:
         store = self._post.store
         emission.generation = self._generation
         try:
-            if emission.user_id is not None:
+            if emission.user_id is not None and emission.claims:
                 self._note_bind(store.bind_nowait(self.thread_id, emission.user_id, now, take=False), now)
                 emission.generation = self._generation
+            elif emission.user_id is not None:
+                self._check_owner(emission.user_id)
             placement = store.append_nowait(emission, now)
         except (IdempotencyConflict, NotTheOwner, StaleGeneration) as refusal:
             self._refuse(emission, refusal, now)
         else:
             self._note(emission, placement, now)
+
+    def _check_owner(self, user_id: str | None) -> None:
+        """Raise NotTheOwner unless the thread is this user's; nobody but this actor changes that."""
+        owner = self._post.store.owner(self.thread_id)
+        if owner != user_id:
+            text = "it is owned by nobody" if owner is None else f"it is owned by {owner!r}"
+            raise NotTheOwner(f"thread {self.thread_id!r}: expected the owner {user_id!r}, {text}")
 
     async def _append_all(self, emissions: list[Emission]) -> None:
         """Append, asking again for as long as the answer is unknown; so each id gets a fingerprint."""
@@ -95,6 +106,7 @@ class ThreadActor:
         for emission in emissions:
             emission.generation = self._generation
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
+            emission.given = True
         now = post.clock()
         answers = await self._until_known(lambda: post.store.append(emissions, now))
         for emission, answer in zip(emissions, answers, strict=True):
@@ -119,6 +131,7 @@ class ThreadActor:
         """
         receipt, accounts = emission.receipt, self._post.accounts
         receipt.seq = placement.seq
+        emission.given = False
         self._generation = placement.generation
         first = self._post.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
@@ -127,9 +140,8 @@ class ThreadActor:
             emission.first = first
             accounts.deduplicate(receipt, first, placement.user_id)
         elif placement.user_id is None:
-            accounts.hold(receipt, placement.seq)
-            for shed in placement.shed:
-                accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+            accounts.hold(receipt, placement.seq, now)
+            self._post.note_shed()
             self._post.ring(None, self.thread_id)
         else:
             accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
@@ -140,6 +152,7 @@ class ThreadActor:
 
     def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
         """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
+        emission.given = False
         if isinstance(refusal, StaleGeneration):
             self._generation = refusal.generation
         if emission.returned:
@@ -161,41 +174,49 @@ class ThreadActor:
             bind.reply.give(binding)
 
     async def _settle_bind(self, message: ThreadMessage) -> None:
-        """A bind, or an event that comes with one."""
-        post = self._post
-        now = post.clock()
-        take = isinstance(message, Bind) and message.act != "bind"
+        """A bind, or an event that names an owner."""
+        now = self._post.clock()
         try:
-            binding = await self._until_known(lambda: post.store.bind(self.thread_id, message.user_id, now, take=take))
+            binding = await self._ask_bind(message, now)
         except NotTheOwner as refusal:
             if isinstance(message, Bind):
                 message.reply.refuse(refusal.with_traceback(None))
             else:
                 self._refuse(message, refusal, now)
             return
-        self._note_bind(binding, now)
-        if isinstance(message, Bind):
-            message.reply.give(binding)
-        else:
+        if binding is not None:
+            self._note_bind(binding, now)
+        if isinstance(message, Emission):
             await self._append_all([message])
+        elif binding is not None:
+            message.reply.give(binding)
+
+    async def _ask_bind(self, message: ThreadMessage, now: float) -> Binding | None:
+        """The bind that a message asks for; ``None`` for an event that claims nothing. Raises NotTheOwner."""
+        store, user_id = self._post.store, message.user_id
+        if isinstance(message, Emission) and not message.claims:
+            self._check_owner(user_id)
+            return None
+        take = isinstance(message, Bind) and message.act != "bind"
+        return await self._until_known(lambda: store.bind(self.thread_id, user_id, now, take=take))
 
     def _note_bind(self, binding: Binding, now: float) -> None:
-        self._generation = binding.generation
-        if binding.changed:
-            self._post.moved(self.thread_id, binding.user_id)
-        if not binding.changed or binding.user_id is None:
+        """Write into the books what a change of owner has placed, unless it is there.
+
+        A bind that changed nothing may be one that is asked again, because its
+        first answer was lost.
+        """
+        if binding.generation == self._noted:
             return
-        accounts = self._post.accounts
-        if accounts.bind(
-            self.thread_id,
-            binding.user_id,
-            binding.epoch,
-            binding.first_offset,
-            binding.low,
-            now,
-            notice=binding.notice,
-        ):
-            self._post.ring(binding.user_id, self.thread_id)
+        self._generation = self._noted = binding.generation
+        post, user_id = self._post, binding.user_id
+        post.moved(self.thread_id, user_id)
+        if user_id is None:
+            return
+        post.note_shed()
+        epoch, first, low = binding.epoch, binding.first_offset, binding.low
+        if post.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice):
+            post.ring(user_id, self.thread_id)
 
 
 class Post:
@@ -220,7 +241,13 @@ class Post:
         self.given = given
         """The first receipts of ids that emitters gave, by thread and id."""
         self.moved = moved
-        """Says that a thread (first) has another owner, or none."""
+        """Says whose a thread is, or that it is nobody's, where that may have changed."""
+
+    def note_shed(self) -> None:
+        """Write into the books what the store let go of."""
+        now = self.clock()
+        for shed in self.store.shed():
+            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
 
 
 _CAUSES: dict[type[Exception], Cause] = {

@@ -71,14 +71,14 @@ def compose(
     thread_id: str = "t",
     event_id: str | None = "x",
     text: str = "",
-    **fields: str,
+    **fields: Any,
 ) -> Emission:
     """An event whose arrival is recorded."""
     payload = {"text": text}
     return runtime._emitter.compose(thread_id, "say", payload, event_id=event_id, arrival=recorder, **fields)
 
 
-async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fields: str) -> None:
+async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fields: Any) -> None:
     """Emit, and wait until it is known what became of the event."""
     with suppress(ActorsError):
         receipt = await runtime._emitter.emit(compose(runtime, recorder, thread_id, **fields))

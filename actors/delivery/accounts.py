@@ -20,7 +20,7 @@ import attrs
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import QUEUED, Lost, Receipt
+from actors.receipts import DOUBTFUL, QUEUED, Lost, Receipt
 from actors.stages import Cause, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
@@ -84,30 +84,38 @@ class DeadLetter:
     last: int | None = None
 
 
+_ENDED_EPOCHS = 4
+"""Of one user. An epoch ends with a quarantine, and a store's answer takes less time than four of those."""
+
+
 class UserAccount:
     """One user's books: the ledger of the log's present epoch, and what earlier epochs came to."""
 
-    __slots__ = ("_closed", "_ending", "accepted", "deduplicated", "ledger")
+    __slots__ = ("_closed", "_ended", "accepted", "deduplicated", "ledger")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.accepted = 0
         self.deduplicated = 0
-        self._ending: list[Ledger] = []
-        """Ledgers of earlier epochs in which a socket still had something to take."""
+        self._ended: list[Ledger] = []
+        """Ledgers of earlier epochs: the newest, and those in which a socket still had something to take."""
         self._closed = Balance()
 
     def renew(self, ledger: Ledger) -> None:
         """Begin another epoch; what the one that ended still has open is in flight."""
-        self._ending.append(self.ledger)
+        self._ended.append(self.ledger)
         self.ledger = ledger
-        for ended in [one for one in self._ending if not one.retained]:
-            self._ending.remove(ended)
+        for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.retained]:
+            self._ended.remove(ended)
             self._closed += _row(ended)
+
+    def ended(self, epoch: str) -> Ledger | None:
+        """The ledger of an earlier epoch, while an answer of the store may still speak of it."""
+        return next((one for one in self._ended if one.epoch == epoch), None)
 
     def balance(self) -> Balance:
         """This user's row."""
-        row = sum(map(_row, self._ending), self._closed + _row(self.ledger))
+        row = sum(map(_row, self._ended), self._closed + _row(self.ledger))
         return attrs.evolve(row, accepted=self.accepted, deduplicated=self.deduplicated)
 
 
@@ -121,12 +129,16 @@ class Accounts:
     def __init__(self, dead_letters: int) -> None:
         self.accepted = 0
         """Events that emitters handed over; counted by whoever takes them from an emitter."""
+        self.doubtful = 0
+        """Queued events of which nobody will learn whether the store has taken them."""
         self._arrived = 0
         """Events that the store has answered for, or that are known to be lost."""
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
         self.dead_letters: deque[DeadLetter] = deque(maxlen=dead_letters)
         self._unowned = Balance()
+        self._shed_ahead: dict[str, list[tuple[int, Cause]]] = {}
+        """What was shed of a thread before it was noted as held: up to which number, and why."""
 
     # --- an event's way through the columns -----------------------------------
 
@@ -135,9 +147,10 @@ class Accounts:
         self._arrived += 1
         account = self.users.get(user_id)
         if account is None or account.ledger.epoch != epoch:
-            account = self.account(user_id, epoch, low, now)
+            account, ledger = self._books_of(user_id, epoch, low, now)
+        else:
+            ledger = account.ledger
         account.accepted += 1
-        ledger = account.ledger
         page = ledger.place(offset)
         if receipt.place is QUEUED:
             receipt.place, receipt.number = page, offset
@@ -145,17 +158,19 @@ class Accounts:
             receipt.move(page, offset)
         if offset < ledger.low:
             self._note_late(receipt, now)
-        if low > ledger.low:
+        if low > ledger.low and ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
 
-    def hold(self, receipt: Receipt, seq: int) -> None:
-        """The store holds an accepted event: its thread has no owner."""
+    def hold(self, receipt: Receipt, seq: int, now: float) -> None:
+        """The store holds an accepted event, or has held it: its thread has no owner."""
         self._arrived += 1
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
             hold = self.holds[receipt.thread_id] = Hold(seq)
         hold.take(seq)
         receipt.move(hold, seq)
+        if self._shed_ahead:
+            self._note_shed_ahead(receipt.thread_id, now)
 
     def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
         """An accepted event is another copy of one in the books: its receipt stands where the first one stands."""
@@ -168,6 +183,11 @@ class Accounts:
             account.deduplicated += 1
         receipt.follow(first)
 
+    def doubt(self, receipt: Receipt) -> None:
+        """Nobody will learn what the store made of an accepted event: it stays queued, and says so."""
+        self.doubtful += 1
+        receipt.move(DOUBTFUL, 0)
+
     def lose(self, receipt: Receipt, cause: Cause, now: float) -> None:
         """An accepted event was definitely not placed, and will not be."""
         self._arrived += 1
@@ -176,16 +196,29 @@ class Accounts:
         self._bury(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
-        """The store let go of the oldest held events of a thread, up to ``last_seq``."""
+        """The store let go of the oldest held events of a thread, up to ``last_seq``; some may be noted as held yet."""
         hold = self.holds.get(thread_id)
+        last_held = hold.high if hold is not None else 0
+        if last_seq > last_held:
+            self._shed_ahead.setdefault(thread_id, []).append((last_seq, cause))
         if hold is None:
             return
-        first, count = hold.low, hold.shed(last_seq, cause)
+        first, last = hold.low, min(last_seq, last_held)
+        count = hold.shed(last, cause)
         if not hold.held:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last_seq))
+            self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
+
+    def release(self, thread_id: str) -> None:
+        """Nothing more of a thread's hold will be noted: it was quarantined."""
+        self._shed_ahead.pop(thread_id, None)
+
+    def _note_shed_ahead(self, thread_id: str, now: float) -> None:
+        """What was let go of before it was noted as held is let go of now."""
+        for last_seq, cause in self._shed_ahead.pop(thread_id, ()):
+            self.shed(thread_id, last_seq, cause, now)
 
     def bind(
         self, thread_id: str, user_id: str, epoch: str, first_offset: int, low: int, now: float, *, notice: bool
@@ -193,24 +226,44 @@ class Accounts:
         """A thread got an owner: what was held is in the owner's log from ``first_offset`` on.
 
         A ``notice`` of what had been shed stands before it, as an event that
-        the runtime itself emitted. Returns how many events were placed.
+        the runtime itself emitted. Returns how many events were placed. A bind
+        that is in the books already places nothing.
         """
         hold = self.holds.pop(thread_id, None)
+        self._shed_ahead.pop(thread_id, None)
         count = hold.held if hold is not None else 0
-        if not count and not notice:
+        if not count and (not notice or self._is_noted(user_id, epoch, first_offset)):
             return 0
-        account = self.account(user_id, epoch, min(first_offset, low), now)
+        account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         for offset in range(first_offset, first_offset + count + notice):
-            account.ledger.place(offset)
+            ledger.place(offset)
         account.accepted += count + notice
         self.accepted += notice
         self._arrived += notice
         if hold is not None:
-            hold.bind(account.ledger, first_offset + notice)
-        self.trim(user_id, low, Cause.RETENTION, now)
+            hold.bind(ledger, first_offset + notice)
+        if ledger is account.ledger:
+            self.trim(user_id, low, Cause.RETENTION, now)
         return count + notice
 
+    def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
+        """Whether the books know of an offset, or are beyond its epoch."""
+        account = self.users.get(user_id)
+        if account is None:
+            return False
+        ledger = account.ledger if account.ledger.epoch == epoch else account.ended(epoch)
+        return ledger is None or ledger.knows(offset)
+
     # --- a log's way through the columns --------------------------------------
+
+    def _books_of(self, user_id: str, epoch: str, low: int, now: float) -> tuple[UserAccount, Ledger]:
+        """A user's account, and the ledger of an epoch: an answer that was under way may be about one that ended."""
+        account = self.users.get(user_id)
+        ended = None if account is None else account.ended(epoch)
+        if account is not None and ended is not None:
+            return account, ended
+        account = self.account(user_id, epoch, low, now)
+        return account, account.ledger
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
         """A user's account, opened when it is first needed, in the epoch that the store names.

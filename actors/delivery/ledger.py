@@ -164,6 +164,11 @@ class Ledger:
             self._note_late(offset, page, bit)
         return page
 
+    def knows(self, offset: int) -> bool:
+        """Whether an offset was placed here, or has left and was forgotten."""
+        page = self._pages.get(offset >> PAGE_BITS)
+        return offset < self.low if page is None else bool(page.placed & 1 << (offset & (PAGE_SIZE - 1)))
+
     def write(self, first: int, last: int) -> None:
         """Offsets ``first`` to ``last`` were handed to a socket."""
         if first == last >= self.low:

@@ -24,7 +24,7 @@ from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import notice, placed
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
+from actors.stores.store import Append, Binding, Placement, Shed, StaleGeneration
 from actors.stores.window import Given, Window
 
 
@@ -44,12 +44,14 @@ class _Thread:
     and is empty while there is an owner.
     """
 
-    __slots__ = ("generation", "held", "held_bytes", "seq", "shed", "shed_first", "user_id")
+    __slots__ = ("binding", "generation", "held", "held_bytes", "seq", "shed", "shed_first", "user_id")
 
     def __init__(self) -> None:
         self.seq = 0
         self.user_id: str | None = None
         self.generation = 0
+        self.binding: Binding | None = None
+        """What was answered to the last change of owner."""
         self.held: deque[_Held] | None = None
         self.held_bytes = 0
         self.shed: dict[Cause, int] | None = None
@@ -71,6 +73,8 @@ class MemoryStore:
         self._holding = 0
         """Threads that hold something."""
         self._held_bytes = 0
+        self._shed: list[Shed] = []
+        """What holds let go of, and nobody was told yet."""
         self._aging_holds: list[tuple[float, str]] = []
         self._aging_logs: list[tuple[float, str]] = []
         # Threads that hold nothing and belong to nobody, oldest first: all
@@ -120,7 +124,9 @@ class MemoryStore:
         if first.fingerprint != append.fingerprint:
             text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
             raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
-        return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, duplicate=True)
+        log = None if first.user_id is None else self._logs[first.user_id]
+        low = log.low if log is not None and log.epoch == first.epoch else 0
+        return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, low, duplicate=True)
 
     def _place(self, user_id: str, log: Log, body: bytes, seq: int, now: float) -> int:
         """Number an event in a log, which lets its oldest go for it."""
@@ -141,24 +147,29 @@ class MemoryStore:
         thread.held.append(held)
         thread.held_bytes += len(held.body)
         self._held_bytes += len(held.body)
-        shed = self._make_room(append.thread_id, thread)
-        return Placement(held.seq, thread.generation, shed=tuple(shed))
+        self._make_room(append.thread_id, thread)
+        return Placement(held.seq, thread.generation)
 
     # --- what a hold lets go --------------------------------------------------
 
-    def _make_room(self, thread_id: str, thread: _Thread) -> list[Shed]:
+    def shed(self) -> Sequence[Shed]:
+        """What holds let go of since this was last asked."""
+        if not self._shed:
+            return ()
+        shed, self._shed = self._shed, []
+        return shed
+
+    def _make_room(self, thread_id: str, thread: _Thread) -> None:
         """Shed the oldest of this hold, and of the oldest holds of all, until every bound is kept."""
-        limits, shed = self._limits, []
+        limits = self._limits
         while thread.held and (len(thread.held) > limits.unbound_events or thread.held_bytes > limits.unbound_bytes):
-            shed.append(self._shed(thread_id, thread, Cause.UNBOUND_OVERFLOW))
+            self._let_go(thread_id, thread, Cause.UNBOUND_OVERFLOW)
         while self._held_bytes > limits.unbound_total_bytes:
-            oldest_id, oldest = self._oldest_hold()
-            shed.append(self._shed(oldest_id, oldest, Cause.UNBOUND_OVERFLOW))
+            self._let_go(*self._oldest_hold(), Cause.UNBOUND_OVERFLOW)
         while self._holding > limits.unbound_total_threads:
             oldest_id, oldest = self._oldest_hold()
             while oldest.held:
-                shed.append(self._shed(oldest_id, oldest, Cause.UNBOUND_OVERFLOW))
-        return shed
+                self._let_go(oldest_id, oldest, Cause.UNBOUND_OVERFLOW)
 
     def _oldest_hold(self) -> tuple[str, _Thread]:
         """The thread that has been holding for longest."""
@@ -178,8 +189,8 @@ class MemoryStore:
             else:
                 return
 
-    def _shed(self, thread_id: str, thread: _Thread, cause: Cause) -> Shed:
-        """Let the oldest held event of a thread go, and note what the owner will have to be told."""
+    def _let_go(self, thread_id: str, thread: _Thread, cause: Cause) -> None:
+        """Shed the oldest held event of a thread, and note what the owner will have to be told."""
         assert thread.held, "only a held event can be shed"
         oldest = thread.held.popleft()
         thread.held_bytes -= len(oldest.body)
@@ -189,7 +200,10 @@ class MemoryStore:
         thread.shed[cause] = thread.shed.get(cause, 0) + 1
         if not thread.held:
             self._vacate(thread_id, thread)
-        return Shed(thread_id, oldest.seq, cause)
+        last = self._shed[-1] if self._shed else None
+        if last is not None and last.thread_id == thread_id and last.cause is cause:
+            self._shed.pop()
+        self._shed.append(Shed(thread_id, oldest.seq, cause))
 
     def _vacate(self, thread_id: str, thread: _Thread) -> None:
         """Nothing is held any more; of threads that nobody ever owned, remember so many and no more."""
@@ -208,7 +222,7 @@ class MemoryStore:
         """Give a thread an owner, or none; see :meth:`Store.bind_nowait`. Never raises WouldBlock."""
         thread = self._threads.get(thread_id) or _Thread()
         if thread.user_id == user_id:
-            return self._bound(thread_id, thread, changed=False)
+            return thread.binding or Binding(thread_id, 0, None)
         if thread.user_id is not None and not take:
             text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
             raise NotTheOwner(text)
@@ -216,27 +230,20 @@ class MemoryStore:
         thread.user_id = user_id
         thread.generation += 1
         if user_id is None:
-            return self._bound(thread_id, thread, changed=True)
+            thread.binding = Binding(thread_id, thread.generation, None)
+            return thread.binding
         self._vacant.pop(thread_id, None)
         log = self._log(user_id)
-        first_offset = log.head + 1
+        first = log.head + 1
         noticed = self._place_notice(thread_id, thread, user_id, log, now)
         self._place_held(thread, user_id, log, now)
-        return self._bound(thread_id, thread, changed=True, first_offset=first_offset, notice=noticed)
+        thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
+        return thread.binding
 
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """As :meth:`bind_nowait`; a checkpoint, after which it is done."""
         await trio.lowlevel.checkpoint()
         return self.bind_nowait(thread_id, user_id, now, take=take)
-
-    def _bound(
-        self, thread_id: str, thread: _Thread, *, changed: bool, first_offset: int = 0, notice: bool = False
-    ) -> Binding:
-        if thread.user_id is None:
-            return Binding(thread_id, thread.generation, None, changed)
-        log = self._logs[thread.user_id]
-        first_offset = first_offset or log.head + 1
-        return Binding(thread_id, thread.generation, thread.user_id, changed, log.epoch, first_offset, notice, log.low)
 
     def _place_notice(self, thread_id: str, thread: _Thread, user_id: str, log: Log, now: float) -> bool:
         if thread.shed is None:
@@ -296,21 +303,18 @@ class MemoryStore:
 
     # --- age ------------------------------------------------------------------
 
-    def expire(self, now: float) -> Expiry:
+    def expire(self, now: float) -> Sequence[tuple[str, int]]:
         """Let go of held events and records that became too old."""
         self._window.expire(now)
-        shed = self._expire_holds(now - self._limits.unbound_seconds)
-        lows = self._expire_logs(now - self._limits.retained_seconds)
-        return Expiry(tuple(shed), tuple(lows))
+        self._expire_holds(now - self._limits.unbound_seconds)
+        return self._expire_logs(now - self._limits.retained_seconds)
 
-    def _expire_holds(self, before: float) -> list[Shed]:
-        shed = []
+    def _expire_holds(self, before: float) -> None:
         self._settle_oldest_hold()
         while self._aging_holds and self._aging_holds[0][0] < before:
             thread_id = self._aging_holds[0][1]
-            shed.append(self._shed(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED))
+            self._let_go(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
             self._settle_oldest_hold()
-        return shed
 
     def _expire_logs(self, before: float) -> list[tuple[str, int]]:
         lows = []
@@ -331,7 +335,7 @@ class MemoryStore:
         """Let go of everything a thread holds."""
         thread = self._threads.get(thread_id)
         while thread is not None and thread.held:
-            self._shed(thread_id, thread, Cause.QUARANTINED)
+            self._let_go(thread_id, thread, Cause.QUARANTINED)
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log, under another epoch; its numbering starts again."""

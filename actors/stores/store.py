@@ -14,7 +14,10 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
   id raises :class:`~actors.errors.IdempotencyConflict`, for at least
   ``idempotency_seconds``.
 - A bind places what the thread held, in order, and nothing else; a notice of
-  what had been shed stands before it, and takes an offset.
+  what had been shed stands before it, and takes an offset. Asked again, it
+  answers the same: the first answer may have been lost.
+- What a hold had to let go of is told by ``shed``, at hand and once. No answer
+  that may get lost carries it.
 - A ``generation`` counts a thread's changes of owner. An append that names an
   older one is refused: nothing accepted for one owner is placed for the next.
 - Epoch, low and head are read together. An epoch never shows a log that has
@@ -77,31 +80,21 @@ class Placement(msgspec.Struct, gc=False, frozen=True):
     """The first offset of the owner's log, now that this event is in."""
     duplicate: bool = False
     """Whether this is an earlier append's placement."""
-    shed: tuple[Shed, ...] = ()
-    """What had to go to make room for a held event."""
 
 
 class Binding(msgspec.Struct, gc=False, frozen=True):
-    """What the store made of a bind."""
+    """What the store made of a bind, or of the one that gave the thread the owner whom it still has."""
 
     thread_id: str
     generation: int
     user_id: str | None
-    changed: bool
-    """Whether the owner is another one than before."""
     epoch: str = ""
     first_offset: int = 0
     """The offset of the notice, or else of the first event that was held."""
     notice: bool = False
     """Whether a notice of what had been shed was placed."""
     low: int = 0
-
-
-class Expiry(msgspec.Struct, gc=False, frozen=True):
-    """What became too old: held events, and the new first offsets of logs."""
-
-    shed: tuple[Shed, ...]
-    lows: tuple[tuple[str, int], ...]
+    """The first offset of the owner's log, once all of it was in."""
 
 
 class Store(Protocol):
@@ -164,12 +157,19 @@ class Store(Protocol):
         """
         ...
 
-    def expire(self, now: float) -> Expiry:
-        """Let go of what became too old."""
+    def shed(self) -> Sequence[Shed]:
+        """Held events that were let go of since this was last asked, in order: for room, or for their age.
+
+        Answers at once. It may speak of an event whose append is not answered yet.
+        """
+        ...
+
+    def expire(self, now: float) -> Sequence[tuple[str, int]]:
+        """Let go of what became too old; the users whose logs did, and the first offsets that they have now."""
         ...
 
     def release(self, thread_id: str) -> None:
-        """Let go of everything a thread holds: it was quarantined. What it shed is for the caller to record."""
+        """Let go of everything a thread holds: it was quarantined."""
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log and give it another epoch: it was quarantined."""

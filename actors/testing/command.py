@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from actors.testing.known import KNOWN
 from actors.testing.performance import Outcome, perform
 from actors.testing.plan import KINDS, plan_of
 from actors.testing.progress import Progress
@@ -20,16 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when nothing contradicted an invariant."""
     options = _parser().parse_args(arguments)
     only = tuple(options.only.split(",")) if options.only else ()
-    known = set(KNOWN)
-    if options.known:
-        KNOWN.clear()
-    try:
-        if options.seed is not None:
-            return _one(options.seed, only, trace=options.trace, width=options.width)
-        asked = (f" --only {options.only}" if only else "") + (" --known" if options.known else "")
-        return _many(range(options.first, options.first + options.seeds), only, asked)
-    finally:
-        KNOWN.update(known)
+    if options.seed is not None:
+        return _one(options.seed, only, trace=options.trace, width=options.width)
+    return _many(range(options.first, options.first + options.seeds), only)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,12 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", action="store_true", help="with --seed: show what happened, as it was planned first")
     parser.add_argument("--width", type=int, default=_SHOWN_COLUMNS, metavar="N", help="columns of a trace (200)")
     parser.add_argument("--only", metavar="KINDS", help=f"allow these actions only, of: {', '.join(KINDS)}")
-    parser.add_argument("--known", action="store_true", help="look for the bugs that are known, too")
     return parser
 
 
-def _many(seeds: range, only: tuple[str, ...], asked: str) -> int:
+def _many(seeds: range, only: tuple[str, ...]) -> int:
     """Run one seed after the other; each that fails is one line that repeats it."""
+    asked = f" --only {','.join(only)}" if only else ""
     progress, failed = Progress(sys.stderr, len(seeds)), 0
     for seed in seeds:
         outcome = perform(plan_of(seed, only))

@@ -22,8 +22,6 @@ class Crashes:
     armed: dict[str, list[Moment]] = attrs.field(factory=dict)
     fired: dict[int, str] = attrs.field(factory=dict)
     """The path of the actor, by the number of the crash."""
-    spares: Callable[[str], bool] = lambda path: False
-    """Whether an actor does not crash just now, whatever is planned."""
     before: int = 0
     """How many happened to earlier runtimes."""
 
@@ -34,7 +32,7 @@ class Crashes:
     def strike(self, path: str, moment: Moment) -> None:
         """Crash, if that is to happen now."""
         moments = self.armed.get(path)
-        if moments and moments[0] == moment and not self.spares(path):
+        if moments and moments[0] == moment:
             moments.pop(0)
             number = len(self.fired) + 1
             self.fired[number] = path

@@ -116,6 +116,8 @@ class Log:
     """Offsets that arrived, by session."""
     confirmed: set[int] = attrs.field(factory=set)
     """Offsets that a device had, and confirmed."""
+    forgotten: set[int] = attrs.field(factory=set)
+    """Offsets that a device had, whose session the server no longer knew when it came back: nobody confirms them."""
 
 
 class Ledger:
@@ -225,7 +227,7 @@ class Ledger:
         return wire
 
     def greet(self, wire: Wire, hello: dict[str, Any]) -> None:
-        """The device says hello; resuming at an offset confirms up to it."""
+        """The device says hello; resuming at an offset confirms up to it, if the server still knows the session."""
         wire.hello = hello
         resume, session = hello.get("resume"), hello.get("session")
         if resume is not None and session is not None:
@@ -282,6 +284,10 @@ class Ledger:
         expected = "fresh" if resume is None else "reset" if not here else "replayed"
         if here and resume is not None and resume["offset"] < said["low"] - 1:
             expected = "gap"
+        if here and resume is not None and said["session"] != wire.hello.get("session"):
+            log = self.log(wire.user_id, wire.epoch, wire.life)
+            received = log.received.get(wire.hello.get("session", ""), ())
+            log.forgotten.update(offset for offset in received if offset <= resume["offset"])
         if kind != expected:
             self.complain(3, f"wire {wire.number}: expected {expected} for {resume}, was told {said}")
         if kind in {"gap", "replayed"} and resume is not None:

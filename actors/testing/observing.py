@@ -9,7 +9,6 @@ import msgspec
 from actors.emission import Emission
 from actors.errors import ActorsError
 from actors.runtime import Runtime
-from actors.testing.known import BIND_CRASHED, KNOWN
 from actors.testing.ledger import Emit, Ledger
 
 
@@ -85,7 +84,7 @@ def _observe_owners(runtime: Runtime, ledger: Ledger) -> None:
         try:
             await change(thread_id, act, user_id)
         except Exception as error:  # a refusal, in whatever form
-            doubtful = BIND_CRASHED in KNOWN and type(error) is ActorsError
+            doubtful = type(error) is ActorsError  # its handler crashed
             ledger.owned(thread_id, noted, happened=None if doubtful else False)
             noted.pending = (lambda: _is_busy(runtime, thread_id)) if doubtful else None
             raise

@@ -16,7 +16,6 @@ from actors.testing.chance import Chance
 from actors.testing.determinism import run
 from actors.testing.device import Device
 from actors.testing.faults import Moment
-from actors.testing.known import FORGOTTEN_SESSION, KNOWN
 from actors.testing.ledger import Mismatch
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
 from actors.testing.store import Fault
@@ -81,7 +80,7 @@ def limits_of(setting: Setting) -> Limits:
         unbound_events=setting.unbound_events,
         delta_window_ms=setting.delta_window_ms,
         undelivered_seconds=5.0,
-        sessions_per_user=3 if setting.small_limits and FORGOTTEN_SESSION not in KNOWN else 64,
+        sessions_per_user=3 if setting.small_limits else 64,
         connections_per_user=32,
         runs_per_thread=3 if setting.small_limits else 16,
         disconnect_grace_seconds=5.0,
@@ -162,7 +161,7 @@ class Performance:
                 await self._try(lambda: world.runtime.bind(thread_id, self._plan.setting.users[0]))  # noqa: B023
 
     async def _calm_threads(self) -> None:
-        while not self._world.up or self._world.runtime.accounts.audit().total.queued:
+        while not self._world.up or self._world.queued:
             await trio.sleep(0.5)
             self._world._release()
 

@@ -13,7 +13,6 @@ from actors.errors import StoreUnavailable
 from actors.limits import Limits
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Placement
-from actors.testing.known import BIND_UNANSWERED, DOUBTFUL_BURIED, KNOWN, SHED_UNANSWERED
 
 T = TypeVar("T")
 
@@ -33,9 +32,6 @@ class FaultyStore(MemoryStore):
         self.stalled_until = 0.0
         self.faults: deque[Fault] = deque()
         """What happens to the next calls."""
-        self.doubtful: set[tuple[str, str]] = set()
-        """Events that were taken, and whose givers do not know."""
-        self._taken: set[tuple[str, str]] = set()
         self.calls = 0
         self.fail_call = 0
         """The one call to fail, counted from 1, as ``fail_with`` says."""
@@ -51,15 +47,7 @@ class FaultyStore(MemoryStore):
 
     async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
         """Take events, after a while, if nothing happens to the call."""
-        given = {(append.thread_id, append.event_id) for append in appends}
-        try:
-            answers = await self._call(lambda: self._take(appends, now), doubtful=bool(given & self.doubtful))
-        except StoreUnavailable:
-            self.doubtful |= given & self._taken
-            raise
-        self.doubtful -= given
-        self._taken.clear()
-        return answers
+        return await self._call(lambda: [self._answer(append, now) for append in appends])
 
     def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """As a memory store does, or never at once."""
@@ -70,16 +58,12 @@ class FaultyStore(MemoryStore):
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """Change an owner, after a while, if nothing happens to the call."""
         bind = super().bind_nowait
-        return await self._call(lambda: bind(thread_id, user_id, now, take=take), answered=BIND_UNANSWERED in KNOWN)
+        return await self._call(lambda: bind(thread_id, user_id, now, take=take))
 
     def heal(self) -> None:
         """Nothing happens to calls any more."""
         self.stalled_until = 0.0
         self.faults.clear()
-
-    def _take(self, appends: Sequence[Append], now: float) -> list[Placement | Exception]:
-        self._taken |= {(append.thread_id, append.event_id) for append in appends}
-        return [self._answer(append, now) for append in appends]
 
     def _answer(self, append: Append, now: float) -> Placement | Exception:
         try:
@@ -87,33 +71,26 @@ class FaultyStore(MemoryStore):
         except Exception as refusal:  # noqa: BLE001 - the contract: each append has an answer of its own
             return refusal
 
-    async def _call(self, act: Callable[[], T], *, answered: bool = False, doubtful: bool = False) -> T:
-        """One call. What is always ``answered`` is lost before it is carried out, and never after; one about what is
-        ``doubtful`` does not break."""
+    async def _call(self, act: Callable[[], T]) -> T:
+        """One call, and what happens to it."""
         await trio.sleep(self._seconds or 0.0)
         while self.stalled_until > trio.current_time():  # noqa: ASYNC110 - the end may be moved
             await trio.sleep_until(min(self.stalled_until, trio.current_time() + 0.25))
-        fault = self._next_fault("lost" if doubtful and DOUBTFUL_BURIED in KNOWN else "broken")
-        if fault == "lost" or (fault == "unanswered" and answered):
+        fault = self._next_fault()
+        if fault == "lost":
             raise StoreUnavailable("the call was lost")
         if fault == "broken":
             raise Broken("the store broke")
         answer = act()
-        if fault == "unanswered" and not (SHED_UNANSWERED in KNOWN and _has_let_go(answer)):
+        if fault == "unanswered":
             raise StoreUnavailable("the answer was lost")
         return answer
 
-    def _next_fault(self, broken: Fault) -> Fault | None:
+    def _next_fault(self) -> Fault | None:
         self.calls += 1
         fault = self.faults.popleft() if self.faults else None
         if self.calls == self.fail_call:
             fault = self.fail_with
-        fault = broken if fault == "broken" else fault
         if fault is not None:
             self.failed.append(fault)
         return fault
-
-
-def _has_let_go(answer: object) -> bool:
-    """Whether something had to go to make room for one of the events taken."""
-    return isinstance(answer, list) and any(isinstance(one, Placement) and (one.shed or one.low > 1) for one in answer)

@@ -24,7 +24,6 @@ from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
 from actors.testing.faults import Crashes, fragile
 from actors.testing.frames import TEXT, FrameReader, TornFrame
-from actors.testing.known import DOUBTFUL_BURIED, KNOWN, LATE_PLACEMENT
 from actors.testing.ledger import Ledger, Mismatch, Wire
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
@@ -73,7 +72,7 @@ class World:
         self.store: FaultyStore
         self.ledger = Ledger(self._low_of)
         self.devices: list[Device] = []
-        self.crashes = Crashes(spares=self._spares)
+        self.crashes = Crashes()
         self.own_failures: list[str] = []
         """Texts that may stand in failures: what the simulation's own code raised."""
         self.spared: set[str] = set()
@@ -186,7 +185,13 @@ class World:
         self._release()
         self._attend()
         total = runtime.audit().total
-        return not (total.queued or total.held or total.retained) and all(map(self.is_current, self.staying))
+        waiting = self.queued or total.held or total.retained
+        return not waiting and all(map(self.is_current, self.staying))
+
+    @property
+    def queued(self) -> int:
+        """Events that wait for the store."""
+        return self.runtime.audit().total.queued - self.runtime.accounts.doubtful
 
     def is_current(self, device: Device) -> bool:
         """Whether a device has all that its user's log has."""
@@ -257,12 +262,6 @@ class World:
             await runtime.handle(line.server)
         except RuntimeClosed:
             line.server.close()
-
-    def _spares(self, path: str) -> bool:
-        """What is known, and not to be found again."""
-        doubtful = {f"threads/{thread_id}" for thread_id, _ in self.store.doubtful}
-        user = LATE_PLACEMENT in KNOWN and path.startswith("users/") and bool(doubtful)
-        return user or (DOUBTFUL_BURIED in KNOWN and path in doubtful)
 
     def _environment(self) -> Environment:
         chance = self.chance.of(f"runtime {self.ledger.life}")

@@ -17,7 +17,7 @@ from actors.limits import Limits
 from actors.receipts import Queued, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Binding, Expiry, Shed
+from actors.stores.store import Append, Binding
 
 LIMITS = Limits(unbound_events=3, unbound_seconds=6.0, retained_events=4, retained_seconds=9.0)
 
@@ -70,14 +70,14 @@ class Office:
             self.accounts.deduplicate(receipt, first, placement.user_id)
             self.repeated.append(placement.user_id)
         elif placement.user_id is None:
-            self.accounts.hold(receipt, placement.seq)
-            self.shed(placement.shed)
+            self.accounts.hold(receipt, placement.seq, self.now)
+            self.shed()
         else:
             place = placement.user_id, placement.epoch, placement.offset, placement.low
             self.accounts.place(receipt, *place, self.now)
 
-    def shed(self, shed: tuple[Shed, ...]) -> None:
-        for one in shed:
+    def shed(self) -> None:
+        for one in self.store.shed():
             self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
 
     def bind_alice(self, thread_id: str) -> None:
@@ -90,11 +90,13 @@ class Office:
         self.store.bind_nowait(thread_id, None, self.now, take=True)
 
     def bind(self, thread_id: str, user_id: str) -> None:
+        changed = self.store.owner(thread_id) != user_id
         binding = self.store.bind_nowait(thread_id, user_id, self.now, take=True)
-        if binding.changed:
-            self.accounts.bind(
-                thread_id, user_id, binding.epoch, binding.first_offset, binding.low, self.now, notice=binding.notice
-            )
+        placed = self.accounts.bind(
+            thread_id, user_id, binding.epoch, binding.first_offset, binding.low, self.now, notice=binding.notice
+        )
+        assert changed or not placed, "what is in the books is not placed again"
+        if changed:
             self.note_notice(binding, user_id)
             self.accounts.trim(user_id, binding.low, Cause.RETENTION, self.now)
 
@@ -118,9 +120,9 @@ class Office:
 
     def wait(self, _: str) -> None:
         self.now += 4
-        expiry: Expiry = self.store.expire(self.now)
-        self.shed(expiry.shed)
-        for user_id, low in expiry.lows:
+        lows = self.store.expire(self.now)
+        self.shed()
+        for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
     def expected(self, user_id: str | None) -> Balance:
@@ -247,15 +249,45 @@ def test_what_a_hold_shed_is_buried_by_thread() -> None:
     """What a thread's hold let go is one run of its sequence numbers."""
     accounts = Accounts(10)
     for seq in range(1, 6):
-        accounts.hold(accepted(accounts), seq)
+        accounts.hold(accepted(accounts), seq, 0.0)
     accounts.shed("t", 1, Cause.UNBOUND_OVERFLOW, 1.0)
     accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 2.0)
     accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 3.0)
-    accounts.shed("unknown", 9, Cause.UNBOUND_OVERFLOW, 3.0)
     assert list(accounts.dead_letters) == [
         DeadLetter(Cause.UNBOUND_OVERFLOW, 3, 2.0, thread_id="t", first=1, last=3),
     ]
     assert accounts.audit().total == Balance(accepted=5, held=2, dropped=3)
+
+
+def test_what_was_shed_before_it_was_noted_is_dropped_when_it_is() -> None:
+    """A store may let go of an event before its own answer for it arrives; the receipt says so as soon as that does."""
+    accounts = Accounts(10)
+    accounts.hold(accepted(accounts), 1, 0.0)
+    accounts.shed("t", 2, Cause.UNBOUND_OVERFLOW, 1.0)
+    accounts.shed("t", 3, Cause.UNBOUND_EXPIRED, 2.0)
+    receipts = [accepted(accounts, f"e{seq}") for seq in (2, 3, 4)]
+    for seq, receipt in enumerate(receipts, 2):
+        accounts.hold(receipt, seq, 3.0)
+    causes = [Cause.UNBOUND_OVERFLOW, Cause.UNBOUND_EXPIRED, None]
+    assert [receipt.cause for receipt in receipts] == causes
+    assert accounts.audit().total == Balance(accepted=4, held=1, dropped=3)
+    assert [(letter.first, letter.last) for letter in accounts.dead_letters] == [(1, 2), (3, 3)]
+
+
+def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
+    """What a store says late about an epoch does not take the books back into it: a quarantine has settled it."""
+    accounts = Accounts(10)
+    accounts.place(accepted(accounts), "alice", "e1", 1, 1, 0.0)
+    late, held = accepted(accounts), accepted(accounts, "held")
+    accounts.hold(held, 1, 0.0)
+    accounts.trim("alice", 4, Cause.QUARANTINED, 1.0)
+    accounts.account("alice", "e2", 1, 1.0)
+    accounts.place(late, "alice", "e1", 2, 1, 2.0)
+    assert accounts.bind("t", "alice", "e1", 3, 1, 2.0, notice=False) == 1
+    assert [receipt.cause for receipt in (late, held)] == [Cause.QUARANTINED] * 2
+    assert accounts.users["alice"].ledger.epoch == "e2"
+    assert accounts.audit().users == {"alice": Balance(accepted=3, dropped=3)}
+    assert accounts.audit().balanced
 
 
 def test_dead_letters_are_bounded() -> None:
@@ -289,10 +321,10 @@ def test_an_epoch_that_ended_stays_in_the_books() -> None:
 def test_a_thread_that_was_forgotten_begins_again() -> None:
     """Where the store forgot a thread whose events had all gone, its numbers begin again and the books follow."""
     accounts = Accounts(10)
-    accounts.hold(accepted(accounts), 1)
+    accounts.hold(accepted(accounts), 1, 0.0)
     accounts.shed("t", 1, Cause.UNBOUND_EXPIRED, 1.0)
     receipt = accepted(accounts, "e2")
-    accounts.hold(receipt, 1)
+    accounts.hold(receipt, 1, 0.0)
     assert receipt.stage is Stage.BUFFERED
     assert accounts.audit().total == Balance(accepted=2, held=1, dropped=1)
 
@@ -301,6 +333,6 @@ def test_an_empty_hold_is_let_go() -> None:
     """Threads whose events have all expired take no room in the books, however many there were."""
     accounts = Accounts(10)
     for number in range(100):
-        accounts.hold(accepted(accounts, thread_id=f"t{number}"), 1)
+        accounts.hold(accepted(accounts, thread_id=f"t{number}"), 1, 0.0)
         accounts.shed(f"t{number}", 1, Cause.UNBOUND_EXPIRED, 1.0)
     assert len(accounts.holds) == 0

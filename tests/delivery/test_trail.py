@@ -84,7 +84,7 @@ def test_a_queued_event_is_found_wherever_it_has_come_to() -> None:
 
     look()
     receipt.seq = 1
-    accounts.hold(receipt, 1)
+    accounts.hold(receipt, 1, 0.0)
     look()
     accounts.bind("t1", "alice", "ep", 5, 5, 0.0, notice=False)
     look()
@@ -116,7 +116,7 @@ def test_a_placed_event_needs_no_receipt() -> None:
     """Of an event with a place no receipt is kept; the one that is made anew is as true, and equal to the first."""
     trail, accounts = Trail(4), Accounts(10)
     receipt = Receipt("e1", "t1", 0.5, QUEUED, seq=1)
-    accounts.hold(receipt, 1)
+    accounts.hold(receipt, 1, 0.0)
     trail.put(1, receipt)
     accounts.bind("t1", "alice", "ep", 1, 1, 0.0, notice=False)
     found = trail.get(1, "e1")

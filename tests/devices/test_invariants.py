@@ -23,7 +23,7 @@ from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence,
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Shed
+from actors.stores.store import Append
 from actors.user import UserActor
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
@@ -134,24 +134,25 @@ class Delivery(RuleBasedStateMachine):
         self.meant_for[event_id] = placement.user_id
         self.accounts.accepted += 1
         if placement.user_id is None:
-            self.accounts.hold(receipt, placement.seq)
-            self.shed(placement.shed)
+            self.accounts.hold(receipt, placement.seq, self.now)
+            self.shed()
             return
         self.accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, self.now)
         self.placed[placement.user_id, placement.epoch, placement.offset] = event_id
 
-    def shed(self, shed: tuple[Shed, ...]) -> None:
-        for one in shed:
+    def shed(self) -> None:
+        for one in self.store.shed():
             self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
 
     @rule(thread_id=threads, user_id=users | st.none(), take=st.booleans())
     def change_owner(self, thread_id: str, user_id: str | None, take: bool) -> None:
+        before = self.store.owner(thread_id)
         try:
             binding = self.store.bind_nowait(thread_id, user_id, self.now, take=take)
         except NotTheOwner:
             assert not take
             return
-        if not binding.changed or user_id is None:
+        if user_id in {before, None}:
             return
         held = [one for one in self.receipts.values() if one.thread_id == thread_id and one.stage is Stage.BUFFERED]
         self.accounts.bind(
@@ -165,9 +166,9 @@ class Delivery(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 40.0, 200.0, 400.0]))
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        expiry = self.store.expire(self.now)
-        self.shed(expiry.shed)
-        for user_id, low in expiry.lows:
+        lows = self.store.expire(self.now)
+        self.shed()
+        for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
     @rule(user_id=users)

@@ -99,6 +99,18 @@ class Desk:
         append = self.compose(thread_id, event_id, text=text, generation=generation, repeatable=repeatable)
         return await self.take(append, now)
 
+    async def append_and_shed(
+        self, thread_id: str = "t", *, now: float = 0.0, text: str = ""
+    ) -> dict[tuple[str, Cause], int]:
+        """Give a new event to the store; what had to go."""
+        await self.append(thread_id, now=now, text=text)
+        return last_shed(self.store.shed())
+
+    def expire_and_shed(self, now: float) -> dict[tuple[str, Cause], int]:
+        """Let go of what became too old; what of it was held."""
+        self.store.expire(now)
+        return last_shed(self.store.shed())
+
     async def say(self, event_id: str, *, text: str = "", now: float = 0.0, thread_id: str = "t") -> Placement:
         """Give an event to the store under an id that may come twice."""
         return await self.append(thread_id, event_id, text=text, now=now, repeatable=True)
@@ -193,7 +205,7 @@ class StoreContract:
         """An event of a thread without an owner is numbered in its thread, and is in no log."""
         async with desk() as d:
             placement = await d.append()
-            assert (placement.seq, placement.user_id, placement.offset, placement.shed) == (1, None, 0, ())
+            assert (placement.seq, placement.user_id, placement.offset, d.store.shed()) == (1, None, 0, ())
             assert d.store.owner("t") is None
 
     async def test_a_bind_places_the_backlog(self, desk: OpenDesk) -> None:
@@ -204,7 +216,7 @@ class StoreContract:
             for _ in range(3):
                 await d.append()
             binding = await d.bind("alice")
-            assert (binding.user_id, binding.changed, binding.first_offset, binding.notice) == ("alice", True, 2, False)
+            assert (binding.user_id, binding.first_offset, binding.notice) == ("alice", 2, False)
             assert (binding.epoch, binding.low) == (d.store.bounds("alice").epoch, 1)
             await d.append()
             assert d.numbers("alice") == [("other", 1, 1), ("t", 1, 2), ("t", 2, 3), ("t", 3, 4), ("t", 4, 5)]
@@ -214,21 +226,21 @@ class StoreContract:
         async with desk() as d:
             await d.append("held")
             binding = await d.bind("alice", "empty")
-            assert (binding.changed, binding.first_offset, binding.notice) == (True, 1, False)
+            assert (binding.first_offset, binding.notice) == (1, False)
             assert d.log("alice") == []
             await d.bind("alice", "held")
             assert d.numbers("alice") == [("held", 1, 1)]
 
     async def test_a_bind_may_be_repeated(self, desk: OpenDesk) -> None:
-        """Binding a thread to its owner again changes nothing: neither log nor generation."""
-        async with desk() as d:
-            await d.append()
+        """Binding a thread to its owner again changes nothing, and answers the same: the first answer may be lost."""
+        async with desk(unbound_events=2) as d:
+            for _ in range(3):
+                await d.append()
             first = await d.bind("alice")
+            assert (first.user_id, first.first_offset, first.notice) == ("alice", 1, True)
+            await d.append()
             before = d.log("alice")
-            for take in (False, True):
-                again = await d.bind("alice", take=take)
-                assert (again.user_id, again.changed, again.generation) == ("alice", False, first.generation)
-                assert (again.epoch, again.notice) == (first.epoch, False)
+            assert [await d.bind("alice", take=take) for take in (False, True)] == [first, first]
             assert d.log("alice") == before
 
     async def test_nobody_is_nobody_again(self, desk: OpenDesk) -> None:
@@ -236,7 +248,7 @@ class StoreContract:
         async with desk() as d:
             held = await d.append()
             binding = await d.unbind()
-            assert (binding.user_id, binding.changed, binding.generation) == (None, False, held.generation)
+            assert (binding.user_id, binding.generation) == (None, held.generation)
 
     async def test_a_thread_is_not_taken_by_accident(self, desk: OpenDesk) -> None:
         """A thread of another user is not given away unless the caller says so, and nothing changes."""
@@ -255,7 +267,7 @@ class StoreContract:
             await d.bind("alice")
             await d.append()
             binding = await d.bind("bob", take=True)
-            assert (binding.user_id, binding.changed) == ("bob", True)
+            assert binding.user_id == "bob"
             await d.append()
             assert d.store.owner("t") == "bob"
             assert (d.numbers("alice"), d.numbers("bob")) == ([("t", 1, 1)], [("t", 2, 1)])
@@ -266,7 +278,7 @@ class StoreContract:
             await d.bind("alice")
             await d.append()
             binding = await d.unbind()
-            assert (binding.user_id, binding.changed, d.store.owner("t")) == (None, True, None)
+            assert (binding.user_id, d.store.owner("t")) == (None, None)
             held = await d.append()
             assert (held.seq, held.user_id) == (2, None)
             await d.bind("bob")
@@ -439,14 +451,14 @@ class StoreContract:
             await d.append("u", now=15.0)
             d.store.expire(300.0)
             assert d.store.bounds("alice").low == 1
-            lows = dict(d.store.expire(310.5).lows)
+            lows = dict(d.store.expire(310.5))
             assert lows["alice"] == d.store.bounds("alice").low == 3
             assert lows.get("bob", 1) == d.store.bounds("bob").low == 1
-            assert dict(d.store.expire(1_000.0).lows) == {"alice": 4, "bob": 2}
-            assert d.store.expire(2_000.0).lows == ()
+            assert dict(d.store.expire(1_000.0)) == {"alice": 4, "bob": 2}
+            assert list(d.store.expire(2_000.0)) == []
             assert (d.store.bounds("alice").low, d.store.bounds("alice").head) == (4, 3)
             assert (await d.append(now=2_000.0)).offset == 4
-            assert dict(d.store.expire(2_300.5).lows) == {"alice": 5}
+            assert dict(d.store.expire(2_300.5)) == {"alice": 5}
 
     async def test_a_backlog_is_as_old_as_its_bind(self, desk: OpenDesk) -> None:
         """A log's age counts from the bind: what was held until then is retained as long as anything else."""
@@ -470,21 +482,33 @@ class StoreContract:
     # --- what a hold lets go ----------------------------------------------------------
 
     async def test_a_hold_is_bounded_by_count(self, desk: OpenDesk) -> None:
-        """A hold keeps the newest ``unbound_events``; the answer says what had to go."""
+        """A hold keeps the newest ``unbound_events``; what had to go is said, once."""
         async with desk(unbound_events=2) as d:
-            placements = [await d.append() for _ in range(4)]
-            assert [last_shed(p.shed) for p in placements] == [
+            assert [await d.append_and_shed() for _ in range(4)] == [
                 {}, {}, {("t", Cause.UNBOUND_OVERFLOW): 1}, {("t", Cause.UNBOUND_OVERFLOW): 2},
             ]  # fmt: skip
+            assert d.store.shed() == ()
+
+    async def test_what_was_shed_waits_to_be_asked_for(self, desk: OpenDesk) -> None:
+        """What holds let go of is said in order when somebody asks, however many answers came in between."""
+        async with desk(unbound_events=2, unbound_seconds=60.0) as d:
+            for now in (0.0, 1.0, 2.0, 3.0):
+                await d.append(now=now)
+            d.store.expire(62.5)
+            assert list(d.store.shed()) == [
+                Shed("t", 2, Cause.UNBOUND_OVERFLOW), Shed("t", 3, Cause.UNBOUND_EXPIRED),
+            ]  # fmt: skip
+            d.store.release("t")
+            assert list(d.store.shed()) == [Shed("t", 4, Cause.QUARANTINED)]
 
     async def test_a_hold_is_bounded_by_bytes(self, desk: OpenDesk) -> None:
         """A hold keeps the newest events whose bodies fit into ``unbound_bytes``."""
         size = len(Desk(None).compose().body)  # type: ignore[arg-type] # only composes
         async with desk(unbound_bytes=3 * size) as d:
             for _ in range(3):
-                assert (await d.append()).shed == ()
-            assert last_shed((await d.append()).shed) == {("t", Cause.UNBOUND_OVERFLOW): 1}
-            assert last_shed((await d.append(text="x")).shed) == {("t", Cause.UNBOUND_OVERFLOW): 3}
+                assert await d.append_and_shed() == {}
+            assert await d.append_and_shed() == {("t", Cause.UNBOUND_OVERFLOW): 1}
+            assert await d.append_and_shed(text="x") == {("t", Cause.UNBOUND_OVERFLOW): 3}
             await d.bind("alice")
             assert [(e.seq0, e.seq) for e in d.log("alice")] == [(1, 3), (None, 4), (None, 5)]
 
@@ -493,21 +517,21 @@ class StoreContract:
         async with desk(unbound_seconds=60.0) as d:
             for now in (0.0, 10.0, 20.0):
                 await d.append(now=now)
-            assert d.store.expire(60.0).shed == ()
-            assert last_shed(d.store.expire(70.5).shed) == {("t", Cause.UNBOUND_EXPIRED): 2}
+            assert d.expire_and_shed(60.0) == {}
+            assert d.expire_and_shed(70.5) == {("t", Cause.UNBOUND_EXPIRED): 2}
             await d.bind("alice", now=71.0)
             assert [(e.seq0, e.seq) for e in d.log("alice")] == [(1, 2), (None, 3)]
-            assert d.store.expire(200.0).shed == ()
+            assert d.expire_and_shed(200.0) == {}
 
     async def test_all_holds_are_bounded_by_bytes(self, desk: OpenDesk) -> None:
         """Over all threads ``unbound_total_bytes`` are held; the oldest event of all goes first."""
         size = len(Desk(None).compose().body)  # type: ignore[arg-type] # only composes
         async with desk(unbound_total_bytes=3 * size) as d:
             for now, thread_id in enumerate("aba"):
-                assert (await d.append(thread_id, now=now)).shed == ()
-            assert last_shed((await d.append("c", now=3)).shed) == {("a", Cause.UNBOUND_OVERFLOW): 1}
-            assert last_shed((await d.append("c", now=4)).shed) == {("b", Cause.UNBOUND_OVERFLOW): 1}
-            assert last_shed((await d.append("c", now=5)).shed) == {("a", Cause.UNBOUND_OVERFLOW): 2}
+                assert await d.append_and_shed(thread_id, now=now) == {}
+            assert await d.append_and_shed("c", now=3) == {("a", Cause.UNBOUND_OVERFLOW): 1}
+            assert await d.append_and_shed("c", now=4) == {("b", Cause.UNBOUND_OVERFLOW): 1}
+            assert await d.append_and_shed("c", now=5) == {("a", Cause.UNBOUND_OVERFLOW): 2}
 
     async def test_what_was_bound_takes_no_room(self, desk: OpenDesk) -> None:
         """The bytes of a backlog that was bound, expired or released are free for other threads."""
@@ -518,21 +542,22 @@ class StoreContract:
             await d.bind("alice", "a")
             for start in (100.0, 200.0):
                 for _ in range(2):
-                    assert (await d.append("b", now=start)).shed == ()
-                d.store.expire(start + 61.0)
+                    assert await d.append_and_shed("b", now=start) == {}
+                d.expire_and_shed(start + 61.0)
             for _ in range(2):
-                assert (await d.append("c", now=300.0)).shed == ()
+                assert await d.append_and_shed("c", now=300.0) == {}
             d.store.release("c")
+            assert last_shed(d.store.shed()) == {("c", Cause.QUARANTINED): 2}
             for _ in range(2):
-                assert (await d.append("d", now=301.0)).shed == ()
+                assert await d.append_and_shed("d", now=301.0) == {}
 
     async def test_all_holds_are_bounded_by_threads(self, desk: OpenDesk) -> None:
         """``unbound_total_threads`` threads hold events; one more costs the oldest of them all that it holds."""
         async with desk(unbound_total_threads=2) as d:
             for now, thread_id in enumerate("aab"):
-                assert (await d.append(thread_id, now=now)).shed == ()
-            assert last_shed((await d.append("c", now=3)).shed) == {("a", Cause.UNBOUND_OVERFLOW): 2}
-            assert (await d.append("b", now=4)).shed == ()
+                assert await d.append_and_shed(thread_id, now=now) == {}
+            assert await d.append_and_shed("c", now=3) == {("a", Cause.UNBOUND_OVERFLOW): 2}
+            assert await d.append_and_shed("b", now=4) == {}
             await d.bind("alice", "b")
             assert d.numbers("alice") == [("b", 1, 1), ("b", 2, 2)]
 
@@ -541,7 +566,7 @@ class StoreContract:
         async with desk(unbound_total_threads=2) as d:
             for now, thread_id in enumerate("aba"):
                 await d.append(thread_id, now=now)
-            assert last_shed((await d.append("c", now=3)).shed) == {("a", Cause.UNBOUND_OVERFLOW): 2}
+            assert await d.append_and_shed("c", now=3) == {("a", Cause.UNBOUND_OVERFLOW): 2}
 
     async def test_a_thread_that_holds_nothing_does_not_count(self, desk: OpenDesk) -> None:
         """Of the threads that may hold events, one that was bound is none, whichever is the oldest."""
@@ -549,14 +574,14 @@ class StoreContract:
             await d.append("old", now=0)
             await d.append("bound", now=1)
             await d.bind("alice", "bound", now=2)
-            assert (await d.append("new", now=3)).shed == ()
+            assert await d.append_and_shed("new", now=3) == {}
 
     async def test_a_thread_that_holds_again_counts_once(self, desk: OpenDesk) -> None:
         """A thread that was bound and unbound in between is one thread that holds events, not several."""
         async with desk(unbound_total_threads=2) as d:
             await d.append("old", now=0)
             for now in range(1, 10, 3):
-                assert (await d.append("again", now=now)).shed == ()
+                assert await d.append_and_shed("again", now=now) == {}
                 await d.bind("alice", "again", now=now + 1)
                 await d.unbind("again", now=now + 2)
 
@@ -754,7 +779,7 @@ class StoreContract:
             assert (placement.epoch, placement.offset, placement.seq) == (after.epoch, 1, 2)
             d.store.expire(300.5)
             assert d.numbers("alice") == [("t", 2, 1)]
-            assert dict(d.store.expire(400.0).lows) == {"alice": 2}
+            assert dict(d.store.expire(400.0)) == {"alice": 2}
 
     async def test_release_empties_a_hold(self, desk: OpenDesk) -> None:
         """A released thread holds nothing more, other threads do; a thread that is owned or unknown is left alone."""
@@ -978,11 +1003,10 @@ class StoreMachine(RuleBasedStateMachine):
                 self.loop.run(self.bind_thread, thread_id, user_id, take)
             return
         binding = self.loop.run(self.bind_thread, thread_id, user_id, take)
-        assert (binding.user_id, binding.changed) == (user_id, user_id != thread.owner)
-        thread.generation += binding.changed
-        assert binding.generation == thread.generation
-        thread.owner = user_id
-        if user_id is None or not binding.changed:
+        changed, thread.owner = user_id != thread.owner, user_id
+        thread.generation += changed
+        assert (binding.user_id, binding.generation) == (user_id, thread.generation)
+        if user_id is None or not changed:
             return
         assert binding.notice == bool(thread.shed)
         assert binding.first_offset == len(self.stored_at[user_id]) + 1
@@ -997,9 +1021,8 @@ class StoreMachine(RuleBasedStateMachine):
         for thread_id, thread in self.model.items():
             while thread.held and thread.held[0][1] < self.now - self.limits.unbound_seconds:
                 expected |= thread.shed_oldest(thread_id, Cause.UNBOUND_EXPIRED)
-        expiry = self.desk.store.expire(self.now)
-        assert last_shed(expiry.shed) == expected
-        lows = dict(expiry.lows)
+        lows = dict(self.desk.store.expire(self.now))
+        assert last_shed(self.desk.store.shed()) == expected
         for user_id, times in self.stored_at.items():
             expired = sum(at < self.now - self.limits.retained_seconds for at in times)
             low = max(expired, len(times) - self.limits.retained_events, 0) + 1
@@ -1023,7 +1046,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert placement.offset == len(self.stored_at[thread.owner])
             return
         thread.held.append((append.event_id, self.now))
-        assert last_shed(placement.shed) == self.overflow(append.thread_id)
+        assert last_shed(self.desk.store.shed()) == self.overflow(append.thread_id)
 
     def overflow(self, thread_id: str) -> dict[tuple[str, Cause], int]:
         """What the model's holds let go after this thread was given one more event."""

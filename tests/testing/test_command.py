@@ -9,7 +9,6 @@ import pytest
 
 from actors.presence import Acked
 from actors.testing.command import main
-from actors.testing.known import KNOWN
 from actors.testing.progress import Progress
 
 
@@ -60,10 +59,3 @@ def test_progress_on_a_terminal() -> None:
     assert "\r[###############...............] 1/2 seeds, 0 failed" in drawn
     assert "\r\x1b[Ksomething\n" in drawn
     assert "\r[##############################] 2/2 seeds, 1 failed" in drawn
-
-
-def test_what_is_known_is_looked_for_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    """``--known`` looks for the bugs that are known, too, this once."""
-    before = set(KNOWN)
-    main(["--seeds", "1", "--first", "5", "--known"])
-    assert before == KNOWN

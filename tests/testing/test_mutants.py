@@ -323,7 +323,7 @@ def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
         thread = self._threads.get(thread_id)
         before = thread.user_id if thread is not None else None
         binding = bind(self, thread_id, user_id, now, take=take)
-        if thread is not None and binding.changed and before is not None:
+        if thread is not None and before not in (None, user_id):
             thread.user_id = before
         return binding
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from actors.testing.known import KNOWN
 from actors.testing.performance import perform
 from actors.testing.plan import KINDS, plan_of
 
@@ -22,8 +21,3 @@ def test_each_kind_of_action(kind: str) -> None:
     outcome = perform(plan_of(7, ("emit", "send", kind)))
     assert any(f": {kind} " in line for line in outcome.trace)
     assert not outcome.failed, f"python -m actors.testing --seed 7 --only emit,send,{kind}  # {outcome.mismatches[0]}"
-
-
-def test_what_is_known_is_said() -> None:
-    """A bug that is not looked for has a sentence of its own."""
-    assert all(len(sentence) > 40 for sentence in KNOWN)
