@@ -469,8 +469,8 @@ class Connection:
         if name in _UNSPEAKABLE:
             self._transport.abort()
             return
-        row = TABLE[name]
-        with trio.move_on_after(self._house.limits.close_seconds):
+        row, limits = TABLE[name], self._house.limits
+        with trio.move_on_after(limits.revoked_seconds if name == "revoked" else limits.close_seconds):
             if not self.plain and row.code >= 4000:
                 said = messages.error(row.code, row.name, row.temporary, text or row.text)
                 self._transport.write(text_frame(said))

@@ -232,6 +232,9 @@ class Limits:
     close_seconds: float = 2.0
     """What a peer gets to answer our Close before the socket is aborted."""
 
+    revoked_seconds: float = 0.8
+    """The same of a peer whose credentials were revoked: a second later it has no socket."""
+
     retry_seconds: float = 2.0
     """What devices are told to wait when the server goes away, each between half and one and a half of it: a restart
     takes about as long, and all at once would be a second outage."""

@@ -86,6 +86,17 @@ async def test_an_unread_backlog_is_not_delivered() -> None:
         await house.all_gone()
 
 
+async def test_a_peer_that_does_not_answer() -> None:
+    """Who does not answer the Close loses the socket before others would: no patience is spent on it."""
+    limits = actors.Limits(close_seconds=3_600.0, revoked_seconds=0.05)
+    async with served(limits=limits) as house, house.peer() as peer:
+        await peer.attach("alice")
+        house.runtime.revoke("alice")
+        await house.all_gone()
+        while house.runtime.server._sockets:
+            await trio.lowlevel.checkpoint()
+
+
 async def test_sessions_are_forgotten() -> None:
     """A session id from before is worth nothing: who says it gets a session of his own, and fences nobody."""
     async with served() as house, house.peer() as before, house.peer() as after, house.peer() as thief:
