@@ -24,6 +24,7 @@ from typing import Any, Literal
 import trio
 
 from actors.asks import Asks
+from actors.burial import Burial
 from actors.connection import Connection, House
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
@@ -32,10 +33,10 @@ from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.turns import Concurrency
 from actors.drain import Drain, DrainReport, RunsPolicy
 from actors.dynamic_supervisor import DynamicSupervisor
-from actors.emission import Bind, Emission, ThreadMessage
+from actors.emission import Bind, ThreadMessage
 from actors.emitter import Emitter
 from actors.environment import Environment
-from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import fate_of, forgotten
@@ -44,7 +45,7 @@ from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Lane, Reply
-from actors.presence import Acked, Attach, Detach, Device, UserMessage
+from actors.presence import Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
 from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
@@ -97,13 +98,14 @@ class Runtime:
         self._post = Post(
             self.store, self.accounts, environment, self._switchboard.ring, given, self._asks.change_owner
         )
+        burial = Burial(self.store, self.accounts, self._switchboard, self._post, environment)
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
-            "users", self._build_user, lane, self._user_buried, self._user_quarantined
+            "users", self._build_user, lane, burial.user_message, burial.user
         )
         self._switchboard.connect(self.users)
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
-            "threads", self._build_thread, lane, self._thread_buried, self._thread_quarantined
+            "threads", self._build_thread, lane, burial.thread_message, burial.thread
         )
         self._emitter = Emitter(self.threads, self.accounts, limits, environment)
         self._escalation = None
@@ -372,59 +374,6 @@ class Runtime:
 
     def _build_thread(self, thread_id: str) -> ThreadActor:
         return ThreadActor(thread_id, self._post)
-
-    def _thread_buried(self, message: ThreadMessage, cause: Cause) -> bool | None:
-        if isinstance(message, Emission):
-            return self._emission_buried(message, cause)
-        refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
-        unknown = "it is not known whether the owner was changed" if cause is Cause.CRASHED else ""
-        text = unknown or "the owner was not changed"
-        message.reply.refuse(refusals.get(cause, ActorsError)(f"{text} ({cause})"))
-        return None
-
-    def _emission_buried(self, emission: Emission, cause: Cause) -> bool:
-        """What the store may have taken is not lost: it is asked again after a crash, or it stays in doubt.
-
-        What it holds is gone with a quarantine, and all it has is gone with
-        the process, unless it outlives that.
-        """
-        given = emission.given
-        if given and cause is Cause.CRASHED:
-            return True
-        kept = self.store.outlives_process if cause is Cause.SHUTDOWN else self.owner(emission.thread_id) is not None
-        if not emission.settled:
-            if given and kept:
-                self.accounts.doubt(emission.receipt)
-            else:
-                self.accounts.lose(emission.receipt, cause, self.environment.clock())
-            if emission.arrival is not None:
-                emission.arrival.refused()
-        return False
-
-    def _user_buried(self, message: UserMessage, cause: Cause) -> None:
-        if isinstance(message, Attach):
-            names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
-            message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
-        elif isinstance(message, Acked):
-            message.enter()  # the device will not say it again
-        elif isinstance(message, Detach):
-            self._switchboard.presence(message.device.user_id or "").leave(message.device)
-
-    def _thread_quarantined(self, thread_id: str, _: Failure) -> None:
-        self.store.release(thread_id)
-        self._post.note_shed()
-        self.accounts.release(thread_id)
-
-    def _user_quarantined(self, user_id: str, failure: Failure) -> None:
-        """Close the user's sockets, and settle its log: what was not acked will not be."""
-        presence = self._switchboard.presence(user_id)
-        for device in tuple(presence.devices):
-            device.end("quarantined", "")
-            presence.leave(device)
-        head = self.store.bounds(user_id).head
-        self.accounts.trim(user_id, head + 1, Cause.QUARANTINED, self.environment.clock())
-        bounds = self.store.renew(user_id)
-        self.accounts.account(user_id, bounds.epoch, bounds.low, self.environment.clock())
 
     # --- life -----------------------------------------------------------------
 

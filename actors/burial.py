@@ -1,0 +1,96 @@
+"""What becomes of messages that nobody will handle, and of what an actor had when it is taken out of service.
+
+A supervisor calls these when a crash costs a message, when a quarantine or the
+end closes a mailbox, and when a budget is spent. Whoever waits for an answer
+gets one, and the books get a cause.
+"""
+
+from __future__ import annotations
+
+from actors.delivery.accounts import Accounts
+from actors.emission import Bind, Emission, ThreadMessage
+from actors.environment import Environment
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.failures import Failure
+from actors.presence import Acked, Attach, Detach, UserMessage
+from actors.stages import Cause
+from actors.stores.store import Store
+from actors.switchboard import Switchboard
+from actors.thread import Post
+
+
+class Burial:
+    """Buries what threads' and users' actors leave."""
+
+    def __init__(
+        self, store: Store, accounts: Accounts, switchboard: Switchboard, post: Post, environment: Environment
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._switchboard = switchboard
+        self._post = post
+        self._clock = environment.clock
+
+    # --- threads ----------------------------------------------------------------
+
+    def thread_message(self, message: ThreadMessage, cause: Cause) -> bool:
+        """Nobody handles a thread's message; true when somebody must, because its work may be done."""
+        if isinstance(message, Emission):
+            return self._emission(message, cause)
+        self._refuse(message, cause)
+        return False
+
+    def _refuse(self, bind: Bind, cause: Cause) -> None:
+        if cause is Cause.CRASHED:  # before the store was asked, or after it had carried it out
+            bind.reply.refuse(ActorsError(f"it is not known whether the owner was changed ({cause})"))
+        else:
+            refusal = RuntimeClosed if cause is Cause.SHUTDOWN else Quarantined
+            bind.reply.refuse(refusal(f"the owner was not changed ({cause})"))
+
+    def _emission(self, emission: Emission, cause: Cause) -> bool:
+        """What the store may have taken is not lost: it is asked again after a crash, or the event stays in doubt.
+
+        What it holds is gone with a quarantine, and all it has is gone with
+        the process, unless it outlives that.
+        """
+        if emission.settled:
+            return False
+        if emission.given and cause is Cause.CRASHED:
+            return True
+        owned = self._store.owner(emission.thread_id) is not None
+        if emission.given and (self._store.outlives_process if cause is Cause.SHUTDOWN else owned):
+            self._accounts.doubt(emission.receipt)
+        else:
+            self._accounts.lose(emission.receipt, cause, self._clock())
+        if emission.arrival is not None:
+            emission.arrival.refused()
+        return False
+
+    def thread(self, thread_id: str, _: Failure) -> None:
+        """A thread is out of service: what it held is gone."""
+        self._store.release(thread_id)
+        self._post.note_shed()
+        self._accounts.release(thread_id)
+
+    # --- users ------------------------------------------------------------------
+
+    def user_message(self, message: UserMessage, cause: Cause) -> None:
+        """Nobody handles a user's message."""
+        if isinstance(message, Attach):
+            names = {Cause.SHUTDOWN: "shutting_down", Cause.QUARANTINED: "quarantined"}
+            message.reply.refuse(PeerError(names.get(cause, "failed"), f"no place in the log ({cause})"))
+        elif isinstance(message, Acked):
+            message.enter()  # the device will not say it again
+        elif isinstance(message, Detach):
+            self._switchboard.presence(message.device.user_id or "").leave(message.device)
+
+    def user(self, user_id: str, _: Failure) -> None:
+        """A user is out of service: the sockets are closed and the log is settled, what was not acked will not be."""
+        presence = self._switchboard.presence(user_id)
+        for device in tuple(presence.devices):
+            device.end("quarantined", "")
+            presence.leave(device)
+        head, now = self._store.bounds(user_id).head, self._clock()
+        self._accounts.trim(user_id, head + 1, Cause.QUARANTINED, now)
+        bounds = self._store.renew(user_id)
+        self._accounts.account(user_id, bounds.epoch, bounds.low, now)
