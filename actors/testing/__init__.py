@@ -23,22 +23,36 @@ From the ground up: what is pure (``plan``, ``shrinking``, ``owners``,
 of a world (``network``, ``store``, ``faults``, ``device``), the ``world`` and
 its ``verdict``, and what is done in it (``agents``, ``performance``,
 ``stepping``). With pytest: :mod:`actors.testing.fixtures`.
+
+Real sockets have no seed. For a real server and real clients there is a TCP
+proxy that delays, slices, stalls, resets and forgets their connections:
+
+    async with fault_proxy("127.0.0.1", 8765, lambda: Faults(down=Way(limit_bytes=500), harm="reset")) as proxy:
+        ...
+
+It is in ``proxy``, one connection in ``link``, and what is pure of it in ``course``.
 """
 
+from actors.testing.course import Faults, Way
 from actors.testing.determinism import TrioChanged, run
 from actors.testing.device import Device
 from actors.testing.ledger import Mismatch
+from actors.testing.proxy import FaultProxy, fault_proxy
 from actors.testing.stepping import cancel_at_every_step, fail_every_store_call, run_seeds
 from actors.testing.world import Mismatched, World, simulate
 
 __all__ = [
     "Device",
+    "FaultProxy",
+    "Faults",
     "Mismatch",
     "Mismatched",
     "TrioChanged",
+    "Way",
     "World",
     "cancel_at_every_step",
     "fail_every_store_call",
+    "fault_proxy",
     "run",
     "run_seeds",
     "simulate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -12,7 +13,8 @@ import trio
 import actors
 from actors.client import CaughtUp, Event, Session, connect
 from actors.environment import Environment
-from tests.client.proxy import HARMLESS, Proxy, proxied, weather
+from actors.testing import FaultProxy, Faults, Way, fault_proxy
+from actors.testing.course import Harm
 
 
 @attrs.define
@@ -48,21 +50,39 @@ class Ledger:
         return len(self.ticks) >= len(self.emitted) and len(self.messages) >= len(self.sent)
 
 
-async def weathered(clients: int, seconds: float, *, seed: int, pause_seconds: float) -> tuple[list[Ledger], Proxy]:
+def weather(chance: random.Random, most_bytes: int, stall_seconds: float) -> Callable[[], Faults]:
+    """Faults at random: one connection in ten has none; one that stalls is closed, or passes on what was said."""
+
+    def faults() -> Faults:
+        kind = chance.choice(["none", "refuse", "cut", "cut", "cut", "reset", "reset", "stall", "stall", "late"])
+        way = Way(limit_bytes=chance.randint(0, chance.choice([400, most_bytes])))
+        seconds = chance.uniform(0.001, stall_seconds) if kind in {"stall", "late"} else 0.0
+        harms: dict[str, Harm] = {"late": "none", "reset": "reset"}
+        if kind == "none":
+            return Faults()
+        rest = Faults(refuse=kind == "refuse", harm=harms.get(kind, "close"), stall_seconds=seconds)
+        return attrs.evolve(rest, up=way) if chance.random() < 0.3 else attrs.evolve(rest, down=way)
+
+    return faults
+
+
+async def weathered(
+    clients: int, seconds: float, *, seed: int, pause_seconds: float
+) -> tuple[list[Ledger], FaultProxy]:
     """Clients that receive and send through bad weather for so long, and then until they have everything."""
     chance = random.Random(seed)
     ledgers = [Ledger(f"user{number}") for number in range(clients)]
     limits = actors.Limits(hello_seconds=2.0, write_deadline_seconds=1.0, sessions_per_user=1_000)
     async with trio.open_nursery() as nursery, actors.open_runtime(limits=limits) as runtime:
-        address = await nursery.start(runtime.serve)
-        async with proxied(address, weather(chance, 20_000, 2 * pause_seconds)) as proxy:
+        host, port = await nursery.start(runtime.serve)
+        async with fault_proxy(host, port, weather(chance, 20_000, 2 * pause_seconds)) as proxy:
             over = trio.Event()
             for ledger in ledgers:
                 seed_of_client = random.Random(chance.random())
                 nursery.start_soon(live, ledger, runtime, proxy, over, seed_of_client, pause_seconds)
             await trio.sleep(seconds)
             over.set()
-            proxy.plan = lambda: HARMLESS
+            proxy.faults = Faults
             while not all(ledger.complete for ledger in ledgers):  # noqa: ASYNC110 - they are in many tasks
                 await trio.sleep(0.05)
             await trio.sleep(0.3)  # what came twice would come now
@@ -74,7 +94,7 @@ async def weathered(clients: int, seconds: float, *, seed: int, pause_seconds: f
 async def live(
     ledger: Ledger,
     runtime: actors.Runtime,
-    proxy: Proxy,
+    proxy: FaultProxy,
     over: trio.Event,
     chance: random.Random,
     pause_seconds: float,
@@ -119,7 +139,7 @@ async def test_every_ledger_is_that_of_the_emitters() -> None:
         ledgers, proxy = await weathered(20, 2.0, seed=1, pause_seconds=0.05)
     for ledger in ledgers:
         check(ledger)
-    assert {"refuse", "cut", "reset", "stall", "late"} <= set(proxy.harmed)
+    assert {"refuse", "close", "reset", "stall"} <= set(proxy.harmed)
     assert sum(ledger.reconnects for ledger in ledgers) > len(ledgers)
 
 

@@ -13,7 +13,7 @@ import trustme
 
 import actors
 from actors.client import Cursor, Event, Reset, Sent, Session, SessionEnded, connect
-from tests.client.proxy import HARMLESS, Plan, Proxy, proxied
+from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from tests.peers.served import PATIENCE_SECONDS, Served, served
 
 
@@ -28,23 +28,23 @@ async def events(session: Session, count: int) -> list[Event]:
 
 
 @asynccontextmanager
-async def through(*plans: Plan, **options: Any) -> AsyncIterator[tuple[Served, Proxy]]:
-    """A server behind a proxy that treats the first connections by these plans."""
-    waiting = list(plans)
+async def through(*faults: Faults, **options: Any) -> AsyncIterator[tuple[Served, FaultProxy]]:
+    """A server behind a proxy that treats the first connections with these faults."""
+    waiting = list(faults)
     async with served(**options) as house:
         assert isinstance(house.address, tuple)
-        async with proxied(house.address, lambda: waiting.pop(0) if waiting else HARMLESS) as proxy:
+        async with fault_proxy(*house.address, lambda: waiting.pop(0) if waiting else Faults()) as proxy:
             yield house, proxy
 
 
-async def say_and_listen(plan: Plan) -> int:
+async def say_and_listen(faults: Faults) -> int:
     """Receive three events and place one message over a connection with such an end; how often it connected."""
     answered: list[str] = []
 
     async def answer(run: actors.Run, message: actors.Message) -> None:
         answered.append(message.event_id)
 
-    async with through(plan, on_message=answer) as (house, proxy):
+    async with through(faults, on_message=answer) as (house, proxy):
         receipts = await house.emit(3)
         async with connect(proxy.url, token="alice") as session, trio.open_nursery() as nursery:
             sent: list[Sent] = []
@@ -75,14 +75,13 @@ async def test_cut_anywhere(direction: str, most: int) -> None:
     for first in range(0, len(places), 50):
         async with trio.open_nursery() as nursery:
             for nbytes in places[first : first + 50]:
-                harm: Any = "reset" if nbytes % 2 else "cut"
-                nursery.start_soon(say_and_listen, Plan(harm, **{direction: nbytes}))
+                ways: Any = {direction: Way(limit_bytes=nbytes)}
+                nursery.start_soon(say_and_listen, Faults(harm="reset" if nbytes % 2 else "close", **ways))
 
 
-@pytest.mark.parametrize("nbytes", [0, 200])
-async def test_a_refused_connection(nbytes: int) -> None:
+async def test_a_refused_connection() -> None:
     """A connection that is refused is tried again."""
-    assert await say_and_listen(Plan("refuse", up=nbytes)) == 2
+    assert await say_and_listen(Faults(refuse=True)) == 2
 
 
 async def test_a_reply_that_is_lost() -> None:
@@ -119,7 +118,7 @@ async def test_a_server_that_is_killed_and_started_again() -> None:
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery, served() as house:
             assert isinstance(house.address, tuple)
-            async with proxied(house.address) as proxy:
+            async with fault_proxy(*house.address) as proxy:
                 await house.emit(3)
                 async with connect(proxy.url, token="alice") as session:
                     await events(session, 3)

@@ -10,8 +10,8 @@ import trio
 
 import actors
 from actors import limits
+from actors.testing import fault_proxy
 from tests.client_js.node import Node, Threw, open_node
-from tests.client_js.proxy import proxy
 from tests.peers.served import Served, served
 
 pytestmark = pytest.mark.slow
@@ -66,11 +66,11 @@ async def test_events_come_once_in_order_and_are_acknowledged(node: Node) -> Non
 
 async def test_a_cut_is_resumed_from(node: Node) -> None:
     """What was emitted while the network was gone comes when it is back: each event once, none of them missing."""
-    async with served() as house, proxy(port(house)) as network:
+    async with served() as house, fault_proxy(*port(house)) as network:
         await node.collect(network.url)
         await house.emit(5)
         await node.until_events(5)
-        network.cut()
+        network.sever()
         await node.until_state("waiting")
         receipts = await house.emit(20)
         network.mend()
@@ -82,13 +82,13 @@ async def test_a_cut_is_resumed_from(node: Node) -> None:
 
 async def test_cuts_at_any_moment_lose_and_double_nothing(node: Node) -> None:
     """The connection drops again and again while events come."""
-    async with served() as house, proxy(port(house)) as network:
+    async with served() as house, fault_proxy(*port(house)) as network:
         await node.collect(network.url)
         thread = house.runtime.thread("thread-of-alice")
         for n in range(200):
             await thread.emit("tick", {"n": n}, user_id="alice")
             if n % 20 == 0:
-                network.drop()
+                network.cut()
             await trio.sleep(0.002)
         await node.until_events(200)
         assert await node.numbers() == list(range(200))
@@ -131,11 +131,11 @@ async def test_listeners_are_consumers(node: Node) -> None:
 async def test_what_left_the_log_is_a_gap(node: Node) -> None:
     """A client that was away for too long is told which offsets are gone."""
     bounds = limits.Limits(retained_events=10)
-    async with served(limits=bounds) as house, proxy(port(house)) as network:
+    async with served(limits=bounds) as house, fault_proxy(*port(house)) as network:
         await node.collect(network.url)
         await house.emit(5)
         await node.until_events(5)
-        network.cut()
+        network.sever()
         await node.until_state("waiting")
         await house.emit(30)
         network.mend()
@@ -146,7 +146,7 @@ async def test_what_left_the_log_is_a_gap(node: Node) -> None:
 
 async def test_another_server_is_a_reset(node: Node) -> None:
     """A server that was started anew has another log: the client says so, and shows what is in it."""
-    async with proxy(("127.0.0.1", 0)) as network:
+    async with fault_proxy("127.0.0.1", 0) as network:
         async with served() as house:
             network.target = port(house)
             await node.collect(network.url)
@@ -211,12 +211,12 @@ async def test_two_clients_do_not_fence_each_other(node: Node) -> None:
 
 async def test_a_message_whose_reply_is_lost_is_placed_once(node: Node) -> None:
     """The server took the message, and the cut took the reply: the client asks again, and nothing is doubled."""
-    async with served(authorize=allow) as house, proxy(port(house)) as network:
+    async with served(authorize=allow) as house, fault_proxy(*port(house)) as network:
         await node.collect(network.url)
-        network.mute.set()
+        network.vanish("down")
         await node.run("it.sent = it.sessions.a.session.send({n: 7}, {threadId: 't'})")
         await stored(house)
-        network.cut()
+        network.sever()
         await node.until_state("waiting")
         network.mend()
         sent = await node.run("return await it.sent")
@@ -229,8 +229,8 @@ async def test_a_message_whose_reply_is_lost_is_placed_once(node: Node) -> None:
 
 async def test_what_is_said_without_a_connection_is_sent_later(node: Node) -> None:
     """Many at once, too: no more are asked at a time than a server takes."""
-    async with served(authorize=allow) as house, proxy(port(house)) as network:
-        network.cut()
+    async with served(authorize=allow) as house, fault_proxy(*port(house)) as network:
+        network.sever()
         script = "collect('a', url, {token: 'alice'}); const {session} = it.sessions.a;"
         script += "it.sent = Promise.all(Array.from({length: 100}, (_, n) => session.send({n}, {threadId: 't'})))"
         await node.run(script, url=network.url)
@@ -242,14 +242,14 @@ async def test_what_is_said_without_a_connection_is_sent_later(node: Node) -> No
 
 async def test_a_lost_session_rejects_what_may_have_been_done(node: Node) -> None:
     """A server that does not know the session could carry a request out twice: it is not asked."""
-    async with proxy(("127.0.0.1", 0)) as network:
+    async with fault_proxy("127.0.0.1", 0) as network:
         async with served(authorize=allow) as house:
             network.target = port(house)
             await node.collect(network.url)
-            network.mute.set()
+            network.vanish("down")
             await node.run("it.sent = it.sessions.a.session.send({n: 1}).catch((error) => ({...error}))")
             await stored(house)
-            network.cut()
+            network.sever()
             await node.until_state("waiting")
         async with served(authorize=allow) as house:
             network.target = port(house)
@@ -299,7 +299,7 @@ async def test_a_refusal_is_final_until_asked_again(node: Node) -> None:
     async def authenticate(token: str | None) -> str | None:
         return "alice" if welcome.is_set() else None
 
-    async with served(authenticate=authenticate) as house, proxy(port(house)) as network:
+    async with served(authenticate=authenticate) as house, fault_proxy(*port(house)) as network:
         await node.run("collect('a', url, {token: () => Promise.resolve('x')})", url=network.url)
         refused = await node.until_state("refused")
         assert refused["code"] == 4501
@@ -315,7 +315,7 @@ async def test_a_refusal_is_final_until_asked_again(node: Node) -> None:
 
 async def test_a_server_that_leaves_is_left_alone_as_long_as_it_asks(node: Node) -> None:
     """``going_away`` is in the state, and its ``retry_ms`` is the wait after the close."""
-    async with proxy(("127.0.0.1", 0)) as network:
+    async with fault_proxy("127.0.0.1", 0) as network:
         async with served(limits=limits.Limits(retry_seconds=1.0)) as house:
             network.target = port(house)
             await node.collect(network.url)

@@ -6,9 +6,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -17,6 +15,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import actors
+from actors.testing import fault_proxy
 from tests.peers.raw import PING, TEXT, Peer, connected, frame
 from tests.peers.served import Served, served
 
@@ -25,54 +24,18 @@ ROOT = Path(__file__).parents[2]
 SOON = actors.Limits(ping_seconds=0.2, pong_seconds=0.2, sweep_seconds=0.02, close_seconds=0.2)
 
 
-@attrs.define
-class HalfOpen:
-    """A proxy that passes bytes on until it is told not to; then it passes on nothing, and tells nobody."""
-
-    address: tuple[str, int]
-    port: int = 0
-    open: bool = True
-
-    async def serve(self, client: trio.SocketStream) -> None:
-        server = await trio.open_tcp_stream(*self.address)
-        async with client, server, trio.open_nursery() as nursery:
-            nursery.start_soon(self.pump, client, server)
-            nursery.start_soon(self.pump, server, client)
-
-    async def pump(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
-        try:
-            while data := await source.receive_some(65_536):
-                if self.open:
-                    await sink.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
-        await trio.sleep_forever()
-
-
-@asynccontextmanager
-async def half_open(house: Served) -> AsyncIterator[HalfOpen]:
-    """A link that can die."""
-    assert isinstance(house.address, tuple)
-    link = HalfOpen(house.address)
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, link.serve, 0, host="127.0.0.1"))
-        link.port = listener.socket.getsockname()[1]
-        yield link
-        nursery.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_link_that_died(plain: bool) -> None:
     """A device whose link died without a word is found, what was written to it stays unconfirmed, explain says why."""
-    async with served(limits=SOON) as house, half_open(house) as link:
-        async with connected(("127.0.0.1", link.port)) as peer:
+    async with served(limits=SOON) as house, fault_proxy("127.0.0.1", int(house.address[1])) as proxy:
+        async with connected(("127.0.0.1", proxy.port)) as peer:
             if plain:
                 await peer.open(cookie="actors_token=alice")
             else:
                 await peer.attach("alice")
             (before,) = await house.emit(1)
             assert (await peer.next_event())["offset"] == 1
-            link.open = False
+            proxy.vanish()
             await peer.say({"op": "ack", "offset": 1})
             (after,) = await house.emit(1)
             await house.gone()

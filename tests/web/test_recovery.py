@@ -12,9 +12,9 @@ import pytest
 import trio
 
 import actors
+from actors.testing import FaultProxy, fault_proxy
 from actors.tools.listen import listening
 from actors.web import pages
-from tests.client_js.proxy import Proxy, proxy
 from tests.tools.command import Running
 from tests.web.browser import ENTER, Browser
 from tests.web.demo import conversation, demo, events, joined, page, until_runs
@@ -29,14 +29,14 @@ HEALED += " === 'false'"
 
 
 @pytest.fixture
-async def network(server: Running) -> AsyncIterator[Proxy]:
+async def network(server: Running) -> AsyncIterator[FaultProxy]:
     """What is between the page and the server."""
     address = urlsplit(server.url)
-    async with proxy((address.hostname or "", address.port or 0)) as opened:
+    async with fault_proxy(address.hostname or "", address.port or 0) as opened:
         yield opened
 
 
-def through(network: Proxy) -> str:
+def through(network: FaultProxy) -> str:
     """Where the page is, through a proxy."""
     return f"http://127.0.0.1:{network.port}/"
 
@@ -78,12 +78,12 @@ async def test_a_reload_in_the_middle_of_a_run_shows_every_event_once(server: Ru
     await assert_complete(browser, page(server))
 
 
-async def test_a_cut_of_ten_seconds_in_the_middle_of_a_run_loses_no_word(network: Proxy, browser: Browser) -> None:
+async def test_a_cut_of_ten_seconds_in_the_middle_of_a_run_loses_no_word(network: FaultProxy, browser: Browser) -> None:
     """The page says that the server is gone, comes back by itself, and says what was replayed."""
     await browser.open(through(network))
     await browser.say(QUESTION)
     await until_answering(browser)
-    network.cut()
+    network.sever()
     await browser.until_state("gone")
     await trio.sleep(10)
     assert await browser.data("[data-run]", "state") == ["running"]
@@ -96,13 +96,13 @@ async def test_a_cut_of_ten_seconds_in_the_middle_of_a_run_loses_no_word(network
     await assert_complete(browser, through(network))
 
 
-async def test_offline_and_online_again(network: Proxy, browser: Browser) -> None:
+async def test_offline_and_online_again(network: FaultProxy, browser: Browser) -> None:
     """Coming online, the page does not wait: what it missed is there at once."""
     await browser.open(through(network))
     await browser.say(QUESTION)
     await until_answering(browser)
     await browser.go_offline()
-    network.drop()
+    network.cut()
     await browser.until_state("gone")
     await trio.sleep(4)
     await browser.ask(LONGEST_WAITS)
@@ -115,7 +115,7 @@ async def test_offline_and_online_again(network: Proxy, browser: Browser) -> Non
     await assert_complete(browser, through(network))
 
 
-async def test_a_thawed_tab_comes_back_at_once(network: Proxy, browser: Browser) -> None:
+async def test_a_thawed_tab_comes_back_at_once(network: FaultProxy, browser: Browser) -> None:
     """Chromium ends the connections of a tab that it freezes; thawed, the page does not wait for its turn."""
     await browser.open(through(network))
     await browser.say(QUESTION)
@@ -131,14 +131,13 @@ async def test_a_thawed_tab_comes_back_at_once(network: Proxy, browser: Browser)
     await assert_complete(browser, through(network))
 
 
-async def test_a_tab_that_is_looked_at_notices_a_dead_link(network: Proxy, browser: Browser) -> None:
+async def test_a_tab_that_is_looked_at_notices_a_dead_link(network: FaultProxy, browser: Browser) -> None:
     """The link died in silence; that would be found out after 25 s of it, and is within three of being looked at."""
     await browser.open(through(network))
     await browser.say(QUESTION)
     await until_answering(browser)
-    network.mute.set()
+    network.vanish("down")
     await trio.sleep(1)
-    network.mend()
     with trio.fail_after(10):
         await browser.ask("document.dispatchEvent(new Event('visibilitychange'))")
         await browser.until(HEALED)
