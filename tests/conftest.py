@@ -10,6 +10,11 @@ import pytest
 from actors.runtime import Runtime
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--at-length``: what takes minutes at its real size is that size."""
+    parser.addoption("--at-length", action="store_true", help="chaos at its full size, which takes minutes")
+
+
 @pytest.fixture(autouse=True)
 def balanced_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every accepted event of every runtime is in exactly one column when the test is over."""
