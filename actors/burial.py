@@ -35,28 +35,25 @@ class Burial:
 
     def thread_message(self, message: ThreadMessage, cause: Cause) -> bool:
         """Nobody handles a thread's message; true when somebody must, because its work may be done."""
-        if isinstance(message, Emission):
-            return self._emission(message, cause)
-        self._refuse(message, cause)
+        if cause is Cause.CRASHED and (message.asked or (isinstance(message, Emission) and message.given)):
+            return True
+        if isinstance(message, Bind):
+            self._refuse(message, cause)
+        elif not message.settled:
+            self._lose(message, cause)
         return False
 
     def _refuse(self, bind: Bind, cause: Cause) -> None:
-        if cause is Cause.CRASHED:  # before the store was asked, or after it had carried it out
-            bind.reply.refuse(ActorsError(f"it is not known whether the owner was changed ({cause})"))
-        else:
-            refusal = RuntimeClosed if cause is Cause.SHUTDOWN else Quarantined
-            bind.reply.refuse(refusal(f"the owner was not changed ({cause})"))
+        refusals = {Cause.SHUTDOWN: RuntimeClosed, Cause.QUARANTINED: Quarantined}
+        text = "it is not known whether the owner was changed" if bind.asked else "the owner was not changed"
+        bind.reply.refuse(refusals.get(cause, ActorsError)(f"{text} ({cause})"))
 
-    def _emission(self, emission: Emission, cause: Cause) -> bool:
-        """What the store may have taken is not lost: it is asked again after a crash, or the event stays in doubt.
+    def _lose(self, emission: Emission, cause: Cause) -> None:
+        """What the store may have taken is not lost, but in doubt.
 
         What it holds is gone with a quarantine, and all it has is gone with
         the process, unless it outlives that.
         """
-        if emission.settled:
-            return False
-        if emission.given and cause is Cause.CRASHED:
-            return True
         owned = self._store.owner(emission.thread_id) is not None
         if emission.given and (self._store.outlives_process if cause is Cause.SHUTDOWN else owned):
             self._accounts.doubt(emission.receipt)
@@ -64,13 +61,15 @@ class Burial:
             self._accounts.lose(emission.receipt, cause, self._clock())
         if emission.arrival is not None:
             emission.arrival.refused()
-        return False
 
     def thread(self, thread_id: str, _: Failure) -> None:
-        """A thread is out of service: what it held is gone."""
+        """A thread is out of service: what it held is gone. What was placed without an answer is its owner's to see."""
         self._store.release(thread_id)
         self._post.note_shed()
         self._accounts.release(thread_id)
+        owner = self._store.owner(thread_id)
+        if owner is not None:
+            self._post.ring(owner, thread_id)
 
     # --- users ------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Emission(Append, kw_only=True):
     """Why the event was not taken."""
     arrival: Arrival | None = None
     """Who is to be told when this event is placed."""
+    asked: bool = False
+    """Whether the store was asked to make that user the owner, and what it answered is not in the books."""
     given: bool = False
     """Whether the store was asked to take this event, and has not answered: it may have."""
     returned: bool = False
@@ -62,6 +64,8 @@ class Bind(msgspec.Struct):
     act: Literal["bind", "rebind", "unbind"]
     user_id: str | None
     reply: Reply[Binding]
+    asked: bool = False
+    """Whether the store was asked, and what it answered is not in the books."""
 
 
 ThreadMessage = Emission | Bind

@@ -240,6 +240,9 @@ class Runtime:
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
+        owner = self.owner(key) if name == "threads" else None
+        if owner is not None:  # a change of owner may have been carried out, and nobody have heard of it
+            self.threads.mailbox(key).tell(Bind("bind", owner, Reply()))
 
     async def _change_owner(
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
@@ -410,7 +413,7 @@ class Runtime:
             self.runs.sweep(self.environment.clock())
             if self.environment.clock() >= retire_at:
                 self.threads.retire()
-                self._switchboard.retire()
+                self._switchboard.retire(self._forget)
                 retire_at += self.limits.retire_seconds
             asked, dead = self._heartbeat.silent(self.environment.clock())
             for connection in asked:
@@ -425,7 +428,18 @@ class Runtime:
         now = self.environment.clock()
         for user_id, low in self.store.expire(now):
             self.accounts.trim(user_id, low, Cause.RETENTION, now)
+            self._switchboard.presence(user_id)  # who never came is forgotten like one who left now
         self._post.note_shed()
+
+    def _forget(self, user_id: str) -> bool:
+        """Let go of the log of a user who has gone, and of his account, if nothing is left in them.
+
+        The threads stay his. Whether it was done.
+        """
+        if not self.accounts.is_settled(user_id) or not self.store.forget(user_id):
+            return False
+        self.accounts.forget(user_id)
+        return True
 
     async def _close(self) -> None:
         await self._drain.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -53,16 +54,16 @@ class Switchboard:
         presence = self._presences.get(user_id)
         return 0 if presence is None else len(presence.devices)
 
-    def retire(self) -> None:
-        """Forget the users who have had no device for long; called once in a retire period.
+    def retire(self, forget: Callable[[str], bool]) -> None:
+        """Forget the users who have had no device for long, where ``forget`` can; called once in a retire period.
 
         With their sessions goes what only a device could ask for. Their log
-        and their books are not kept here.
+        and their books are not kept here: ``forget`` lets go of them.
         """
         most = self._limits.session_seconds / self._limits.retire_seconds + 1
         for user_id, presence in tuple(self._presences.items()):
             presence.absences = 0 if presence.devices else presence.absences + 1
-            if presence.absences > most and self._users.forget(user_id):
+            if presence.absences > most and forget(user_id) and self._users.forget(user_id):
                 del self._presences[user_id]
 
     def devices_of(self, user_id: str) -> tuple[Device, ...]:

@@ -165,6 +165,7 @@ class ThreadActor:
     # --- owners ---------------------------------------------------------------
 
     def _bind(self, bind: Bind, now: float) -> None:
+        bind.asked = True
         try:
             binding = self._post.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
         except NotTheOwner as refusal:
@@ -176,6 +177,7 @@ class ThreadActor:
     async def _settle_bind(self, message: ThreadMessage) -> None:
         """A bind, or an event that names an owner."""
         now = self._post.clock()
+        message.asked = True
         try:
             binding = await self._ask_bind(message, now)
         except NotTheOwner as refusal:
@@ -186,6 +188,7 @@ class ThreadActor:
             return
         if binding is not None:
             self._note_bind(binding, now)
+        message.asked = False
         if isinstance(message, Emission):
             await self._append_all([message])
         elif binding is not None:

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 import actors
-from actors import Cause, Stage
+from actors import Balance, Cause, Stage
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
 from actors.mailbox import Mailbox
@@ -540,6 +540,29 @@ async def test_explain_follows_a_queued_event(autojump_clock: trio.testing.MockC
         assert "queued for the store" in str(runtime.explain(receipt.event_id))
         await receipt.reached(Stage.STORED)
         assert "offset 1" in str(runtime.explain(receipt.event_id))
+
+
+async def test_users_who_have_gone_leave_a_sum(autojump_clock: trio.testing.MockClock) -> None:
+    """Of users who are gone with all their events, a row of the books is left for all of them together, and whose the
+    threads are. What comes for one of them later begins another epoch."""
+    async with actors.open_runtime() as runtime:
+        threads = [runtime.thread(f"t{number}") for number in range(20)]
+        receipts = [await thread.emit("step", {}, user_id=f"u{n}") for n, thread in enumerate(threads)]
+        await trio.sleep(LIMITS.retained_seconds + 10)
+        assert len(runtime.audit().users) == 20
+        await trio.sleep(LIMITS.session_seconds + 3 * LIMITS.retire_seconds)
+        assert runtime.audit().users == {}
+        assert runtime.audit().former == runtime.audit().total == Balance(accepted=20, dropped=20)
+        assert {receipt.cause for receipt in receipts} == {Cause.RETENTION}
+        assert "left the log" in str(runtime.explain(receipts[3]))
+        assert not runtime.store._logs  # type: ignore[attr-defined] # the memory store's
+        assert runtime.owner("t3") == "u3"
+        later = await threads[3].emit("step", {})
+        assert (later.seq, later.offset) == (2, 1)
+        assert later.position is not None
+        assert receipts[3].position is not None
+        assert later.position.epoch != receipts[3].position.epoch
+        assert runtime.audit().users == {"u3": Balance(accepted=1, retained=1)}
 
 
 async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock) -> None:

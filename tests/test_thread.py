@@ -13,7 +13,7 @@ import actors
 from actors import Cause, Stage
 from actors.delivery.accounts import Balance
 from actors.environment import Environment
-from actors.errors import ActorsError, StoreUnavailable
+from actors.errors import StoreUnavailable
 from actors.stores.store import Append, Binding, Placement
 from actors.thread import ThreadActor
 from tests.peers.served import served
@@ -163,7 +163,7 @@ async def test_what_a_quarantined_thread_held_is_dropped_though_its_answer_was_l
 
 
 async def test_a_change_of_owner_that_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever changes an owner is not told that nothing happened by a crash that came after it did."""
+    """Whoever changes an owner hears that it was done, though the actor crashed behind it: it is asked for again."""
     async with actors.open_runtime() as runtime:
         note = ThreadActor._note_bind
 
@@ -173,10 +173,22 @@ async def test_a_change_of_owner_that_crashed(monkeypatch: pytest.MonkeyPatch) -
 
         waiting = await runtime.thread("t1").emit("step", {})
         monkeypatch.setattr(ThreadActor, "_note_bind", crash)
-        with pytest.raises(ActorsError, match="it is not known whether the owner was changed"):
-            await runtime.bind("t1", "alice")
-        assert runtime.owner("t1") == "alice"
         await runtime.bind("t1", "alice")
+        assert len(runtime.failures) == 1
+        assert (waiting.stage, waiting.offset) == (Stage.STORED, 1)
+
+
+async def test_a_change_of_owner_that_always_crashes() -> None:
+    """Where it cannot be noted, whoever changes an owner is not told that nothing happened; it is noted when the thread
+    is back in service."""
+    async with actors.open_runtime(limits=actors.Limits(restarts=0)) as runtime:
+        waiting = await runtime.thread("t1").emit("step", {})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ThreadActor, "_note_bind", lambda *_: 1 // 0)
+            with pytest.raises(actors.Quarantined, match="it is not known whether the owner was changed"):
+                await runtime.bind("t1", "alice")
+        assert runtime.owner("t1") == "alice"
+        runtime.release("threads/t1")
         assert (waiting.stage, waiting.offset) == (Stage.STORED, 1)
 
 

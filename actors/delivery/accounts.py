@@ -55,16 +55,18 @@ class Balance:
 
 @attrs.frozen
 class Audit:
-    """The books at one moment: a row per user, one for what no user owns, and the total."""
+    """The books at one moment: a row per user, one for those who have gone, one for what no user owns, the total."""
 
     total: Balance
     unowned: Balance
     users: dict[str, Balance]
+    former: Balance = attrs.field(factory=Balance)
+    """What users came to who have gone, and of whose logs nothing is left."""
 
     @property
     def balanced(self) -> bool:
         """Whether every row adds up."""
-        return all(row.balanced for row in [self.total, self.unowned, *self.users.values()])
+        return all(row.balanced for row in [self.total, self.unowned, self.former, *self.users.values()])
 
 
 @attrs.frozen
@@ -137,6 +139,7 @@ class Accounts:
         self.holds: dict[str, Hold] = {}
         self.dead_letters: deque[DeadLetter] = deque(maxlen=dead_letters)
         self._unowned = Balance()
+        self._former = Balance()
         self._shed_ahead: dict[str, list[tuple[int, Cause]]] = {}
         """What was shed of a thread before it was noted as held: up to which number, and why."""
 
@@ -288,6 +291,19 @@ class Accounts:
         if dropped:
             self._bury(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
 
+    def is_settled(self, user_id: str) -> bool:
+        """Whether nothing more can become of what a user had: nothing of it is retained, or on its way."""
+        if self.accepted - self._arrived > self.doubtful:
+            return False
+        account = self.users.get(user_id)
+        return account is None or not account.balance().retained
+
+    def forget(self, user_id: str) -> None:
+        """A user has gone, and his log: of his account the sum is kept."""
+        account = self.users.pop(user_id, None)
+        if account is not None:
+            self._former += account.balance()
+
     def close(self, cause: Cause, now: float) -> None:
         """Settle everything that is still held or retained: the store that had it is gone."""
         for thread_id, hold in tuple(self.holds.items()):
@@ -300,12 +316,12 @@ class Accounts:
         users = {user_id: account.balance() for user_id, account in self.users.items()}
         unowned = attrs.evolve(
             self._unowned,
-            accepted=self.accepted - sum(row.accepted for row in users.values()),
+            accepted=self.accepted - self._former.accepted - sum(row.accepted for row in users.values()),
             queued=self.accepted - self._arrived,
             held=sum(hold.held for hold in self.holds.values()),
         )
-        total = sum(users.values(), unowned)
-        return Audit(total, unowned, users)
+        total = sum(users.values(), unowned + self._former)
+        return Audit(total, unowned, users, self._former)
 
     def _note_late(self, receipt: Receipt, now: float) -> None:
         """An event was noted after it had left the log; if nobody had taken it, that is said now."""

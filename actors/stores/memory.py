@@ -51,7 +51,7 @@ class _Thread:
         self.user_id: str | None = None
         self.generation = 0
         self.binding: Binding | None = None
-        """What was answered to the last change of owner."""
+        """What was answered to the last change of owner, until it is known to have arrived."""
         self.held: deque[_Held] | None = None
         self.held_bytes = 0
         self.shed: dict[Cause, int] | None = None
@@ -103,7 +103,9 @@ class MemoryStore:
         thread.seq += 1
         if thread.user_id is None:
             return self._hold(append, thread, _Held(append.body, thread.seq, now, given))
-        log = self._logs[thread.user_id]
+        if append.generation is not None:
+            thread.binding = None  # who names the generation has heard of it
+        log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
         if given is not None:
             given.user_id, given.epoch, given.offset = thread.user_id, log.epoch, offset
@@ -124,7 +126,7 @@ class MemoryStore:
         if first.fingerprint != append.fingerprint:
             text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
             raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
-        log = None if first.user_id is None else self._logs[first.user_id]
+        log = None if first.user_id is None else self._logs.get(first.user_id)
         low = log.low if log is not None and log.epoch == first.epoch else 0
         return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, low, duplicate=True)
 
@@ -222,23 +224,30 @@ class MemoryStore:
         """Give a thread an owner, or none; see :meth:`Store.bind_nowait`. Never raises WouldBlock."""
         thread = self._threads.get(thread_id) or _Thread()
         if thread.user_id == user_id:
-            return thread.binding or Binding(thread_id, 0, None)
+            return thread.binding or self._bound(thread_id, thread)
         if thread.user_id is not None and not take:
             text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
             raise NotTheOwner(text)
         self._threads[thread_id] = thread
         thread.user_id = user_id
         thread.generation += 1
-        if user_id is None:
-            thread.binding = Binding(thread_id, thread.generation, None)
-            return thread.binding
         self._vacant.pop(thread_id, None)
+        if user_id is None or (thread.held is None and thread.shed is None):
+            thread.binding = None
+            return self._bound(thread_id, thread)
         log = self._log(user_id)
         first = log.head + 1
         noticed = self._place_notice(thread_id, thread, user_id, log, now)
         self._place_held(thread, user_id, log, now)
         thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         return thread.binding
+
+    def _bound(self, thread_id: str, thread: _Thread) -> Binding:
+        """A thread's owner, where no event went to him with it."""
+        log = None if thread.user_id is None else self._logs.get(thread.user_id)
+        if log is None:
+            return Binding(thread_id, thread.generation, thread.user_id)
+        return Binding(thread_id, thread.generation, thread.user_id, log.epoch, log.head + 1, False, log.low)
 
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """As :meth:`bind_nowait`; a checkpoint, after which it is done."""
@@ -320,7 +329,10 @@ class MemoryStore:
         lows = []
         while self._aging_logs and self._aging_logs[0][0] < before:
             user_id = self._aging_logs[0][1]
-            log = self._logs[user_id]
+            log = self._logs.get(user_id)
+            if log is None:  # it was renewed, and then forgotten
+                heapq.heappop(self._aging_logs)
+                continue
             log.expire(before)
             lows.append((user_id, log.low))
             if len(log):
@@ -336,6 +348,14 @@ class MemoryStore:
         thread = self._threads.get(thread_id)
         while thread is not None and thread.held:
             self._let_go(thread_id, thread, Cause.QUARANTINED)
+
+    def forget(self, user_id: str) -> bool:
+        """Forget an empty log."""
+        log = self._logs.get(user_id)
+        if log is None or len(log):
+            return log is None
+        del self._logs[user_id]
+        return True
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log, under another epoch; its numbering starts again."""

@@ -15,7 +15,8 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
   ``idempotency_seconds``.
 - A bind places what the thread held, in order, and nothing else; a notice of
   what had been shed stands before it, and takes an offset. Asked again, it
-  answers the same: the first answer may have been lost.
+  answers the same, until somebody names its generation: before that, the
+  answer may have been lost.
 - What a hold had to let go of is told by ``shed``, at hand and once. No answer
   that may get lost carries it.
 - A ``generation`` counts a thread's changes of owner. An append that names an
@@ -89,6 +90,7 @@ class Binding(msgspec.Struct, gc=False, frozen=True):
     generation: int
     user_id: str | None
     epoch: str = ""
+    """Of the owner's log, if anything is in it."""
     first_offset: int = 0
     """The offset of the notice, or else of the first event that was held."""
     notice: bool = False
@@ -170,6 +172,10 @@ class Store(Protocol):
 
     def release(self, thread_id: str) -> None:
         """Let go of everything a thread holds: it was quarantined."""
+
+    def forget(self, user_id: str) -> bool:
+        """Forget a user's log, if nothing is in it; what comes later begins another epoch. Whether it is gone."""
+        ...
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log and give it another epoch: it was quarantined."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import msgspec
 
 from actors.emission import Emission
-from actors.errors import ActorsError
 from actors.runtime import Runtime
 from actors.testing.ledger import Emit, Ledger
 
@@ -84,7 +83,7 @@ def _observe_owners(runtime: Runtime, ledger: Ledger) -> None:
         try:
             await change(thread_id, act, user_id)
         except Exception as error:  # a refusal, in whatever form
-            doubtful = type(error) is ActorsError  # its handler crashed
+            doubtful = "it is not known" in str(error)
             ledger.owned(thread_id, noted, happened=None if doubtful else False)
             noted.pending = (lambda: _is_busy(runtime, thread_id)) if doubtful else None
             raise

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
+import attrs
 import msgspec
 import outcome
 import pytest
@@ -226,7 +227,7 @@ class StoreContract:
         async with desk() as d:
             await d.append("held")
             binding = await d.bind("alice", "empty")
-            assert (binding.first_offset, binding.notice) == (1, False)
+            assert (binding.user_id, binding.notice) == ("alice", False)
             assert d.log("alice") == []
             await d.bind("alice", "held")
             assert d.numbers("alice") == [("held", 1, 1)]
@@ -242,6 +243,9 @@ class StoreContract:
             before = d.log("alice")
             assert [await d.bind("alice", take=take) for take in (False, True)] == [first, first]
             assert d.log("alice") == before
+            await d.append(generation=first.generation)
+            again = await d.bind("alice")
+            assert (again.user_id, again.generation, again.notice) == ("alice", first.generation, False)
 
     async def test_nobody_is_nobody_again(self, desk: OpenDesk) -> None:
         """Unbinding a thread that nobody owns changes nothing."""
@@ -781,6 +785,23 @@ class StoreContract:
             assert d.numbers("alice") == [("t", 2, 1)]
             assert dict(d.store.expire(400.0)) == {"alice": 2}
 
+    async def test_an_empty_log_is_forgotten(self, desk: OpenDesk) -> None:
+        """A log is forgotten when nothing is in it, and not before; threads stay their owner's, and go on counting in
+        another epoch."""
+        async with desk() as d:
+            await d.bind("alice")
+            await d.append()
+            before = d.store.bounds("alice")
+            assert not d.store.forget("alice")
+            d.store.expire(300.5)
+            assert d.store.forget("alice")
+            assert d.store.forget("alice")
+            assert d.store.owner("t") == "alice"
+            placement = await d.append(now=301.0)
+            assert (placement.seq, placement.user_id, placement.offset) == (2, "alice", 1)
+            assert placement.epoch == d.store.bounds("alice").epoch != before.epoch
+            assert [one for one in d.store.expire(700.0) if one[0] == "alice"] == [("alice", 2)]
+
     async def test_release_empties_a_hold(self, desk: OpenDesk) -> None:
         """A released thread holds nothing more, other threads do; a thread that is owned or unknown is left alone."""
         async with desk() as d:
@@ -1028,6 +1049,17 @@ class StoreMachine(RuleBasedStateMachine):
             low = max(expired, len(times) - self.limits.retained_events, 0) + 1
             assert lows.get(user_id, low) == low
             assert self.desk.store.bounds(user_id).low >= low
+
+    @rule(user_id=users)
+    def forget(self, user_id: str) -> None:
+        """Somebody thinks that a user has gone."""
+        store = self.desk.store
+        epoch, low, head = attrs.astuple(store.bounds(user_id))
+        assert store.forget(user_id) == (low > head)
+        assert (store.bounds(user_id).epoch != epoch) == (low > head)
+        if low > head:
+            self.stored_at[user_id].clear()
+            self.seen[user_id] = 0
 
     async def bind_thread(self, thread_id: str, user_id: str | None, take: bool) -> Binding:
         """A bind at the present time."""
