@@ -165,7 +165,7 @@ class Conversation:
         offset = self.arrivals.ack(now, self.asked, everything=everything)
         if offset is not None:
             said.append(msgspec.json.encode({"op": "ack", "offset": offset}).decode())
-        while (request := self.requests.due(self.asked.message_bytes)) is not None:
+        while (request := self.requests.due(self.asked.message_bytes, self.asked.requests)) is not None:
             said.append(request.text)
         return said
 

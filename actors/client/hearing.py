@@ -20,6 +20,7 @@ class Asked(msgspec.Struct, frozen=True):
     messages_per_s: Annotated[float, msgspec.Meta(gt=0)] = 50.0
     ack_events: int = 128
     ack_s: float = 1.0
+    requests: Annotated[int, msgspec.Meta(ge=1)] = 16
 
 
 class Welcome(msgspec.Struct, frozen=True):

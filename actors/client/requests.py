@@ -22,7 +22,7 @@ from actors.errors import ActorsError, Unencodable
 Op = Literal["send", "answer", "cancel", "read"]
 
 _WINDOW = 8
-"""Requests of one connection that wait for their answers at once; a server allows 16 by default."""
+"""Requests of one connection that wait for their answers at once, unless the server allows fewer; 16 by default."""
 
 _HARMLESS: frozenset[Op] = frozenset({"cancel", "read"})
 """What may be carried out twice."""
@@ -80,9 +80,9 @@ class Requests:
                 self._settle(request, SessionLost(text))
             request.known = False
 
-    def due(self, most_bytes: int) -> Request | None:
+    def due(self, most_bytes: int, most_waiting: int) -> Request | None:
         """The next request to write; it counts as written. One that is too large is refused instead."""
-        while (request := self._next()) is not None:
+        while (request := self._next(most_waiting)) is not None:
             if len(request.text.encode()) <= most_bytes:
                 request.known = request.waiting = True
                 return request
@@ -107,8 +107,8 @@ class Requests:
         for request in [*self._open.values()]:
             self._settle(request, error())
 
-    def _next(self) -> Request | None:
-        if sum(request.waiting for request in self._open.values()) >= _WINDOW:
+    def _next(self, most_waiting: int) -> Request | None:
+        if sum(request.waiting for request in self._open.values()) >= min(_WINDOW, most_waiting):
             return None
         return next((request for request in self._open.values() if not request.waiting), None)
 

@@ -8,7 +8,7 @@
  * @typedef {import("./actors.d.ts").State} State
  */
 
-const ITEMS = new Set(["event", "gap", "reset", "caught_up", "ask", "ask_closed"]);
+const ITEMS = /^(event|gap|reset|caught_up|ask|ask_closed)$/;
 const LAST_OF_A_RUN = /^agent_(completed|failed|cancelled)$/;
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
 
@@ -23,7 +23,7 @@ const PROBE_MS = 3_000;
 /** With more unread items the connection is given up until they are read. */
 const MOST_UNREAD = 1_000;
 
-/** Requests in flight; a server takes twice as many. */
+/** Requests in flight, unless the server takes fewer. */
 const MOST_ASKED = 8;
 
 /** Why a request was not carried out, or a session has ended. */
@@ -135,7 +135,7 @@ export class Session extends EventTarget {
 
   addEventListener(type, listener, options) {
     super.addEventListener(type, listener, options);
-    this.#listening ||= ITEMS.has(type);
+    this.#listening ||= ITEMS.test(type);
     queueMicrotask(() => this.#deliver());
   }
 
@@ -214,7 +214,7 @@ export class Session extends EventTarget {
 
   async #ask(fields) {
     if (/refused|closed/.test(this.#state.name)) throw this.#over();
-    const id = `c${(this.#asked += 1)}`;
+    const id = `c${++this.#asked}`;
     const text = JSON.stringify({ ...fields, id });
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { text, resolve, reject });
@@ -224,9 +224,8 @@ export class Session extends EventTarget {
 
   /** Ask again on each connection: harmless within a session; in another one it might be done twice. */
   #put() {
-    if (!this.#limits) return;
-    const most = this.#limits.message_bytes;
-    for (const [id, request] of [...this.#requests].slice(0, MOST_ASKED)) {
+    const { message_bytes: most, requests } = this.#limits ?? { requests: 0 };
+    for (const [id, request] of [...this.#requests].slice(0, MOST_ASKED).slice(0, requests)) {
       if (request.socket === this.#socket) continue;
       if (request.session && request.session !== this.#id) {
         this.#settle(id, { error: { name: "session_lost", message: "it may have been carried out" } });
@@ -304,7 +303,6 @@ export class Session extends EventTarget {
   #arrived(from, to, events) {
     if (!this.#isNext(from, to)) return;
     for (const event of events) this.#enqueue({ ...event, kind: "event" }, event.offset);
-    this.#received = to;
   }
 
   /** Whether a range is the next one. What was seen is dropped; anything else is a defect, and ends the cursor. */
@@ -313,6 +311,7 @@ export class Session extends EventTarget {
     if (from === this.#received + 1) return true;
     this.#forget = `expected offset ${this.#received + 1}, got ${from}`;
     this.#epoch = undefined;
+    this.#options.from = "low";
     this.#closed(1006, this.#forget);
     return false;
   }
@@ -394,8 +393,7 @@ export class Session extends EventTarget {
   #comeBack(code, reason) {
     if (Date.now() - this.#liveSince >= LAST_WAIT_MS) this.#failures = 0;
     this.#liveSince = Infinity;
-    const ceiling = Math.min(LAST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
-    this.#failures += 1;
+    const ceiling = Math.min(LAST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures++);
     const wait = this.#askedMs ?? (Date.now() < this.#hurryUntil ? 0 : Math.random() * ceiling);
     this.#hurryUntil = 0;
     this.#after("retry", wait, () => this.connect());

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.abuse.sieges import HELLO, UPGRADE, corpus, withstands
 from tests.peers.raw import TEXT, frame, upgrade_request
-from tests.wire.test_vectors import ALL
+from tests.wire.transcripts import ALL
 
 HEADS, FRAMES, MESSAGES = corpus("heads"), corpus("frames"), corpus("messages")
 ATTACHED = UPGRADE + HELLO

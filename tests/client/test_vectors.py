@@ -1,135 +1,188 @@
-"""The client plays its side of the transcripts in ``tests/wire/vectors``: the server's side is played to it.
-
-Played are the scenarios of one device that opens, says hello, hears, confirms, breaks off and comes back. Left out,
-by what they need: several devices; cookies and tickets (this client has a token); a session that was kept from before
-(this client's sessions end with it, its cursors do not); requests and goodbyes (wishes of an application, which
-``test_session`` has); time that goes by in silence.
-"""
+"""The client plays its side of the transcripts in ``tests/wire/vectors``, in memory and in virtual time."""
 
 from __future__ import annotations
 
-import itertools
+import random
 from typing import Any
 
+import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.client import Cursor, Session, SessionEnded, connect
-from actors.client.backoff import is_final
-from tests.client.scripted import URL, Line, Scripted, autojump_clock, server
-from tests.wire.test_vectors import SCENARIOS, Scenario, split
+from actors.client import (
+    Ask,
+    AskClosed,
+    CaughtUp,
+    Cursor,
+    Event,
+    Gap,
+    Item,
+    RequestRefused,
+    Reset,
+    Session,
+    SessionEnded,
+    SessionLost,
+    connect,
+)
+from actors.environment import Environment
+from tests.client.due import Given
+from tests.client.due import event as given_event
+from tests.client.played import Ear, View, Wishes
+from tests.client.scripted import URL, Line, Scripted, server
+from tests.client.vectors import left_out, play, plays
+from tests.peers.raw import Message
+from tests.wire.transcripts import Scenario
 
-__all__ = ["autojump_clock", "server"]
+__all__ = ["server"]
 
-BESIDE = {"emit", "bind", "ask", "withdraw", "drain", "wait_s"}
-"""What happens to a server: nothing for a client to do."""
-
-
-def is_played(scenario: Scenario) -> bool:
-    """Whether everything in a scenario is the client's own doing."""
-    if scenario.server_only:
-        return False
-    for step in scenario.steps:
-        name, kind, fields = split(step)
-        if name not in {"", "A"} or (kind == "open" and (set(fields) != {""} or fields[""] != "A")):
-            return False
-        if kind not in BESIDE | {"open", "hears", "says", "drops", "closed"}:
-            return False
-        if kind == "says" and fields.get("message", {}).get("op") not in {"hello", "ack", "pong"}:
-            return False
-        if kind == "hears" and fields.get("message", {}).get("op") == "reply":
-            return False
-    first = next(scenario.messages("says"), {})
-    return "session" not in first and any("hears" in step.values() for step in scenario.steps)
-
-
-PLAYED = [scenario for scenario in SCENARIOS if is_played(scenario)]
+PLAYS = plays({})
 
 
-class Play:
-    """One scenario, against one session."""
+class Highest(random.Random):
+    """Makes every wait as long as it may be."""
 
-    def __init__(self, server: Scripted) -> None:
-        self.line: Line
+    def random(self) -> float:
+        """Almost 1."""
+        return 1 - 2**-53
+
+
+class Library:
+    """The client, and an application that takes all it is given."""
+
+    def __init__(self, server: Scripted, clock: MockClock, nursery: trio.Nursery) -> None:
         self._server = server
-        self._names: dict[str, Any] = {}
-        self._numbers = itertools.count(1)
+        self._clock = clock
+        self._nursery = nursery
+        self._given: list[Given] = []
+        self._outcomes: dict[str, Message] = {}
+        self._refused: int | None = None
+        self._session: Session
+        self._asking: trio.Nursery
+        self._left = trio.Event()
+        self._free = trio.Event()
+        self._free.set()
 
-    async def step(self, step: dict[str, Any]) -> None:
-        """Play the server's side of one step."""
-        name, kind, fields = split(step)
-        if kind in BESIDE and not name:
-            return
-        if kind == "open":
-            self.line = await self._server.accept()
-            await self.line.upgrade()
-        elif kind == "hears":
-            messages = fields.get("in_any_order") or [fields["message"]]
-            await self.line.say(*(self._filled(message, "") for message in messages))
-        elif kind == "drops":
-            await self.line.drop()
-        elif kind == "closed":
-            await self.line.close(fields["code"])
-        else:
-            await self._expect(self._filled(fields["message"], ""))
+    async def begin(self, wishes: Wishes) -> None:
+        """Open a session in a task of its own."""
+        self._left = trio.Event()
+        self._nursery.start_soon(self._apply, wishes)
 
-    async def _expect(self, expected: dict[str, Any]) -> None:
-        said = await self.line.hear()
-        while expected["op"] != "ack" and said["op"] == "ack":
-            said = await self.line.hear()
-        while expected["op"] == "ack" and said["offset"] < expected["offset"]:
-            said = await self.line.hear()
-        said.pop("from", None) if "resume" in said or said.get("from") == "unacked" else None
-        expected.pop("from", None) if "resume" in expected or expected.get("from") == "unacked" else None
-        assert said == expected
+    async def accept(self) -> Line:
+        """The next connection, in memory."""
+        return await self._server.accept()
 
-    def _filled(self, said: Any, key: str) -> Any:
-        if isinstance(said, dict):
-            return {key: self._filled(value, key) for key, value in said.items()}
-        if isinstance(said, list):
-            return [self._filled(value, key) for value in said]
-        if said == "*":
-            return 0.0 if key == "timestamp" else next(self._numbers) if key in {"retry_ms", "offset", "seq"} else "x"
-        if isinstance(said, str) and said.startswith("$"):
-            return self._names.setdefault(said, f"{said[1:]}_{next(self._numbers)}")
-        return said
+    async def ask(self, id_: str, request: Message) -> None:
+        """Make a request in a task of its own."""
+        self._asking.start_soon(self._ask, id_, request)
 
+    async def hold(self) -> None:
+        """Keep the next item in hand."""
+        self._free = trio.Event()
 
-def wishes(scenario: Scenario) -> dict[str, Any]:
-    """What the first hello says that an application decides."""
-    hello = next(message for message in scenario.messages("says") if message["op"] == "hello")
-    resume = hello.get("resume")
-    cursor = None if resume is None else Cursor(resume["epoch"], resume["offset"])
-    return {"token": hello.get("token"), "origin": hello.get("from", "unacked"), "cursor": cursor}
+    async def release(self) -> None:
+        """Take items again."""
+        self._free.set()
 
+    async def leave(self) -> None:
+        """Leave the ``connect`` block."""
+        self._left.set()
 
-@pytest.mark.parametrize("scenario", PLAYED, ids=str)
-async def test_the_client_says_what_the_transcript_has(
-    server: Scripted, scenario: Scenario, autojump_clock: MockClock
-) -> None:
-    """Every hello, with session and cursor, and every confirmation is that of the transcript."""
-    ended: list[int | None] = []
+    async def settle(self, ear: Ear | None) -> View:
+        """Everything is in this process, so what waits waits for time."""
+        await wait_all_tasks_blocked()
+        cursor = self._session.cursor
+        kept = None if cursor is None else (cursor.epoch, cursor.offset)
+        return View(self._server.attempts, self._given, self._outcomes, self._refused, kept)
 
-    async def iterate(session: Session) -> None:
+    async def advance(self, most_seconds: float) -> float:
+        """To the next deadline, a little more lest it be lost in rounding."""
+        until = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        seconds = max(0.0, min(until, most_seconds))
+        self._clock.jump(seconds + 1e-9)
+        return seconds
+
+    async def _apply(self, wishes: Wishes) -> None:
+        options: dict[str, Any] = {"token": wishes.token, "origin": wishes.origin}
+        if wishes.cursor is not None:
+            options["cursor"] = Cursor(*wishes.cursor)
+        if wishes.cookie is not None:
+            options["headers"] = {"Cookie": f"actors_token={wishes.cookie}"}
+        async with (
+            connect(URL, environment=Environment(random=Highest()), **options) as self._session,
+            trio.open_nursery() as self._asking,
+        ):
+            self._asking.start_soon(self._take)
+            await self._left.wait()
+            self._asking.cancel_scope.cancel()
+
+    async def _take(self) -> None:
         try:
-            async for _ in session:
-                pass
+            async for item in self._session:
+                self._given.append(given(item))
+                await self._free.wait()
         except SessionEnded as error:
-            ended.append(error.code)
+            self._refused = error.code
 
-    play = Play(server)
-    with trio.fail_after(600):
-        async with connect(URL, **wishes(scenario)) as session, trio.open_nursery() as nursery:
-            nursery.start_soon(iterate, session)
-            for step in scenario.steps:
-                await play.step(step)
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-    codes = [step["code"] for step in scenario.steps if "closed" in step.values()]
-    assert ended == [code for code in codes if is_final(code)]
+    async def _ask(self, id_: str, request: Message) -> None:
+        try:
+            self._outcomes[id_] = msgspec.json.decode(msgspec.json.encode(await self._asked(request)))
+        except RequestRefused as error:
+            self._outcomes[id_] = {
+                "code": error.code,
+                "name": error.name,
+                "temporary": error.temporary,
+                "message": str(error),
+            }
+        except SessionLost:
+            self._outcomes[id_] = {"name": "session_lost"}
+
+    async def _asked(self, request: Message) -> Any:
+        def named(*names: str) -> dict[str, Any]:
+            return {name: request[name] for name in names if name in request}
+
+        match request:
+            case {"op": "send", "payload": payload}:
+                return await self._session.send(payload, **named("thread_id", "type"))
+            case {"op": "cancel", "run_id": run_id}:
+                return await self._session.cancel(run_id)
+            case {"op": "answer", "ask": ask, "payload": payload}:
+                await self._session.answer(ask, payload)
+                return {}
+            case {"op": "read", "thread_id": thread_id}:
+                return await self._session.read(thread_id, **named("after_seq", "limit"))
+        raise AssertionError(request)
 
 
-def test_most_of_what_can_be_is_played() -> None:
-    """A change of the vectors' format does not empty this module."""
-    assert len(PLAYED) >= 20
+def given(item: Item) -> Given:
+    """An item, as the runner compares it."""
+    match item:
+        case Event():
+            return given_event(msgspec.to_builtins(item))
+        case Gap(first, last, cause):
+            return ("gap", first, last, cause)
+        case Reset(epoch, low):
+            return ("reset", epoch, low)
+        case CaughtUp(offset):
+            return ("caught_up", offset)
+        case Ask():
+            return ("ask", item.id, item.payload)
+        case AskClosed(id_, reason):
+            return ("ask_closed", id_, reason)
+
+
+@pytest.mark.parametrize(("scenario", "device"), PLAYS, ids=str)
+async def test_the_client_does_what_the_transcript_has(
+    server: Scripted, scenario: Scenario, device: str, mock_clock: MockClock
+) -> None:
+    """What it says, confirms and gives, when it comes back and when it stays away, is that of the transcript."""
+    async with trio.open_nursery() as nursery:
+        await play(Library(server, mock_clock, nursery), scenario, device)
+        nursery.cancel_scope.cancel()
+
+
+def test_nothing_else_is_left_out() -> None:
+    """All that is not for servers only is played, but for what has a reason."""
+    assert left_out({}) == {"opening:ticket:A", "requests:too_many_requests:A"}
+    assert len({str(scenario) for scenario, _ in PLAYS}) >= 140
+    assert len(PLAYS) >= 180

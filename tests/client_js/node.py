@@ -18,6 +18,7 @@ import trio
 import actors
 
 CLIENT = Path(actors.__file__).parent / "web" / "actors.js"
+NO_NODE = "the browser's client is run by node 20 or later: no such node on the PATH"
 _DRIVER = Path(__file__).with_name("driver.mjs")
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 20.0
@@ -35,7 +36,8 @@ class Threw(Exception):  # noqa: N818 - what a script did
 
 
 @cache
-def _command() -> tuple[str, ...] | None:
+def node_command() -> tuple[str, ...] | None:
+    """How Node is run so that it has a WebSocket; ``None`` where there is none that can."""
     node = shutil.which("node")
     for switches in _SWITCHES if node else ():
         command = (str(node), *switches)
@@ -127,9 +129,9 @@ class Node:
 @asynccontextmanager
 async def open_node() -> AsyncIterator[Node]:
     """A process of its own; skips the test where there is no Node with a WebSocket."""
-    command = await trio.to_thread.run_sync(_command)
+    command = await trio.to_thread.run_sync(node_command)
     if command is None:
-        pytest.skip("the browser's client is run by node 20 or later: no such node on the PATH")
+        pytest.skip(NO_NODE)
     process = await trio.lowlevel.open_process(
         [*command, "--no-warnings", str(_DRIVER), str(CLIENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -10,9 +10,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -28,11 +26,17 @@ from actors.server import Credentials
 from actors.wire import closing, refusals
 from tests.peers.raw import ACTORS, CLOSE, PING, PONG, TEXT, Message, Peer, close_frame, frame, upgrade_request
 from tests.wire.test_protocol import PAGE
-
-VECTORS = Path(__file__).parent / "vectors"
-
-PATIENCE_SECONDS = 1.0
-"""What a server or client gets for what it has to say, unless a step gives it more."""
+from tests.wire.transcripts import (
+    ALL,
+    CLIENT_ONLY,
+    FIELDS,
+    PATIENCE_SECONDS,
+    SCENARIOS,
+    SERVER_ONLY,
+    Ranges,
+    Scenario,
+    split,
+)
 
 GOODBYE_SECONDS = 3.0
 """What a server gets to end a connection after its Close."""
@@ -41,30 +45,6 @@ WALL_CLOCK = 1_763_812_345.25
 
 OURS = re.compile(r"listeners/(authenticate|authorize)|runs/")
 """Paths of failures that scenarios ask for: those of the application."""
-
-FIELDS: dict[str, tuple[set[str], set[str]]] = {
-    "open": (set(), {"offers", "cookie", "status"}),
-    "emit": (set(), set()),
-    "bind": (set(), set()),
-    "ask": (set(), set()),
-    "withdraw": (set(), set()),
-    "drain": (set(), set()),
-    "wait_s": (set(), set()),
-    "says": (set(), {"message", "text", "binary", "bytes", "times"}),
-    "hears": (set(), {"message", "in_any_order", "within_s"}),
-    "hears_nothing": ({"for_s"}, set()),
-    "closed": ({"code"}, {"within_s"}),
-    "lost": (set(), {"because", "within_s"}),
-    "leaves": (set(), {"code"}),
-    "drops": (set(), set()),
-    "stays_away": ({"for_s"}, set()),
-    "is_cut_off": (set(), set()),
-    "is_back": (set(), set()),
-}
-"""The vocabulary: what a step of each kind must say beside its kind, and what it may."""
-
-SERVER_ONLY = frozenset({"status", "text", "binary", "bytes", "times"})
-"""Fields of steps that no client takes of its own accord."""
 
 LEFT_OUT = {
     "refusal quarantined": "needs a server that fails again and again",
@@ -77,59 +57,9 @@ LEFT_OUT = {
 """What is on the page and in no transcript, and why."""
 
 
-# --- the files --------------------------------------------------------------------
-
-
-@attrs.frozen
-class Scenario:
-    """One transcript."""
-
-    file: str
-    name: str
-    about: str
-    steps: list[dict[str, Any]]
-    limits: dict[str, Any]
-    agent: bool
-    server_only: bool
-    client_only: bool
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.name}"
-
-    def messages(self, verb: str) -> Iterator[Message]:
-        """The messages that a device says, or hears."""
-        for step in self.steps:
-            if verb in step.values():
-                yield from [step["message"]] if "message" in step else step.get("in_any_order", [])
-
-
-def read() -> list[Scenario]:
-    """All scenarios of all files."""
-    scenarios = []
-    for path in sorted(VECTORS.glob("*.json")):
-        said = json.loads(path.read_text())
-        assert set(said) <= {"about", "limits", "scenarios"}, path.name
-        for one in said["scenarios"]:
-            limits = said.get("limits", {}) | one.pop("limits", {})
-            fields = dict.fromkeys(("agent", "server_only", "client_only"), False) | one
-            scenarios.append(Scenario(path.stem, limits=limits, **fields))
-    return scenarios
-
-
-ALL = read()
-SCENARIOS = [scenario for scenario in ALL if not scenario.client_only]
-
-
 def bytes_of(text: str) -> bytes:
     """Bytes as a transcript has them, in hexadecimal digits."""
     return bytes.fromhex(text)
-
-
-def split(step: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """The device of a step, ``""`` where there is none, its kind, and the rest of it."""
-    key, value = next(iter(step.items()))
-    rest = dict(itertools.islice(step.items(), 1, None))
-    return (key, value, rest) if len(key) == 1 else ("", key, {"": value} | rest)
 
 
 # --- what is equal ------------------------------------------------------------------
@@ -196,31 +126,6 @@ def unmentioned(expected: Any, came: Any, where: str) -> list[str]:
     if isinstance(expected, list):
         return [one for both in zip(expected, came, strict=True) for one in unmentioned(*both, where)]
     return []
-
-
-@attrs.define
-class Ranges:
-    """Section 3 of the page: what comes next is exactly one of these."""
-
-    last: int | None = None
-    """The last offset, where it is known."""
-
-    def take(self, message: Message) -> str | None:
-        """Go on to the end of a message; what is wrong with it, if anything is."""
-        op = message.get("op")
-        if op == "welcome":
-            self.last = message["start"] - 1 if message["resume"] in {"fresh", "replayed"} else None
-        elif op == "reset":
-            self.last = message["low"] - 1
-        elif op in {"batch", "gap"}:
-            return self._go_on(message["from"], message["to"])
-        elif op is None and "offset" in message:
-            return self._go_on(message["offset"], message["offset"])
-        return None
-
-    def _go_on(self, first: int, last: int) -> str | None:
-        before, self.last = self.last, last
-        return None if before in {None, first - 1} else f"after offset {before} came {first}"
 
 
 # --- the application, which every scenario has ----------------------------------------
@@ -533,6 +438,8 @@ def test_vocabulary(scenario: Scenario) -> None:
         _, kind, fields = split(step)
         must, may = FIELDS[kind]
         assert must <= set(fields) - {""} <= must | may, step
+        assert scenario.client_only or kind not in CLIENT_ONLY, step
+        assert scenario.client_only or kind != "says" or "within_s" not in fields, step
     assert set(scenario.limits) <= {field.name for field in attrs.fields(Limits)}
     assert scenario.about.endswith(".")
     assert not (scenario.server_only and scenario.client_only)
@@ -566,6 +473,15 @@ def _take(ranges: Ranges, message: Message) -> None:
     before = ranges.last
     if ranges.take(message) is not None:
         ranges.last = before
+
+
+def test_a_client_is_closed_with_every_code() -> None:
+    """Every row of the table that a Close can say is said to a client; after the final ones it is seen to stay away."""
+    steps = [step for scenario in ALL if not scenario.server_only for step in scenario.steps]
+    rows = [row for row in closing.TABLE.values() if row.name != "vanished"]
+    assert {row.code for row in rows} <= {step["code"] for step in steps if "closed" in step.values()}
+    stayed = {step.get("code") for step, after in itertools.pairwise(steps) if "stays_away" in after.values()}
+    assert {row.code for row in rows if not row.temporary} <= stayed
 
 
 def test_names() -> None:
