@@ -97,8 +97,8 @@ class Tally:
             entries, group.entries = group.entries, []
             for entry in entries:
                 self._follow(entry)
-            if not group.entries:
-                self._groups.pop(group.key, None)
+            if not group.entries and self._groups.get(group.key) is group:
+                del self._groups[group.key]  # a page rings for the one before, too
 
     def count(self, *stages: Stage) -> int:
         """How many events are in one of these stages."""
