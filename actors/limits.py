@@ -33,6 +33,10 @@ class Limits:
     nesting: int = 16
     """Handlers on one stack. The deepest chain in this package is 3; 16 leaves room and keeps a cycle off the stack."""
 
+    sweep_events: int = 2_000
+    """Let go of in one step of a sweep, with a turn for everybody else in between: 5 ms. All that may be held, at
+    once, would be half a second."""
+
     retire_seconds: float = 60.0
     """A thread's actor that was idle for this long, and at most twice as long, is forgotten and built again."""
 
@@ -159,7 +163,11 @@ class Limits:
     """Closed connections remembered per user, so that ``explain`` can say why a device is gone."""
 
     warning_seconds: float = 60.0
-    """One warning per thread and this period about events that nobody can receive."""
+    """One warning per thread and this period about events that nobody can receive, and one about a system that has no
+    room for another connection."""
+
+    warnings: int = 100
+    """Threads warned of in one period; of more, their number. Nobody reads 100,000 lines, and each costs 20 µs."""
 
     # --- connections ----------------------------------------------------------
 

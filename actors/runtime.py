@@ -409,7 +409,8 @@ class Runtime:
         retire_at = self.environment.clock() + self.limits.retire_seconds
         while True:
             await trio.sleep(self.limits.sweep_seconds)
-            self._expire()
+            while self._expire():
+                await trio.lowlevel.checkpoint()
             self.runs.sweep(self.environment.clock())
             if self.environment.clock() >= retire_at:
                 self.threads.retire()
@@ -424,12 +425,15 @@ class Runtime:
                 else:
                     connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
 
-    def _expire(self) -> None:
+    def _expire(self) -> bool:
+        """Let go of what is too old; whether there is more of it."""
         now = self.environment.clock()
-        for user_id, low in self.store.expire(now):
+        expiry = self.store.expire(now)
+        for user_id, low in expiry.lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, now)
             self._switchboard.presence(user_id)  # who never came is forgotten like one who left now
         self._post.note_shed()
+        return expiry.more
 
     def _forget(self, user_id: str) -> bool:
         """Let go of the log of a user who has gone, and of his account, if nothing is left in them.

@@ -23,6 +23,7 @@ import attrs
 import trio
 
 from actors.connection import Connection, House
+from actors.delivery.reminders import Reminders
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed
 from actors.events import check_identifier
@@ -105,6 +106,7 @@ class Server:
         """For each question to the application who somebody is: the users revoked since it was asked."""
         self._sockets = 0
         self._arriving = 0
+        self._full = Reminders(len(_FULL), limits.warning_seconds)
         """Sockets that were accepted and whose tasks have not begun."""
         self._doors: set[ExitStack] = set()
         self.goodbyes = 0
@@ -228,7 +230,7 @@ class Server:
                     break
                 except OSError as error:
                     if error.errno in _FULL:
-                        logger.error("accept: %s; trying again in %g s", error, self._limits.accept_retry_seconds)
+                        self._report_full(error)
                         await trio.sleep(self._limits.accept_retry_seconds)
                     elif error.errno not in _GONE:
                         raise
@@ -238,6 +240,11 @@ class Server:
                     else:
                         self._arriving += 1
                         nursery.start_soon(self._welcome, sock, ssl_context, guests)
+
+    def _report_full(self, error: OSError) -> None:
+        """Say that the system has no room, and of what, once in a period."""
+        if self._full.take(error.errno, self._environment.clock()) is not None:
+            logger.error("accept: %s; trying again every %g s", error, self._limits.accept_retry_seconds)
 
     async def _welcome(
         self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]

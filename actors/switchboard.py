@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from actors.delivery.recent import Recent
+from actors.delivery.reminders import Reminders
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import ActorsError
@@ -25,7 +25,7 @@ class Switchboard:
         self._limits = limits
         self._environment = environment
         self._presences: dict[str, Presence] = {}
-        self._warned: Recent[str, float] = Recent(limits.explained_events)
+        self._warnings = Reminders(limits.warnings, limits.warning_seconds)
         self._users: DynamicSupervisor[UserMessage]
 
     def connect(self, users: DynamicSupervisor[UserMessage]) -> None:
@@ -86,12 +86,12 @@ class Switchboard:
                 presence.rung = False  # nobody answers this door any more
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
-        """Say once per thread and period that its events reach nobody."""
-        now = self._environment.clock()
-        last = self._warned.get(thread_id)
-        if last is not None and now < last + self._limits.warning_seconds:
+        """Say once per thread and period that its events reach nobody; of very many threads, of some."""
+        unsaid = self._warnings.take(thread_id, self._environment.clock())
+        if unsaid is None:
             return
-        self._warned.put(thread_id, now)
+        if unsaid:
+            logger.warning("%d more events, of other threads, reached nobody either", unsaid)
         if user_id is None:
             logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
         else:

@@ -434,9 +434,9 @@ async def test_a_page_takes_nothing(method: str) -> None:
 
 
 async def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """When the system has no room for another connection the server says so, waits, and goes on."""
+    """When the system has no room for another connection the server says so, once in a while, waits, and goes on."""
     accept = socket.socket.accept
-    errors = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOMEM]
+    errors = [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOMEM, errno.EMFILE, errno.EMFILE]
 
     def failing(listener: socket.socket) -> tuple[socket.socket, object]:
         if errors:

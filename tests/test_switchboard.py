@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -110,6 +111,19 @@ def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
     house.now = 60.0
     house.switchboard.ring(None, "t1")
     assert len(caplog.records) == 3
+
+
+def test_of_very_many_threads_some_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a flood of events that nobody can receive the log has a hundred lines, and then their number."""
+    caplog.set_level(logging.WARNING, "actors")
+    house = House()
+    for number in range(5_000):
+        house.switchboard.ring(None, f"t{number}")
+    assert len(caplog.records) == 100
+    house.now = 61.0
+    house.switchboard.ring(None, "t7")
+    assert caplog.messages[100] == "4900 more events, of other threads, reached nobody either"
+    assert "t7 has no owner" in caplog.messages[101]
 
 
 async def test_users_who_are_gone_are_forgotten(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:

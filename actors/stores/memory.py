@@ -24,7 +24,7 @@ from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import notice, placed
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.store import Append, Binding, Placement, Shed, StaleGeneration
+from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 from actors.stores.window import Given, Window
 
 
@@ -312,34 +312,42 @@ class MemoryStore:
 
     # --- age ------------------------------------------------------------------
 
-    def expire(self, now: float) -> Sequence[tuple[str, int]]:
+    def expire(self, now: float) -> Expiry:
         """Let go of held events and records that became too old."""
         self._window.expire(now)
-        self._expire_holds(now - self._limits.unbound_seconds)
-        return self._expire_logs(now - self._limits.retained_seconds)
+        more = self._expire_holds(now - self._limits.unbound_seconds, self._limits.sweep_events)
+        lows, more_logs = self._expire_logs(now - self._limits.retained_seconds, self._limits.sweep_events)
+        return Expiry(lows, more or more_logs)
 
-    def _expire_holds(self, before: float) -> None:
+    def _expire_holds(self, before: float, most: int) -> bool:
+        """Shed what is older, at most so much of it; whether there is more."""
         self._settle_oldest_hold()
         while self._aging_holds and self._aging_holds[0][0] < before:
+            if not most:
+                return True
+            most -= 1
             thread_id = self._aging_holds[0][1]
             self._let_go(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
             self._settle_oldest_hold()
+        return False
 
-    def _expire_logs(self, before: float) -> list[tuple[str, int]]:
+    def _expire_logs(self, before: float, most: int) -> tuple[tuple[tuple[str, int], ...], bool]:
+        """Trim what is older, from logs that have so much of it together; their lows, and whether there are more."""
         lows = []
-        while self._aging_logs and self._aging_logs[0][0] < before:
+        while most > 0 and self._aging_logs and self._aging_logs[0][0] < before:
             user_id = self._aging_logs[0][1]
             log = self._logs.get(user_id)
             if log is None:  # it was renewed, and then forgotten
                 heapq.heappop(self._aging_logs)
                 continue
+            most -= len(log)
             log.expire(before)
             lows.append((user_id, log.low))
             if len(log):
                 heapq.heapreplace(self._aging_logs, (log.oldest_at, user_id))
             else:
                 heapq.heappop(self._aging_logs)
-        return lows
+        return tuple(lows), bool(self._aging_logs) and self._aging_logs[0][0] < before
 
     # --- quarantine and the end -----------------------------------------------
 

@@ -99,6 +99,15 @@ class Binding(msgspec.Struct, gc=False, frozen=True):
     """The first offset of the owner's log, once all of it was in."""
 
 
+class Expiry(msgspec.Struct, gc=False, frozen=True):
+    """What a store let go of for its age; held events are told by :meth:`Store.shed`."""
+
+    lows: tuple[tuple[str, int], ...]
+    """The users whose logs lost something, and the first offsets that they have now."""
+    more: bool = False
+    """Whether there is more of it."""
+
+
 class Store(Protocol):
     """What a runtime asks of its store. Times are monotonic seconds, given by the caller."""
 
@@ -166,8 +175,8 @@ class Store(Protocol):
         """
         ...
 
-    def expire(self, now: float) -> Sequence[tuple[str, int]]:
-        """Let go of what became too old; the users whose logs did, and the first offsets that they have now."""
+    def expire(self, now: float) -> Expiry:
+        """Let go of what became too old, so much at once as costs nobody else a pause."""
         ...
 
     def release(self, thread_id: str) -> None:

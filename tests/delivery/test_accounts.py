@@ -120,7 +120,7 @@ class Office:
 
     def wait(self, _: str) -> None:
         self.now += 4
-        lows = self.store.expire(self.now)
+        lows = self.store.expire(self.now).lows
         self.shed()
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)

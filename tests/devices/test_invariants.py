@@ -166,7 +166,7 @@ class Delivery(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 40.0, 200.0, 400.0]))
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        lows = self.store.expire(self.now)
+        lows = self.store.expire(self.now).lows
         self.shed()
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)

@@ -31,7 +31,7 @@ from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events import DROPPED_NOTICE, Event, encode, fingerprint
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.store import Append, Binding, Placement, Shed, StaleGeneration, Store
+from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration, Store
 
 T = TypeVar("T")
 OpenStore = Callable[[Limits], AbstractAsyncContextManager[Store]]
@@ -455,14 +455,14 @@ class StoreContract:
             await d.append("u", now=15.0)
             d.store.expire(300.0)
             assert d.store.bounds("alice").low == 1
-            lows = dict(d.store.expire(310.5))
+            lows = dict(d.store.expire(310.5).lows)
             assert lows["alice"] == d.store.bounds("alice").low == 3
             assert lows.get("bob", 1) == d.store.bounds("bob").low == 1
-            assert dict(d.store.expire(1_000.0)) == {"alice": 4, "bob": 2}
-            assert list(d.store.expire(2_000.0)) == []
+            assert dict(d.store.expire(1_000.0).lows) == {"alice": 4, "bob": 2}
+            assert d.store.expire(2_000.0).lows == ()
             assert (d.store.bounds("alice").low, d.store.bounds("alice").head) == (4, 3)
             assert (await d.append(now=2_000.0)).offset == 4
-            assert dict(d.store.expire(2_300.5)) == {"alice": 5}
+            assert dict(d.store.expire(2_300.5).lows) == {"alice": 5}
 
     async def test_a_backlog_is_as_old_as_its_bind(self, desk: OpenDesk) -> None:
         """A log's age counts from the bind: what was held until then is retained as long as anything else."""
@@ -526,6 +526,20 @@ class StoreContract:
             await d.bind("alice", now=71.0)
             assert [(e.seq0, e.seq) for e in d.log("alice")] == [(1, 2), (None, 3)]
             assert d.expire_and_shed(200.0) == {}
+
+    async def test_a_sweep_is_done_in_steps(self, desk: OpenDesk) -> None:
+        """Of much that became too old together some goes at once, and the answer says that there is more."""
+        async with desk(unbound_seconds=60.0, retained_seconds=60.0, sweep_events=4) as d:
+            for _ in range(10):
+                await d.append("held")
+                await d.append("owned")
+            await d.bind("alice", "owned")
+            steps: list[tuple[Expiry, int]] = []
+            while not steps or steps[-1][0].more:
+                expiry = d.store.expire(61.0)
+                steps.append((expiry, last_shed(d.store.shed()).get(("held", Cause.UNBOUND_EXPIRED), 0)))
+            assert [shed for _, shed in steps] == [4, 8, 10]
+            assert [low for expiry, _ in steps for low in expiry.lows] == [("alice", 11)]
 
     async def test_all_holds_are_bounded_by_bytes(self, desk: OpenDesk) -> None:
         """Over all threads ``unbound_total_bytes`` are held; the oldest event of all goes first."""
@@ -783,7 +797,7 @@ class StoreContract:
             assert (placement.epoch, placement.offset, placement.seq) == (after.epoch, 1, 2)
             d.store.expire(300.5)
             assert d.numbers("alice") == [("t", 2, 1)]
-            assert dict(d.store.expire(400.0)) == {"alice": 2}
+            assert dict(d.store.expire(400.0).lows) == {"alice": 2}
 
     async def test_an_empty_log_is_forgotten(self, desk: OpenDesk) -> None:
         """A log is forgotten when nothing is in it, and not before; threads stay their owner's, and go on counting in
@@ -800,7 +814,7 @@ class StoreContract:
             placement = await d.append(now=301.0)
             assert (placement.seq, placement.user_id, placement.offset) == (2, "alice", 1)
             assert placement.epoch == d.store.bounds("alice").epoch != before.epoch
-            assert [one for one in d.store.expire(700.0) if one[0] == "alice"] == [("alice", 2)]
+            assert [one for one in d.store.expire(700.0).lows if one[0] == "alice"] == [("alice", 2)]
 
     async def test_release_empties_a_hold(self, desk: OpenDesk) -> None:
         """A released thread holds nothing more, other threads do; a thread that is owned or unknown is left alone."""
@@ -1042,7 +1056,7 @@ class StoreMachine(RuleBasedStateMachine):
         for thread_id, thread in self.model.items():
             while thread.held and thread.held[0][1] < self.now - self.limits.unbound_seconds:
                 expected |= thread.shed_oldest(thread_id, Cause.UNBOUND_EXPIRED)
-        lows = dict(self.desk.store.expire(self.now))
+        lows = dict(self.desk.store.expire(self.now).lows)
         assert last_shed(self.desk.store.shed()) == expected
         for user_id, times in self.stored_at.items():
             expired = sum(at < self.now - self.limits.retained_seconds for at in times)
