@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from actors.limits import Limits
 from actors.receipts import DOUBTFUL, Receipt
-from actors.testing.ledger import DELTA, STARTED, TERMINAL, Emit, Log
+from actors.runtime import Runtime
+from actors.testing.device import Device
+from actors.testing.faults import Crashes
+from actors.testing.ledger import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
+from actors.testing.store import FaultyStore
 
-if TYPE_CHECKING:
-    from actors.testing.world import World
+
+class Scene(Protocol):
+    """What a verdict looks at: a :class:`~actors.testing.World`."""
+
+    runtime: Runtime
+    limits: Limits
+    store: FaultyStore
+    ledger: Ledger
+    crashes: Crashes
+    own_failures: list[str]
+    up: bool
+
+    @property
+    def staying(self) -> list[Device]:
+        """The devices that have not left for good, and confirm what they get."""
+        ...
+
+    def is_current(self, device: Device) -> bool:
+        """Whether a device has all that its user's log has."""
+        ...
+
+    def questions_of(self, user_id: str) -> set[str]:
+        """What a user is asked at the moment."""
+        ...
 
 
-def check_settled(world: World) -> None:
+def check_settled(world: Scene) -> None:
     """Liveness: what was accepted has arrived or has a reason; every run has ended; the books agree."""
     if not world.up:
         world.ledger.complain(7, "the runtime is not there")
@@ -26,7 +53,7 @@ def check_settled(world: World) -> None:
     _check_failures(world)
 
 
-def check_life(world: World) -> None:
+def check_life(world: Scene) -> None:
     """A runtime has ended: every receipt has an answer, and nothing is left in its books."""
     if not hasattr(world, "runtime"):
         return
@@ -36,7 +63,7 @@ def check_life(world: World) -> None:
     _check_failures(world)
 
 
-def check_remains(world: World) -> None:
+def check_remains(world: Scene) -> None:
     """Everybody has gone: what was there for them has gone, too (invariant 8)."""
     runtime, runs, asks = world.runtime, world.runtime.runs, world.runtime._asks
     left = {
@@ -63,7 +90,7 @@ def check_remains(world: World) -> None:
 # --- devices --------------------------------------------------------------------
 
 
-def _check_devices(world: World) -> None:
+def _check_devices(world: Scene) -> None:
     """Whoever stays is at the head of the log, and was answered."""
     for device in world.staying:
         bounds = world.store.bounds(device.user_id)
@@ -80,7 +107,7 @@ def _check_devices(world: World) -> None:
 # --- receipts and books -----------------------------------------------------------
 
 
-def _check_receipts(world: World, life: int, *, closed: bool) -> None:
+def _check_receipts(world: Scene, life: int, *, closed: bool) -> None:
     for emit in world.ledger.emits.values():
         for receipt in emit.receipts if emit.life == life else ():
             if not receipt.stage.final and not _may_stay(world, receipt):
@@ -89,7 +116,7 @@ def _check_receipts(world: World, life: int, *, closed: bool) -> None:
                 _check_drop(world, emit, receipt, closed=closed)
 
 
-def _may_stay(world: World, receipt: Receipt) -> bool:
+def _may_stay(world: Scene, receipt: Receipt) -> bool:
     """Whether nobody can say more of an event: its only device was forgotten, or its thread before the store had
     answered."""
     position = receipt.position
@@ -99,7 +126,7 @@ def _may_stay(world: World, receipt: Receipt) -> bool:
     return log is not None and position.offset in log.forgotten
 
 
-def _check_drop(world: World, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
+def _check_drop(world: Scene, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
     """An event is dropped for a reason that there was."""
     owners = world.ledger.owners_of(emit.thread_id)
     cause, position = receipt.cause.name if receipt.cause else "", receipt.position
@@ -123,7 +150,7 @@ def _check_drop(world: World, emit: Emit, receipt: Receipt, *, closed: bool) -> 
         world.ledger.complain(1, f"{receipt} was dropped ({cause}), and there was no reason to")
 
 
-def _check_books(world: World) -> None:
+def _check_books(world: Scene) -> None:
     """The runtime's books say what the emitters' receipts say; notices are the runtime's own events."""
     audit, ledger = world.runtime.audit(), world.ledger
     if not audit.balanced:
@@ -153,14 +180,14 @@ def _check_books(world: World) -> None:
 # --- order, runs, failures ----------------------------------------------------------
 
 
-def _check_logs(world: World) -> None:
+def _check_logs(world: Scene) -> None:
     """Invariant 2, over everything that devices were ever sent."""
     for (user_id, epoch), log in world.ledger.logs.items():
         _check_order(world, log, f"{user_id}, epoch {epoch}")
     _check_emit_order(world)
 
 
-def _check_order(world: World, log: Log, where: str) -> None:
+def _check_order(world: Scene, log: Log, where: str) -> None:
     """Within an epoch a thread's numbers ascend with the offsets."""
     last: dict[str, tuple[int, int]] = {}
     for offset in sorted(log.events):
@@ -172,7 +199,7 @@ def _check_order(world: World, log: Log, where: str) -> None:
         last[placed.thread_id] = offset, max(placed.seq, 0 if before is None else before[1])
 
 
-def _check_emit_order(world: World) -> None:
+def _check_emit_order(world: Scene) -> None:
     """Whoever emitted after another call had returned is behind it; no number is given twice."""
     threads: dict[tuple[int, str], list[Emit]] = {}
     for emit in world.ledger.emits.values():
@@ -191,7 +218,7 @@ def _check_emit_order(world: World) -> None:
                 latest = emit
 
 
-def _check_runs(world: World) -> None:
+def _check_runs(world: Scene) -> None:
     """Invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
     runs: dict[tuple[int, str], dict[str, Emit]] = {}
     for emit in world.ledger.emits.values():
@@ -202,7 +229,7 @@ def _check_runs(world: World) -> None:
         _check_run(world, life, run_id, list(emits.values()))
 
 
-def _check_run(world: World, life: int, run_id: str, emits: list[Emit]) -> None:
+def _check_run(world: Scene, life: int, run_id: str, emits: list[Emit]) -> None:
     ledger = world.ledger
     first = [one for one in emits if one.type == STARTED]
     last = [one for one in emits if one.type in TERMINAL]
@@ -221,7 +248,7 @@ def _check_run(world: World, life: int, run_id: str, emits: list[Emit]) -> None:
         ledger.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
 
 
-def _check_failures(world: World) -> None:
+def _check_failures(world: Scene) -> None:
     """Invariant 10: each crash was reported once, and nothing failed that was not made to."""
     failures = [(failure.path, failure.error) for failure in world.runtime.failures]
     for number in list(world.crashes.fired)[world.crashes.before :]:
