@@ -8,7 +8,7 @@ two integers say where every receipt of the hold has gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from actors.delivery.ledger import PAGE_BITS, Ledger, Page
 from actors.receipts import Position, Watchers
@@ -26,13 +26,13 @@ class Hold(Watchers):
         """The first ``seq`` still held."""
         self.high = first_seq - 1
         """The last ``seq`` held."""
-        # No bound on this list is needed: the same cause merges, and the cause
+        # No bound on these is needed: the same cause merges, and the cause
         # can only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
-        self._shed: list[tuple[int, Cause]] = []
+        self._shed: tuple[tuple[int, Cause], ...] = ()
         self._shift: int | None = None
         self._first_page = 0
-        self._pages: list[Page] = []
+        self._pages: Sequence[Page] = ()
 
     @property
     def held(self) -> int:
@@ -50,8 +50,8 @@ class Hold(Watchers):
         if count <= 0:
             return 0
         if self._shed and self._shed[-1][1] is cause:
-            self._shed.pop()
-        self._shed.append((last_seq, cause))
+            self._shed = self._shed[:-1]
+        self._shed += ((last_seq, cause),)
         self.low = last_seq + 1
         self.notify()
         return count
