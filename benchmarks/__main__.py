@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from benchmarks import spread
+from benchmarks import beside, spread
 
 
 def main() -> None:
@@ -15,10 +15,13 @@ def main() -> None:
     quick = argparse.ArgumentParser(add_help=False)
     quick.add_argument("--quick", action="store_true", help="a look, within a minute, instead of a measurement")
     spread.options_into(names.add_parser("spread", parents=[quick], help="delivery over many connections"))
+    beside.options_into(names.add_parser("beside", parents=[quick], help="what bad devices cost the others"))
     names.add_parser("mailbox", parents=[quick], help="the cost of one hop between two actors")
     options = parser.parse_args()
     if options.name == "spread":
         spread.main(options)
+    elif options.name == "beside":
+        beside.main(options)
     else:
         # Only now: what it needs of the package is no business of the other benchmarks.
         importlib.import_module(f"benchmarks.{options.name}").main(options.quick)

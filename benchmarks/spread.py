@@ -17,8 +17,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import IO, Any, cast
@@ -152,15 +152,19 @@ def cores() -> tuple[list[object], list[object]]:
     return (["--cpu", ours[0]], ["--cpu", ours[1]]) if len(ours) > 1 else ([], [])
 
 
-def measure(server: str, schedule: Schedule) -> Run:
-    """Start a server and a load client, and let the schedule run once."""
+def _nobody(port: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def measure(server: str, schedule: Schedule, beside: Callable[[str], AbstractContextManager[None]] = _nobody) -> Run:
+    """Start a server and a load client, and let the schedule run once, ``beside`` whatever else is done to the port."""
     module, protocol = SERVERS[server]
     arguments = [text for key, value in attrs.asdict(schedule).items() for text in (f"--{key}", value)]
     server_core, client_core = cores()
     with child(module, *arguments, *server_core) as serving:
         port = serving.hear("ready")
         client = ["--port", port, "--protocol", protocol, *client_core]
-        with child("benchmarks.load", *arguments, *client) as loading:
+        with child("benchmarks.load", *arguments, *client) as loading, beside(port):
             loading.hear("connected")
             start = time.monotonic() + LEAD_SECONDS
             serving.tell("go", start)

@@ -1,0 +1,57 @@
+"""Bad neighbours: more devices of the measured users, which read too slowly or not at all, and come back if cut off."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import threading
+import time
+
+from benchmarks import process
+from benchmarks.load import ACTORS, Tally, opened
+
+READ_BYTES = 4_096
+"""A second, of one that is slow. It is sent several times as much."""
+
+
+def live(port: int, user: str, *, reads: bool) -> None:
+    """One device, for ever."""
+    while True:
+        try:
+            stream = opened(port, user, ACTORS, Tally()).socket
+        except OSError:
+            time.sleep(0.1)
+            continue
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+        linger(stream, reads=reads)
+
+
+def linger(stream: socket.socket, *, reads: bool) -> None:
+    """Read a little each second, or only look whether the server has had enough."""
+    stream.settimeout(None)
+    with stream:
+        try:
+            while stream.recv(READ_BYTES if reads else 1):
+                time.sleep(1.0)
+        except OSError:
+            return
+
+
+def main() -> None:
+    """Say that all are there, and stay until the parent has had enough."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--kind", choices=["slow", "stalled"], required=True)
+    parser.add_argument("--count", type=int, required=True)
+    options = parser.parse_args()
+    for number in range(options.count):
+        reads = options.kind == "slow"
+        threading.Thread(
+            target=live, args=(options.port, f"user-{number}"), kwargs={"reads": reads}, daemon=True
+        ).start()
+    process.say("connected")
+    process.listen()
+
+
+if __name__ == "__main__":
+    main()
