@@ -35,11 +35,13 @@ class Burial:
 
     def thread_message(self, message: ThreadMessage, cause: Cause) -> bool:
         """Nobody handles a thread's message; true when somebody must, because its work may be done."""
+        if message.settled:
+            return False
         if cause is Cause.CRASHED and (message.asked or (isinstance(message, Emission) and message.given)):
             return True
         if isinstance(message, Bind):
             self._refuse(message, cause)
-        elif not message.settled:
+        else:
             self._lose(message, cause)
         return False
 
@@ -62,11 +64,11 @@ class Burial:
         if emission.arrival is not None:
             emission.arrival.refused()
 
-    def thread(self, thread_id: str, _: Failure) -> None:
+    def quarantine_thread(self, thread_id: str, _: Failure) -> None:
         """A thread is out of service: what it held is gone. What was placed without an answer is its owner's to see."""
         self._store.release(thread_id)
         self._post.note_shed()
-        self._accounts.release(thread_id)
+        self._accounts.forget_shed(thread_id)
         owner = self._store.owner(thread_id)
         if owner is not None:
             self._post.ring(owner, thread_id)
@@ -81,9 +83,12 @@ class Burial:
         elif isinstance(message, Acked):
             message.enter()  # the device will not say it again
         elif isinstance(message, Detach):
-            self._switchboard.presence(message.device.user_id or "").leave(message.device)
+            presence = self._switchboard.known(message.device.user_id)
+            if presence is not None:
+                presence.departures.append(message.departure)
+                presence.leave(message.device)
 
-    def user(self, user_id: str, _: Failure) -> None:
+    def quarantine_user(self, user_id: str, _: Failure) -> None:
         """A user is out of service: the sockets are closed and the log is settled, what was not acked will not be."""
         presence = self._switchboard.presence(user_id)
         for device in tuple(presence.devices):

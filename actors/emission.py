@@ -67,5 +67,10 @@ class Bind(msgspec.Struct):
     asked: bool = False
     """Whether the store was asked, and what it answered is not in the books."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether whoever asked for it has an answer."""
+        return self.reply.answered
+
 
 ThreadMessage = Emission | Bind

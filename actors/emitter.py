@@ -69,13 +69,11 @@ class Emitter:
         if event_id is None:
             self._number = number = self._number + 1
             event_id = f"{self._prefix}{number:x}"
-            body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
-            mark = None
         else:
             check_identifier("event_id", event_id)
             number = 0
-            body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
-            mark = fingerprint(body)
+        body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
+        mark = None if number else fingerprint(body)
         if user_id is not None:
             check_identifier("user_id", user_id)
         receipt = Receipt(event_id, thread_id, at, QUEUED)
@@ -143,7 +141,7 @@ class Emitter:
             if emission.refusal is not None:
                 self._accounts.accepted -= 1
                 raise emission.refusal
-            if not receipt.stage.final:
+            if receipt.place is QUEUED:
                 receipt.move(Queued(), 0)
         elif emission.first is not None:
             return emission.first

@@ -34,8 +34,8 @@ class Limits:
     """Handlers on one stack. The deepest chain in this package is 3; 16 leaves room and keeps a cycle off the stack."""
 
     sweep_events: int = 2_000
-    """Let go of in one step of a sweep, with a turn for everybody else in between: 5 ms. All that may be held, at
-    once, would be half a second."""
+    """What one step of a sweep lets go of, with a turn for everybody else in between: 5 ms. At once, all that may be
+    held would take half a second."""
 
     retire_seconds: float = 60.0
     """A thread's actor that was idle for this long, and at most twice as long, is forgotten and built again."""

@@ -74,7 +74,7 @@ class Owner(Protocol[M]):
     def bury(self, message: M, cause: Cause) -> bool | None:
         """A message will not be handled; true when it must be, because its work may be done.
 
-        That is heard after a crash. Who closes a mailbox leaves it open what became of it.
+        That counts after a crash only: a closed mailbox keeps nothing.
         """
 
     def path(self, key: str) -> str:
@@ -404,6 +404,11 @@ class Reply(Generic[T]):
         self._bell: trio.Event | None = None
         self._answer: T | None = None
         self._error: Exception | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer, or an error."""
+        return self._answer is not None or self._error is not None
 
     def give(self, answer: T) -> None:
         """Answer."""

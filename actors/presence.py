@@ -98,6 +98,7 @@ class Presence:
 
     def leave(self, device: Device) -> None:
         """A device is here no more; its session stays, without it."""
+        self.absences = 0
         if device in self.devices:
             self.devices.remove(device)
         for session in self.sessions.values():

@@ -218,8 +218,8 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
 
     def _settled(self, awaited: Stage) -> bool:
         if self.place is DOUBTFUL and awaited is not Stage.ACCEPTED:
-            text = f"event {self.event_id}: expected the store to say whether it took it, its thread was taken out of"
-            raise StoreUnavailable(f"{text} service before that")
+            text = f"event {self.event_id}: expected the store to say whether it took it, and nobody asks any more"
+            raise StoreUnavailable(text)
         stage = self.stage
         if stage.covers(awaited) or (awaited is Stage.STORED and self.position is not None):
             return True

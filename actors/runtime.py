@@ -101,11 +101,11 @@ class Runtime:
         burial = Burial(self.store, self.accounts, self._switchboard, self._post, environment)
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
-            "users", self._build_user, lane, burial.user_message, burial.user
+            "users", self._build_user, lane, burial.user_message, burial.quarantine_user
         )
         self._switchboard.connect(self.users)
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
-            "threads", self._build_thread, lane, burial.thread_message, burial.thread
+            "threads", self._build_thread, lane, burial.thread_message, burial.quarantine_thread
         )
         self._emitter = Emitter(self.threads, self.accounts, limits, environment)
         self._escalation = None
@@ -240,9 +240,9 @@ class Runtime:
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
-        owner = self.owner(key) if name == "threads" else None
-        if owner is not None:  # a change of owner may have been carried out, and nobody have heard of it
-            self.threads.mailbox(key).tell(Bind("bind", owner, Reply()))
+        if name == "threads":  # a change of owner may have been carried out, and nobody have heard of it
+            owner = self.owner(key)
+            self.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
 
     async def _change_owner(
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None

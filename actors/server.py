@@ -105,8 +105,8 @@ class Server:
         self._checks: dict[object, set[str]] = {}
         """For each question to the application who somebody is: the users revoked since it was asked."""
         self._sockets = 0
-        self._arriving = 0
         self._full = Reminders(len(_FULL), limits.warning_seconds)
+        self._arriving = 0
         """Sockets that were accepted and whose tasks have not begun."""
         self._doors: set[ExitStack] = set()
         self.goodbyes = 0

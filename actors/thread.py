@@ -64,14 +64,17 @@ class ThreadActor:
         messages, self._unsettled = self._unsettled or [], None
         emissions: list[Emission] = []
         for message in messages:
-            if isinstance(message, Emission) and message.settled:
+            if message.settled:
                 continue
             if isinstance(message, Emission) and message.user_id is None:
                 emissions.append(message)
                 continue
             await self._append_all(emissions)
             emissions = []
-            await self._settle_bind(message)
+            if isinstance(message, Bind):
+                await self._settle_bind(message)
+            elif await self._settle_owner(message):
+                emissions.append(message)
         await self._append_all(emissions)
 
     # --- events ---------------------------------------------------------------
@@ -81,7 +84,10 @@ class ThreadActor:
         emission.generation = self._generation
         try:
             if emission.user_id is not None and emission.claims:
-                self._note_bind(store.bind_nowait(self.thread_id, emission.user_id, now, take=False), now)
+                binding = store.bind_nowait(self.thread_id, emission.user_id, now, take=False)
+                emission.asked = True
+                self._note_bind(binding, now)
+                emission.asked = False
                 emission.generation = self._generation
             elif emission.user_id is not None:
                 self._check_owner(emission.user_id)
@@ -108,7 +114,7 @@ class ThreadActor:
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
             emission.given = True
         now = post.clock()
-        answers = await self._until_known(lambda: post.store.append(emissions, now))
+        answers = await self._until_known(lambda: post.store.append(emissions, post.clock()))
         for emission, answer in zip(emissions, answers, strict=True):
             if isinstance(answer, Placement):
                 self._note(emission, answer, now)
@@ -152,7 +158,7 @@ class ThreadActor:
 
     def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
         """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
-        emission.given = False
+        emission.asked = emission.given = False
         if isinstance(refusal, StaleGeneration):
             self._generation = refusal.generation
         if emission.returned:
@@ -165,43 +171,46 @@ class ThreadActor:
     # --- owners ---------------------------------------------------------------
 
     def _bind(self, bind: Bind, now: float) -> None:
-        bind.asked = True
         try:
             binding = self._post.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
         except NotTheOwner as refusal:
             bind.reply.refuse(refusal.with_traceback(None))
         else:
-            self._note_bind(binding, now)
-            bind.reply.give(binding)
+            bind.asked = True
+            self._answer(bind, binding)
 
-    async def _settle_bind(self, message: ThreadMessage) -> None:
-        """A bind, or an event that names an owner."""
-        now = self._post.clock()
-        message.asked = True
+    async def _settle_bind(self, bind: Bind) -> None:
+        """A change of owner."""
+        bind.asked = True
         try:
-            binding = await self._ask_bind(message, now)
+            binding = await self._ask_bind(bind.user_id, take=bind.act != "bind")
         except NotTheOwner as refusal:
-            if isinstance(message, Bind):
-                message.reply.refuse(refusal.with_traceback(None))
-            else:
-                self._refuse(message, refusal, now)
-            return
-        if binding is not None:
-            self._note_bind(binding, now)
-        message.asked = False
-        if isinstance(message, Emission):
-            await self._append_all([message])
-        elif binding is not None:
-            message.reply.give(binding)
+            bind.reply.refuse(refusal.with_traceback(None))
+        else:
+            self._answer(bind, binding)
 
-    async def _ask_bind(self, message: ThreadMessage, now: float) -> Binding | None:
-        """The bind that a message asks for; ``None`` for an event that claims nothing. Raises NotTheOwner."""
-        store, user_id = self._post.store, message.user_id
-        if isinstance(message, Emission) and not message.claims:
-            self._check_owner(user_id)
-            return None
-        take = isinstance(message, Bind) and message.act != "bind"
-        return await self._until_known(lambda: store.bind(self.thread_id, user_id, now, take=take))
+    def _answer(self, bind: Bind, binding: Binding) -> None:
+        self._note_bind(binding, self._post.clock())
+        bind.asked = False
+        bind.reply.give(binding)
+
+    async def _settle_owner(self, emission: Emission) -> bool:
+        """Whether the thread is the user's whom an event names; it becomes his, if the event claims it."""
+        try:
+            if emission.claims:
+                emission.asked = True
+                self._note_bind(await self._ask_bind(emission.user_id, take=False), self._post.clock())
+                emission.asked = False
+            else:
+                self._check_owner(emission.user_id)
+        except NotTheOwner as refusal:
+            self._refuse(emission, refusal, self._post.clock())
+            return False
+        return True
+
+    async def _ask_bind(self, user_id: str | None, *, take: bool) -> Binding:
+        post = self._post
+        return await self._until_known(lambda: post.store.bind(self.thread_id, user_id, post.clock(), take=take))
 
     def _note_bind(self, binding: Binding, now: float) -> None:
         """Write into the books what a change of owner has placed, unless it is there.
@@ -218,7 +227,9 @@ class ThreadActor:
             return
         post.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
-        if post.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice):
+        placed = post.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
+        post.store.heard(self.thread_id, binding.generation)
+        if placed:
             post.ring(user_id, self.thread_id)
 
 

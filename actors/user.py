@@ -86,6 +86,7 @@ class UserActor:
         attach.device.begin(beginning, bounds, session.id, ledger, self._presence)
         session.device, session.cursor, session.ledger = attach.device, attach.device.cursor, ledger
         devices.append(attach.device)
+        self._presence.absences = 0
         self._mark(self._presence)
         attach.reply.give(session)
 

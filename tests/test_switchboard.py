@@ -126,6 +126,27 @@ def test_of_very_many_threads_some_are_warned_of(caplog: pytest.LogCaptureFixtur
     assert "t7 has no owner" in caplog.messages[101]
 
 
+async def test_users_who_come_again_and_again_are_not_forgotten(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A device that is here for a moment now and then keeps its session, and its log its epoch, whenever one looks."""
+    async with actors.open_runtime(limits=Limits(session_seconds=120, retire_seconds=60)) as runtime:
+        session: str | None = None
+        epochs = set()
+        await trio.sleep(10)
+        for _ in range(12):
+            client, server = trio.testing.memory_stream_pair()
+            nursery.start_soon(runtime.handle, server)
+            peer = Peer(client)
+            welcome = await peer.attach("alice", **({"session": session} if session else {}))
+            assert session in {None, welcome["session"]}
+            session = welcome["session"]
+            epochs.add(welcome["epoch"])
+            await peer.leave()
+            await trio.sleep(60)
+        assert len(epochs) == 1
+
+
 async def test_users_who_are_gone_are_forgotten(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     """A user without devices is forgotten when his sessions have lived long enough; one who has a device is not."""
     async with actors.open_runtime(limits=Limits(session_seconds=120, retire_seconds=60)) as runtime:

@@ -12,8 +12,10 @@ import trio.testing
 import actors
 from actors import Cause, Stage
 from actors.delivery.accounts import Balance
+from actors.emission import Bind
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
+from actors.mailbox import Reply
 from actors.stores.store import Append, Binding, Placement
 from actors.thread import ThreadActor
 from tests.peers.served import served
@@ -190,6 +192,73 @@ async def test_a_change_of_owner_that_always_crashes() -> None:
         assert runtime.owner("t1") == "alice"
         runtime.release("threads/t1")
         assert (waiting.stage, waiting.offset) == (Stage.STORED, 1)
+
+
+async def test_what_is_done_is_not_done_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of owner that was answered is not repeated when the actor crashes behind it: nobody sees a thread that
+    is another's by now."""
+    store = Unsteady()
+    asked: list[str | None] = []
+    bind = WaitingStore.bind
+
+    async def noting(self: WaitingStore, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
+        asked.append(user_id)
+        return await bind(self, thread_id, user_id, now, take=take)
+
+    def broken() -> None:
+        store.interfere = lambda: None
+        raise RuntimeError("a bug in the store")
+
+    async with actors.open_runtime(store=store) as runtime:
+        await runtime.bind("t1", "carol")
+        monkeypatch.setattr(WaitingStore, "bind", noting)
+        store.interfere = broken
+        replies: list[Reply[Binding]] = [Reply(), Reply()]
+        for user_id, reply in zip(("alice", "bob"), replies, strict=True):
+            runtime.threads.mailbox("t1").tell(Bind("rebind", user_id, reply))
+        receipt = await runtime.thread("t1").emit("step", {})
+        await receipt.reached(Stage.STORED)
+        assert [(await reply.wait()).user_id for reply in replies] == asked == ["alice", "bob"]
+        assert len(runtime.failures) == 1
+        assert receipt.position is not None
+        assert receipt.position.user_id == "bob"
+
+
+async def test_time_goes_on_while_the_store_is_silent(autojump_clock: trio.testing.MockClock) -> None:
+    """An event is as old as the store's having taken it: what waited out an outage is held as long as any other."""
+    store = Unsteady()
+
+    def silent() -> None:
+        if trio.current_time() < begin + 2 * LIMITS.unbound_seconds:
+            raise StoreUnavailable("the line is dead")
+
+    async with actors.open_runtime(store=store) as runtime:
+        begin = trio.current_time()
+        store.interfere = silent
+        receipt = await runtime.thread("t1").emit("step", {})
+        await receipt.reached(Stage.BUFFERED)
+        await trio.sleep(LIMITS.unbound_seconds - 5)
+        assert receipt.stage is Stage.BUFFERED
+
+
+async def test_a_bind_repeated_after_its_user_was_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    """Naming an owner again who has gone since, with all he had, books nothing that never was."""
+    limits = actors.Limits(unbound_events=1)
+    async with actors.open_runtime(limits=limits) as runtime:
+        for _ in range(2):
+            await runtime.thread("t1").emit("step", {})
+        await runtime.bind("t1", "alice")
+        await trio.sleep(limits.retained_seconds + limits.session_seconds + 5 * limits.retire_seconds)
+        assert runtime.audit().users == {}
+        before = runtime.audit().total
+        await runtime.bind("t1", "alice")
+        assert runtime.audit().total == before
+        receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
+        assert receipt.offset == 1
+        assert runtime.audit().users == {"alice": Balance(accepted=1, retained=1)}
+        assert {letter.cause for letter in runtime.dead_letters} == {Cause.UNBOUND_OVERFLOW, Cause.RETENTION}
 
 
 @pytest.mark.parametrize("others", [None, "bob"])

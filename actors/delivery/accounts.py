@@ -214,7 +214,7 @@ class Accounts:
             self._unowned.dropped += count
             self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
 
-    def release(self, thread_id: str) -> None:
+    def forget_shed(self, thread_id: str) -> None:
         """Nothing more of a thread's hold will be noted: it was quarantined."""
         self._shed_ahead.pop(thread_id, None)
 
@@ -238,6 +238,7 @@ class Accounts:
         if not count and (not notice or self._is_noted(user_id, epoch, first_offset)):
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
+        dropped = ledger.dropped
         for offset in range(first_offset, first_offset + count + notice):
             ledger.place(offset)
         account.accepted += count + notice
@@ -245,6 +246,10 @@ class Accounts:
         self._arrived += notice
         if hold is not None:
             hold.bind(ledger, first_offset + notice)
+        if ledger.dropped > dropped:  # it had left the log before it was noted here
+            last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
+            cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
+            self._bury(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         return count + notice
@@ -292,7 +297,8 @@ class Accounts:
             self._bury(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
 
     def is_settled(self, user_id: str) -> bool:
-        """Whether nothing more can become of what a user had: nothing of it is retained, or on its way."""
+        """Whether nothing more can become of what a user had: nothing of it is retained, and nothing of anybody's is on
+        its way to the store, for it might be his."""
         if self.accepted - self._arrived > self.doubtful:
             return False
         account = self.users.get(user_id)

@@ -103,8 +103,6 @@ class MemoryStore:
         thread.seq += 1
         if thread.user_id is None:
             return self._hold(append, thread, _Held(append.body, thread.seq, now, given))
-        if append.generation is not None:
-            thread.binding = None  # who names the generation has heard of it
         log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
         if given is not None:
@@ -242,6 +240,12 @@ class MemoryStore:
         thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         return thread.binding
 
+    def heard(self, thread_id: str, generation: int) -> None:
+        """Keep the answer to the last change of owner no longer."""
+        thread = self._threads.get(thread_id)
+        if thread is not None and thread.generation == generation:
+            thread.binding = None
+
     def _bound(self, thread_id: str, thread: _Thread) -> Binding:
         """A thread's owner, where no event went to him with it."""
         log = None if thread.user_id is None else self._logs.get(thread.user_id)
@@ -340,7 +344,7 @@ class MemoryStore:
             if log is None:  # it was renewed, and then forgotten
                 heapq.heappop(self._aging_logs)
                 continue
-            most -= len(log)
+            most -= len(log) + 1
             log.expire(before)
             lows.append((user_id, log.low))
             if len(log):

@@ -15,8 +15,8 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
   ``idempotency_seconds``.
 - A bind places what the thread held, in order, and nothing else; a notice of
   what had been shed stands before it, and takes an offset. Asked again, it
-  answers the same, until somebody names its generation: before that, the
-  answer may have been lost.
+  answers the same until it is told that the answer was ``heard``: it may have
+  been lost.
 - What a hold had to let go of is told by ``shed``, at hand and once. No answer
   that may get lost carries it.
 - A ``generation`` counts a thread's changes of owner. An append that names an
@@ -143,6 +143,9 @@ class Store(Protocol):
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
         """As :meth:`bind_nowait`, waiting for the answer."""
         ...
+
+    def heard(self, thread_id: str, generation: int) -> None:
+        """What was answered to the change of owner that made a generation has arrived, and need not be kept."""
 
     def owner(self, thread_id: str) -> str | None:
         """Who owns a thread, as far as this process knows; ``None`` for nobody."""

@@ -42,6 +42,8 @@ class Way:
         least, most = self.slice_bytes or (1, 1)
         if not 1 <= least <= most or not self.bytes_per_second > 0:
             raise ValueError(f"expected slices of at least one byte and a bandwidth above 0, got {self}")
+        if self.limit_bytes != math.inf and not (self.limit_bytes >= 0 and float(self.limit_bytes).is_integer()):
+            raise ValueError(f"expected a limit of whole bytes, or none, got {self}")
 
 
 @attrs.frozen(kw_only=True)

@@ -140,6 +140,8 @@ class Pipe:
                     await self._pass_on(what, sink)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lost = back._broken = True
+                    if back.lost:  # nobody is left to hear of it
+                        self._link.end(reset=True)
                     await back._note_end()
 
     async def _note_end(self) -> None:

@@ -142,6 +142,13 @@ def test_a_way_that_lets_nothing_pass_is_refused(slice_bytes: tuple[int, int] | 
         Way(slice_bytes=slice_bytes, bytes_per_second=bytes_per_second)
 
 
+@pytest.mark.parametrize("limit_bytes", [0.5, -1, math.nan, -math.inf])
+def test_a_limit_that_is_no_number_of_bytes_is_refused(limit_bytes: float) -> None:
+    """Bytes come whole, or there is no limit."""
+    with pytest.raises(ValueError, match="expected a limit of whole bytes"):
+        Way(limit_bytes=limit_bytes)
+
+
 # --- while a connection lives -----------------------------------------------------
 
 
