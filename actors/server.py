@@ -25,7 +25,7 @@ import trio
 from actors.connection import Connection, House
 from actors.delivery.reminders import Reminders
 from actors.environment import Environment
-from actors.errors import PeerError, RuntimeClosed
+from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events import check_identifier
 from actors.failures import Failure, Failures, failure_of
 from actors.limits import Limits
@@ -72,8 +72,11 @@ Service = Callable[[Endpoint, RequestHead], Awaitable[None]]
 
 
 async def trust(credentials: Credentials) -> str | None:
-    """Take the token for the user's name: for demonstrations on one machine."""
-    return credentials.token
+    """Take the token for the user's name, if it can be one: for demonstrations on one machine."""
+    with suppress(Unencodable):
+        check_identifier("token", credentials.token)
+        return credentials.token
+    return None
 
 
 class Server:

@@ -76,6 +76,17 @@ async def test_the_client_example_runs_as_printed(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("The sky over Oslo is clear tonight, at 4 degrees.")
 
 
+async def test_the_proxy_example_runs_as_printed() -> None:
+    """The fault proxy's example, copied from the page, gets its event over a line that is slow and was reset."""
+    names: dict[str, Any] = {}
+    exec(examples()[3], names)  # noqa: S102 - it is this project's own page
+    async with served() as house:
+        assert isinstance(house.address, tuple)
+        await house.emit(1)
+        event = await names["first_event_over_a_bad_line"](*house.address)
+    assert event.offset == 1
+
+
 async def test_the_simulation_example_runs_as_printed() -> None:
     """The simulation example, copied from the page, passes."""
     done = await trio.run_process([sys.executable, "-c", examples()[2]], capture_stderr=True, check=False)

@@ -430,6 +430,17 @@ async def test_a_page_takes_nothing(method: str) -> None:
         assert house.failures() == []
 
 
+async def test_a_token_that_is_nobodys_name() -> None:
+    """Without ``authenticate`` a token is a name; one that cannot be is refused for good, and is no failure of ours."""
+    async with served() as house, house.peer() as peer:
+        await peer.open(ACTORS)
+        await peer.say({"op": "hello", "v": 1, "token": "x" * 257})
+        ending = await peer.farewell()
+        assert ending is not None
+        assert ending[0] == 4501
+        assert house.failures() == []
+
+
 # --- what it survives -------------------------------------------------------------
 
 

@@ -182,12 +182,17 @@ class Arrivals:
         """What was there has come."""
         if self._position is None or said.offset > self._position:
             raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
-        if not self.overrun:
+        if self.has_room():
             self.add(CaughtUp(said.offset))
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, size: int = 0) -> None:
         """Something that stands outside of the log."""
-        self._keep(_Entry(item, 0, None, 0))
+        self._keep(_Entry(item, 0, None, size))
+
+    def has_room(self) -> bool:
+        """Whether another item can wait for the application; if not, this connection is given up."""
+        self.overrun = self.overrun or self._is_full()
+        return not self.overrun
 
     def _is_next(self, first: int, last: int) -> bool:
         """Whether a range continues the log; false when it has been seen. Raises :class:`OutOfOrder`."""

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from actors.client.arrivals import Arrivals, OutOfOrder
-from actors.client.backoff import is_final, pause
+from actors.client.backoff import asked, is_final, pause
 from actors.client.hearing import (
     AskClosedTold,
     Asked,
@@ -153,7 +153,7 @@ class Conversation:
                 self.requests.answer(heard)
                 self.failures = 0
             case AskTold() | AskClosedTold():
-                self._question(heard)
+                self._question(heard, len(text))
             case _:
                 self._keep_in_touch(heard)
 
@@ -223,19 +223,23 @@ class Conversation:
         if self._questions.caught_up():
             self._say.append(_PING)
 
-    def _question(self, heard: AskTold | AskClosedTold) -> None:
+    def _question(self, heard: AskTold | AskClosedTold, size: int) -> None:
+        """Without room it is not heard: what is open then comes again on the next connection."""
+        if not self.arrivals.has_room():
+            return
         item = self._questions.ask(heard) if isinstance(heard, AskTold) else self._questions.close(heard)
         if item is not None:
-            self.arrivals.add(item)
+            self.arrivals.add(item, size)
 
     def _keep_in_touch(self, heard: Ping | Pong | GoingAway | ErrorTold) -> None:
         match heard:
             case Ping():
-                self._say.append(_PONG)
+                if _PONG not in self._say:
+                    self._say.append(_PONG)
             case Pong():
                 for closed in self._questions.pong():
                     self.arrivals.add(closed)
             case GoingAway(retry_ms):
-                self._retry_seconds = max(0.0, retry_ms / 1000)
+                self._retry_seconds = asked(retry_ms)
             case ErrorTold(error):
                 self._complaint = error.message

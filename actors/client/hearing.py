@@ -32,7 +32,7 @@ class Welcome(msgspec.Struct, frozen=True):
     low: int
     start: int
     resume: str
-    ping_s: float = 15.0
+    ping_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 15.0
     limits: Asked = Asked()
 
 

@@ -12,6 +12,8 @@ from typing import NoReturn
 import attrs
 import msgspec
 
+from actors.tools.terminal import printable
+
 LINE_BYTES = 1 << 20
 """The longest line. Four times the largest event: what is longer could not be delivered however it is spaced."""
 
@@ -182,4 +184,4 @@ def _excerpt(text: bytes) -> str:
     """The beginning of a text, on one line and without control characters."""
     shown = text[: _EXCERPT_CHARACTERS * 4].decode(errors="replace").strip()
     cut = shown[:_EXCERPT_CHARACTERS] + ("…" if len(shown) > _EXCERPT_CHARACTERS else "")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
+    return printable(cut)

@@ -38,6 +38,11 @@ def say(text: str, fd: int | None) -> None:
             _write(fd, text.encode(errors="backslashreplace"))
 
 
+def printable(text: str) -> str:
+    """A text on one line, with escapes in place of what a terminal would obey."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def complain(text: str) -> None:
     """Write one line to standard error at once."""
     say(f"{text}\n", descriptor(sys.stderr))
@@ -46,11 +51,18 @@ def complain(text: str) -> None:
 def show_log() -> None:
     """Show what the runtime logs from WARNING on, on standard error."""
     shown = logging.StreamHandler(sys.stderr)
-    shown.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    shown.setFormatter(_Harmless("%(levelname)s: %(message)s"))
     log = logging.getLogger("actors")
     log.addHandler(shown)
     log.setLevel(logging.WARNING)
     log.propagate = False
+
+
+class _Harmless(logging.Formatter):
+    """Says in escapes what a terminal would obey: a message may quote what some user has sent."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class Outlet:

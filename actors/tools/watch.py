@@ -27,7 +27,7 @@ from actors.client import (
 )
 from actors.errors import ActorsError
 from actors.tools.leave import open_signals, until_signal
-from actors.tools.terminal import CannotStart, complain, descriptor
+from actors.tools.terminal import CannotStart, complain, descriptor, printable
 
 TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name
 """The environment variable that says who one is, where no ``--token`` does."""
@@ -137,10 +137,11 @@ def _line(item: Event | Ask) -> str:
     """An item for people."""
     payload = msgspec.json.encode(item.payload).decode()
     when = datetime.fromtimestamp(item.timestamp).strftime("%H:%M:%S")
+    thread_id, type_ = printable(item.thread_id), printable(item.type)
     if isinstance(item, Ask):
-        return f"{when}  {item.thread_id}  question {item.id}  {item.type}  {payload}"
+        return f"{when}  {thread_id}  question {item.id}  {type_}  {payload}"
     seq = item.seq if item.seq0 is None else f"{item.seq0}-{item.seq}"
-    return f"{when}  {item.thread_id}  seq {seq}  offset {item.offset}  {item.type}  {payload}"
+    return f"{when}  {thread_id}  seq {seq}  offset {item.offset}  {type_}  {payload}"
 
 
 def _remark(item: Gap | Reset | CaughtUp | AskClosed) -> str:

@@ -71,7 +71,7 @@ export class Session extends EventTarget {
   #failures = 0;
   #hurryUntil = 0;
   #liveSince = Infinity;
-  /** The wait the server asked for. */ #askedMs = null;
+  /** The wait asked for. */ #askedMs = null;
   #error = null;
 
   constructor(url, { token, cursor, from = "low", WebSocket = globalThis.WebSocket } = {}) {
@@ -273,7 +273,7 @@ export class Session extends EventTarget {
     reply: (message) => this.#settle(message.id, message),
     ping: () => this.#say({ op: "pong" }),
     going_away: ({ retry_ms }) => {
-      this.#askedMs = retry_ms;
+      this.#askedMs = Math.min(6e4, Math.max(250, retry_ms));
       this.#enter({ ...this.#state, leaving: retry_ms });
     },
     error: ({ error }) => (this.#error = error),

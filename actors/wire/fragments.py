@@ -4,7 +4,8 @@ The protocol engine counts the characters of a message that have come. So
 fragments of nothing cost it nothing, and its memory without end; and one byte
 after the other is kept as so many objects. Each frame costs it 20 µs, also those
 that are no message. Here the headers are read once more, before the engine gets
-them, and what would cost too much ends there.
+them, and what would cost too much ends there. How the network cuts a frame is
+nobody's fault: what trickles in is gathered before the engine gets it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from actors.delivery.rate import TokenBucket
 
 PIECE_BYTES = 64
 """What a piece of a message costs the engine beside its bytes: an object, and a place in a list."""
+
+GATHERED_BYTES = 1_024
+"""What of a frame that trickles in is gathered."""
+
+_FREE_READS = 64
+"""Reads of one message that the engine gets as they come: it finds bad text at once."""
 
 _FEWEST_PIECES = 64
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
@@ -24,21 +31,23 @@ _ABSURD_BYTES = 1 << 63
 class Fragments:
     """Follows the frames of one peer, and says where they become too much.
 
-    A message may have ``most_bytes``, in as many pieces as cost as much again:
-    a piece is a fragment, or what of one came at once. Frames that are neither
-    the first of a message nor answered, pongs and continuations, may come as
-    fast as ``burst`` and ``per_second`` say, a whole message's pieces beyond that.
+    A message may have ``most_bytes``, in as many fragments as cost as much
+    again. Frames that are neither the first of a message nor answered, pongs and
+    continuations, may come as fast as ``burst`` and ``per_second`` say, a whole
+    message's fragments beyond that.
     """
 
     __slots__ = (
         "_bucket",
         "_bytes",
+        "_gathered",
         "_header",
         "_is_data",
         "_left",
         "_most_bytes",
         "_most_pieces",
         "_pieces",
+        "_reads",
         "excess",
     )
 
@@ -54,22 +63,39 @@ class Fragments:
         self._is_data = False
         self._bytes = 0
         self._pieces = 0
+        self._reads = 0
+        """Of the present message, those that ended within a frame."""
+        self._gathered = b""
 
     def admit(self, data: bytes, now: float) -> bytes:
-        """What of the next bytes is acceptable: all of them, or those up to where it became too much."""
-        at = 0
+        """What the engine gets of the next bytes: nothing beyond where it became too much, and nothing yet of what
+        trickles in."""
+        at = begun = 0
         while at < len(data) and self.excess is None:
             if self._left:
                 taken = min(self._left, len(data) - at)
                 self._left -= taken
-                self._count(pieces=1)
             else:
                 taken = min(self._wanted(), len(data) - at)
-                self._header += data[at : at + taken]
+                begun = at + taken
+                self._header += data[at:begun]
                 if self._wanted() == 0:
                     self._begin(now)
             at += taken
-        return data if at == len(data) else data[:at]
+        return self._gather(data if at == len(data) else data[:at], begun)
+
+    def _gather(self, admitted: bytes, begun: int) -> bytes:
+        """Keep back what ``begun`` the rest of a frame, if it is little of one that has come in many pieces."""
+        if self._gathered:
+            begun += len(self._gathered) if begun else 0
+            admitted, self._gathered = self._gathered + admitted, b""
+        if not self._left or not self._is_data:
+            return admitted
+        self._reads += 1
+        if self._reads <= _FREE_READS or len(admitted) - begun >= GATHERED_BYTES:
+            return admitted
+        self._gathered = admitted[begun:]
+        return admitted[:begun]
 
     def _wanted(self) -> int:
         """How many bytes of the header are missing, as far as can be known."""
@@ -89,16 +115,16 @@ class Fragments:
         opcode = first & _OPCODE
         self._is_data = opcode <= _BINARY and not first & _RESERVED and bool(second & _MASKED)
         if opcode != _CONTINUATION and self._is_data:
-            self._bytes = self._pieces = 0
+            self._bytes = self._pieces = self._reads = 0
         if opcode in (_CONTINUATION, _PONG) and not self._bucket.take(now):
             self.excess = "flooding", "expected fewer pongs and fragments in a time, got more"
         elif length < _ABSURD_BYTES:
-            self._count(pieces=0 if length else 1, length=length)
+            self._count(length)
 
-    def _count(self, pieces: int, length: int = 0) -> None:
+    def _count(self, length: int) -> None:
         if self._is_data:
-            self._pieces += pieces
+            self._pieces += 1
             self._bytes += length
             if self._bytes > self._most_bytes or self._pieces > self._most_pieces:
-                most = f"{self._most_bytes} bytes in {self._most_pieces} pieces"
+                most = f"{self._most_bytes} bytes in {self._most_pieces} fragments"
                 self.excess = "too_big", f"expected a message of at most {most}, got more"

@@ -31,6 +31,7 @@ class RequestHead:
     """By lower-case name; a header that came several times is joined by commas."""
     rest: bytes = attrs.field(repr=False)
     """What came behind the head."""
+    version: str = "1.1"
 
     @property
     def upgrade_request(self) -> bytes:
@@ -109,6 +110,10 @@ def check_upgrade(head: RequestHead) -> None:
         raise HTTPRefusal(426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", upgrade)
     if head.method != "GET":
         raise HTTPRefusal(400, f"expected GET for a WebSocket upgrade, got {head.method}")
+    if head.version < "1.1":
+        raise HTTPRefusal(400, f"expected HTTP/1.1 for a WebSocket upgrade, got {head.version}")
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise HTTPRefusal(400, "expected a WebSocket upgrade without a body, got one with a body")
     version = headers.get("sec-websocket-version")
     if version != "13":
         raise HTTPRefusal(426, f"expected Sec-WebSocket-Version 13, got {version}", upgrade)
@@ -166,8 +171,10 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
     for name, value in event.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    path = event.target.decode("ascii").partition("?")[0]
-    return RequestHead(event.method.decode("ascii"), path, headers, rest)
+    target = event.target.decode("ascii").partition("?")[0]
+    if target.lower().startswith(("http://", "https://")):  # the absolute form, which a server must take
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return RequestHead(event.method.decode("ascii"), target, headers, rest, event.http_version.decode("ascii"))
 
 
 def _tokens(value: str) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ _DIAL_SECONDS = 10.0
 """What a dialled server gets to be reached and to agree, and again to answer a Close."""
 _MESSAGE_BYTES = 1 << 24
 """What a dialled server may say at once: 16 times what a default server retains of a user's events."""
+_SAID_BYTES = 1_024
+"""Of what a server says when it refuses, this much is repeated."""
 _REASON_BYTES = 123
 """What a Close frame has room for (RFC 6455, section 5.5)."""
 
@@ -137,9 +139,12 @@ class _EngineStream(trio.abc.Stream):
         if self._rest:
             rest, self._rest = self._rest, b""
             return self._admit(rest)
-        data = await self._transport.receive(max_bytes or _READ_BYTES)
-        self._on_heard()
-        return self._admit(data)
+        while True:
+            data = await self._transport.receive(max_bytes or _READ_BYTES)
+            self._on_heard()
+            admitted = self._admit(data)
+            if admitted or not data or self._over:
+                return admitted
 
     @property
     def excess(self) -> tuple[str, str] | None:
@@ -429,7 +434,7 @@ def _refusal(error: Exception) -> Closed:
     if isinstance(error, Closed):
         return error
     if isinstance(error, ConnectionRejected):
-        said = (error.body or b"").decode(errors="replace").strip()
+        said = (error.body or b"")[:_SAID_BYTES].decode(errors="replace").strip()
         text = f"expected an upgrade, got {error.status_code}: {said}"
         return Closed("unavailable", text, status=error.status_code)
     return Closed("bad_frame", str(error) or type(error).__name__)

@@ -278,6 +278,55 @@ Client.TestCase.settings = settings(max_examples=100, stateful_step_count=40, de
 TestClient = Client.TestCase
 
 
+def begun() -> Conversation:
+    """A conversation that was welcomed, with room for ten items."""
+    client = Conversation("t", Arrivals(None, 10, 100_000), "low")
+    client.hello()
+    welcome = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "fresh"}
+    client.take(json.dumps(welcome))
+    return client
+
+
+def asked(number: int, nbytes: int = 0) -> str:
+    return json.dumps({"op": "ask", "event": {"event_id": f"a{number}", "payload": {"x": "x" * nbytes}}})
+
+
+@pytest.mark.parametrize(("retry_ms", "seconds"), [(0, 0.25), (-5, 0.25), (1_730, 1.73), (1e300, 60.0)])
+def test_a_server_that_goes_away(retry_ms: float, seconds: float) -> None:
+    """What a server asks for is waited; but never so little that it is a hot loop, nor for ever."""
+    client = begun()
+    client.take(json.dumps({"op": "going_away", "retry_ms": retry_ms}))
+    assert client.end(Ended("", 1012), 0.5) == seconds
+
+
+@pytest.mark.parametrize("nbytes", [0, 30_000])
+def test_a_flood_of_questions(nbytes: int) -> None:
+    """Questions wait for the application like anything else; those without room come again with the connection."""
+    client = begun()
+    for number in range(100):
+        client.take(asked(number, nbytes))
+    assert len(client.arrivals) == (10 if not nbytes else 4)
+    assert client.wants_to_leave
+    while len(client.arrivals):
+        client.arrivals.give()
+        client.arrivals.confirm()
+    assert client.wants_connection
+    client.hello()
+    client.take(json.dumps({"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1,
+                            "resume": "replayed"}))  # fmt: skip
+    for number in range(5):
+        client.take(asked(50 + number))
+    assert len(client.arrivals) == 5
+
+
+def test_pongs_do_not_pile_up() -> None:
+    """However many pings wait for an answer, one pong answers them."""
+    client = begun()
+    for _ in range(1_000):
+        client.take('{"op":"ping","head":0}')
+    assert client.due(0.0).count('{"op":"pong"}') == 1
+
+
 def test_full_jitter() -> None:
     """Up to 0.5 s, 1 s, 2 s … 10 s, however many failures there were."""
     assert [pause(n, 1.0) for n in (0, 1, 2, 4, 5, 10_000)] == [0.5, 1, 2, 8, 10, 10]
@@ -289,6 +338,7 @@ def test_verdicts() -> None:
     assert {row.code: is_final(row.code) for row in TABLE.values()} == {
         row.code: not row.temporary for row in TABLE.values()
     }
+    assert not is_final(1006, 103)
     assert not is_final(4499)
     assert is_final(4999)
     assert is_final(1008)

@@ -79,6 +79,16 @@ async def test_cut_anywhere(direction: str, most: int) -> None:
                 nursery.start_soon(say_and_listen, Faults(harm="reset" if nbytes % 2 else "close", **ways))
 
 
+async def test_a_message_that_trickles_in() -> None:
+    """However finely the network slices a large message, it is one message."""
+    async with through(Faults(up=Way(slice_bytes=(1, 7)))) as (_, proxy), connect(proxy.url, token="alice") as session:
+        sent = await session.send({"text": "x" * 60_000})
+        (event,) = await events(session, 1)
+        assert event.event_id == sent.event_id
+        assert len(event.payload["text"]) == 60_000
+        assert proxy.connections == 1
+
+
 async def test_a_refused_connection() -> None:
     """A connection that is refused is tried again."""
     assert await say_and_listen(Faults(refuse=True)) == 2

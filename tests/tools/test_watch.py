@@ -49,6 +49,18 @@ async def test_watch_for_people() -> None:
 
 
 @pytest.mark.slow
+async def test_a_terminal_obeys_nobody() -> None:
+    """What users call threads and types moves no cursor and forges no line, neither of the server's log nor here."""
+    event = {"type": "t\x1b[31m", "thread_id": "x\nERROR: forged \x1b[2J", "user_id": "alice", "payload": {}}
+    async with running("serve", "--stdin") as command:
+        await command.feed(msgspec.json.encode(event))
+        watched = await run("watch", command.url, "--token", "alice", "--count", "1")
+        served = await command.finish()
+    assert "x\\nERROR: forged \\x1b[2J  seq 1  offset 1  t\\x1b[31m" in watched.out
+    assert "\x1b" not in watched.out + served.err
+
+
+@pytest.mark.slow
 async def test_send_and_cancel() -> None:
     """A message is placed, and where is printed; a run that does not exist is refused, in one line."""
     async with running("demo") as command:

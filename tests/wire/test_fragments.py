@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.fragments import PIECE_BYTES, Fragments
+from actors.wire.fragments import GATHERED_BYTES, PIECE_BYTES, Fragments
 from tests.peers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 MOST = 1_000
@@ -19,10 +19,6 @@ def following(most_bytes: int = MOST, burst: int = 1_000_000, per_second: float 
 def admitted(*parts: bytes) -> bytes:
     fragments = following()
     return b"".join(fragments.admit(part, 0.0) for part in parts)
-
-
-def bytewise(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -57,13 +53,34 @@ def test_fragments_without_end(payload: bytes) -> None:
     assert count == 10_000 // PIECE_BYTES
 
 
-def test_a_frame_that_trickles_in() -> None:
-    """One frame that comes byte by byte is kept as so many pieces, and counts as so many."""
-    fragments = following(10_000)
-    whole = frame(TEXT, b"x" * 10_000)
-    admitted_bytes = sum(len(fragments.admit(one, 0.0)) for one in bytewise(whole))
-    assert fragments.excess is not None
-    assert admitted_bytes < 10_000 // PIECE_BYTES + 20
+@pytest.mark.parametrize("size", [1, 7, 63])
+def test_a_frame_that_trickles_in(size: int) -> None:
+    """However small the pieces are in which the network brings a frame, it is whole; and few pieces are made of it."""
+    fragments = following(65_536)
+    sent = frame(PING) + frame(TEXT, b"x" * 65_536) + frame(PING) + frame(TEXT, b"short")
+    pieces = [fragments.admit(sent[at : at + size], 0.0) for at in range(0, len(sent), size)]
+    assert b"".join(pieces) == sent
+    assert sum(map(bool, pieces)) < 65_536 // GATHERED_BYTES + 64 + 50  # with those of the headers
+
+
+def test_what_was_whole_is_not_kept_back() -> None:
+    """Of a message that trickles in only the beginning of a frame is kept back, and never a frame that is whole."""
+    fragments = following(65_536)
+    fragments.admit(frame(TEXT, b"x", fin=False), 0.0)
+    for _ in range(200):
+        first, rest = frame(CONTINUATION, b"xy", fin=False)[:6], frame(CONTINUATION, b"xy", fin=False)[6:]
+        assert fragments.admit(frame(PING) + first, 0.0) == frame(PING) + first
+        assert fragments.admit(rest[:1], 0.0) in {rest[:1], b""}
+        assert fragments.admit(rest[1:] + frame(PING), 0.0).endswith(rest[1:] + frame(PING))
+
+
+def test_as_many_fragments_as_are_promised() -> None:
+    """A message of the largest size passes in a 64th as many fragments, wherever it is cut."""
+    parts = [frame(TEXT, b"x" * 64, fin=False)] + [frame(CONTINUATION, b"x" * 64, fin=False)] * 1_022
+    sent = b"".join(parts) + frame(CONTINUATION, b"x" * 64)
+    fragments = following(65_536)
+    assert b"".join(fragments.admit(sent[at : at + 100], 0.0) for at in range(0, len(sent), 100)) == sent
+    assert fragments.excess is None
 
 
 def test_control_frames_do_not_count() -> None:
@@ -107,6 +124,6 @@ def test_however_it_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
     """Where a stream is cut changes nothing about what is admitted of it."""
     stream = b"".join(frame(TEXT, payload) for payload in payloads) + frame(TEXT, b"x", declared=MOST + 1) + b"rest"
     expected = stream[: len(stream) - len(b"x" + b"rest")]
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=200)))
     parts = [stream[first:last] for first, last in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert admitted(*parts) == expected

@@ -169,6 +169,9 @@ UPGRADE = {"upgrade": "websocket", "sec-websocket-version": "13"}
         (upgrade_request(without="Sec-WebSocket-Key", extra=[("Sec-WebSocket-Key", "\xff")]), 400),
         (upgrade_request(extra=[("Sec-WebSocket-Key", KEY)]), 400),
         (upgrade_request(method="POST"), 400),
+        (upgrade_request(extra=[("Content-Length", "5")]), 400),
+        (upgrade_request(extra=[("Transfer-Encoding", "chunked")]), 400),
+        (upgrade_request().replace(b"HTTP/1.1", b"HTTP/1.0", 1), 400),
     ],
 )
 def test_not_an_upgrade(request_: bytes, status: int) -> None:
@@ -200,9 +203,9 @@ def test_an_upgrade(request_: bytes) -> None:
     [
         upgrade_request(ACTORS, host="x" * 64),
         upgrade_request(ACTORS, host="xn--\xff"),
-        upgrade_request("caf\xe9", ACTORS, extra=[("Transfer-Encoding", "chunked")]),
+        upgrade_request("caf\xe9", ACTORS, extra=[("Content-Length", "0")]),
         upgrade_request(ACTORS, extra=[("Sec-WebSocket-Extensions", "\xff")]),
-        upgrade_request(ACTORS, without="Upgrade", extra=[("Upgrade", "h2c, websocket"), ("Content-Length", "5")]),
+        upgrade_request(ACTORS, without="Upgrade", extra=[("Upgrade", "h2c, websocket")]),
         upgrade_request(ACTORS, without="Connection", extra=[("Connection", "Upgrade"), ("Connection", "close")]),
     ],
 )
@@ -215,6 +218,21 @@ def test_what_the_engine_gets(request_: bytes) -> None:
     (asked,) = engine.events()
     assert isinstance(asked, Request)
     assert accept_of(KEY).encode() in engine.send(AcceptConnection(subprotocol=ACTORS))
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://127.0.0.1:80/ws", "/ws"),
+        ("HTTPS://host/ws?a=b", "/ws"),
+        ("http://host", "/"),
+        ("/http://x", "/http://x"),
+    ],
+)
+def test_the_absolute_form(target: str, path: str) -> None:
+    """A request that names the whole URL, as for a proxy, is for the path in it (RFC 9112, section 3.2.2)."""
+    sent = upgrade_request().replace(b"GET /ws ", f"GET {target} ".encode(), 1)
+    assert read(sent).path == path
 
 
 def test_response() -> None:
