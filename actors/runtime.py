@@ -207,19 +207,25 @@ class Runtime:
         """Make a user the owner of a thread that has none, and place what it held in the user's log.
 
         Binding it to its owner again changes nothing. Raises
-        :class:`~actors.errors.NotTheOwner` when it is another user's. A
+        :class:`~actors.errors.NotTheOwner` when it is another user's,
+        :class:`~actors.errors.Quarantined` when the thread is out of service
+        (its text says when it is not known whether the owner was changed: bind
+        again after the release), :class:`~actors.errors.RuntimeClosed`. A
         checkpoint; cancelled, it may or may not have happened.
         """
         check_identifier("user_id", user_id)
         await self._change_owner(thread_id, "bind", user_id)
 
     async def rebind(self, thread_id: str, user_id: str) -> None:
-        """Make a user the owner of a thread, whoever owned it. What was accepted before stays with the former owner."""
+        """Make a user the owner of a thread, whoever owned it. What was accepted before stays with the former owner.
+
+        Raises as :meth:`bind` does, but for NotTheOwner.
+        """
         check_identifier("user_id", user_id)
         await self._change_owner(thread_id, "rebind", user_id)
 
     async def unbind(self, thread_id: str) -> None:
-        """Leave a thread without an owner: its events are held from now on."""
+        """Leave a thread without an owner: its events are held from now on. Raises as :meth:`rebind` does."""
         await self._change_owner(thread_id, "unbind", None)
 
     def owner(self, thread_id: str) -> str | None:

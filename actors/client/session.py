@@ -25,7 +25,7 @@ from actors.client.requests import Op, Request
 from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
-from actors.events import History, Payload, encode
+from actors.events import History, Payload, check_identifier, encode
 from actors.limits import Limits
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import Closed, DialledWebSocket, Distrusted, dial
@@ -144,6 +144,7 @@ class Session:
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
         """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
+        check_identifier("ask_id", ask_id)
         encode("answer", payload, "none", None, ask_id, 0.0, Limits())
         await self._ask("answer", {"ask": ask_id, "payload": _ready(payload)})
 

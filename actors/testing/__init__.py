@@ -33,6 +33,7 @@ proxy that delays, slices, stalls, resets and forgets their connections:
 It is in ``proxy``, one connection in ``link``, and what is pure of it in ``course``.
 """
 
+from actors.testing.chance import Chance
 from actors.testing.course import Faults, Way
 from actors.testing.determinism import TrioChanged, run
 from actors.testing.device import Device
@@ -42,6 +43,7 @@ from actors.testing.stepping import cancel_at_every_step, fail_every_store_call,
 from actors.testing.world import Mismatched, World, simulate
 
 __all__ = [
+    "Chance",
     "Device",
     "FaultProxy",
     "Faults",
