@@ -34,7 +34,7 @@ class Failure:
     """Wall clock, seconds."""
 
     def __str__(self) -> str:
-        return f"{self.path} failed handling {self.handling}: {self.error}"
+        return printable(f"{self.path} failed handling {self.handling}: {self.error}")
 
 
 class Failures:
@@ -58,6 +58,11 @@ class Failures:
 
     def __getitem__(self, index: int) -> Failure:
         return self._kept[index]
+
+
+def printable(text: str) -> str:
+    """A text on one line, with escapes in place of what a terminal would obey: it may quote what some user has sent."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from actors.delivery.reminders import Reminders
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import ActorsError
+from actors.failures import printable
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.presence import RING, Device, Presence, UserMessage
@@ -92,8 +93,9 @@ class Switchboard:
             return
         if unsaid:
             logger.warning("%d more events, of other threads, reached nobody either", unsaid)
+        thread_id = printable(thread_id)
         if user_id is None:
             logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
         else:
             text = "thread %s: its owner %s has no device connected; events wait in the log"
-            logger.warning(text, thread_id, user_id)
+            logger.warning(text, thread_id, printable(user_id))

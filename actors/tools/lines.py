@@ -12,7 +12,7 @@ from typing import NoReturn
 import attrs
 import msgspec
 
-from actors.tools.terminal import printable
+from actors.failures import printable
 
 LINE_BYTES = 1 << 20
 """The longest line. Four times the largest event: what is longer could not be delivered however it is spaced."""

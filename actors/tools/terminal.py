@@ -14,6 +14,7 @@ from typing import TextIO
 
 import trio
 
+from actors.failures import printable
 from actors.mailbox import Doorbell
 
 _OUTLET_BYTES = 1 << 20
@@ -36,11 +37,6 @@ def say(text: str, fd: int | None) -> None:
     if fd is not None:
         with suppress(OSError):
             _write(fd, text.encode(errors="backslashreplace"))
-
-
-def printable(text: str) -> str:
-    """A text on one line, with escapes in place of what a terminal would obey."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def complain(text: str) -> None:

@@ -26,8 +26,9 @@ from actors.client import (
     connect,
 )
 from actors.errors import ActorsError
+from actors.failures import printable
 from actors.tools.leave import open_signals, until_signal
-from actors.tools.terminal import CannotStart, complain, descriptor, printable
+from actors.tools.terminal import CannotStart, complain, descriptor
 
 TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name
 """The environment variable that says who one is, where no ``--token`` does."""

@@ -58,6 +58,7 @@ async def test_a_terminal_obeys_nobody() -> None:
         served = await command.finish()
     assert "x\\nERROR: forged \\x1b[2J  seq 1  offset 1  t\\x1b[31m" in watched.out
     assert "\x1b" not in watched.out + served.err
+    assert not any(line.startswith("ERROR: forged") for line in served.err.splitlines())
 
 
 @pytest.mark.slow
