@@ -94,7 +94,10 @@ class Burial:
         for device in tuple(presence.devices):
             device.end("quarantined", "")
             presence.leave(device)
-        head, now = self._store.bounds(user_id).head, self._clock()
-        self._accounts.trim(user_id, head + 1, Cause.QUARANTINED, now)
+        bounds, now = self._store.bounds(user_id), self._clock()
+        # Also where the books know nothing of this epoch yet: what was placed
+        # in it may be answered for later.
+        self._accounts.account(user_id, bounds.epoch, bounds.low, now)
+        self._accounts.trim(user_id, bounds.head + 1, Cause.QUARANTINED, now)
         bounds = self._store.renew(user_id)
         self._accounts.account(user_id, bounds.epoch, bounds.low, now)

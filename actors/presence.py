@@ -66,6 +66,21 @@ class Session:
     ledger: Ledger | None = None
     """The epoch of that cursor."""
     device: Device | None = None
+    former: Cursor | None = None
+    """What a connection before it was handed: a hello that was long under way may take the place of a newer one, and
+    its device comes back having more."""
+
+    def confirm(self, offset: int) -> list[tuple[int, int]]:
+        """Confirm everything up to ``offset`` that was handed to this session; the spans newly confirmed."""
+        handed = [cursor for cursor in (self.former, self.cursor) if cursor is not None]
+        return [span for cursor in handed for span in cursor.ack(min(offset, cursor.position))]
+
+    def pass_to(self, device: Device, ledger: Ledger) -> None:
+        """Go on with another connection, or the same one in another epoch."""
+        handed = [cursor for cursor in (self.former, self.cursor) if cursor is not None and self.ledger is ledger]
+        open_ = [cursor for cursor in handed if cursor.confirmed < cursor.position]
+        self.former = max(open_, key=lambda cursor: cursor.position, default=None)
+        self.device, self.cursor, self.ledger = device, device.cursor, ledger
 
 
 @attrs.frozen

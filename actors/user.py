@@ -77,14 +77,12 @@ class UserActor:
         account = self._accounts.account(self._user_id, bounds.epoch, bounds.low, self._environment.clock())
         ledger = account.ledger
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
-            assert session.cursor is not None, "a session has a cursor with its ledger"
-            seen = min(attach.resume[1], session.cursor.position)
-            for first, last in session.cursor.ack(seen):
+            for first, last in session.confirm(attach.resume[1]):
                 ledger.ack(first, last)
         unseen = ledger.first_unwritten() if attach.device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
         attach.device.begin(beginning, bounds, session.id, ledger, self._presence)
-        session.device, session.cursor, session.ledger = attach.device, attach.device.cursor, ledger
+        session.pass_to(attach.device, ledger)
         devices.append(attach.device)
         self._presence.absences = 0
         self._mark(self._presence)
@@ -98,8 +96,8 @@ class UserActor:
             if device.ledger is not ledger:
                 device.reset(bounds, ledger)
         for session in self._presence.sessions.values():
-            if session.device is not None:
-                session.cursor, session.ledger = session.device.cursor, session.device.ledger
+            if session.device is not None and session.ledger is not ledger:
+                session.pass_to(session.device, ledger)
         self._mark(self._presence)
 
     def _fence(self, device: Device) -> None:

@@ -18,6 +18,7 @@ from actors.errors import StoreUnavailable
 from actors.mailbox import Reply
 from actors.stores.store import Append, Binding, Placement
 from actors.thread import ThreadActor
+from tests.peers.faulty import crash
 from tests.peers.served import served
 from tests.stores.waiting import WaitingStore
 
@@ -93,6 +94,28 @@ async def test_an_owner_whom_an_event_named_and_whose_answer_was_lost(autojump_c
         await receipts[-1].reached(Stage.STORED)
         assert [receipt.offset for receipt in receipts] == [1, 2, 3, 4]
         assert runtime.audit().users == {"alice": Balance(accepted=4, retained=4)}
+
+
+async def test_an_answer_that_comes_after_its_users_quarantine(autojump_clock: trio.testing.MockClock) -> None:
+    """What was placed for a user who is out of service by the time the store answers is booked in the epoch that has
+    ended, though the books had nothing of it, and dropped for that."""
+    store = Unsteady()
+    async with actors.open_runtime(store=store, limits=actors.Limits(restarts=0)) as runtime:
+        receipt = await runtime.thread("t1").emit("step", {})
+        await receipt.reached(Stage.BUFFERED)
+        store.losses["bind"] = 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.bind, "t1", "alice")
+            await store.lost.wait()
+            runtime.users.mailbox("alice").tell(crash())
+            await trio.testing.wait_all_tasks_blocked()
+            assert runtime.users.quarantined("alice") is not None
+        assert receipt.cause is Cause.QUARANTINED
+        runtime.release("users/alice")
+        later = await runtime.thread("t1").emit("step", {})
+        await later.reached(Stage.STORED)
+        assert later.offset == 1
+        assert runtime.audit().users == {"alice": Balance(accepted=2, retained=1, dropped=1)}
 
 
 async def test_what_a_lost_answer_had_to_shed(autojump_clock: trio.testing.MockClock) -> None:

@@ -439,6 +439,20 @@ def test_resuming_confirms_what_the_session_was_shown() -> None:
     assert stages == [Stage.ACKED, Stage.ACKED, Stage.WRITTEN, Stage.WRITTEN]
 
 
+def test_a_late_hello_takes_nothing_away() -> None:
+    """A hello that was long under way takes the place of a newer connection of its session: what that one was shown
+    is still confirmed by the cursor that the device comes back with, however often this happens."""
+    house = House()
+    phone = house.attach()
+    receipts = [house.place() for _ in range(4)]
+    house.flush()
+    house.attach(phone.session_id, resume_at=0)
+    house.attach(phone.session_id, resume_at=0)
+    again = house.attach(phone.session_id, resume_at=3)
+    assert [receipt.stage for receipt in receipts] == [*[Stage.ACKED] * 3, Stage.WRITTEN]
+    assert again.begun == Start("replayed", 4)
+
+
 def test_resuming_confirms_no_more() -> None:
     """A cursor confirms nothing that its session was not shown, however far ahead it claims to be."""
     house = House()
