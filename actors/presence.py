@@ -71,15 +71,26 @@ class Session:
     its device comes back having more."""
 
     def confirm(self, offset: int) -> list[tuple[int, int]]:
-        """Confirm everything up to ``offset`` that was handed to this session; the spans newly confirmed."""
-        handed = [cursor for cursor in (self.former, self.cursor) if cursor is not None]
-        return [span for cursor in handed for span in cursor.ack(min(offset, cursor.position))]
+        """Confirm everything up to ``offset`` that was handed to this session; the spans newly confirmed.
+
+        What the newest connection did not hand over up to its position is
+        gone, and it said so: only beyond that the former one counts.
+        """
+        if self.cursor is None:
+            return []
+        position = self.cursor.position
+        spans = self.cursor.ack(min(offset, position))
+        if self.former is not None and offset > position:
+            handed = self.former.ack(min(offset, self.former.position))
+            spans += [(max(first, position + 1), last) for first, last in handed if last > position]
+        return spans
 
     def pass_to(self, device: Device, ledger: Ledger) -> None:
         """Go on with another connection, or the same one in another epoch."""
-        handed = [cursor for cursor in (self.former, self.cursor) if cursor is not None and self.ledger is ledger]
-        open_ = [cursor for cursor in handed if cursor.confirmed < cursor.position]
-        self.former = max(open_, key=lambda cursor: cursor.position, default=None)
+        if self.ledger is not ledger:
+            self.former = None
+        elif self.cursor is not None and self.cursor.confirmed < self.cursor.position:
+            self.former = self.cursor
         self.device, self.cursor, self.ledger = device, device.cursor, ledger
 
 

@@ -85,8 +85,8 @@ class Runtime:
         self.environment = environment
         self.failures = Failures(limits.failures)
         """Every failure, once, newest last."""
-        self.accounts = Accounts(limits.dead_letters)
         self.store = store or MemoryStore(limits, environment)
+        self.accounts = Accounts(limits.dead_letters, lambda user_id: self.store.bounds(user_id).epoch)
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)

@@ -453,6 +453,21 @@ def test_a_late_hello_takes_nothing_away() -> None:
     assert again.begun == Start("replayed", 4)
 
 
+def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
+    """What a connection was handed and its device never got, and the next one says is gone, stays unconfirmed."""
+    house = House(retained_events=1)
+    phone = house.attach()
+    receipts = []
+    for _ in range(3):
+        receipts.append(house.place())
+        house.flush()
+    newer = house.attach(phone.session_id, resume_at=0)
+    assert newer.begun == Start("gap", 3, (1, 2))
+    house.flush()
+    house.attach(phone.session_id, resume_at=3)
+    assert [receipt.stage for receipt in receipts] == [Stage.UNCONFIRMED, Stage.UNCONFIRMED, Stage.ACKED]
+
+
 def test_resuming_confirms_no_more() -> None:
     """A cursor confirms nothing that its session was not shown, however far ahead it claims to be."""
     house = House()

@@ -15,6 +15,7 @@ no account along.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 
@@ -105,11 +106,16 @@ class UserAccount:
 
     def renew(self, ledger: Ledger) -> None:
         """Begin another epoch; what the one that ended still has open is in flight."""
-        self._ended.append(self.ledger)
+        self.end(self.ledger)
         self.ledger = ledger
+
+    def end(self, ledger: Ledger) -> Ledger:
+        """Keep the ledger of an epoch that has ended for a while."""
+        self._ended.append(ledger)
         for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.retained]:
             self._ended.remove(ended)
             self._closed += _row(ended)
+        return ledger
 
     def ended(self, epoch: str) -> Ledger | None:
         """The ledger of an earlier epoch, while an answer of the store may still speak of it."""
@@ -128,7 +134,9 @@ def _row(ledger: Ledger) -> Balance:
 class Accounts:
     """The books of one runtime."""
 
-    def __init__(self, dead_letters: int) -> None:
+    def __init__(self, dead_letters: int, present_epoch: Callable[[str], str | None] = lambda user_id: None) -> None:
+        self.present_epoch = present_epoch
+        """The epoch of a user's log as it is now, where somebody knows; an answer may be about an earlier one."""
         self.accepted = 0
         """Events that emitters handed over; counted by whoever takes them from an emitter."""
         self.doubtful = 0
@@ -161,7 +169,9 @@ class Accounts:
             receipt.move(page, offset)
         if offset < ledger.low:
             self._note_late(receipt, now)
-        if low > ledger.low and ledger is account.ledger:
+        if ledger is not account.ledger:
+            self._settle_ended(ledger, now)
+        elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
     def hold(self, receipt: Receipt, seq: int, now: float) -> None:
@@ -252,6 +262,8 @@ class Accounts:
             self._bury(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
+        else:
+            self._settle_ended(ledger, now)
         return count + notice
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
@@ -270,8 +282,16 @@ class Accounts:
         ended = None if account is None else account.ended(epoch)
         if account is not None and ended is not None:
             return account, ended
-        account = self.account(user_id, epoch, low, now)
-        return account, account.ledger
+        present = self.present_epoch(user_id) or epoch
+        account = self.account(user_id, present, low if present == epoch else 1, now)
+        return account, account.ledger if present == epoch else account.end(Ledger(user_id, epoch, low))
+
+    def _settle_ended(self, ledger: Ledger, now: float) -> None:
+        """What an answer that was long under way has added to an epoch that has ended is gone with it."""
+        first, last = ledger.low, ledger.head
+        dropped = ledger.trim(last + 1, Cause.RETENTION)
+        if dropped:
+            self._bury(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
         """A user's account, opened when it is first needed, in the epoch that the store names.

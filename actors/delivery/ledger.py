@@ -248,8 +248,8 @@ class Ledger:
         return dropped
 
     def _cause_of(self, offset: int) -> Cause:
-        """For what an offset below ``low`` has left the log."""
-        return next(cause for low, cause in self._trims if offset < low)
+        """For what an offset below ``low`` has left the log; before this ledger began, that was its age or number."""
+        return next((cause for low, cause in self._trims if offset < low), Cause.RETENTION)
 
     def _in_flight(self, page: Page) -> int:
         """Which offsets of a page a socket has begun to take."""

@@ -290,6 +290,30 @@ def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
     assert accounts.audit().balanced
 
 
+def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
+    """What a store placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
+    accounts = Accounts(10, lambda user_id: "e2")
+    present = accepted(accounts)
+    accounts.place(present, "alice", "e2", 1, 1, 0.0)
+    held, late = accepted(accounts, "held"), accepted(accounts, "late")
+    accounts.hold(held, 1, 0.0)
+    assert accounts.bind("t", "alice", "e1", 4, 1, 1.0, notice=False) == 1
+    accounts.place(late, "alice", "e1", 5, 1, 1.0)
+    assert [receipt.stage for receipt in (present, held, late)] == [Stage.STORED, Stage.DROPPED, Stage.DROPPED]
+    assert accounts.users["alice"].ledger.epoch == "e2"
+    assert accounts.audit().users == {"alice": Balance(accepted=3, retained=1, dropped=2)}
+
+
+def test_an_answer_about_what_had_left_before_the_books_began() -> None:
+    """Books that begin in the middle of a log take a late answer about its beginning for what it is."""
+    accounts = Accounts(10)
+    accounts.place(accepted(accounts), "alice", "e1", 3, 3, 0.0)
+    late = accepted(accounts, "late")
+    accounts.place(late, "alice", "e1", 1, 3, 1.0)
+    assert (late.stage, late.cause) == (Stage.DROPPED, Cause.RETENTION)
+    assert accounts.audit().users == {"alice": Balance(accepted=2, retained=1, dropped=1)}
+
+
 def test_dead_letters_are_bounded() -> None:
     """Of dead letters the newest are kept; the books count all of them."""
     accounts = Accounts(3)
