@@ -20,7 +20,6 @@ from actors.testing.owners import Act, Owners
 STARTED = "agent_started"
 TERMINAL = frozenset({"agent_completed", "agent_failed", "agent_cancelled"})
 DELTA = "agent_delta"
-NOTICE = "dropped"
 
 _LADDER = "ACCEPTED", "BUFFERED", "STORED", "WRITTEN", "ACKED"
 _FINAL = frozenset({"ACKED", "UNCONFIRMED", "DROPPED"})
