@@ -25,7 +25,7 @@ from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
 from actors.errands import Errands
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
-from actors.failures import Failures, failure_of
+from actors.failures import Barrier, Failures, failure_of
 from actors.limits import Limits
 from actors.mailbox import Mailbox, Reply
 from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
@@ -158,20 +158,19 @@ class Connection:
         house = self._house
         house.hear(self)
         try:
-            async with trio.open_nursery() as nursery:
-                self._transport = Transport(
-                    self._endpoint,
-                    nursery,
-                    house.limits,
-                    clock=house.environment.clock,
-                    on_drained=self._drained,
-                    on_failed=self._failed,
-                )
-                self._errands = Errands(nursery, self._transport, self._carry_out, house.limits.requests)
-                await self._serve()
-                nursery.cancel_scope.cancel()
-        except Exception as error:  # noqa: BLE001 - the barrier: it is reported, and costs this connection
-            self.fail(error)
+            with Barrier(self.fail):
+                async with trio.open_nursery() as nursery:
+                    self._transport = Transport(
+                        self._endpoint,
+                        nursery,
+                        house.limits,
+                        clock=house.environment.clock,
+                        on_drained=self._drained,
+                        on_failed=self._failed,
+                    )
+                    self._errands = Errands(nursery, self._transport, self._carry_out, house.limits.requests)
+                    await self._serve()
+                    nursery.cancel_scope.cancel()
         finally:
             self._land(written=self.plain)  # at most once: what a plain client may have read it is not sent again
             house.forget(self)
@@ -201,20 +200,27 @@ class Connection:
         """Say hello, take a place in the log, and listen until the end."""
         address: Mailbox[UserMessage] | None = None
         try:
-            hello = Hello(v=1) if self.plain else await self._greet(websocket)
-            assert self.user_id is not None, "a connection has a user before it has a place"
-            address = self._house.user(self.user_id)
-            await self._attach(hello, address)
-            await self._listen(websocket, address)
-        except PeerError as error:
-            self.end(error.name, str(error))
-        except (Quarantined, RuntimeClosed) as error:
-            self.end("quarantined" if isinstance(error, Quarantined) else "shutting_down", "")
-        except Exception as error:  # noqa: BLE001 - the barrier: the device is told, and comes back
-            self.fail(error)
+            with Barrier(self._fall):
+                hello = Hello(v=1) if self.plain else await self._greet(websocket)
+                assert self.user_id is not None, "a connection has a user before it has a place"
+                address = self._house.user(self.user_id)
+                await self._attach(hello, address)
+                await self._listen(websocket, address)
         finally:
             if address is not None:
                 await self._detach(address)
+
+    def _fall(self, error: BaseException) -> None:
+        """The conversation ends for this: the device is told, and comes back unless it is to blame."""
+        match error:
+            case PeerError():
+                self.end(error.name, str(error))
+            case Quarantined():
+                self.end("quarantined", "")
+            case RuntimeClosed():
+                self.end("shutting_down", "")
+            case _:
+                self.fail(error)
 
     async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> None:
         reply: Reply[Session] = Reply()
@@ -386,7 +392,7 @@ class Connection:
         """End the connection now, without a goodbye."""
         self._transport.abort()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """A failure of ours: said once to the observer, and to the device as much as it needs."""
         environment = self._house.environment
         self._house.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))

@@ -20,7 +20,7 @@ from actors.delivery.recent import Recent
 from actors.delivery.restarts import Backoff, Intensity, RestartWindow
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
-from actors.failures import Failure, Failures, failure_of, shielded
+from actors.failures import Barrier, Failure, Failures, failure_of, shielded
 from actors.mailbox import Actor, Crashed, Lane, Mailbox
 from actors.stages import Cause
 
@@ -168,7 +168,6 @@ class DynamicSupervisor(Generic[M]):
         again = False
         while (failure := await self._crash_of(mailbox, again=again)) is not None:
             again = True
-            self._failures.record(failure)
             window = self._window(mailbox.key)
             if window.spent(self._environment.clock()):
                 self._quarantine(mailbox, failure)
@@ -177,15 +176,21 @@ class DynamicSupervisor(Generic[M]):
 
     async def _crash_of(self, mailbox: Mailbox[M], *, again: bool) -> Failure | None:
         """Let an actor work, another one if it is to do so again; its failure, or ``None`` when it is idle."""
-        try:
+        failure: Failure | None = None
+
+        def report(error: BaseException) -> None:
+            nonlocal failure
+            if isinstance(error, Crashed):
+                failure = error.failure
+            else:
+                failure = failure_of(self.path(mailbox.key), "settle", error, self.now())
+            self._failures.record(failure)
+
+        with Barrier(report):
             if again:
                 mailbox.restart(self._build(mailbox.key))
             await mailbox.run()
-        except Crashed as crash:
-            return crash.failure
-        except Exception as error:  # noqa: BLE001 - whatever an actor raises is its crash
-            return failure_of(self.path(mailbox.key), "settle", error, self.now())
-        return None
+        return failure
 
     def _window(self, key: str) -> RestartWindow:
         window = self._windows.get(key)
@@ -199,10 +204,12 @@ class DynamicSupervisor(Generic[M]):
         text += f"{self._intensity.period_seconds:g} s and is out of service; the last time: {failure.error}"
         self._quarantined[mailbox.key] = failure
         mailbox.close(lambda: Quarantined(text), Cause.QUARANTINED)
-        try:
-            self._on_quarantined(mailbox.key, failure)
-        except Exception as error:  # noqa: BLE001 - whoever is told, the others go on
+
+        def report(error: BaseException) -> None:
             self._failures.record(failure_of(self.path(mailbox.key), "its quarantine", error, self.now()))
+
+        with Barrier(report):
+            self._on_quarantined(mailbox.key, failure)
 
     # --- the end --------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from actors.delivery.recent import Recent
 from actors.emission import Emission
 from actors.environment import Environment
 from actors.events import Lifecycle
-from actors.failures import Failures, failure_of
+from actors.failures import Barrier, Failures, failure_of
 from actors.limits import Limits
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
@@ -86,11 +86,13 @@ class Escalation:
 
     async def _call(self, receipt: Receipt) -> None:
         """One call; it has to be over in time, and has a place that it must give back."""
-        try:
-            with trio.fail_after(self._limits.undelivered_call_seconds):
-                await self._hook(self._explain(receipt))
-        except Exception as error:  # noqa: BLE001 - the application's failure
+
+        def report(error: BaseException) -> None:
             at = self._environment.wall_clock()
             self._failures.record(failure_of("escalation", f"event {receipt.event_id}", error, at))
+
+        try:
+            with Barrier(report), trio.fail_after(self._limits.undelivered_call_seconds):
+                await self._hook(self._explain(receipt))
         finally:
             self._calls.release()

@@ -9,9 +9,11 @@ writes than early ones lets it wait for a window (``flush_ms``) first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
+from actors.failures import Barrier
 from actors.mailbox import Doorbell
 from actors.presence import Device, Presence
 
@@ -19,7 +21,7 @@ from actors.presence import Device, Presence
 class Flusher:
     """Writes to the devices of marked users. A device's failure stays its own: ``on_failed`` is told."""
 
-    def __init__(self, on_failed: Callable[[Device, Exception], None], window_ms: float = 0.0) -> None:
+    def __init__(self, on_failed: Callable[[Device, BaseException], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
         self._window_seconds = window_ms / 1000
         self._marked: dict[Presence, None] = {}
@@ -51,7 +53,5 @@ class Flusher:
         for presence in marked:
             presence.rung = False
             for device in presence.devices:
-                try:
+                with Barrier(partial(self._on_failed, device)):
                     device.flush()
-                except Exception as error:  # noqa: BLE001 - a barrier: one device's failure is not the others'
-                    self._on_failed(device, error)

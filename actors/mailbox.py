@@ -31,7 +31,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from actors.errors import ForeignThread
-from actors.failures import Failure, failure_of
+from actors.failures import PASSING, Failure, failure_of
 from actors.stages import Cause
 
 M = TypeVar("M")
@@ -251,7 +251,7 @@ class Mailbox(Generic[M]):
         """Turn a crash into text while its frames are there; the actor's task will raise it."""
         _cut_context(crash, sys.exception())
         failure = failure_of(self._owner.path(self.key), type(message).__name__, crash, self._owner.now())
-        self._crash = Crashed(failure) if isinstance(crash, Exception) else crash.with_traceback(None)
+        self._crash = crash.with_traceback(None) if isinstance(crash, PASSING) else Crashed(failure)
         if self._owner.bury(message, Cause.CRASHED):
             self._again = deque([message, *(self._again or ())])
 

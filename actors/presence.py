@@ -48,7 +48,7 @@ class Device(Protocol):
     def end(self, name: str, text: str) -> None:
         """End the connection for a reason of the closing table."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the connection for a failure of ours, and report that."""
 
     def describe(self, offset: int, now: float) -> str:

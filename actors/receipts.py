@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from actors.errors import Dropped, StoreUnavailable, Unconfirmed
+from actors.failures import Barrier, complain
 from actors.stages import Cause, Stage
 
 
@@ -52,6 +53,10 @@ class Position:
     offset: int
 
 
+def _complain(error: BaseException) -> None:
+    complain("a callback of Receipt.watch", error)
+
+
 class Watchers:
     """Callbacks owed to whoever waits for a place to change; none, most of the time."""
 
@@ -72,7 +77,8 @@ class Watchers:
         """Call everybody who watches."""
         if self._callbacks:
             for callback in tuple(self._callbacks):
-                callback()
+                with Barrier(_complain):
+                    callback()
 
 
 class Queued(Watchers):
@@ -192,8 +198,8 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Call back when the stage may have advanced; returns what ends the watch.
 
-        A callback runs inside the runtime's own step: it must not block or
-        raise. The place of an event changes during its life, so whoever
+        A callback runs inside the runtime's own step: it must not block, and
+        what it raises is said in the log. The place of an event changes during its life, so whoever
         watches for long renews the watch after each call.
         """
         return self.place.watch(callback)

@@ -27,7 +27,7 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events import DROPPED_NOTICE, Lifecycle, check_identifier
-from actors.failures import Failures, failure_of
+from actors.failures import Barrier, Failures, failure_of
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.run import Message
@@ -86,21 +86,24 @@ class Requests:
 
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:
         """Carry out a request of a user; the reply. Cancelled, it may or may not have been carried out."""
-        try:
-            match request:
-                case Send():
-                    return await self._send(request, user_id, session_id)
-                case CancelRun():
-                    return await self._cancel(request, user_id)
-                case ReadThread():
-                    return self._read(request, user_id)
-                case AnswerAsk():
-                    return self._answer_ask(request, user_id, session_id)
-        except Refused as refused:
-            return refusal(request.id, refused.name, refused.text)
-        except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this request alone
-            self._record("requests", f"{type(request).__name__}, user {user_id}", error)
-            return refusal(request.id, "failed")
+        handling = f"{type(request).__name__}, user {user_id}"
+        with Barrier(lambda error: self._record("requests", handling, error)):
+            try:
+                return await self._carry_out(request, user_id, session_id)
+            except Refused as refused:
+                return refusal(request.id, refused.name, refused.text)
+        return refusal(request.id, "failed")
+
+    async def _carry_out(self, request: Request, user_id: str, session_id: str) -> bytes:
+        match request:
+            case Send():
+                return await self._send(request, user_id, session_id)
+            case CancelRun():
+                return await self._cancel(request, user_id)
+            case ReadThread():
+                return self._read(request, user_id)
+            case AnswerAsk():
+                return self._answer_ask(request, user_id, session_id)
 
     # --- saying something -------------------------------------------------------
 
@@ -144,12 +147,13 @@ class Requests:
         owner = self._store.owner(thread_id)
         if owner == user_id:
             return False
-        try:
-            with trio.fail_after(self._limits.authorize_seconds):
-                allowed = await self._authorize(user_id, thread_id)
-        except Exception as error:  # noqa: BLE001 - the application's failure; the client tries again
-            self._record("listeners/authorize", f"user {user_id}, thread {thread_id}", error)
-            raise Refused("unavailable") from None
+        handling = f"user {user_id}, thread {thread_id}"
+        patience = trio.fail_after(self._limits.authorize_seconds)
+        allowed: bool | None = None
+        with Barrier(lambda error: self._record("listeners/authorize", handling, error)), patience:
+            allowed = bool(await self._authorize(user_id, thread_id))
+        if allowed is None:
+            raise Refused("unavailable")
         if owner is not None or not allowed:
             raise Refused("unknown_thread")
         return True
@@ -218,7 +222,7 @@ class Requests:
             raise Refused("ask_closed")
         return reply(answer.id, ask=answer.ask)
 
-    def _record(self, path: str, handling: str, error: Exception) -> None:
+    def _record(self, path: str, handling: str, error: BaseException) -> None:
         self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
 
 

@@ -25,7 +25,7 @@ from actors.emission import Emission
 from actors.emitter import Emitter
 from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
 from actors.events import Lifecycle, Payload, check_identifier
-from actors.failures import innermost, is_cancellation, leaves
+from actors.failures import innermost, is_cancellation, leaves, text_of
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.stages import Stage
@@ -438,10 +438,7 @@ def described(error: BaseException) -> dict[str, str]:
     if is_cancellation(error):
         return {"type": trio.Cancelled.__name__, "message": "cancelled"}
     error = innermost(error)
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the application's exception cannot even say what it is
-        text = ""
+    text = text_of(error)
     if len(text) > _ERROR_CHARACTERS:
         text = text[: _ERROR_CHARACTERS - 1] + "…"
     return {"type": type(error).__name__, "message": text.encode(errors="replace").decode()}

@@ -20,7 +20,7 @@ from actors.delivery.turns import Concurrency, Turns
 from actors.emitter import Emitter
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, RuntimeClosed
-from actors.failures import Failures, failure_of, innermost, shielded
+from actors.failures import Barrier, Failures, failure_of, innermost, shielded
 from actors.joiner import Joiner
 from actors.limits import Limits
 from actors.run import Message, Run
@@ -63,6 +63,7 @@ class Runs:
         """Runs that have begun, and those whose turn is to come, by id."""
         self.joiner = Joiner(limits.delta_window_ms, environment.clock)
         self._on_message = on_message
+        self._agent_name = _name_of(on_message)
         self._concurrency: Concurrency = concurrency
         self._on_disconnect = on_disconnect
         self._devices_of = devices_of
@@ -132,7 +133,7 @@ class Runs:
 
     def failed(self, run: Run, error: BaseException) -> None:
         """The application's code raised: said once, to the observer."""
-        if isinstance(innermost(error), Exception):
+        if not isinstance(innermost(error), KeyboardInterrupt):
             at = self._environment.wall_clock()
             self._failures.record(failure_of(f"runs/{run.run_id}", f"thread {run.thread_id}", error, at))
 
@@ -154,8 +155,7 @@ class Runs:
         if not again and (self._closing or self._messages >= self.limits.runs or not turns.expects()):
             self._forget_idle(message.thread_id, turns)
             return None
-        name = getattr(self._on_message, "__name__", type(self._on_message).__name__)
-        run = Run(message.thread_id, run_id, name, self, message=message)
+        run = Run(message.thread_id, run_id, self._agent_name, self, message=message)
         turns.expect()
         self._expected[run] = None
         self._messages += 1
@@ -204,13 +204,11 @@ class Runs:
         assert run.message is not None, "a run is launched for a message"
         self._tasks[run] = trio.lowlevel.current_task()
         try:
-            async with run.open():
-                await trio.lowlevel.checkpoint_if_cancelled()
-                result = await self._on_message(run, run.message)
-                run.result = run.result if result is None else result
-        except Exception as error:  # noqa: BLE001 - the barrier
-            if run.outcome is None:
-                self.failed(run, error)
+            with Barrier(lambda error: None if run.outcome else self.failed(run, error)):
+                async with run.open():
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    result = await self._on_message(run, run.message)
+                    run.result = run.result if result is None else result
         finally:
             del self._tasks[run]
             self._messages -= 1
@@ -348,6 +346,12 @@ class Expected:
         run, self._run = self._run, None
         if run is not None:
             self._runs.retract(run)
+
+
+def _name_of(on_message: object) -> str:
+    """What ``agent_started`` calls the application's function; what has no name of its own is called by its type."""
+    name = getattr(on_message, "__name__", None)
+    return name if isinstance(name, str) and name else type(on_message).__name__
 
 
 async def until_over(runs: Iterable[Run], seconds: float) -> None:

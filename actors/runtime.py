@@ -40,7 +40,7 @@ from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import fate_of, forgotten
-from actors.failures import Failure, Failures
+from actors.failures import Failure, Failures, cancels
 from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
@@ -316,7 +316,7 @@ class Runtime:
 
     # --- what the actors ask of each other ----------------------------------------
 
-    def _device_failed(self, device: Device, error: Exception) -> None:
+    def _device_failed(self, device: Device, error: BaseException) -> None:
         device.fail(error)
 
     def _house(self) -> House:
@@ -521,7 +521,9 @@ async def open_runtime(
             await nursery.start(_keeping(ended, lambda status: runtime._tree().run(task_status=status), nursery))
             try:
                 yield runtime
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and so bare
+            except BaseException as error:  # raised below, outside of the nursery and so bare
+                if cancels(error):
+                    raise
                 ended.append(error)
             finally:
                 with trio.CancelScope(shield=True):
@@ -542,7 +544,9 @@ def _keeping(
     async def keeping(task_status: trio.TaskStatus[None]) -> None:
         try:
             await run(task_status)
-        except Exception as error:  # noqa: BLE001 - raised by open_runtime
+        except BaseException as error:  # raised by open_runtime
+            if cancels(error):
+                raise
             ended.append(error)
             nursery.cancel_scope.cancel()
 

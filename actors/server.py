@@ -27,15 +27,13 @@ from actors.delivery.reminders import Reminders
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events import check_identifier
-from actors.failures import Failure, Failures, failure_of
+from actors.failures import Barrier, Failure, Failures, failure_of, log
 from actors.limits import Limits
 from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.wire.tls import TLSEndpoint
-
-logger = logging.getLogger("actors")
 
 COOKIE = "actors_token"
 """The cookie that carries a credential."""
@@ -170,11 +168,11 @@ class Server:
             sock = socket.socket(fileno=stream.socket.detach())
             await self._receive(SocketEndpoint(sock))
         elif isinstance(stream, trio.abc.Stream):
-            endpoint = StreamEndpoint(stream)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(endpoint.run)
-                await self._receive(endpoint)
-                nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
+            with self._bearing(endpoint := StreamEndpoint(stream)):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(endpoint.run)
+                    await self._receive(endpoint)
+                    nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
         else:
             await self._receive(stream)
 
@@ -247,7 +245,8 @@ class Server:
     def _report_full(self, error: OSError) -> None:
         """Say that the system has no room, and of what, once in a period."""
         if self._full.take(error.errno, self._environment.clock()) is not None:
-            logger.error("accept: %s; trying again every %g s", error, self._limits.accept_retry_seconds)
+            seconds = self._limits.accept_retry_seconds
+            log(logging.ERROR, "accept: %s; trying again every %g s", error, seconds)
 
     async def _welcome(
         self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
@@ -290,20 +289,22 @@ class Server:
     # --- one socket -------------------------------------------------------------
 
     async def _receive(self, endpoint: Endpoint) -> None:
-        """Take a socket from its first byte to its last. The barrier: nothing gets out but Cancelled."""
+        """Take a socket from its first byte to its last."""
         self._sockets += 1
+        gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         try:
-            try:
-                await self._admit(endpoint)
-            except HTTPRefusal as refusal:
-                await self._decline(endpoint, refusal)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        except Exception as error:  # noqa: BLE001 - a failure of ours, which costs this peer alone
-            self._record("listeners", f"a connection from {endpoint.peer}", error)
+            with self._bearing(endpoint), gone:
+                try:
+                    await self._admit(endpoint)
+                except HTTPRefusal as refusal:
+                    await self._decline(endpoint, refusal)
         finally:
             self._sockets -= 1
             endpoint.close()
+
+    def _bearing(self, endpoint: Endpoint) -> Barrier:
+        """Let a failure of ours, of a service or of a stream that the host gave us cost this peer alone."""
+        return Barrier(lambda error: self._record("listeners", f"a connection from {endpoint.peer}", error))
 
     async def _admit(self, endpoint: Endpoint) -> None:
         patience_seconds = self._limits.request_head_seconds
@@ -379,7 +380,7 @@ class Server:
             self._left.set()
             self.aborted += connection.aborted
             self.goodbyes += not connection.aborted
-        logger.debug("%s ended: %s (%s)", connection.path, name, text)
+        log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
 
     def _check_admission(self, head: RequestHead) -> None:
         self._check_room()
@@ -441,15 +442,15 @@ class Server:
         """Ask the application. Raises PeerError when it refuses, fails or takes too long."""
         limit = self._limits.authenticate_seconds
         with self._checking() as revoked:
-            try:
+            user_id, known = None, False
+            with Barrier(lambda error: self._record_check(credentials, error)):
                 with trio.fail_after(limit):
                     user_id = await self._authenticate(credentials)
                 if user_id:
                     check_identifier("user_id", user_id)
-            except Exception as error:  # noqa: BLE001 - the application's failure; the device comes back
-                handling = f"a {credentials.source} from {credentials.peer}"
-                self._record("listeners/authenticate", handling, error, secret=credentials.token)
-                raise PeerError("unavailable", TABLE["unavailable"].text) from None
+                known = True
+        if not known:
+            raise PeerError("unavailable", TABLE["unavailable"].text)
         if user_id is None or user_id == "":
             raise PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
         if user_id in revoked:
@@ -466,7 +467,11 @@ class Server:
         finally:
             del self._checks[key]
 
-    def _record(self, path: str, handling: str, error: Exception, secret: str = "") -> None:
+    def _record_check(self, credentials: Credentials, error: BaseException) -> None:
+        handling = f"a {credentials.source} from {credentials.peer}"
+        self._record("listeners/authenticate", handling, error, secret=credentials.token)
+
+    def _record(self, path: str, handling: str, error: BaseException, secret: str = "") -> None:
         failure = failure_of(path, handling, error, self._environment.wall_clock())
         self._failures.record(_without(secret, failure))
 

@@ -25,7 +25,7 @@ from attrs.validators import gt
 from actors.delivery.restarts import Backoff, Intensity, Restart, RestartWindow, Strategy, plan
 from actors.environment import Environment
 from actors.errors import RestartsExhausted
-from actors.failures import Failures, describe, failure_of, shielded
+from actors.failures import Barrier, Failures, describe, failure_of, shielded
 
 __all__ = ["Child", "Restart", "Strategy", "Supervisor"]
 
@@ -75,7 +75,7 @@ class Supervisor:
         - :exc:`RestartsExhausted`, when one restart more was needed than the intensity allows. It has the
           last error as text; with its traceback that is in ``failures``, once, like every other crash.
         - A child's own error, when it crashed at its first start before it said ``started()``,
-          or when that is no crash to mend: ``KeyboardInterrupt``, ``SystemExit``.
+          or when that is no crash to mend: ``KeyboardInterrupt``.
         - ``Cancelled``, when cancelled. A child that shields itself is reported, and still waited for.
         """
         await _Supervision(self).run(task_status)
@@ -204,18 +204,19 @@ class _Supervision:
     async def _live(self, life: _Life) -> None:
         life.task = trio.lowlevel.current_task()
         try:
-            with life.scope:
+            with Barrier(lambda error: self._note_crash(life, error)), life.scope:
                 await life.place.child.start(life)
-        except Exception as error:  # noqa: BLE001 - a crash, whatever it is
-            life.crash = describe(error)
-            self._record(life, "its task", error)
-            if life.first and not life.serving.is_set() and not life.asked:
-                self._interrupt(error)
         except BaseException as error:  # noqa: BLE001 - raised by run
             self._interrupt(error)
         life.serving.set()
         life.gone.set()
         self._gone.send_nowait(life)
+
+    def _note_crash(self, life: _Life, error: BaseException) -> None:
+        life.crash = describe(error)
+        self._record(life, "its task", error)
+        if life.first and not life.serving.is_set() and not life.asked:
+            self._interrupt(error)
 
     async def _stop(self, places: Iterable[_Place]) -> None:
         """Stop those that live, one after the other."""
@@ -237,12 +238,10 @@ class _Supervision:
         """Ask a child to stop by itself; False when it takes no such request, or failed on it."""
         if life.place.child.stop is None:
             return False
-        try:
+        with Barrier(lambda error: self._record(life, "the request to stop", error)):
             life.place.child.stop()
-        except Exception as error:  # noqa: BLE001 - the child's failure; it will be cancelled instead
-            self._record(life, "the request to stop", error)
-            return False
-        return True
+            return True
+        return False
 
     # --- endings and reports ----------------------------------------------------
 
@@ -271,7 +270,7 @@ class _Supervision:
     def _path(self, life: _Life) -> str:
         return f"{self._supervisor.path}/{life.place.child.name}"
 
-    def _record(self, life: _Life, handling: str, error: Exception) -> None:
+    def _record(self, life: _Life, handling: str, error: BaseException) -> None:
         at = self._supervisor.environment.wall_clock()
         self._supervisor.failures.record(failure_of(self._path(life), handling, error, at))
 

@@ -11,12 +11,10 @@ from actors.delivery.reminders import Reminders
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import ActorsError
-from actors.failures import printable
+from actors.failures import log, printable
 from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.presence import RING, Device, Presence, UserMessage
-
-logger = logging.getLogger("actors")
 
 
 class Switchboard:
@@ -92,10 +90,10 @@ class Switchboard:
         if unsaid is None:
             return
         if unsaid:
-            logger.warning("%d more events, of other threads, reached nobody either", unsaid)
+            log(logging.WARNING, "%d more events, of other threads, reached nobody either", unsaid)
         thread_id = printable(thread_id)
         if user_id is None:
-            logger.warning("thread %s has no owner: its events are held until it is bound to a user", thread_id)
+            log(logging.WARNING, "thread %s has no owner: its events are held until it is bound to a user", thread_id)
         else:
             text = "thread %s: its owner %s has no device connected; events wait in the log"
-            logger.warning(text, thread_id, printable(user_id))
+            log(logging.WARNING, text, thread_id, printable(user_id))

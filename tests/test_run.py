@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -205,14 +206,24 @@ async def test_an_exception_too_long_for_an_event() -> None:
         assert len(runtime.failures) == 1
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt("now"), SystemExit("now")])
-async def test_what_ends_the_program_ends_the_run(error: BaseException) -> None:
-    """An exception that is no Exception ends the run as others do, and goes on; it is nobody's failure."""
+@pytest.mark.parametrize("error", [SystemExit("now"), asyncio.CancelledError("now"), GeneratorExit("now")], ids=repr)
+async def test_an_exception_that_is_no_exception(error: BaseException) -> None:
+    """What is no Exception ends a run of the application's as others do, is recorded, and comes out."""
     async with opened() as runtime:
         with pytest.raises(type(error)):
             async with runtime.thread("t1").run("bot"):
                 raise error
         assert await told(runtime) == [STARTED, failed(type(error).__name__, "now")]
+        assert [failure.error for failure in runtime.failures] == [f"{type(error).__name__}: now"]
+
+
+async def test_an_interrupt_ends_the_run() -> None:
+    """An interrupt from the keyboard ends the run, and goes on; it is nobody's failure."""
+    async with opened() as runtime:
+        with pytest.raises(KeyboardInterrupt):
+            async with runtime.thread("t1").run("bot"):
+                raise KeyboardInterrupt("now")
+        assert await told(runtime) == [STARTED, failed("KeyboardInterrupt", "now")]
         assert len(runtime.failures) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import math
@@ -493,9 +494,20 @@ async def test_a_supervisor_below_a_supervisor(autojump_clock: MockClock, stage:
 # --- what is not for mending ----------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-async def test_an_interrupt_out_of_a_child(autojump_clock: MockClock, stage: Stage, error: BaseException) -> None:
-    """A KeyboardInterrupt or SystemExit is no crash: everybody stops in order, then it comes out, bare."""
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()], ids=repr)
+async def test_an_exit_out_of_a_child(autojump_clock: MockClock, stage: Stage, error: BaseException) -> None:
+    """What a child raises is its crash, also where it is no Exception: the child is restarted, and the others stay."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.supervisor(*(stage.child(name) for name in "ab")).run)
+        await trio.sleep(1)
+        assert await stage.end("a", error) == "+a +b -a +a"
+        assert [failure.path for failure in stage.failures] == ["top/a"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_interrupt_out_of_a_child(autojump_clock: MockClock, stage: Stage) -> None:
+    """A KeyboardInterrupt is no crash: everybody stops in order, then it comes out, bare."""
+    error = KeyboardInterrupt()
 
     async def script() -> None:
         assert await stage.end("b", error) == "+a +b +c -b -c -a"

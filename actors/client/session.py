@@ -26,6 +26,7 @@ from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
 from actors.events import History, Payload, check_identifier, encode
+from actors.failures import Barrier, cancels, complain
 from actors.limits import Limits
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import Closed, DialledWebSocket, Distrusted, dial
@@ -334,7 +335,8 @@ class Session:
     def _tell(self, state: State) -> None:
         if state != self.state and self.state.name != "ended":
             self.state = state
-            self._options.on_state(state)
+            with Barrier(_complain):
+                self._options.on_state(state)
 
 
 class _Pace:
@@ -369,7 +371,8 @@ async def connect(
 
     Does not wait for the server: the first connection is made in the
     background, and so is every other one. ``session.state`` says how it
-    stands, and ``on_state`` is called with each new state; it must not raise.
+    stands, and ``on_state`` is called with each new state; what it raises is
+    said in the log.
 
     - ``token``: who this is. It travels in the first message, never in the URL.
     - ``cursor``: where an earlier session of this application was
@@ -397,18 +400,24 @@ async def connect(
         environment=environment or Environment(),
     )
     session = Session(Conversation(token, Arrivals(cursor, queued_items, queued_bytes), origin), options)
-    outcome: Exception | KeyboardInterrupt | None = None
+    outcome: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run)
         try:
             yield session
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside of the nursery
+        except BaseException as error:  # raised again below, outside of the nursery
+            if cancels(error):
+                raise
             outcome = error
         finally:
             session.leave()
             session.finish("the connect block has ended")
     if outcome is not None:
         raise outcome
+
+
+def _complain(error: BaseException) -> None:
+    complain("on_state", error)
 
 
 def _check(url: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import attrs
 
 import actors
+from actors.failures import cancels
 
 try:
     import mcp
@@ -145,7 +146,7 @@ async def open_mcp_agent(
     :func:`notebook`. One session serves all runs: its requests are told apart by their ids, and a run that is
     cancelled takes back the one it waits for, no other. Open it around the runtime, which ends the runs first.
     """
-    failure: Exception | None = None
+    failure: BaseException | None = None
     async with client or mcp.Client(notebook(), read_timeout_seconds=CALL_SECONDS) as session:
 
         async def mcp_agent(run: actors.Run, message: actors.Message) -> str:
@@ -153,7 +154,9 @@ async def open_mcp_agent(
 
         try:
             yield mcp_agent
-        except Exception as error:  # noqa: BLE001 - raised below: inside the client it would go out wrapped in two groups
+        except BaseException as error:  # raised below: inside the client it would go out wrapped in two groups
+            if cancels(error):
+                raise
             failure = error
     if failure is not None:
         raise failure

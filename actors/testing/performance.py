@@ -10,6 +10,7 @@ import trio
 
 from actors.delivery.cursor import Origin
 from actors.errors import ActorsError
+from actors.failures import Barrier
 from actors.limits import Limits
 from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
@@ -64,10 +65,8 @@ def perform(plan: Plan) -> Outcome:
                 agents.inhabit(world)
                 await Performance(world, agents, plan).run()
 
-    try:
+    with Barrier(lambda error: crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))):
         run(main, plan.seed)
-    except Exception as error:  # noqa: BLE001 - what comes out of a runtime that way is a finding
-        crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))
     mismatches = (found[0].ledger.mismatches if found else []) + crash
     return Outcome(plan, mismatches, found[0].trace if found else [])
 

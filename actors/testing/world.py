@@ -15,6 +15,7 @@ import trio
 from actors.delivery.cursor import Origin
 from actors.environment import Environment
 from actors.errors import RuntimeClosed
+from actors.failures import cancels
 from actors.limits import Limits
 from actors.run import Message, Run
 from actors.runs import OnMessage
@@ -320,7 +321,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """A world while the block lasts; nothing is checked at its end."""
     check_clock()
-    outcome: Exception | None = None
+    outcome: BaseException | None = None
     with quiet():
         async with trio.open_nursery() as nursery:
             world = World(chance, nursery, weather, limits, options)
@@ -329,7 +330,9 @@ async def open_world(
             await nursery.start(world.live)
             try:
                 yield world
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and so bare
+            except BaseException as error:  # raised below, outside of the nursery and so bare
+                if cancels(error):
+                    raise
                 outcome = error
             finally:
                 world.up = False

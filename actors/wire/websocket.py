@@ -30,6 +30,7 @@ from trio_websocket import (
 )
 
 from actors.errors import PeerError
+from actors.failures import cancels
 from actors.limits import Limits
 from actors.wire.closing import closing_of
 from actors.wire.control import close_frame, is_close
@@ -204,14 +205,16 @@ async def upgrade(
     The body's own exceptions pass through as they are.
     """
     stream = _EngineStream(transport, head, rest, limits, on_heard)
-    outcome: Exception | None = None
+    outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             request = await wrap_server_stream(nursery, stream, max_message_size=limits.inbound_bytes)
             engine = await request.accept(subprotocol=subprotocol)
             try:
                 yield WebSocket(engine, stream)
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
+            except BaseException as error:  # raised again below, outside of the nursery
+                if cancels(error):
+                    raise
                 outcome = error
             nursery.cancel_scope.cancel()
     except* _ENGINE_ERRORS as group:
@@ -341,14 +344,16 @@ async def dial(
     below = await _reach(where, ssl_context, deadline)
     stream = _DialledStream(below, on_heard)
     request = _Upgrade(where, subprotocol, headers or {}, most_bytes, deadline)
-    outcome: Exception | None = None
+    outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             engine = await _upgraded(nursery, stream, request)
             websocket = DialledWebSocket(engine, stream)
             try:
                 yield websocket
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of the nursery
+            except BaseException as error:  # raised again below, outside of the nursery
+                if cancels(error):
+                    raise
                 outcome = error
             if not websocket.aborted:
                 with trio.move_on_after(close_seconds):
