@@ -267,16 +267,18 @@ class Runtime:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        path: str | os.PathLike[str] | None = None,
+        path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[tuple[str, int] | str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
 
         ``await nursery.start(runtime.serve, host, port)`` returns the address
-        that was bound. Cancelled, it says goodbye to its clients first, within
-        twice ``close_seconds``. Raises OSError when the address cannot be
-        bound, ValueError when it is not loopback and nobody checks tokens.
+        that was bound. Of what lies at ``path`` only a socket that nobody
+        listens on is taken away. Cancelled, it says goodbye to its clients
+        first, within twice ``close_seconds``. Raises OSError when the address
+        cannot be bound, ValueError for what is no address, or no context of a
+        server, and when it is not loopback and nobody checks tokens.
         """
         await self.server.serve(host, port, path, ssl_context, task_status)
 

@@ -15,7 +15,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -32,8 +31,9 @@ from actors.limits import Limits
 from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
+from actors.wire.listeners import listen_path, listen_tcp, shut
 from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
-from actors.wire.tls import TLSEndpoint
+from actors.wire.tls import TLSEndpoint, check_context
 
 COOKIE = "actors_token"
 """The cookie that carries a credential."""
@@ -125,30 +125,34 @@ class Server:
         self,
         host: str,
         port: int,
-        path: str | os.PathLike[str] | None,
+        path: str | bytes | os.PathLike[str] | None,
         ssl_context: ssl.SSLContext | None,
         task_status: trio.TaskStatus[tuple[str, int] | str],
     ) -> None:
         """Listen until cancelled or closed; then see the guests out, and close."""
         self._check_open()
+        if ssl_context is not None:
+            check_context(ssl_context)
         if path is None and self._authenticate is trust and not _is_loopback(host):
             text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
             raise ValueError(text)
-        listeners = await _listen(host, port, path, self._limits.accept_backlog)
+        backlog = self._limits.accept_backlog
+        at_path = None if path is None else await listen_path(path, backlog)
+        listeners = await listen_tcp(host, port, backlog) if at_path is None else [at_path.socket]
         with ExitStack() as door:
             self._doors.add(door)
             door.callback(self._forget, door)
             for listener in listeners:
-                door.callback(_shut, listener)
-            if path is not None:
-                door.callback(_remove, Path(path), _identity(Path(path)))
+                door.callback(shut, listener)
+            if at_path is not None:
+                door.callback(at_path.remove)
             guests: dict[Endpoint, trio.CancelScope] = {}
             async with trio.open_nursery() as nursery:
                 try:
                     async with trio.open_nursery() as accepting:
                         for listener in listeners:
                             accepting.start_soon(self._accept, listener, ssl_context, nursery, guests)
-                        task_status.started(_address(listeners[0]))
+                        task_status.started(_address(listeners[0]) if at_path is None else at_path.path)
                         await self._refusing.wait()
                         accepting.cancel_scope.cancel()
                     door.close()
@@ -240,7 +244,7 @@ class Server:
                         sock.close()
                     else:
                         self._arriving += 1
-                        nursery.start_soon(self._welcome, sock, ssl_context, guests)
+                        nursery.start_soon(self._welcome, SocketEndpoint(sock), ssl_context, guests)
 
     def _report_full(self, error: OSError) -> None:
         """Say that the system has no room, and of what, once in a period."""
@@ -249,11 +253,10 @@ class Server:
             log(logging.ERROR, "accept: %s; trying again every %g s", error, seconds)
 
     async def _welcome(
-        self, sock: socket.socket, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
+        self, endpoint: Endpoint, ssl_context: ssl.SSLContext | None, guests: dict[Endpoint, trio.CancelScope]
     ) -> None:
         """One guest, in a scope of its own: a cancelled server sees its guests out one by one."""
         self._arriving -= 1
-        endpoint: Endpoint = SocketEndpoint(sock)
         if ssl_context is not None:
             endpoint = TLSEndpoint(endpoint, ssl_context)
         with trio.CancelScope(shield=True) as scope:
@@ -517,76 +520,9 @@ def _from_cookie(head: RequestHead, peer: str) -> Credentials | None:
     return None if not token else Credentials(token, "cookie", peer, head.headers)
 
 
-async def _listen(host: str, port: int, path: str | os.PathLike[str] | None, backlog: int) -> list[socket.socket]:
-    """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses."""
-    if path is not None:
-        return [_bind_path(os.fspath(path), backlog)]
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    listeners: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in found:
-            bound = listeners[0].getsockname()[1] if listeners else port
-            listeners.append(_bind(family, (address[0], bound, *address[2:]), backlog))
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
-    return listeners
-
-
-def _bind_path(path: str, backlog: int) -> socket.socket:
-    """A Unix socket; one that a killed server left behind is taken over, one that answers is not."""
-    try:
-        return _bind(socket.AF_UNIX, path, backlog)
-    except OSError as error:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)  # a server that is busy answers later, and answers
-            if error.errno != errno.EADDRINUSE or probe.connect_ex(path) != errno.ECONNREFUSED:
-                raise
-    Path(path).unlink()
-    return _bind(socket.AF_UNIX, path, backlog)
-
-
-def _bind(family: int, address: object, backlog: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)  # type: ignore[arg-type] # the family says what an address is
-        listener.listen(backlog)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _shut(listener: socket.socket) -> None:
-    trio.lowlevel.notify_closing(listener)
-    listener.close()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _remove(path: Path, identity: tuple[int, int]) -> None:
-    """Remove a Unix socket's file, if it is still the one that was bound here.
-
-    To be done while it still listens: until then nobody takes the path over,
-    and its number goes to no other file. What cannot be removed stands in
-    nobody's way.
-    """
-    with suppress(OSError):
-        if _identity(path) == identity:
-            path.unlink()
-
-
-def _address(listener: socket.socket) -> tuple[str, int] | str:
+def _address(listener: socket.socket) -> tuple[str, int]:
     name = listener.getsockname()
-    return name if isinstance(name, str) else (name[0], name[1])
+    return name[0], name[1]
 
 
 def _is_loopback(host: str) -> bool:

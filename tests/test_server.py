@@ -85,6 +85,14 @@ async def test_tls() -> None:
         assert house.failures() == []
 
 
+@pytest.mark.parametrize("context", [ssl.create_default_context(), "cert.pem", ("cert.pem", "key.pem")])
+async def test_no_context_of_a_server(context: ssl.SSLContext) -> None:
+    """A TLS context that no server can use is refused before the first connection finds that out."""
+    async with actors.open_runtime() as runtime:
+        with pytest.raises(ValueError, match=r"ssl_context: expected an ssl\.SSLContext of a server"):
+            await runtime.serve(ssl_context=context)
+
+
 async def test_tls_request_with_the_handshake() -> None:
     """A TLS client may send its request along with the end of its handshake; the server does not wait for more."""
     authority = trustme.CA()

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import trio
 
+from actors.wire.forks import close_in_children
+
 if sys.platform != "win32":
     import fcntl
     import termios
@@ -67,10 +69,11 @@ class Endpoint(Protocol):
 
 
 class SocketEndpoint:
-    """An :class:`Endpoint` over a connected kernel socket, which it owns from now on."""
+    """An :class:`Endpoint` over a connected kernel socket, which it owns from now on, its forked children excepted."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        close_in_children(sock)
         self._socket = sock
         self._closed = False
         self._is_unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
@@ -118,8 +121,9 @@ class SocketEndpoint:
         """See :class:`Endpoint`."""
         if not self._closed:
             self._closed = True
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+            if self._socket.fileno() >= 0:  # in a forked child it was closed before anything ran
+                trio.lowlevel.notify_closing(self._socket)
+                self._socket.close()
 
     def abort(self) -> None:
         """See :class:`Endpoint`: a reset, so that the peer's kernel knows at once."""

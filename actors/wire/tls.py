@@ -12,6 +12,13 @@ RECORD_BYTES = 16_384
 """The most plaintext that one TLS record carries."""
 
 
+def check_context(context: ssl.SSLContext) -> None:
+    """Raise ValueError for a context that no server can use: found out with the first connection, it would be late."""
+    if not isinstance(context, ssl.SSLContext) or context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        came = "one of a client" if isinstance(context, ssl.SSLContext) else type(context).__name__
+        raise ValueError(f"ssl_context: expected an ssl.SSLContext of a server (Purpose.CLIENT_AUTH), got {came}")
+
+
 class TLSEndpoint:
     """An :class:`~actors.wire.endpoint.Endpoint` whose bytes are encrypted over another one."""
 

@@ -34,6 +34,7 @@ from actors.failures import cancels
 from actors.limits import Limits
 from actors.wire.closing import closing_of
 from actors.wire.control import close_frame, is_close
+from actors.wire.forks import close_in_children
 from actors.wire.fragments import Fragments
 from actors.wire.transport import Transport
 
@@ -373,6 +374,7 @@ async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadlin
     try:
         with trio.fail_at(deadline):
             stream = await trio.open_tcp_stream(where.hostname or "", where.port or (443 if secure else 80))
+            close_in_children(stream.socket)
             return await _encrypted(stream, where.hostname or "", ssl_context) if secure else stream
     except trio.TooSlowError:
         raise Closed("vanished", f"expected a server at {where.netloc}, got no answer in time") from None

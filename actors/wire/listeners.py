@@ -1,0 +1,203 @@
+"""Sockets that listen: on every address of a name, or at a path, where nothing is taken away but a dead socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.wire.forks import close_in_children
+
+if sys.platform != "win32":
+    import fcntl
+
+PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
+"""What a Unix socket's address has room for, its final zero excepted (unix(7))."""
+
+_LOCK_SECONDS = 1.0
+"""What another server gets to take a path over: it needs well under a millisecond."""
+_LOOK_SECONDS = 0.01
+
+_KINDS = (
+    (stat.S_ISREG, "a regular file"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
+
+    Raises ValueError for what can be no host or port, OSError when the address cannot be had.
+    """
+    if not isinstance(host, str) or "\0" in host:
+        raise ValueError(f"host: expected a name or an address, got {host!r}")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
+        raise ValueError(f"port: expected a number from 0 to 65535, got {port!r}")
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in found:
+            bound = listeners[0].getsockname()[1] if listeners else port
+            listeners.append(_bind(family, (address[0], bound, *address[2:]), backlog))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+@attrs.frozen
+class PathListener:
+    """A Unix socket that listens, and the file that it has at its path."""
+
+    socket: socket.socket
+    path: str
+    """As it was asked for; ``"\\0name"`` has no file (an abstract address)."""
+    _file: Path | None
+    _identity: tuple[int, int] | None
+    _process: int
+
+    def remove(self) -> None:
+        """Remove the socket's file, if it is still the one that was bound here.
+
+        To be done while it still listens: until then nobody takes the path
+        over, and its number goes to no other file. A forked child leaves it to
+        its parent. What cannot be removed stands in nobody's way.
+        """
+        if self._file is not None and os.getpid() == self._process:
+            with suppress(OSError):
+                if _identity(self._file.lstat()) == self._identity:
+                    self._file.unlink()
+
+
+async def listen_path(path: str | bytes | os.PathLike[str], backlog: int) -> PathListener:
+    """A Unix socket at a path.
+
+    A socket that a killed server left behind is taken over; one that answers,
+    and what is no socket, is not touched. Raises ValueError for what can be no
+    socket's path, OSError when the path cannot be had.
+    """
+    name = os.fsdecode(path)
+    _check_path(name)
+    if name.startswith("\0"):
+        return PathListener(_bind(socket.AF_UNIX, name, backlog), name, None, None, os.getpid())
+    try:
+        async with _alone_in(Path(name).parent):
+            return _listen_at(name, backlog)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise OSError(error.errno, said if name in said else f"{said}: {name}") from None
+
+
+def shut(listener: socket.socket) -> None:
+    """Close a listener, and wake who waits for it. In a forked child it is closed already."""
+    if listener.fileno() >= 0:
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+
+def _check_path(name: str) -> None:
+    if not name or "\0" in name[1:]:
+        raise ValueError(f"path: expected the path of a socket, got {name!r}")
+    size = len(os.fsencode(name))
+    if size > PATH_BYTES:
+        raise ValueError(f"path: expected at most {PATH_BYTES} bytes, all that a Unix socket takes, got {size}: {name}")
+
+
+@asynccontextmanager
+async def _alone_in(directory: Path) -> AsyncIterator[None]:
+    """Keep other servers from taking over a path in this directory meanwhile.
+
+    Because a socket that is bound and does not listen yet looks like a dead
+    one, and one that was dead a moment ago may be another server's by now. A
+    directory that may not be read has no such lock, and those races.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        yield
+        return
+    try:
+        await _lock(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _lock(descriptor: int, directory: Path) -> None:
+    deadline = trio.current_time() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if trio.current_time() >= deadline:
+                text = f"expected {directory} unlocked, another process holds its lock (flock)"
+                raise OSError(errno.EADDRINUSE, text) from None
+            await trio.sleep(_LOOK_SECONDS)
+        else:
+            return
+
+
+def _listen_at(name: str, backlog: int) -> PathListener:
+    file = Path(name).absolute()  # the process may be elsewhere by the time it is removed
+    listener = _bind_or_take_over(name, backlog)
+    return PathListener(listener, name, file, _identity(file.lstat()), os.getpid())
+
+
+def _bind_or_take_over(name: str, backlog: int) -> socket.socket:
+    try:
+        return _bind(socket.AF_UNIX, name, backlog)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+    _check_dead(name)
+    Path(name).unlink()
+    return _bind(socket.AF_UNIX, name, backlog)
+
+
+def _check_dead(name: str) -> None:
+    """Raise OSError unless what lies at a path is a socket that nobody listens on."""
+    status = Path(name).lstat()
+    came = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
+    if stat.S_ISSOCK(status.st_mode):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # a server that is busy answers later, and answers
+            answer = probe.connect_ex(name)
+        if answer == errno.ECONNREFUSED:
+            return
+        said = "" if answer in {0, errno.EAGAIN} else f" ({os.strerror(answer)})"
+        came = f"a socket that is in use{said}"
+    raise OSError(errno.EADDRINUSE, f"expected no file or a dead socket at {name}, got {came}")
+
+
+def _bind(family: int, address: object, backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    close_in_children(listener)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)  # type: ignore[arg-type] # the family says what an address is
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
