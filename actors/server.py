@@ -442,20 +442,27 @@ class Server:
         return await self._identify(credentials)
 
     async def _identify(self, credentials: Credentials) -> str:
-        """Ask the application. Raises PeerError when it refuses, fails or takes too long."""
+        """Ask the application. Raises PeerError when it refuses, fails or takes too long.
+
+        It is not asked about an empty credential: that is none, and would be a
+        default value's or a blank line's in somebody's table of users.
+        """
+        refusal = PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
+        if not credentials.token.strip():
+            raise refusal
         limit = self._limits.authenticate_seconds
         with self._checking() as revoked:
             user_id, known = None, False
             with Barrier(lambda error: self._record_check(credentials, error)):
                 with trio.fail_after(limit):
                     user_id = await self._authenticate(credentials)
-                if user_id:
+                if user_id is not None and user_id != "":
                     check_identifier("user_id", user_id)
                 known = True
         if not known:
             raise PeerError("unavailable", TABLE["unavailable"].text)
         if user_id is None or user_id == "":
-            raise PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
+            raise refusal
         if user_id in revoked:
             raise PeerError("revoked", TABLE["revoked"].text)
         return user_id

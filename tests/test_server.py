@@ -7,6 +7,7 @@ import socket
 import ssl
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -279,6 +280,40 @@ async def test_credentials() -> None:
             assert (await peer.next_message())["error"]["name"] == "unauthenticated"
             text = "hello: expected a token, a ticket or a cookie actors_token, got none"
             assert await peer.farewell() == (4501, text)
+
+
+@pytest.mark.parametrize("token", ["", " ", "\t"])
+async def test_an_empty_credential_is_none(token: str) -> None:
+    """An empty token is refused, wherever it stands, and the application is not asked whose it is."""
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        return pytest.fail(f"asked about {credentials}")
+
+    async with served(authenticate=authenticate) as house:
+        async with house.peer() as peer:
+            await peer.open(ACTORS, cookie="actors_token=x")
+            await peer.say({"op": "hello", "v": 1, "token": token})
+            assert await peer.farewell() == (4501, "expected valid credentials in the hello")
+        assert (await ask(house, upgrade_request(ACTORS, f"actors.ticket.{token}")))[0] == 401
+        assert (await ask(house, upgrade_request(cookie=f"actors_token={token}")))[0] == 401
+        assert (await ask(house, upgrade_request(cookie=f'actors_token="{token}"')))[0] == 401
+        assert house.failures() == []
+
+
+@pytest.mark.parametrize("answer", [False, True, 0, 7, [], b"alice", "x" * 257])
+async def test_who_is_nobody(answer: Any) -> None:
+    """What the application names must be able to be a user: anything else, ``False`` included, lets nobody in."""
+
+    async def authenticate(_: actors.Credentials) -> str | None:
+        return answer  # type: ignore[no-any-return]
+
+    async with served(authenticate=authenticate) as house:
+        async with house.peer() as peer:
+            await peer.open(ACTORS)
+            await peer.say({"op": "hello", "v": 1, "token": "x"})
+            assert (await peer.farewell() or (0, ""))[0] == 4007
+        (failure,) = house.failures()
+        assert "user_id: expected" in failure
 
 
 @pytest.mark.parametrize("how", ["refuses", "raises", "hangs"])

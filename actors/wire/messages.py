@@ -24,7 +24,10 @@ TICKET_PREFIX = "actors.ticket."
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """An offset as a client may send it: what a JavaScript number holds exactly."""
 
-Text = Annotated[str, msgspec.Meta(max_length=4096)]
+TEXT_CHARACTERS = 4_096
+"""The longest string of an op, credentials included."""
+
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS)]
 
 
 class ResumePoint(msgspec.Struct, frozen=True):

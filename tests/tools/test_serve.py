@@ -242,9 +242,8 @@ async def test_tokens_say_who_may_connect(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("a = [", "expected TOML"),
-        ("a = 7", "token 1: user: expected a string, got int"),
-        ('x = "bob"\na = ""', "token 2: user: expected 1 to 256 characters"),
-        ('a.b = "alice"', "token 1: expected a user, got a table; quote a token with dots in it"),
+        ("a = 7", "line 1: user: expected a string, got int"),
+        ('x = "bob"\n"" = "alice"', 'line 2: expected token = "user", got an empty token'),
         ("", "expected a line"),
         (None, "expected a file of tokens"),
     ],
