@@ -81,7 +81,8 @@ class Requests:
         self._limits = limits
         self._environment = environment
         self._failures = failures
-        self._threads: Recent[str, str] = Recent(limits.idempotency_ids)
+        # Twice what a store remembers: what it knows as a repetition is no message that may have to be refused.
+        self._threads: Recent[str, str] = Recent(2 * limits.idempotency_ids)
         """The threads of messages that came in, by event id."""
 
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:

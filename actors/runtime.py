@@ -86,7 +86,7 @@ class Runtime:
         self.failures = Failures(limits.failures)
         """Every failure, once, newest last."""
         self.store = store or MemoryStore(limits, environment)
-        self.accounts = Accounts(limits.dead_letters, lambda user_id: self.store.bounds(user_id).epoch)
+        self.accounts = Accounts(limits.dead_letters, self.store.bounds)
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
@@ -444,9 +444,9 @@ class Runtime:
         return expiry.more
 
     def _forget(self, user_id: str) -> bool:
-        """Let go of the log of a user who has gone, and of his account, if nothing is left in them.
+        """Let go of the log of a user who has gone, and of the account, if nothing is left in them.
 
-        The threads stay his. Whether it was done.
+        The user keeps the threads, and the store where the log ended. True if it was done.
         """
         if not self.accounts.is_settled(user_id) or not self.store.forget(user_id):
             return False

@@ -405,6 +405,15 @@ async def test_again_after_it_left_the_log() -> None:
         assert log(house.runtime) == []
 
 
+async def test_again_while_no_other_would_be_taken() -> None:
+    """A message that the store knows to be placed is known here, too, and not told that as many runs are active as may
+    be."""
+    async with alice(on_message=for_ever, limits=Limits(idempotency_ids=8, runs=9)) as (_, peer):
+        replies = [await send(peer, f"c{n}") for n in range(9)]
+        refused(await send(peer, "c9"), "busy")
+        assert await send(peer, "c3") == replies[3]
+
+
 async def test_again_while_the_store_has_it() -> None:
     """A message that is sent again before the store has answered is placed and answered once, and both are told."""
     store = HeldStore()

@@ -543,8 +543,8 @@ async def test_explain_follows_a_queued_event(autojump_clock: trio.testing.MockC
 
 
 async def test_users_who_have_gone_leave_a_sum(autojump_clock: trio.testing.MockClock) -> None:
-    """Of users who are gone with all their events, a row of the books is left for all of them together, and whose the
-    threads are. What comes for one of them later begins another epoch."""
+    """Of users who are gone with all their events, a row of the books is left for all of them together, whose the
+    threads are, and where each log ended. What comes for one of them later goes on from there."""
     async with actors.open_runtime() as runtime:
         threads = [runtime.thread(f"t{number}") for number in range(20)]
         receipts = [await thread.emit("step", {}, user_id=f"u{n}") for n, thread in enumerate(threads)]
@@ -558,11 +558,14 @@ async def test_users_who_have_gone_leave_a_sum(autojump_clock: trio.testing.Mock
         assert not runtime.store._logs  # type: ignore[attr-defined] # the memory store's
         assert runtime.owner("t3") == "u3"
         later = await threads[3].emit("step", {})
-        assert (later.seq, later.offset) == (2, 1)
+        assert (later.seq, later.offset) == (2, 2)
         assert later.position is not None
         assert receipts[3].position is not None
-        assert later.position.epoch != receipts[3].position.epoch
+        assert later.position.epoch == receipts[3].position.epoch
+        assert (receipts[3].stage, receipts[3].cause) == (Stage.DROPPED, Cause.RETENTION)
         assert runtime.audit().users == {"u3": Balance(accepted=1, retained=1)}
+        assert runtime.audit().former == Balance(accepted=20, dropped=20)
+        assert runtime.audit().balanced
 
 
 async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock) -> None:

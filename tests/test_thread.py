@@ -279,7 +279,7 @@ async def test_a_bind_repeated_after_its_user_was_forgotten(autojump_clock: trio
         await runtime.bind("t1", "alice")
         assert runtime.audit().total == before
         receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
-        assert receipt.offset == 1
+        assert receipt.offset == 3
         assert runtime.audit().users == {"alice": Balance(accepted=1, retained=1)}
         assert {letter.cause for letter in runtime.dead_letters} == {Cause.UNBOUND_OVERFLOW, Cause.RETENTION}
 

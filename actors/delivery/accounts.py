@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import attrs
 
+from actors.delivery.cursor import Bounds
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
 from actors.receipts import DOUBTFUL, QUEUED, Lost, Receipt
@@ -134,9 +135,9 @@ def _row(ledger: Ledger) -> Balance:
 class Accounts:
     """The books of one runtime."""
 
-    def __init__(self, dead_letters: int, present_epoch: Callable[[str], str | None] = lambda user_id: None) -> None:
-        self.present_epoch = present_epoch
-        """The epoch of a user's log as it is now, where somebody knows; an answer may be about an earlier one."""
+    def __init__(self, dead_letters: int, present: Callable[[str], Bounds | None] = lambda user_id: None) -> None:
+        self.present = present
+        """A user's log as it is now, where that is known; an answer may be about an earlier epoch or low."""
         self.accepted = 0
         """Events that emitters handed over; counted by whoever takes them from an emitter."""
         self.doubtful = 0
@@ -282,9 +283,13 @@ class Accounts:
         ended = None if account is None else account.ended(epoch)
         if account is not None and ended is not None:
             return account, ended
-        present = self.present_epoch(user_id) or epoch
-        account = self.account(user_id, present, low if present == epoch else 1, now)
-        return account, account.ledger if present == epoch else account.end(Ledger(user_id, epoch, low))
+        present = self.present(user_id)
+        if present is None or present.epoch == epoch:
+            # Books that begin late begin where the log does: what left it before is never trimmed again.
+            account = self.account(user_id, epoch, low if present is None else max(low, present.low), now)
+            return account, account.ledger
+        account = self.account(user_id, present.epoch, present.low, now)
+        return account, account.end(Ledger(user_id, epoch, low))
 
     def _settle_ended(self, ledger: Ledger, now: float) -> None:
         """What an answer that was long under way has added to an epoch that has ended is gone with it."""
@@ -325,7 +330,8 @@ class Accounts:
         return account is None or not account.balance().retained
 
     def forget(self, user_id: str) -> None:
-        """A user has gone, and his log: of his account the sum is kept."""
+        """A user has gone, and the log is empty: of the account the sum is kept. Another one may be opened later, in
+        the same epoch."""
         account = self.users.pop(user_id, None)
         if account is not None:
             self._former += account.balance()

@@ -42,11 +42,11 @@ class Log:
 
     __slots__ = ("_frames", "_start", "_times", "epoch", "head", "low", "size_bytes")
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, head: int = 0) -> None:
         self.epoch = epoch
-        self.low = 1
+        self.low = head + 1
         """The first offset still here; ``head + 1`` when nothing is."""
-        self.head = 0
+        self.head = head
         self.size_bytes = 0
         """What the retained frames take."""
         self._frames: list[bytes] = []

@@ -58,8 +58,19 @@ class _Thread:
         self.shed_first = 0
 
 
+class _Forgotten(msgspec.Struct, gc=False, frozen=True):
+    """Where an empty log ended: all that a cursor into it is compared with."""
+
+    epoch: str
+    head: int
+
+
 class MemoryStore:
-    """The :class:`~actors.stores.store.Store` of a runtime that needs none to outlive it."""
+    """The :class:`~actors.stores.store.Store` of a runtime that needs none to outlive it.
+
+    For ever it keeps the owner of each thread that has one (200 bytes), and of
+    each user whose log is empty the log's epoch and head (210 bytes).
+    """
 
     outlives_process = False
 
@@ -69,6 +80,8 @@ class MemoryStore:
         self._environment = environment
         self._threads: dict[str, _Thread] = {}
         self._logs: dict[str, Log] = {}
+        self._forgotten: dict[str, _Forgotten] = {}
+        """Of users who have no log here, where it ended."""
         self._window = Window(limits.idempotency_ids, limits.idempotency_seconds)
         self._holding = 0
         """Threads that hold something."""
@@ -297,7 +310,8 @@ class MemoryStore:
     def history(self, thread_id: str, after_seq: int, most_events: int, most_bytes: int) -> Excerpt:
         """A thread's events in its owner's log."""
         thread = self._threads.get(thread_id) or _Thread()
-        texts = () if thread.user_id is None else self._log(thread.user_id).texts()
+        log = None if thread.user_id is None else self._logs.get(thread.user_id)
+        texts = () if log is None else log.texts()
         return excerpt(
             texts,
             thread_id,
@@ -311,7 +325,9 @@ class MemoryStore:
     def _log(self, user_id: str) -> Log:
         log = self._logs.get(user_id)
         if log is None:
-            log = self._logs[user_id] = Log(self._environment.new_id("ep"))
+            ended = self._forgotten.pop(user_id, None)
+            log = Log(self._environment.new_id("ep")) if ended is None else Log(ended.epoch, ended.head)
+            self._logs[user_id] = log
         return log
 
     # --- age ------------------------------------------------------------------
@@ -362,15 +378,17 @@ class MemoryStore:
             self._let_go(thread_id, thread, Cause.QUARANTINED)
 
     def forget(self, user_id: str) -> bool:
-        """Forget an empty log."""
+        """Forget an empty log, but for where it ended."""
         log = self._logs.get(user_id)
         if log is None or len(log):
             return log is None
         del self._logs[user_id]
+        self._forgotten[user_id] = _Forgotten(log.epoch, log.head)
         return True
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log, under another epoch; its numbering starts again."""
+        self._forgotten.pop(user_id, None)
         self._logs[user_id] = Log(self._environment.new_id("ep"))
         return self.bounds(user_id)
 

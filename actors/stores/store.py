@@ -22,7 +22,8 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
 - A ``generation`` counts a thread's changes of owner. An append that names an
   older one is refused: nothing accepted for one owner is placed for the next.
 - Epoch, low and head are read together. An epoch never shows a log that has
-  lost something it had shown.
+  lost something it had shown, and ends for no other reason: a log that was
+  forgotten goes on in its epoch, after its head.
 """
 
 from __future__ import annotations
@@ -186,7 +187,11 @@ class Store(Protocol):
         """Let go of everything a thread holds: it was quarantined."""
 
     def forget(self, user_id: str) -> bool:
-        """Forget a user's log, if nothing is in it; what comes later begins another epoch. Whether it is gone."""
+        """Keep of a user's log its epoch and head alone, if nothing is in it; true if nothing is.
+
+        What comes later goes on from there, so that no cursor of a device that
+        has seen everything is worth less than before.
+        """
         ...
 
     def renew(self, user_id: str) -> Bounds:

@@ -289,6 +289,8 @@ class Ledger:
             log.forgotten.update(offset for offset in received if offset <= resume["offset"])
         if kind != expected:
             self.complain(3, f"wire {wire.number}: expected {expected} for {resume}, was told {said}")
+        if kind == "reset" and resume is not None and not self._may_be_reset(wire, resume["epoch"]):
+            self.complain(3, f"wire {wire.number}: told that {resume} is of another log, and that log was not lost")
         if kind in {"gap", "replayed"} and resume is not None:
             wire.position = resume["offset"]
             if kind == "replayed" and start != resume["offset"] + 1:
@@ -298,6 +300,11 @@ class Ledger:
         if kind == "fresh" and wire.hello.get("from") != "head":
             self._check_fresh(wire, said)
         self._fence(wire, said["head"])
+
+    def _may_be_reset(self, wire: Wire, epoch: str) -> bool:
+        """True if an epoch ended with an earlier runtime, or a quarantine: what a runtime forgets is no loss."""
+        log = self.logs.get((wire.user_id, epoch))
+        return log is None or log.life != wire.life or f"users/{wire.user_id}" in self.quarantined
 
     def _check_fresh(self, wire: Wire, said: dict[str, Any]) -> None:
         """Nothing that no device has confirmed is passed over."""

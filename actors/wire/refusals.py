@@ -2,7 +2,9 @@
 
 As with close codes (:mod:`actors.wire.closing`), below 4500 means that the same
 request may succeed later, from 4500 on that it will not. A thread or run of
-somebody else's and one that does not exist are one row: who asks learns nothing.
+another user's and one that does not exist are one row: who asks learns nothing.
+So are a run or question that was never there and one that ended so long ago that
+it is forgotten, and the row says so: what is forgotten is not said never to have been.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ TABLE: dict[str, Refusal] = {
         Refusal(4600, "unknown_op", "this server does not have this op"),
         Refusal(4601, "bad_request", "the request was not one of the protocol's"),
         Refusal(4602, "unknown_thread", "there is no such thread"),
-        Refusal(4603, "unknown_run", "there is no such run"),
+        Refusal(4603, "unknown_run", "no such run is known: there was none, or it ended long ago"),
         Refusal(4604, "conflict", "this id was used for another message"),
-        Refusal(4605, "unknown_ask", "there is no such question"),
+        Refusal(4605, "unknown_ask", "no such question is known: there was none, or it was closed long ago"),
         Refusal(4606, "ask_closed", "the question was answered, has expired, or was withdrawn"),
     )
 }

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
+from actors.delivery.cursor import Bounds
 from actors.environment import Environment
 from actors.events import encode, fingerprint
 from actors.limits import Limits
@@ -32,8 +33,10 @@ class Office:
     """Books that are kept about what a store in memory does with random events."""
 
     def __init__(self) -> None:
-        self.accounts = Accounts(dead_letters=10_000)
         self.store = MemoryStore(LIMITS, Environment())
+        self.accounts = Accounts(10_000, self.store.bounds)
+        self.former = {"alice": Balance(), "bob": Balance()}
+        """What users came to when they were last forgotten."""
         self.now = 0.0
         self.ids = itertools.count(1)
         self.queued: list[Receipt] = []
@@ -125,6 +128,12 @@ class Office:
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
+    def forget(self, thread_id: str) -> None:
+        user_id = self.store.owner(thread_id)
+        if user_id is not None and self.accounts.is_settled(user_id) and self.store.forget(user_id):
+            self.former[user_id] = self.expected(user_id)
+            self.accounts.forget(user_id)
+
     def expected(self, user_id: str | None) -> Balance:
         """A row of the books, read from the receipts; ``None`` for what no user owns."""
 
@@ -150,13 +159,15 @@ acts = st.sampled_from(
     [
         Office.emit, Office.emit, Office.emit, Office.settle, Office.settle, Office.settle, Office.repeat, Office.lose,
         Office.bind_alice, Office.bind_bob, Office.unbind, Office.write, Office.ack, Office.wait,
+        Office.wait, Office.forget,
     ]
 )  # fmt: skip
 
 
 @given(st.lists(st.tuples(acts, st.sampled_from("ab")), max_size=80))
 def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
-    """Whatever happens to events, the books say of each user what his receipts say, and every row adds up."""
+    """Whatever happens to events, the books say of each user what the receipts say, and every row adds up; also
+    of users who are forgotten and come back."""
     office = Office()
     for act, thread_id in steps:
         assert callable(act)
@@ -165,7 +176,8 @@ def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
         assert audit.balanced
         assert audit.unowned == office.expected(None)
         for user_id in ("alice", "bob"):
-            assert audit.users.get(user_id, Balance()) == office.expected(user_id)
+            assert audit.users.get(user_id, Balance()) + office.former[user_id] == office.expected(user_id)
+        assert audit.former == sum(office.former.values(), Balance())
         assert sum(letter.count for letter in office.accounts.dead_letters) == audit.total.dropped
         positions = [receipt.position for receipt in office.settled if receipt.position is not None]
         assert len(set(positions)) == len(positions)
@@ -292,7 +304,7 @@ def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
 
 def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
     """What a store placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
-    accounts = Accounts(10, lambda user_id: "e2")
+    accounts = Accounts(10, lambda user_id: Bounds("e2", 1, 1))
     present = accepted(accounts)
     accounts.place(present, "alice", "e2", 1, 1, 0.0)
     held, late = accepted(accounts, "held"), accepted(accounts, "late")
@@ -302,6 +314,18 @@ def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
     assert [receipt.stage for receipt in (present, held, late)] == [Stage.STORED, Stage.DROPPED, Stage.DROPPED]
     assert accounts.users["alice"].ledger.epoch == "e2"
     assert accounts.audit().users == {"alice": Balance(accepted=3, retained=1, dropped=2)}
+
+
+def test_an_answer_about_what_had_left_an_empty_log() -> None:
+    """Books that begin with a late answer about what the log has let go of meanwhile retain nothing of it."""
+    accounts = Accounts(10, lambda user_id: Bounds("e1", 4, 3))
+    held, late = accepted(accounts, "held"), accepted(accounts, "late")
+    accounts.hold(held, 1, 0.0)
+    assert accounts.bind("t", "alice", "e1", 1, 1, 1.0, notice=True) == 2
+    accounts.place(late, "alice", "e1", 3, 1, 1.0)
+    assert [(receipt.stage, receipt.cause) for receipt in (held, late)] == [(Stage.DROPPED, Cause.RETENTION)] * 2
+    assert accounts.audit().users == {"alice": Balance(accepted=3, dropped=3)}
+    assert sum(letter.count for letter in accounts.dead_letters) == 3
 
 
 def test_an_answer_about_what_had_left_before_the_books_began() -> None:

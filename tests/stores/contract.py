@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 import outcome
 import pytest
@@ -800,21 +799,58 @@ class StoreContract:
             assert dict(d.store.expire(400.0).lows) == {"alice": 2}
 
     async def test_an_empty_log_is_forgotten(self, desk: OpenDesk) -> None:
-        """A log is forgotten when nothing is in it, and not before; threads stay their owner's, and go on counting in
-        another epoch."""
+        """A log is forgotten when nothing is in it, and not before; its epoch stays and goes on after its head, so a
+        cursor is worth what it was. Threads stay their owner's, and go on counting."""
         async with desk() as d:
             await d.bind("alice")
             await d.append()
-            before = d.store.bounds("alice")
+            epoch = d.store.bounds("alice").epoch
             assert not d.store.forget("alice")
             d.store.expire(300.5)
             assert d.store.forget("alice")
             assert d.store.forget("alice")
+            assert d.history() == ([], ((1, 1),), False)
             assert d.store.owner("t") == "alice"
+            assert d.store.bounds("alice") == Bounds(epoch, 2, 1)
+            assert d.store.forget("alice")
             placement = await d.append(now=301.0)
-            assert (placement.seq, placement.user_id, placement.offset) == (2, "alice", 1)
-            assert placement.epoch == d.store.bounds("alice").epoch != before.epoch
-            assert [one for one in d.store.expire(700.0).lows if one[0] == "alice"] == [("alice", 2)]
+            assert (placement.seq, placement.user_id, placement.offset) == (2, "alice", 2)
+            assert placement.epoch == epoch
+            assert d.numbers("alice") == [("t", 2, 2)]
+            assert [one for one in d.store.expire(700.0).lows if one[0] == "alice"] == [("alice", 3)]
+
+    async def test_a_log_that_never_had_anything_is_forgotten(self, desk: OpenDesk) -> None:
+        """A device that has seen nothing of a log keeps its place before the first event, too."""
+        async with desk() as d:
+            bounds = d.store.bounds("alice")
+            assert d.store.forget("alice")
+            assert d.store.bounds("alice") == bounds
+
+    async def test_a_forgotten_log_takes_a_backlog(self, desk: OpenDesk) -> None:
+        """What a bind places in a forgotten log follows its head."""
+        async with desk() as d:
+            await d.bind("alice")
+            await d.append()
+            d.store.expire(300.5)
+            assert d.store.forget("alice")
+            await d.append("other", now=301.0)
+            binding = await d.bind("alice", "other", now=301.0)
+            assert (binding.first_offset, binding.low) == (2, 2)
+            assert d.numbers("alice") == [("other", 1, 2)]
+
+    async def test_a_forgotten_log_is_renewed(self, desk: OpenDesk) -> None:
+        """A forgotten log's epoch ends with a quarantine as any other's does."""
+        async with desk() as d:
+            await d.bind("alice")
+            await d.append()
+            before = d.store.bounds("alice")
+            d.store.expire(300.5)
+            assert d.store.forget("alice")
+            after = d.store.renew("alice")
+            assert after.epoch != before.epoch
+            assert (after.low, after.head) == (1, 0)
+            assert d.store.forget("alice")
+            assert d.store.bounds("alice") == after
 
     async def test_release_empties_a_hold(self, desk: OpenDesk) -> None:
         """A released thread holds nothing more, other threads do; a thread that is owned or unknown is left alone."""
@@ -1068,12 +1104,9 @@ class StoreMachine(RuleBasedStateMachine):
     def forget(self, user_id: str) -> None:
         """Somebody thinks that a user has gone."""
         store = self.desk.store
-        epoch, low, head = attrs.astuple(store.bounds(user_id))
-        assert store.forget(user_id) == (low > head)
-        assert (store.bounds(user_id).epoch != epoch) == (low > head)
-        if low > head:
-            self.stored_at[user_id].clear()
-            self.seen[user_id] = 0
+        bounds = store.bounds(user_id)
+        assert store.forget(user_id) == (bounds.low > bounds.head)
+        assert store.bounds(user_id) == bounds
 
     async def bind_thread(self, thread_id: str, user_id: str | None, take: bool) -> Binding:
         """A bind at the present time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -78,3 +79,23 @@ def test_the_collector_does_not_walk_what_is_retained(owner: str | None) -> None
         return sum(gc.is_tracked(found) for found in reachable(store))
 
     assert tracked(1_000) == tracked(1)
+
+
+def test_what_is_kept_of_a_user_who_has_gone() -> None:
+    """Of a user without events a store keeps where the log ended, in 250 bytes with the name, and nothing to walk."""
+    store, users = MemoryStore(Limits(), Environment()), 20_000
+    tracemalloc.start()
+    try:
+        before, tracked = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+        for number in range(users):
+            user_id = f"user-{number}"
+            store.bind_nowait("t", user_id, 0.0, take=True)
+            store.append_nowait(Append("t", f"e{number}", b"{", None, None), 0.0)
+        while store.expire(Limits().retained_seconds + 1.0).more:
+            pass
+        assert all(store.forget(f"user-{number}") for number in range(users))
+        gc.collect()
+        assert (tracemalloc.get_traced_memory()[0] - before) / users < 250
+        assert len(gc.get_objects()) - tracked < 100
+    finally:
+        tracemalloc.stop()

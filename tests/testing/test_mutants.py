@@ -406,6 +406,19 @@ def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runs, "_forget_idle", lambda self, thread_id, turns: None)
 
 
+@mutant("emit", "sleep", "cut", "reload")
+def forgotten_logs_begin_anew(patch: pytest.MonkeyPatch) -> None:
+    """Of a user who has gone the store keeps nothing, and a device that comes back is told that its log was lost."""
+    forget = MemoryStore.forget
+
+    def all_of_it(self: MemoryStore, user_id: str) -> bool:
+        forgotten = forget(self, user_id)
+        self._forgotten.clear()
+        return forgotten
+
+    patch.setattr(MemoryStore, "forget", all_of_it)
+
+
 # --- failures and isolation -------------------------------------------------------
 
 
