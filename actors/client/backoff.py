@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from actors.wire.closing import Closing
 
-_FIRST_SECONDS = 0.5
-_LONGEST_SECONDS = 10.0
-_MOST_DOUBLINGS = 16
+_LEAST_CEILING_SECONDS, _MOST_CEILING_SECONDS = 0.5, 10.0
 _LEAST_ASKED_SECONDS, _MOST_ASKED_SECONDS = 0.25, 60.0
 _PASSING_STATUSES = frozenset({408, 421, 425, 429})
 """Refusals of HTTP that are about the moment, although they begin with a 4."""
 
 
-def pause(failures: int, jitter: float) -> float:
-    """Seconds to wait after so many failures in a row (from 0), for a random ``jitter`` in [0, 1).
+def pause(lost_seconds: float, jitter: float) -> float:
+    """Seconds to wait when the connection was lost so long ago, for a random ``jitter`` in [0, 1).
 
     *Full jitter* (Brooker, AWS, 2015): a crowd of clients that lost its server
-    comes back evenly spread.
+    comes back evenly spread. The ceiling is the outage so far, so a client is
+    away for at most about as long again as its server was; one that doubles
+    with each failure reached 8 s after an outage of 3.
     """
-    return jitter * min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS))
+    return jitter * min(_MOST_CEILING_SECONDS, max(_LEAST_CEILING_SECONDS, lost_seconds))
 
 
 def asked(retry_ms: float) -> float:

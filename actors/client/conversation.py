@@ -77,7 +77,10 @@ class Conversation:
         self._questions = Questions()
         self._say: list[str] = []
         """What is to be said before anything else."""
-        self._failures_before = 0
+        self._lost_at: float | None = None
+        """When the last connection that came to something ended, or the first attempt, if none has since."""
+        self._before: tuple[int, float | None] = 0, None
+        """Failures and loss as they stood when this connection began."""
         self._settled_in = False
         """Everything that was there has come on this connection."""
         self._retry_seconds: float | None = None
@@ -106,7 +109,7 @@ class Conversation:
         self._say.clear()
         self._retry_seconds = None
         self._complaint = ""
-        self._failures_before = self.failures
+        self._before = self.failures, self._lost_at
         self._questions.begin()
         self.requests.begin()
         said: dict[str, Any] = {"op": "hello", "v": 1}
@@ -135,7 +138,7 @@ class Conversation:
         if not self.welcomed and not isinstance(heard, Welcome | ErrorTold | GoingAway | Ping | Pong):
             raise Garbled(f"expected a welcome first, got {text[:80]!r}")
         if self._settled_in:
-            self.failures = 0
+            self._held()
         match heard:
             case Event():
                 self._arrived(lambda: self.arrivals.event(heard, len(text)))
@@ -151,7 +154,7 @@ class Conversation:
                 self._welcome(heard)
             case Reply():
                 self.requests.answer(heard)
-                self.failures = 0
+                self._held()
             case AskTold() | AskClosedTold():
                 self._question(heard, len(text))
             case _:
@@ -173,8 +176,10 @@ class Conversation:
         """When there will be something to say, if nothing happens before."""
         return self.arrivals.ack_at(self.asked)
 
-    def end(self, ended: Ended, jitter: float) -> float | None:
+    def end(self, ended: Ended, jitter: float, now: float) -> float | None:
         """The connection has ended, or there was none: seconds to wait before the next, ``None`` if it is for good."""
+        if self._lost_at is None:
+            self._lost_at = now
         if ended.code == _SUPERSEDED and self._late_hellos:
             self._late_hellos -= 1
         elif ended.final or is_final(ended.code, ended.status):
@@ -182,13 +187,13 @@ class Conversation:
         if self._retry_seconds is not None:
             return self._retry_seconds
         self.failures += 1
-        return pause(self.failures - 1, jitter)
+        return pause(now - self._lost_at, jitter)
 
     def distrust(self, error: OutOfOrder) -> None:
         """What came could not be: the next connection asks for everything anew, and a server that keeps doing this
         is asked ever more rarely."""
         self.arrivals.distrust(str(error))
-        self.failures = self._failures_before
+        self.failures, self._lost_at = self._before
 
     def explain(self, text: str) -> str:
         """Why a connection ended, with what the server said of it."""
@@ -215,7 +220,11 @@ class Conversation:
         before = self.arrivals.received
         arrive()
         if self.arrivals.received != before:
-            self.failures = 0
+            self._held()
+
+    def _held(self) -> None:
+        """This connection came to something: whatever was lost before it is over."""
+        self.failures, self._lost_at = 0, None
 
     def _catch_up(self, said: CaughtUpTold) -> None:
         self.arrivals.caught_up(said)

@@ -196,7 +196,7 @@ class Session:
             ended = await self._attend()
             if ended is None:
                 continue
-            seconds = self._conversation.end(ended, self._options.environment.random.random())
+            seconds = self._conversation.end(ended, self._options.environment.random.random(), trio.current_time())
             text = self._conversation.explain(ended.text)
             if seconds is None:
                 self.finish(text, ended.code, ended.status)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -179,7 +179,7 @@ class Client(RuleBasedStateMachine):
         if self.connected:
             self.connected = False
             self.down = []
-            assert self.client.end(Ended("cut"), 0.5) is not None
+            assert self.client.end(Ended("cut"), 0.5, self.now) is not None
 
     @rule(types=st.lists(st.sampled_from(["tick", "agent_delta", "agent_delta"]), max_size=6), count=st.integers(1, 9))
     def flow(self, types: list[str], count: int) -> None:
@@ -296,7 +296,7 @@ def test_a_server_that_goes_away(retry_ms: float, seconds: float) -> None:
     """What a server asks for is waited; but never so little that it is a hot loop, nor for ever."""
     client = begun()
     client.take(json.dumps({"op": "going_away", "retry_ms": retry_ms}))
-    assert client.end(Ended("", 1012), 0.5) == seconds
+    assert client.end(Ended("", 1012), 0.5, 0.0) == seconds
 
 
 @pytest.mark.parametrize("nbytes", [0, 30_000])
@@ -328,9 +328,45 @@ def test_pongs_do_not_pile_up() -> None:
 
 
 def test_full_jitter() -> None:
-    """Up to 0.5 s, 1 s, 2 s … 10 s, however many failures there were."""
-    assert [pause(n, 1.0) for n in (0, 1, 2, 4, 5, 10_000)] == [0.5, 1, 2, 8, 10, 10]
+    """Up to as long as the connection is lost already: 0.5 s at least, 10 s at most."""
+    assert [pause(lost, 1.0) for lost in (0, 0.5, 0.7, 3, 10, 10_000)] == [0.5, 0.5, 0.7, 3, 10, 10]
     assert pause(3, 0.0) == 0
+
+
+@given(st.floats(0, 30), st.lists(st.floats(0, 0.999), min_size=400, max_size=400), st.booleans())
+def test_away_for_about_as_long_again(outage_seconds: float, dice: list[float], goes_away: bool) -> None:
+    """A server that was away for some seconds has its clients back after as many more, half a second at least and ten at
+    most; also one that had said that it goes."""
+    client, now = begun(), 0.0
+    client.take('{"op":"caught_up","offset":0}')
+    if goes_away:
+        client.take('{"op":"going_away","retry_ms":250}')
+    for jitter in dice:
+        seconds = client.end(Ended("refused"), jitter, now)
+        assert seconds is not None
+        now += seconds + 0.001
+        client.hello()
+        if now > outage_seconds:
+            break
+    assert now <= outage_seconds + min(10, max(0.5, outage_seconds)) + 1 or now < 1
+
+
+def test_a_server_that_always_fails_is_not_hurried() -> None:
+    """A connection that is welcomed, and ends before it came to something, is one more failure: the time since the loss
+    goes on. One that came to something begins it anew."""
+    client, now, waits = begun(), 0.0, []
+    replayed = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "replayed"}
+    for _ in range(40):
+        waits.append(client.end(Ended("vanished"), 0.5, now))
+        now += waits[-1] or 0.0
+        client.hello()
+        client.take(json.dumps(replayed))
+        client.take('{"op":"caught_up","offset":0}')
+    assert waits == sorted(waits)
+    assert waits[-1] == 5
+    client.take('{"op":"ping","head":0}')
+    assert client.end(Ended("vanished"), 0.5, now) == 0.25
+    assert client.failures == 1
 
 
 def test_verdicts() -> None:

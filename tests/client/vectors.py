@@ -30,7 +30,7 @@ GOODBYES = frozenset({1000, 1001, 1005})
 LEAVE_SECONDS = 7.0
 """What leaving may take."""
 
-FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS = 0.5, 10.0
+LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.5, 10.0
 """The ceiling of the first wait doubles to that of the last: section 9 of the page."""
 
 _ROUNDING_SECONDS = 1e-6
@@ -112,7 +112,8 @@ class Play:
         self._busy_since: int | None = None
         """The last offset before the application did not come back."""
         self._acked = 0
-        self._endings = 0
+        self._lost_at: float | None = None
+        """When its first connection ended: a client counts from no earlier moment."""
         self._ended_at = 0.0
         self._retry_seconds: float | None = None
         """How long the client is to be away after this connection."""
@@ -186,7 +187,8 @@ class Play:
     def _wait_ceiling(self) -> float:
         if self._retry_seconds is not None:
             return self._retry_seconds
-        return float(min(LAST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (self._endings - 1)))
+        lost_seconds = 0.0 if self._lost_at is None else self._ended_at - self._lost_at
+        return min(MOST_WAIT_SECONDS, max(LEAST_WAIT_SECONDS, lost_seconds))
 
     async def _drops(self) -> None:
         self._nothing_said()
@@ -223,8 +225,8 @@ class Play:
         """The connection is over; the client has noticed."""
         await self._settle()
         self._ear = None
-        self._endings += 1
         self._ended_at = self._now
+        self._lost_at = self._now if self._lost_at is None else self._lost_at
 
     async def _stays_away(self, for_s: float) -> None:
         until = self._now + for_s
