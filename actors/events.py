@@ -9,9 +9,11 @@ encoded, bounds on size and depth, and no silent replacement of values.
 from __future__ import annotations
 
 import enum
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from hashlib import blake2b
@@ -22,6 +24,7 @@ import msgspec
 
 from actors.errors import Unencodable
 from actors.limits import Limits
+from actors.surrogates import half_in
 
 Payload = Any
 """A JSON object: a mapping, an attrs or dataclass instance, a msgspec Struct, or ready JSON bytes."""
@@ -134,11 +137,19 @@ def check_identifier(name: str, value: object) -> None:
         raise Unencodable(name, "a string", _name(value))
     if not 0 < len(value) <= IDENTIFIER_CHARACTERS:
         raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise Unencodable(name, "text that UTF-8 can encode", f"a lone surrogate at index {error.start}") from None
+    if (half := half_in(value)) is not None:
+        raise Unencodable(name, "text that UTF-8 can encode", half)
+
+
+def explain_json(text: str | bytes, error: Exception, root: str) -> str:
+    """What keeps a text from being read as JSON: the path of half a surrogate pair, else what the decoder says."""
+    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
+        for path, value in _walk(json.loads(text), root):
+            names = list(value) if isinstance(value, dict) else [value]
+            halves = (half_in(name) for name in names if isinstance(name, str))
+            if half := next(filter(None, halves), None):
+                return f"{path}: {half}".encode(errors="backslashreplace").decode()
+    return str(error) or type(error).__name__
 
 
 def fingerprint(body: bytes) -> bytes:
@@ -168,7 +179,7 @@ def _ready(text: bytes) -> msgspec.Raw:
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
+        raise Unencodable("payload", "valid JSON", explain_json(text, error, "payload")) from None
     return msgspec.Raw(text.strip())
 
 
@@ -236,6 +247,8 @@ def _complaint(
 def _refused(value: object) -> str | None:
     try:
         _encode(value)
+    except UnicodeEncodeError as error:
+        return half_in(error.object)
     except _REFUSALS as error:
         return f"{_name(value)} ({error})"
     return None

@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import attrs
@@ -152,6 +153,25 @@ def _members(error: BaseException) -> Iterator[BaseException]:
             yield from _members(one)
     else:
         yield error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """True if Ctrl-C is, or is in, an exception."""
+    return any(isinstance(one, KeyboardInterrupt) for one in leaves(error))
+
+
+@contextmanager
+def ungrouped_interrupt() -> Iterator[None]:
+    """Let Ctrl-C out of the block as KeyboardInterrupt: nurseries wrap it in groups, which no ``except`` for it takes.
+
+    What failed at the same time is not told: the program was asked to end.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if is_interrupt(group):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -29,6 +29,7 @@ from actors.failures import innermost, is_cancellation, leaves, text_of
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.stages import Stage
+from actors.surrogates import REPLACEMENT, half_in, join
 
 T = TypeVar("T")
 
@@ -132,6 +133,8 @@ class Run:
         """Calls that wait for room; the end of the run ends them."""
         self._texts: list[str] = []
         self._text_bytes = 0
+        self._half = ""
+        """Half of the character that comes next, once the other half is here."""
         # JSON writes a byte of text as six at most.
         self._most_text_bytes = min(owner.limits.delta_bytes, owner.limits.event_bytes // 8)
         self.batch = 0
@@ -166,16 +169,23 @@ class Run:
         for what is not text or too much of it at once, and
         :class:`trio.WouldBlock` when the thread has taken nothing for so long
         that ``delta_bytes`` are waiting; then this text was not added.
+
+        A text that ends in half of a surrogate pair, as tokens cut emoji, is
+        completed by the next one; U+FFFD stands for a half that is not.
         """
         self._check_open()
         most = self._most_text_bytes
+        _check_text(text)
+        text, half = join(self._half, text)
         size = _text_bytes(text)
         if size > most:
             raise Unencodable("text", f"at most {most} bytes in one delta", f"{size}")
         if not size:
+            self._half = half
             return
         if self._text_bytes + size > most:
             self._flush(reserved=False)
+        self._half = half
         self._texts.append(text)
         self._text_bytes += size
         if not self._owner.limits.delta_window_ms:
@@ -340,6 +350,7 @@ class Run:
         last = self._compose(outcome, payload)
         try:
             if self.begun:
+                self._give_up_half()
                 self._flush(reserved=True)
                 self._owner.emitter.emit_reserved(last)
             else:
@@ -416,6 +427,12 @@ class Run:
         self._take_texts()
         return receipt
 
+    def _give_up_half(self) -> None:
+        """The run ends, and no other half comes."""
+        if self._half:
+            self._half = ""
+            self._texts.append(REPLACEMENT)
+
     def _take_texts(self) -> None:
         self._texts.clear()
         self._text_bytes = 0
@@ -444,10 +461,12 @@ def described(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": text.encode(errors="replace").decode()}
 
 
-def _text_bytes(text: str) -> int:
+def _check_text(text: object) -> None:
     if not isinstance(text, str):
         raise Unencodable("text", "a string", type(text).__name__)
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError as error:
-        raise Unencodable("text", "text that UTF-8 can encode", f"a lone surrogate at index {error.start}") from None
+
+
+def _text_bytes(text: str) -> int:
+    if (half := half_in(text)) is not None:
+        raise Unencodable("text", "text that UTF-8 can encode", half)
+    return len(text.encode())

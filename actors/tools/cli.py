@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
-from actors.errors import ActorsError, Unencodable
-from actors.events import check_identifier
+from actors.tools.arguments import Parser, Version, host, identifier, port, seconds
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.serve import ServeOptions, serve
-from actors.tools.terminal import CannotStart, complain, show_log
+from actors.tools.terminal import run_command, show_log
 from actors.tools.watch import add_commands, run
 
 _PORT = 8765
+_LINGER_SECONDS = 2.0
+_DRAIN_SECONDS = 10.0
 
 _SERVE = """\
 Deliver agent events to the devices of their users, over WebSockets at /ws.
@@ -38,19 +38,22 @@ for them, so that a long input is not shed.
 
 _SERVE_END = """\
 receipts:
-  {"line":7,"event_id":"e1","thread_id":"t1","seq":3,"offset":9,"stage":"STORED"}
+  {"line":7,"event_id":"e1","thread_id":"t1","seq":3,"offset":9,"stage":"STORED",
+   "timestamp":1756905054.03}
   One line on standard output for each stage that an event goes through, in
   order: BUFFERED (its thread has no owner yet), STORED (in its owner's log),
   WRITTEN (handed to a socket), ACKED (a device confirmed it), UNCONFIRMED (was
   written, left the log unconfirmed), DROPPED (with a "cause"). ACCEPTED is
   said only of an event that the store keeps waiting. seq and offset are null
-  until they are known.
+  until they are known; timestamp is when the stage was seen, in seconds since
+  1970.
 
 exit status:
-  0  every event was at least written to a device (bad lines are not punished);
-     without --stdin: ended by a signal
-  1  some event was not, or the runtime failed
-  2  it could not start
+  0  every event was at least written to a device (bad lines beside good ones are
+     not punished); without --stdin: ended by a signal
+  1  some event was not, or every line was bad, or the runtime failed
+  2  it could not start, or a standard stream could not be read or written;
+     a reader of the receipts who goes is no failure
 """
 
 _DEMO = """\
@@ -60,7 +63,8 @@ run arrive, each event with its stage.
 With --once a device in the same process asks one question over a real socket:
 each event of the answer is shown as it arrives with seq, offset and stage, then
 what explain says of each, then the audit. The exit status is 0 only if all
-arrived in order and were acked, otherwise 1, and what went wrong is said.
+arrived in order and were acked, otherwise 1, and what went wrong is said; 2 if
+it could not start or the output cannot be written, 130 after Ctrl-C.
 """
 
 
@@ -69,52 +73,46 @@ _COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
+    """Run a command, the last thing that this process does; returns the exit status."""
+    return run_command(lambda: _main(argv), "actors")
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser, commands = _parser()
     arguments = parser.parse_args(argv)
     show_log()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
-    try:
-        if arguments.command not in commands:
-            return run(arguments)
-        if arguments.command == "serve":
-            return trio.run(serve, _serve_options(commands["serve"], arguments))
-        return trio.run(demo, _demo_options(commands["demo"], arguments))
-    except CannotStart as error:
-        complain(f"actors: {error}")
-        return 2
-    except ActorsError as error:
-        complain(f"actors: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    if arguments.command not in commands:
+        return run(arguments)
+    if arguments.command == "serve":
+        return trio.run(serve, _serve_options(commands["serve"], arguments))
+    return trio.run(demo, _demo_options(commands["demo"], arguments))
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    parser = argparse.ArgumentParser(
-        prog="actors", description="Agent events into threads, out to every device, each accounted for."
-    )
+    parser = Parser(prog="actors", description="Agent events into threads, out to every device, each accounted for.")
+    parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     serving = _command(commands, "serve", "deliver events to devices", _SERVE, _SERVE_END)
-    serving.add_argument("--port", type=_port, default=_PORT, help=f"port to listen on, 0 for a free one ({_PORT})")
+    serving.add_argument("--port", type=port, default=_PORT, help=f"port to listen on, 0 for a free one ({_PORT})")
     serving.add_argument("--tokens", type=Path, metavar="FILE", help=(
         'TOML with a line token = "user" for each who may connect; without it only loopback may be bound,'
         " and a token is taken for the user's name"
     ))  # fmt: skip
     serving.add_argument("--stdin", action="store_true", help="read events from standard input")
-    serving.add_argument("--user", type=_user, metavar="NAME", help=(
+    serving.add_argument("--user", type=identifier("user"), metavar="NAME", help=(
         "owner of threads for which no line names a user; without it and without --tokens that is the first"
         " user who connects; with --tokens their events wait, 60 s at most, for a line that does"
     ))  # fmt: skip
     serving.add_argument("--receipts", action="store_true", help="print receipts of the events as they advance")
-    serving.add_argument("--linger", type=_seconds, default=2.0, metavar="SECONDS", help=(
+    serving.add_argument("--linger", type=seconds, metavar="SECONDS", help=(
         "how long devices have, at most, to take and confirm what is under way at the end of input (2)"
     ))  # fmt: skip
     serving.add_argument("--echo", action="store_true", help=(
         "send back at /echo what is sent there, for WebSocket conformance suites; nobody is asked who it is"
     ))  # fmt: skip
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
-    showing.add_argument("--port", type=_port, help=f"port to listen on ({_PORT}; with --once a free one)")
+    showing.add_argument("--port", type=port, help=f"port to listen on ({_PORT}; with --once a free one)")
     showing.add_argument("--agent", choices=("scripted", "approval", "mcp"), default="scripted", help=(
         "who answers: a scripted assistant, one that asks for approval first, or an agent that calls tools of an MCP"
         " server in the same process, which needs the extra [examples] (scripted)"
@@ -131,8 +129,8 @@ def _command(
     command = commands.add_parser(
         name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    command.add_argument("--drain", type=_seconds, default=10.0, metavar="SECONDS", help=(
+    command.add_argument("--host", type=host, default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    command.add_argument("--drain", type=seconds, metavar="SECONDS", help=(
         "what runs and devices get, at most, when a signal ends the server: runs to finish, devices to take and"
         " confirm what is there (10); a second signal ends it at once"
     ))  # fmt: skip
@@ -140,17 +138,19 @@ def _command(
 
 
 def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> ServeOptions:
-    if not arguments.stdin and (arguments.receipts or arguments.user is not None):
-        parser.error("--receipts and --user speak of events on standard input: expected --stdin with them")
+    if not arguments.stdin and (arguments.receipts or arguments.user is not None or arguments.linger is not None):
+        parser.error("--receipts, --user and --linger speak of events on standard input: expected --stdin with them")
+    if arguments.stdin and arguments.drain is not None:
+        parser.error("with --stdin a signal is the end of the input: expected --linger in the place of --drain")
     return ServeOptions(
         host=arguments.host,
         port=arguments.port,
         tokens=arguments.tokens,
         stdin=arguments.stdin,
         receipts=arguments.receipts,
-        linger_seconds=arguments.linger,
+        linger_seconds=_LINGER_SECONDS if arguments.linger is None else arguments.linger,
         user_id=arguments.user,
-        drain_seconds=arguments.drain,
+        drain_seconds=_DRAIN_SECONDS if arguments.drain is None else arguments.drain,
         echo=arguments.echo,
     )
 
@@ -158,36 +158,13 @@ def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
 def _demo_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> DemoOptions:
     if arguments.json and not arguments.once:
         parser.error("--json tells what --once saw: expected --once with it")
-    port = arguments.port if arguments.port is not None else 0 if arguments.once else _PORT
+    if arguments.once and arguments.drain is not None:
+        parser.error("--once ends with its question: expected no --drain with it")
     return DemoOptions(
         host=arguments.host,
-        port=port,
+        port=arguments.port if arguments.port is not None else 0 if arguments.once else _PORT,
         once=arguments.once,
         json=arguments.json,
         agent=arguments.agent,
-        drain_seconds=arguments.drain,
+        drain_seconds=_DRAIN_SECONDS if arguments.drain is None else arguments.drain,
     )
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
-    return seconds
-
-
-def _user(text: str) -> str:
-    try:
-        check_identifier("user", text)
-    except Unencodable as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

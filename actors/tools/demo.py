@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol
@@ -21,9 +20,9 @@ from actors.run import TERMINAL
 from actors.runs import OnMessage
 from actors.runtime import Runtime
 from actors.stages import Stage
-from actors.tools.leave import leave, open_signals
+from actors.tools.leave import leave, open_signals, until_signal
 from actors.tools.listen import listening
-from actors.tools.terminal import CannotStart, complain, descriptor, say
+from actors.tools.terminal import CannotStart, complain, output, say
 from actors.web import pages
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import DialledWebSocket, dial
@@ -51,7 +50,7 @@ class DemoOptions:
 async def demo(options: DemoOptions) -> int:
     """Run the demonstration; returns the exit status."""
     async with _opened(options.agent) as on_message:
-        return await (_prove(options, on_message) if options.once else _serve(options, on_message))
+        return await (_prove_or_leave(options, on_message) if options.once else _serve(options, on_message))
 
 
 @asynccontextmanager
@@ -115,6 +114,19 @@ class Report(Protocol):
 
     def verdict(self, problems: list[str], events: int) -> None:
         """Whether everything went as it must."""
+
+
+async def _prove_or_leave(options: DemoOptions, on_message: OnMessage) -> int:
+    output()  # without it there is nothing to prove to
+    status = 0
+
+    async def prove() -> None:
+        nonlocal status
+        status = await _prove(options, on_message)
+
+    with open_signals() as signals:
+        ended_by = await until_signal(signals, prove)
+    return status if ended_by is None else 128 + ended_by
 
 
 async def _prove(options: DemoOptions, on_message: OnMessage) -> int:
@@ -271,4 +283,4 @@ def _sum(balance: Balance) -> str:
 
 
 def _out(line: str) -> None:
-    say(f"{line}\n", descriptor(sys.stdout))
+    say(f"{line}\n")

@@ -17,20 +17,21 @@ def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
     return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
-async def until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable[None]]) -> bool:
-    """Work to the end, or to the next signal; whether it was the end."""
-    finished = False
+async def until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable[None]]) -> int | None:
+    """Work to the end, or to the next signal; that signal, ``None`` when it was the end."""
+    ended_by: int | None = None
     async with trio.open_nursery() as nursery:
 
         async def listen_for_one() -> None:
-            await anext(signals)
+            nonlocal ended_by
+            ended_by = await anext(signals)
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(listen_for_one)
         await work()
-        finished = True
+        ended_by = None
         nursery.cancel_scope.cancel()
-    return finished
+    return ended_by
 
 
 async def leave(runtime: Runtime, signals: AsyncIterator[int], drain_seconds: float) -> None:
@@ -40,5 +41,5 @@ async def leave(runtime: Runtime, signals: AsyncIterator[int], drain_seconds: fl
     async def drain() -> None:
         complain(str(await runtime.drain(drain_seconds)))
 
-    if not await until_signal(signals, drain):
+    if await until_signal(signals, drain) is not None:
         complain(str(await runtime.drain(0, runs="cancel")))

@@ -12,6 +12,7 @@ from typing import NoReturn
 import attrs
 import msgspec
 
+from actors.events import explain_json
 from actors.failures import printable
 
 LINE_BYTES = 1 << 20
@@ -176,7 +177,7 @@ def _kind(text: bytes) -> str:
 
 
 def _complain(expected: str, text: bytes, error: Exception) -> NoReturn:
-    reason = str(error) or type(error).__name__
+    reason = explain_json(text, error, "line")
     raise BadLine(f"expected {expected}, got {_excerpt(text)} ({reason})") from None
 
 

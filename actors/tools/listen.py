@@ -11,7 +11,7 @@ import trio
 from actors.connection import Connection
 from actors.runtime import Runtime, open_runtime
 from actors.server import Authenticate, trust
-from actors.tools.terminal import CannotStart, complain
+from actors.tools.terminal import CannotStart, StreamFailed, complain
 
 
 @asynccontextmanager
@@ -20,17 +20,17 @@ async def listening(
 ) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
     """A runtime opened with ``options``, served; its URL, which is also said; a nursery cancelled when the body ends.
 
-    Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be.
+    Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be;
+    and :class:`~actors.tools.terminal.StreamFailed` when it cannot be said.
     """
-    refusal: CannotStart | None = None
+    refusal: CannotStart | StreamFailed | None = None
     async with open_runtime(authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
         try:
             url = await _listen(runtime, host, port, nursery)
-        except CannotStart as error:
-            refusal = error
-        else:
             complain(f"listening on {url}")
             yield runtime, url, nursery
+        except (CannotStart, StreamFailed) as error:
+            refusal = error
         nursery.cancel_scope.cancel()
     if refusal is not None:
         raise refusal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,17 +12,19 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError
+from actors.failures import printable
 from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server import trust
 from actors.stages import Stage
+from actors.tools.halves import Halves
 from actors.tools.heir import Heir
 from actors.tools.leave import leave, open_signals, until_signal
-from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken, parse
+from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken
 from actors.tools.listen import connections, listening
 from actors.tools.pace import Pace
 from actors.tools.tally import Tally
-from actors.tools.terminal import CannotStart, Outlet, descriptor
+from actors.tools.terminal import FAILED, CannotStart, Outlet, StreamFailed, descriptor, input_, output, read
 from actors.tools.tokens import check_against, read_tokens
 from actors.wire.echo import echo
 
@@ -49,15 +50,15 @@ class ServeOptions:
 
 async def serve(options: ServeOptions) -> int:
     """Serve until a signal, or until the input is delivered; returns the exit status."""
-    authenticate = trust if options.tokens is None else check_against(read_tokens(options.tokens))
-    source = descriptor(sys.stdin)
-    if options.stdin and source is None:
-        raise CannotStart("expected events on standard input, it is closed")
+    authenticate = trust if options.tokens is None else check_against(_tokens(options.tokens, options.user_id))
+    source = input_() if options.stdin else None
+    if options.receipts:
+        output()
     with open_signals() as signals:
         async with listening(options.host, options.port, authenticate) as (runtime, _, _):
             if options.echo:
                 runtime.server.services["/echo"] = partial(echo, limits=runtime.limits)
-            if options.stdin and source is not None:
+            if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
                 await runtime.drain(0)  # what could be waited for was; this tells the devices
                 return status
@@ -65,12 +66,22 @@ async def serve(options: ServeOptions) -> int:
     return 0
 
 
+def _tokens(path: Path, user_id: str | None) -> dict[str, str]:
+    """Users by token; the user whom the input is for must be one of them, or nothing could ever be delivered."""
+    tokens = read_tokens(path)
+    if user_id is not None and user_id not in tokens.values():
+        raise CannotStart(f"--user {printable(user_id)}: expected a user of {path}, it has no token for this one")
+    return tokens
+
+
 class Feed:
     """Standard input on its way to the devices."""
 
     def __init__(self, runtime: Runtime, options: ServeOptions) -> None:
-        self.receipts = Outlet(descriptor(sys.stdout) if options.receipts else None)
-        self.remarks = Outlet(descriptor(sys.stderr))
+        self.failed = False
+        """A standard stream could not be read or written."""
+        self.receipts = Outlet(output() if options.receipts else None, "standard output", self._stream_failed)
+        self.remarks = Outlet(descriptor(sys.stderr), "standard error", self._stream_failed)
         self.tally = Tally(self._say if options.receipts else None)
         self.bad_lines = 0
         self.heir = Heir(runtime) if options.tokens is None and options.user_id is None else None
@@ -78,16 +89,17 @@ class Feed:
         self._runtime = runtime
         self._options = options
         self._pace = Pace(runtime)
+        self._halves = Halves()
 
     async def read(self, source: int) -> None:
         """Emit every line of the input, until its end."""
         reader = LineReader()
         try:
-            while chunk := await trio.to_thread.run_sync(os.read, source, _CHUNK_BYTES, abandon_on_cancel=True):
+            while chunk := await trio.to_thread.run_sync(read, source, _CHUNK_BYTES, abandon_on_cancel=True):
                 for line in reader.feed(chunk):
                     await self._take(line)
-        except OSError as error:
-            self.remarks.write(f"standard input: {error.strerror or error}\n")
+        except StreamFailed as error:
+            self._stream_failed(error)
         for line in reader.finish():
             await self._take(line)
 
@@ -105,12 +117,21 @@ class Feed:
         await self.receipts.drain()
         await self.remarks.drain()
 
-    def report(self) -> int:
-        """Say what each event became; returns the exit status."""
+    def report(self) -> None:
+        """Say what each event became."""
+        self._halves.finish()
+        self._remark_halves()
         self.tally.look()
         bad = f"; {self.bad_lines} bad line{'' if self.bad_lines == 1 else 's'}" if self.bad_lines else ""
         self.remarks.write(f"{self.tally}{bad}\n")
-        return 1 if self.tally.count(*_UNDELIVERED, Stage.DROPPED) else 0
+
+    @property
+    def status(self) -> int:
+        """The exit status, once everything was said."""
+        if self.failed:
+            return FAILED
+        nothing_good = self.bad_lines and not self.tally.total
+        return 1 if nothing_good or self.tally.count(*_UNDELIVERED, Stage.DROPPED) else 0
 
     async def _take(self, line: Line) -> None:
         if line.text is not None and not line.text.strip():
@@ -118,12 +139,13 @@ class Feed:
         try:
             if line.text is None:
                 raise BadLine(f"expected at most {LINE_BYTES} bytes, got more")
-            receipt = await self._emit(parse(line.text))
+            receipt = await self._emit(self._halves.parse(line.number, line.text))
         except (BadLine, ActorsError) as error:
             self.bad_lines += 1
             self.remarks.write(f"line {line.number}: {error}\n")
         else:
             self.tally.add(line.number, receipt)
+            self._remark_halves()
             await self._pace.keep(receipt, len(line.text))
         await self.receipts.room()
         await self.remarks.room()
@@ -135,6 +157,10 @@ class Feed:
         return await self._runtime.thread(spoken.thread_id).emit(
             spoken.type, spoken.payload, run_id=spoken.run_id, event_id=spoken.event_id, user_id=user_id
         )
+
+    def _remark_halves(self) -> None:
+        for remark in self._halves.remarks():
+            self.remarks.write(f"{remark}\n")
 
     def _inherit(self, thread_id: str) -> str | None:
         if self.heir is None:
@@ -152,6 +178,11 @@ class Feed:
         awaited = self.tally.awaited
         return not any(not device.plain and device.user_id in (None, *awaited) for device in connections(self._runtime))
 
+    def _stream_failed(self, error: StreamFailed) -> None:
+        """Say it, and go on: what is delivered does not depend on it; the exit status does."""
+        self.failed = True
+        self.remarks.write(f"actors: {error}\n")
+
     def _say(self, line: int, receipt: Receipt, stage: Stage) -> None:
         said = {
             "line": line,
@@ -160,6 +191,7 @@ class Feed:
             "seq": receipt.seq,
             "offset": receipt.offset,
             "stage": stage.name,
+            "timestamp": self._runtime.environment.wall_clock(),
         }
         if stage is Stage.DROPPED:
             said["cause"] = receipt.cause
@@ -175,7 +207,7 @@ async def _deliver(feed: Feed, source: int, signals: AsyncIterator[int]) -> int:
             nursery.start_soon(feed.heir.run)
         await until_signal(signals, lambda: feed.read(source))
         await until_signal(signals, feed.linger)
-        status = feed.report()
+        feed.report()
         await until_signal(signals, feed.drain)
         nursery.cancel_scope.cancel()
-    return status
+    return feed.status

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -26,12 +27,16 @@ from actors.client import (
     connect,
 )
 from actors.errors import ActorsError
+from actors.events import explain_json
 from actors.failures import printable
-from actors.tools.leave import open_signals, until_signal
-from actors.tools.terminal import CannotStart, complain, descriptor
+from actors.tools.arguments import Wrong, count, identifier, patience, text, token
+from actors.tools.leave import open_signals
+from actors.tools.terminal import CannotStart, StreamFailed, complain, descriptor, encoded, output, write
 
 TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name
 """The environment variable that says who one is, where no ``--token`` does."""
+
+_BEGINS_AS_OBJECT = re.compile(r'\s*\{\s*"')
 
 NO_ANSWER = 3
 """The exit status when the server did not answer in time."""
@@ -54,9 +59,8 @@ async def watch(options: ClientOptions) -> int:
     return await _attended(options, lambda session: _print(session, options), interrupted=0)
 
 
-async def send(options: ClientOptions, text: str, thread_id: str | None, type_: str) -> int:
+async def send(options: ClientOptions, payload: dict[str, Any], thread_id: str | None, type_: str) -> int:
     """Place a message, and print where; returns the exit status."""
-    payload = payload_of(text)
 
     async def ask(session: Session) -> int:
         await _say(_json(await session.send(payload, thread_id=thread_id, type=type_)))
@@ -76,39 +80,66 @@ async def cancel(options: ClientOptions, run_id: str) -> int:
     return await _attended(options, lambda session: _in_time(session, options, ask))
 
 
-def payload_of(text: str) -> dict[str, Any]:
-    """A JSON object as it is; anything else is the text of a message."""
+def payload_of(words: str) -> dict[str, Any]:
+    """A JSON object as it is; anything else is the text of a message.
+
+    Raises :class:`~actors.tools.arguments.Wrong` for what begins as a JSON
+    object, ``{"``, and is none that can be sent.
+    """
+    found = text(words)
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return {"text": text}
+        return msgspec.json.decode(found, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        if not _BEGINS_AS_OBJECT.match(found):
+            return {"text": found}
+        raise Wrong(
+            f"expected a JSON object, got one that cannot be read: {explain_json(found, error, 'payload')}"
+        ) from None
 
 
 async def _attended(
-    options: ClientOptions, work: Callable[[Session], Awaitable[int]], *, interrupted: int = 130
+    options: ClientOptions, work: Callable[[Session], Awaitable[int]], *, interrupted: int | None = None
 ) -> int:
-    """Work with a session, to the end of the work or to a signal; what went wrong is said."""
-    status = interrupted
-    refusal: CannotStart | None = None
+    """Work with a session, to the end of the work or to a signal. A second signal ends the goodbye, too.
 
-    async def attend() -> None:
-        nonlocal status, refusal
+    After a signal the status is ``interrupted``, if that is given.
+    """
+    output()  # without it, what comes would be confirmed and shown nowhere
+    status, number = 0, 0
+    working, unsaid = trio.CancelScope(), list[StreamFailed]()
+
+    async def listen(signals: AsyncIterator[int]) -> None:
+        nonlocal number
+        number = await anext(signals)
+        working.cancel()
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+
+    def tell(state: State) -> None:
         try:
-            async with connect(options.url, token=options.token, origin=options.origin, on_state=_tell) as session:
-                status = await work(session)
-        except BrokenPipeError:
-            status = 0  # whoever read has seen enough
-        except ActorsError as error:
-            complain(f"actors: {error}")
-            status = 1
-        except ValueError as error:
-            refusal = CannotStart(str(error))
+            _tell(state)
+        except StreamFailed as error:
+            unsaid.append(error)
 
     with open_signals() as signals:
-        await until_signal(signals, attend)
-    if refusal is not None:
-        raise refusal
-    return status
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen, signals)
+            try:
+                async with connect(options.url, token=options.token, origin=options.origin, on_state=tell) as session:
+                    with working:
+                        status = await work(session)
+            except BrokenPipeError:
+                pass  # whoever read has seen enough
+            except ActorsError:
+                raise
+            except ValueError as error:
+                raise CannotStart(str(error)) from None
+            nursery.cancel_scope.cancel()
+    if unsaid:
+        raise unsaid[0]
+    if not number:
+        return status
+    return 128 + number if interrupted is None else interrupted
 
 
 async def _print(session: Session, options: ClientOptions) -> int:
@@ -120,6 +151,10 @@ async def _print(session: Session, options: ClientOptions) -> int:
             printed += isinstance(item, Event)
         else:
             complain(_remark(item))
+    # To come back for the next item confirms the last one; cancelled, it takes nothing.
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await anext(session)
     return 0
 
 
@@ -172,13 +207,8 @@ def _json(value: object) -> str:
 async def _say(line: str) -> None:
     """Write a line, and wait until it is read. Raises BrokenPipeError when nobody reads any more."""
     fd = descriptor(sys.stdout)
-    if fd is not None:
-        await trio.to_thread.run_sync(_write, fd, f"{line}\n".encode(errors="backslashreplace"), abandon_on_cancel=True)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    assert fd is not None, "looked for before there was anything to say"
+    await trio.to_thread.run_sync(write, fd, encoded(f"{line}\n"), abandon_on_cancel=True)
 
 
 # --- the command line -----------------------------------------------------------------
@@ -199,13 +229,14 @@ _WATCH_END = """\
 exit status:
   0  ended by Ctrl-C, after --count events, or because nobody reads any more
   1  the server refused for good, a wrong token for example
-  2  the command line was wrong
+  2  the command line was wrong, or the output cannot be written
 """
 
 _SEND = f"""\
 Place a message in a thread, or in a new one, and print the server's answer as
 JSON: thread_id, event_id, run_id, epoch, seq, offset. A JSON object is the
-payload; anything else is its text: hello is {{"text":"hello"}}.
+payload; anything else is its text: hello is {{"text":"hello"}}. What begins with
+{{" must be a JSON object.
 
 {_TOKEN}"""
 
@@ -219,7 +250,7 @@ _ASK_END = """\
 exit status:
   0    done
   1    the server refused, or a run had not ended after 5 seconds
-  2    the command line was wrong
+  2    the command line was wrong, or the output cannot be written
   3    no answer in time; what was asked for may or may not be done
   130  ended by Ctrl-C; the same
 """
@@ -235,41 +266,51 @@ def add_commands(commands: Commands) -> None:
         "where to begin: at the first event that no device has confirmed, at the first that is there, or after"
         " the last (unacked)"
     ))  # fmt: skip
-    watching.add_argument("--count", type=_count, metavar="N", help="end after so many events")
+    watching.add_argument("--count", type=count, metavar="N", help="end after so many events")
     sending = _add(commands, "send", "say something as a user", _SEND, _ASK_END)
-    sending.add_argument("--thread", metavar="ID", help="the thread to say it in; left out, a new one")
-    sending.add_argument("--type", default="user_message", help="type of the event (user_message)")
+    sending.add_argument("--thread", type=identifier("thread"), metavar="ID", help=(
+        "the thread to say it in; left out, a new one"
+    ))  # fmt: skip
+    sending.add_argument(
+        "--type", type=identifier("type"), default="user_message", help="type of the event (user_message)"
+    )
+    sending.add_argument("payload", type=payload_of, metavar="TEXT", help="text, or a JSON object")
     cancelling = _add(commands, "cancel", "end a run", _CANCEL, _ASK_END)
-    for command, name, what in ((sending, "text", "text, or a JSON object"), (cancelling, "run_id", "the run")):
-        command.add_argument(name, metavar=name.upper(), help=what)
-        command.add_argument("--timeout", type=_count, default=10, metavar="SECONDS", help=(
+    cancelling.add_argument("run_id", type=identifier("run_id"), metavar="RUN_ID", help="the run")
+    for command in (sending, cancelling):
+        command.add_argument("--timeout", type=patience, default=10.0, metavar="SECONDS", help=(
             "how long the server has to answer (10)"
         ))  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands that :func:`add_commands` added; returns the exit status."""
-    token = arguments.token if arguments.token is not None else os.environ.get(TOKEN_VARIABLE)
-    options = ClientOptions(url=arguments.url, token=token)
+    options = ClientOptions(url=arguments.url, token=_token_of(arguments))
     if arguments.command == "watch":
         options = attrs.evolve(options, json=arguments.json, origin=arguments.origin, count=arguments.count)
         return trio.run(watch, options)
     options = attrs.evolve(options, timeout_seconds=arguments.timeout)
     if arguments.command == "send":
-        return trio.run(send, options, arguments.text, arguments.thread, arguments.type)
+        return trio.run(send, options, arguments.payload, arguments.thread, arguments.type)
     return trio.run(cancel, options, arguments.run_id)
 
 
-def _add(commands: Commands, name: str, help_: str, text: str, end: str) -> argparse.ArgumentParser:
+def _token_of(arguments: argparse.Namespace) -> str | None:
+    found: str | None = arguments.token
+    if found is None and (inherited := os.environ.get(TOKEN_VARIABLE)):  # set to nothing is not set
+        try:
+            return text(inherited)
+        except Wrong as error:
+            raise CannotStart(f"{TOKEN_VARIABLE}: {error}") from None
+    return found
+
+
+def _add(commands: Commands, name: str, help_: str, description: str, end: str) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=help_, description=description, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    command.add_argument("url", metavar="URL", help="of the server: ws://127.0.0.1:8765/ws")
-    command.add_argument("--token", help=f"who one is; left out, what {TOKEN_VARIABLE} says")
+    command.add_argument("url", type=text, metavar="URL", help=(
+        "of the server: ws://127.0.0.1:8765/ws, or that of its page, http://127.0.0.1:8765/"
+    ))  # fmt: skip
+    command.add_argument("--token", type=token, help=f"who one is; left out, what {TOKEN_VARIABLE} says")
     return command
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number, 1 or more, got {text!r}")
-    return int(text)

@@ -1,0 +1,63 @@
+"""Halves of a surrogate pair: how characters beyond U+FFFF fall apart on their way, and are put together again.
+
+A language model's stream is cut anywhere. What counts text in UTF-16 (JSON's
+escapes do, and so does JavaScript) cuts an emoji in two: ``\\ud83d`` at the end
+of one token, ``\\ude00`` at the beginning of the next. UTF-8 carries neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+REPLACEMENT = "\ufffd"
+"""Stands for half a character that lost the other half, as Unicode has it."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+_CUT_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+
+
+def join(held: str, text: str) -> tuple[str, str]:
+    """Text behind the half that was held for it; without the half that it ends in, which comes second.
+
+    A held half that the text does not complete becomes U+FFFD. Other halves
+    stay where they are.
+    """
+    if not held and (text.isascii() or not _HALF.search(text)):
+        return text, ""
+    if not text:
+        return "", held
+    if held and not "\udc00" <= text[0] <= "\udfff":
+        held = REPLACEMENT
+    # UTF-16 knows no difference between two halves that meet and a whole.
+    whole = (held + text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return (whole[:-1], whole[-1]) if "\ud800" <= whole[-1] <= "\udbff" else (whole, "")
+
+
+def half_in(text: str) -> str | None:
+    """Which half of a surrogate pair is in a text and where, in words; ``None`` when there is none."""
+    found = None if text.isascii() else _HALF.search(text)
+    return None if found is None else f"half of a surrogate pair, U+{ord(found[0]):X}, at index {found.start()}"
+
+
+def lone_escapes(text: bytes) -> list[int]:
+    """Where in a JSON text the escapes (of six bytes) are that write half of a surrogate pair, without the other."""
+    return list(_lone(text)) if _CUT_ESCAPE.search(text) else []
+
+
+def _lone(text: bytes) -> Iterator[int]:
+    high = None
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1] or b"0", 16)
+        follows = high is not None and escape.start() == high + 6
+        if 0xDC00 <= code <= 0xDFFF and follows:
+            high = None
+            continue
+        if high is not None:
+            yield high
+        high = escape.start() if 0xD800 <= code <= 0xDBFF else None
+        if 0xDC00 <= code <= 0xDFFF:
+            yield escape.start()
+    if high is not None:
+        yield high

@@ -1,0 +1,136 @@
+"""What a command line can mean: each function reads one argument, or says what was expected."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import IO, Any
+
+from actors.errors import Unencodable
+from actors.events import check_identifier
+from actors.tools.terminal import complain, say
+
+Wrong = argparse.ArgumentTypeError
+"""What argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
+
+
+def text(words: str) -> str:
+    """Any text. In a locale that knows less than UTF-8, Python has the bytes of UTF-8 as surrogates; they are read."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(words).decode()
+        except UnicodeDecodeError as error:
+            raise Wrong(f"expected UTF-8, got the byte 0x{error.object[error.start]:02x}") from None
+        except UnicodeEncodeError:
+            raise Wrong("expected text, got half of a surrogate pair") from None
+    return words
+
+
+def identifier(name: str) -> Callable[[str], str]:
+    """An id, a user's name or an event's type: 1 to 256 characters."""
+
+    def read(words: str) -> str:
+        try:
+            check_identifier(name, found := text(words))
+        except Unencodable as error:
+            raise Wrong(str(error)) from None
+        return found
+
+    return read
+
+
+def token(words: str) -> str:
+    """A credential, which is never shown."""
+    if not words:
+        raise Wrong("expected a token, got none")
+    return text(words)
+
+
+def host(words: str) -> str:
+    """An address or a name to listen on; one of IPv6 may stand in brackets, as it does in a URL."""
+    found = text(words)
+    if found.startswith("[") and found.endswith("]"):
+        found = found[1:-1]
+    if not found:
+        raise Wrong("expected an address, got none; 0.0.0.0 is every one")
+    return found
+
+
+def port(words: str) -> int:
+    """A TCP port; 0 is a free one."""
+    if not words.isdecimal() or int(words) > 65_535:
+        raise Wrong(f"expected a port, 0 to 65535, got {words!r}")
+    return int(words)
+
+
+def count(words: str) -> int:
+    """A number of things, at least one."""
+    return _whole(words, 1)
+
+
+def number(words: str) -> int:
+    """A number that counts from 0."""
+    return _whole(words, 0)
+
+
+def seconds(words: str) -> float:
+    """A time that may be none, or without end (``inf``)."""
+    found = _float(words)
+    if not found >= 0:
+        raise Wrong(f"expected seconds, 0 or more, got {words!r}")
+    return found
+
+
+def patience(words: str) -> float:
+    """A time to wait for something: more than none, and with an end."""
+    found = _float(words)
+    if not 0 < found < math.inf:
+        raise Wrong(f"expected seconds, more than 0, got {words!r}")
+    return found
+
+
+def _whole(words: str, least: int) -> int:
+    if not words.isdecimal() or int(words) < least:
+        raise Wrong(f"expected a whole number, {least} or more, got {words!r}")
+    return int(words)
+
+
+def _float(words: str) -> float:
+    try:
+        return float(words)
+    except ValueError:
+        return math.nan
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that does not keep quiet when its help cannot be written."""
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        # The one place through which argparse writes; its own swallows every OSError.
+        if message:
+            if file is None or file is sys.stderr:
+                complain(message.removesuffix("\n"))
+            else:
+                say(message)
+
+
+class Version(argparse.Action):
+    """``--version``: which release this is, looked up only when it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show which release this is, and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print and exit."""
+        try:
+            release = version("trio-actors")
+        except PackageNotFoundError:
+            release = "(not installed: a folder on Python's path)"
+        say(f"trio-actors {release}\n")
+        parser.exit()
