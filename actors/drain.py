@@ -120,7 +120,7 @@ class Drain:
         await self._server.shut()
         if policy == "finish":
             await self._runs.finish(left(_FINISH))
-        cancelled = tuple(self._runs.active)
+        cancelled = (*self._runs.abandoned, *self._runs.active)
         abandoned = await self._runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
             await self._settle(lambda: any(one.unconfirmed for one in self._server.connections.values()))

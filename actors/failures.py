@@ -210,8 +210,10 @@ def _forget(_: BaseException) -> None:
     """Nothing is to be said of it."""
 
 
-def shielded(path: str, seconds: float, task: trio.lowlevel.Task | None, at: float) -> Failure:
+def shielded(
+    path: str, seconds: float, task: trio.lowlevel.Task | None, at: float, *, handling: str = "its shutdown"
+) -> Failure:
     """A child that is still there so long after it was cancelled, and where it waits. Trio has no kill."""
-    text = f"shields itself from cancellation, {seconds:g} s after it was cancelled"
+    text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
     frames = () if task is None else task.iter_await_frames()
-    return Failure(path, "its shutdown", text, "".join(traceback.StackSummary.extract(frames).format()), at)
+    return Failure(path, handling, text, "".join(traceback.StackSummary.extract(frames).format()), at)

@@ -90,9 +90,14 @@ class Thread:
         Returned from, it is ``agent_completed``, with ``run.result`` if that
         was set; left by an exception, ``agent_failed``, and the exception
         comes out; cancelled, ``agent_cancelled``. A cancellation by a client,
-        or by :meth:`Runtime.cancel`, ends with the block. Raises what
-        :meth:`emit` raises, and IdempotencyConflict when a run with this
-        ``run_id`` is active.
+        or by :meth:`Runtime.cancel`, ends with the block, and is what the run
+        has come to, whatever the block does then; its result is kept, its
+        exception comes out. A block that goes on for ``cancel_seconds`` after
+        that is reported in ``failures``, and its run closed: the block itself
+        is the host's, and goes on, but what it emits in the run raises
+        :class:`~actors.errors.RunEnded`. Raises what :meth:`emit` raises, and
+        IdempotencyConflict when a run with this ``run_id`` is active, or one
+        that was closed without its code has that still going on.
         """
         async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
             yield run

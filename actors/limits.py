@@ -98,7 +98,8 @@ class Limits:
     way it still fits into one event."""
 
     runs: int = 1_000
-    """Runs started by messages, active or waiting. Each holds a task and what the application gives it."""
+    """Runs started by messages, active or waiting, and closed ones whose code goes on. Each holds a task and what the
+    application gives it."""
 
     runs_per_thread: int = 16
     """Of those in one thread: more messages than a person types while one answer is written."""
@@ -110,7 +111,8 @@ class Limits:
     """What the application's ``authorize`` may take."""
 
     cancel_seconds: float = 5.0
-    """What a cancelled run gets to end before the client is told that it did not."""
+    """What a cancelled run gets to stop. Then whoever cancelled it is told that it did not, it is closed without its
+    code, and its thread's next turn begins: a person who has pressed Stop waits no longer."""
 
     cancel_hold_seconds: float = 1.0
     """How long a cancel for a run that is not known is kept: it may have overtaken the message that starts it."""

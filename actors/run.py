@@ -27,6 +27,7 @@ from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
 from actors.events import Lifecycle, Payload, check_identifier
 from actors.failures import innermost, is_cancellation, leaves, text_of
 from actors.limits import Limits
+from actors.nesting import Block
 from actors.receipts import Receipt
 from actors.stages import Stage
 from actors.surrogates import REPLACEMENT, half_in, join
@@ -80,6 +81,12 @@ class RunOwner(Protocol):
     def gather(self, run: Run) -> None:
         """Have :meth:`Run.flush` called when the delta window is over."""
 
+    def insist(self, runs: list[Run]) -> None:
+        """These runs were asked to end: close those that have not within a time."""
+
+    def left(self, run: Run) -> None:
+        """The run's code has left its block, or will never enter it."""
+
 
 class Tool:
     """One call of a tool. Set :attr:`result` in the block; it goes into ``tool_completed``."""
@@ -116,7 +123,11 @@ class Run:
         self.outcome: Lifecycle | None = None
         """The type of the terminal event, once there is one."""
         self.children: list[Run] = []
-        """Child runs that have not ended."""
+        """Child runs, until their code has left its block."""
+        self.block: Block | None = None
+        """Where the run's code is, while it is there."""
+        self.closed = trio.Event()
+        """The terminal event was emitted, or never will be."""
         self.over = trio.Event()
         """The run's code has left its block; the terminal event may have come before that."""
         self.attended = message is not None
@@ -242,6 +253,7 @@ class Run:
 
         A cancellation by :meth:`cancel` ends here; one from outside goes on.
         """
+        self.block = Block.begin()
         try:
             await self._begin()
             try:
@@ -254,19 +266,26 @@ class Run:
         finally:
             if self.outcome is None:
                 self._end(None)
-            self.over.set()
+            self._leave()
 
     def cancel(self, reason: str = "application") -> None:
-        """Ask this run and its children to end; ``agent_cancelled`` will say why. Idempotent."""
-        check_identifier("reason", reason)
-        if self.outcome is not None:
-            return
-        self._reason = self._reason or reason
-        for child in tuple(self.children):
-            child.cancel(reason)
-        self._scope.cancel()
+        """Ask this run and its children to end; ``agent_cancelled`` will say why. Idempotent.
 
-    def abandon(self, reason: str) -> None:
+        From now on the terminal event is ``agent_cancelled``, whatever the
+        code does: with the result, where it returns one all the same. Code
+        that has not stopped after ``cancel_seconds`` is reported in
+        ``runtime.failures``, and its run closed without it.
+        """
+        check_identifier("reason", reason)
+        if self.outcome is not None or self._scope.cancel_called:
+            return
+        family = self.family
+        for run in family:
+            run._reason = run._reason or reason
+            run._scope.cancel()
+        self._owner.insist(family)
+
+    def abandon(self, reason: str = "host") -> None:
         """End the run and its children now, without their code: it is cancelled, and what it emits is refused."""
         if self.over.is_set():
             return
@@ -284,6 +303,11 @@ class Run:
             self._owner.emitter.emit_reserved(self._compose_first())
             self._owner.emitter.emit_reserved(last)
         self._end(Lifecycle.AGENT_CANCELLED)
+        self._leave()
+
+    def forget(self) -> None:
+        """Give up a run that was not opened and of which no event will tell: its message was not placed."""
+        self.closed.set()
         self.over.set()
 
     @property
@@ -293,7 +317,7 @@ class Run:
 
     @property
     def family(self) -> list[Run]:
-        """This run and all that are active below it."""
+        """This run, and all below it whose code goes on."""
         return [self, *(one for child in self.children for one in child.family)]
 
     @property
@@ -319,21 +343,26 @@ class Run:
         self._check_open()
 
     def _conclude_normally(self) -> None:
-        if self._scope.cancelled_caught:
-            self._conclude(Lifecycle.AGENT_CANCELLED, {"reason": self._reason})
+        """The block is over. A cancel that came first counts, also where the code did not heed it."""
+        result = {} if self.result is None else {"result": self.result}
+        if self._scope.cancel_called:
+            self._conclude(Lifecycle.AGENT_CANCELLED, {"reason": self._reason, **result})
         else:
-            self._conclude(Lifecycle.AGENT_COMPLETED, {} if self.result is None else {"result": self.result})
+            self._conclude(Lifecycle.AGENT_COMPLETED, result)
 
     def _conclude_with(self, error: BaseException) -> None:
         """An exception ends the run; what the emitter has to say against that is no news to anybody then."""
         if is_cancellation(error):
-            self.abandon("host")
+            self.abandon()
             return
         errors = list(leaves(error))
         if not all(any(one is known for known in self._reported) for one in errors):
             self._owner.failed(self, error)
         if self.parent is not None:
             self.parent._reported.extend(errors)
+        if self._scope.cancel_called:
+            self.abandon()
+            return
         said = described(error)
         for text in (said["message"], ""):  # without its text where events are that small
             with suppress(ActorsError):
@@ -363,9 +392,15 @@ class Run:
         self._take_texts()
         for wait in self._waits:
             wait.cancel()
+        self.closed.set()
+        self._owner.ended(self)
+
+    def _leave(self) -> None:
+        self.block = None
+        self.over.set()
         if self.parent is not None and self in self.parent.children:
             self.parent.children.remove(self)
-        self._owner.ended(self)
+        self._owner.left(self)
 
     # --- emitting -------------------------------------------------------------
 

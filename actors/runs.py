@@ -20,6 +20,7 @@ from actors.delivery.turns import Concurrency, Turns
 from actors.emitter import Emitter
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, RuntimeClosed
+from actors.events import check_identifier
 from actors.failures import Barrier, Failures, failure_of, innermost, shielded
 from actors.joiner import Joiner
 from actors.limits import Limits
@@ -34,7 +35,10 @@ OnDisconnect = Literal["detach", "cancel_after"]
 
 @attrs.frozen
 class Cancellation:
-    """What became of a request to cancel a run: which runs have ended, the run and its children, and which have not."""
+    """What became of a request to cancel a run: of the run and its children, which have stopped and which have not.
+
+    One that has not is closed all the same: its last event was emitted, and its thread goes on.
+    """
 
     stopped: tuple[str, ...]
     running: tuple[str, ...]
@@ -71,7 +75,9 @@ class Runs:
         self._environment = environment
         self._failures = failures
         self._turns: dict[str, Turns[Run]] = {}
-        self._tasks: dict[Run, trio.lowlevel.Task | None] = {}
+        self.abandoned: dict[str, Run] = {}
+        """Runs that were closed because they did not stop, and whose code goes on, by id. Their threads go on, too."""
+        self._tasks: set[Run] = set()
         """Runs that a message started and that have a task, or will have one in the next tick."""
         self._expected: dict[Run, None] = {}
         """Runs whose message is on its way to the store."""
@@ -87,13 +93,16 @@ class Runs:
         """Whether messages are answered by runs."""
         self._closing = False
         self._nursery: trio.Nursery | None = None
+        self._bounds: trio.Nursery | None = None
+        """What waits for cancelled runs to end."""
         self._asked = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until asked to stop, then until no run is left; cancelled, it cancels them."""
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as self._nursery, trio.open_nursery() as self._bounds:
             task_status.started()
             await self._asked.wait()
+            self._bounds.cancel_scope.cancel()  # who ends the runtime has a bound of its own
 
     def stop(self) -> None:
         """Ask the supervisor to stop once its runs have ended."""
@@ -112,6 +121,8 @@ class Runs:
         """A run may begin, and is known; or it is told why not."""
         if self.active.get(run.run_id, run) is not run:
             raise IdempotencyConflict(f"run id {run.run_id!r}: expected one that no active run has")
+        if run.run_id in self.abandoned:
+            raise IdempotencyConflict(f"run id {run.run_id!r}: expected one that no run has whose code goes on")
         if self._closing and run.parent is None and run.message is None:
             raise RuntimeClosed("expected an open runtime, it is closing")
         self._know(run)
@@ -140,6 +151,16 @@ class Runs:
     def gather(self, run: Run) -> None:
         """A run has text to join."""
         self.joiner.gather(run)
+
+    def insist(self, runs: list[Run]) -> None:
+        """Runs were asked to end, and have ``cancel_seconds`` for it, unless the end of the runtime has a bound."""
+        if self._bounds is not None and not self._closing:
+            self._bounds.start_soon(self._wait_and_abandon, runs)
+
+    def left(self, run: Run) -> None:
+        """The run's code is over, however late."""
+        if self.abandoned.get(run.run_id) is run:
+            del self.abandoned[run.run_id]
 
     # --- messages ---------------------------------------------------------------
 
@@ -174,35 +195,25 @@ class Runs:
             self._cancel(other, "superseded")
         if starts:
             self._launch(run)
-        elif ending:
-            assert self._nursery is not None, "runs are supervised before messages come in"
-            self._nursery.start_soon(self._insist, ending)
 
     def retract(self, run: Run) -> None:
         """The message was not placed, or has been placed before."""
         del self._expected[run]
-        run.over.set()
+        run.forget()
         self._messages -= 1
         turns = self._turns_of(run.thread_id)
         turns.retract()
         self._forget_idle(run.thread_id, turns)
 
-    async def _insist(self, ending: list[Run]) -> None:
-        """Runs that must make room for another have so long to do it; then they are closed without their code."""
-        await until_over(ending, self.limits.cancel_seconds)
-        for run in ending:
-            run.abandon("superseded")
-
     def _launch(self, run: Run) -> None:
         assert self._nursery is not None, "runs are supervised before messages come in"
-        self._tasks[run] = None
+        self._tasks.add(run)
         self._nursery.start_soon(self._answer, run, name=f"runs/{run.run_id}")
 
     async def _answer(self, run: Run) -> None:
         """The task of a run: the application's coroutine, and a barrier. What it raises the run has reported."""
         assert self._on_message is not None, "a run that answers a message has somebody to do it"
         assert run.message is not None, "a run is launched for a message"
-        self._tasks[run] = trio.lowlevel.current_task()
         try:
             with Barrier(lambda error: None if run.outcome else self.failed(run, error)):
                 async with run.open():
@@ -210,23 +221,24 @@ class Runs:
                     result = await self._on_message(run, run.message)
                     run.result = run.result if result is None else result
         finally:
-            del self._tasks[run]
+            self._tasks.discard(run)
             self._messages -= 1
 
     # --- ending runs --------------------------------------------------------------
 
     async def cancel(self, run_id: str, reason: str, user_id: str | None = None) -> Cancellation | None:
-        """Cancel a run and its children, and wait up to ``cancel_seconds`` for them to end.
+        """Cancel a run and its children, and wait up to ``cancel_seconds`` for their code to end.
 
         ``None`` when there is no such run, or it is in a thread that is not
         the user's; that is known only after ``cancel_hold_seconds``, in which
         the message that starts it may come in. A checkpoint; cancelled, the
         run may or may not have been asked to end.
         """
+        check_identifier("reason", reason)
         await trio.lowlevel.checkpoint()
         if not await self._becomes_known(run_id, user_id):
             return None
-        run = self.active.get(run_id)
+        run = self.active.get(run_id) or self.abandoned.get(run_id)
         if run is None:
             return Cancellation((run_id,), ())
         family = run.family
@@ -258,7 +270,7 @@ class Runs:
         """Wait for the runs to end by themselves, those of messages on their way included, and no longer than this."""
         with trio.move_on_after(seconds):
             while left := (*self._expected, *self.active.values()):
-                await left[0].over.wait()
+                await left[0].closed.wait()
 
     def cancel_all(self, reason: str) -> None:
         """Ask every run to end; no message starts another one."""
@@ -267,16 +279,28 @@ class Runs:
             self._cancel(run, reason)
 
     async def close(self, reason: str, seconds: float) -> tuple[str, ...]:
-        """End every run. Who has not stopped after so long shields himself: reported, closed, and returned by id."""
+        """End every run; those that have not stopped after so long, or had not before, by id."""
         self.cancel_all(reason)
         await self.finish(seconds)
+        self._abandon(list(self.active.values()), "its shutdown", seconds)
+        return tuple(self.abandoned)
+
+    async def _wait_and_abandon(self, runs: list[Run]) -> None:
+        seconds = self.limits.cancel_seconds
+        await until_over(runs, seconds)
+        self._abandon(runs, "its cancellation", seconds)
+
+    def _abandon(self, runs: list[Run], handling: str, seconds: float) -> None:
+        """Close those that go on so long after they were cancelled, without their code: each is reported once."""
         at = self._environment.wall_clock()
-        left = tuple(self.active.values())
-        for run in left:
+        for run in runs:
+            if run.over.is_set() or self.abandoned.get(run.run_id) is run:
+                continue
             if run.begun:
-                self._failures.record(shielded(f"runs/{run.run_id}", seconds, self._tasks.get(run), at))
-            run.abandon(reason)
-        return tuple(run.run_id for run in left)
+                task = None if run.block is None else run.block.task
+                self._failures.record(shielded(f"runs/{run.run_id}", seconds, task, at, handling=handling))
+            self.abandoned[run.run_id] = run
+            run.abandon()
 
     def _cancel(self, run: Run, reason: str) -> None:
         """Cancel a run; one that waits for its turn will not have it."""
@@ -302,7 +326,7 @@ class Runs:
         return self._is_known(run_id, user_id)
 
     def _is_known(self, run_id: str, user_id: str | None) -> bool:
-        run = self.active.get(run_id)
+        run = self.active.get(run_id) or self.abandoned.get(run_id)
         thread_id = self._ended.get(run_id) if run is None else run.thread_id
         return thread_id is not None and (user_id is None or self._owner_of(thread_id) == user_id)
 

@@ -193,11 +193,17 @@ class Runtime:
         return History(thread_id, tuple(map(decode, found.events)), found.gone, found.head_seq, found.more)
 
     async def cancel(self, run_id: str, *, reason: str = "application") -> Cancellation:
-        """Cancel a run and its children; what has ended within ``cancel_seconds``, and what has not.
+        """Cancel a run and its children; whose code has stopped within ``cancel_seconds``, and whose has not.
 
-        One that ended before has ended; one that nobody knows, a moment later,
-        is in neither list. A checkpoint; cancelled, the run may or may not
-        have been asked to end.
+        From now on the run's last event is ``agent_cancelled``, whatever its
+        code does. What has not stopped by then is reported in ``failures``,
+        and closed without its code: what that emits later raises RunEnded, its
+        thread's next turn begins, and of ``limits.runs`` it holds one until it
+        ends. One that ended before has stopped; one that nobody knows, a
+        moment later, is in neither list. Raises
+        :class:`~actors.errors.Unencodable` for a reason that is no word. A
+        checkpoint; cancelled, the run may or may not have been asked to end.
+        Called from inside of the run, it ends there with the run.
         """
         return await self.runs.cancel(run_id, reason) or Cancellation((), ())
 

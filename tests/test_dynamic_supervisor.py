@@ -481,7 +481,7 @@ async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe
             await trio.sleep_until(4.75)
             assert troupe.reports() == []
             await trio.sleep_until(5.25)
-            text = "shields itself from cancellation, 5 s after it was cancelled"
+            text = "shields itself from cancellation, or waits for a thread, 5 s after it was cancelled"
             assert troupe.reports() == [f"users/alice [its shutdown] {text}"]
             assert "in stubborn" in troupe.failures[0].traceback
     assert trio.current_time() == 9

@@ -444,7 +444,7 @@ async def test_a_group_of_cancellations_is_a_cancellation() -> None:
 
 
 async def test_a_run_that_finishes_all_the_same() -> None:
-    """A run that was cancelled and returned without noticing, or took no notice, has completed."""
+    """A run that was cancelled and returned without noticing, or took no notice, was cancelled."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot", run_id="r1") as run:
             run.cancel()
@@ -452,7 +452,7 @@ async def test_a_run_that_finishes_all_the_same() -> None:
             run.cancel()
             with suppress(trio.Cancelled):
                 await trio.sleep_forever()
-        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_completed"] * 2
+        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_cancelled"] * 2
 
 
 async def test_cancelled_by_the_runtime() -> None:
@@ -472,19 +472,68 @@ async def test_cancelled_by_the_runtime() -> None:
 
 
 async def test_a_run_that_does_not_stop(autojump_clock: trio.testing.MockClock) -> None:
-    """Who cancels a run that shields itself is told, after ``cancel_seconds``, that it is still running."""
+    """Who cancels a run that shields itself is told, after ``cancel_seconds``, that it is still running, as often as
+    that is asked. The run is closed then, each one of its family reported once, and its id free when its code ends."""
     async with opened() as runtime, trio.open_nursery() as nursery:
 
         async def work() -> None:
             async with runtime.thread("t1").run("bot", run_id="r1") as run, run.run("child", run_id="r2"):
                 with trio.CancelScope(shield=True):
                     await trio.sleep(60)
+                run.result = "too late"
 
         nursery.start_soon(work)
         await trio.testing.wait_all_tasks_blocked()
-        asked = trio.current_time()
-        assert await runtime.cancel("r1") == actors.Cancellation((), ("r1", "r2"))
-        assert trio.current_time() == asked + LIMITS.cancel_seconds
+        for _ in range(2):
+            asked = trio.current_time()
+            assert await runtime.cancel("r1") == actors.Cancellation((), ("r1", "r2"))
+            assert trio.current_time() == asked + LIMITS.cancel_seconds
+        assert await ends(runtime) == {"r1": "agent_cancelled", "r2": "agent_cancelled"}
+        assert (await told(runtime))[-1] == cancelled("application")
+        reported = [(failure.path, failure.handling) for failure in runtime.failures]
+        assert reported == [("runs/r1", "its cancellation"), ("runs/r2", "its cancellation")]
+        assert all("in work" in failure.traceback for failure in runtime.failures)
+        with pytest.raises(actors.IdempotencyConflict, match="code goes on"):
+            async with runtime.thread("t1").run("bot", run_id="r1"):
+                pytest.fail("it has begun")
+        await trio.sleep(60)
+        assert await runtime.cancel("r1") == actors.Cancellation(("r1",), ())
+        async with runtime.thread("t1").run("bot", run_id="r1"):
+            pass
+        assert len(runtime.failures) == 2
+
+
+@pytest.mark.parametrize("by", ["the run", "its parent", "the parent's close"])
+async def test_a_child_that_does_not_stop(by: str, autojump_clock: trio.testing.MockClock) -> None:
+    """A child is closed like any run, alone or with its parent; its parent goes on unless it was cancelled, too."""
+    async with opened() as runtime, trio.open_nursery() as nursery:
+
+        async def work(parent: Run) -> None:
+            async with parent.run("child", run_id="a"):
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+
+        async with runtime.thread("t1").run("bot", run_id="r1") as run:
+            nursery.start_soon(work, run)
+            await trio.testing.wait_all_tasks_blocked()
+            await runtime.cancel("a" if by == "the run" else "r1") if by != "the parent's close" else None
+        if by == "the parent's close":
+            assert [(one.path, one.error) for one in runtime.failures] == []
+        else:
+            await trio.sleep(LIMITS.cancel_seconds + 1)
+            assert [one.path for one in runtime.failures] == ["runs/a"]
+        parents = "agent_cancelled" if by == "its parent" else "agent_completed"
+        assert await ends(runtime) == {"a": "agent_cancelled", "r1": parents}
+
+
+async def test_cancelled_from_inside(autojump_clock: trio.testing.MockClock) -> None:
+    """A run that cancels itself, by its id or by its parent's, ends at that call."""
+    async with opened() as runtime:
+        for run_id in ("a", "r1"):
+            async with runtime.thread("t1").run("bot", run_id="r1") as run, run.run("child", run_id="a"):
+                await runtime.cancel(run_id)
+                pytest.fail("it goes on") if run_id == "r1" else None
+        assert trio.current_time() == 0
 
 
 async def test_cancelled_while_the_first_event_waits(autojump_clock: trio.testing.MockClock) -> None:
@@ -1064,7 +1113,7 @@ async def test_a_child_of_a_cancelled_parent() -> None:
             with trio.CancelScope(shield=True):
                 await trio.testing.wait_all_tasks_blocked()
         assert (await told(runtime, "a"))[-1] == cancelled("enough")
-        assert await ends(runtime) == {"a": "agent_cancelled", "r1": "agent_completed"}
+        assert await ends(runtime) == {"a": "agent_cancelled", "r1": "agent_cancelled"}
 
 
 # --- cancelled at any step --------------------------------------------------------------

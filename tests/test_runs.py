@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -218,20 +219,45 @@ async def test_an_agents_unencodable_result() -> None:
         assert len(here.runtime.failures) == 1
 
 
-async def test_an_agent_that_swallows_its_cancellation() -> None:
-    """A run that was cancelled and returns all the same has completed."""
+@pytest.mark.parametrize(
+    ("then", "payload", "failures"),
+    [
+        ("returns", {"reason": "user", "result": "done"}, []),
+        ("returns what JSON cannot carry", {"reason": "user"}, ["Unencodable"]),
+        ("raises", {"reason": "user"}, ["ValueError"]),
+    ],
+)
+async def test_an_agent_that_swallows_its_cancellation(then: str, payload: Any, failures: list[str]) -> None:
+    """A run whose cancel came first was cancelled, whatever its code does then; a result is kept, an error reported."""
 
-    async def answer(run: Run, message: Message) -> str:
+    async def answer(run: Run, message: Message) -> object:
         with suppress(trio.Cancelled):
             await trio.sleep_forever()
-        return "done"
+        if then == "raises":
+            raise ValueError(then)
+        return "done" if then == "returns" else object()
 
     async with house(answer) as here:
         device = await here.device()
         run_id = (await device.send("a"))["run_id"]
         await quiet()
         assert (await device.ask("cancel", run_id=run_id))["stopped"] == [run_id]
-        assert (await here.story())[-1] == "a: agent_completed"
+        last = (await here.events())[-1]
+        assert (last.type, last.payload) == ("agent_cancelled", payload)
+        assert [failure.error.partition(":")[0] for failure in here.runtime.failures] == failures
+
+
+async def test_a_result_that_was_there_before_the_cancel() -> None:
+    """What a run had set as its result before it was cancelled is kept beside the reason."""
+
+    async def answer(run: Run, message: Message) -> None:
+        run.result = {"found": 3}
+        await trio.sleep_forever()
+
+    async with house(answer) as here:
+        device = await here.device()
+        await device.ask("cancel", run_id=(await device.send("a"))["run_id"])
+        assert (await here.events())[-1].payload == {"reason": "user", "result": {"found": 3}}
 
 
 async def test_a_task_that_outlives_its_run() -> None:
@@ -387,7 +413,66 @@ async def test_cancel_previous_of_one_that_does_not_stop(autojump_clock: trio.te
         ]
         await trio.sleep(60)
         assert len(await here.story()) == 9
-        assert [failure.error.partition(":")[0] for failure in here.runtime.failures] == ["RunEnded"]
+        reported = [failure.error.partition(":")[0].partition(",")[0] for failure in here.runtime.failures]
+        assert reported == ["shields itself from cancellation", "RunEnded"]
+
+
+@pytest.mark.parametrize("concurrency", ["queue", "reject", "cancel_previous", "parallel"])
+async def test_a_tool_that_blocks_a_thread_is_stopped(concurrency: Any) -> None:
+    """A run that waits for a thread is closed after ``cancel_seconds``, and said to be running as long as it does: its
+    thread's next turn begins, its place among all runs stays taken, and its failure shows where it waits."""
+    blocked = threading.Event()
+
+    async def answer(run: Run, message: Message) -> str:
+        if message.payload["text"] == "a":
+            await trio.to_thread.run_sync(blocked.wait)
+        return "done"
+
+    limits = actors.Limits(cancel_seconds=0.05, runs=2)
+    async with house(answer, concurrency=concurrency, limits=limits) as here:
+        try:
+            device = await here.device()
+            run_id = (await device.send("a"))["run_id"]
+            cancelled = await device.ask("cancel", run_id=run_id)
+            assert (cancelled["stopped"], cancelled["running"]) == ([], [run_id])
+            await device.send("b")
+            await quiet()
+            assert (await here.story())[-1] == "b: agent_completed"
+            assert (await here.story())[:3] == ["a?", "a: agent_started", "a: agent_cancelled (user)"]
+            assert (await device.ask("cancel", run_id=run_id))["running"] == [run_id]
+            (failure,) = here.runtime.failures
+            assert (failure.path, failure.handling) == (f"runs/{run_id}", "its cancellation")
+            assert "await trio.to_thread.run_sync(blocked.wait)" in failure.traceback
+            assert here.runtime.runs._messages == 1
+            code = here.runtime.runs.abandoned[run_id]
+        finally:
+            blocked.set()
+        await code.over.wait()
+        await quiet()
+        assert here.runtime.runs._messages == 0
+        assert (await device.ask("cancel", run_id=run_id))["stopped"] == [run_id]
+        assert [line for line in await here.story() if line.startswith("a: ")][1:] == ["a: agent_cancelled (user)"]
+
+
+@pytest.mark.parametrize("reason", ["superseded", "disconnected", "application", "user"])
+async def test_whatever_asks_it_to_stop(reason: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The bound is the same for every cause of a cancel, and the cause is what the last event says."""
+    concurrency: Any = "cancel_previous" if reason == "superseded" else "queue"
+    grace = actors.Limits(disconnect_grace_seconds=1)
+    async with house(stubborn, concurrency=concurrency, on_disconnect="cancel_after", limits=grace) as here:
+        device = await here.device()
+        run_id = (await device.send("a"))["run_id"]
+        if reason == "user":
+            await device.ask("cancel", run_id=run_id)
+        elif reason == "application":
+            await here.runtime.cancel(run_id)
+        elif reason == "superseded":
+            await device.send("b")
+        else:
+            await device.leave()
+        await trio.sleep(LIMITS.cancel_seconds + 3)
+        assert f"a: agent_cancelled ({reason})" in await here.story()
+        assert [failure.path for failure in here.runtime.failures] == [f"runs/{run_id}"]
 
 
 async def test_parallel() -> None:

@@ -393,7 +393,7 @@ def leaving(
         (
             {"asked": 9.0, "cancelled": 9.0},
             "?c@0 -c@1 ?b@1 ?a@5 -a@6 -b@12",
-            ["shields itself from cancellation, 2 s after it was cancelled"],
+            ["shields itself from cancellation, or waits for a thread, 2 s after it was cancelled"],
         ),
     ],
     ids=["asked", "cancelled", "slow", "not asked", "crashes", "crashes when cancelled", "shields itself"],

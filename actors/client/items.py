@@ -93,7 +93,7 @@ class Cancellation:
     run_id: str
     stopped: tuple[str, ...]
     running: tuple[str, ...]
-    """Those that had not ended after 5 seconds."""
+    """Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more."""
 
 
 Origin = Literal["unacked", "low", "head"]

@@ -249,7 +249,7 @@ stopped, running.
 _ASK_END = """\
 exit status:
   0    done
-  1    the server refused, or a run had not ended after 5 seconds
+  1    the server refused, or a run's code had not stopped after 5 seconds
   2    the command line was wrong, or the output cannot be written
   3    no answer in time; what was asked for may or may not be done
   130  ended by Ctrl-C; the same

@@ -186,7 +186,7 @@ export interface Sent {
 export interface Cancellation {
   run_id: string;
   stopped: string[];
-  /** Those that had not ended after 5 seconds. */
+  /** Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more. */
   running: string[];
 }
 

@@ -124,7 +124,7 @@ const RULES = new Map(
     tool_completed: endTool,
     agent_completed: completeRun,
     agent_failed: (thread, event) => endRun(runOf(thread, event), "failed", failure(event.payload)),
-    agent_cancelled: (thread, event) => endRun(runOf(thread, event), "cancelled", stopped(event.payload)),
+    agent_cancelled: cancelRun,
     dropped: addDropped,
   }),
 );
@@ -205,10 +205,20 @@ function endTool(thread, event) {
 /** A run that wrote no tokens has said what it has to say in its result. */
 function completeRun(thread, event) {
   const run = runOf(thread, event);
-  const result = event.payload.result;
+  addResult(run, event.payload.result);
+  endRun(run, "completed");
+}
+
+/** One that finished although it was stopped shows both. */
+function cancelRun(thread, event) {
+  const run = runOf(thread, event);
+  addResult(run, event.payload.result);
+  endRun(run, "cancelled", stopped(event.payload));
+}
+
+function addResult(run, result) {
   const silent = !run.steps.some((step) => step.kind === "answer");
   if (silent && result !== undefined && result !== null) addText(run, asText(result));
-  endRun(run, "completed");
 }
 
 function endRun(run, state, ending) {

@@ -145,7 +145,7 @@ async def authorize(user_id: str, thread_id: str) -> bool:
     return thread_id.startswith("open")
 
 
-async def agent(run: actors.Run, message: actors.Message) -> None:
+async def agent(run: actors.Run, message: actors.Message) -> Any:
     """Does what the payload of the message says."""
     payload = message.payload
     await run.thinking(payload["text"])
@@ -156,6 +156,7 @@ async def agent(run: actors.Run, message: actors.Message) -> None:
         run.delta(text)
     if "fail" in payload:
         raise ValueError(payload["fail"])
+    return payload.get("result")
 
 
 # --- playing ----------------------------------------------------------------------------
