@@ -12,7 +12,7 @@ told and has nothing to do but answer gets ``close_seconds`` for it in any case.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ from actors.delivery.accounts import Accounts
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.emission import ThreadMessage
 from actors.emitter import Emitter
-from actors.environment import Environment
+from actors.environment import Environment, check_seconds
 from actors.flusher import Flusher
 from actors.limits import Limits
 from actors.requests import Requests
@@ -108,7 +108,16 @@ class Drain:
         self._environment = environment
 
     async def run(self, deadline_seconds: float, policy: RunsPolicy) -> DrainReport:
-        """Go through all parts; a checkpoint. Cancelled, it stops where it is, and nothing new is taken."""
+        """Go through all parts; a checkpoint. Cancelled, it stops where it is, and nothing new is taken.
+
+        Raises before anything has happened: ValueError for a deadline or a
+        policy that is none, RuntimeError when the current task is inside of
+        what is waited for and ended here.
+        """
+        check_seconds("deadline_seconds", deadline_seconds)
+        if policy not in get_args(RunsPolicy):
+            raise ValueError(f"runs: expected {' or '.join(map(repr, get_args(RunsPolicy)))}, got {policy!r}")
+        self._check_outside()
         begin = self._environment.clock()
         before = self._server.goodbyes, self._server.aborted
 
@@ -137,6 +146,14 @@ class Drain:
         self._server.close()
         with trio.move_on_after(self._limits.close_seconds):
             await self._server.gone()
+
+    def _check_outside(self) -> None:
+        """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
+        run = self._runs.around
+        where = "a connection, where authenticate and authorize are called" if run is None else f"run {run.run_id}"
+        if run is not None or self._server.is_around:
+            text = f"drain: expected a task outside of what it ends, this one is inside of {where}"
+            raise RuntimeError(f"{text}; start it in a nursery of the host, or set an event that the host waits for")
 
     def _refuse_clients(self) -> None:
         """Tell the devices; who is still saying hello has nothing to wait for, and is sent away."""

@@ -7,6 +7,7 @@ whole runtime can run under one seed; nothing else in the package reads them.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -14,6 +15,15 @@ from collections.abc import Callable
 
 import attrs
 import trio
+
+
+def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
+    """Raise ValueError unless a caller's time can be waited: 0 or more seconds, at most so many, or ``math.inf``."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if is_number and (0 <= seconds <= most or seconds == math.inf):  # a NaN is neither
+        return
+    bound = "" if most == math.inf else f", at most {most:,.0f}"
+    raise ValueError(f"{name}: expected seconds, 0 or more{bound}, or math.inf, got {seconds!r}")
 
 
 @attrs.frozen(kw_only=True)

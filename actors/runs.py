@@ -266,6 +266,12 @@ class Runs:
                 if since is not None and run.attended and now - since >= self.limits.disconnect_grace_seconds:
                     self._cancel(run, "disconnected")
 
+    @property
+    def around(self) -> Run | None:
+        """The run that the current task is inside of, if it is inside of one."""
+        runs = (*self.active.values(), *self.abandoned.values())
+        return next((run for run in runs if run.block is not None and run.block.is_around), None)
+
     async def finish(self, seconds: float) -> None:
         """Wait for the runs to end by themselves, those of messages on their way included, and no longer than this."""
         with trio.move_on_after(seconds):

@@ -318,7 +318,14 @@ class Runtime:
         Who has not said hello yet is sent away at once; who has only to answer
         the Close gets ``close_seconds``, also beyond the deadline. Afterwards
         the runtime is closed. Returns what could not be delivered. A
-        checkpoint; cancelled, it stops where it is.
+        checkpoint; cancelled, it stops where it is. Called again meanwhile, it
+        does the same, and whichever has the shorter deadline decides.
+
+        Raises ValueError for a deadline that is negative or no number, and
+        RuntimeError when it is called from inside of what it ends and waits
+        for: a run, ``authenticate`` or ``authorize``, or a tool's thread with
+        ``trio.from_thread.run``. Then nothing has happened. A run that is to
+        end its runtime starts this in a nursery of the host.
         """
         return await self._drain.run(deadline_seconds, runs)
 

@@ -28,6 +28,7 @@ from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events import check_identifier
 from actors.failures import Barrier, Failure, Failures, failure_of, log
 from actors.limits import Limits
+from actors.nesting import Block
 from actors.wire.closing import TABLE
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
@@ -105,7 +106,8 @@ class Server:
         self._labels = itertools.count(1)
         self._checks: dict[object, set[str]] = {}
         """For each question to the application who somebody is: the users revoked since it was asked."""
-        self._sockets = 0
+        self._blocks: dict[Endpoint, Block] = {}
+        """Where each socket is served; the application is asked there who a client is, and what it may."""
         self._full = Reminders(len(_FULL), limits.warning_seconds)
         self._arriving = 0
         """Sockets that were accepted and whose tasks have not begun."""
@@ -214,6 +216,15 @@ class Server:
         """Wait until every connection has ended."""
         await self._until_gone(self.connections)
 
+    @property
+    def is_around(self) -> bool:
+        """True if the current task is inside of what serves a connection."""
+        return any(block.is_around for block in self._blocks.values())
+
+    @property
+    def _sockets(self) -> int:
+        return len(self._blocks)
+
     def _check_open(self) -> None:
         if self._refusing.is_set():
             raise RuntimeClosed("expected an open runtime, it is closed")
@@ -293,7 +304,7 @@ class Server:
 
     async def _receive(self, endpoint: Endpoint) -> None:
         """Take a socket from its first byte to its last."""
-        self._sockets += 1
+        self._blocks[endpoint] = Block.begin()
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         try:
             with self._bearing(endpoint), gone:
@@ -302,7 +313,7 @@ class Server:
                 except HTTPRefusal as refusal:
                     await self._decline(endpoint, refusal)
         finally:
-            self._sockets -= 1
+            del self._blocks[endpoint]
             endpoint.close()
 
     def _bearing(self, endpoint: Endpoint) -> Barrier:

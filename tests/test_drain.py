@@ -6,7 +6,7 @@ import json
 import math
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -561,22 +561,149 @@ async def test_a_cancelled_drain() -> None:
         assert types(device)[-2:] == ["tick", "agent_cancelled"]
 
 
-async def test_a_drain_within_a_run() -> None:
-    """An agent that drains its own runtime is cancelled like the others; the runtime closes, and the books balance."""
+REFUSED = "drain: expected a task outside of what it ends"
 
-    async def suicidal(run: actors.Run, _: actors.Message) -> None:
-        await runtime_of[0].drain(SHORT_SECONDS)
 
-    runtime_of: list[actors.Runtime] = []
-    async with served(on_message=suicidal) as house, house.peer() as device:
-        runtime_of.append(house.runtime)
+async def refused(runtime: actors.Runtime) -> None:
+    """A drain that is refused, and says why."""
+    with pytest.raises(RuntimeError, match=REFUSED):
+        await runtime.drain(AMPLE_SECONDS)
+
+
+async def refused_in_a_task(runtime: actors.Runtime) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refused, runtime)
+
+
+async def refused_in_a_thread(runtime: actors.Runtime) -> None:
+    await trio.to_thread.run_sync(trio.from_thread.run, refused, runtime)
+
+
+async def refused_in_a_child(runtime: actors.Runtime) -> None:
+    async with runtime.thread("other").run("helper"):
+        await refused(runtime)
+
+
+async def refused_behind_a_shield(runtime: actors.Runtime) -> None:
+    with trio.CancelScope(shield=True):
+        await refused(runtime)
+
+
+CALLS = [refused, refused_in_a_task, refused_in_a_thread, refused_in_a_child, refused_behind_a_shield]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("within", ["a message's run", "a run of the host", "authenticate", "authorize"])
+async def test_a_drain_from_inside_of_what_it_ends(within: str, call: Callable[[actors.Runtime], Any]) -> None:
+    """It is refused before anything has happened: the runtime serves on, and can be drained from outside."""
+    called = 0
+
+    async def here(*_: object) -> Any:
+        nonlocal called
+        called += 1
+        await call(house.runtime)
+        return True if within == "authorize" else "alice" if within == "authenticate" else None
+
+    hooks = {"a message's run": "on_message", "a run of the host": "on_message"}
+    async with served(**{hooks.get(within, within): here}) as house, house.peer() as device:
+        await device.attach("alice")
+        if within == "a run of the host":
+            async with house.runtime.thread("t1").run("bot"):
+                await here()
+        else:
+            await device.say(SEND | ({"thread_id": "mine"} if within == "authorize" else {}))
+            assert (await device.next_op("reply"))["ok"]
+        if within == "a message's run":
+            while (await device.next_event())["type"] != "agent_completed":
+                pass
+        assert called == 1
+        assert house.failures() == []
+        async with leaving(house, SHORT_SECONDS, device) as drain:
+            pass
+        assert drain.report.cancelled == ()
+
+
+async def test_a_drain_beside_a_run() -> None:
+    """A task of the host may drain while a run is open in the task that started it, or in which its nursery is."""
+    async with served() as house, house.peer() as device, trio.open_nursery() as nursery:
+        await device.attach("alice")
+        reports: list[actors.DrainReport] = []
+
+        async def drain() -> None:
+            reports.append(await house.runtime.drain(AMPLE_SECONDS, runs="cancel"))
+
+        house.nursery.start_soon(live, device)
+        async with house.runtime.thread("t1").run("bot", run_id="r1"):
+            nursery.start_soon(drain)
+            await trio.sleep_forever()
+    assert [report.cancelled for report in reports] == [("r1",)]
+
+
+async def test_a_drain_that_a_run_starts_elsewhere() -> None:
+    """A run may start the drain of its runtime in a nursery of the host; it has its time to finish, or is cancelled."""
+    reports: list[actors.DrainReport] = []
+
+    async def drain() -> None:
+        reports.append(await house.runtime.drain(SHORT_SECONDS))
+
+    async def agent(run: actors.Run, _: actors.Message) -> None:
+        house.nursery.start_soon(drain)
+        await trio.sleep_forever()
+
+    async with served(on_message=agent) as house, house.peer() as device:
         await device.attach("alice")
         await device.say(SEND)
-        while (event := await device.next_event())["type"] != "agent_cancelled":
-            pass
-        await device.ack(event["offset"])
+        await live(device)
+        await wait_all_tasks_blocked()
+    assert [len(report.cancelled) for report in reports] == [1]
+    assert types(device)[-1] == "agent_cancelled"
+
+
+async def test_a_drain_from_on_undelivered(autojump_clock: trio.testing.MockClock) -> None:
+    """Nothing waits for the hook, so it may drain."""
+    reports: list[actors.DrainReport] = []
+
+    async def give_up(_: actors.Fate) -> None:
+        reports.append(await runtime.drain(AMPLE_SECONDS))
+
+    async with actors.open_runtime(on_undelivered=give_up) as runtime:
+        await runtime.thread("t1").emit("tick", {}, user_id="alice")
+        await trio.sleep(100)
+    assert [sum(one.count for one in report.undelivered) for report in reports] == [1]
+
+
+async def test_two_drains_at_once() -> None:
+    """A second drain hurries the first: the shorter deadline decides, and both report the same end."""
+    agent = Agent()
+    async with served(on_message=agent) as house, house.peer() as device:
+        await device.attach("alice")
+        run_id = await agent.asked(device)
+        reports: list[actors.DrainReport] = []
+
+        async def drain(seconds: float, runs: Any) -> None:
+            reports.append(await house.runtime.drain(seconds, runs=runs))
+
         house.nursery.start_soon(live, device)
-        assert (await house.runtime.drain(AMPLE_SECONDS)).cancelled == ()
+        with trio.fail_after(SHORT_SECONDS + 2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(drain, 600, "finish")
+                await wait_all_tasks_blocked()
+                nursery.start_soon(drain, SHORT_SECONDS, "cancel")
+        assert (run_id,) in [report.cancelled for report in reports]
+        assert [report.undelivered for report in reports] == [(), ()]
+
+
+@pytest.mark.parametrize("deadline", [math.nan, -1, "10", None])
+async def test_a_deadline_that_is_none(deadline: Any) -> None:
+    """What cannot be waited for is refused before anything has happened; so is a policy that there is not."""
+    async with served() as house, house.peer() as device:
+        await device.attach("alice")
+        with pytest.raises(ValueError, match="deadline_seconds: expected seconds, 0 or more"):
+            await house.runtime.drain(deadline)
+        with pytest.raises(ValueError, match="runs: expected 'finish' or 'cancel', got 'finnish'"):
+            await house.runtime.drain(10, runs="finnish")  # type: ignore[arg-type] # that is what is refused
+        await house.emit(1)
+        assert types(device) == [] or (await device.next_event())["type"] == "tick"
 
 
 @pytest.mark.parametrize("waiting", [False, True])
