@@ -7,7 +7,7 @@
 
 The map of the house, from the ground up; a module imports only from below it:
 
-    stages, errors, limits, environment, failures, receipts, events      the words
+    stages, errors, limits, environment, failures, numbers, receipts, events     the words
     delivery/     what decides: no trio, no clock, no I/O
     stores/       the contract of a store; in memory
     wire/         messages, endpoints, the protocol engine

@@ -23,7 +23,9 @@ import attrs
 import msgspec
 
 from actors.errors import Unencodable
+from actors.failures import Barrier, describe, sift, text_of
 from actors.limits import Limits
+from actors.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
 from actors.surrogates import half_in
 
 Payload = Any
@@ -103,7 +105,7 @@ def encode(
     """Encode an event up to where ``seq`` and ``offset`` go; the closing brace is theirs.
 
     Raises :class:`~actors.errors.Unencodable`, naming the place, for anything
-    that JSON cannot carry, for sizes over ``event_bytes``, nesting deeper than
+    that JSON cannot carry or JavaScript would round, for sizes over ``event_bytes``, nesting deeper than
     ``payload_depth``, a type or run id that is empty or too long, and the
     reserved type. Thread and event ids were checked where they came in.
     """
@@ -112,17 +114,22 @@ def encode(
         check_identifier("run_id", run_id)
     if type_ == DROPPED_NOTICE:
         raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
-    plain = type(payload) is dict and _is_plain(payload)
-    if not plain and isinstance(payload, _READY):
-        payload = _ready(bytes(payload))
     try:
+        plain = type(payload) is dict and _is_plain(payload)
+        if not plain and isinstance(payload, _READY):
+            payload = _ready(bytes(payload))
         text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
-    except _REFUSALS:
+        if len(text) > limits.event_bytes:
+            raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
+        if not plain:
+            _check_text(text, payload, limits.payload_depth)
+    except Unencodable:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an object does when it is looked at is its emitter's error
+        _, passing = sift(error)
+        if passing is not None:
+            raise passing from None
         raise _complaint(type_, payload, thread_id, run_id, event_id, limits) from None
-    if len(text) > limits.event_bytes:
-        raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
-    if not plain:
-        _check_text(text, payload, limits.payload_depth)
     return text[:-1]
 
 
@@ -179,27 +186,40 @@ def _ready(text: bytes) -> msgspec.Raw:
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        inexact = find_inexact(text, "payload") if OUT_OF_RANGE in str(error) else None
+        if inexact is not None:
+            raise Unencodable(inexact[0], EXPECTED, inexact[1]) from None
         raise Unencodable("payload", "valid JSON", explain_json(text, error, "payload")) from None
     return msgspec.Raw(text.strip())
 
 
 def _is_plain(payload: dict[object, object]) -> bool:
-    """Whether a payload holds scalars only, and all its numbers are finite: most do, and need no closer look."""
+    """True if a payload holds scalars only, and each number arrives as it is: most do, and need no closer look."""
     for value in payload.values():
         kind = type(value)
-        if kind is not str and kind is not int and (kind is not float or value - value != 0.0):  # type: ignore[operator]
+        if kind is str:
+            continue
+        if kind is int:
+            if not -MOST_INTEGER <= value <= MOST_INTEGER:  # type: ignore[operator]
+                return False
+        elif kind is not float or value - value != 0.0:  # type: ignore[operator]
             return False
     return True
 
 
 def _check_text(text: bytes, payload: Payload, most: int) -> None:
     """Raise unless an encoded payload is an object, not too deep, and says what was meant."""
-    if text[text.index(b',"payload":') + 11] != _OPENING_BRACE:
+    begin = text.index(b',"payload":') + 11
+    if text[begin] != _OPENING_BRACE:
         raise Unencodable("payload", "a JSON object", _name(payload))
     if text.count(b"{") + text.count(b"[") > most:
         _check_depth(text, payload, most)
     if b"null" in text:
-        _check_numbers(payload)
+        _check_finite(payload)
+    # Without what is around it: the ids look like numerals now and then.
+    inexact = find_inexact(text[begin : text.rindex(b',"thread_id":')], "payload")
+    if inexact is not None:
+        raise _inexact(payload) or Unencodable(inexact[0], EXPECTED, inexact[1])
 
 
 def _check_depth(text: bytes, payload: Payload, most: int) -> None:
@@ -216,7 +236,19 @@ def _check_depth(text: bytes, payload: Payload, most: int) -> None:
     raise Unencodable(_deepest(payload, most), f"at most {most} levels of nesting", "more")
 
 
-def _check_numbers(payload: Payload) -> None:
+def _inexact(payload: Payload) -> Unencodable | None:
+    """Where an integer is that not every device reads as it is; ``None`` for one in ready JSON, which has no paths."""
+    return next((found for path, value in _walk(payload, "payload") if (found := _unsafe(path, value))), None)
+
+
+def _unsafe(path: str, value: object) -> Unencodable | None:
+    number = value.value if isinstance(value, enum.Enum) else value
+    if isinstance(number, int) and not -MOST_INTEGER <= number <= MOST_INTEGER:
+        return Unencodable(path, EXPECTED, shown(number))
+    return None
+
+
+def _check_finite(payload: Payload) -> None:
     """JSON has no NaN and no infinity, and msgspec writes ``null`` for them: say so instead."""
     for path, value in _walk(payload, "payload"):
         number = value.value if isinstance(value, enum.Enum) else value
@@ -228,6 +260,14 @@ def _complaint(
     type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
 ) -> Unencodable:
     """Find what the encoder refused, and say where it is."""
+    with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
+        return _found(type_, payload, thread_id, run_id, event_id, limits)
+    return Unencodable("payload", "a value that JSON can carry", type(payload).__name__)
+
+
+def _found(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+) -> Unencodable:
     try:
         for name, identifier in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
             check_identifier(name, identifier)
@@ -239,19 +279,23 @@ def _complaint(
     for _ in range(limits.payload_depth):
         culprit = next(((p, v) for p, v in _children(value, path) if _refused(v) is not None), None)
         if culprit is None:
-            return Unencodable(path, "a value that JSON can carry", _refused(value) or _name(value))
+            refused = Unencodable(path, "a value that JSON can carry", _refused(value) or _name(value))
+            return _unsafe(path, value) or refused
         path, value = culprit
     return Unencodable(path, f"at most {limits.payload_depth} levels of nesting", "more")
 
 
 def _refused(value: object) -> str | None:
-    try:
+    if isinstance(value, _Unreadable):
+        return value.text
+    errors: list[BaseException] = []
+    with Barrier(errors.append):
         _encode(value)
-    except UnicodeEncodeError as error:
-        return half_in(error.object)
-    except _REFUSALS as error:
-        return f"{_name(value)} ({error})"
-    return None
+        return None
+    if isinstance(errors[0], UnicodeEncodeError):
+        return half_in(errors[0].object)
+    said = text_of(errors[0]) if isinstance(errors[0], _REFUSALS) else describe(errors[0])
+    return f"{_name(value)} ({said})"
 
 
 def _deepest(payload: Payload, most: int) -> str:
@@ -281,7 +325,21 @@ def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"{path}[{index}]", child) for index, child in enumerate(value))
     elif not isinstance(value, type):
-        yield from ((f"{path}.{name}", getattr(value, name, None)) for name in _field_names(value))
+        yield from ((f"{path}.{name}", _attribute(value, name)) for name in _field_names(value))
+
+
+@attrs.frozen
+class _Unreadable:
+    """Stands for what an object does not give, and says why."""
+
+    text: str
+
+
+def _attribute(value: object, name: str) -> object:
+    errors: list[BaseException] = []
+    with Barrier(errors.append):
+        return getattr(value, name, None)
+    return _Unreadable(f"nothing ({describe(errors[0])})")
 
 
 def _field_names(value: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "limits", "environment", "failures", "receipts", "surrogates", "events", "nesting"},
+    {"stages", "errors", "limits", "environment", "failures", "receipts"} | {"surrogates", "numbers", "events", "nesting"},
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from actors.delivery.cursor import Bounds, Origin, Start
 from actors.errors import PeerError
+from actors.numbers import EXPECTED, OUT_OF_RANGE, find_inexact
 from actors.wire.refusals import TABLE
 
 SUBPROTOCOL = "actors.v1"
@@ -127,6 +129,11 @@ class _Op(msgspec.Struct, frozen=True):
     id: RequestId | None = None
 
 
+class _Payload(msgspec.Struct, frozen=True):
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode_payload = msgspec.json.Decoder(_Payload).decode
 _decode_op = msgspec.json.Decoder(_Op).decode
 _DECODERS: dict[str, msgspec.json.Decoder[ClientMessage]] = {
     "hello": msgspec.json.Decoder(Hello),
@@ -140,6 +147,8 @@ _REQUESTS: dict[str, msgspec.json.Decoder[Request]] = {
     "read": msgspec.json.Decoder(ReadThread),
     "answer": msgspec.json.Decoder(AnswerAsk),
 }
+_WITH_PAYLOAD = frozenset({"send", "answer"})
+"""The ops that carry what goes on to devices or to an agent."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -156,15 +165,33 @@ def decode(text: str) -> ClientMessage:
         head = _decode_op(text)
         told = f"{head.op}: expected a JSON object with the fields of this op"
         decoder = _DECODERS.get(head.op) or _REQUESTS.get(head.op)
-        return Unknown(head.op, head.id) if decoder is None else decoder.decode(text)
+        if decoder is None:
+            return Unknown(head.op, head.id)
+        message = decoder.decode(text)
+        inexact = _inexact(head.op, text)
+        if inexact is None:
+            return message
+        said = inexact
     except RecursionError:
         said = f"{told}, got one nested too deeply"
     except (msgspec.MsgspecError, UnicodeError) as error:
         said = f"{told}; {error}"
     head = head or _read_leniently(text)
+    if head is not None and OUT_OF_RANGE in said:
+        said = _inexact(head.op, text) or said
     if head is None or head.id is None or head.op not in _REQUESTS:
         raise PeerError("bad_message", said)
     return Malformed(head.id, said)
+
+
+def _inexact(op: str, text: str) -> str | None:
+    """What is wrong with the numbers of a payload; ids are of this protocol, and bounded by it."""
+    if op not in _WITH_PAYLOAD or find_inexact(text.encode(), "") is None:
+        return None
+    with suppress(msgspec.MsgspecError, RecursionError):
+        inexact = find_inexact(bytes(_decode_payload(text).payload), "payload")
+        return None if inexact is None else f"{op}: {inexact[0]}: expected {EXPECTED}, got {inexact[1]}"
+    return None
 
 
 def _read_leniently(text: str) -> _Op | None:

@@ -1,0 +1,104 @@
+"""Numbers that arrive as they were sent, or are refused.
+
+JSON has numerals of any length. A browser reads each as a double, which holds
+integers up to 2^53 - 1 and 15 to 17 digits of anything else, and says nothing
+about the rest: 2512292042121000001 becomes 2512292042121000000. So a numeral
+is *exact* if a reader of doubles has the same number: an integer within those
+bounds, or a numeral with a point or an exponent that the double, written with
+as many digits, gives back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal
+
+MOST_INTEGER = 2**53 - 1
+"""The largest integer that every reader of JSON has exactly; JavaScript's ``Number.MAX_SAFE_INTEGER``."""
+
+EXPECTED = "a number that JavaScript's numbers hold (integers up to ±(2^53 - 1); longer ones as a string)"
+"""What is said to have been expected instead of a numeral that is not exact."""
+
+OUT_OF_RANGE = "out of range"
+"""What the decoder's refusal says of a numeral that is beyond everything."""
+
+_SCREEN = bytes.maketrans(b"123456789E", b"000000000e")
+_NOT_SCREENED = b"+-."
+_MANY_DIGITS = b"0" * 16
+_FAR_EXPONENT = b"0e000"
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SUSPECT = re.compile(rb"-?[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?|-?[0-9.]+[eE][+-]?[0-9]{3,}")
+_INTEGER = re.compile(r"-?[0-9]+")
+_MOST_DIGITS = 767
+"""No double has more digits than this, written out to the last."""
+_SHOWN = 40
+"""Characters of a numeral in an error."""
+
+
+def find_inexact(text: bytes, name: str) -> tuple[str, str] | None:
+    """The first numeral of a JSON text that is not exact, and its path below ``name``; ``None`` when all are.
+
+    Nearly all texts are told by two passes over their bytes: a numeral that
+    is not exact has 16 digits, or an exponent of three.
+    """
+    screened = text.translate(_SCREEN, _NOT_SCREENED)
+    if _MANY_DIGITS not in screened and _FAR_EXPONENT not in screened:
+        return None
+    for found in _SUSPECT.finditer(_STRING.sub(b'""', text)):
+        numeral = found[0].decode()
+        if not is_exact(numeral):
+            return _path_in(text, name), shown(numeral)
+    return None
+
+
+def is_exact(numeral: str) -> bool:
+    """True if a reader whose numbers are doubles has the number that a JSON numeral writes."""
+    if _INTEGER.fullmatch(numeral):
+        digits = numeral.lstrip("-")
+        return len(digits) <= 16 and int(digits) <= MOST_INTEGER
+    digits = numeral.lower().partition("e")[0].replace(".", "").strip("-0")
+    if not digits:
+        return True
+    number = float(numeral)
+    if math.isinf(number) or number == 0.0 or len(digits) > _MOST_DIGITS:
+        return False
+    # The shortest form is not always the one with so many digits: between two that are as near, each takes another.
+    return Decimal(numeral) in (Decimal(repr(number)), Decimal(f"{number:.{len(digits) - 1}e}"))
+
+
+def shown(number: object) -> str:
+    """A number as an error shows it: of a very long one, the beginning."""
+    if isinstance(number, int) and number.bit_length() > 256:
+        return f"an integer of {number.bit_length()} bits"
+    text = str(number)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+class _Inexact:
+    """Stands where a numeral stood that is not exact."""
+
+
+def _path_in(text: bytes, name: str) -> str:
+    """Where the first numeral that is not exact stands; the name of the whole where that cannot be said."""
+    try:
+        value = json.loads(text, parse_int=_mark, parse_float=_mark)
+        return _path_below(value, name) or name
+    except (ValueError, RecursionError):
+        return name
+
+
+def _mark(numeral: str) -> _Inexact | None:
+    return None if is_exact(numeral) else _Inexact()
+
+
+def _path_below(value: object, path: str) -> str | None:
+    if isinstance(value, _Inexact):
+        return path
+    children: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        children = [(f"{path}.{key}" if path else key, child) for key, child in value.items()]
+    elif isinstance(value, list):
+        children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+    return next((found for below, child in children if (found := _path_below(child, below)) is not None), None)
