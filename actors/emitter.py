@@ -23,6 +23,9 @@ from actors.events import Payload, check_identifier, encode, fingerprint
 from actors.limits import Limits
 from actors.receipts import QUEUED, Queued, Receipt
 
+_THREADS_OF_AN_ID = 16
+"""Threads that are remembered for one id that was given: an application may give every thread a ``welcome``."""
+
 
 class Emitter:
     """Takes events for every thread of one runtime."""
@@ -45,7 +48,10 @@ class Emitter:
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
         self._trail = Trail(limits.explained_events)
-        self._given_ids: Recent[str, Receipt] = Recent(limits.explained_events)
+        self._given: Recent[tuple[str, str], Receipt] = Recent(limits.explained_events)
+        """Receipts of events whose id was given, by thread and id: an id names one event in each thread."""
+        self._threads_of: Recent[str, tuple[str, ...]] = Recent(limits.explained_events)
+        """The newest threads that have an event of a given id."""
 
     def compose(
         self,
@@ -126,13 +132,34 @@ class Emitter:
             raise
         return self._conclude(emission)
 
-    def remembered(self, event_id: str) -> Receipt | None:
-        """The receipt of an event, by the number in an id that was made here, or by an id that was given."""
+    def threads_of(self, event_id: str) -> tuple[str, ...]:
+        """The threads that have an event of this id, as far as is remembered; of very many, the newest."""
+        threads = self._threads_of.get(event_id) or ()
+        made_here = self._made_here(event_id)
+        return threads if made_here is None or made_here.thread_id in threads else (made_here.thread_id, *threads)
+
+    def remembered(self, event_id: str, thread_id: str) -> Receipt | None:
+        """The receipt of an event of a thread, by the number in an id that was made here, or by a given id."""
+        made_here = self._made_here(event_id)
+        if made_here is not None and made_here.thread_id == thread_id:
+            return made_here
+        return self._given.get((thread_id, event_id))
+
+    def _made_here(self, event_id: str) -> Receipt | None:
         with suppress(ValueError):
             number = int(event_id.removeprefix(self._prefix), 16)
             if event_id == f"{self._prefix}{number:x}":
                 return self._trail.get(number, event_id)
-        return self._given_ids.get(event_id)
+        return None
+
+    def _remember_given(self, receipt: Receipt) -> None:
+        event_id, thread_id = receipt.event_id, receipt.thread_id
+        known = self._given.get((thread_id, event_id))
+        if known is None or known.cause is not None:
+            self._given.put((thread_id, event_id), receipt)
+            threads = self._threads_of.get(event_id) or ()
+            others = tuple(one for one in threads if one != thread_id)
+            self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
 
     def _conclude(self, emission: Emission) -> Receipt:
         """The emitter's call returns: with the receipt, or with the store's refusal."""
@@ -151,7 +178,5 @@ class Emitter:
         if emission.number:
             self._trail.put(emission.number, receipt)
         else:
-            known = self._given_ids.get(receipt.event_id)
-            if known is None or known.cause is not None:
-                self._given_ids.put(receipt.event_id, receipt)
+            self._remember_given(receipt)
         return receipt

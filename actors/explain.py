@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from actors.delivery.accounts import Accounts
@@ -24,9 +25,17 @@ _CAUSES = {
 }
 
 
-def forgotten(event_id: str) -> Fate:
+def forgotten(event_id: str, thread_id: str | None = None) -> Fate:
     """The fate of an event beyond memory."""
-    return Fate(event_id, None, (f"{event_id}: forgotten, or never accepted here",))
+    where = "here" if thread_id is None else f"in thread {thread_id}"
+    return Fate(event_id, None, (f"{event_id}: forgotten, or never accepted {where}",))
+
+
+def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
+    """The fate of an event whose id names others as well, in other threads."""
+    which = f"{', '.join(threads[:-1])} and {threads[-1]}"
+    text = f"{event_id}: {len(threads)} events have this id, in the threads {which}; name the thread of one"
+    return Fate(event_id, None, (text,), tuple(threads))
 
 
 def fate_of(

@@ -259,12 +259,15 @@ class Fate:
     """An answer to "where is this event, and why": :meth:`Runtime.explain` returns it.
 
     ``str(fate)`` reads as a sentence. ``receipt`` is ``None`` when the event
-    is beyond the runtime's bounded memory, or was never here.
+    is beyond the runtime's bounded memory, or was never here, or when the id
+    alone does not say which of several events is meant.
     """
 
     event_id: str
     receipt: Receipt | None
     steps: tuple[str, ...]
+    threads: tuple[str, ...] = ()
+    """The threads that have an event of this id, where there are several and none was named."""
 
     @property
     def known(self) -> bool:

@@ -39,7 +39,7 @@ from actors.environment import Environment
 from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
-from actors.explain import fate_of, forgotten
+from actors.explain import ambiguous, fate_of, forgotten
 from actors.failures import Failure, Failures, cancels
 from actors.flusher import Flusher
 from actors.handle import Thread
@@ -86,7 +86,7 @@ class Runtime:
         self.failures = Failures(limits.failures)
         """Every failure, once, newest last."""
         self.store = store or MemoryStore(limits, environment)
-        self.accounts = Accounts(limits.dead_letters, self.store.bounds)
+        self.accounts = Accounts(limits.dead_letters, self.store.bounds, environment.wall_time_of)
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
@@ -154,17 +154,30 @@ class Runtime:
         except trio.RunFinishedError:
             raise RuntimeClosed("expected an open runtime, Trio has ended") from None
 
-    def explain(self, event: str | Receipt) -> Fate:
-        """Where an event is and why, by its id or its receipt; ``str()`` of the answer is a sentence."""
-        receipt = self._emitter.remembered(event) if isinstance(event, str) else event
-        if receipt is None:
-            assert isinstance(event, str), "only an id can be unknown"
-            return forgotten(event)
+    def explain(self, event: str | Receipt, thread_id: str | None = None) -> Fate:
+        """Where an event is and why, by its receipt or its id; ``str()`` of the answer is a sentence.
+
+        An id that was given names one event in each thread. Where several have
+        one and no ``thread_id`` says which is meant, the answer is about none
+        of them, and names the threads.
+        """
+        receipt = self._find(event, thread_id) if isinstance(event, str) else event
+        if isinstance(receipt, Fate):
+            return receipt
         position = receipt.position
         user_id = None if position is None else position.user_id
         presence = self._switchboard.known(user_id)
         quarantine = None if user_id is None else self.users.quarantined(user_id)
         return fate_of(receipt, self.accounts, presence, quarantine, self.environment.clock())
+
+    def _find(self, event_id: str, thread_id: str | None) -> Receipt | Fate:
+        if thread_id is None:
+            threads = self._emitter.threads_of(event_id)
+            if len(threads) > 1:
+                return ambiguous(event_id, threads)
+            thread_id = threads[0] if threads else None
+            return (thread_id and self._emitter.remembered(event_id, thread_id)) or forgotten(event_id)
+        return self._emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
 
     def audit(self) -> Audit:
         """The books at this moment: per user, for what nobody owns, and in total."""

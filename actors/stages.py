@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import enum
 
+_INTEGER_FORMATS = "bcdoxXn"
+"""What the last letter of a format is when the number is asked for."""
+
 
 class Stage(enum.IntEnum):
-    """How far an event has come. The first five are a ladder; the last three are final."""
+    """How far an event has come. The first five are a ladder; the last three are final.
+
+    As a text it is its name, as a number and in JSON its place on the ladder.
+    """
 
     ACCEPTED = 1
     """In the runtime's hands."""
@@ -22,6 +28,12 @@ class Stage(enum.IntEnum):
     """Written, and left retention without an acknowledgement. Final."""
     DROPPED = 7
     """It will not be delivered; there is a :class:`Cause`. Final."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return int.__format__(self, spec) if spec and spec[-1] in _INTEGER_FORMATS else format(self.name, spec)
 
     @property
     def final(self) -> bool:

@@ -532,6 +532,57 @@ async def test_explain_forgets_beyond_its_memory() -> None:
         assert runtime.explain(receipts[-1].event_id).receipt == receipts[-1]
 
 
+async def test_explain_one_of_several_events_of_an_id() -> None:
+    """An id that names events of several threads is explained for the thread that is named, and for none unnamed."""
+    async with actors.open_runtime() as runtime:
+        alices = await runtime.thread("t1").emit("step", {}, event_id="evt_1", user_id="alice")
+        assert runtime.explain("evt_1").receipt is alices
+        bobs = await runtime.thread("t2").emit("step", {}, event_id="evt_1", user_id="bob")
+        fate = runtime.explain("evt_1")
+        assert (fate.known, fate.threads) == (False, ("t1", "t2"))
+        assert str(fate) == "evt_1: 2 events have this id, in the threads t1 and t2; name the thread of one"
+        assert "alice" in str(runtime.explain("evt_1", "t1"))
+        assert "bob" in str(runtime.explain("evt_1", thread_id="t2"))
+        assert (runtime.explain("evt_1", "t1").receipt, runtime.explain("evt_1", "t2").receipt) == (alices, bobs)
+        assert str(runtime.explain("evt_1", "t3")) == "evt_1: forgotten, or never accepted in thread t3"
+        assert await runtime.thread("t2").emit("step", {}, event_id="evt_1") is bobs
+        assert str(runtime.explain(bobs)) == str(runtime.explain("evt_1", "t2"))
+
+
+async def test_explain_an_id_made_here_and_given_again() -> None:
+    """An id that the runtime made, and that an emitter gives in another thread, names two events."""
+    async with actors.open_runtime() as runtime:
+        made = await runtime.thread("t1").emit("step", {}, user_id="alice")
+        given = await runtime.thread("t2").emit("step", {}, user_id="bob", event_id=made.event_id)
+        assert runtime.explain(made.event_id).threads == ("t1", "t2")
+        assert runtime.explain(made.event_id, "t1").receipt == made
+        assert runtime.explain(made.event_id, "t2").receipt is given
+        assert not runtime.explain(made.event_id, "t3").known
+
+
+async def test_explain_an_id_of_very_many_threads() -> None:
+    """Of the threads of one id, which may be all there are, the newest are named."""
+    async with actors.open_runtime() as runtime:
+        for number in range(100):
+            await runtime.thread(f"t{number}").emit("welcome", {}, event_id="welcome", user_id="alice")
+        assert runtime.explain("welcome").threads == tuple(f"t{number}" for number in range(84, 100))
+        assert "seq 1" in str(runtime.explain("welcome", "t3"))
+
+
+async def test_what_people_read_is_on_the_wall_clock(autojump_clock: trio.testing.MockClock) -> None:
+    """When something happened is told in seconds since 1970, whatever the runtime's own clock began with."""
+    wall_clock = lambda: 1_764_211_000.0 + trio.current_time() - begun  # noqa: E731 - one line, and said once
+    begun = trio.current_time()
+    environment = Environment(wall_clock=wall_clock)
+    async with actors.open_runtime(environment=environment) as runtime:
+        receipt = await runtime.thread("t1").emit("step", {})
+        assert receipt.accepted_at == pytest.approx(1_764_211_000)
+        await trio.sleep(LIMITS.unbound_seconds + 5)
+        (letter,) = runtime.dead_letters
+        assert letter.cause is Cause.UNBOUND_EXPIRED
+        assert letter.at == pytest.approx(1_764_211_000 + LIMITS.unbound_seconds, abs=2)
+
+
 async def test_explain_follows_a_queued_event(autojump_clock: trio.testing.MockClock) -> None:
     """An event that was queued when its emit returned is found again, wherever it has come to."""
     async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:

@@ -81,6 +81,7 @@ class DeadLetter:
     cause: Cause
     count: int
     at: float
+    """When the last of them was dropped: wall clock, seconds since 1970."""
     user_id: str | None = None
     thread_id: str | None = None
     event_id: str | None = None
@@ -135,7 +136,14 @@ def _row(ledger: Ledger) -> Balance:
 class Accounts:
     """The books of one runtime."""
 
-    def __init__(self, dead_letters: int, present: Callable[[str], Bounds | None] = lambda user_id: None) -> None:
+    def __init__(
+        self,
+        dead_letters: int,
+        present: Callable[[str], Bounds | None] = lambda user_id: None,
+        wall_time_of: Callable[[float], float] = lambda now: now,
+    ) -> None:
+        self._wall_time_of = wall_time_of
+        """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
         self.present = present
         """A user's log as it is now, where that is known; an answer may be about an earlier epoch or low."""
         self.accepted = 0
@@ -366,6 +374,7 @@ class Accounts:
 
     def _bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""
+        letter = attrs.evolve(letter, at=self._wall_time_of(letter.at))
         last = self.dead_letters[-1] if self.dead_letters else None
         if last is not None and _continues(last, letter):
             joined = attrs.evolve(last, last=letter.last, count=last.count + letter.count, at=letter.at)

@@ -194,7 +194,7 @@ class Proof:
                 self.problems.append(str(message["error"]))
         event = msgspec.convert(message, Event)
         self.arrived.append(event)
-        receipt = self._runtime.explain(event.event_id or "").receipt
+        receipt = self._runtime.explain(event.event_id or "", event.thread_id).receipt
         self._report.event(event, self._text, Stage.WRITTEN if receipt is None else receipt.stage)
         await self._say({"op": "ack", "offset": event.offset})
 
@@ -209,7 +209,7 @@ class Proof:
         return message
 
     def _receipts(self) -> list[Receipt]:
-        fates = [self._runtime.explain(event.event_id or "") for event in self.arrived]
+        fates = [self._runtime.explain(event.event_id or "", event.thread_id) for event in self.arrived]
         return [fate.receipt for fate in fates if fate.receipt is not None]
 
     def _misplaced(self) -> list[str]:
