@@ -8,19 +8,25 @@ is answered, expires or is withdrawn; then all of them are told so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import attrs
 import trio
 
+from actors.delivery.belongings import Belongings
 from actors.delivery.recent import Recent
-from actors.environment import Environment
+from actors.delivery.telling import Item
+from actors.environment import Environment, check_seconds
 from actors.errors import Unanswered
 from actors.events import Payload, check_identifier, encode
 from actors.limits import Limits
 from actors.presence import Device
 from actors.wire import messages
 from actors.wire.messages import AskEnd
+
+LONGEST_SECONDS = (2**31 - 1) / 1000
+"""The longest deadline of a question, 24 days: what a timer of a browser can be set to."""
 
 
 @attrs.frozen
@@ -66,7 +72,7 @@ class Asks:
         self._devices_of = devices_of
         self._limits = limits
         self._environment = environment
-        self._threads: dict[str, list[Ask]] = {}
+        self._threads: Belongings[Ask] = Belongings(owner_of)
         self._open: dict[str, Ask] = {}
         self._closed: Recent[str, tuple[str | None, str]] = Recent(limits.closed_asks)
         """Whose question it was, and which request answered it, by question."""
@@ -77,14 +83,14 @@ class Asks:
         """Ask the owner of a thread, and wait for the first answer.
 
         Raises :class:`~actors.errors.Unanswered`, which says why there is
-        none, :class:`~actors.errors.Unencodable` for what cannot be asked.
-        Cancelled, the question is withdrawn. A checkpoint.
+        none, :class:`~actors.errors.Unencodable` for what cannot be asked,
+        ValueError for a time that cannot be waited. With ``math.inf`` there is
+        no deadline. Cancelled, the question is withdrawn. A checkpoint.
         """
         ask = self._begin(thread_id, type_, payload, timeout_seconds, run_id)
         end: AskEnd = "withdrawn"
         try:
-            for device in self._devices_to_show(ask):
-                device.say(self._said(ask))
+            self._show(ask)
             with trio.move_on_after(timeout_seconds):
                 await ask.over.wait()
             end = "expired" if ask.answer is None else "answered"
@@ -110,57 +116,57 @@ class Asks:
             return None
         return known[1] == request
 
-    def pending(self, user_id: str) -> list[bytes]:
+    def pending(self, user_id: str) -> list[Item]:
         """What a device that has come has to be shown, oldest first."""
-        asks = [ask for ask in self._open.values() if ask.user_id == user_id and ask.answer is None]
-        for ask in asks:
-            ask.shown += 1
-        return [self._said(ask) for ask in asks]
+        return [partial(self._shown, ask, user_id) for ask in self._threads.of(user_id)]
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
         """A thread belongs to somebody else: its questions are withdrawn from the one, and shown to the other."""
-        for ask in self._threads.get(thread_id, ()):
+        self._threads.move(thread_id, user_id)
+        for ask in self._threads.in_thread(thread_id):
             if ask.user_id == user_id or ask.answer is not None:
                 continue
             self._tell_closed(ask, "withdrawn")
             ask.user_id = user_id
-            for device in self._devices_to_show(ask):
-                device.say(self._said(ask))
+            self._show(ask)
 
     def _begin(self, thread_id: str, type_: str, payload: Payload, timeout_seconds: float, run_id: str | None) -> Ask:
         check_identifier("thread_id", thread_id)
-        asks = self._threads.get(thread_id, [])
-        if len(asks) >= self._limits.asks_per_thread:
+        check_seconds("timeout", timeout_seconds, LONGEST_SECONDS)
+        if len(self._threads.in_thread(thread_id)) >= self._limits.asks_per_thread:
             raise Unanswered(f"expected at most {self._limits.asks_per_thread} open questions in thread {thread_id}")
         environment = self._environment
         ask_id = environment.new_id("a")
         event = encode(type_, payload, thread_id, run_id, ask_id, environment.wall_clock(), self._limits) + b"}"
         ask = Ask(ask_id, thread_id, event, environment.clock() + timeout_seconds, self._owner_of(thread_id))
-        self._threads[thread_id] = [*asks, ask]
+        self._threads.add(thread_id, ask)
         self._open[ask_id] = ask
         return ask
 
     def _close(self, ask: Ask, end: AskEnd) -> None:
         """The question is over: remembered for late answers, and taken off every screen."""
         del self._open[ask.ask_id]
-        left = [one for one in self._threads[ask.thread_id] if one is not ask]
-        if left:
-            self._threads[ask.thread_id] = left
-        else:
-            del self._threads[ask.thread_id]
+        self._threads.remove(ask.thread_id, ask)
         self._closed.put(ask.ask_id, (ask.user_id, ask.request))
         self._tell_closed(ask, end)
 
-    def _devices_to_show(self, ask: Ask) -> list[Device]:
-        """The devices of the one who is asked; those that are still catching up ask for :meth:`pending` themselves."""
-        devices = [] if ask.user_id is None else [one for one in self._devices_of(ask.user_id) if one.caught_up]
-        ask.shown += len(devices)
-        return devices
+    def _show(self, ask: Ask) -> None:
+        """To the devices of the one who is asked; those that are catching up ask for :meth:`pending` themselves."""
+        for device in () if ask.user_id is None else self._devices_of(ask.user_id):
+            if device.caught_up:
+                ask.shown += device.tell(self._said(ask))
+
+    def _shown(self, ask: Ask, user_id: str) -> bytes | None:
+        """A question as it is told to one device, if it is still open, and asked of this user."""
+        if ask.user_id != user_id or ask.answer is not None or ask.ask_id not in self._open:
+            return None
+        ask.shown += 1
+        return self._said(ask)
 
     def _tell_closed(self, ask: Ask, end: AskEnd) -> None:
         for device in () if ask.user_id is None else self._devices_of(ask.user_id):
             if device.caught_up:
-                device.say(messages.ask_closed(ask.ask_id, end))
+                device.tell(messages.ask_closed(ask.ask_id, end))
 
     def _said(self, ask: Ask) -> bytes:
         return messages.ask(ask.event, max(ask.deadline - self._environment.clock(), 0.0))

@@ -22,6 +22,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
 from actors.delivery.pings import Pings
 from actors.delivery.rate import TokenBucket
+from actors.delivery.telling import Item, Telling
 from actors.environment import Environment
 from actors.errands import Errands
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
@@ -69,8 +70,8 @@ class House:
     """Notes a sign of life."""
     forget: Callable[[Connection], None]
     """The connection listens no more."""
-    pending: Callable[[str], list[bytes]]
-    """The questions that a user has not answered, as messages."""
+    pending: Callable[[str], list[Item]]
+    """What is active in a user's threads, and what the user has not answered."""
     answer: Callable[[Request, str, str], Awaitable[bytes]]
     """Carries out a request of a user and a session; the reply."""
 
@@ -106,6 +107,7 @@ class Connection:
         self._in_flight: tuple[Ledger, int, int] | None = None
         """Offsets of an epoch that the socket has begun to take."""
         self._catching_up_to: int | None = None
+        self._telling = Telling()
         self._behind = False
         """The device has to catch up: what can be joined is joined."""
         self._pings = Pings()
@@ -266,7 +268,8 @@ class Connection:
                     await self._confirm(Acked(self.ledger, spans), address)
                 return bool(spans)
             case messages.Ping():
-                self._transport.write_control(text_frame(messages.PONG))
+                if not self._telling.postpone_pong():
+                    self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
                 self._pings.hear()
             case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
@@ -319,9 +322,8 @@ class Connection:
         self.ledger = ledger
         self.cursor = Cursor(bounds.low)
         self._behind = True
-        if self._catching_up_to is not None:
-            self._catching_up_to = bounds.head
         if not self.plain:
+            self._catching_up_to = bounds.head
             said = text_frames([messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)])
             self._fence = self._ask(said, self._transport.write)
 
@@ -351,9 +353,18 @@ class Connection:
             self._tell_gap(cursor, chunk.first)
         if chunk.last >= chunk.first:
             self._write(chunk)
-        if self._catching_up_to is not None and cursor.position >= self._catching_up_to:
+        if self._catching_up_to is not None and cursor.position >= self._catching_up_to and self._telling.is_over:
             self._catching_up_to = None
-            transport.write(text_frames([messages.caught_up(cursor.position), *self._house.pending(self.user_id)]))
+            said = messages.caught_up(cursor.position)
+            self._telling.begin([lambda: said, *self._house.pending(self.user_id)])
+        if not self._telling.is_over:
+            self._tell_more()
+
+    def _tell_more(self) -> None:
+        """Say some of what is active and open; the rest when the socket has taken it."""
+        said = self._telling.take(self._house.limits.write_bytes, messages.PONG)
+        if self._transport.write(text_frames(said)) and not self._telling.is_over:
+            self._house.mark(self._presence)
 
     def _rewind(self) -> None:
         """The log is another one: the user's actor says where this device goes on."""
@@ -363,6 +374,20 @@ class Connection:
             self._house.mark(self._presence)
         except ActorsError:
             return  # nobody answers this door any more, and who closed it ends the devices
+
+    def tell(self, text: bytes) -> bool:
+        """Write a message about what is active or open; where the socket takes nothing, all of it is told later.
+
+        So a device that does not read is never owed more than a list of what there is.
+        """
+        if self.cursor is None or self.plain:
+            return False
+        self.flush()
+        if not self._transport.backlog_bytes and self._telling.is_over:
+            self._transport.write(text_frame(text))
+        elif self._catching_up_to is None:
+            self._catching_up_to = self.cursor.position
+        return True
 
     def say(self, text: bytes) -> None:
         """Write a message of the protocol, after what the log has, if this device speaks it and has said hello."""
@@ -425,6 +450,8 @@ class Connection:
         """The device is told what left the log before it was read."""
         gone = cursor.skip(low)
         if gone is not None and not self.plain:
+            if self._catching_up_to is None:  # a run's end may be in it: what is active is told again after it
+                self._catching_up_to = max(cursor.position, 0 if self.ledger is None else self.ledger.head)
             self._transport.write(text_frame(messages.gap(*gone, "retention")))
 
     def _write(self, chunk: Chunk) -> None:

@@ -12,12 +12,13 @@ import os
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import trio
 
 
-def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
+def check_seconds(name: str, seconds: Any, most: float = math.inf) -> None:
     """Raise ValueError unless a caller's time can be waited: 0 or more seconds, at most so many, or ``math.inf``."""
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if is_number and (0 <= seconds <= most or seconds == math.inf):  # a NaN is neither

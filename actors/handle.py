@@ -76,10 +76,12 @@ class Thread:
         """Ask the owner something: an approval, a choice; returns the first answer that one of the devices gives.
 
         The question is shown on every device that is there or comes, for
-        ``timeout`` seconds. Raises :class:`~actors.errors.Unanswered`, with
-        the reason, when there is no answer by then, and
-        :class:`~actors.errors.Unencodable`. Cancelled, the question is
-        withdrawn from all devices. A checkpoint.
+        ``timeout`` seconds; with ``math.inf``, until it is answered. Raises
+        :class:`~actors.errors.Unanswered`, with the reason, when there is no
+        answer by then, :class:`~actors.errors.Unencodable`, and ValueError for
+        a ``timeout`` that is negative, no number, or longer than the 24 days
+        that a browser's timer can wait. Cancelled, the question is withdrawn
+        from all devices. A checkpoint.
         """
         return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
 

@@ -33,8 +33,13 @@ class Device(Protocol):
         """Whether the device has been sent all that was there when it came; until then it is told nothing else."""
         ...
 
-    def say(self, text: bytes) -> None:
-        """Write a message of the protocol, after what the log has, if this device speaks it."""
+    def tell(self, text: bytes) -> bool:
+        """Write a message about what is active or open, after what the log has, to a device that speaks the protocol.
+
+        Where its socket takes nothing, nothing is written: it is told all that
+        is active and open, once it has caught up. True if it was, or will be.
+        """
+        ...
 
     def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""

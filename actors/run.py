@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import attrs
+import msgspec
 import trio
 
 from actors.asks import Answer, Asks
@@ -31,6 +32,7 @@ from actors.nesting import Block
 from actors.receipts import Receipt
 from actors.stages import Stage
 from actors.surrogates import REPLACEMENT, half_in, join
+from actors.wire import messages
 
 T = TypeVar("T")
 
@@ -132,6 +134,8 @@ class Run:
         """The run's code has left its block; the terminal event may have come before that."""
         self.attended = message is not None
         """Whether its user was here since it is known: who sent its message was."""
+        self.waiting = False
+        """It has to wait for its turn."""
         self._owner = owner
         self._scope = trio.CancelScope()
         self._first: Emission | None = None
@@ -316,6 +320,17 @@ class Run:
         return self._first is not None and self._first.returned
 
     @property
+    def standing(self) -> bytes | None:
+        """The run as a device is told of it; ``None`` where the log has yet to say all there is, or has said it."""
+        if self.outcome is None and self.waiting:
+            about = {"type": Lifecycle.AGENT_STARTED, "payload": self._about}
+            event = {**about, "thread_id": self.thread_id, "run_id": self.run_id}
+            return messages.active(msgspec.json.encode(event), waiting=True)
+        if self.outcome is not None or self._first is None or not self.begun:
+            return None
+        return messages.active(self._first.body + b"}")
+
+    @property
     def family(self) -> list[Run]:
         """This run, and all below it whose code goes on."""
         return [self, *(one for child in self.children for one in child.family)]
@@ -473,13 +488,17 @@ class Run:
         self._text_bytes = 0
         self.batch += 1
 
-    def _compose_first(self) -> Emission:
+    @property
+    def _about(self) -> dict[str, str]:
         about = {"agent_name": self.agent_name}
         if self.parent is not None:
             about["parent_run_id"] = self.parent.run_id
         if self.message is not None:
             about["message_id"] = self.message.event_id
-        return self._compose(Lifecycle.AGENT_STARTED, about)
+        return about
+
+    def _compose_first(self) -> Emission:
+        return self._compose(Lifecycle.AGENT_STARTED, self._about)
 
     def _compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
         return self._owner.emitter.compose(self.thread_id, type_, payload, self.run_id, event_id)

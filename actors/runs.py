@@ -8,7 +8,7 @@ runtime's end.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +24,8 @@ from actors.events import check_identifier
 from actors.failures import Barrier, Failures, failure_of, innermost, shielded
 from actors.joiner import Joiner
 from actors.limits import Limits
+from actors.presence import Device
+from actors.roster import Roster
 from actors.run import Message, Run
 
 OnMessage = Callable[[Run, Message], Awaitable[Any]]
@@ -54,7 +56,7 @@ class Runs:
         on_message: OnMessage | None,
         concurrency: Concurrency,
         on_disconnect: OnDisconnect,
-        devices_of: Callable[[str], int],
+        devices_of: Callable[[str], Collection[Device]],
         owner_of: Callable[[str], str | None],
         limits: Limits,
         environment: Environment,
@@ -65,6 +67,7 @@ class Runs:
         self.limits = limits
         self.active: dict[str, Run] = {}
         """Runs that have begun, and those whose turn is to come, by id."""
+        self.roster = Roster(owner_of, devices_of)
         self.joiner = Joiner(limits.delta_window_ms, environment.clock)
         self._on_message = on_message
         self._agent_name = _name_of(on_message)
@@ -133,6 +136,7 @@ class Runs:
         """The run has ended; the next in the thread has its turn."""
         if self.active.get(run.run_id) is run:
             del self.active[run.run_id]
+            self.roster.remove(run)
             self._ended.put(run.run_id, run.thread_id)
         if run.parent is not None:
             return
@@ -195,6 +199,9 @@ class Runs:
             self._cancel(other, "superseded")
         if starts:
             self._launch(run)
+        else:
+            run.waiting = True
+            self.roster.announce(run, self._owner_of(run.thread_id))
 
     def retract(self, run: Run) -> None:
         """The message was not placed, or has been placed before."""
@@ -207,6 +214,7 @@ class Runs:
 
     def _launch(self, run: Run) -> None:
         assert self._nursery is not None, "runs are supervised before messages come in"
+        run.waiting = False
         self._tasks.add(run)
         self._nursery.start_soon(self._answer, run, name=f"runs/{run.run_id}")
 
@@ -338,6 +346,7 @@ class Runs:
 
     def _know(self, run: Run) -> None:
         self.active[run.run_id] = run
+        self.roster.add(run)
         for bell in self._awaited.get(run.run_id, ()):
             bell.set()
 

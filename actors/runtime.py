@@ -95,9 +95,7 @@ class Runtime:
         # repetition is known here, too.
         given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
         self._asks = Asks(self.owner, self._switchboard.devices_of, limits, environment)
-        self._post = Post(
-            self.store, self.accounts, environment, self._switchboard.ring, given, self._asks.change_owner
-        )
+        self._post = Post(self.store, self.accounts, environment, self._switchboard.ring, given, self._change_of_owner)
         burial = Burial(self.store, self.accounts, self._switchboard, self._post, environment)
         lane = Lane(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
@@ -118,7 +116,7 @@ class Runtime:
             on_message,
             concurrency,
             on_disconnect,
-            self.devices,
+            self._switchboard.devices_of,
             self.owner,
             limits,
             environment,
@@ -357,7 +355,7 @@ class Runtime:
             mark=self.flusher.mark,
             hear=self._hear,
             forget=self._heartbeat.forget,
-            pending=self._asks.pending,
+            pending=lambda user_id: [*self.runs.roster.pending(user_id), *self._asks.pending(user_id)],
             answer=self._requests.answer,
         )
 
@@ -373,6 +371,10 @@ class Runtime:
             self.limits,
             self.environment,
         )
+
+    def _change_of_owner(self, thread_id: str, user_id: str | None) -> None:
+        self.runs.roster.change_owner(thread_id, user_id)
+        self._asks.change_owner(thread_id, user_id)
 
     def _hear(self, connection: Connection) -> None:
         self._heartbeat.hear(connection, self.environment.clock())

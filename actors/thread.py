@@ -222,13 +222,14 @@ class ThreadActor:
             return
         self._generation = self._noted = binding.generation
         post, user_id = self._post, binding.user_id
-        post.moved(self.thread_id, user_id)
         if user_id is None:
+            post.moved(self.thread_id, None)
             return
         post.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
         placed = post.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
         post.store.heard(self.thread_id, binding.generation)
+        post.moved(self.thread_id, user_id)  # whose devices may be written to at once: only now the books know of it
         if placed:
             post.ring(user_id, self.thread_id)
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},
     {"presence", "emission", "thread", "emitter", "user", "errands", "connection", "flusher"},
-    {"run", "joiner", "runs", "asks", "requests", "escalation"},
+    {"run", "roster", "joiner", "runs", "asks", "requests", "escalation"},
     {"switchboard", "burial", "explain", "server", "drain", "handle", "runtime"},
     {"client"},
     {"web", "examples"},

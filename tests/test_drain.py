@@ -604,8 +604,9 @@ async def test_a_drain_from_inside_of_what_it_ends(within: str, call: Callable[[
         await call(house.runtime)
         return True if within == "authorize" else "alice" if within == "authenticate" else None
 
-    hooks = {"a message's run": "on_message", "a run of the host": "on_message"}
-    async with served(**{hooks.get(within, within): here}) as house, house.peer() as device:
+    hooks: dict[str, str] = {"a message's run": "on_message", "a run of the host": "on_message"}
+    options: dict[str, Any] = {hooks.get(within, within): here}
+    async with served(**options) as house, house.peer() as device:
         await device.attach("alice")
         if within == "a run of the host":
             async with house.runtime.thread("t1").run("bot"):

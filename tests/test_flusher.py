@@ -33,7 +33,7 @@ class Pen:
     def caught_up(self) -> bool:
         return True
 
-    def say(self, text: bytes) -> None:
+    def tell(self, text: bytes) -> bool:
         raise AssertionError("the flusher leaves talking to others")
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:

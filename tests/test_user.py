@@ -52,7 +52,7 @@ class Screen:
     def caught_up(self) -> bool:
         return self.cursor is not None
 
-    def say(self, text: bytes) -> None:
+    def tell(self, text: bytes) -> bool:
         raise AssertionError("the user's actor leaves talking to others")
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:

@@ -12,19 +12,22 @@
 The parts, from the ground up; all but the last know neither Trio nor clocks nor I/O:
 
     items, errors, hearing, backoff      the words
-    arrivals, questions, requests        contiguity and confirming; what is open; what was asked
+    arrivals, questions, activity        contiguity and confirming; what is open; what is active
+    requests                             what was asked
     conversation                         what to do with each message, and what to say
     session                              the tasks that wait, and the public face
 """
 
 from actors.client.errors import RequestRefused, SessionEnded, SessionLost
 from actors.client.items import (
+    Active,
     Ask,
     AskClosed,
     Cancellation,
     CaughtUp,
     Cursor,
     Gap,
+    Inactive,
     Item,
     Origin,
     Reset,
@@ -35,6 +38,7 @@ from actors.client.session import Session, connect
 from actors.events import Event, History
 
 __all__ = [
+    "Active",
     "Ask",
     "AskClosed",
     "Cancellation",
@@ -43,6 +47,7 @@ __all__ = [
     "Event",
     "Gap",
     "History",
+    "Inactive",
     "Item",
     "Origin",
     "RequestRefused",

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 
@@ -47,7 +48,13 @@ class _Entry:
 class Arrivals:
     """Everything about offsets on the client's side; no clock but the numbers it is given."""
 
-    def __init__(self, cursor: Cursor | None, most_items: int, most_bytes: int) -> None:
+    def __init__(
+        self,
+        cursor: Cursor | None,
+        most_items: int,
+        most_bytes: int,
+        is_news: Callable[[Item], bool] = lambda _: True,
+    ) -> None:
         self.taken = cursor
         self.given = cursor
         self.overrun = False
@@ -57,6 +64,8 @@ class Arrivals:
         self._bytes = 0
         self._most_items = most_items
         self._most_bytes = most_bytes
+        self._is_news = is_news
+        """Asked of each item when it is its turn to be handed out; one that is none is not."""
         self._epoch = ""
         self._position: int | None = None
         """``None`` until it is known: before the welcome, and after one that announces a reset."""
@@ -89,12 +98,16 @@ class Arrivals:
             if isinstance(entry.item, Event) and entry.item.type in _LAST_WORDS:
                 self._last_word = entry.cursor.offset
 
-    def give(self) -> Item:
-        """The next item, into the application's hand."""
-        entry = self._in_hand = self._entries.popleft()
-        self._bytes -= entry.size
-        self.given = entry.cursor or self.given
-        return entry.item
+    def give(self) -> Item | None:
+        """The next item that is news, into the application's hand; ``None`` when there is none."""
+        while self._entries:
+            entry = self._entries.popleft()
+            self._bytes -= entry.size
+            self.given = entry.cursor or self.given
+            if self._is_news(entry.item):
+                self._in_hand = entry
+                return entry.item
+        return None
 
     # --- connections ----------------------------------------------------------
 

@@ -9,15 +9,16 @@ through :attr:`Conversation.arrivals` and :attr:`Conversation.requests`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 import msgspec
 
+from actors.client.activity import Activity
 from actors.client.arrivals import Arrivals, OutOfOrder
 from actors.client.backoff import asked, is_final, pause
 from actors.client.hearing import (
+    ActiveTold,
     AskClosedTold,
     Asked,
     AskTold,
@@ -27,6 +28,7 @@ from actors.client.hearing import (
     GapTold,
     Garbled,
     GoingAway,
+    InactiveTold,
     Ping,
     Pong,
     Reply,
@@ -34,7 +36,7 @@ from actors.client.hearing import (
     Welcome,
     hear,
 )
-from actors.client.items import Origin
+from actors.client.items import Item, Origin
 from actors.client.questions import Questions
 from actors.client.requests import Requests
 from actors.events import Event
@@ -61,7 +63,9 @@ class Ended:
 class Conversation:
     """What to do with each message, and what to say."""
 
-    def __init__(self, token: str | None, arrivals: Arrivals, origin: Origin = "unacked") -> None:
+    def __init__(
+        self, token: str | None, arrivals: Arrivals, origin: Origin = "unacked", activity: Activity | None = None
+    ) -> None:
         self.arrivals = arrivals
         self.requests = Requests()
         self.welcomed = False
@@ -75,6 +79,7 @@ class Conversation:
         self._origin = origin
         self._session: str | None = None
         self._questions = Questions()
+        self._activity = activity or Activity()
         self._say: list[str] = []
         """What is to be said before anything else."""
         self._lost_at: float | None = None
@@ -85,6 +90,8 @@ class Conversation:
         """Everything that was there has come on this connection."""
         self._retry_seconds: float | None = None
         self._complaint = ""
+        self._awaiting_pong = False
+        """What does not come between ``caught_up`` and the pong to our ping is over."""
         self._late_hellos = 0
         """Connections of this session that were given up after their hello, before its answer: one of those may
         reach the server after a newer one, and supersede it."""
@@ -111,6 +118,7 @@ class Conversation:
         self._complaint = ""
         self._before = self.failures, self._lost_at
         self._questions.begin()
+        self._awaiting_pong = False
         self.requests.begin()
         said: dict[str, Any] = {"op": "hello", "v": 1}
         if self._token is not None:
@@ -140,10 +148,8 @@ class Conversation:
         if self._settled_in:
             self._held()
         match heard:
-            case Event():
-                self._arrived(lambda: self.arrivals.event(heard, len(text)))
-            case Batch():
-                self._arrived(lambda: self.arrivals.batch(heard, len(text)))
+            case Event() | Batch():
+                self._arrived(heard, len(text))
             case GapTold():
                 self.arrivals.gap(heard)
             case ResetTold():
@@ -155,8 +161,8 @@ class Conversation:
             case Reply():
                 self.requests.answer(heard)
                 self._held()
-            case AskTold() | AskClosedTold():
-                self._question(heard, len(text))
+            case AskTold() | AskClosedTold() | ActiveTold() | InactiveTold():
+                self._stand(heard, len(text))
             case _:
                 self._keep_in_touch(heard)
 
@@ -215,10 +221,15 @@ class Conversation:
         self.silence_seconds = said.ping_s + _SILENCE_SECONDS
         self.arrivals.welcome(said)
 
-    def _arrived(self, arrive: Callable[[], None]) -> None:
+    def _arrived(self, heard: Event | Batch, size: int) -> None:
         """Something of the log came; if it was new, this connection came to something."""
         before = self.arrivals.received
-        arrive()
+        for event in (heard,) if isinstance(heard, Event) else heard.events:
+            self._activity.event(event)
+        if isinstance(heard, Event):
+            self.arrivals.event(heard, size)
+        else:
+            self.arrivals.batch(heard, size)
         if self.arrivals.received != before:
             self._held()
 
@@ -229,16 +240,35 @@ class Conversation:
     def _catch_up(self, said: CaughtUpTold) -> None:
         self.arrivals.caught_up(said)
         self._settled_in = True
-        if self._questions.caught_up():
+        doubts = self._questions.caught_up(), self._activity.caught_up()
+        self._awaiting_pong = any(doubts)
+        if self._awaiting_pong:
             self._say.append(_PING)
 
-    def _question(self, heard: AskTold | AskClosedTold, size: int) -> None:
-        """Without room it is not heard: what is open then comes again on the next connection."""
+    def _stand(self, heard: AskTold | AskClosedTold | ActiveTold | InactiveTold, size: int) -> None:
+        """Without room it is not heard: what is open and active then comes again on the next connection."""
         if not self.arrivals.has_room():
             return
-        item = self._questions.ask(heard) if isinstance(heard, AskTold) else self._questions.close(heard)
+        item: Item | None
+        match heard:
+            case AskTold():
+                item = self._questions.ask(heard)
+            case AskClosedTold():
+                item = self._questions.close(heard)
+            case ActiveTold():
+                item = self._activity.told(heard)
+            case InactiveTold():
+                item = self._activity.ended(heard)
         if item is not None:
             self.arrivals.add(item, size)
+
+    def _resolve(self) -> None:
+        """What was open or active and has not come again by now is over."""
+        if self._awaiting_pong and self.arrivals.has_room():
+            over: list[Item] = [*self._questions.pong(), *self._activity.pong()]
+            for item in over:
+                self.arrivals.add(item)
+        self._awaiting_pong = False
 
     def _keep_in_touch(self, heard: Ping | Pong | GoingAway | ErrorTold) -> None:
         match heard:
@@ -246,8 +276,7 @@ class Conversation:
                 if _PONG not in self._say:
                     self._say.append(_PONG)
             case Pong():
-                for closed in self._questions.pong():
-                    self.arrivals.add(closed)
+                self._resolve()
             case GoingAway(retry_ms):
                 self._retry_seconds = asked(retry_ms)
             case ErrorTold(error):

@@ -121,6 +121,30 @@ class AskTold(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """The first event of a run, without numbers; of one that waits for its turn, also without an id."""
+
+    run_id: str | None = None
+    thread_id: str = ""
+    payload: dict[str, Any] = {}
+    event_id: str | None = None
+    timestamp: float | None = None
+
+
+class ActiveTold(msgspec.Struct, frozen=True):
+    """A run is active."""
+
+    event: Beginning
+    waiting: bool = False
+
+
+class InactiveTold(msgspec.Struct, frozen=True):
+    """A run is not this user's any more."""
+
+    run_id: str
+    reason: str = ""
+
+
 class AskClosedTold(msgspec.Struct, frozen=True):
     """A question is closed."""
 
@@ -142,6 +166,8 @@ Heard = (
     | Reply
     | AskTold
     | AskClosedTold
+    | ActiveTold
+    | InactiveTold
 )
 
 
@@ -165,6 +191,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[Heard]] = {
     "reply": msgspec.json.Decoder(Reply),
     "ask": msgspec.json.Decoder(AskTold),
     "ask_closed": msgspec.json.Decoder(AskClosedTold),
+    "active": msgspec.json.Decoder(ActiveTold),
+    "inactive": msgspec.json.Decoder(InactiveTold),
 }
 
 

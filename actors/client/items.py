@@ -40,9 +40,40 @@ class Reset:
 
 @attrs.frozen
 class CaughtUp:
-    """Everything that was in the log when a connection began has come. Follows every reconnect."""
+    """Everything that was in the log when a connection began has come.
+
+    Follows every reconnect, and a gap or reset in the middle of a connection.
+    """
 
     offset: int
+
+
+@attrs.frozen(kw_only=True)
+class Active:
+    """A run is active that this session has not seen begin; ``session.cancel(run_id)`` stops it.
+
+    It comes once, and is not in the log. That the run has ended is said by its
+    last event, or by :class:`Inactive`.
+    """
+
+    run_id: str
+    thread_id: str
+    payload: dict[str, Any]
+    """That of its ``agent_started``: ``agent_name``, ``message_id`` or ``parent_run_id``."""
+    event_id: str | None
+    timestamp: float | None
+    """When it began, seconds since 1970, for display; ``None`` while it waits."""
+    waiting: bool
+    """It has not begun: its message waits for its turn. ``agent_started`` follows, or an Active that does not wait."""
+
+
+@attrs.frozen
+class Inactive:
+    """A run that was active, as far as this session was told, is so no more, and its last event was not seen here."""
+
+    run_id: str
+    reason: str
+    """``withdrawn`` when its thread is another user's now; ``gone`` when it ended unseen: in a gap, for example."""
 
 
 @attrs.frozen
@@ -57,7 +88,7 @@ class Ask:
     timestamp: float
     """Seconds since 1970, for display."""
     timeout_s: float | None
-    """How long it will be open, from when it was sent here."""
+    """How long it will be open, from when it was sent here; ``None``, until it is answered or withdrawn."""
 
 
 @attrs.frozen
@@ -69,7 +100,7 @@ class AskClosed:
     """``answered``, ``expired``, ``withdrawn``; ``gone`` when it was closed while this client was away."""
 
 
-Item = Event | Gap | Reset | CaughtUp | Ask | AskClosed
+Item = Event | Gap | Reset | CaughtUp | Active | Inactive | Ask | AskClosed
 """What a session is iterated over for."""
 
 

@@ -16,13 +16,11 @@ class Questions:
     def __init__(self) -> None:
         self._open: set[str] = set()
         self._doubtful: set[str] = set()
-        """Open when this connection began, and not heard of since."""
-        self._awaiting_pong = False
+        """Open when this connection began, or caught up, and not heard of since."""
 
     def begin(self) -> None:
         """A connection begins."""
         self._doubtful = set(self._open)
-        self._awaiting_pong = False
 
     def ask(self, told: AskTold) -> Ask | None:
         """A question has come; ``None`` when it is known."""
@@ -50,14 +48,12 @@ class Questions:
         return AskClosed(told.ask, told.reason)
 
     def caught_up(self) -> bool:
-        """The log has been sent; whether to ask for a pong."""
-        self._awaiting_pong = bool(self._doubtful)
-        return self._awaiting_pong
+        """The log has been sent, and what is open follows; true if there is something that may not be among it."""
+        self._doubtful = set(self._open)
+        return bool(self._doubtful)
 
     def pong(self) -> list[AskClosed]:
         """What was open and is not any more."""
-        if not self._awaiting_pong:
-            return []
-        gone, self._doubtful, self._awaiting_pong = sorted(self._doubtful), set(), False
+        gone, self._doubtful = sorted(self._doubtful), set()
         self._open.difference_update(gone)
         return [AskClosed(name, "gone") for name in gone]

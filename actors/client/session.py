@@ -16,6 +16,7 @@ import attrs
 import msgspec
 import trio
 
+from actors.client.activity import Activity
 from actors.client.arrivals import Arrivals, OutOfOrder
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
@@ -111,11 +112,11 @@ class Session:
             self._arrivals.confirm()
             self._stir()
             await trio.lowlevel.checkpoint()
-            while not len(self._arrivals):
+            while (item := self._arrivals.give()) is None:
                 if self._error is not None:
                     raise self._error()
                 await self._stirred.wait()
-            return self._arrivals.give()
+            return item
         finally:
             self._iterating = False
 
@@ -399,7 +400,9 @@ async def connect(
         on_state=on_state,
         environment=environment or Environment(),
     )
-    session = Session(Conversation(token, Arrivals(cursor, queued_items, queued_bytes), origin), options)
+    activity = Activity()
+    arrivals = Arrivals(cursor, queued_items, queued_bytes, activity.is_news)
+    session = Session(Conversation(token, arrivals, origin, activity), options)
     outcome: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run)

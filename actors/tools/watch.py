@@ -15,11 +15,13 @@ import msgspec
 import trio
 
 from actors.client import (
+    Active,
     Ask,
     AskClosed,
     CaughtUp,
     Event,
     Gap,
+    Inactive,
     Origin,
     Reset,
     Session,
@@ -180,7 +182,7 @@ def _line(item: Event | Ask) -> str:
     return f"{when}  {thread_id}  seq {seq}  offset {item.offset}  {type_}  {payload}"
 
 
-def _remark(item: Gap | Reset | CaughtUp | AskClosed) -> str:
+def _remark(item: Gap | Reset | CaughtUp | Active | Inactive | AskClosed) -> str:
     match item:
         case Gap(first, last, cause):
             return f"gap: offsets {first} to {last} are gone ({cause})"
@@ -188,6 +190,11 @@ def _remark(item: Gap | Reset | CaughtUp | AskClosed) -> str:
             return f"reset: the log is another one, {epoch}, from offset {low}{f' ({cause})' if cause else ''}"
         case CaughtUp(offset):
             return f"caught up at offset {offset}"
+        case Active(run_id=run_id, thread_id=thread_id, waiting=waiting):
+            how = "waits for its turn" if waiting else "is active"
+            return f"run {printable(run_id)} {how} in thread {printable(thread_id)}; actors cancel stops it"
+        case Inactive(run_id, reason):
+            return f"run {printable(run_id)} is not active any more: {reason}"
         case AskClosed(name, reason):
             return f"question {name}: {reason}"
 

@@ -93,6 +93,8 @@ export interface SessionEvents {
   gap: GapItem;
   reset: ResetItem;
   caught_up: CaughtUpItem;
+  active: ActiveItem;
+  inactive: InactiveItem;
   ask: AskItem;
   ask_closed: AskClosedItem;
   state: State;
@@ -112,8 +114,16 @@ export type State =
   | { name: "refused"; code: number; reason: string }
   | { name: "closed" };
 
-/** What comes. `caught_up` follows what was there when a connection began. */
-export type Item = EventItem | GapItem | ResetItem | CaughtUpItem | AskItem | AskClosedItem;
+/** What comes. `caught_up` follows what was there when a connection began, and a gap or reset in its middle. */
+export type Item =
+  | EventItem
+  | GapItem
+  | ResetItem
+  | CaughtUpItem
+  | ActiveItem
+  | InactiveItem
+  | AskItem
+  | AskClosedItem;
 
 export interface EventItem {
   kind: "event";
@@ -153,6 +163,34 @@ export interface CaughtUpItem {
   offset: number;
 }
 
+/**
+ * A run is active that this session has not seen begin: `cancel(run_id)` stops it. It comes once, and stands outside of
+ * the log. That the run has ended is said by its last event, or by an `inactive`.
+ */
+export interface ActiveItem {
+  kind: "active";
+  type: "agent_started";
+  /** That of its `agent_started`: `agent_name`, `message_id` or `parent_run_id`. */
+  payload: Record<string, any>;
+  thread_id: string;
+  run_id: string;
+  /** Left out while it waits. */
+  event_id?: string;
+  timestamp?: number;
+  /** It has not begun: its message waits for its turn. `agent_started` follows, or an `active` that does not wait. */
+  waiting: boolean;
+}
+
+/**
+ * A run that was active, as far as this session was told, is so no more, and its last event was not seen here:
+ * `withdrawn` when its thread is another user's now, `gone` when it ended unseen, in a gap for example.
+ */
+export interface InactiveItem {
+  kind: "inactive";
+  run_id: string;
+  reason: string;
+}
+
 /** A question; it comes once, and stands outside of the log. */
 export interface AskItem {
   kind: "ask";
@@ -162,7 +200,7 @@ export interface AskItem {
   thread_id: string;
   run_id?: string;
   timestamp: number;
-  /** Until when it can be answered, as `Date.now()`. */
+  /** Until when it can be answered, as `Date.now()`; `Infinity`, until it is answered or withdrawn. */
   deadline: number;
 }
 

@@ -8,7 +8,7 @@
  * @typedef {import("./actors.d.ts").State} State
  */
 
-const ITEMS = /^(event|gap|reset|caught_up|ask|ask_closed)$/;
+const ITEMS = /^(event|gap|reset|caught_up|active|inactive|ask|ask_closed)$/;
 const LAST_OF_A_RUN = /^agent_(completed|failed|cancelled)$/;
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
 
@@ -62,8 +62,12 @@ export class Session extends EventTarget {
   #iterators = 0;
   #listening = false;
   /** Why the application has to forget all, until it was told. */ #forget = null;
-  /** The open questions that it knows, and all that came on this connection. */ #shown = new Set();
+  /** The open questions that it knows, and all that came since caught_up. */ #shown = new Set();
   #here = new Set();
+  /** The runs that it knows to be active, and whether they wait; all that came; those that did since caught_up. */
+  #active = new Map();
+  #begun = new Set();
+  #running = new Set();
 
   #requests = new Map();
   #asked = 0;
@@ -179,11 +183,29 @@ export class Session extends EventTarget {
     if (this.#state.until === Infinity) this.connect();
   }
 
-  /** A question that comes twice is one question, and is closed once. */
-  #isNews({ kind, id }) {
-    if (kind === "reset") this.#forget = null;
+  /** A question or run that comes twice is one, and is over once. */
+  #isNews({ kind, id, type, run_id, waiting }) {
+    if (kind === "reset") {
+      this.#forget = null;
+      this.#active.clear();
+    }
+    if (kind === "event" && type === "agent_started") this.#active.set(run_id, false);
+    if (kind === "event" && LAST_OF_A_RUN.test(type)) this.#isOver(run_id);
+    if (kind === "active") return this.#isActive(run_id, waiting);
+    if (kind === "inactive") return this.#isOver(run_id);
     if (kind === "ask") return !this.#shown.has(id) && this.#shown.add(id);
     return kind !== "ask_closed" || this.#shown.delete(id);
+  }
+
+  #isActive(runId, waiting) {
+    const before = this.#active.get(runId);
+    this.#active.set(runId, waiting);
+    return before === undefined || (before && !waiting);
+  }
+
+  #isOver(runId) {
+    this.#begun.delete(runId);
+    return this.#active.delete(runId);
   }
 
   #took() {
@@ -257,15 +279,25 @@ export class Session extends EventTarget {
       this.#liveSince = Date.now();
       this.#enter({ name: "live" });
       this.#enqueue({ kind: "caught_up", offset });
+      this.#here.clear();
+      this.#running.clear();
       this.#say({ op: "ping" });
     },
+    active: ({ event, waiting = false }) => {
+      this.#begins(event.run_id);
+      this.#enqueue({ ...event, kind: "active", waiting });
+    },
+    inactive: ({ run_id, reason }) => this.#enqueue({ kind: "inactive", run_id, reason }),
     ask: ({ event, timeout_s }) => {
       this.#here.add(event.event_id);
-      this.#enqueue({ ...event, kind: "ask", id: event.event_id, deadline: Date.now() + timeout_s * 1000 });
+      this.#enqueue({ ...event, kind: "ask", id: event.event_id, deadline: Date.now() + (timeout_s ?? Infinity) * 1000 });
     },
     ask_closed: ({ ask, reason }) => this.#enqueue({ kind: "ask_closed", id: ask, reason }),
-    // Pings follow caught_up, so open questions come before this: one that has not come was closed.
+    // Pings follow caught_up, so what is open and active comes before this: what has not come is over.
     pong: () => {
+      for (const run_id of this.#begun) {
+        if (!this.#running.has(run_id)) this.#enqueue({ kind: "inactive", run_id, reason: "gone" });
+      }
       for (const id of this.#shown) {
         if (!this.#here.has(id)) this.#enqueue({ kind: "ask_closed", id, reason: "gone" });
       }
@@ -302,7 +334,15 @@ export class Session extends EventTarget {
 
   #arrived(from, to, events) {
     if (!this.#isNext(from, to)) return;
-    for (const event of events) this.#enqueue({ ...event, kind: "event" }, event.offset);
+    for (const event of events) {
+      if (event.type === "agent_started") this.#begins(event.run_id);
+      this.#enqueue({ ...event, kind: "event" }, event.offset);
+    }
+  }
+
+  #begins(runId) {
+    this.#begun.add(runId);
+    this.#running.add(runId);
   }
 
   /** Whether a range is the next one. What was seen is dropped; anything else is a defect, and ends the cursor. */

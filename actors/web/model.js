@@ -20,7 +20,7 @@
  * @property {string} key
  * @property {string} id
  * @property {string} agent
- * @property {"running" | "completed" | "failed" | "cancelled"} state
+ * @property {"waiting" | "running" | "completed" | "failed" | "cancelled" | "ended"} state
  * @property {string | null} parentId
  * @property {Step[]} steps
  * @property {number} events  how many it has
@@ -169,11 +169,36 @@ function addRun(thread, id, { payload, offset }) {
 function count(run, { seq, seq0 = seq, offset }) {
   if (!run) return;
   run.events += 1 + seq - seq0;
+  run.first = Math.min(run.first, offset);
   run.last = offset;
 }
 
 function startRun(thread, event) {
-  runOf(thread, event).agent = event.payload.agent_name ?? "assistant";
+  Object.assign(runOf(thread, event), { agent: event.payload.agent_name ?? "assistant", state: "running" });
+}
+
+/**
+ * A run that began before what is here of the log, or that waits for its turn.
+ * @param {Conversations} conversations
+ * @param {import("./actors.d.ts").ActiveItem} item
+ */
+export function addActive(conversations, { thread_id: threadId, run_id: id, payload, waiting }) {
+  const thread = threadOf(conversations, threadId);
+  const run = thread.runs.get(id) ?? addRun(thread, id, { payload, offset: Infinity });
+  Object.assign(run, { agent: payload.agent_name ?? "assistant", state: waiting ? "waiting" : "running" });
+}
+
+/**
+ * How a run ended will not be known.
+ * @param {Conversations} conversations
+ * @param {import("./actors.d.ts").InactiveItem} item
+ */
+export function endUnseen(conversations, { run_id: id, reason }) {
+  const ending = reason === "gone" ? "Ended; how is not known here" : "Not in a conversation of yours any more";
+  for (const { runs } of conversations.threads.values()) {
+    const run = runs.get(id);
+    if (run && isActive(run)) endRun(run, "ended", ending);
+  }
 }
 
 function addStep(run, kind, fields) {
@@ -301,9 +326,11 @@ export function adopt(thread, draft) {
 
 /** The runs to stop when everything shall stop: their own runs stop with them. */
 export function activeRuns(thread) {
-  const running = [...thread.runs.values()].filter((run) => run.state === "running");
+  const running = [...thread.runs.values()].filter(isActive);
   return running.filter((run) => thread.runs.get(run.parentId)?.state !== "running");
 }
+
+const isActive = ({ state }) => state === "running" || state === "waiting";
 
 /** What a message or event has come to; null stands for an event that has not arrived. */
 export function stageOf(event, acked, stored = false) {

@@ -8,10 +8,12 @@ import { connect } from "/actors.js";
 import { CuttableWebSocket } from "/line.js";
 import {
   activeRuns,
+  addActive,
   addAsk,
   adopt,
   asksIn,
   confirm,
+  endUnseen,
   fold,
   newConversations,
   newMessage,
@@ -82,6 +84,8 @@ class Page {
     hear("event", (event) => this.#arrived(event));
     hear("gap", ({ from, to, cause }) => this.#notice(`The events at offsets ${from} to ${to} are gone (${cause})`));
     hear("reset", (reset) => this.#startOver(reset));
+    hear("active", (run) => this.#isActive(run));
+    hear("inactive", (run) => this.#isOver(run));
     hear("ask", (ask) => this.#asked(ask));
     hear("ask_closed", ({ id }) => this.#closed(id));
   }
@@ -136,6 +140,18 @@ class Page {
   #fault(text) {
     console.error(`actors: ${text}`);
     this.#notice(`A fault of the server, so this page has begun anew: ${text}`, true);
+  }
+
+  #isActive(run) {
+    addActive(this.#conversations, run);
+    this.#follow(run);
+    this.#soon();
+  }
+
+  #isOver(run) {
+    endUnseen(this.#conversations, run);
+    this.#stopping.delete(run.run_id);
+    this.#soon();
   }
 
   #asked(ask) {

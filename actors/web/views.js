@@ -80,7 +80,8 @@ function messageView(message) {
 
 function runView(run) {
   const state = element("span", { class: "state" });
-  const head = element("header", {}, element("span", { class: "agent" }, run.agent), state);
+  const agent = element("span", { class: "agent" });
+  const head = element("header", {}, agent, state);
   const [steps, views] = [element("div", { class: "steps" }), new Map()];
   const [place, stage] = [element("span"), badge()];
   const foot = element("p", { class: "meta" }, place, stage);
@@ -88,10 +89,12 @@ function runView(run) {
   const card = element("article", attributes, head, steps, foot);
   return {
     element: card,
-    update({ state: now, steps: all, events, first, last }, acked) {
+    update({ agent: name, state: now, steps: all, events, first, last }, acked) {
       card.dataset.state = now;
+      write(agent, name);
       write(state, now);
       drawAll(steps, views, all, acked);
+      if (events === 0) return;
       write(place, `${plural(events, "event")} · offsets ${first} to ${last}`);
       stamp(stage, stageOf({ offset: last }, acked));
     },
@@ -102,12 +105,15 @@ function noticeView(notice) {
   return { element: element("p", { class: "notice", "data-fault": notice.fault }, notice.text), update() {} };
 }
 
+const untilWhen = (deadline) =>
+  deadline === Infinity ? "No hurry" : `Can be answered until ${new Date(deadline).toLocaleTimeString()}`;
+
 /** A form; what its button says, or what is written, is the answer. */
 function askView({ id, text, choices, deadline }) {
   const buttons = choices.map((choice) => element("button", { name: "choice", value: choice }, choice));
   const written = element("input", { name: "text", required: "", "aria-label": "Answer", autocomplete: "off" });
   const controls = choices.length > 0 ? buttons : [written, element("button", {}, "Answer")];
-  const until = element("p", { class: "meta" }, `Can be answered until ${new Date(deadline).toLocaleTimeString()}`);
+  const until = element("p", { class: "meta" }, untilWhen(deadline));
   const fields = element("fieldset", {}, element("legend", {}, text), ...controls);
   return {
     element: element("form", { class: "ask", "data-ask": id }, fields, until),

@@ -8,6 +8,7 @@ newer client get along.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal
@@ -94,6 +95,9 @@ class AnswerAsk(msgspec.Struct, frozen=True):
 
 AskEnd = Literal["answered", "expired", "withdrawn"]
 """How a question was closed."""
+
+RunLoss = Literal["withdrawn"]
+"""Why a run is not a user's any more, although it has not ended."""
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -256,9 +260,20 @@ def going_away(retry_ms: int) -> bytes:
     return _encode({"op": "going_away", "retry_ms": retry_ms})
 
 
+def active(event: bytes, *, waiting: bool = False) -> bytes:
+    """A run that is active: its first event, without numbers; of one that waits for its turn, what that will say."""
+    return _encode({"op": "active", "event": msgspec.Raw(event)} | ({"waiting": True} if waiting else {}))
+
+
+def inactive(run_id: str, reason: RunLoss) -> bytes:
+    """A run is not this user's any more, and of its end the user will not hear."""
+    return _encode({"op": "inactive", "run_id": run_id, "reason": reason})
+
+
 def ask(event: bytes, timeout_seconds: float) -> bytes:
-    """A question, which is open for so long."""
-    return _encode({"op": "ask", "event": msgspec.Raw(event), "timeout_s": round(timeout_seconds, 3)})
+    """A question, which is open for so long; ``math.inf``, until it is answered or withdrawn."""
+    timeout = {} if timeout_seconds == math.inf else {"timeout_s": round(timeout_seconds, 3)}
+    return _encode({"op": "ask", "event": msgspec.Raw(event)} | timeout)
 
 
 def ask_closed(ask_id: str, end: AskEnd) -> bytes:

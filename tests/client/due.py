@@ -32,8 +32,10 @@ class Due:
     run_ended: bool = False
     """The last word of a run was among what came."""
     _shown: set[str] = attrs.field(factory=set)
+    _active: dict[str, bool] = attrs.field(factory=dict)
+    """The runs that the application knows to be active, and whether they wait for their turn."""
     _here: set[str] = attrs.field(factory=set)
-    """Questions that came on this connection."""
+    """Questions and runs that came after the last ``caught_up``."""
 
     def begin(self) -> None:
         """A connection begins."""
@@ -47,12 +49,18 @@ class Due:
             case {"op": "reset", "epoch": epoch, "low": low}:
                 self.last = low - 1
                 self.items.append(("reset", epoch, low))
+                self._active.clear()
             case {"op": "gap", "from": first, "to": last, "cause": cause}:
                 self._range(first, last, [("gap", first, last, cause)])
             case {"op": "batch", "from": first, "to": last, "events": events}:
                 self._events(first, last, events)
             case {"op": "caught_up", "offset": offset}:
                 self.items.append(("caught_up", offset))
+                self._here.clear()
+            case {"op": "active", "event": {"run_id": run_id, "payload": payload}}:
+                self._activate(run_id, payload, waiting=message.get("waiting", False))
+            case {"op": "inactive", "run_id": run_id, "reason": reason} if run_id in self._active:
+                self._deactivate(run_id, reason)
             case {"op": "ask", "event": {"event_id": id_, "payload": payload}}:
                 self._ask(id_, payload)
             case {"op": "ask_closed", "ask": id_, "reason": reason} if id_ in self._shown:
@@ -64,16 +72,25 @@ class Due:
         """What was shown and has not come again by now is gone."""
         for id_ in self._shown - self._here:
             self._close(id_, "gone")
+        for run_id in self._active.keys() - self._here:
+            self._deactivate(run_id, "gone")
 
     def _begin_anew(self, epoch: str, start: int) -> None:
         self.last = start - 1
         if self.defect:
             self.items.append(("reset", epoch, start))
+            self._active.clear()
             self.defect = False
 
     def _events(self, first: int, last: int, events: list[Message]) -> None:
         if self._range(first, last, [event(one) for one in events]):
             self.run_ended |= any(one["type"] in _LAST_WORDS for one in events)
+            for one in events:
+                if one["type"] == "agent_started":
+                    self._active[one["run_id"]] = False
+                    self._here.add(one["run_id"])
+                elif one["type"] in _LAST_WORDS:
+                    self._active.pop(one["run_id"], None)
 
     def _range(self, first: int, last: int, items: list[Given]) -> bool:
         """Whether a range is new, and follows."""
@@ -86,6 +103,16 @@ class Due:
         self.last = last
         self.items += items
         return True
+
+    def _activate(self, run_id: str, payload: dict[str, Any], *, waiting: bool) -> None:
+        self._here.add(run_id)
+        if self._active.get(run_id, True) and (run_id not in self._active or not waiting):
+            self._active[run_id] = waiting
+            self.items.append(("active", run_id, payload, waiting))
+
+    def _deactivate(self, run_id: str, reason: str) -> None:
+        del self._active[run_id]
+        self.items.append(("inactive", run_id, reason))
 
     def _ask(self, id_: str, payload: dict[str, Any]) -> None:
         self._here.add(id_)

@@ -11,12 +11,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.client import (
+    Active,
     Ask,
     AskClosed,
     CaughtUp,
     Cursor,
     Event,
     Gap,
+    Inactive,
     Item,
     RequestRefused,
     Reset,
@@ -165,6 +167,10 @@ def given(item: Item) -> Given:
             return ("reset", epoch, low)
         case CaughtUp(offset):
             return ("caught_up", offset)
+        case Active():
+            return ("active", item.run_id, item.payload, item.waiting)
+        case Inactive(run_id, reason):
+            return ("inactive", run_id, reason)
         case Ask():
             return ("ask", item.id, item.payload)
         case AskClosed(id_, reason):

@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 
 const SOURCE = readFileSync(new URL(process.argv[2]), "utf8");
 const LENDS = "const { setTimeout, clearTimeout, Date, Math } = globalThis.lent";
-const KINDS = ["event", "gap", "reset", "caught_up", "ask", "ask_closed"];
+const KINDS = ["event", "gap", "reset", "caught_up", "active", "inactive", "ask", "ask_closed"];
 const BEGAN_MS = 1_700_000_000_000;
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));

@@ -133,6 +133,10 @@ def given(item: Message) -> Given:
             return ("reset", epoch, low)
         case {"kind": "caught_up", "offset": offset}:
             return ("caught_up", offset)
+        case {"kind": "active", "run_id": run_id, "payload": payload, "waiting": waiting}:
+            return ("active", run_id, payload, waiting)
+        case {"kind": "inactive", "run_id": run_id, "reason": reason}:
+            return ("inactive", run_id, reason)
         case {"kind": "ask", "id": id_, "payload": payload}:
             return ("ask", id_, payload)
         case {"kind": "ask_closed", "id": id_, "reason": reason}:

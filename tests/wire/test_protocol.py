@@ -29,4 +29,4 @@ def test_the_page_has_the_limits() -> None:
     assert told in PAGE
     assert f"Within {limits.hello_seconds:g} seconds the client says" in PAGE
     assert f"No answer in {limits.pong_seconds:g} seconds" in PAGE
-    assert f"or after {limits.cancel_seconds:g} seconds, and says which have not" in PAGE
+    assert f"or after {limits.cancel_seconds:g} seconds, and says in `running` whose has not" in PAGE

@@ -350,6 +350,9 @@ class Play:
     async def do_bind(self, whose: dict[str, str]) -> None:
         await self.runtime.bind(**whose)
 
+    async def do_rebind(self, whose: dict[str, str]) -> None:
+        await self.runtime.rebind(**whose)
+
     async def do_ask(self, question: dict[str, Any]) -> None:
         asking = self._questions[question["thread_id"]] = trio.CancelScope()
 

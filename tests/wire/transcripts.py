@@ -21,6 +21,7 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "open": (set(), {"offers", "cookie", "status"}),
     "emit": (set(), set()),
     "bind": (set(), set()),
+    "rebind": (set(), set()),
     "ask": (set(), set()),
     "withdraw": (set(), set()),
     "drain": (set(), set()),

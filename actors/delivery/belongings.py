@@ -1,0 +1,81 @@
+"""What is in threads at the moment, found by thread or by owner without a look at what is anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Belongings(Generic[T]):
+    """Things that are each in a thread, and with it belong to its owner.
+
+    Invariant: a thread is filed under one owner, or none, while something is
+    in it; the owner is asked for when the first thing comes, and said from
+    then on.
+    """
+
+    __slots__ = ("_count", "_owner_of", "_owners", "_threads", "_users")
+
+    def __init__(self, owner_of: Callable[[str], str | None]) -> None:
+        self._owner_of = owner_of
+        self._threads: dict[str, dict[T, int]] = {}
+        """The things in a thread, and which in the order of all they were."""
+        self._owners: dict[str, str | None] = {}
+        self._users: dict[str, dict[str, None]] = {}
+        """The threads of an owner that something is in."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many threads something is in."""
+        return len(self._threads)
+
+    def add(self, thread_id: str, thing: T) -> None:
+        """A thing is in a thread from now on."""
+        if thread_id not in self._threads:
+            self._threads[thread_id] = {}
+            self._file(thread_id, self._owner_of(thread_id))
+        self._count += 1
+        self._threads[thread_id][thing] = self._count
+
+    def remove(self, thread_id: str, thing: T) -> None:
+        """It is there no more; nothing happens when it was not."""
+        things = self._threads.get(thread_id, {})
+        things.pop(thing, None)
+        if not things and self._threads.pop(thread_id, None) is not None:
+            self._take_out(thread_id)
+
+    def belongs(self, thread_id: str, thing: T, user_id: str) -> bool:
+        """True if a thing is in the thread, and that is this owner's."""
+        return self._owners.get(thread_id) == user_id and thing in self._threads[thread_id]
+
+    def in_thread(self, thread_id: str) -> tuple[T, ...]:
+        """What is in a thread, oldest first."""
+        return tuple(self._threads.get(thread_id, ()))
+
+    def of(self, user_id: str) -> list[T]:
+        """What is in the threads of an owner, oldest first."""
+        things = [entry for thread_id in self._users.get(user_id, ()) for entry in self._threads[thread_id].items()]
+        return [thing for thing, _ in sorted(things, key=lambda entry: entry[1])]
+
+    def move(self, thread_id: str, user_id: str | None) -> str | None:
+        """A thread has another owner, or none; returns the former one, under whom what is in it was filed."""
+        if thread_id not in self._threads:
+            return None
+        former = self._take_out(thread_id)
+        self._file(thread_id, user_id)
+        return former
+
+    def _file(self, thread_id: str, user_id: str | None) -> None:
+        self._owners[thread_id] = user_id
+        if user_id is not None:
+            self._users.setdefault(user_id, {})[thread_id] = None
+
+    def _take_out(self, thread_id: str) -> str | None:
+        user_id = self._owners.pop(thread_id)
+        if user_id is not None:
+            del self._users[user_id][thread_id]
+            if not self._users[user_id]:
+                del self._users[user_id]
+        return user_id

@@ -1,0 +1,66 @@
+"""The roster: which runs are active, as the devices of their threads' owners are told.
+
+The log says when a run begins and when it ends. A device that comes in between
+is told here, as it is of open questions: what it reads of the log may begin
+after the run did, and a run that waits for its turn is not in it at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from actors.delivery.belongings import Belongings
+from actors.delivery.telling import Item
+from actors.presence import Device
+from actors.run import Run
+from actors.wire import messages
+
+
+class Roster:
+    """The active runs of one runtime, by their threads and owners."""
+
+    def __init__(self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Device]]) -> None:
+        self._runs: Belongings[Run] = Belongings(owner_of)
+        self._devices_of = devices_of
+
+    def __len__(self) -> int:
+        """How many threads have an active run."""
+        return len(self._runs)
+
+    def add(self, run: Run) -> None:
+        """A run is active, or waits for its turn."""
+        self._runs.add(run.thread_id, run)
+
+    def remove(self, run: Run) -> None:
+        """A run has ended."""
+        self._runs.remove(run.thread_id, run)
+
+    def pending(self, user_id: str) -> list[Item]:
+        """What a device that has come has to be told, oldest first."""
+        return [partial(self._told, run, user_id) for run in self._runs.of(user_id)]
+
+    def announce(self, run: Run, user_id: str | None) -> None:
+        """A run waits for its turn, of which the log says nothing: the devices that are here are told."""
+        told = run.standing
+        if told is not None:
+            self._tell(user_id, told)
+
+    def change_owner(self, thread_id: str, user_id: str | None) -> None:
+        """A thread belongs to somebody else: its runs are taken from the one's screens, and shown on the other's."""
+        former = self._runs.move(thread_id, user_id)
+        if former == user_id:
+            return
+        for run in self._runs.in_thread(thread_id):
+            self._tell(former, messages.inactive(run.run_id, "withdrawn"))
+            self.announce(run, user_id)
+
+    def _told(self, run: Run, user_id: str) -> bytes | None:
+        """A run as it is told, if it still is this user's and active."""
+        return run.standing if self._runs.belongs(run.thread_id, run, user_id) else None
+
+    def _tell(self, user_id: str | None, text: bytes) -> None:
+        """Tell the devices of a user; those that are still catching up ask for :meth:`pending` themselves."""
+        for device in () if user_id is None else self._devices_of(user_id):
+            if device.caught_up:
+                device.tell(text)
