@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -45,6 +45,7 @@ from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Lane, Reply
+from actors.options import check_coroutine, check_instance, check_pages, check_seconds, check_store, check_word
 from actors.presence import Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
@@ -59,6 +60,7 @@ from actors.thread import Post, ThreadActor
 from actors.user import UserActor
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
+from actors.wire.origins import Origin, allowed
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -77,7 +79,7 @@ class Runtime:
         on_undelivered: OnUndelivered | None,
         store: Store | None,
         limits: Limits,
-        origins: Collection[str] | None,
+        origins: frozenset[Origin | str] | None,
         pages: Mapping[str, Page],
         environment: Environment,
     ) -> None:
@@ -85,7 +87,7 @@ class Runtime:
         self.environment = environment
         self.failures = Failures(limits.failures)
         """Every failure, once, newest last."""
-        self.store = store or MemoryStore(limits, environment)
+        self.store = MemoryStore(limits, environment) if store is None else store
         self.accounts = Accounts(limits.dead_letters, self.store.bounds, environment.wall_time_of)
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
@@ -309,8 +311,10 @@ class Runtime:
         To be called once ``authenticate`` refuses the credentials: whoever it
         is being asked about meanwhile is refused as well. The user's sessions
         are forgotten; runs go on, and events wait in the log. Returns how many
-        connections there were.
+        connections there were. Raises :class:`~actors.errors.Unencodable` for
+        what can be no user.
         """
+        check_identifier("user_id", user_id)
         count = self.server.revoke(user_id)
         presence = self._switchboard.known(user_id)
         if presence is not None:
@@ -338,6 +342,8 @@ class Runtime:
         ``trio.from_thread.run``. Then nothing has happened. A run that is to
         end its runtime starts this in a nursery of the host.
         """
+        check_seconds("deadline_seconds", deadline_seconds)
+        check_word("runs", runs, RunsPolicy)
         return await self._drain.run(deadline_seconds, runs)
 
     # --- what the actors ask of each other ----------------------------------------
@@ -502,7 +508,7 @@ async def open_runtime(
     on_undelivered: OnUndelivered | None = None,
     store: Store | None = None,
     limits: Limits | None = None,
-    origins: Collection[str] | None = None,
+    origins: str | Iterable[str] | None = None,
     pages: Mapping[str, Page] | None = None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Runtime]:
@@ -511,8 +517,8 @@ async def open_runtime(
     ``authenticate`` says who a client is; without it a token is taken for the
     user's name, and only loopback may be served. ``authorize`` says whether a
     user may have a thread that nobody owns by naming it; without it, never.
-    ``origins`` lists the web origins that may connect, ``None`` allows pages
-    of the same host and port.
+    ``origins`` lists the web origins that may connect (a string is one of
+    them, ``"*"`` is all), ``None`` allows pages of the same host and port.
 
     ``on_message`` answers what users send, a run for each message. While a run
     is active in the thread, ``concurrency`` says what a new message does: it
@@ -524,6 +530,10 @@ async def open_runtime(
     that no device has confirmed within ``undelivered_seconds``.
     ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``.
 
+    Raises ValueError and TypeError, before anything is started, for an option
+    that cannot be meant: an origin that no page has, a word that is none of
+    its row, a function that is not a coroutine's.
+
     The body's own exception comes out bare, not in a group. When a part of the
     runtime fails beyond mending, the body is cancelled and
     :class:`~actors.errors.RestartsExhausted` comes out. On the way out,
@@ -532,6 +542,17 @@ async def open_runtime(
     serves in the body and is cancelled there says goodbye to its clients
     first; one that wants them to see their runs end calls :meth:`Runtime.drain`.
     """
+    _check(authenticate, authorize, on_message, on_undelivered)
+    check_word("concurrency", concurrency, Concurrency)
+    check_word("on_disconnect", on_disconnect, OnDisconnect)
+    pages = {} if pages is None else pages
+    limits = Limits() if limits is None else limits
+    environment = Environment() if environment is None else environment
+    check_pages(pages)
+    check_instance("limits", limits, Limits)
+    check_instance("environment", environment, Environment)
+    if store is not None:
+        check_store(store)
     runtime = Runtime(
         authenticate=authenticate,
         authorize=authorize,
@@ -540,10 +561,10 @@ async def open_runtime(
         on_disconnect=on_disconnect,
         on_undelivered=on_undelivered,
         store=store,
-        limits=limits or Limits(),
-        origins=origins,
-        pages=pages or {},
-        environment=environment or Environment(),
+        limits=limits,
+        origins=allowed(origins),
+        pages=pages,
+        environment=environment,
     )
     ended: list[BaseException] = []
     try:
@@ -564,6 +585,17 @@ async def open_runtime(
             await runtime._settle()
     if ended:
         raise ended[0]
+
+
+def _check(
+    authenticate: Authenticate, authorize: Authorize, on_message: OnMessage | None, on_undelivered: OnUndelivered | None
+) -> None:
+    check_coroutine("authenticate", authenticate, "credentials")
+    check_coroutine("authorize", authorize, "user_id", "thread_id")
+    if on_message is not None:
+        check_coroutine("on_message", on_message, "run", "message")
+    if on_undelivered is not None:
+        check_coroutine("on_undelivered", on_undelivered, "fate")
 
 
 def _keeping(

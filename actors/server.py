@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -34,6 +33,7 @@ from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from actors.wire.listeners import listen_path, listen_tcp, shut
 from actors.wire.messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.wire.origins import Origin, is_allowed, page_of_host
 from actors.wire.tls import TLSEndpoint, check_context
 
 COOKIE = "actors_token"
@@ -85,7 +85,7 @@ class Server:
         self,
         house: House,
         authenticate: Authenticate,
-        origins: Collection[str] | None,
+        origins: frozenset[Origin | str] | None,
         pages: Mapping[str, Page],
         limits: Limits,
         environment: Environment,
@@ -399,8 +399,8 @@ class Server:
     def _check_admission(self, head: RequestHead) -> None:
         self._check_room()
         origin = head.headers.get("origin")
-        if origin is not None and not self._is_allowed(origin, head.headers.get("host", "")):
-            raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+        if origin is not None:
+            self._check_origin(origin, head.headers.get("host", ""))
 
     def _check_room(self) -> None:
         if self._refusing.is_set():
@@ -409,20 +409,24 @@ class Server:
             text = f"expected at most {self._limits.connections} connections, this is one more"
             raise HTTPRefusal(503, text, (("Retry-After", "5"),))
 
-    def _is_allowed(self, origin: str, host: str) -> bool:
-        """An allow-list if there is one; else the page must come from the same host and port.
+    def _check_origin(self, origin: str, host: str) -> None:
+        """Ask the allow-list if there is one; else the page must come from the same host and port.
 
         While tokens are not checked the host must be a loopback address, too:
         a stranger's page can be of a name that leads here (DNS rebinding).
         """
         if self._origins is not None:
-            return "*" in self._origins or origin in self._origins
-        try:
-            page = urlsplit(origin)
-            is_same = page.netloc.lower() == host.lower() != ""
-            return is_same and (self._authenticate is not trust or _is_loopback(page.hostname or ""))
-        except ValueError:  # "http://[" is one that it cannot split
-            return False
+            if not is_allowed(origin, self._origins):
+                raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+            return
+        page_host = page_of_host(origin, host)
+        if page_host is None:
+            raise HTTPRefusal(
+                403, f"expected a page of an allowed origin, which without a list is {host}, got {origin}"
+            )
+        if self._authenticate is trust and not _is_loopback(page_host):
+            text = "expected a page of an allowed origin, on a loopback address while tokens are not checked"
+            raise HTTPRefusal(403, f"{text}, got {origin}")
 
     # --- who it is ----------------------------------------------------------------
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"mailbox", "supervisor", "dynamic_supervisor"},
     {"presence", "emission", "thread", "emitter", "user", "errands", "connection", "flusher"},
     {"run", "roster", "joiner", "runs", "asks", "requests", "escalation"},
-    {"switchboard", "burial", "explain", "server", "drain", "handle", "runtime"},
+    {"switchboard", "burial", "explain", "server", "drain", "handle", "options", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools", "testing"},

@@ -28,7 +28,8 @@ class RequestHead:
     method: str
     path: str
     headers: dict[str, str] = attrs.field(repr=False)
-    """By lower-case name; a header that came several times is joined by commas."""
+    """By lower-case name; a header that came several times is joined by commas, cookies by semicolons. ``host`` is that
+    of the request's target where it names one."""
     rest: bytes = attrs.field(repr=False)
     """What came behind the head."""
     version: str = "1.1"
@@ -63,10 +64,10 @@ class RequestHead:
         like one, and pages have cookies of many makers.
         """
         for pair in self.headers.get("cookie", "").split(";"):
-            key, equals, value = pair.strip().partition("=")
-            if equals and key == name:
+            key, equals, value = pair.partition("=")
+            if equals and key.strip() == name:
                 # h11 hands over bytes, and browsers send UTF-8; what is not, names nobody.
-                return value.strip('"').encode("latin-1").decode(errors="replace")
+                return _unquoted(value.strip()).encode("latin-1").decode(errors="replace")
         return None
 
 
@@ -77,6 +78,8 @@ class HeadReader:
         self._most_bytes = most_bytes
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
         self._size_bytes = 0
+        self._blank = b"\r\n"
+        """What of an empty line before the request, which is to be ignored (RFC 9112, section 2.2), may still come."""
 
     def feed(self, data: bytes) -> RequestHead | None:
         """Add bytes; the head once it is complete.
@@ -84,6 +87,9 @@ class HeadReader:
         Raises :class:`HTTPRefusal` for what is not one (400) or too large (431).
         """
         self._size_bytes += len(data)
+        data = self._past_blank(data)
+        if not data:
+            return None
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
@@ -99,6 +105,14 @@ class HeadReader:
         if size > self._most_bytes:
             raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
         return _head(event, bytes(rest))
+
+    def _past_blank(self, data: bytes) -> bytes:
+        while self._blank and data:
+            if data[0] == self._blank[0]:
+                self._blank, data = self._blank[1:], data[1:]
+            else:
+                self._blank = b""
+        return data
 
 
 def check_upgrade(head: RequestHead) -> None:
@@ -170,11 +184,38 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
     headers: dict[str, str] = {}
     for name, value in event.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    target = event.target.decode("ascii").partition("?")[0]
-    if target.lower().startswith(("http://", "https://")):  # the absolute form, which a server must take
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    return RequestHead(event.method.decode("ascii"), target, headers, rest, event.http_version.decode("ascii"))
+        headers[key] = f"{headers[key]}{_JOINTS.get(key, ', ')}{text}" if key in headers else text
+    path, host = _target(event.target.decode("ascii"))
+    if host is not None:
+        headers["host"] = host
+    return RequestHead(event.method.decode("ascii"), path, headers, rest, event.http_version.decode("ascii"))
+
+
+_JOINTS = {"cookie": "; "}
+"""What lines of one name are joined with: a list's comma (RFC 9110, section 5.3), but for cookies (RFC 9113, section
+8.2.3), which have commas in them."""
+
+
+def _target(target: str) -> tuple[str, str | None]:
+    """The path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
+
+    That is the absolute form, which a server must take (RFC 9112, section 3.2.2).
+    """
+    before, _, _query = target.partition("?")
+    scheme, separator, where = before.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        return before, None
+    host, _, path = where.partition("/")
+    if not host or "@" in host:
+        raise HTTPRefusal(
+            400, "expected a host in the URL that is asked for, and no user's name (RFC 9110, section 4.2)"
+        )
+    return f"/{path}", host
+
+
+def _unquoted(value: str) -> str:
+    """A cookie's value without its quotes, which are a pair or none (RFC 6265, section 4.1.1)."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _tokens(value: str) -> tuple[str, ...]:

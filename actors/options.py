@@ -1,0 +1,106 @@
+"""What a runtime is opened with, checked before anything is started: found out by the first user, it would be late."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, get_args, get_origin, get_type_hints
+
+from actors.stores.store import Store
+from actors.wire.http import Page
+
+RESERVED_PATHS = frozenset({"/ws", "/healthz"})
+"""Paths that are the server's own."""
+
+
+def check_word(name: str, value: object, words: object) -> None:
+    """Raise ValueError unless a value is one of a ``Literal``'s."""
+    if not any(value == word for word in get_args(words)):
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, get_args(words)))}, got {value!r}")
+
+
+def check_coroutine(name: str, function: object, *parameters: str) -> None:
+    """Raise TypeError unless something can be called with so many arguments, and awaited, as far as can be known."""
+    expected = f"{name}: expected a coroutine function, async def {name}({', '.join(parameters)})"
+    if not callable(function):
+        raise TypeError(f"{expected}, got {_described(function)}")
+    if isinstance(function, type) or inspect.isbuiltin(function) or _is_plain(function):
+        raise TypeError(f"{expected}, got {_described(function)}, which cannot be awaited")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        raise TypeError(f"{expected}, got one that takes {signature}") from None
+
+
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Raise TypeError unless a value is of a kind."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name}: expected an instance of {kind.__module__}.{kind.__qualname__}, got {_described(value)}"
+        )
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise TypeError for what is no number, ValueError for what is no length of time."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected seconds, 0 or more, got {_described(value)}")
+    if not value >= 0:
+        raise ValueError(f"{name}: expected seconds, 0 or more, got {value:g}")
+
+
+def check_store(store: object) -> None:
+    """Raise TypeError unless something has all that a store has."""
+    members = [name for name in dir(Store) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(store, name)]
+    if isinstance(store, type) or missing:
+        lacking = f", which has no {missing[0]}" if missing else ""
+        raise TypeError(f"store: expected an actors.stores.store.Store, got {_described(store)}{lacking}")
+
+
+def check_pages(pages: object) -> None:
+    """Raise TypeError for what is no mapping of pages by path, ValueError for a path at which none would be shown."""
+    if not isinstance(pages, Mapping):
+        raise TypeError(f"pages: expected a mapping from paths to pages, got {_described(pages)}")
+    for path, page in pages.items():
+        if not isinstance(path, str) or not isinstance(page, Page):
+            raise TypeError(f"pages: expected a Page for each path, got {_described(page)} for {path!r}")
+        if not path.startswith("/") or not path.isascii() or "?" in path or "#" in path or path in RESERVED_PATHS:
+            own = " and ".join(sorted(RESERVED_PATHS))
+            raise ValueError(f"pages: expected paths that begin with / and are asked for, beside {own}, got {path!r}")
+
+
+def _is_plain(function: Callable[..., Any]) -> bool:
+    """True for ``def`` without ``async`` that does not say that it returns something to await.
+
+    Lambdas cannot say it, and objects that are called may do as they like.
+    """
+    bare: Any = function
+    while isinstance(bare, partial) or (_is_function(bare) and hasattr(bare, "__wrapped__")):
+        bare = bare.func if isinstance(bare, partial) else bare.__wrapped__
+    if not _is_function(bare) or inspect.iscoroutinefunction(bare) or bare.__name__ == "<lambda>":
+        return False
+    try:
+        returned = get_type_hints(bare).get("return")
+    except (NameError, TypeError):
+        return False
+    kind = get_origin(returned) or returned
+    return not (isinstance(kind, type) and issubclass(kind, Awaitable))
+
+
+def _is_function(value: object) -> bool:
+    return inspect.isfunction(value) or inspect.ismethod(value)
+
+
+def _described(value: object) -> str:
+    """Something in an error's words."""
+    if isinstance(value, type) or inspect.isroutine(value):
+        kind = "the class" if isinstance(value, type) else "the function"
+        return f"{kind} {getattr(value, '__qualname__', value)}"
+    if isinstance(value, str | bytes | int | float | bool | None):
+        return repr(value)
+    return type(value).__name__
