@@ -11,7 +11,8 @@
 
 The parts, from the ground up; all but the last know neither Trio nor clocks nor I/O:
 
-    items, errors, hearing, backoff      the words
+    items, errors, hearing, backoff,
+    address                              the words
     arrivals, questions, activity        contiguity and confirming; what is open; what is active
     requests                             what was asked
     conversation                         what to do with each message, and what to say

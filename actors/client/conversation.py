@@ -40,9 +40,12 @@ from actors.client.items import Item, Origin
 from actors.client.questions import Questions
 from actors.client.requests import Requests
 from actors.events import Event
+from actors.failures import printable
 
 _SILENCE_SECONDS = 10.0
 """How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
+_SAID_CHARACTERS = 1_024
+"""Of what a server says was wrong, this much is repeated."""
 _SUPERSEDED = 4500
 
 _PONG = '{"op":"pong"}'
@@ -202,7 +205,7 @@ class Conversation:
         self.failures, self._lost_at = self._before
 
     def explain(self, text: str) -> str:
-        """Why a connection ended, with what the server said of it."""
+        """Why a connection ended, with what the server said of it: on one line, whatever that was."""
         return f"{text} ({self._complaint})" if self._complaint and self._complaint not in text else text
 
     # --- messages ---------------------------------------------------------------
@@ -280,4 +283,4 @@ class Conversation:
             case GoingAway(retry_ms):
                 self._retry_seconds = asked(retry_ms)
             case ErrorTold(error):
-                self._complaint = error.message
+                self._complaint = printable(error.message[:_SAID_CHARACTERS])

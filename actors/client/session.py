@@ -6,17 +6,18 @@ decided in :mod:`actors.client.conversation`.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 import trio
 
 from actors.client.activity import Activity
+from actors.client.address import address_of
 from actors.client.arrivals import Arrivals, OutOfOrder
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
@@ -30,7 +31,7 @@ from actors.events import History, Payload, check_identifier, encode
 from actors.failures import Barrier, cancels, complain
 from actors.limits import Limits
 from actors.wire.messages import SUBPROTOCOL
-from actors.wire.websocket import Closed, DialledWebSocket, Distrusted, dial
+from actors.wire.websocket import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000
 """What may wait for the application: as many events as a server retains by default."""
@@ -43,6 +44,10 @@ _CLOSE_SECONDS = 2.0
 """What it gets to answer our Close."""
 _LEAVE_SECONDS = 5.0
 """What leaving may take, with the last confirmation."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?!\s)[^\x00-\x08\x0a-\x1f\x7f]*(?<!\s)")
+"""What HTTP can carry (RFC 9110, section 5)."""
+
 _LIVELINESS = 0.8
 """How much of the messages per second that a server allows is made use of."""
 
@@ -246,7 +251,7 @@ class Session:
                 async with dialled as websocket:
                     return await self._converse(websocket, deadline)
         except Closed as closed:
-            return Ended(str(closed), closed.code, closed.status, isinstance(closed, Distrusted))
+            return Ended(str(closed), closed.code, closed.status, closed.final)
         finally:
             self._connecting = None
         return None
@@ -277,7 +282,8 @@ class Session:
         text = conversation.hello()
         try:
             with trio.CancelScope(deadline=deadline) as self._reading:
-                await websocket.send(text)
+                with suppress(Closed):  # what the server said before it closed is heard first
+                    await websocket.send(text)
                 while not (self._leaving or conversation.wants_to_leave):
                     conversation.take(await websocket.receive())
                     self._heard()
@@ -368,7 +374,10 @@ async def connect(
     on_state: Callable[[State], None] = lambda state: None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Session]:
-    """A session with the server at a ``ws:`` or ``wss:`` URL, for as long as the block runs.
+    """A session with the server at a URL, for as long as the block runs.
+
+    ``ws://host/ws`` or ``wss://host/ws``; ``http:`` and ``https:`` stand for
+    them, and a URL without a path means ``/ws``.
 
     Does not wait for the server: the first connection is made in the
     background, and so is every other one. ``session.state`` says how it
@@ -389,12 +398,12 @@ async def connect(
     When the block ends, what was taken is confirmed, and goodbye is said,
     which takes at most 7 seconds. Cancelled, or with no connection, nothing is
     waited for. The last item in hand is not taken. Raises :class:`ValueError`
-    for a URL of another kind; the body's own exceptions pass through.
+    for a URL of another kind, or headers that HTTP cannot carry; the body's own
+    exceptions pass through.
     """
-    _check(url)
     options = Options(
-        url=url,
-        headers=headers or {},
+        url=address_of(url),
+        headers=_checked(headers or {}),
         ssl_context=ssl_context,
         connect_seconds=connect_seconds,
         on_state=on_state,
@@ -423,12 +432,14 @@ def _complain(error: BaseException) -> None:
     complain("on_state", error)
 
 
-def _check(url: str) -> None:
-    where = urlsplit(url)
-    if where.scheme not in {"ws", "wss"} or not where.hostname or "@" in where.netloc:
-        raise ValueError(f"expected a URL like wss://host/ws, without a password, got {url!r}")
-    if where.port is not None and where.port < 1:
-        raise ValueError(f"expected a port, got {url!r}")
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers as they are. Raises :class:`ValueError`, without their values, which may be secret."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"headers: expected a name of letters, digits and hyphens, got {name!r}")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"headers: expected a value of {name} on one line, without spaces around it")
+    return headers
 
 
 T = TypeVar("T")

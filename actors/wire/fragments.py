@@ -23,7 +23,7 @@ _FREE_READS = 64
 
 _FEWEST_PIECES = 64
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
-_CONTINUATION, _BINARY, _PONG = 0x0, 0x2, 0xA
+_CONTINUATION, _BINARY, _PING, _PONG = 0x0, 0x2, 0x9, 0xA
 _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
@@ -35,15 +35,19 @@ class Fragments:
     again. Frames that are neither the first of a message nor answered, pongs and
     continuations, may come as fast as ``burst`` and ``per_second`` say, a whole
     message's fragments beyond that.
+
+    Of a server that was ``dialled`` pings count as well, since nothing else
+    bounds what it is answered; and large messages come in large fragments.
     """
 
     __slots__ = (
-        "_bucket",
+        "_buckets",
         "_bytes",
         "_gathered",
         "_header",
         "_is_data",
         "_left",
+        "_mask",
         "_most_bytes",
         "_most_pieces",
         "_pieces",
@@ -51,12 +55,16 @@ class Fragments:
         "excess",
     )
 
-    def __init__(self, most_bytes: int, burst: int, per_second: float, now: float) -> None:
+    def __init__(self, most_bytes: int, burst: int, per_second: float, now: float, *, dialled: bool = False) -> None:
         self.excess: tuple[str, str] | None = None
         """What was too much, as a row of the closing table, and how: nothing after it is of use."""
         self._most_bytes = most_bytes
-        self._most_pieces = max(_FEWEST_PIECES, most_bytes // PIECE_BYTES)
-        self._bucket = TokenBucket(burst + self._most_pieces, per_second, now)
+        self._mask = 0 if dialled else _MASKED
+        self._most_pieces = max(_FEWEST_PIECES, most_bytes // (GATHERED_BYTES if dialled else PIECE_BYTES))
+        bucket = TokenBucket(burst + self._most_pieces, per_second, now)
+        self._buckets = {_CONTINUATION: bucket, _PONG: bucket}
+        if dialled:
+            self._buckets[_PING] = self._buckets[_PONG] = TokenBucket(burst, per_second, now)
         self._header = bytearray()
         self._left = 0
         """Bytes of the present frame's payload that have not come."""
@@ -113,11 +121,13 @@ class Fragments:
         self._header.clear()
         self._left = length
         opcode = first & _OPCODE
-        self._is_data = opcode <= _BINARY and not first & _RESERVED and bool(second & _MASKED)
+        self._is_data = opcode <= _BINARY and not first & _RESERVED and second & _MASKED == self._mask
         if opcode != _CONTINUATION and self._is_data:
             self._bytes = self._pieces = self._reads = 0
-        if opcode in (_CONTINUATION, _PONG) and not self._bucket.take(now):
-            self.excess = "flooding", "expected fewer pongs and fragments in a time, got more"
+        bucket = self._buckets.get(opcode)
+        if bucket is not None and not bucket.take(now):
+            frames = "pongs and fragments" if self._mask else "pings, pongs and fragments"
+            self.excess = "flooding", f"expected fewer {frames} in a time, got more"
         elif length < _ABSURD_BYTES:
             self._count(length)
 

@@ -13,6 +13,7 @@ peer's doing, and nothing else.
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,19 +24,20 @@ import trio
 import wsproto.utilities
 from trio_websocket import (
     ConnectionClosed,
-    ConnectionRejected,
     WebSocketConnection,
     wrap_client_stream,
     wrap_server_stream,
 )
 
 from actors.errors import PeerError
-from actors.failures import cancels
+from actors.failures import cancels, printable
 from actors.limits import Limits
+from actors.wire.agreement import AgreementReader, Declined
 from actors.wire.closing import closing_of
 from actors.wire.control import close_frame, is_close
 from actors.wire.forks import close_in_children
 from actors.wire.fragments import Fragments
+from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
 
 _READ_BYTES = 16_384
@@ -43,8 +45,8 @@ _DIAL_SECONDS = 10.0
 """What a dialled server gets to be reached and to agree, and again to answer a Close."""
 _MESSAGE_BYTES = 1 << 24
 """What a dialled server may say at once: 16 times what a default server retains of a user's events."""
-_SAID_BYTES = 1_024
-"""Of what a server says when it refuses, this much is repeated."""
+_SAYING_SECONDS = 1.0
+"""What a server that refuses gets to say why."""
 _REASON_BYTES = 123
 """What a Close frame has room for (RFC 6455, section 5.5)."""
 
@@ -227,16 +229,17 @@ async def upgrade(
 class Closed(PeerError):  # noqa: N818 - what the WebSocket is
     """A WebSocket that this side opened, or wanted to open, and that is no more."""
 
-    def __init__(self, name: str, text: str, code: int = 1006, *, status: int | None = None) -> None:
+    def __init__(
+        self, name: str, text: str, code: int = 1006, *, status: int | None = None, final: bool = False
+    ) -> None:
         super().__init__(name, text)
         self.code = code
         """The close code that came; 1006 when the connection ended without one."""
         self.status = status
         """The HTTP status, when the server refused the upgrade."""
-
-
-class Distrusted(Closed):
-    """The server's certificate is not one to trust."""
+        self.final = final
+        """True if no other attempt would end otherwise, whatever the code says: the certificate is not to be trusted,
+        or the server speaks something else."""
 
 
 class DialledWebSocket:
@@ -280,33 +283,85 @@ class DialledWebSocket:
 class _DialledStream(trio.abc.Stream):
     """What an engine that dials takes for its network.
 
-    The engine waits for the answer to its upgrade even when nobody is left to
-    give it: so ``on_over`` is told that nothing more will come.
+    The answer to its request is read here, and checked; the engine is given
+    one that is right, or nothing: what else came is raised as :class:`Closed`.
     """
 
-    def __init__(self, below: trio.abc.Stream, on_heard: Callable[[], None]) -> None:
-        self.on_over: Callable[[], None] = lambda: None
+    def __init__(self, below: trio.abc.Stream, most_bytes: int, on_heard: Callable[[], None]) -> None:
         self.closed = False
         """A Close was sent: an answer to the server's, or our own."""
         self._below = below
         self._on_heard = on_heard
+        self._agreement: AgreementReader | None = None
+        self._agreed = False
+        self._rest = b""
+        limits = Limits()
+        self._fragments = Fragments(
+            most_bytes,
+            limits.inbound_burst,
+            limits.inbound_messages_per_second,
+            trio.current_time(),
+            dialled=True,
+        )
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    @property
+    def excess(self) -> tuple[str, str] | None:
+        """What of the server's was too much, as a row of the closing table, and how."""
+        return self._fragments.excess
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if not self._agreed:
+            return await self._agree()
+        while self.excess is None:
+            data, self._rest = self._rest or bytes(await self._below.receive_some(_READ_BYTES)), b""
+            if not data:
+                return b""
+            self._on_heard()
+            if admitted := self._fragments.admit(data, trio.current_time()):
+                return admitted
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    async def _agree(self) -> bytes:
+        """The answer to our request, as the engine expects it. Raises :class:`Closed` unless the server agrees."""
+        reader = self._agreement
+        assert reader is not None, "an engine that dials asks before it reads"
+        patience = trio.CancelScope()
         try:
-            data = await self._below.receive_some(max_bytes)
+            while True:
+                data = b""
+                with patience:
+                    data = await self._receive()
+                if not data:
+                    reader.end()
+                elif (agreed := reader.feed(data)) is not None:
+                    self._agreed, self._rest = True, agreed.rest
+                    return agreed.answer
+                saying = _SAYING_SECONDS if reader.refusing else math.inf
+                patience = trio.CancelScope(deadline=min(patience.deadline, trio.current_time() + saying))
+        except Declined as declined:
+            name = "vanished" if declined.status is None else "unavailable"
+            raise Closed(name, str(declined), status=declined.status, final=declined.final) from None
+
+    async def _receive(self) -> bytes:
+        """What came, ``b""`` when nothing will."""
+        try:
+            return bytes(await self._below.receive_some(_READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.on_over()
-            raise
-        (self._on_heard if data else self.on_over)()
-        return data
+            return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self.closed = self.closed or (len(data) > 0 and is_close(bytes(data[:1])))
+        is_goodbye = self._agreed and len(data) > 0 and is_close(bytes(data[:1]))
+        self.closed = self.closed or is_goodbye
         try:
             await self._below.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.on_over()
-            raise
+            if not self._agreed:
+                raise Closed("vanished", "expected an upgrade, the connection ended") from None
+            if not is_goodbye:  # a server that does not wait for an answer has closed all the same, and said why
+                raise
+        if self._agreement is None:
+            self._agreement = AgreementReader(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._below.wait_send_all_might_not_block()
@@ -343,7 +398,7 @@ async def dial(
     where = urlsplit(url)
     deadline = trio.current_time() + open_seconds
     below = await _reach(where, ssl_context, deadline)
-    stream = _DialledStream(below, on_heard)
+    stream = _DialledStream(below, most_bytes, on_heard)
     request = _Upgrade(where, subprotocol, headers or {}, most_bytes, deadline)
     outcome: BaseException | None = None
     try:
@@ -371,18 +426,19 @@ async def dial(
 async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
     """A stream to the server. Raises :class:`Closed` when there is none by the deadline."""
     secure = where.scheme == "wss"
+    host = where.hostname or ""
     try:
         with trio.fail_at(deadline):
-            stream = await trio.open_tcp_stream(where.hostname or "", where.port or (443 if secure else 80))
+            stream = await trio.open_tcp_stream(host, where.port or (443 if secure else 80))
             close_in_children(stream.socket)
-            return await _encrypted(stream, where.hostname or "", ssl_context) if secure else stream
+            return await _encrypted(stream, host, ssl_context) if secure else stream
     except trio.TooSlowError:
         raise Closed("vanished", f"expected a server at {where.netloc}, got no answer in time") from None
     except (OSError, UnicodeError) as error:
-        raise Closed("vanished", f"expected a server at {where.netloc}, got {error}") from None
+        raise Closed("vanished", f"expected a server at {where.netloc}, got: {reasons(error)}") from None
     except trio.BrokenResourceError as error:
-        kind = Distrusted if isinstance(error.__cause__, ssl.SSLCertVerificationError) else Closed
-        raise kind("vanished", f"expected TLS of {where.netloc}, got {error.__cause__ or error}") from None
+        final = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        raise Closed("vanished", f"expected TLS of {where.netloc}, got: {reasons(error)}", final=final) from None
 
 
 async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext | None) -> trio.abc.Stream:
@@ -410,16 +466,8 @@ class _Upgrade:
 async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upgrade) -> WebSocketConnection:
     """The engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
     where = request.where
-    over = False
-
-    def end() -> None:
-        nonlocal over
-        over = True
-        patience.cancel()
-
-    stream.on_over = end
-    with trio.move_on_at(request.deadline) as patience:
-        engine = await wrap_client_stream(
+    with trio.move_on_at(request.deadline):
+        return await wrap_client_stream(
             nursery,
             stream,  # type: ignore[arg-type]  # any stream does, says its documentation
             where.netloc,
@@ -429,10 +477,6 @@ async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upg
             max_message_size=request.most_bytes,
             receive_buffer_size=_READ_BYTES,
         )
-        stream.on_over = lambda: None
-        return engine
-    if over:
-        raise Closed("vanished", "expected an upgrade, the connection ended")
     raise Closed("unavailable", "expected an upgrade, got none in time")
 
 
@@ -440,17 +484,15 @@ def _refusal(error: Exception) -> Closed:
     """What a dialled server did instead of speaking WebSocket."""
     if isinstance(error, Closed):
         return error
-    if isinstance(error, ConnectionRejected):
-        said = (error.body or b"")[:_SAID_BYTES].decode(errors="replace").strip()
-        text = f"expected an upgrade, got {error.status_code}: {said}"
-        return Closed("unavailable", text, status=error.status_code)
-    return Closed("bad_frame", str(error) or type(error).__name__)
+    return Closed("bad_frame", f"expected a WebSocket, the connection failed{f': {error}' if str(error) else ''}")
 
 
 def _closed(closed: ConnectionClosed, stream: _DialledStream) -> Closed:
+    if stream.excess is not None:
+        return Closed(*stream.excess)
     if closed.reason is None:
         return Closed("vanished", "the WebSocket broke")
-    code, reason = int(closed.reason.code), closed.reason.reason
+    code, reason = int(closed.reason.code), printable(closed.reason.reason or "")
     if code != 1006 and not stream.closed:  # the engine takes a broken frame for the peer's Close, and answers nothing
         return Closed("bad_frame", f"expected a WebSocket frame, got a broken one: {reason}")
     text = f"the WebSocket was closed with {code}{f': {reason}' if reason else ''}"

@@ -21,7 +21,7 @@ from actors.client.hearing import Garbled, Reply, hear
 from actors.client.requests import Request
 from actors.wire.closing import TABLE
 
-PURE = ["arrivals", "backoff", "conversation", "errors", "hearing", "items", "questions", "requests"]
+PURE = ["address", "arrivals", "backoff", "conversation", "errors", "hearing", "items", "questions", "requests"]
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -335,8 +335,8 @@ def test_full_jitter() -> None:
 
 @given(st.floats(0, 30), st.lists(st.floats(0, 0.999), min_size=400, max_size=400), st.booleans())
 def test_away_for_about_as_long_again(outage_seconds: float, dice: list[float], goes_away: bool) -> None:
-    """A server that was away for some seconds has its clients back after as many more, half a second at least and ten at
-    most; also one that had said that it goes."""
+    """A server that was away for some seconds has its clients back after as many more, half a second at least and ten
+    at most; also one that had said that it goes."""
     client, now = begun(), 0.0
     client.take('{"op":"caught_up","offset":0}')
     if goes_away:
@@ -354,11 +354,11 @@ def test_away_for_about_as_long_again(outage_seconds: float, dice: list[float], 
 def test_a_server_that_always_fails_is_not_hurried() -> None:
     """A connection that is welcomed, and ends before it came to something, is one more failure: the time since the loss
     goes on. One that came to something begins it anew."""
-    client, now, waits = begun(), 0.0, []
+    client, now, waits = begun(), 0.0, list[float]()
     replayed = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "replayed"}
     for _ in range(40):
-        waits.append(client.end(Ended("vanished"), 0.5, now))
-        now += waits[-1] or 0.0
+        waits.append(client.end(Ended("vanished"), 0.5, now) or 0.0)
+        now += waits[-1]
         client.hello()
         client.take(json.dumps(replayed))
         client.take('{"op":"caught_up","offset":0}')

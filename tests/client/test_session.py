@@ -365,8 +365,8 @@ def always(jitter: float) -> Environment:
 
 
 async def test_full_jitter(server: Scripted, autojump_clock: MockClock) -> None:
-    """Pauses are anything up to the time since the connection was lost, 0.5 s at least and 10 s at most; that time begins
-    anew after a connection that came to something."""
+    """Pauses are anything up to the time since the connection was lost, 0.5 s at least and 10 s at most; that time
+    begins anew after a connection that came to something."""
     states: list[State] = []
     async with connect(URL, on_state=states.append, environment=always(0.5)) as session:
         server.up = False
@@ -687,7 +687,16 @@ async def test_the_bodys_own_exception_passes_through(server: Scripted, autojump
             raise LookupError
 
 
-@pytest.mark.parametrize("url", ["http://host/", "ws:///ws", "host", "ws://user:secret@host/ws", "ws://host:0/"])
+@pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"X y": "z"}, {"": "z"}, {"X": " z"}, {"X": "a\0b"}])
+async def test_headers_that_http_cannot_carry(headers: dict[str, str]) -> None:
+    """They are refused at once, and not tried again and again; their values, which may be secret, are not repeated."""
+    with pytest.raises(ValueError, match="headers: expected") as caught:
+        async with connect(URL, headers=headers):
+            raise AssertionError
+    assert "Y: b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "ws:///ws", "host", "ws://user:secret@host/ws", "ws://host:0/"])
 async def test_other_urls(url: str) -> None:
     """Anything but a WebSocket URL is refused at once."""
     with pytest.raises(ValueError, match="expected"):

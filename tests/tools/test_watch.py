@@ -100,7 +100,7 @@ async def test_nobody_answers() -> None:
 
 async def test_what_cannot_be_meant() -> None:
     """Another kind of URL: 2, in one line."""
-    watched = await run("watch", "http://127.0.0.1/")
+    watched = await run("watch", "ftp://127.0.0.1/")
     assert watched.status == 2
     assert watched.summary.startswith("actors: expected a URL like wss://host/ws")
 

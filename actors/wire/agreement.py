@@ -1,0 +1,187 @@
+"""What a dialled server answers to an upgrade request: read under a limit, checked, and told in our words.
+
+An engine that reads it keeps as much of a refusal's body as a server cares to
+send, and fails on a wrong answer in words of its own. So it is read here, and
+the engine gets an answer that this module has written.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from http import HTTPStatus
+
+import attrs
+import h11
+
+from actors.failures import printable
+
+HEAD_BYTES = 16 * 1024
+"""What may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
+SAID_BYTES = 512
+"""Of what a server says when it refuses, this much is repeated."""
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SHOWN_CHARACTERS = 80
+_HTTP = b"HTTP/1."
+_TLS_ALERT = b"\x15\x03"
+_READABLE = frozenset({"", "text/plain", "application/json", "application/problem+json"})
+"""Kinds of bodies that say something to a person in a line; a page does not."""
+
+
+class Declined(Exception):  # noqa: N818 - what the server did
+    """The server did something else than to agree."""
+
+    def __init__(self, text: str, status: int | None = None, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.status = status
+        """The HTTP status, where it refused in HTTP."""
+        self.final = final
+        """True if it is a server of something else."""
+
+
+@attrs.frozen
+class Agreed:
+    """The server agreed: an answer as an engine expects it, and what came behind the server's own."""
+
+    answer: bytes
+    rest: bytes
+
+
+class AgreementReader:
+    """Collects bytes until they are the answer to one upgrade request, given as it was sent.
+
+    Of a refusal, what the server says is waited for: :attr:`refusing` is true
+    from then on, and whoever reads may call :meth:`end` at any time.
+    """
+
+    def __init__(self, request: bytes) -> None:
+        headers = _headers_of(request)
+        self.refusing = False
+        self._key = headers.get("sec-websocket-key", "")
+        self._offers = _tokens(headers.get("sec-websocket-protocol", ""))
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+        self._connection.send(h11.Request(method="GET", target="/", headers=_ASKED))
+        self._connection.send(h11.EndOfMessage())
+        self._first = b""
+        self._size_bytes = 0
+        self._refusal: h11.Response | None = None
+        self._said = b""
+
+    def feed(self, data: bytes) -> Agreed | None:
+        """Add bytes, at most some KiB at once; the agreement once it is complete.
+
+        Raises :class:`Declined` for anything else.
+        """
+        self._first += data[: _SHOWN_CHARACTERS - len(self._first)]
+        self._size_bytes += len(data)
+        if not _HTTP.startswith(self._first) and not self._first.startswith(_HTTP):
+            raise Declined(self._unexpected())  # what waits for us to speak its protocol would never end its head
+        try:
+            self._connection.receive_data(data)
+            while (event := self._connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                if isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                    return self._agree(event)
+                self._take(event)
+        except h11.RemoteProtocolError:
+            if self._refusal is not None:
+                self.end()
+            raise Declined(self._unexpected()) from None
+        if self._refusal is None and self._size_bytes > HEAD_BYTES:
+            raise Declined(self._unexpected())
+        return None
+
+    def end(self) -> None:
+        """Nothing more will come, or nothing more is waited for. Raises :class:`Declined`."""
+        if self._refusal is not None:
+            raise Declined(_told(self._refusal, self._said), self._refusal.status_code)
+        if self._size_bytes:
+            raise Declined(f"{self._unexpected()}, and then the end")
+        raise Declined("expected an upgrade, the connection ended")
+
+    def _take(self, event: object) -> None:
+        """A part of an answer that is no agreement."""
+        if isinstance(event, h11.Response):
+            self._refusal, self.refusing = event, True
+        elif isinstance(event, h11.Data):
+            self._said += bytes(event.data)[: SAID_BYTES - len(self._said)]
+        if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(self._said) >= SAID_BYTES:
+            self.end()
+
+    def _agree(self, event: h11.InformationalResponse) -> Agreed:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        for name, expected in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+            came = headers.get(name.lower())
+            if expected.lower() not in map(str.lower, _tokens(came or "")):
+                raise Declined(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
+        if headers.get("sec-websocket-accept") != _accept_of(self._key):
+            came = headers.get("sec-websocket-accept")
+            raise Declined(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
+        if "sec-websocket-extensions" in headers:
+            raise Declined(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
+        chosen = headers.get("sec-websocket-protocol")
+        if chosen is not None and chosen not in self._offers:
+            offers = ", ".join(self._offers) or "none"
+            raise Declined(f"expected the subprotocol {offers}, got {_shown(chosen)}", final=True)
+        return Agreed(_answer(self._key, chosen), bytes(self._connection.trailing_data[0]))
+
+    def _unexpected(self) -> str:
+        if self._first.startswith(_TLS_ALERT):
+            return "expected an answer in HTTP/1.1, got TLS: the address may be one of wss: or https:"
+        if self._first.startswith(_HTTP) and self._size_bytes > HEAD_BYTES:
+            return f"expected an answer in HTTP/1.1 with a head of at most {HEAD_BYTES} bytes, got more"
+        return f"expected an answer in HTTP/1.1, got {_shown(self._first.decode('latin-1'))}"
+
+
+_ASKED = [("Host", "actors"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+"""As much of the request as the answer is read by."""
+
+
+def _told(refusal: h11.Response, said: bytes) -> str:
+    """A refusal in one line: its status, and what the server says, where that is for people."""
+    status = refusal.status_code
+    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in refusal.headers}
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if 300 <= status < 400 and "location" in headers:
+        return f"expected an upgrade, got {status}: the address is {_shown(headers['location'])}"
+    text = " ".join(said.decode(errors="replace").split())
+    if kind not in _READABLE or text.startswith("<"):
+        return f"expected an upgrade, got {status} with a page ({_shown(kind or 'HTML')}), which is no WebSocket"
+    return f"expected an upgrade, got {status}" + (f": {printable(text)}" if text else "")
+
+
+def _answer(key: str, subprotocol: str | None) -> bytes:
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {_accept_of(key)}",
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def _accept_of(key: str) -> str:
+    """What answers a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def _headers_of(request: bytes) -> dict[str, str]:
+    lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+    return {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _tokens(value: str) -> tuple[str, ...]:
+    return tuple(token for part in value.split(",") if (token := part.strip()))
+
+
+def _shown(text: str | None) -> str:
+    """What came, on one line and not too long."""
+    if text is None:
+        return "none"
+    cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return printable(cut)

@@ -1,0 +1,45 @@
+"""Why the system could not do something, in its own words and in one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+
+from actors.failures import printable
+
+
+def reasons(error: BaseException) -> str:
+    """The reasons of an error of the network, each once: ``Connection refused``, a certificate's fault.
+
+    An attempt at several addresses ends with a group of errors, or an error
+    that such a group is the cause of; its own text says only that all failed.
+    """
+    said = dict.fromkeys(_reason(leaf) for leaf in _leaves(error))
+    return printable("; ".join(text for text in said if text)) or "no reason"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors that no other one explains."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    elif error.__cause__ is not None and not isinstance(error, UnicodeError):
+        yield from _leaves(error.__cause__)
+    else:
+        yield error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"a certificate that is not trusted, {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "a failure").replace("_", " ").lower()
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if isinstance(error, UnicodeError):
+        return "a name that no host can have"
+    return str(error)
