@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
 import attrs
@@ -172,6 +172,14 @@ def ungrouped_interrupt() -> Iterator[None]:
         if is_interrupt(group):
             raise KeyboardInterrupt from None
         raise
+
+
+@asynccontextmanager
+async def open_interruptible_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery out of which Ctrl-C comes as :func:`ungrouped_interrupt` has it."""
+    with ungrouped_interrupt():
+        async with trio.open_nursery() as nursery:
+            yield nursery
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -40,7 +40,7 @@ from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import ambiguous, fate_of, forgotten
-from actors.failures import Failure, Failures, cancels
+from actors.failures import Failure, Failures, cancels, open_interruptible_nursery
 from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
@@ -534,9 +534,9 @@ async def open_runtime(
     that cannot be meant: an origin that no page has, a word that is none of
     its row, a function that is not a coroutine's.
 
-    The body's own exception comes out bare, not in a group. When a part of the
-    runtime fails beyond mending, the body is cancelled and
-    :class:`~actors.errors.RestartsExhausted` comes out. On the way out,
+    The body's own exception comes out bare, not in a group; so does Ctrl-C,
+    wherever it strikes. When a part of the runtime fails beyond mending, the
+    body is cancelled and :class:`~actors.errors.RestartsExhausted` comes out. On the way out,
     whatever is cancelled, runs are cancelled and have ``shutdown_seconds`` to
     end, and clients are told, for at most twice ``close_seconds``. A host that
     serves in the body and is cancelled there says goodbye to its clients
@@ -568,7 +568,7 @@ async def open_runtime(
     )
     ended: list[BaseException] = []
     try:
-        async with trio.open_nursery() as nursery:
+        async with open_interruptible_nursery() as nursery:
             await nursery.start(_keeping(ended, lambda status: runtime._tree().run(task_status=status), nursery))
             try:
                 yield runtime

@@ -28,7 +28,7 @@ from actors.delivery.rate import TokenBucket
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
 from actors.events import History, Payload, check_identifier, encode
-from actors.failures import Barrier, cancels, complain
+from actors.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import Closed, DialledWebSocket, dial
@@ -413,7 +413,7 @@ async def connect(
     arrivals = Arrivals(cursor, queued_items, queued_bytes, activity.is_news)
     session = Session(Conversation(token, arrivals, origin, activity), options)
     outcome: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_interruptible_nursery() as nursery:
         nursery.start_soon(session.run)
         try:
             yield session

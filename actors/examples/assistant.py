@@ -1,12 +1,16 @@
 """A scripted assistant and the server around it: all there is to embedding."""
 
+import sys
+
 import trio
 
 import actors
+from actors.web import pages
 
 
 async def assistant(run: actors.Run, message: actors.Message) -> str:
-    city = message.payload["text"].rstrip("?!. ").split(" ")[-1].title() or "Oslo"
+    question = str(message.payload.get("text", ""))
+    city = question.rstrip("?!. ").split(" ")[-1].title() or "Oslo"
     await run.thinking(f"This is about {city}. The weather tool knows.")
     async with run.tool("weather", {"city": city}) as tool:
         await trio.sleep(0.5)
@@ -20,9 +24,13 @@ async def assistant(run: actors.Run, message: actors.Message) -> str:
 
 
 async def main() -> None:
-    async with actors.open_runtime(on_message=assistant) as runtime:
-        await runtime.serve(port=8765)
+    async with actors.open_runtime(on_message=assistant, pages=pages()) as runtime, trio.open_nursery() as nursery:
+        host, port = await nursery.start(runtime.serve, "127.0.0.1", 8765)
+        print(f"Ask about the weather on http://{host}:{port}/, and leave with Ctrl-C")
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -21,7 +21,7 @@ for each seed (swarm testing), and an independent ledger has the last word.
 From the ground up: what is pure (``plan``, ``shrinking``, ``owners``,
 ``ledger``, ``frames``), what is seeded (``chance``, ``determinism``), the parts
 of a world (``network``, ``store``, ``faults``, ``device``), the ``world`` and
-its ``verdict``, and what is done in it (``agents``, ``performance``,
+its ``verdict`` on the ten ``invariants``, and what is done in it (``agents``, ``performance``,
 ``stepping``). With pytest: :mod:`actors.testing.fixtures`.
 
 Real sockets have no seed. For a real server and real clients there is a TCP

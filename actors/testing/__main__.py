@@ -3,5 +3,7 @@
 import sys
 
 from actors.testing.command import main
+from actors.tools.terminal import run_command
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(run_command(main, "actors.testing"))

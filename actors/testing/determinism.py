@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import trio
 from trio.testing import MockClock
 
+from actors.failures import ungrouped_interrupt
 from actors.testing.chance import Chance
 
 S = TypeVar("S", int, str)
@@ -69,7 +70,7 @@ def deterministic(chance: Chance) -> Iterator[None]:
 
 def run(main: Callable[[S], Awaitable[T]], seed: S) -> T:
     """As ``trio.run(main, seed)``: deterministic, and with a clock that jumps to the next deadline when all wait."""
-    with deterministic(Chance(f"run {seed}")):
+    with deterministic(Chance(f"run {seed}")), ungrouped_interrupt():
         result: T = trio.run(main, seed, clock=MockClock(autojump_threshold=0))
         return result
 

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from actors.receipts import Receipt
+from actors.testing.invariants import name_of
 from actors.testing.owners import Act, Owners
 
 STARTED = "agent_started"
@@ -27,13 +28,13 @@ _FINAL = frozenset({"ACKED", "UNCONFIRMED", "DROPPED"})
 
 @attrs.frozen
 class Mismatch:
-    """Something that cannot be, and which invariant of the design says so."""
+    """Something that cannot be, and which of :data:`~actors.testing.invariants.INVARIANTS` says so."""
 
     invariant: int
     text: str
 
     def __str__(self) -> str:
-        return f"invariant {self.invariant}: {self.text}"
+        return f"invariant {self.invariant}, {name_of(self.invariant)}: {self.text}"
 
 
 @attrs.define(eq=False)

@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
+from actors.testing.invariants import INVARIANTS, name_of
+from actors.tools.terminal import StreamFailed
+
+NOTHING = f"nothing contradicts an invariant ({', '.join(map(name_of, INVARIANTS))})"
+"""The verdict that is hoped for."""
+
 _BAR_CELLS = 30
 _BAR_SECONDS, _LINE_SECONDS = 0.1, 10.0
 
@@ -50,8 +56,9 @@ class Progress:
 
     def summary(self, failed: int) -> str:
         """The closing line."""
-        what = "nothing contradicts an invariant" if not failed else f"{failed} contradict an invariant"
-        return f"{self._done} seeds in {self.seconds:.1f} s, {self.rate:.0f} a CPU minute: {what}"
+        what = NOTHING if not failed else f"{failed} contradict an invariant"
+        done = f"{self._done}{'' if self._done == self._steps else f' of {self._steps}'}"
+        return f"{done} seeds in {self.seconds:.1f} s, {self.rate:.0f} a CPU minute: {what}"
 
     @property
     def rate(self) -> float:
@@ -59,5 +66,10 @@ class Progress:
         return 60 * self._done / max(self.cpu_seconds, 0.01)
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            pass  # the verdict is in the exit status
+        except OSError as error:
+            raise StreamFailed(f"standard error: {error.strerror or error}") from None
