@@ -5,25 +5,33 @@
  *     const session = connect("/ws", { token: "alice" });
  *     for await (const item of session) if (item.kind === "event") show(item);
  *
- * It runs in browsers since 2021 (Chrome 85, Firefox 90, Safari 15), in Node 22, and in Node 20 with
- * `--experimental-websocket`. Names with underscores are those of the protocol, as they travel.
+ * It runs in browsers since 2021 (Chrome 85, Firefox 90, Safari 15), in Node 22 or newer, and in Node 20 with the
+ * `WebSocket` of the package ws as an option, or with `--experimental-websocket`. Names with underscores are those of
+ * the protocol, as they travel.
  */
 
-/** Open a session. It connects by itself, and again whenever it has to. In a browser `url` may be relative. */
-export function connect(url: string, options?: Options): Session;
+/**
+ * Open a session. It connects by itself, and again whenever it has to. In a browser `url` may be relative; `http:` and
+ * `https:` stand for `ws:` and `wss:`. Throws a TypeError, with what was expected, for another URL and for options that
+ * are not what they should be, or where there is no WebSocket.
+ */
+export function connect(url: string | URL, options?: Options): Session;
 
 export interface Options {
-  /** Who this is; a function is called for every connection. Left out, the cookie `actors_token` says it. */
-  token?: string | (() => string | Promise<string>);
-  /** Where an earlier session got to: its `cursor`, kept together with what was made of the events up to there. */
-  cursor?: Cursor;
   /**
-   * Where to begin without a cursor: at all that is there (`low`, the default), at what no device of the user has
-   * confirmed (`unacked`), or with what is new (`head`).
+   * Who this is; a function is called for every connection, and when it throws, or gives no string, the session waits
+   * and tries again. Left out, the cookie `actors_token` says it.
    */
-  from?: "low" | "unacked" | "head";
-  /** Another implementation, where the platform has none. */
-  WebSocket?: typeof WebSocket;
+  token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+  /** Where an earlier session got to: its `cursor`, kept together with what was made of the events up to there. */
+  cursor?: Cursor | null;
+  /**
+   * Where to begin without a cursor: at what no device of the user has confirmed (`unacked`, the default), at all that
+   * is there (`low`: for a page that shows conversations and keeps nothing), or with what is new (`head`).
+   */
+  from?: "unacked" | "low" | "head";
+  /** Another implementation, where the platform has none: that of the package ws, for example. */
+  WebSocket?: new (url: string, protocol: string) => any;
 }
 
 /** A place in the user's log. Offsets of two epochs have nothing to do with each other. */
@@ -35,24 +43,41 @@ export interface Cursor {
 /**
  * One client of the server, over as many connections as it takes.
  *
- * **One consumer**: a loop, or listeners for items. Each item comes once and in order. With a loop an item is taken
- * when the loop comes back for the next one; with listeners, when they have returned. What was taken is confirmed to
- * the server in batches. Listeners see the items of a loop too, and take part in nothing.
+ * **One consumer**: a loop, or listeners. Each item comes once and in order. With a loop an item is taken when the loop
+ * comes back for the next one, so that on which it breaks, throws or closes the session is not. With listeners it is
+ * taken when they have returned (nobody waits for a promise of theirs; one that throws has had its item). What was
+ * taken is confirmed to the server in batches. A second loop throws when both wait. Listeners see the items of a loop
+ * too, and take part in nothing.
  *
- * **A slow consumer** holds up confirmations and nothing else. With more than 1,000 items unread the session gives
- * its connection up (`waiting`, `until` Infinity), and comes back when they were read; the server keeps the rest, or
- * says with a `gap` what it could not keep. Requests wait as long. A session that nobody reads ends up there.
+ * **Who listens for `event` takes the log**: `event`, `gap`, `reset`, and with them all else. While nobody does, and
+ * there is no loop, they wait and nothing is confirmed; listeners for `caught_up`, `ask` and `ask_closed` get what they
+ * listen for all the same. A program that wants questions alone listens for `event` as well, and so confirms what it
+ * ignores.
  *
- * **A lost connection** comes back by itself: after a random time of at most 0.5 s, doubling to 10 s; or when the
- * server said; at once when the machine comes online or the page is looked at again. An item in the application's
- * hands then counts as taken.
+ * **A slow consumer** holds up confirmations and nothing else. With 1,000 items unread, what else comes is not kept: as
+ * soon as no request waits for its reply the session gives its connection up (`waiting`, `until` Infinity), and it goes
+ * on from there when all was taken; the server keeps the rest, or says with a `gap` what it could not keep. A request
+ * connects for itself meanwhile. A session that nobody reads ends up there.
+ *
+ * **A lost connection** comes back by itself: after a random time of at most 0.5 s or, if that is longer, as long as it
+ * is lost, and never more than 10 s; or when the server said; at once when the machine comes online or the page is
+ * looked at again. The next one goes on behind the last item taken. What is in the application's hand is not handed out
+ * again.
+ *
+ * **A server that does not keep to the protocol** costs its connection, which comes back; the state says what was
+ * expected. Where it broke the order of the log, all of it comes again after a `reset` that says so.
+ *
+ * It says no more than the server's `messages_per_s` allows: what is more waits.
  */
 export class Session extends EventTarget implements AsyncIterable<Item> {
-  constructor(url: string, options?: Options);
+  constructor(url: string | URL, options?: Options);
 
   /** Where the connection stands. Each change is a `state` event. */
   readonly state: State;
-  /** The last offset taken; null before the first welcome. Another session can go on from it. */
+  /**
+   * The place of the last item that was handed out, the one in hand included; null before the first welcome. Kept
+   * together with what was made of that item, it lets another session go on: nothing is missed, nothing done twice.
+   */
   readonly cursor: Cursor | null;
 
   /**
@@ -69,7 +94,10 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
 
   /** Connect now, whatever is under way: the way back from `refused`, and past a wait. */
   connect(): void;
-  /** Confirm what was taken, and leave for good. Loops end; requests without a reply reject. */
+  /**
+   * Confirm what was taken, and leave for good. Loops end; requests without a reply reject; a Node process ends when it
+   * has nothing else to do. Where a cursor is kept, `cursor` is still there afterwards.
+   */
   close(): void;
 
   /** Ends when the session is closed; throws a `Refusal` when it is refused. */
@@ -84,6 +112,16 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
     type: string,
     listener: EventListenerOrEventListenerObject | null,
     options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof SessionEvents>(
+    type: K,
+    listener: (event: CustomEvent<SessionEvents[K]>) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
   ): void;
 }
 
@@ -103,14 +141,18 @@ export interface SessionEvents {
 }
 
 /**
- * `waiting`: it comes back by itself at `until` (milliseconds, as `Date.now()`); `refused`: it does not, unless
- * something changes and `connect()` is called; `closed`: `close()` was called. `code` is the close code.
+ * `waiting`: it comes back by itself; `refused`: it does not, unless something changes and `connect()` is called;
+ * `closed`: `close()` was called. `code` is the close code.
+ *
+ * The wait is `waitMs` milliseconds from when the state was entered, for a countdown, which measures with
+ * `performance.now()`; it ends at `until`, as `Date.now()`, which is for people to read and wrong once the clock is set.
+ * Both are Infinity when the session waits for what is unread to be taken.
  */
 export type State =
   | { name: "connecting"; leaving?: number }
   /** `leaving`: the server will close the connection soon, and asks to be left alone for so many milliseconds. */
   | { name: "live"; leaving?: number }
-  | { name: "waiting"; until: number; code?: number; reason?: string }
+  | { name: "waiting"; until: number; waitMs: number; code?: number; reason?: string }
   | { name: "refused"; code: number; reason: string }
   | { name: "closed" };
 
@@ -200,7 +242,9 @@ export interface AskItem {
   thread_id: string;
   run_id?: string;
   timestamp: number;
-  /** Until when it can be answered, as `Date.now()`; `Infinity`, until it is answered or withdrawn. */
+  /** How long it can be answered from when it came, in seconds; Infinity where there is no timeout. */
+  timeout_s: number;
+  /** Until when it can be answered, as `Date.now()`, for people to read; Infinity likewise. */
   deadline: number;
 }
 

@@ -1,18 +1,17 @@
 /**
  * The browser's client of trio-actors: `actors.v1` over as many connections as it takes; see actors.d.ts.
  *
- * An item is taken, and may be confirmed, when the loop comes back for the next or, without a loop, when the
- * listeners have seen it. What was not handed out when a connection ends is let go: it comes again.
+ * What is measured is measured on `performance.now()`, which nobody sets; `Date.now()` is for times that people read.
  *
  * @typedef {import("./actors.d.ts").Options} Options
  * @typedef {import("./actors.d.ts").State} State
  */
 
-const ITEMS = /^(event|gap|reset|caught_up|active|inactive|ask|ask_closed)$/;
+const OF_THE_LOG = /^(event|gap|reset)$/;
 const LAST_OF_A_RUN = /^agent_(completed|failed|cancelled)$/;
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
 
-/** The ceiling of the first wait doubles to that of the last; a wait is a random part of its ceiling. */
+/** A wait is a random part of the time since the connection was lost, within these bounds. */
 const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 10_000;
 
@@ -20,11 +19,78 @@ const LAST_WAIT_MS = 10_000;
 const PATIENCE_MS = 10_000;
 const PROBE_MS = 3_000;
 
-/** With more unread items the connection is given up until they are read. */
+/** A longer timer fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** With so many items unread, what else comes is not kept. */
 const MOST_UNREAD = 1_000;
 
-/** Requests in flight, unless the server takes fewer. */
+/** Requests in flight, unless the server takes fewer; how much of its rate is used, and what of that at once. */
 const MOST_ASKED = 8;
+const LIVELINESS = 0.8;
+const BURST_MS = 1_000;
+
+const BEFORE_THE_WELCOME = /^(welcome|error|going_away|ping|pong)$/;
+const SUPERSEDED = 4500;
+const PING = '{"op":"ping"}';
+const PONG = '{"op":"pong"}';
+
+/** What a message must have, each of the type of what stands here. */
+const FIELDS = {
+  event: { type: "", payload: {}, thread_id: "", seq: 1, offset: 1 },
+  welcome: { session: "", epoch: "", start: 1 },
+  batch: { from: 1, to: 1, events: [] },
+  gap: { from: 1, to: 1 },
+  reset: { epoch: "", low: 1 },
+  caught_up: { offset: 1 },
+  ask: { event: {} },
+  question: { event_id: "", payload: {} },
+  ask_closed: { ask: "" },
+  reply: { id: "" },
+  error: { error: {} },
+};
+
+const shown = (value) => String(JSON.stringify(value)).slice(0, 80);
+
+function check(kind, message) {
+  for (const [name, like] of Object.entries(FIELDS[kind] ?? {})) {
+    const [value, type] = [message?.[name] ?? undefined, typeof like];
+    if (typeof value !== type) throw new Error(`${kind}: expected ${name} to be a ${type}, got ${shown(value)}`);
+  }
+  return message;
+}
+
+/** A number of the server's, within bounds; where it said none, another. */
+function bounded(said, least, most, otherwise) {
+  return typeof said === "number" ? Math.min(most, Math.max(least, said)) : otherwise;
+}
+
+function expect(isRight, what, got) {
+  if (!isRight) throw new TypeError(`expected ${what}, got ${got}`);
+}
+
+function addressOf(url) {
+  let where = {};
+  try {
+    where = new URL(url, globalThis.location?.href);
+  } catch {
+    // Said below.
+  }
+  expect(url && /^(ws|http)s?:$/.test(where.protocol), "a URL like wss://host/ws (or /ws, in a page)", shown(url));
+  where.hash = "";
+  return where.href.replace(/^http/, "ws");
+}
+
+/** @param {Options} [options] */
+function checked({ token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = {}) {
+  expect(/string|function/.test(typeof (token ?? "")), "a token or a function that gives one", `a ${typeof token}`);
+  expect(/^(unacked|low|head)$/.test(from), "from unacked, low or head", shown(from));
+  const isPlace = typeof cursor?.epoch === "string" && Number.isSafeInteger(cursor.offset) && cursor.offset >= 0;
+  expect(!cursor || isPlace, "a cursor with epoch and offset", shown(cursor));
+  const ways = "run Node 22 or newer, or pass one as an option, such as that of the package ws";
+  expect(typeof WebSocket === "function", `a WebSocket (${ways})`, typeof WebSocket);
+  return { token, cursor, from, WebSocket };
+}
 
 /** Why a request was not carried out, or a session has ended. */
 export class Refusal extends Error {
@@ -35,7 +101,187 @@ export class Refusal extends Error {
   }
 }
 
-/** @param {string} url @param {Options} [options] */
+/** What came is not what comes next: the cursor is worth nothing any more. */
+class OutOfOrder extends Error {}
+
+/**
+ * What has come from the log, each once, and what the application took of it.
+ *
+ * In an epoch *acked* <= *taken* <= *given* <= *received*. What is given is in the application's hand, and is taken
+ * when it comes back. Connections resume at *taken*, so what was received comes again, and is dropped.
+ *
+ * At the bound a connection is *overrun*: what comes is counted and not kept. It is good for requests alone, until all
+ * was taken and another one resumes.
+ */
+class Arrivals {
+  given = null;
+  acked = 0;
+  lastWord = 0;
+  overrun = false;
+  /** What the server did against the protocol, until the log begins anew. */ defect = "";
+  #epoch;
+  #taken = 0;
+  #received = 0;
+  /** Of the connection; null until it is known. */ #position = null;
+  #inHand = null;
+  #unread = [];
+
+  constructor(cursor) {
+    if (cursor) this.#begin(cursor.epoch, cursor.offset);
+  }
+
+  get isDrained() {
+    return this.#unread.length === 0 && !this.#inHand;
+  }
+
+  /** What is taken and has come on this connection. */
+  get confirmable() {
+    return Math.min(this.#taken, this.#position ?? 0);
+  }
+
+  /** The application came back: what it has in hand is taken, if it is this. */
+  take(item = this.#inHand?.item) {
+    if (!item || this.#inHand?.item !== item) return;
+    this.#taken = this.#inHand.last;
+    this.#inHand = null;
+    if (LAST_OF_A_RUN.test(item.type)) this.lastWord = this.#taken;
+  }
+
+  /** The first item of a kind that is wanted. */
+  give(isWanted) {
+    const at = this.#unread.findIndex(({ item }) => isWanted(item.kind));
+    if (at < 0) return null;
+    const [entry] = this.#unread.splice(at, 1);
+    if (entry.last === undefined) return entry.item;
+    this.#inHand = entry;
+    this.given = { epoch: this.#epoch, offset: entry.last };
+    return entry.item;
+  }
+
+  clear() {
+    this.#unread = [];
+  }
+
+  /** A connection begins: where to resume, unless nothing is known. */
+  resume() {
+    this.overrun = false;
+    this.#position = null;
+    return this.#epoch === undefined || this.defect ? null : { epoch: this.#epoch, offset: this.#taken };
+  }
+
+  welcome({ epoch, start, resume }, resumed) {
+    if (resume === "reset" && resumed) return;
+    if (resume === "fresh" && !resumed && this.defect) this.reset(epoch, start, this.defect);
+    else if (resume === "fresh" && !resumed) this.#begin(epoch, start - 1);
+    else if (resumed?.epoch === epoch && (start === resumed.offset + 1 || resume === "gap")) {
+      this.#place(resumed.offset);
+    } else throw new OutOfOrder(`expected a welcome to ${shown(resumed)}, got ${resume} from ${start} in ${epoch}`);
+  }
+
+  /** Events for a range: each stands for what is between it and the one before. */
+  arrive(from, to, events) {
+    if (!this.#isNext(from, to)) return;
+    for (const event of events) {
+      const { offset } = check("event", event);
+      this.#arrive({ ...event, kind: "event" }, this.#position + 1, offset);
+    }
+    if (this.#position !== to) throw new OutOfOrder(`expected events up to ${to}, got ${this.#position}`);
+  }
+
+  /** A range that is gone; of what was received all the same, nothing is said. */
+  gap({ from, to, cause }) {
+    const first = Math.max(from, this.#received + 1);
+    if (this.#isNext(from, to)) this.#arrive({ kind: "gap", from: first, to, cause }, first, to);
+  }
+
+  /** Another log: what is unread of the last one is to be forgotten. */
+  reset(epoch, low, cause) {
+    this.#begin(epoch, low - 1);
+    this.keep({ kind: "reset", epoch, low, cause }, low - 1);
+  }
+
+  caughtUp(offset) {
+    if (!(offset <= this.#position)) throw new OutOfOrder(`caught_up: expected ${this.#position}, got ${offset}`);
+    if (this.hasRoom()) this.keep({ kind: "caught_up", offset });
+  }
+
+  hasRoom() {
+    this.overrun ||= this.#unread.length >= MOST_UNREAD;
+    return !this.overrun;
+  }
+
+  /** Let an item wait for the application; without an offset it stands outside of the log. */
+  keep(item, last) {
+    this.#unread.push({ item, last });
+  }
+
+  #begin(epoch, offset) {
+    this.#unread = this.#unread.filter(({ last }) => last === undefined);
+    this.#inHand = null;
+    this.#epoch = epoch;
+    this.#taken = this.#received = offset;
+    this.given ??= { epoch, offset };
+    this.defect = "";
+    this.#place(offset);
+  }
+
+  #place(offset) {
+    this.#position = this.acked = offset;
+  }
+
+  /** Whether a range is the next one; not if it has been seen. */
+  #isNext(from, to) {
+    const position = this.#position;
+    if (position !== null && from <= to && to <= position) return false;
+    if (position !== null && from === position + 1 && from <= to && Number.isSafeInteger(to)) return true;
+    throw new OutOfOrder(`expected offset ${position === null ? "of a reset" : position + 1}, got ${from}`);
+  }
+
+  /** Text that the application has a part of may come joined with more: then not on this connection. */
+  #arrive(item, first, last) {
+    this.#position = last;
+    if (this.overrun || last <= this.#received) return;
+    this.overrun = first <= this.#received;
+    if (!this.hasRoom()) return;
+    this.#received = last;
+    this.keep(item, last);
+  }
+}
+
+/** Who listens to what: an EventTarget does not say. */
+class Listeners {
+  #all = [];
+
+  has(type) {
+    this.#all = this.#all.filter(({ signal }) => !signal?.aborted);
+    return this.#all.some((one) => one.type === type);
+  }
+
+  add(type, callback, options) {
+    const { once, signal } = Object(options);
+    if (!callback || this.#find(type, callback, options)) return;
+    this.#all.push({ type, callback, capture: captures(options), once, signal });
+  }
+
+  remove(type, callback, options) {
+    const found = this.#find(type, callback, options);
+    this.#all = this.#all.filter((one) => one !== found);
+  }
+
+  /** Those that wanted one event of a type get it now. */
+  dispatched(type) {
+    this.#all = this.#all.filter((one) => one.type !== type || !one.once);
+  }
+
+  #find(type, callback, options) {
+    const isSame = (one) => one.type === type && one.callback === callback && one.capture === captures(options);
+    return this.#all.find((one) => isSame(one) && !one.signal?.aborted);
+  }
+}
+
+const captures = (options) => Boolean(typeof options === "object" ? options?.capture : options);
+
+/** @param {string | URL} url @param {Options} [options] */
 export const connect = (url, options) => new Session(url, options);
 
 /** Session and cursor are in memory alone: two tabs are two clients. */
@@ -48,46 +294,40 @@ export class Session extends EventTarget {
   #timers = new Map();
   #id;
   /** What the welcome asks for; null while nothing but a hello may be said. */ #limits = null;
+  /** How long what was said takes at the rate that the server allows. */ #paidUntil = 0;
+  /** The cursor of this connection's hello. */ #resumed = null;
+  /** Said before acks and requests. */ #said = [];
 
-  // Offsets of one epoch: acked <= taken <= handed <= received.
-  #epoch;
-  #received;
-  #handed;
-  #taken;
-  #acked;
-  #runEnded = false;
-
-  #queue;
-  #bells = [];
-  #iterators = 0;
-  #listening = false;
-  /** Why the application has to forget all, until it was told. */ #forget = null;
-  /** The open questions that it knows, and all that came since caught_up. */ #shown = new Set();
-  #here = new Set();
-  /** The runs that it knows to be active, and whether they wait; all that came; those that did since caught_up. */
-  #active = new Map();
-  #begun = new Set();
-  #running = new Set();
+  #arrivals;
+  #listeners = new Listeners();
+  #loops = 0;
+  /** Wakes the loop that waits. */ #bell = null;
+  #ackIsDue = false;
+  /** Questions that were shown and are open; and those that have not come again on this connection. */
+  #open = new Set();
+  #doubtful = new Set();
 
   #requests = new Map();
   #asked = 0;
 
-  #failures = 0;
-  #hurryUntil = 0;
+  /** Connections given up between hello and welcome: their hello may come later, and supersede a newer one. */
+  #lateHellos = 0;
+  #lostAt = null;
   #liveSince = Infinity;
+  #hurryUntil = -Infinity;
   /** The wait asked for. */ #askedMs = null;
   #error = null;
 
-  constructor(url, { token, cursor, from = "low", WebSocket = globalThis.WebSocket } = {}) {
+  constructor(url, options) {
     super();
-    this.#url = new URL(url, globalThis.location?.href).href.replace(/^http/, "ws");
-    this.#options = { token, from, WebSocket };
-    this.#begin(cursor?.epoch, cursor?.offset ?? 0);
+    this.#url = addressOf(url);
+    this.#options = checked(options);
+    this.#arrivals = new Arrivals(this.#options.cursor);
+    this.connect();
     for (const type of ["online", "pageshow", "resume", "visibilitychange"]) {
       // Captured: what happens to the document passes the window on its way.
       globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal: this.#ended.signal });
     }
-    this.connect();
   }
 
   get state() {
@@ -95,29 +335,27 @@ export class Session extends EventTarget {
   }
 
   get cursor() {
-    return this.#epoch ? { epoch: this.#epoch, offset: this.#taken } : null;
+    return this.#arrivals.given;
   }
 
   connect() {
     if (this.#state.name === "closed") return;
     this.#hangUp();
-    this.#queue = [];
-    this.#received = this.#handed;
     this.#askedMs = null;
     const socket = (this.#socket = new this.#options.WebSocket(this.#url, "actors.v1"));
     socket.onopen = () => this.#greet(socket);
-    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    socket.onmessage = ({ data }) => this.#receive(data);
     // Node 20 fires no close when it cannot connect.
-    socket.onclose = socket.onerror = ({ code = 1006, reason }) => this.#closed(code, reason);
+    socket.onclose = socket.onerror = ({ code = 1006, reason, message }) => this.#closed(code, reason || message);
     this.#expectWithin(PATIENCE_MS);
     this.#enter({ name: "connecting" });
   }
 
   close() {
-    this.#ack();
+    this.#ack(true);
     this.#hangUp();
     this.#ended.abort();
-    this.#queue = [];
+    this.#arrivals.clear();
     this.#end({ name: "closed" });
   }
 
@@ -139,97 +377,124 @@ export class Session extends EventTarget {
 
   addEventListener(type, listener, options) {
     super.addEventListener(type, listener, options);
-    this.#listening ||= ITEMS.test(type);
+    this.#listeners.add(type, listener, options);
     queueMicrotask(() => this.#deliver());
   }
 
+  removeEventListener(type, listener, options) {
+    super.removeEventListener(type, listener, options);
+    this.#listeners.remove(type, listener, options);
+  }
+
+  dispatchEvent(event) {
+    this.#listeners.dispatched(event.type);
+    return super.dispatchEvent(event);
+  }
+
   async *[Symbol.asyncIterator]() {
-    this.#iterators += 1;
+    this.#loops += 1;
     try {
       while (this.#state.name !== "closed") {
-        this.#took();
-        const item = this.#handOut();
+        this.#arrivals.take();
+        const item = this.#arrivals.give(() => true);
+        if (item) this.#tell(item.kind, item);
+        this.#goOn();
         if (item) yield item;
         else if (this.#state.name === "refused") throw this.#over();
-        else await new Promise((ring) => this.#bells.push(ring));
+        else await this.#rung();
       }
     } finally {
-      this.#iterators -= 1;
+      this.#loops -= 1;
       this.#deliver();
     }
   }
 
   // items
 
-  #enqueue(item, offset = this.#received) {
-    this.#received = offset;
-    this.#queue.push({ item, offset });
+  #rung() {
+    if (this.#bell) throw new Error("expected one loop over a session, got another while it waits");
+    return new Promise((ring) => (this.#bell = ring));
   }
 
+  /** Hand out what has come, to the loop or else to listeners, and do what follows. */
   #deliver() {
-    for (const ring of this.#bells.splice(0)) ring();
-    while (this.#listening && this.#iterators === 0 && this.#handOut()) this.#took();
-  }
-
-  #handOut() {
-    while (this.#queue.length > 0) {
-      const { item, offset } = this.#queue.shift();
-      this.#handed = offset;
-      if (!this.#isNews(item)) continue;
-      this.#runEnded ||= LAST_OF_A_RUN.test(item.type);
+    this.#bell?.();
+    this.#bell = null;
+    for (let item; this.#loops === 0 && (item = this.#nextToListeners()); this.#arrivals.take(item)) {
       this.#tell(item.kind, item);
-      return item;
     }
-    if (this.#state.until === Infinity) this.connect();
+    this.#goOn();
   }
 
-  /** A question or run that comes twice is one, and is over once. */
-  #isNews({ kind, id, type, run_id, waiting }) {
-    if (kind === "reset") {
-      this.#forget = null;
-      this.#active.clear();
-    }
-    if (kind === "event" && type === "agent_started") this.#active.set(run_id, false);
-    if (kind === "event" && LAST_OF_A_RUN.test(type)) this.#isOver(run_id);
-    if (kind === "active") return this.#isActive(run_id, waiting);
-    if (kind === "inactive") return this.#isOver(run_id);
-    if (kind === "ask") return !this.#shown.has(id) && this.#shown.add(id);
-    return kind !== "ask_closed" || this.#shown.delete(id);
-  }
-
-  #isActive(runId, waiting) {
-    const before = this.#active.get(runId);
-    this.#active.set(runId, waiting);
-    return before === undefined || (before && !waiting);
-  }
-
-  #isOver(runId) {
-    this.#begun.delete(runId);
-    return this.#active.delete(runId);
-  }
-
-  #took() {
-    this.#taken = this.#handed;
-    if (!this.#limits) return;
-    const { ack_events, ack_s } = this.#limits;
-    if (this.#runEnded || this.#taken - this.#acked >= ack_events) this.#ack();
-    else if (!this.#timers.has("ack")) this.#after("ack", ack_s * 1000, () => this.#ack());
-  }
-
-  #ack() {
-    if (!this.#limits || this.#taken <= this.#acked) return;
-    this.#runEnded = false;
-    this.#say({ op: "ack", offset: this.#taken });
-    this.#confirmed(this.#taken);
-  }
-
-  #confirmed(offset) {
-    this.#acked = offset;
-    this.#tell("acked", offset);
+  /** Only who listens for events takes the log. */
+  #nextToListeners() {
+    const takesLog = this.#listeners.has("event");
+    if (takesLog) this.#arrivals.take();
+    return this.#arrivals.give((kind) => takesLog || (!OF_THE_LOG.test(kind) && this.#listeners.has(kind)));
   }
 
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  /** Say what is due; leave a connection that brings nothing more, and come back when there is something to do. */
+  #goOn() {
+    const { overrun, isDrained } = this.#arrivals;
+    const asks = this.#requests.size > 0;
+    if (this.#limits && overrun && (isDrained || !asks)) {
+      this.#ack(true);
+      this.#hangUp();
+      this.#enter({ name: "waiting", reason: "too much is unread", until: Infinity, waitMs: Infinity });
+    }
+    if (this.#socket) this.#speak();
+    else if (this.#state.until === Infinity && (isDrained || asks)) this.connect();
+  }
+
+  // speaking
+
+  /** Say what is due, no faster than the server allows. */
+  #speak() {
+    while (this.#limits) {
+      const wait = this.#paidUntil - performance.now() - BURST_MS;
+      if (wait > 0) return this.#after("pace", Math.ceil(wait), () => this.#speak());
+      if (this.#said.length > 0) this.#say(this.#said.shift());
+      else if (!this.#ack() && !this.#askNext()) return;
+    }
+  }
+
+  #say(text) {
+    this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + this.#limits.gapMs;
+    this.#socket.send(text);
+  }
+
+  #sayOnce(text) {
+    if (!this.#said.includes(text)) this.#said.push(text);
+  }
+
+  /** Confirm what is taken, if it is time to, or all of it. */
+  #ack(everything = this.#ackIsDue) {
+    const { acked, confirmable, lastWord } = this.#arrivals;
+    if (!this.#limits || confirmable <= acked) return false;
+    const { ackEvents, ackMs } = this.#limits;
+    if (everything || confirmable - acked >= ackEvents || (acked < lastWord && lastWord <= confirmable)) {
+      this.#stop("ack");
+      this.#say(JSON.stringify({ op: "ack", offset: confirmable }));
+      this.#confirmed(confirmable);
+      return true;
+    }
+    if (!this.#timers.has("ack")) this.#after("ack", ackMs, () => this.#ackNow());
+    return false;
+  }
+
+  #ackNow() {
+    this.#ackIsDue = true;
+    this.#speak();
+  }
+
+  #confirmed(offset) {
+    this.#ackIsDue = false;
+    this.#arrivals.acked = offset;
+    this.#tell("acked", offset);
   }
 
   // requests
@@ -240,24 +505,28 @@ export class Session extends EventTarget {
     const text = JSON.stringify({ ...fields, id });
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { text, resolve, reject });
-      this.#put();
+      this.#goOn();
     });
   }
 
   /** Ask again on each connection: harmless within a session; in another one it might be done twice. */
-  #put() {
-    const { message_bytes: most, requests } = this.#limits ?? { requests: 0 };
-    for (const [id, request] of [...this.#requests].slice(0, MOST_ASKED).slice(0, requests)) {
-      if (request.socket === this.#socket) continue;
-      if (request.session && request.session !== this.#id) {
+  #askNext() {
+    const { messageBytes, requests } = this.#limits;
+    let waiting = 0;
+    for (const [id, request] of this.#requests) {
+      if (request.socket === this.#socket) waiting += 1;
+      else if (request.session && request.session !== this.#id) {
         this.#settle(id, { error: { name: "session_lost", message: "it may have been carried out" } });
-      } else if (new TextEncoder().encode(request.text).length > most) {
-        this.#settle(id, { error: { name: "too_big", message: `expected at most ${most} bytes` } });
+      } else if (new TextEncoder().encode(request.text).length > messageBytes) {
+        this.#settle(id, { error: { name: "too_big", message: `expected at most ${messageBytes} bytes` } });
       } else {
         Object.assign(request, { socket: this.#socket, session: this.#id });
-        this.#socket.send(request.text);
+        this.#say(request.text);
+        return true;
       }
+      if (waiting >= requests) return false;
     }
+    return false;
   }
 
   #settle(id, reply) {
@@ -265,107 +534,87 @@ export class Session extends EventTarget {
     this.#requests.delete(id);
     if (reply.error) request?.reject(new Refusal(reply.error));
     else request?.resolve(reply);
-    this.#put();
   }
 
   // hearing
 
   #ops = {
-    batch: ({ from, to, events }) => this.#arrived(from, to, events),
-    gap: ({ from, to, cause }) => this.#isNext(from, to) && this.#enqueue({ kind: "gap", from, to, cause }, to),
-    reset: ({ epoch, low }) => this.#reset(epoch, low - 1, ""),
+    __proto__: null,
+    batch: ({ from, to, events }) => this.#arrivals.arrive(from, to, events),
+    gap: (message) => this.#arrivals.gap(message),
+    reset: ({ epoch, low }) => this.#arrivals.reset(epoch, low, ""),
     welcome: (message) => this.#welcomed(message),
     caught_up: ({ offset }) => {
-      this.#liveSince = Date.now();
+      this.#arrivals.caughtUp(offset);
+      this.#liveSince = performance.now();
       this.#enter({ name: "live" });
-      this.#enqueue({ kind: "caught_up", offset });
-      this.#here.clear();
-      this.#running.clear();
-      this.#say({ op: "ping" });
+      this.#sayOnce(PING);
     },
-    active: ({ event, waiting = false }) => {
-      this.#begins(event.run_id);
-      this.#enqueue({ ...event, kind: "active", waiting });
-    },
-    inactive: ({ run_id, reason }) => this.#enqueue({ kind: "inactive", run_id, reason }),
-    ask: ({ event, timeout_s }) => {
-      this.#here.add(event.event_id);
-      this.#enqueue({ ...event, kind: "ask", id: event.event_id, deadline: Date.now() + (timeout_s ?? Infinity) * 1000 });
-    },
-    ask_closed: ({ ask, reason }) => this.#enqueue({ kind: "ask_closed", id: ask, reason }),
-    // Pings follow caught_up, so what is open and active comes before this: what has not come is over.
-    pong: () => {
-      for (const run_id of this.#begun) {
-        if (!this.#running.has(run_id)) this.#enqueue({ kind: "inactive", run_id, reason: "gone" });
-      }
-      for (const id of this.#shown) {
-        if (!this.#here.has(id)) this.#enqueue({ kind: "ask_closed", id, reason: "gone" });
-      }
-    },
+    ask: (message) => this.#questioned(message),
+    ask_closed: ({ ask, reason }) => this.#arrivals.hasRoom() && this.#questionClosed(ask, reason),
+    // Pings follow caught_up, so open questions come before this: one that has not come was closed.
+    pong: () => this.#doubtful.forEach((id) => this.#questionClosed(id, "gone")),
     reply: (message) => this.#settle(message.id, message),
-    ping: () => this.#say({ op: "pong" }),
+    ping: () => this.#sayOnce(PONG),
     going_away: ({ retry_ms }) => {
-      this.#askedMs = Math.min(6e4, Math.max(250, retry_ms));
-      this.#enter({ ...this.#state, leaving: retry_ms });
+      this.#askedMs = bounded(retry_ms, 250, 60_000, 250);
+      this.#enter({ ...this.#state, leaving: this.#askedMs });
     },
     error: ({ error }) => (this.#error = error),
   };
 
-  #receive(message) {
-    this.#expectWithin(this.#limits?.quietMs ?? PATIENCE_MS);
-    if (message.op) this.#ops[message.op]?.(message);
-    else this.#arrived(message.offset, message.offset, [message]);
+  /** What is not of the protocol, or cannot come next, is a fault of the server's, and ends the connection. */
+  #receive(data) {
+    if (this.#limits) this.#expectWithin(this.#limits.quietMs);
+    try {
+      this.#hear(JSON.parse(data));
+    } catch (error) {
+      if (error instanceof OutOfOrder) this.#arrivals.defect = error.message;
+      this.#closed(1006, error.message);
+    }
     this.#deliver();
-    if (this.#socket && this.#queue.length > MOST_UNREAD) {
-      this.#hangUp();
-      this.#enter({ name: "waiting", reason: "too much is unread", until: Infinity });
-    }
   }
 
-  #welcomed({ session, epoch, start, resume, ping_s, limits }) {
+  #hear(message) {
+    const { op, offset } = message;
+    const isEarly = !this.#limits && (op === undefined || this.#ops[op]) && !BEFORE_THE_WELCOME.test(op);
+    if (isEarly) throw new Error(`expected a welcome first, got ${shown(message)}`);
+    if (op === undefined) this.#arrivals.arrive(offset, offset, [check("event", message)]);
+    else this.#ops[op]?.(check(op, message));
+  }
+
+  #welcomed(message) {
+    if (this.#limits) throw new Error("expected one welcome, got another");
+    const { session, ping_s, limits } = message;
+    if (this.#id) this.#lateHellos -= 1;
+    if (session !== this.#id) this.#lateHellos = 0;
     this.#id = session;
-    this.#limits = { ...limits, quietMs: ping_s * 1000 + PATIENCE_MS };
-    if (resume === "fresh") this.#begin(epoch, start - 1);
-    this.#put();
-    if (resume === "reset") return;
-    this.#confirmed(this.#handed);
-    if (this.#forget !== null) this.#reset(this.#epoch, this.#handed, this.#forget);
+    this.#limits = {
+      quietMs: bounded(ping_s, 0, 3_600, 15) * 1000 + PATIENCE_MS,
+      messageBytes: bounded(limits?.message_bytes, 0, Infinity, 65_536),
+      ackEvents: bounded(limits?.ack_events, 1, Infinity, 128),
+      ackMs: bounded(limits?.ack_s, 0, 3_600, 1) * 1000,
+      requests: bounded(limits?.requests, 1, MOST_ASKED, MOST_ASKED),
+      gapMs: 1000 / LIVELINESS / bounded(limits?.messages_per_s, 0.1, 1e6, 50),
+    };
+    this.#expectWithin(this.#limits.quietMs);
+    this.#arrivals.welcome(message, this.#resumed);
+    if (message.resume !== "reset") this.#confirmed(this.#arrivals.acked);
   }
 
-  #arrived(from, to, events) {
-    if (!this.#isNext(from, to)) return;
-    for (const event of events) {
-      if (event.type === "agent_started") this.#begins(event.run_id);
-      this.#enqueue({ ...event, kind: "event" }, event.offset);
-    }
+  /** A question that comes twice is one question; without room for it, it comes again on the next connection. */
+  #questioned({ event, ...rest }) {
+    const { event_id: id } = check("question", event);
+    this.#doubtful.delete(id);
+    if (this.#open.has(id) || !this.#arrivals.hasRoom()) return;
+    this.#open.add(id);
+    const timeout_s = bounded(rest.timeout_s, 0, 1e10, Infinity);
+    this.#arrivals.keep({ ...event, kind: "ask", id, timeout_s, deadline: Date.now() + timeout_s * 1000 });
   }
 
-  #begins(runId) {
-    this.#begun.add(runId);
-    this.#running.add(runId);
-  }
-
-  /** Whether a range is the next one. What was seen is dropped; anything else is a defect, and ends the cursor. */
-  #isNext(from, to) {
-    if (to <= this.#received) return false;
-    if (from === this.#received + 1) return true;
-    this.#forget = `expected offset ${this.#received + 1}, got ${from}`;
-    this.#epoch = undefined;
-    this.#options.from = "low";
-    this.#closed(1006, this.#forget);
-    return false;
-  }
-
-  #begin(epoch, offset) {
-    this.#epoch = epoch;
-    this.#received = this.#handed = this.#taken = this.#acked = offset;
-    this.#queue = [];
-  }
-
-  #reset(epoch, offset, cause) {
-    this.#begin(epoch, offset);
-    this.#forget = cause;
-    this.#enqueue({ kind: "reset", epoch, low: offset + 1, cause });
+  #questionClosed(id, reason) {
+    this.#doubtful.delete(id);
+    if (this.#open.delete(id)) this.#arrivals.keep({ kind: "ask_closed", id, reason });
   }
 
   // coming and going
@@ -374,21 +623,27 @@ export class Session extends EventTarget {
     try {
       const { token, from } = this.#options;
       const given = typeof token === "function" ? await token() : token;
-      const start = this.#epoch ? { resume: { epoch: this.#epoch, offset: this.#handed } } : { from };
-      const hello = { op: "hello", v: 1, token: given, session: this.#id, ...start };
-      if (socket === this.#socket) socket.send(JSON.stringify(hello));
+      if (socket !== this.#socket) return;
+      expect(typeof (given ?? "") === "string", "a string", `a ${typeof given}`);
+      const resume = (this.#resumed = this.#arrivals.resume());
+      const start = resume ? { resume } : { from: this.#arrivals.defect ? "low" : from };
+      this.#doubtful = new Set(this.#open);
+      if (this.#id) this.#lateHellos += 1;
+      socket.send(JSON.stringify({ op: "hello", v: 1, token: given, session: this.#id, ...start }));
     } catch (error) {
       if (socket === this.#socket) this.#closed(1006, `no token: ${error}`);
     }
   }
 
-  #say(message) {
-    if (this.#limits) this.#socket.send(JSON.stringify(message));
+  #stop(name) {
+    clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
   }
 
   #after(name, ms, action) {
-    clearTimeout(this.#timers.get(name));
-    this.#timers.set(name, setTimeout(() => this.#timers.delete(name) && action(), ms));
+    this.#stop(name);
+    const timer = setTimeout(() => this.#timers.delete(name) && action(), Math.min(ms, LONGEST_TIMER_MS));
+    this.#timers.set(name, timer);
   }
 
   #expectWithin(ms) {
@@ -398,26 +653,31 @@ export class Session extends EventTarget {
   /** Online, or looked at, again: come back now, also when a link turns out to be dead. */
   #wake() {
     const { name, until } = this.#state;
-    this.#hurryUntil = Date.now() + 2 * PROBE_MS;
-    if (name === "live") this.#say({ op: "ping" });
+    this.#hurryUntil = performance.now() + 2 * PROBE_MS;
     if (this.#socket) this.#expectWithin(PROBE_MS);
     else if (name === "waiting" && until < Infinity && this.#askedMs === null) this.connect();
+    if (name === "live") this.#sayOnce(PING);
+    this.#goOn();
   }
 
   #enter(state) {
+    if (this.#state.name === "closed") return;
     this.#state = state;
     this.#tell("state", state);
   }
 
   #hangUp() {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
-    this.#here.clear();
+    for (const name of this.#timers.keys()) this.#stop(name);
+    // Only a connection that held resets the waits: one that fails at once each time must not be hurried.
+    if (performance.now() - this.#liveSince >= LAST_WAIT_MS) this.#lostAt = null;
+    this.#liveSince = Infinity;
     this.#limits = null;
+    this.#said = [];
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
-    socket.onmessage = socket.onclose = socket.onerror = null;
+    // The package ws throws what no listener takes, such as that it was closed too early.
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = () => {};
     socket.close();
   }
 
@@ -425,19 +685,20 @@ export class Session extends EventTarget {
     this.#hangUp();
     const reason = this.#error?.message || said;
     this.#error = null;
-    if (FINAL_CODES.has(code) || code >= 4500) this.#end({ name: "refused", code, reason });
+    const isOwn = code === SUPERSEDED && this.#lateHellos > 0;
+    if (isOwn) this.#lateHellos -= 1;
+    if (!isOwn && (FINAL_CODES.has(code) || code >= 4500)) this.#end({ name: "refused", code, reason });
     else this.#comeBack(code, reason);
   }
 
-  /** Only a connection that held resets the waits: one that fails at once each time must not be hurried. */
   #comeBack(code, reason) {
-    if (Date.now() - this.#liveSince >= LAST_WAIT_MS) this.#failures = 0;
-    this.#liveSince = Infinity;
-    const ceiling = Math.min(LAST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures++);
-    const wait = this.#askedMs ?? (Date.now() < this.#hurryUntil ? 0 : Math.random() * ceiling);
-    this.#hurryUntil = 0;
-    this.#after("retry", wait, () => this.connect());
-    this.#enter({ name: "waiting", code, reason, until: Date.now() + wait });
+    const now = performance.now();
+    this.#lostAt ??= now;
+    const ceiling = Math.min(LAST_WAIT_MS, Math.max(FIRST_WAIT_MS, now - this.#lostAt));
+    const waitMs = this.#askedMs ?? (now < this.#hurryUntil ? 0 : Math.random() * ceiling);
+    this.#hurryUntil = -Infinity;
+    this.#after("retry", waitMs, () => this.connect());
+    this.#enter({ name: "waiting", code, reason, until: Date.now() + waitMs, waitMs });
   }
 
   #end(state) {

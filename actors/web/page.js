@@ -43,7 +43,8 @@ const HINTS = {
 /** Which conversation is shown, and what a person does with it. */
 class Page {
   #user = new URLSearchParams(location.search).get("user") || "guest";
-  #session = connect("/ws", { token: this.#user, WebSocket: CuttableWebSocket });
+  /** From all that is there: a page that is loaded anew keeps nothing. */
+  #session = connect("/ws", { token: this.#user, from: "low", WebSocket: CuttableWebSocket });
   #conversations = newConversations();
   #draft = newThread(null);
   /** @type {string | null} The thread that is shown; null is the draft. */ #shownId = threadInAddress();

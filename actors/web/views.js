@@ -287,6 +287,7 @@ export class ConnectionView {
   #banner = byId("banner");
   #clock = 0;
   /** @type {State} */ #state = { name: "connecting" };
+  /** When it was entered, on the clock that nobody sets. */ #entered = 0;
   #failed = false;
 
   /** An attempt to come back is still "gone": it is not to blink at every attempt. */
@@ -298,6 +299,7 @@ export class ConnectionView {
   enter(state) {
     this.#failed = state.name !== "live" && (this.#failed || state.name === "waiting");
     this.#state = state;
+    this.#entered = performance.now();
     clearInterval(this.#clock);
     if (state.name === "waiting") this.#clock = setInterval(() => this.draw(), 200);
     this.draw();
@@ -325,10 +327,10 @@ export class ConnectionView {
   }
 
   #whenGone() {
-    const { reason, until } = this.#state;
+    const { reason, waitMs } = this.#state;
     const what = CuttableWebSocket.isCut ? "You have cut this page off" : "The server is gone";
-    if (until === undefined) return `${what}. Trying to reach the server now.`;
-    const seconds = Math.max(1, Math.ceil((until - Date.now()) / 1000));
+    if (waitMs === undefined) return `${what}. Trying to reach the server now.`;
+    const seconds = Math.max(1, Math.ceil((this.#entered + waitMs - performance.now()) / 1000));
     return `${what}${reason ? ` (${reason})` : ""}. Trying again in ${seconds} s.`;
   }
 
@@ -351,7 +353,7 @@ export class RecoveryView {
   enter({ name }, offset) {
     if (name !== "waiting" || this.#away || offset === undefined) return;
     this.#away = true;
-    this.#since = Date.now();
+    this.#since = performance.now();
     this.#counts = { cuts: this.#counts.cuts + 1, replayed: 0, gaps: 0, resets: 0 };
     this.#range = [];
     this.#show(`Lost the connection after offset ${offset}`);
@@ -376,7 +378,7 @@ export class RecoveryView {
     const { replayed, gaps, resets } = this.#counts;
     const which = replayed === 0 ? "" : ` (offsets ${this.#range.join(" to ")})`;
     const rest = `${plural(gaps, "gap")}, ${plural(resets, "reset")}`;
-    const seconds = ((Date.now() - this.#since) / 1000).toFixed(1);
+    const seconds = ((performance.now() - this.#since) / 1000).toFixed(1);
     this.#show(`Back after ${seconds} s: ${plural(replayed, "event")} replayed${which}, ${rest}`);
   }
 

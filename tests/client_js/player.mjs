@@ -11,7 +11,7 @@ import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 
 const SOURCE = readFileSync(new URL(process.argv[2]), "utf8");
-const LENDS = "const { setTimeout, clearTimeout, Date, Math } = globalThis.lent";
+const LENDS = "const { setTimeout, clearTimeout, Date, Math, performance } = globalThis.lent";
 const KINDS = ["event", "gap", "reset", "caught_up", "active", "inactive", "ask", "ask_closed"];
 const BEGAN_MS = 1_700_000_000_000;
 
@@ -20,7 +20,7 @@ globalThis.lent = {};
 
 /** Time that goes by when it is told to, and dice that always fall the highest. */
 class Clock {
-  #now = BEGAN_MS;
+  #now = 0;
   #timers = new Map();
   #started = 0;
 
@@ -29,7 +29,8 @@ class Clock {
     return this.#started;
   };
   clearTimeout = (id) => this.#timers.delete(id);
-  Date = { now: () => this.#now };
+  Date = { now: () => BEGAN_MS + this.#now };
+  performance = { now: () => this.#now };
   Math = Object.create(Math, { random: { value: () => 1 - 2 ** -53 } });
 
   /** To the next timer, at most so far; how far it was. */

@@ -15,6 +15,8 @@ WELCOMED = f"{CONNECT} let [socket] = Fake.sockets; await socket.welcome();"
 AGAIN = "socket = Fake.sockets.at(-1);"
 HIGHEST = "Math.random = () => 1;"
 """Makes every wait as long as it may be."""
+CLOCK = "let now = 0; performance.now = () => now;"
+"""Makes time stand still, for whoever measures it."""
 QUICK = "const real = setTimeout; globalThis.setTimeout = (action, ms) => real(action, ms / 100);"
 """Makes time pass a hundred times as fast."""
 
@@ -108,7 +110,7 @@ async def test_a_question_is_one_question(node: Node) -> None:
 
 
 async def test_what_was_not_handed_out_comes_again(node: Node) -> None:
-    """A cut between arrival and reading: the resume point is what the application has."""
+    """A cut between arrival and reading: the resume point is what was taken, and what comes again comes once."""
     script = f"""
         const session = connect("ws://test/ws", {{WebSocket: Fake}});
         let [socket] = Fake.sockets;
@@ -118,11 +120,13 @@ async def test_what_was_not_handed_out_comes_again(node: Node) -> None:
         const first = (await loop.next()).value.offset;
         session.connect();
         {AGAIN}
-        await socket.welcome({{resume: "replayed", start: 2}});
-        socket.say({{op: "batch", from: 2, to: 3, events: [event(3, {{seq0: 2}})]}});
-        return [first, socket.heard[0].resume, (await loop.next()).value.offset];
+        await socket.welcome({{resume: "replayed"}});
+        socket.say(event(1), {{op: "batch", from: 2, to: 4, events: [event(2), event(3), event(4)]}});
+        const rest = [];
+        while (rest.length < 3) rest.push((await loop.next()).value.offset);
+        return [first, socket.heard[0].resume, rest];
     """
-    assert await node.run(script) == [1, {"epoch": "ep", "offset": 1}, 3]
+    assert await node.run(script) == [1, {"epoch": "ep", "offset": 0}, [2, 3, 4]]
 
 
 @pytest.mark.parametrize("code", [*(row.code for row in closing.TABLE.values() if not row.temporary), 1008])
@@ -140,19 +144,61 @@ async def test_codes_that_say_come_back(node: Node, code: int) -> None:
     assert (state["name"], state["code"]) == ("waiting", code)
 
 
-async def test_waits_double_up_to_ten_seconds(node: Node) -> None:
-    """The ceilings are min(10 s, 0.5 s · 2ⁿ), and each wait is a random part of its ceiling."""
+LOSE = """
+    const lose = (after, code = 1006) => {
+        now += after;
+        Fake.sockets.at(-1).onclose({code});
+        const {waitMs} = a.session.state;
+        now += waitMs;
+        a.session.connect();
+        return waitMs / 1000;
+    };
+"""
+"""Loses a connection after some milliseconds, and comes back at the end of the wait; how long it was."""
+
+
+async def test_waits_grow_with_the_time_since_the_loss(node: Node) -> None:
+    """The ceilings are min(10 s, max(0.5 s, time since the loss)), and each wait is a random part of its ceiling."""
+    script = f"{CLOCK} {HIGHEST} {CONNECT} {LOSE} return Array.from({{length: 8}}, () => lose(0));"
+    assert await node.run(script) == [0.5, 0.5, 1, 2, 4, 8, 10, 10]
+
+
+async def test_after_an_outage_a_client_is_away_about_as_long_again(node: Node) -> None:
+    """A server that was gone for 3 s is asked again within another 3, however many attempts have failed meanwhile."""
+    script = f"{CLOCK} Math.random = () => 0.25; {CONNECT} {LOSE} const waits = [];"
+    script += "while (now < 3000) waits.push(lose(50)); return waits;"
+    assert max(await node.run(script)) <= 3
+
+
+async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> None:
+    """One that was live for less than ten seconds does not: a server that ends each at once is asked ever more rarely."""
     script = f"""
-        {CONNECT} {HIGHEST}
-        const waits = [];
-        for (let n = 0; n < 7; n += 1) {{
-            Fake.sockets.at(-1).onclose({{code: 1006}});
-            waits.push(Math.round((a.session.state.until - Date.now()) / 100) / 10);
-            a.session.connect();
-        }}
-        return waits;
+        {CLOCK} {HIGHEST} {WELCOMED} {LOSE}
+        const live = async (ms) => {{
+            await Fake.sockets.at(-1).welcome({{resume: "replayed"}});
+            Fake.sockets.at(-1).say({{op: "caught_up", offset: 0}});
+            return lose(ms);
+        }};
+        return [lose(0), lose(0), lose(0), await live(9_000), await live(10_000), lose(0)];
     """
-    assert await node.run(script) == [0.5, 1, 2, 4, 8, 10, 10]
+    assert await node.run(script) == [0.5, 0.5, 1, 10, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+async def test_a_clock_that_is_set_changes_no_wait(node: Node, hours: int) -> None:
+    """What is measured is measured on a clock that nobody sets; only what people read is of that one."""
+    script = f"""
+        {HIGHEST} const set = Date.now; {WELCOMED}
+        socket.say({{op: "caught_up", offset: 0}});
+        Date.now = () => set() + hours * 3_600_000;
+        socket.onclose({{code: 1006}});
+        const {{waitMs, until}} = a.session.state;
+        const left = until - Date.now();
+        a.session.close();
+        Date.now = set;
+        return [waitMs, Math.abs(left - 500) < 100];
+    """
+    assert await node.run(script, hours=hours) == [500, True]
 
 
 async def test_a_silent_server_is_dead(node: Node) -> None:
