@@ -194,6 +194,119 @@ async def test_a_reader_who_stops_gives_up_its_connection(node: Node) -> None:
         assert await node.run(seen) == list(range(1, 3_001))
 
 
+MUCH = limits.Limits(retained_events=10_000)
+"""A log that holds more than a client keeps unread."""
+
+
+async def test_what_is_unread_is_bounded_and_nothing_is_lost_by_it(node: Node) -> None:
+    """Paused, asked for something, paused again: the reader gets every event, once and in order, and confirms it."""
+    async with served(limits=MUCH, authorize=allow) as house:
+        receipts = await house.emit(2_500)
+        await node.run("it.session = connect(url, {token: 'alice'})", url=url(house))
+        await node.until("it.session.state.until === Infinity")
+        for _ in range(2):
+            await node.run("await it.session.send({text: 'hi'}, {threadId: 'open'})")
+            await node.until("it.session.state.until === Infinity")
+        seen = "const n = []; for await (const {kind, offset} of it.session) { if (kind === 'event') n.push(offset);"
+        seen += "if (n.length === 2502) break; } return n;"
+        assert await node.run(seen) == list(range(1, 2_503))
+        await acked(receipts)
+
+
+@pytest.mark.parametrize("act", ["send({})", "read('thread-of-alice')", "cancel('run')", "answer('ask', {})"])
+async def test_a_request_is_answered_however_much_is_unread(node: Node, act: str) -> None:
+    """Nothing is read, and there is more than is kept: a request is answered all the same, at once and while paused."""
+    async with served(limits=MUCH) as house:
+        await house.emit(1_200)
+        await node.run("it.session = connect(url, {token: 'alice'})", url=url(house))
+        asked = f"await it.session.{act}.catch(({{name}}) => {{ if (!/^unknown/.test(name)) throw name; }})"
+        await node.run(asked)
+        await node.until("it.session.state.until === Infinity")
+        await node.run(asked)
+
+
+async def test_a_loop_may_ask_and_wait_for_the_answer(node: Node) -> None:
+    """While it waits for a reply, it does not read; the reply comes although the log is full of what is unread."""
+    async with served(limits=MUCH) as house:
+        await house.emit(2_100)
+        script = """
+            it.session = connect(url, {token: "alice"});
+            const n = [];
+            for await (const {kind, offset} of it.session) {
+                if (kind !== "event") continue;
+                n.push(offset);
+                if (offset % 700 === 1) await it.session.read("thread-of-alice", {limit: 1});
+                if (offset === 2100) return n;
+            }
+        """
+        assert await node.run(script, url=url(house)) == list(range(1, 2_101))
+
+
+async def test_a_loop_that_was_left_strands_no_request(node: Node) -> None:
+    """Broken off, thrown out of, returned to, or read by hand and let be."""
+    async with served(limits=MUCH) as house:
+        await house.emit(1_500)
+        script = """
+            const session = connect(url, {token: "alice"});
+            for await (const item of session) break;
+            try { for await (const item of session) throw new Error(); } catch {}
+            const loop = session[Symbol.asyncIterator]();
+            await loop.next();
+            await loop.return();
+            const idle = session[Symbol.asyncIterator]();
+            const {value} = await idle.next();
+            await session.send({});
+            return [value.offset, session.state.name];
+        """
+        assert (await node.run(script, url=url(house)))[0] == 4
+
+
+async def test_a_client_comes_back_from_its_own_former_connection(node: Node) -> None:
+    """A hello that was given up reaches the server late, and supersedes the next connection: that one comes back."""
+    calls, release = [], trio.Event()
+
+    async def authenticate(credentials: Any) -> str:
+        calls.append(credentials)
+        if len(calls) == 2:
+            await release.wait()
+        return "alice"
+
+    async with served(authenticate=authenticate) as house:
+        await node.collect(url(house))
+        await node.run("it.sessions.a.session.connect()")
+        while len(calls) < 2:  # noqa: ASYNC110 - Node is waited for
+            await trio.sleep(0.01)
+        await node.run("it.sessions.a.session.connect()")
+        await node.until_state("live")
+        release.set()
+        await trio.sleep(0.5)
+        await node.until_state("live")
+        await house.emit(3)
+        await node.until_events(3)
+        assert await node.run("return it.sessions.a.states.filter(({name}) => name === 'refused')") == []
+
+
+async def test_what_no_listener_heard_is_not_acknowledged(node: Node) -> None:
+    """A listener that was removed takes nothing any more; what came meanwhile goes to the next one."""
+    async with served() as house:
+        script = """
+            it.session = connect(url, {token: "alice"});
+            it.seen = [];
+            it.hear = ({detail}) => it.seen.push(detail.payload.n);
+            it.session.addEventListener("event", it.hear);
+        """
+        await node.run(script, url=url(house))
+        heard = await house.emit(2)
+        await acked(heard)
+        await node.run("it.session.removeEventListener('event', it.hear)")
+        (unheard,) = await house.emit(1)
+        await trio.sleep(1.2)  # longer than an ack waits
+        assert unheard.stage == actors.Stage.WRITTEN
+        await node.run("it.session.addEventListener('event', it.hear)")
+        await acked([unheard])
+        assert await node.run("return it.seen") == [0, 1, 0]
+
+
 async def test_two_clients_do_not_fence_each_other(node: Node) -> None:
     """Two sessions of one user get the same events, and neither ends the other."""
     async with served(authorize=allow) as house:
@@ -272,6 +385,17 @@ async def test_requests_have_answers_and_refusals(node: Node) -> None:
                 await node.run(f"return await it.sessions.a.session.{script}")
             assert caught.value.error["name"] in {"unknown_thread", "unknown_run", "too_big"}
             assert caught.value.error["temporary"] is False
+
+
+async def test_requests_keep_to_the_rate_that_the_server_allows(node: Node) -> None:
+    """Hundreds at once are said as fast as the welcome allows: no connection is ended for flooding."""
+    bounds = limits.Limits(inbound_messages_per_second=100.0, inbound_burst=100)
+    async with served(limits=bounds) as house:
+        await house.emit(1)
+        await node.collect(url(house))
+        script = "const reads = Array.from({length: 300}, () => it.sessions.a.session.read('thread-of-alice'));"
+        assert await node.run(f"{script} return (await Promise.all(reads)).length") == 300
+        assert await node.run("return it.sessions.a.states.map(({name}) => name)") == ["connecting", "live"]
 
 
 async def test_cancel_ends_a_run(node: Node) -> None:
