@@ -69,6 +69,12 @@ function expect(isRight, what, got) {
   if (!isRight) throw new TypeError(`expected ${what}, got ${got}`);
 }
 
+/** Options; what has no such name is a mistake, which would change what is asked for. */
+function only(names, options) {
+  for (const name of Object.keys(options ?? {})) expect(names.includes(name), `options ${names.join(", ")}`, name);
+  return options ?? {};
+}
+
 function addressOf(url) {
   let where = {};
   try {
@@ -82,7 +88,9 @@ function addressOf(url) {
 }
 
 /** @param {Options} [options] */
-function checked({ token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = {}) {
+function checked(options) {
+  const said = only(["token", "cursor", "from", "WebSocket"], options);
+  const { token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = said;
   expect(/string|function/.test(typeof (token ?? "")), "a token or a function that gives one", `a ${typeof token}`);
   expect(/^(unacked|low|head)$/.test(from), "from unacked, low or head", shown(from));
   const isPlace = typeof cursor?.epoch === "string" && Number.isSafeInteger(cursor.offset) && cursor.offset >= 0;
@@ -359,7 +367,8 @@ export class Session extends EventTarget {
     this.#end({ name: "closed" });
   }
 
-  send(payload, { threadId, type = "user_message" } = {}) {
+  async send(payload, options) {
+    const { threadId, type = "user_message" } = only(["threadId", "type"], options);
     return this.#ask({ op: "send", thread_id: threadId, type, payload });
   }
 
@@ -371,7 +380,8 @@ export class Session extends EventTarget {
     return this.#ask({ op: "answer", ask: askId, payload });
   }
 
-  read(threadId, { afterSeq, limit } = {}) {
+  async read(threadId, options) {
+    const { afterSeq, limit } = only(["afterSeq", "limit"], options);
     return this.#ask({ op: "read", thread_id: threadId, after_seq: afterSeq, limit });
   }
 
@@ -382,7 +392,8 @@ export class Session extends EventTarget {
   }
 
   removeEventListener(type, listener, options) {
-    super.removeEventListener(type, listener, options);
+    // Node 20 takes no boolean here.
+    super.removeEventListener(type, listener, { capture: captures(options) });
     this.#listeners.remove(type, listener, options);
   }
 
