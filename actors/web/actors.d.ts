@@ -95,8 +95,8 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
   /** Connect now, whatever is under way: the way back from `refused`, and past a wait. */
   connect(): void;
   /**
-   * Confirm what was taken, and leave for good. Loops end; requests without a reply reject; a Node process ends when it
-   * has nothing else to do. Where a cursor is kept, `cursor` is still there afterwards.
+   * Confirm what was taken, and leave for good. Loops end; requests without a reply reject; `cursor` stays. A Node
+   * process that has nothing else to do ends when the server has answered the goodbye.
    */
   close(): void;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -38,14 +39,19 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+IN_NODE = "globalThis.document = {body: {append: (text) => console.log(text)}}; globalThis.location = {href: %s};"
+"""What the project's page has of a browser."""
+
+
 async def assistant(run: actors.Run, message: actors.Message) -> None:
     run.delta("The sky is clear. ")
     run.delta("Take a coat.")
 
 
 def test_it_is_small() -> None:
-    """One module of less than 16 KB, as it is written."""
-    assert CLIENT.stat().st_size < 16_000
+    """One module of less than 26 KB, as it is written, and 9 KB packed."""
+    assert CLIENT.stat().st_size < 26_000
+    assert len(gzip.compress(CLIENT.read_bytes())) < 9_000
 
 
 def test_it_has_the_project_s_name_version_and_licence() -> None:
@@ -70,16 +76,63 @@ def test_its_files(project: Path) -> None:
     assert (installed / "actors.js").read_bytes() == CLIENT.read_bytes()
 
 
-async def test_its_example_runs(project: Path) -> None:
-    """Imported by its name, it does what its page says: the example asks a real server, and prints the answer."""
+async def printed(script: Path, *switches: str) -> str:
+    """What a script prints, white space apart, run by a Node that has a WebSocket, until it ends by itself."""
     command = node_command()
     if command is None:
         pytest.skip(NO_NODE)
+    run = [*command, "--no-warnings", *switches, str(script)]
+    ran = await trio.run_process(run, capture_stdout=True, cwd=script.parent)
+    return " ".join(ran.stdout.decode().split())
+
+
+async def test_its_example_runs(project: Path) -> None:
+    """Imported by its name, it does what its page says: the example asks a real server, prints the answer, and ends."""
     example = CLIENT.with_name("README.md").read_text().split("```js\n")[1].split("```")[0]
     assert EXAMPLE_URL in example
     async with served(on_message=assistant) as house:
         assert isinstance(house.address, tuple)
         script = project / "example.mjs"
         script.write_text(example.replace(EXAMPLE_URL, f"ws://127.0.0.1:{house.address[1]}/ws"))
-        ran = await trio.run_process([*command, "--no-warnings", str(script)], capture_stdout=True, cwd=project)
-    assert " ".join(ran.stdout.decode().split()) == "The sky is clear. Take a coat."
+        assert await printed(script) == "The sky is clear. Take a coat."
+
+
+async def test_the_example_of_the_project_s_page_runs(tmp_path: Path) -> None:
+    """As printed there, in a Node that has as much of a browser as it uses: it shows the answer, and ends."""
+    example = (ROOT / "README.md").read_text().split("```js\n")[1].split("```")[0]
+    script = tmp_path / "example.mjs"
+    script.write_text(example.replace('"/actors.js"', json.dumps(CLIENT.as_uri())))
+    async with served(on_message=assistant) as house:
+        assert isinstance(house.address, tuple)
+        before = tmp_path / "before.mjs"
+        before.write_text(IN_NODE % json.dumps(f"http://127.0.0.1:{house.address[1]}/"))
+        assert await printed(script, "--import", str(before)) == "The sky is clear. Take a coat."
+
+
+@pytest.mark.parametrize("asked", ["", "await session.send({});", "session.read('t').catch(() => 0);"])
+async def test_closed_it_lets_node_end(tmp_path: Path, asked: str) -> None:
+    """Whatever was asked, read or waited for: nothing of a session that was closed keeps a process."""
+    script = tmp_path / "closing.mjs"
+    lines = [
+        f"import {{ connect }} from {json.dumps(CLIENT.as_uri())};",
+        "const session = connect(process.argv[2], { token: 'alice' });",
+        "const loop = session[Symbol.asyncIterator]();",
+        "loop.next().then(() => loop.next());",
+        "const caught = new Promise((resolve) => session.addEventListener('caught_up', resolve, { once: true }));",
+        asked,
+        "await caught;",
+        "session.close();",
+        "const away = connect('ws://127.0.0.1:1/ws');",
+        "await new Promise((resolve) => away.addEventListener('state', resolve));",
+        "away.close();",
+        "console.log('closed');",
+    ]
+    async with served() as house:
+        assert isinstance(house.address, tuple)
+        command = node_command()
+        if command is None:
+            pytest.skip(NO_NODE)
+        script.write_text("\n".join(lines))
+        url = f"ws://127.0.0.1:{house.address[1]}/ws"
+        ran = await trio.run_process([*command, "--no-warnings", str(script), url], capture_stdout=True)
+    assert ran.stdout.decode() == "closed\n"
