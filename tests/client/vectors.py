@@ -324,7 +324,7 @@ class Play:
         match heard.get("op"):
             case "welcome":
                 self._welcomed = True
-                self._acked = self._due.last or 0
+                self._acked = (self._due.last if self._busy_since is None else self._busy_since) or 0
             case "reset":
                 self._acked = self._due.last or 0
             case "going_away":

@@ -158,6 +158,11 @@ async def test_the_client_does_what_the_transcript_has(
 def test_nothing_else_is_left_out() -> None:
     """All that is not for servers only is played, but for what has a reason."""
     assert left_out(LACKS) == {"opening:ticket:A", "opening:cookie:A", "requests:too_many_requests:A"}
-    assert left_out(LACKS | LISTENERS_LACK) - left_out(LACKS) == {"confirming:not_before_it_is_taken:A"}
+    assert left_out(LACKS | LISTENERS_LACK) - left_out(LACKS) == {
+        "confirming:not_before_it_is_taken:A",
+        "confirming:in_hand_when_the_connection_is_lost:A",
+        "confirming:taken_while_away:A",
+        "confirming:in_hand_again_and_again:A",
+    }
     assert len({str(scenario) for scenario, *_ in PLAYS}) >= 140
     assert len(PLAYS) >= 2 * 180

@@ -454,6 +454,7 @@ def test_a_client_would_do_this(scenario: Scenario) -> None:
     """What devices say where it is not for servers alone is what a client says: it confirms, and comes back with, all
     that it took; and says nothing that is malformed."""
     ranges: dict[str, Ranges] = {}
+    busy: dict[str, int | None] = {}
     left: set[str] = set()
     for step in scenario.steps:
         assert not SERVER_ONLY & set(step), step
@@ -462,14 +463,19 @@ def test_a_client_would_do_this(scenario: Scenario) -> None:
         messages = [fields["message"]] if "message" in fields else fields.get("in_any_order", [])
         if kind == "leaves":
             left.add(name)
+        if kind == "is_busy":
+            busy[name] = ranges[name].last
+        if kind == "is_free":
+            del busy[name]
         if kind == "hears":
             for message in sorted(messages, key=lambda one: one.get("offset", 0)):
                 _take(ranges.setdefault(name, Ranges()), message)
         elif kind == "says" and (message := messages[0])["op"] == "ack":
-            assert message["offset"] == ranges[name].last, step
+            assert message["offset"] == busy.get(name, ranges[name].last), step
         elif kind == "says" and message["op"] == "hello" and name in ranges and ranges[name].last is not None:
             resume = message.get("resume")
-            assert (resume is None and name in left) or resume["offset"] == ranges[name].last, step
+            taken = busy.get(name, ranges[name].last)
+            assert (resume is None and name in left) or resume["offset"] == taken, step
 
 
 def _take(ranges: Ranges, message: Message) -> None:
