@@ -50,9 +50,9 @@ export interface Cursor {
  * too, and take part in nothing.
  *
  * **Who listens for `event` takes the log**: `event`, `gap`, `reset`, and with them all else. While nobody does, and
- * there is no loop, they wait and nothing is confirmed; listeners for `caught_up`, `ask` and `ask_closed` get what they
- * listen for all the same. A program that wants questions alone listens for `event` as well, and so confirms what it
- * ignores.
+ * there is no loop, they wait and nothing is confirmed; what stands outside of the log (`caught_up`, `active`, `ask` …)
+ * comes to its listeners all the same. A program that wants questions alone listens for `event` as well, and so
+ * confirms what it ignores.
  *
  * **A slow consumer** holds up confirmations and nothing else. With 1,000 items unread, what else comes is not kept: as
  * soon as no request waits for its reply the session gives its connection up (`waiting`, `until` Infinity), and it goes

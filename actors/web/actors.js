@@ -45,6 +45,9 @@ const FIELDS = {
   caught_up: { offset: 1 },
   ask: { event: {} },
   question: { event_id: "", payload: {} },
+  active: { event: {} },
+  run: { run_id: "", thread_id: "", payload: {} },
+  inactive: { run_id: "" },
   ask_closed: { ask: "" },
   reply: { id: "" },
   error: { error: {} },
@@ -311,9 +314,12 @@ export class Session extends EventTarget {
   #loops = 0;
   /** Wakes the loop that waits. */ #bell = null;
   #ackIsDue = false;
-  /** Questions that were shown and are open; and those that have not come again on this connection. */
+  /** The open questions that have come, and the active runs that the application knows: whether each waits. */
   #open = new Set();
-  #doubtful = new Set();
+  #active = new Map();
+  /** The runs whose beginning has come; and all of these, runs and questions, that came since caught_up. */
+  #begun = new Set();
+  #here = new Set();
 
   #requests = new Map();
   #asked = 0;
@@ -407,7 +413,7 @@ export class Session extends EventTarget {
     try {
       while (this.#state.name !== "closed") {
         this.#arrivals.take();
-        const item = this.#arrivals.give(() => true);
+        const item = this.#give(() => true);
         if (item) this.#tell(item.kind, item);
         this.#goOn();
         if (item) yield item;
@@ -441,7 +447,30 @@ export class Session extends EventTarget {
   #nextToListeners() {
     const takesLog = this.#listeners.has("event");
     if (takesLog) this.#arrivals.take();
-    return this.#arrivals.give((kind) => takesLog || (!OF_THE_LOG.test(kind) && this.#listeners.has(kind)));
+    return this.#give((kind) => takesLog || (!OF_THE_LOG.test(kind) && this.#listeners.has(kind)));
+  }
+
+  #give(isWanted) {
+    let item = this.#arrivals.give(isWanted);
+    while (item && !this.#isNews(item)) item = this.#arrivals.give(isWanted);
+    return item;
+  }
+
+  /** A run that comes twice is one, and is over once. */
+  #isNews({ kind, type, run_id, waiting }) {
+    if (kind === "reset") this.#active.clear();
+    if (kind === "event" && type === "agent_started") this.#active.set(run_id, false);
+    if (kind === "event" && LAST_OF_A_RUN.test(type)) this.#isOver(run_id);
+    if (kind === "inactive") return this.#isOver(run_id);
+    if (kind !== "active") return true;
+    const before = this.#active.get(run_id);
+    this.#active.set(run_id, waiting);
+    return before === undefined || (before && !waiting);
+  }
+
+  #isOver(runId) {
+    this.#begun.delete(runId);
+    return this.#active.delete(runId);
   }
 
   #tell(type, detail) {
@@ -551,7 +580,7 @@ export class Session extends EventTarget {
 
   #ops = {
     __proto__: null,
-    batch: ({ from, to, events }) => this.#arrivals.arrive(from, to, events),
+    batch: ({ from, to, events }) => this.#arrived(from, to, events),
     gap: (message) => this.#arrivals.gap(message),
     reset: ({ epoch, low }) => this.#arrivals.reset(epoch, low, ""),
     welcome: (message) => this.#welcomed(message),
@@ -559,12 +588,21 @@ export class Session extends EventTarget {
       this.#arrivals.caughtUp(offset);
       this.#liveSince = performance.now();
       this.#enter({ name: "live" });
+      this.#here.clear();
       this.#sayOnce(PING);
     },
+    active: ({ event, waiting = false }) => {
+      this.#begins(check("run", event).run_id);
+      if (this.#arrivals.hasRoom()) this.#arrivals.keep({ ...event, kind: "active", waiting });
+    },
+    inactive: ({ run_id, reason }) => this.#runEnded(run_id, reason),
     ask: (message) => this.#questioned(message),
-    ask_closed: ({ ask, reason }) => this.#arrivals.hasRoom() && this.#questionClosed(ask, reason),
-    // Pings follow caught_up, so open questions come before this: one that has not come was closed.
-    pong: () => this.#doubtful.forEach((id) => this.#questionClosed(id, "gone")),
+    ask_closed: ({ ask, reason }) => this.#questionClosed(ask, reason),
+    // Pings follow caught_up, so what is open and active comes before this: what has not come is over.
+    pong: () => {
+      for (const id of this.#begun) if (!this.#here.has(id)) this.#runEnded(id, "gone");
+      for (const id of this.#open) if (!this.#here.has(id)) this.#questionClosed(id, "gone");
+    },
     reply: (message) => this.#settle(message.id, message),
     ping: () => this.#sayOnce(PONG),
     going_away: ({ retry_ms }) => {
@@ -590,8 +628,22 @@ export class Session extends EventTarget {
     const { op, offset } = message;
     const isEarly = !this.#limits && (op === undefined || this.#ops[op]) && !BEFORE_THE_WELCOME.test(op);
     if (isEarly) throw new Error(`expected a welcome first, got ${shown(message)}`);
-    if (op === undefined) this.#arrivals.arrive(offset, offset, [check("event", message)]);
+    if (op === undefined) this.#arrived(offset, offset, [check("event", message)]);
     else this.#ops[op]?.(check(op, message));
+  }
+
+  #arrived(from, to, events) {
+    this.#arrivals.arrive(from, to, events);
+    for (const { type, run_id } of events) if (type === "agent_started" && run_id) this.#begins(run_id);
+  }
+
+  #begins(runId) {
+    this.#begun.add(runId);
+    this.#here.add(runId);
+  }
+
+  #runEnded(run_id, reason) {
+    if (this.#arrivals.hasRoom()) this.#arrivals.keep({ kind: "inactive", run_id, reason });
   }
 
   #welcomed(message) {
@@ -616,7 +668,7 @@ export class Session extends EventTarget {
   /** A question that comes twice is one question; without room for it, it comes again on the next connection. */
   #questioned({ event, ...rest }) {
     const { event_id: id } = check("question", event);
-    this.#doubtful.delete(id);
+    this.#here.add(id);
     if (this.#open.has(id) || !this.#arrivals.hasRoom()) return;
     this.#open.add(id);
     const timeout_s = bounded(rest.timeout_s, 0, 1e10, Infinity);
@@ -624,8 +676,7 @@ export class Session extends EventTarget {
   }
 
   #questionClosed(id, reason) {
-    this.#doubtful.delete(id);
-    if (this.#open.delete(id)) this.#arrivals.keep({ kind: "ask_closed", id, reason });
+    if (this.#arrivals.hasRoom() && this.#open.delete(id)) this.#arrivals.keep({ kind: "ask_closed", id, reason });
   }
 
   // coming and going
@@ -638,7 +689,6 @@ export class Session extends EventTarget {
       expect(typeof (given ?? "") === "string", "a string", `a ${typeof given}`);
       const resume = (this.#resumed = this.#arrivals.resume());
       const start = resume ? { resume } : { from: this.#arrivals.defect ? "low" : from };
-      this.#doubtful = new Set(this.#open);
       if (this.#id) this.#lateHellos += 1;
       socket.send(JSON.stringify({ op: "hello", v: 1, token: given, session: this.#id, ...start }));
     } catch (error) {
