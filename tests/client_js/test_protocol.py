@@ -171,7 +171,7 @@ async def test_after_an_outage_a_client_is_away_about_as_long_again(node: Node) 
 
 
 async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> None:
-    """One that was live for less than ten seconds does not: a server that ends each at once is asked ever more rarely."""
+    """One that was live for less than ten seconds does not: who ends each at once is asked ever more rarely."""
     script = f"""
         {CLOCK} {HIGHEST} {WELCOMED} {LOSE}
         const live = async (ms) => {{
@@ -213,7 +213,9 @@ async def test_a_silent_server_is_dead(node: Node) -> None:
         while (Fake.sockets.length < 2 || a.session.state.name !== "waiting") await sleep(100);
         return [reason, after];
     """
-    assert await node.run(script) == ["the server was silent", 3]
+    reason, after = await node.run(script)
+    assert reason == "the server was silent"
+    assert 3 <= after < 20, "15 s, a hundred times as fast, on a machine that may be busy"
 
 
 async def test_waking_up_comes_back_at_once_and_doubts_the_link(node: Node) -> None:
@@ -539,7 +541,7 @@ async def test_what_breaks_the_order_ends_the_cursor(node: Node, message: dict[s
 @pytest.mark.parametrize("op", ["toString", "constructor", "__proto__", "hasOwnProperty", "event", "question", "", 7])
 async def test_ops_that_are_not_known_are_ignored(node: Node, op: object) -> None:
     """Whatever they are called, before the welcome as well."""
-    script = f"{CONNECT} let [socket] = Fake.sockets; const said = `{{\"op\":${{JSON.stringify(op)}}}}`;"
+    script = f'{CONNECT} let [socket] = Fake.sockets; const said = `{{"op":${{JSON.stringify(op)}}}}`;'
     script += "socket.onmessage({data: said}); await socket.welcome(); socket.onmessage({data: said});"
     assert await node.run(f"{script} return Fake.sockets.length + a.session.state.name", op=op) == "1connecting"
 
@@ -554,7 +556,8 @@ async def test_limits_that_no_client_can_take(node: Node, value: object) -> None
         {CONNECT}
         const [socket] = Fake.sockets;
         const given = eval(value);
-        const limits = {{message_bytes: given, messages_per_s: given, ack_events: given, ack_s: given, requests: given}};
+        const names = ["message_bytes", "messages_per_s", "ack_events", "ack_s", "requests"];
+        const limits = Object.fromEntries(names.map((name) => [name, given]));
         if (!(given > 1000)) delete limits.message_bytes;
         await socket.welcome({{ping_s: given, limits}});
         socket.say(event(1, {{type: "agent_completed"}}), {{op: "ask", event: event(undefined, {{event_id: "q"}}),
@@ -666,7 +669,7 @@ async def test_an_implementation_that_throws_what_no_listener_takes(node: Node) 
 
 
 async def test_late_hellos_are_forgiven_once_each(node: Node) -> None:
-    """Each connection that was given up between hello and welcome may supersede one; what supersedes then is another."""
+    """Each connection that was given up between hello and welcome may supersede one; then it is another client."""
     script = f"""
         {WELCOMED}
         for (const _ of [1, 2]) {{
