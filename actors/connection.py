@@ -329,14 +329,7 @@ class Connection:
 
     def _welcome(self, start: Start, bounds: Bounds, session_id: str) -> bytes:
         limits = self._house.limits
-        asked = {
-            "message_bytes": limits.inbound_bytes,
-            "messages_per_s": limits.inbound_messages_per_second,
-            "ack_events": limits.ack_events,
-            "ack_s": limits.ack_seconds,
-            "requests": limits.requests,
-        }
-        return messages.welcome(session_id, bounds, start, limits.ping_seconds, asked)
+        return messages.welcome(session_id, bounds, start, limits.ping_seconds, limits.asked())
 
     def flush(self) -> None:
         """Write the next chunk of the log, once, unless the socket still has something to take."""

@@ -13,7 +13,8 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "limits", "environment", "failures", "receipts"} | {"surrogates", "numbers", "events", "nesting"},
+    {"stages", "errors", "bounds", "limits", "environment", "failures", "receipts"},
+    {"surrogates", "numbers", "events", "nesting"},
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},

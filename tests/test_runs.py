@@ -774,7 +774,7 @@ async def test_who_comes_back_in_time(autojump_clock: trio.testing.MockClock) ->
 
 async def test_one_device_is_enough(autojump_clock: trio.testing.MockClock) -> None:
     """While another device of the user is there, he has not gone."""
-    async with house(Agent(), on_disconnect="cancel_after", limits=actors.Limits(ping_seconds=1_000)) as here:
+    async with house(Agent(), on_disconnect="cancel_after", limits=actors.Limits(ping_seconds=600)) as here:
         devices = [await here.device() for _ in range(2)]
         await devices[0].send("a")
         await devices[0].leave()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -142,6 +143,26 @@ async def test_what_left_the_log_is_a_gap(node: Node) -> None:
         await node.until_events(15)
         assert await node.items("a", "gap") == [{"kind": "gap", "from": 6, "to": 25, "cause": "retention"}]
         assert [item["offset"] for item in await node.items("a", "event")] == [*range(1, 6), *range(26, 36)]
+
+
+@pytest.mark.parametrize("end", ["least", "most"])
+async def test_whatever_a_server_may_ask(node: Node, end: str) -> None:
+    """At both ends of what a server's limits may be the client takes what comes, and confirms it when asked to."""
+    names = ("ping_seconds", "ack_seconds", "ack_events", "requests", "inbound_messages_per_second")
+    asked = {name: getattr(getattr(attrs.fields(limits.Limits), name).validator, end) for name in names}
+    asked |= {"inbound_messages_per_second": 100.0} if end == "least" else {}  # of every 10 ms there is a ping
+    async with served(limits=limits.Limits(**asked)) as house:
+        await node.collect(url(house))
+        receipts = await house.emit(3)
+        await node.until_events(3)
+        if end == "least":
+            await acked(receipts)
+        await trio.sleep(0.3)
+        assert house.runtime.devices("alice") == 1
+        assert {receipt.stage for receipt in receipts} == {
+            actors.Stage.ACKED if end == "least" else actors.Stage.WRITTEN
+        }
+        assert next(house.runtime.server._labels) == 2
 
 
 async def test_another_server_is_a_reset(node: Node) -> None:

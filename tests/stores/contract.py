@@ -161,7 +161,8 @@ class StoreContract:
 
         @asynccontextmanager
         async def opened(**limits: Any) -> AsyncIterator[Desk]:
-            async with open_store(Limits(**limits)) as store:
+            # A store counts bytes; how large an event may be, its emitter checks.
+            async with open_store(Limits(event_bytes=128, **limits)) as store:
                 yield Desk(store)
 
         return opened

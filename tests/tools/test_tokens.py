@@ -69,7 +69,7 @@ def test_what_tokens_may_be(tmp_path: Path) -> None:
     ],
 )
 def test_what_an_entry_is_refused_for(entry: str, problem: str, tmp_path: Path) -> None:
-    """What no client can have, or every client has, is refused by its line, as is what is no user; no token is shown."""
+    """What no client can have, or every client has, is refused by its line; so is what is no user. No token shows."""
     file = written(tmp_path, f'# who is who\n{ALICE}bobs = """\nbob"""\n{entry}\n')
     with pytest.raises(CannotStart) as caught:
         read_tokens(file)
