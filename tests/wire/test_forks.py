@@ -61,9 +61,19 @@ class Parent:
     async def go_on(self) -> str:
         """Have it take its next step; what it says then."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         await self.process.stdin.send_all(b"\n")
-        return bytes(await self.process.stdout.receive_some(100)).decode().strip()
+        return await line(self.process)
+
+
+async def line(process: trio.Process) -> str:
+    """The next line that a process says, which may come in pieces."""
+    assert process.stdout is not None
+    said = b""
+    while not said.endswith(b"\n"):
+        piece = await process.stdout.receive_some(1)
+        assert piece, f"it ended in the middle of a line: {said!r}"
+        said += piece
+    return said.decode().strip()
 
 
 @asynccontextmanager
@@ -74,8 +84,7 @@ async def parent(path: Path, dialled: str) -> AsyncIterator[Parent]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
     try:
-        assert process.stdout is not None
-        yield Parent(process, int(await process.stdout.receive_some(100)))
+        yield Parent(process, int(await line(process)))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
