@@ -7,7 +7,8 @@
 
 The map of the house, from the ground up; a module imports only from below it:
 
-    stages, errors, limits, environment, failures, numbers, receipts, events     the words
+    stages, errors, affinity, limits, environment, failures, numbers, receipts, events
+                                                                 the words
     delivery/     what decides: no trio, no clock, no I/O
     stores/       the contract of a store; in memory
     wire/         messages, endpoints, the protocol engine
@@ -27,6 +28,7 @@ from actors.environment import Environment
 from actors.errors import (
     ActorsError,
     Dropped,
+    ForeignLoop,
     ForeignThread,
     IdempotencyConflict,
     NotTheOwner,
@@ -65,6 +67,7 @@ __all__ = [
     "Event",
     "Failure",
     "Fate",
+    "ForeignLoop",
     "ForeignThread",
     "History",
     "IdempotencyConflict",

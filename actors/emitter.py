@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from threading import get_ident
 
 import trio
 
+from actors.affinity import Affinity, check_trio
 from actors.delivery.accounts import Accounts
 from actors.delivery.recent import Recent
 from actors.delivery.trail import Trail
@@ -36,7 +38,10 @@ class Emitter:
         accounts: Accounts,
         limits: Limits,
         environment: Environment,
+        affinity: Affinity,
     ) -> None:
+        self.affinity = affinity
+        """Where this may be called from."""
         self.closed = False
         """Whether events are refused."""
         self.watch: Callable[[Emission], None] | None = None
@@ -44,6 +49,7 @@ class Emitter:
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
+        self._thread = affinity.thread
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
@@ -69,6 +75,8 @@ class Emitter:
 
         A thread that nobody owns becomes ``user_id``'s if he ``claims`` it.
         """
+        if get_ident() != self._thread:
+            self.affinity.check()
         if self.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         at = self._wall_clock()
@@ -98,7 +106,11 @@ class Emitter:
 
     async def emit(self, emission: Emission) -> Receipt:
         """Hand an event over, waiting for room and for nothing else; a checkpoint. If it raises it was not accepted."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except RuntimeError:
+            check_trio("emit")
+            raise
         try:
             receipt = self.emit_nowait(emission)
         except trio.WouldBlock:

@@ -6,7 +6,8 @@
     │   ├── IdempotencyConflict this event id already names another event
     │   ├── NotTheOwner         the thread belongs to somebody else
     │   ├── RunEnded            the run has emitted its last event
-    │   └── ForeignThread       called from outside the runtime's own thread
+    │   ├── ForeignThread       called from outside the runtime's own thread
+    │   └── ForeignLoop         called from asyncio, or from no event loop
     ├── RuntimeClosed           the runtime takes no more events
     ├── Quarantined             the operator: this actor crashed too often
     ├── Unanswered              nobody: the question was not answered, and says why
@@ -58,7 +59,14 @@ class RunEnded(EmitterError):  # noqa: N818 - a state
 
 
 class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
-    """The runtime was called from an operating system thread that is not its own."""
+    """A runtime, or a client's session, was called from an operating system thread that is not its own.
+
+    Nothing has happened.
+    """
+
+
+class ForeignLoop(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
+    """Something that needs Trio was called from another event loop, or from none. Nothing has happened."""
 
 
 class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResourceError

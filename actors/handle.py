@@ -83,6 +83,7 @@ class Thread:
         that a browser's timer can wait. Cancelled, the question is withdrawn
         from all devices. A checkpoint.
         """
+        self._emitter.affinity.check_task("ask")
         return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
 
     @asynccontextmanager

@@ -30,6 +30,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
+from actors.affinity import IN_A_RUNTIME
 from actors.errors import ForeignThread
 from actors.failures import PASSING, Failure, failure_of
 from actors.stages import Cause
@@ -173,7 +174,7 @@ class Mailbox(Generic[M]):
         """
         lane = self._lane
         if get_ident() != lane.thread:
-            raise ForeignThread("expected a call in the runtime's own thread, got one in another; use emit_from_thread")
+            raise ForeignThread(f"expected a call in the runtime's own thread, got one in another; {IN_A_RUNTIME}")
         if self._state is not _IDLE or lane.depth >= lane.nesting:
             self._queue(message)
         elif lane.depth:

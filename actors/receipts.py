@@ -10,12 +10,15 @@ cannot contradict the runtime's accounts: it is computed from them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from threading import get_ident
 from typing import Protocol
 
 import attrs
 import msgspec
 import trio
 
+from actors.affinity import check_trio
 from actors.errors import Dropped, StoreUnavailable, Unconfirmed
 from actors.failures import Barrier, complain
 from actors.stages import Cause, Stage
@@ -51,6 +54,20 @@ class Position:
     user_id: str
     epoch: str
     offset: int
+
+
+def _ringer(bell: trio.Event) -> Callable[[], object]:
+    """What rings a bell for a task that waits here, whichever thread the change comes in."""
+    thread, token = get_ident(), trio.lowlevel.current_trio_token()
+
+    def ring() -> None:
+        if get_ident() == thread:
+            bell.set()
+        else:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(bell.set)
+
+    return ring
 
 
 def _complain(error: BaseException) -> None:
@@ -211,11 +228,13 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         :class:`~actors.errors.Unconfirmed`) as soon as that can no longer
         happen, and :class:`~actors.errors.StoreUnavailable` as soon as it can
         no longer be known. A checkpoint; cancelling it changes nothing about the event.
+        Any Trio task may wait, also one of another run of Trio's in another thread.
         """
+        check_trio("reached", "ask receipt.stage, or wait in a task of Trio's")
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._settled(stage):
             bell = trio.Event()
-            unwatch = self.watch(bell.set)
+            unwatch = self.watch(_ringer(bell))
             try:
                 await bell.wait()
             finally:

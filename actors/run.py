@@ -21,6 +21,7 @@ import attrs
 import msgspec
 import trio
 
+from actors.affinity import check_trio
 from actors.asks import Answer, Asks
 from actors.emission import Emission
 from actors.emitter import Emitter
@@ -180,6 +181,8 @@ class Run:
 
         Texts gather for ``delta_window_ms``, or until the run's next other
         event, and go out as one ``agent_delta``. Raises
+        :class:`~actors.errors.ForeignThread` in another thread (call it there
+        with :func:`trio.from_thread.run_sync`),
         :class:`~actors.errors.RunEnded`, :class:`~actors.errors.Unencodable`
         for what is not text or too much of it at once, and
         :class:`trio.WouldBlock` when the thread has taken nothing for so long
@@ -217,6 +220,7 @@ class Run:
     ) -> Answer:
         """Ask the thread's owner something, as ``Thread.ask`` does; the end of the run withdraws the question."""
         self._check_open()
+        check_trio("ask")
         self.flush()
         return await self._waiting(lambda: self._owner.asks.ask(self.thread_id, type, payload, timeout, self.run_id))
 
@@ -228,6 +232,8 @@ class Run:
         error, and the exception goes on. A ``tool.result`` that JSON cannot
         carry raises :class:`~actors.errors.Unencodable`, and is such an error.
         """
+        self._check_open()
+        check_trio("tool")
         self._calls += 1
         tool = Tool(name, f"call_{self._calls}")
         call = {"tool_name": name, "tool_call_id": tool.call_id}
@@ -244,6 +250,7 @@ class Run:
     async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
         """A child run in the block. What cancels this run reaches it, and its exception comes out here."""
         self._check_open()
+        check_trio("run")
         self._births += 1
         name = f"{self.run_id}.{self._births}" if run_id is None else run_id
         async with Run(self.thread_id, name, agent_name, self._owner, parent=self).open() as child:
@@ -257,6 +264,7 @@ class Run:
 
         A cancellation by :meth:`cancel` ends here; one from outside goes on.
         """
+        self._owner.emitter.affinity.check_task("run")
         self.block = Block.begin()
         try:
             await self._begin()
@@ -280,6 +288,7 @@ class Run:
         that has not stopped after ``cancel_seconds`` is reported in
         ``runtime.failures``, and its run closed without it.
         """
+        self._owner.emitter.affinity.check()
         check_identifier("reason", reason)
         if self.outcome is not None or self._scope.cancel_called:
             return
@@ -420,6 +429,7 @@ class Run:
     # --- emitting -------------------------------------------------------------
 
     def _check_open(self) -> None:
+        self._owner.emitter.affinity.check()
         if self.outcome is not None:
             raise self._ended()
 
@@ -429,6 +439,7 @@ class Run:
     async def _emit(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
         """Emit, after the text that was gathered; a run that ends meanwhile ends the wait."""
         self._check_open()
+        check_trio("emit")
         emission = self._compose(type_, payload, event_id)
 
         async def emit() -> Receipt:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import trio
 
+from actors.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.asks import Asks
 from actors.burial import Burial
 from actors.connection import Connection, House
@@ -91,6 +92,9 @@ class Runtime:
         self.accounts = Accounts(limits.dead_letters, self.store.bounds, environment.wall_time_of)
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
+        self._affinity = Affinity(IN_A_RUNTIME)
+        self._ended_at: float | None = None
+        """When it was over; Trio's clock may be gone by the time that somebody asks what became of an event."""
         self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         self._switchboard = Switchboard(limits, environment)
         # Twice what a store remembers of given ids: what it knows as a
@@ -107,7 +111,7 @@ class Runtime:
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
             "threads", self._build_thread, lane, burial.thread_message, burial.quarantine_thread
         )
-        self._emitter = Emitter(self.threads, self.accounts, limits, environment)
+        self._emitter = Emitter(self.threads, self.accounts, limits, environment, self._affinity)
         self._escalation = None
         if on_undelivered is not None:
             self._escalation = Escalation(on_undelivered, self.explain, limits, environment, self.failures)
@@ -161,6 +165,7 @@ class Runtime:
         one and no ``thread_id`` says which is meant, the answer is about none
         of them, and names the threads.
         """
+        self._affinity.check()
         receipt = self._find(event, thread_id) if isinstance(event, str) else event
         if isinstance(receipt, Fate):
             return receipt
@@ -168,7 +173,8 @@ class Runtime:
         user_id = None if position is None else position.user_id
         presence = self._switchboard.known(user_id)
         quarantine = None if user_id is None else self.users.quarantined(user_id)
-        return fate_of(receipt, self.accounts, presence, quarantine, self.environment.clock())
+        now = self.environment.clock() if self._ended_at is None else self._ended_at
+        return fate_of(receipt, self.accounts, presence, quarantine, now)
 
     def _find(self, event_id: str, thread_id: str | None) -> Receipt | Fate:
         if thread_id is None:
@@ -181,6 +187,7 @@ class Runtime:
 
     def audit(self) -> Audit:
         """The books at this moment: per user, for what nobody owns, and in total."""
+        self._affinity.check()
         return self.accounts.audit()
 
     @property
@@ -197,6 +204,7 @@ class Runtime:
         are none yet. Raises ValueError for a negative ``after_seq`` or a
         ``limit`` below 1. A checkpoint.
         """
+        self._affinity.check_task("read")
         check_identifier("thread_id", thread_id)
         if after_seq < 0 or (limit is not None and limit < 1):
             raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
@@ -218,6 +226,7 @@ class Runtime:
         checkpoint; cancelled, the run may or may not have been asked to end.
         Called from inside of the run, it ends there with the run.
         """
+        self._affinity.check_task("cancel")
         return await self.runs.cancel(run_id, reason) or Cancellation((), ())
 
     # --- owners ---------------------------------------------------------------
@@ -260,6 +269,7 @@ class Runtime:
 
         Raises ValueError when there is no such actor, or it is in service.
         """
+        self._affinity.check()
         name, _, key = path.partition("/")
         supervisors: dict[str, DynamicSupervisor[Any]] = {"users": self.users, "threads": self.threads}
         if name not in supervisors or supervisors[name].quarantined(key) is None:
@@ -272,6 +282,7 @@ class Runtime:
     async def _change_owner(
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
     ) -> None:
+        self._affinity.check_task(act)
         check_identifier("thread_id", thread_id)
         if self._emitter.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
@@ -299,10 +310,12 @@ class Runtime:
         cannot be bound, ValueError for what is no address, or no context of a
         server, and when it is not loopback and nobody checks tokens.
         """
+        self._affinity.check_task("serve")
         await self.server.serve(host, port, path, ssl_context, task_status)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host has accepted, from its request to its end."""
+        self._affinity.check_task("handle")
         await self.server.handle(stream)
 
     def revoke(self, user_id: str) -> int:
@@ -314,6 +327,7 @@ class Runtime:
         connections there were. Raises :class:`~actors.errors.Unencodable` for
         what can be no user.
         """
+        self._affinity.check()
         check_identifier("user_id", user_id)
         count = self.server.revoke(user_id)
         presence = self._switchboard.known(user_id)
@@ -342,6 +356,7 @@ class Runtime:
         ``trio.from_thread.run``. Then nothing has happened. A run that is to
         end its runtime starts this in a nursery of the host.
         """
+        self._affinity.check_task("drain")
         check_seconds("deadline_seconds", deadline_seconds)
         check_word("runs", runs, RunsPolicy)
         return await self._drain.run(deadline_seconds, runs)
@@ -495,6 +510,8 @@ class Runtime:
         await self.store.aclose()
         if not self.store.outlives_process:
             self.accounts.close(Cause.SHUTDOWN, self.environment.clock())
+        self._affinity.over = True
+        self._ended_at = self.environment.clock()
 
 
 @asynccontextmanager
@@ -541,7 +558,14 @@ async def open_runtime(
     end, and clients are told, for at most twice ``close_seconds``. A host that
     serves in the body and is cancelled there says goodbye to its clients
     first; one that wants them to see their runs end calls :meth:`Runtime.drain`.
+
+    Raises :class:`~actors.errors.ForeignLoop` where Trio does not run. An
+    asyncio program runs it with :func:`trio.run` in a thread of its own, and
+    emits with :meth:`Runtime.emit_from_thread`. The runtime is to be called
+    from the thread that opened it: any other call raises
+    :class:`~actors.errors.ForeignThread`, and takes nothing.
     """
+    check_trio("open_runtime")
     _check(authenticate, authorize, on_message, on_undelivered)
     check_word("concurrency", concurrency, Concurrency)
     check_word("on_disconnect", on_disconnect, OnDisconnect)

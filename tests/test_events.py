@@ -245,20 +245,22 @@ def test_an_integer_of_no_end() -> None:
     assert str(refusal(b'{"n":1%b}' % (b"0" * 5000))).endswith("got 1000000000000000000000000000000000000000…")
 
 
-@pytest.mark.parametrize("end", [SystemExit(3), KeyError("n"), GeneratorExit()], ids=repr)
-def test_an_object_that_does_not_let_itself_be_looked_at(end: BaseException) -> None:
+@pytest.mark.parametrize("end", [SystemExit, KeyError, GeneratorExit])
+def test_an_object_that_does_not_let_itself_be_looked_at(end: type[BaseException]) -> None:
     """What an application's object raises while its place is looked for changes nothing: it is the emitter's error."""
 
     class Shy(dict[str, Any]):
         def items(self) -> Any:
-            raise end
+            raise end("items")
 
     @attrs.frozen
     class Shyer:
         n: object = None
 
         def __getattribute__(self, name: str) -> Any:
-            raise end
+            if name == "__class__":
+                return Shyer
+            raise end(name)
 
     for payload in (Shy(n=object()), {"deep": [Shy(n=object())]}, {"deep": Shyer(object())}):
         assert refusal(payload).path.startswith("payload")

@@ -47,14 +47,14 @@ class Pen:
     def end(self, name: str, text: str) -> None:
         raise AssertionError("the flusher ends nobody")
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         raise AssertionError("the flusher leaves that to its owner")
 
     def describe(self, offset: int, now: float) -> str:
         return self.label
 
 
-def unexpected(device: Device, error: Exception) -> None:
+def unexpected(device: Device, error: BaseException) -> None:
     raise error
 
 

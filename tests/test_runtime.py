@@ -571,9 +571,8 @@ async def test_explain_an_id_of_very_many_threads() -> None:
 
 async def test_what_people_read_is_on_the_wall_clock(autojump_clock: trio.testing.MockClock) -> None:
     """When something happened is told in seconds since 1970, whatever the runtime's own clock began with."""
-    wall_clock = lambda: 1_764_211_000.0 + trio.current_time() - begun  # noqa: E731 - one line, and said once
     begun = trio.current_time()
-    environment = Environment(wall_clock=wall_clock)
+    environment = Environment(wall_clock=lambda: 1_764_211_000.0 + trio.current_time() - begun)
     async with actors.open_runtime(environment=environment) as runtime:
         receipt = await runtime.thread("t1").emit("step", {})
         assert receipt.accepted_at == pytest.approx(1_764_211_000)

@@ -77,7 +77,7 @@ class Screen:
     def end(self, name: str, text: str) -> None:
         self.ended = name, text
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         raise error
 
     def describe(self, offset: int, now: float) -> str:

@@ -16,6 +16,7 @@ import attrs
 import msgspec
 import trio
 
+from actors.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.client.activity import Activity
 from actors.client.address import address_of
 from actors.client.arrivals import Arrivals, OutOfOrder
@@ -69,12 +70,15 @@ class Session:
 
     Iterate over it in one task: what was iterated over before is confirmed
     when the application comes back for the next item, and not earlier. All
-    methods may be called from any task of the same Trio run.
+    methods may be called from any task of the same Trio run; from anywhere
+    else they raise :class:`~actors.errors.ForeignThread` or
+    :class:`~actors.errors.ForeignLoop`, and nothing has happened.
     """
 
     def __init__(self, conversation: Conversation, options: Options) -> None:
         self.state = State("connecting")
         """How it stands; also given to ``on_state`` whenever it changes."""
+        self._affinity = Affinity(IN_A_SESSION)
         self._conversation = conversation
         self._arrivals = conversation.arrivals
         self._options = options
@@ -110,6 +114,7 @@ class Session:
         Raises :class:`~actors.client.SessionEnded` when the server has refused for good, after everything that came
         before; and after the ``connect`` block. Raises :class:`trio.BusyResourceError` when another task is iterating.
         """
+        self._affinity.check_task("the next item")
         if self._iterating:
             raise trio.BusyResourceError("another task is iterating over this session")
         self._iterating = True
@@ -144,6 +149,7 @@ class Session:
         Waits for as long as the server cannot be reached: use a timeout. Cancelled after it was sent, it may or may
         not be placed, and is not sent again.
         """
+        self._affinity.check_task("send")
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
         content = {"type": type, "payload": _ready(payload)}
         reply = await self._ask("send", content if thread_id is None else {"thread_id": thread_id, **content})
@@ -151,6 +157,7 @@ class Session:
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
         """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
+        self._affinity.check_task("answer")
         check_identifier("ask_id", ask_id)
         encode("answer", payload, "none", None, ask_id, 0.0, Limits())
         await self._ask("answer", {"ask": ask_id, "payload": _ready(payload)})
@@ -172,9 +179,11 @@ class Session:
 
     def reconnect_now(self) -> None:
         """Wait no longer before the next attempt: the machine has come online, somebody looks at it again."""
+        self._affinity.check()
         self._pausing.cancel()
 
     async def _ask(self, op: Op, fields: dict[str, Any]) -> Reply:
+        self._affinity.check_task(op)
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._error is not None:
             raise self._error()
@@ -398,9 +407,12 @@ async def connect(
     When the block ends, what was taken is confirmed, and goodbye is said,
     which takes at most 7 seconds. Cancelled, or with no connection, nothing is
     waited for. The last item in hand is not taken. Raises :class:`ValueError`
-    for a URL of another kind, or headers that HTTP cannot carry; the body's own
-    exceptions pass through.
+    for a URL of another kind, or headers that HTTP cannot carry,
+    :class:`~actors.errors.ForeignLoop` where Trio does not run (an asyncio
+    program runs it with :func:`trio.run`, in a thread of its own); the body's
+    own exceptions pass through.
     """
+    check_trio("connect")
     options = Options(
         url=address_of(url),
         headers=_checked(headers or {}),

@@ -32,6 +32,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from actors.affinity import check_trio
+from actors.failures import cancels
 from actors.testing.chance import Chance
 from actors.testing.course import Direction, Faults, Harm
 from actors.testing.link import Link, Network, set_to_reset
@@ -140,15 +142,18 @@ async def fault_proxy(
     ``chance``, and are the same in every run without it; when the system passes them on is its own affair. When the
     block ends or is cancelled, all connections end, half-open ones too. The body's own exceptions pass through.
     """
+    check_trio("fault_proxy")
     proxy = FaultProxy(host, port, faults, chance or Chance("fault proxy"))
-    outcome: Exception | KeyboardInterrupt | None = None
+    outcome: BaseException | None = None
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         proxy.port = listeners[0].socket.getsockname()[1]
         nursery.start_soon(trio.serve_listeners, proxy.serve, listeners)
         try:
             yield proxy
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below, outside of the nursery
+        except BaseException as error:  # raised again below, outside of the nursery
+            if cancels(error):
+                raise
             outcome = error
         nursery.cancel_scope.cancel()
     if outcome is not None:

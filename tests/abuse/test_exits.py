@@ -119,7 +119,7 @@ class UnsayableError(Exception):
     def __str__(self) -> NoReturn:
         raise self.end()
 
-    __repr__ = __str__  # type: ignore[assignment]
+    __repr__ = __str__
 
 
 class BrokenStream(trio.abc.Stream):

@@ -88,7 +88,7 @@ class Naive:
         """Nothing is said here."""
         return False
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         raise error
 
     def describe(self, offset: int, now: float) -> str:
