@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from ipaddress import ip_address
 from typing import Literal
 
@@ -307,14 +307,13 @@ class Server:
         self._blocks[endpoint] = Block.begin()
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         try:
-            with self._bearing(endpoint), gone:
+            with self._bearing(endpoint), gone, closing(endpoint):
                 try:
                     await self._admit(endpoint)
                 except HTTPRefusal as refusal:
                     await self._decline(endpoint, refusal)
         finally:
             del self._blocks[endpoint]
-            endpoint.close()
 
     def _bearing(self, endpoint: Endpoint) -> Barrier:
         """Let a failure of ours, of a service or of a stream that the host gave us cost this peer alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -43,7 +44,7 @@ class Player:
 
     def handle(self, message: str) -> bool | None:
         if message == "crash":
-            raise Boom("in a handler")
+            raise self._troupe.crash("in a handler")
         self._troupe.say(f"{self._name}:{message}")
         if message not in self._troupe.acts:
             return None
@@ -67,6 +68,7 @@ class Troupe:
     buried: list[tuple[str, Cause]] = attrs.field(factory=list)
     out_of_service: list[tuple[str, Failure]] = attrs.field(factory=list)
     failures: Failures = attrs.field(factory=lambda: Failures(100))
+    crash: type[BaseException] = Boom
 
     def say(self, text: str) -> None:
         self.said.append(f"{text}@{trio.current_time():g}")
@@ -486,6 +488,33 @@ async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe
             assert "in stubborn" in troupe.failures[0].traceback
     assert trio.current_time() == 9
     assert len(troupe.failures) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("act", ["handle", "settle"])
+async def test_an_exit_is_a_crash(
+    autojump_clock: MockClock, troupe: Troupe, act: str, error: type[BaseException]
+) -> None:
+    """What is no Exception is a crash like any other: reported, mended by a new actor, and nobody else notices."""
+    times = 0
+
+    async def once() -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise error
+
+    troupe.acts["spill"] = once
+    troupe.crash = error
+    supervisor = troupe.supervisor()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.mailbox("bob").tell("a")
+        supervisor.mailbox("alice").tell("crash" if act == "handle" else "spill")
+        await wait_all_tasks_blocked()
+        assert [failure.error.partition(":")[0] for failure in troupe.failures] == [error.__name__]
+        assert troupe.built == {"alice": 2, "bob": 1}
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, troupe: Troupe) -> None:

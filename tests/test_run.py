@@ -268,6 +268,21 @@ async def test_a_result_that_cannot_be_encoded() -> None:
         assert [failure.path for failure in runtime.failures] == ["runs/r1"]
 
 
+async def test_numbers_that_would_be_rounded() -> None:
+    """A number that a browser would round is refused in what an agent returns, and in what a tool gives it."""
+    large = 2512292042121000001
+    async with opened() as runtime:
+        with raises_inside(actors.Unencodable):
+            async with runtime.thread("t1").run("bot") as run:
+                run.result = [{"order_id": large}]
+        with raises_inside(actors.Unencodable):
+            async with runtime.thread("t1").run("bot") as run, run.tool("orders") as tool:
+                tool.result = {"id": large}
+        said = [payload["error"]["message"] for _, payload in await told(runtime) if "error" in payload]
+        assert [text.partition(": ")[0] for text in said] == ["payload.result[0].order_id"] + ["payload.result.id"] * 2
+        assert all(text.endswith(f"got {large}") for text in said)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 257, 7, "\ud800"])
 @pytest.mark.parametrize("field", ["agent_name", "run_id", "reason"])
 async def test_names_that_cannot_be_names(field: str, name: Any) -> None:

@@ -82,7 +82,8 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
 
   /**
    * Place an event in a thread, which every device of the user gets, this one too; without a thread the server opens
-   * one. Like every request it is asked again after a lost connection, and carried out once. Rejects with a `Refusal`.
+   * one. Like every request it is asked again after a lost connection, and carried out once. Rejects with a `Refusal`;
+   * also for an integer beyond `Number.MAX_SAFE_INTEGER`, which another device might have as another one: send a string.
    */
   send(payload: object, options?: { threadId?: string; type?: string }): Promise<Sent>;
   /** End a run and those below it. */

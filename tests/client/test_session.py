@@ -284,6 +284,10 @@ async def test_what_cannot_travel_is_refused_here(server: Scripted, autojump_clo
         await line.welcome(limits={"message_bytes": 100}, **FRESH)
         with pytest.raises(Unencodable, match=r"payload\.when"):
             await session.send({"when": object()})
+        with pytest.raises(Unencodable, match=r"payload\.order\.id: expected a number that"):
+            await session.send({"order": {"id": 2512292042121000001}})
+        with pytest.raises(Unencodable, match=r"payload\.n\[0\]: expected a number that"):
+            await session.answer("a_1", b'{"n":[1e400]}')
         with pytest.raises(Unencodable, match="ask_id: expected a string"):
             await session.answer(None, {})  # type: ignore[arg-type] # as an application may get it wrong
         with pytest.raises(Unencodable, match="at most 100 bytes"):
