@@ -217,7 +217,8 @@ def _check_text(text: bytes, payload: Payload, most: int) -> None:
     if b"null" in text:
         _check_finite(payload)
     # Without what is around it: the ids look like numerals now and then.
-    inexact = find_inexact(text[begin : text.rindex(b',"thread_id":')], "payload")
+    written = text[begin : text.rindex(b',"thread_id":')]
+    inexact = find_inexact(written, "payload", floats=isinstance(payload, msgspec.Raw))
     if inexact is not None:
         raise _inexact(payload) or Unencodable(inexact[0], EXPECTED, inexact[1])
 

@@ -24,48 +24,59 @@ EXPECTED = "a number that JavaScript's numbers hold (integers up to ±(2^53 - 1)
 OUT_OF_RANGE = "out of range"
 """What the decoder's refusal says of a numeral that is beyond everything."""
 
-_SCREEN = bytes.maketrans(b"123456789E", b"000000000e")
-_NOT_SCREENED = b"+-."
+_BEFORE_A_NUMERAL = b"[,:- \t\n\r"
+_INTEGERS = bytes.maketrans(b"123456789" + _BEFORE_A_NUMERAL, b"000000000" + b"[" * len(_BEFORE_A_NUMERAL))
+_LONG_INTEGER = b"[" + b"0" * 16
+_FLOATS = bytes.maketrans(b"123456789E", b"000000000e")
 _MANY_DIGITS = b"0" * 16
 _FAR_EXPONENT = b"0e000"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SUSPECT = re.compile(rb"-?[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?|-?[0-9.]+[eE][+-]?[0-9]{3,}")
-_INTEGER = re.compile(r"-?[0-9]+")
 _MOST_DIGITS = 767
 """No double has more digits than this, written out to the last."""
 _SHOWN = 40
 """Characters of a numeral in an error."""
 
 
-def find_inexact(text: bytes, name: str) -> tuple[str, str] | None:
+def find_inexact(text: bytes, name: str, *, floats: bool = True) -> tuple[str, str] | None:
     """The first numeral of a JSON text that is not exact, and its path below ``name``; ``None`` when all are.
 
-    Nearly all texts are told by two passes over their bytes: a numeral that
-    is not exact has 16 digits, or an exponent of three.
+    Without ``floats`` only integers are looked at: an encoder writes the float
+    that it has. Nearly all texts are told by a pass or two over their bytes: an
+    integer that is not exact has 16 digits, anything else has as many, or an
+    exponent of three.
     """
-    screened = text.translate(_SCREEN, _NOT_SCREENED)
-    if _MANY_DIGITS not in screened and _FAR_EXPONENT not in screened:
+    if _LONG_INTEGER not in text.translate(_INTEGERS) and not (floats and _may_have_long_floats(text)):
         return None
     for found in _SUSPECT.finditer(_STRING.sub(b'""', text)):
         numeral = found[0].decode()
-        if not is_exact(numeral):
-            return _path_in(text, name), shown(numeral)
+        if (floats or _is_integer(numeral)) and not is_exact(numeral):
+            return _path_in(text, name, floats=floats), shown(numeral)
     return None
+
+
+def _may_have_long_floats(text: bytes) -> bool:
+    digits = text.translate(_FLOATS, b"+-.")
+    return _MANY_DIGITS in digits or _FAR_EXPONENT in digits
 
 
 def is_exact(numeral: str) -> bool:
     """True if a reader whose numbers are doubles has the number that a JSON numeral writes."""
-    if _INTEGER.fullmatch(numeral):
+    if _is_integer(numeral):
         digits = numeral.lstrip("-")
         return len(digits) <= 16 and int(digits) <= MOST_INTEGER
-    digits = numeral.lower().partition("e")[0].replace(".", "").strip("-0")
-    if not digits:
-        return True
     number = float(numeral)
-    if math.isinf(number) or number == 0.0 or len(digits) > _MOST_DIGITS:
-        return False
+    if repr(number) == numeral:
+        return True
+    digits = numeral.lower().partition("e")[0].replace(".", "").strip("-0")
+    if not digits or math.isinf(number) or number == 0.0 or len(digits) > _MOST_DIGITS:
+        return not digits
     # The shortest form is not always the one with so many digits: between two that are as near, each takes another.
     return Decimal(numeral) in (Decimal(repr(number)), Decimal(f"{number:.{len(digits) - 1}e}"))
+
+
+def _is_integer(numeral: str) -> bool:
+    return numeral.lstrip("-").isdigit()
 
 
 def shown(number: object) -> str:
@@ -80,10 +91,10 @@ class _Inexact:
     """Stands where a numeral stood that is not exact."""
 
 
-def _path_in(text: bytes, name: str) -> str:
+def _path_in(text: bytes, name: str, *, floats: bool) -> str:
     """Where the first numeral that is not exact stands; the name of the whole where that cannot be said."""
     try:
-        value = json.loads(text, parse_int=_mark, parse_float=_mark)
+        value = json.loads(text, parse_int=_mark, parse_float=_mark if floats else None)
         return _path_below(value, name) or name
     except (ValueError, RecursionError):
         return name

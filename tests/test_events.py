@@ -234,9 +234,8 @@ def test_no_integer_is_rounded(number: int, wrap: Callable[[int], Any], path: st
                                     b"3.14159265358979323846"])  # fmt: skip
 def test_no_numeral_is_rounded(number: bytes) -> None:
     """Ready JSON with a number that a device would have otherwise than it is written is refused, too."""
-    for given_as in (b'{"a":[%b]}' % number, {"a": [msgspec.Raw(number)]}):
-        refused = refusal(given_as)
-        assert refused.path in {"payload.a[0]", "payload"}, str(refused)
+    for given_as in (b'{"a":[%b]}' % number, msgspec.Raw(b'{"a":[%b]}' % number)):
+        assert refusal(given_as).path == "payload.a[0]"
 
 
 def test_an_integer_of_no_end() -> None:
