@@ -102,6 +102,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._ending: tuple[str, str] | None = None
         self._transport: Transport
+        self._websocket: WebSocket
         self.ledger: Ledger | None = None
         self._presence: Presence
         self._in_flight: tuple[Ledger, int, int] | None = None
@@ -201,6 +202,7 @@ class Connection:
     async def _converse(self, websocket: WebSocket) -> None:
         """Say hello, take a place in the log, and listen until the end."""
         address: Mailbox[UserMessage] | None = None
+        self._websocket = websocket
         try:
             with Barrier(self._fall):
                 hello = Hello(v=1) if self.plain else await self._greet(websocket)
@@ -300,6 +302,10 @@ class Connection:
             await address.send(acked)
 
     # --- the writer's side, called from other actors' steps ----------------------
+
+    def ended_by(self) -> str | None:
+        """The row of the closing table by which the connection has ended, if it has by now, whichever side did it."""
+        return self._websocket.ended_by() if self._ending is None else self._ending[0]
 
     def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""

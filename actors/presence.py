@@ -33,6 +33,10 @@ class Device(Protocol):
         """Whether the device has been sent all that was there when it came; until then it is told nothing else."""
         ...
 
+    def ended_by(self) -> str | None:
+        """The row of the closing table by which the connection has ended, if it has by now, whichever side did it."""
+        ...
+
     def tell(self, text: bytes) -> bool:
         """Write a message about what is active or open, after what the log has, to a device that speaks the protocol.
 

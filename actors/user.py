@@ -17,6 +17,7 @@ from actors.errors import PeerError
 from actors.limits import Limits
 from actors.presence import REWOUND, RING, Acked, Attach, Detach, Device, Presence, Session, UserMessage
 from actors.stores.store import Store
+from actors.wire.closing import TABLE
 
 
 class UserActor:
@@ -62,6 +63,10 @@ class UserActor:
         raise AssertionError("a user actor leaves nothing to settle")
 
     def _attach(self, attach: Attach) -> None:
+        gone = attach.device.ended_by()
+        if gone is not None:  # who has given a connection up has another one, which this one must not supersede
+            attach.reply.refuse(PeerError(gone, TABLE[gone].text))
+            return
         devices = self._presence.devices
         known = self._presence.sessions.get(attach.session_id) if attach.session_id is not None else None
         if known is not None and known.device is not None:

@@ -50,6 +50,9 @@ class Pen:
     def fail(self, error: BaseException) -> None:
         raise AssertionError("the flusher leaves that to its owner")
 
+    def ended_by(self) -> str | None:
+        return None
+
     def describe(self, offset: int, now: float) -> str:
         return self.label
 

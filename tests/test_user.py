@@ -80,6 +80,9 @@ class Screen:
     def fail(self, error: BaseException) -> None:
         raise error
 
+    def ended_by(self) -> str | None:
+        return None
+
     def describe(self, offset: int, now: float) -> str:
         return self.label
 

@@ -23,7 +23,7 @@ _FREE_READS = 64
 
 _FEWEST_PIECES = 64
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
-_CONTINUATION, _BINARY, _PING, _PONG = 0x0, 0x2, 0x9, 0xA
+_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
@@ -52,12 +52,15 @@ class Fragments:
         "_most_pieces",
         "_pieces",
         "_reads",
+        "closing",
         "excess",
     )
 
     def __init__(self, most_bytes: int, burst: int, per_second: float, now: float, *, dialled: bool = False) -> None:
         self.excess: tuple[str, str] | None = None
         """What was too much, as a row of the closing table, and how: nothing after it is of use."""
+        self.closing = False
+        """The header of a Close has come."""
         self._most_bytes = most_bytes
         self._mask = 0 if dialled else _MASKED
         self._most_pieces = max(_FEWEST_PIECES, most_bytes // (GATHERED_BYTES if dialled else PIECE_BYTES))
@@ -124,6 +127,7 @@ class Fragments:
         self._is_data = opcode <= _BINARY and not first & _RESERVED and second & _MASKED == self._mask
         if opcode != _CONTINUATION and self._is_data:
             self._bytes = self._pieces = self._reads = 0
+        self.closing = self.closing or opcode == _CLOSE
         bucket = self._buckets.get(opcode)
         if bucket is not None and not bucket.take(now):
             frames = "pongs and fragments" if self._mask else "pings, pongs and fragments"

@@ -155,6 +155,10 @@ class Transport:
             if data is not None:
                 return data
 
+    def receive_nowait(self, most_bytes: int) -> bytes | None:
+        """What the peer has sent by now; ``None`` when nothing has come, else as :meth:`receive`."""
+        return self._endpoint.receive(most_bytes)
+
     async def _work_off(self) -> None:
         """The writer: send the backlog, under a deadline that any progress renews."""
         assert self.stalled_since is not None, "there is a backlog"

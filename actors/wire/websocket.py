@@ -17,6 +17,7 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import attrs
@@ -41,6 +42,8 @@ from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
 
 _READ_BYTES = 16_384
+_EARLY_BYTES = 4 * _READ_BYTES
+"""What is read of a peer ahead of the engine, to see whether it is still there."""
 _DIAL_SECONDS = 10.0
 """What a dialled server gets to be reached and to agree, and again to answer a Close."""
 _MESSAGE_BYTES = 1 << 24
@@ -88,6 +91,10 @@ class WebSocket:
             row = closing_of(code)
             raise PeerError(row.name, f"{row.text} ({code})") from None
 
+    def ended_by(self) -> Literal["left", "vanished"] | None:
+        """How the peer has ended the connection, as a row of the closing table, if it has by now."""
+        return self._stream.look()
+
     async def close(self, code: int, reason: str) -> None:
         """Send a Close and wait for the peer's, for as long as the caller's deadline allows.
 
@@ -122,14 +129,18 @@ class _EngineStream(trio.abc.Stream):
         self.closing = False
         """We are about to send a Close, and shall wait for the peer's: its other Closes are the engine's own."""
         self._over = False
+        self._ended = False
+        """Nothing more will come from the peer."""
         self._fragments = Fragments(
             limits.inbound_bytes, limits.inbound_burst, limits.inbound_messages_per_second, trio.current_time()
         )
         self._transport = transport
         self._head = head
-        self._rest = rest
+        self._early = self._fragments.admit(rest, trio.current_time()) if rest else b""
+        """What has come and the engine has not got."""
         self._on_heard = on_heard
         self._answered = trio.Event()
+        self._waiting = trio.CancelScope()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if self._head:
@@ -137,28 +148,44 @@ class _EngineStream(trio.abc.Stream):
             head, self._head = self._head, b""
             return head
         await self._answered.wait()
-        if self._over:
+        while not (self._over or self._early or self._ended or self.excess):
+            with trio.CancelScope() as self._waiting:
+                self._take(await self._transport.receive(max_bytes or _READ_BYTES))
+        if self._over or not self._early:
             await trio.lowlevel.checkpoint()
             return b""
-        if self._rest:
-            rest, self._rest = self._rest, b""
-            return self._admit(rest)
-        while True:
-            data = await self._transport.receive(max_bytes or _READ_BYTES)
-            self._on_heard()
-            admitted = self._admit(data)
-            if admitted or not data or self._over:
-                return admitted
+        early, self._early = self._early, b""
+        self._over = self.excess is not None
+        return early
+
+    def look(self) -> Literal["left", "vanished"] | None:
+        """Ask how the peer has ended the connection, as a row of the closing table, if it has; nothing is lost by it.
+
+        A peer that says more than ``_EARLY_BYTES`` before it is answered is taken to be there.
+        """
+        try:
+            while not self._ended and self.excess is None and len(self._early) < _EARLY_BYTES:
+                data = self._transport.receive_nowait(_READ_BYTES)
+                if data is None:
+                    break
+                self._take(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._ended = True
+        if self._early or self._ended:
+            self._waiting.cancel()  # the engine waits for what was taken here
+        if self._fragments.closing:
+            return "left"
+        return "vanished" if self._ended else None
+
+    def _take(self, data: bytes) -> None:
+        self._on_heard()
+        self._ended = not data
+        self._early += self._fragments.admit(data, trio.current_time())
 
     @property
     def excess(self) -> tuple[str, str] | None:
         """What of the peer's was too much, as a row of the closing table, and how."""
         return self._fragments.excess
-
-    def _admit(self, data: bytes) -> bytes:
-        admitted = self._fragments.admit(data, trio.current_time())
-        self._over = self._over or self.excess is not None
-        return admitted
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()

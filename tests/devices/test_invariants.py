@@ -91,6 +91,9 @@ class Naive:
     def fail(self, error: BaseException) -> None:
         raise error
 
+    def ended_by(self) -> str | None:
+        return None
+
     def describe(self, offset: int, now: float) -> str:
         return self.label
 
