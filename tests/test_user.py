@@ -39,6 +39,7 @@ class Screen:
         self.shown: list[int] = []
         self.resets: list[Bounds] = []
         self.ended: tuple[str, str] | None = None
+        self.gone: str | None = None
         self._next = 0
         self._store = store
         self.ledger: Ledger | None = None
@@ -81,7 +82,7 @@ class Screen:
         raise error
 
     def ended_by(self) -> str | None:
-        return None
+        return self.gone
 
     def describe(self, offset: int, now: float) -> str:
         return self.label
@@ -520,6 +521,27 @@ def test_a_session_has_one_connection() -> None:
     house.place()
     house.flush()
     assert (older.shown, newer.shown) == ([1], [2])
+
+
+@pytest.mark.parametrize("how", ["left", "vanished", "shutting_down"])
+def test_a_device_that_has_gone_takes_no_place(how: str) -> None:
+    """A connection that had ended by the time its hello was taken supersedes none, and what it resumed at confirms
+    nothing."""
+    house = House()
+    receipt = house.place()
+    older = house.attach()
+    late, reply = Screen("late", house.store), Reply[Session]()
+    late.gone = how
+    house.actor.handle(Attach(late, older.session_id, (house.bounds.epoch, 1), "unacked", reply))
+    refused = outcome(reply)
+    assert isinstance(refused, PeerError)
+    assert refused.name == how
+    assert (older.ended, late.begun) == (None, None)
+    assert house.presence.devices == [older]
+    assert receipt.stage is Stage.WRITTEN
+    house.place()
+    house.flush()
+    assert older.shown == [1, 2]
 
 
 def test_the_goodbye_of_a_superseded_device() -> None:

@@ -35,6 +35,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"a certificate that is not trusted, {error.verify_message}"
     if isinstance(error, ssl.SSLError):
+        if error.reason == "UNEXPECTED_EOF_WHILE_READING":
+            return "the end of the connection"
         return (error.reason or "a failure").replace("_", " ").lower()
     if isinstance(error, socket.gaierror):
         return str(error.strerror)

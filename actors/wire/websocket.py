@@ -453,14 +453,15 @@ async def dial(
 async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
     """A stream to the server. Raises :class:`Closed` when there is none by the deadline."""
     secure = where.scheme == "wss"
-    host = where.hostname or ""
+    host, awaited = where.hostname or "", f"a server at {where.netloc}"
     try:
         with trio.fail_at(deadline):
             stream = await trio.open_tcp_stream(host, where.port or (443 if secure else 80))
             close_in_children(stream.socket)
+            awaited = f"TLS of {where.netloc}"
             return await _encrypted(stream, host, ssl_context) if secure else stream
     except trio.TooSlowError:
-        raise Closed("vanished", f"expected a server at {where.netloc}, got no answer in time") from None
+        raise Closed("vanished", f"expected {awaited}, got no answer in time") from None
     except (OSError, UnicodeError) as error:
         raise Closed("vanished", f"expected a server at {where.netloc}, got: {reasons(error)}") from None
     except trio.BrokenResourceError as error:

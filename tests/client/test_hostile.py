@@ -207,23 +207,37 @@ async def test_a_server_that_never_answers() -> None:
     assert (said.name, said.text) == ("waiting", "expected an upgrade, got none in time")
 
 
-async def test_no_tls() -> None:
-    """``wss:`` to a server that speaks none says so; it may be a moment's fault."""
+NO_TLS: dict[str, tuple[bytes | None, str]] = {
+    "HTTP": (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "got: wrong version number"),
+    "an alert": (b"\x15\x03\x03\x00\x02\x02\x28", "got: .*handshake failure"),
+    "the end": (b"", "got: the end of the connection"),
+    "nothing": (None, "got no answer in time"),
+}
 
-    async def plain(stream: trio.SocketStream) -> None:
-        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await stream.receive_some(1_000)
+
+@pytest.mark.parametrize("name", NO_TLS)
+async def test_no_tls(name: str) -> None:
+    """``wss:`` to a server that speaks none, or not with us, says so; it may be a moment's fault."""
+    answer, text = NO_TLS[name]
+
+    async def speak(stream: trio.SocketStream) -> None:
+        await stream.receive_some(16_384)
+        if answer is None:
+            await trio.sleep_forever()
+        elif answer:
+            await stream.send_all(answer)
+            await stream.receive_some(1_000)
 
     illness = Illness()
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, plain, listeners)
+        nursery.start_soon(trio.serve_listeners, speak, listeners)
         place = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        async with connect(f"wss://{place}/ws", on_state=illness.note):
+        async with connect(f"wss://{place}/ws", on_state=illness.note, connect_seconds=1):
             await illness.over.wait()
         nursery.cancel_scope.cancel()
     assert illness.said.name == "waiting"
-    assert illness.said.text == f"expected TLS of {place}, got: wrong version number"
+    assert re.fullmatch(f"expected TLS of {place}, {text}", illness.said.text), illness.said.text
 
 
 def of_a_server(opcode: int, payload: bytes = b"", **options: object) -> bytes:
