@@ -190,12 +190,22 @@ class Books:
     written: set[int] = attrs.field(factory=set)
     handed: dict[str, set[int]] = attrs.field(factory=dict)
     """By session: what its newest connection was shown."""
+    former: dict[str, set[int]] = attrs.field(factory=dict)
+    """By session: what the last connection before it was shown that had not confirmed everything."""
 
     def first_not_in(self, known: set[int], bounds: Bounds) -> int:
         return next(offset for offset in itertools.count(bounds.low) if offset > bounds.head or offset not in known)
 
     def confirm(self, session_id: str, offset: int, low: int) -> None:
         confirmed = {one for one in self.handed[session_id] if low <= one <= offset}
+        self.acked |= confirmed
+        self.written |= confirmed
+
+    def resume(self, session_id: str, offset: int, low: int, position: int) -> None:
+        """Beyond the newest connection's position, what the former one was shown counts as well."""
+        self.confirm(session_id, offset, low)
+        former = self.former.get(session_id, ())
+        confirmed = {one for one in former if max(low, position + 1) <= one <= offset}
         self.acked |= confirmed
         self.written |= confirmed
 
@@ -261,6 +271,7 @@ class Seam:
         session_id = None if who == 5 or plain else sessions[-1 - who % len(sessions)]
         known = house.presence.sessions.get(session_id) if session_id is not None else None
         replaces = known is not None and known.device is not None
+        before = None if known is None else known.cursor
         offset = max(bounds.head + 2 - 2 * cursor, 0)
         resume = [None, (bounds.epoch, offset), (bounds.epoch, offset), ("ep_other", offset)][how % 4]
         resume = None if plain else resume
@@ -275,9 +286,12 @@ class Seam:
         assert isinstance(answer, Session)
         assert (answer.id == session_id) == (known is not None)
         if known is not None and resume is not None and resume[0] == bounds.epoch:
-            books.confirm(answer.id, offset, bounds.low)
+            assert before is not None, "a known session has had a connection"
+            books.resume(answer.id, offset, bounds.low, before.position)
         unseen = books.first_not_in(books.written if plain else books.acked, bounds)
         assert screen.begun == start(bounds, resume, origin, unseen)
+        if before is not None and before.confirmed < before.position:
+            books.former[answer.id] = books.handed[answer.id]
         books.handed[answer.id or screen.label] = set()
 
 
