@@ -102,7 +102,8 @@ class Connection:
         self._scope = trio.CancelScope()
         self._ending: tuple[str, str] | None = None
         self._transport: Transport
-        self._websocket: WebSocket
+        self._websocket: WebSocket | None = None
+        """Once it is open."""
         self.ledger: Ledger | None = None
         self._presence: Presence
         self._in_flight: tuple[Ledger, int, int] | None = None
@@ -305,7 +306,9 @@ class Connection:
 
     def ended_by(self) -> str | None:
         """The row of the closing table by which the connection has ended, if it has by now, whichever side did it."""
-        return self._websocket.ended_by() if self._ending is None else self._ending[0]
+        if self._ending is not None:
+            return self._ending[0]
+        return None if self._websocket is None else self._websocket.ended_by()
 
     def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""

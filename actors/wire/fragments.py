@@ -15,6 +15,9 @@ from actors.delivery.rate import TokenBucket
 PIECE_BYTES = 64
 """What a piece of a message costs the engine beside its bytes: an object, and a place in a list."""
 
+_SERVED_PIECE_BYTES = 4_096
+"""What servers, and proxies in front of them, fragment a message into is larger than this."""
+
 GATHERED_BYTES = 1_024
 """What of a frame that trickles in is gathered."""
 
@@ -63,7 +66,7 @@ class Fragments:
         """The header of a Close has come."""
         self._most_bytes = most_bytes
         self._mask = 0 if dialled else _MASKED
-        self._most_pieces = max(_FEWEST_PIECES, most_bytes // (GATHERED_BYTES if dialled else PIECE_BYTES))
+        self._most_pieces = max(_FEWEST_PIECES, most_bytes // (_SERVED_PIECE_BYTES if dialled else PIECE_BYTES))
         bucket = TokenBucket(burst + self._most_pieces, per_second, now)
         self._buckets = {_CONTINUATION: bucket, _PONG: bucket}
         if dialled:

@@ -328,7 +328,7 @@ async def test_frames_without_end(name: str) -> None:
 
     tracemalloc.start()
     try:
-        said = await met(act)
+        said = await met(act, connect_seconds=PATIENCE_SECONDS)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

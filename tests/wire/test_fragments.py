@@ -53,6 +53,33 @@ def test_fragments_without_end(payload: bytes) -> None:
     assert count == 10_000 // PIECE_BYTES
 
 
+def test_a_dialled_server() -> None:
+    """A server masks no frame, its pings count as pongs do, its fragments are as large as proxies make them."""
+    fragments = Fragments(100_000, 10, 1.0, 0.0, dialled=True)
+    whole = frame(TEXT, b"x" * 100_000, masked=False)
+    assert fragments.admit(whole + whole, 0.0) == whole * 2
+    pieces = [frame(CONTINUATION, b"x", fin=False, masked=False) for _ in range(70)]
+    fragments.admit(frame(TEXT, fin=False, masked=False) + b"".join(pieces), 0.0)
+    assert fragments.excess is not None
+    assert fragments.excess[0] == "too_big"
+    for opcode in (PING, PONG):
+        fragments = Fragments(100_000, 10, 1.0, 0.0, dialled=True)
+        fragments.admit(frame(opcode, masked=False) * 10, 0.0)
+        assert fragments.excess is None
+        fragments.admit(frame(opcode, masked=False), 0.0)
+        assert fragments.excess is not None
+        assert fragments.excess[0] == "flooding"
+
+
+def test_a_close() -> None:
+    """The header of a Close is known for what it is, in however many pieces it comes."""
+    fragments = following()
+    fragments.admit(frame(TEXT, b"x") + frame(CLOSE, b"")[:1], 0.0)
+    assert not fragments.closing
+    fragments.admit(frame(CLOSE, b"")[1:], 0.0)
+    assert fragments.closing
+
+
 @pytest.mark.parametrize("size", [1, 7, 63])
 def test_a_frame_that_trickles_in(size: int) -> None:
     """However small the pieces are in which the network brings a frame, it is whole; and few pieces are made of it."""
