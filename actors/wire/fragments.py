@@ -1,11 +1,13 @@
 """What a peer's unfinished message costs, known from the headers of its frames.
 
 The protocol engine counts the characters of a message that have come. So
-fragments of nothing cost it nothing, and its memory without end; and one byte
-after the other is kept as so many objects. Each frame costs it 20 µs, also those
-that are no message. Here the headers are read once more, before the engine gets
-them, and what would cost too much ends there. How the network cuts a frame is
-nobody's fault: what trickles in is gathered before the engine gets it.
+fragments of nothing cost it nothing, and its memory without end; one byte after
+the other is kept as so many objects; and text with one wide character in each
+piece takes four bytes for every one that came. Each frame costs it 20 µs, also
+those that are no message. Here the headers are read once more, before the engine
+gets them, and what would cost too much ends there. How the network cuts a frame,
+and a peer its message, is nobody's fault: what is more than the engine should
+hold in pieces is kept here, as the bytes that came, until the message is whole.
 """
 
 from __future__ import annotations
@@ -21,12 +23,18 @@ _SERVED_PIECE_BYTES = 4_096
 GATHERED_BYTES = 1_024
 """What of a frame that trickles in is gathered."""
 
-_FREE_READS = 64
-"""Reads of one message that the engine gets as they come: it finds bad text at once."""
+_FREE_PIECES = 64
+"""Frames of one message, and reads, that the engine gets as they come: it finds bad text at once."""
+
+_FREE_SHARE = 2
+"""And of the largest message only one half: it may take four times as much of the engine's memory, and with the other
+half's bytes that is less than three times the message."""
 
 _FEWEST_PIECES = 64
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
+_CONTROL = _CLOSE
+"""The first opcode of a control frame."""
 _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
@@ -46,13 +54,17 @@ class Fragments:
     __slots__ = (
         "_buckets",
         "_bytes",
+        "_ends",
         "_gathered",
         "_header",
         "_is_data",
+        "_keeps",
+        "_kept",
         "_left",
         "_mask",
         "_most_bytes",
         "_most_pieces",
+        "_passed",
         "_pieces",
         "_reads",
         "closing",
@@ -74,42 +86,62 @@ class Fragments:
         self._header = bytearray()
         self._left = 0
         """Bytes of the present frame's payload that have not come."""
-        self._is_data = False
-        self._bytes = 0
-        self._pieces = 0
-        self._reads = 0
-        """Of the present message, those that ended within a frame."""
+        self._is_data = self._ends = False
+        """The present frame is one of a message, and its last."""
+        self._bytes = self._pieces = self._reads = 0
+        """Of the present message: its bytes, its frames, and the reads that ended within one."""
+        self._keeps = False
+        """The present frame is kept, and every one of its message that follows."""
+        self._kept = bytearray()
         self._gathered = b""
+        """Of a frame that is not kept and trickles in: less than the engine is bothered with."""
+        self._passed: list[bytes] = []
 
     def admit(self, data: bytes, now: float) -> bytes:
-        """What the engine gets of the next bytes: nothing beyond where it became too much, and nothing yet of what
-        trickles in."""
-        at = begun = 0
+        """What the engine gets of the next bytes: nothing beyond where it became too much, and nothing yet of what is
+        kept."""
+        at = 0
         while at < len(data) and self.excess is None:
+            end = at + (self._left or self._wanted())
+            part = data[at:end]
+            at += len(part)
             if self._left:
-                taken = min(self._left, len(data) - at)
-                self._left -= taken
+                self._left -= len(part)
+                self._take(part)
             else:
-                taken = min(self._wanted(), len(data) - at)
-                begun = at + taken
-                self._header += data[at:begun]
-                if self._wanted() == 0:
+                self._header += part
+                if not self._wanted():
                     self._begin(now)
-            at += taken
-        return self._gather(data if at == len(data) else data[:at], begun)
+        passed, self._passed = self._passed, []
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
-    def _gather(self, admitted: bytes, begun: int) -> bytes:
-        """Keep back what ``begun`` the rest of a frame, if it is little of one that has come in many pieces."""
+    def _take(self, part: bytes) -> None:
+        """Pass on a part of the present frame, or keep it."""
+        if self._keeps and self._is_data:
+            self._kept += part
+        elif self._left and self._is_data:
+            self._reads += 1
+            self._gathered += part
+            if self._reads <= _FREE_PIECES or len(self._gathered) >= GATHERED_BYTES:
+                self._let_go()
+        else:
+            self._let_go()
+            self._passed.append(part)
+        if self._ends and not self._left:
+            self._release()
+
+    def _let_go(self) -> None:
         if self._gathered:
-            begun += len(self._gathered) if begun else 0
-            admitted, self._gathered = self._gathered + admitted, b""
-        if not self._left or not self._is_data:
-            return admitted
-        self._reads += 1
-        if self._reads <= _FREE_READS or len(admitted) - begun >= GATHERED_BYTES:
-            return admitted
-        self._gathered = admitted[begun:]
-        return admitted[:begun]
+            self._passed.append(self._gathered)
+            self._gathered = b""
+
+    def _release(self) -> None:
+        """Begin anew: what was kept of a message goes to the engine."""
+        if self._kept:
+            self._passed.append(bytes(self._kept))
+            self._kept = bytearray()
+        self._keeps = False
+        self._bytes = self._pieces = self._reads = 0
 
     def _wanted(self) -> int:
         """How many bytes of the header are missing, as far as can be known."""
@@ -124,24 +156,41 @@ class Fragments:
         first, second = self._header[0], self._header[1]
         short = second & _LENGTH
         length = short if short < 126 else int.from_bytes(self._header[2 : 4 if short == 126 else 10])
+        header = bytes(self._header)
         self._header.clear()
-        self._left = length
         opcode = first & _OPCODE
-        self._is_data = opcode <= _BINARY and not first & _RESERVED and second & _MASKED == self._mask
-        if opcode != _CONTINUATION and self._is_data:
-            self._bytes = self._pieces = self._reads = 0
+        is_frame = length < _ABSURD_BYTES and not first & _RESERVED and second & _MASKED == self._mask
+        self._is_data = opcode <= _BINARY and is_frame
+        self._ends = self._is_data and bool(first & _FIN)
         self.closing = self.closing or opcode == _CLOSE
+        if opcode != _CONTINUATION and opcode < _CONTROL:  # with a message unfinished that is wrong: the engine says so
+            self._release()
         bucket = self._buckets.get(opcode)
         if bucket is not None and not bucket.take(now):
             frames = "pongs and fragments" if self._mask else "pings, pongs and fragments"
             self.excess = "flooding", f"expected fewer {frames} in a time, got more"
-        elif length < _ABSURD_BYTES:
+        elif self._is_data:
             self._count(length)
+        if self.excess is not None:
+            self._kept = bytearray()
+            self._passed.append(header)
+        else:
+            self._left = length
+            self._pass_header(header)
+
+    def _pass_header(self, header: bytes) -> None:
+        if self._keeps and self._is_data:
+            self._kept += header
+        else:
+            self._passed.append(header)
+        if self._ends and not self._left:
+            self._release()
 
     def _count(self, length: int) -> None:
-        if self._is_data:
-            self._pieces += 1
-            self._bytes += length
-            if self._bytes > self._most_bytes or self._pieces > self._most_pieces:
-                most = f"{self._most_bytes} bytes in {self._most_pieces} fragments"
-                self.excess = "too_big", f"expected a message of at most {most}, got more"
+        self._pieces += 1
+        self._bytes += length
+        if self._bytes > self._most_bytes or self._pieces > self._most_pieces:
+            most = f"{self._most_bytes} bytes in {self._most_pieces} fragments"
+            self.excess = "too_big", f"expected a message of at most {most}, got more"
+        elif self._bytes > self._most_bytes // _FREE_SHARE or self._pieces > _FREE_PIECES:
+            self._keeps = True

@@ -87,18 +87,47 @@ def test_a_frame_that_trickles_in(size: int) -> None:
     sent = frame(PING) + frame(TEXT, b"x" * 65_536) + frame(PING) + frame(TEXT, b"short")
     pieces = [fragments.admit(sent[at : at + size], 0.0) for at in range(0, len(sent), size)]
     assert b"".join(pieces) == sent
-    assert sum(map(bool, pieces)) < 65_536 // GATHERED_BYTES + 64 + 50  # with those of the headers
+    assert sum(map(bool, pieces)) < 32_768 // GATHERED_BYTES + 64 + 50  # with those of the headers
 
 
-def test_what_was_whole_is_not_kept_back() -> None:
-    """Of a message that trickles in only the beginning of a frame is kept back, and never a frame that is whole."""
+def test_what_is_kept() -> None:
+    """Of a message in many pieces the first come as they came; the others are kept, with nothing kept back that is no
+    part of it, until the message is whole."""
     fragments = following(65_536)
-    fragments.admit(frame(TEXT, b"x", fin=False), 0.0)
+    piece = frame(CONTINUATION, b"xy", fin=False)
+    assert fragments.admit(frame(TEXT, b"x", fin=False), 0.0) == frame(TEXT, b"x", fin=False)
+    for _ in range(63):
+        assert fragments.admit(piece + frame(PING), 0.0) == piece + frame(PING)
     for _ in range(200):
-        first, rest = frame(CONTINUATION, b"xy", fin=False)[:6], frame(CONTINUATION, b"xy", fin=False)[6:]
-        assert fragments.admit(frame(PING) + first, 0.0) == frame(PING) + first
-        assert fragments.admit(rest[:1], 0.0) in {rest[:1], b""}
-        assert fragments.admit(rest[1:] + frame(PING), 0.0).endswith(rest[1:] + frame(PING))
+        assert fragments.admit(frame(PING) + piece[:6], 0.0) == frame(PING)
+        assert fragments.admit(piece[6:7], 0.0) == b""
+        assert fragments.admit(piece[7:] + frame(PING), 0.0) == frame(PING)
+    end = frame(CONTINUATION, b"end")
+    assert fragments.admit(end[:-1], 0.0) == b""
+    assert fragments.admit(end[-1:] + frame(PING), 0.0) == piece * 200 + end + frame(PING)
+    assert fragments.admit(piece, 0.0) == piece
+
+
+def test_what_is_large_is_kept() -> None:
+    """Of a message of more than half the largest size the engine gets what comes first; the rest when it is whole."""
+    fragments = following(10_000)
+    first, second = frame(TEXT, b"x" * 5_000, fin=False), frame(CONTINUATION, b"x" * 5_000)
+    assert fragments.admit(first, 0.0) == first
+    assert fragments.admit(second[:-1], 0.0) == b""
+    assert fragments.admit(second[-1:], 0.0) == second
+    whole = frame(TEXT, b"x" * 5_001)
+    assert fragments.admit(whole[:-1], 0.0) == b""
+    assert fragments.admit(whole[-1:], 0.0) == whole
+
+
+@pytest.mark.parametrize(
+    "wrong", [frame(TEXT, b"x"), frame(BINARY), frame(0x3), frame(CONTINUATION, b"x", declared=1 << 63)]
+)
+def test_what_is_wrong_in_the_middle(wrong: bytes) -> None:
+    """A frame that cannot follow is the engine's to refuse: it is not kept."""
+    fragments = following(10_000)
+    fragments.admit(frame(TEXT, fin=False) + frame(CONTINUATION, b"xy", fin=False) * 100, 0.0)
+    assert fragments.admit(wrong, 0.0).endswith(wrong)
 
 
 def test_as_many_fragments_as_are_promised() -> None:

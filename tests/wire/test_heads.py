@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of the table is a line
 """Request heads as clients write them and proxies rewrite them: each means what the RFCs say it means.
 
 A proxy may change the case of names, spell out or leave out a default port,
