@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import sys
 
+from actors.tools.arguments import Parser
+from actors.tools.terminal import run_command
 from benchmarks import beside, spread
 
 
 def main() -> None:
     """Run the benchmark that was named."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = parser.add_subparsers(dest="name", required=True)
-    quick = argparse.ArgumentParser(add_help=False)
+    parser = Parser(prog="python -m benchmarks", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="name")
+    quick = Parser(add_help=False)
     quick.add_argument("--quick", action="store_true", help="a look, within a minute, instead of a measurement")
     spread.options_into(names.add_parser("spread", parents=[quick], help="delivery over many connections"))
     beside.options_into(names.add_parser("beside", parents=[quick], help="what bad devices cost the others"))
@@ -28,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, "benchmarks"))

@@ -8,11 +8,12 @@ events it is sent as well. Quoted are medians, and the ratio to what the measure
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from statistics import median
 
+from actors.tools.arguments import count, patience
+from actors.tools.terminal import say
 from benchmarks.schedule import Schedule
 from benchmarks.spread import Run, child, measure
 
@@ -35,18 +36,18 @@ def measured(kind: str, schedule: Schedule, count: int) -> Run:
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Declare what a caller may choose."""
-    parser.add_argument("--connections", type=int, default=200)
-    parser.add_argument("--rate", type=int, default=20_000, help="events a second over all connections")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured, after a second of warm-up")
-    parser.add_argument("--count", type=int, default=50, help="bad devices, each of another user")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=count, default=200)
+    parser.add_argument("--rate", type=count, default=20_000, help="events a second over all connections")
+    parser.add_argument("--seconds", type=patience, default=5.0, help="measured, after a second of warm-up")
+    parser.add_argument("--count", type=count, default=50, help="bad devices, each of another user")
+    parser.add_argument("--rounds", type=count, help="runs of each kind; the median is quoted (5; with --quick 1)")
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure all kinds in turn; exit with 1 if an event was lost, doubled or swapped on a good connection."""
     schedule = Schedule(options.connections, options.rate, options.seconds)
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
-    for _ in range(1 if options.quick else options.rounds):
+    for _ in range(options.rounds or (1 if options.quick else 5)):
         for kind, done in runs.items():
             done.append(measured(kind, schedule, options.count))
     alone = median(run.load.p99_ms for run in runs["alone"])
@@ -56,6 +57,6 @@ def main(options: argparse.Namespace) -> None:
         text = (
             f"{kind:>8}: p50 {p50:5.1f} ms, p99 {p99:5.1f} ms ({p99 / alone:.2f} of alone), server {cpu:.2f} s of CPU"
         )
-        sys.stdout.write(f"{text}, lost {sum(run.load.lost for run in done)}\n")
+        say(f"{text}, lost {sum(run.load.lost for run in done)}\n")
     if any(run.broken for done in runs.values() for run in done):
         raise SystemExit(1)

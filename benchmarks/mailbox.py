@@ -18,7 +18,6 @@ and in none of them. A message that was not handled breaks the run.
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
@@ -28,6 +27,7 @@ import trio
 
 from actors.mailbox import Lane, Mailbox
 from actors.stages import Cause
+from actors.tools.terminal import say
 
 CAPACITY = 256
 """Of a mailbox or channel: that of the runtime's own (``Limits.mailbox_messages``)."""
@@ -197,4 +197,4 @@ def main(quick: bool) -> None:
     """Measure and print."""
     batches, rounds = (QUICK_BATCHES, QUICK_ROUNDS) if quick else (BATCHES, ROUNDS)
     figures = trio.run(measure, batches, rounds)
-    sys.stdout.write("\n" + table(figures) + told(figures))
+    say("\n" + table(figures) + told(figures))

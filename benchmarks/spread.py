@@ -25,6 +25,8 @@ from typing import IO, Any, cast
 
 import attrs
 
+from actors.tools.arguments import count, patience
+from actors.tools.terminal import say
 from benchmarks.load import ACTORS, Report
 from benchmarks.schedule import Schedule
 
@@ -136,7 +138,10 @@ def child(module: str, *arguments: object) -> Iterator[Child]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     root = Path(__file__).parent.parent
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=root, text=True, stdin=pipe, stdout=pipe) as process:  # noqa: S603 - our modules
+    # A group of its own: Ctrl-C is for this process, which ends the other one.
+    with subprocess.Popen(  # noqa: S603 - our modules
+        command, cwd=root, text=True, stdin=pipe, stdout=pipe, process_group=0
+    ) as process:
         try:
             yield Child(module, cast(IO[str], process.stdin), cast(IO[str], process.stdout))
             process.wait(STOP_SECONDS)
@@ -219,11 +224,10 @@ def show(rung: Rung, first: bool) -> None:
     row = rung.row()
     head, line = lines(row)
     if first:
-        sys.stdout.write("\n" + head)
-    sys.stdout.write(line)
+        say("\n" + head)
+    say(line)
     if rung.broken:
-        sys.stdout.write("".join(f"    {note}\n" for note in rung.notes))
-    sys.stdout.flush()
+        say("".join(f"    {note}\n" for note in rung.notes))
 
 
 def told(summary: dict[str, Any]) -> str:
@@ -236,11 +240,11 @@ def told(summary: dict[str, Any]) -> str:
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Declare what a caller may choose."""
-    parser.add_argument("--connections", type=int, nargs="+", default=[200, 1000])
-    parser.add_argument("--rates", type=int, nargs="+", help="events a second over all connections, rising")
-    parser.add_argument("--seconds", type=float, help="measured, after a second of warm-up")
-    parser.add_argument("--burst", type=int, default=1, help="events to one connection at once")
-    parser.add_argument("--rounds", type=int, help="runs at each rate; the median is quoted")
+    parser.add_argument("--connections", type=count, nargs="+", default=[200, 1000])
+    parser.add_argument("--rates", type=count, nargs="+", help="events a second over all connections, rising")
+    parser.add_argument("--seconds", type=patience, help="measured, after a second of warm-up")
+    parser.add_argument("--burst", type=count, default=1, help="events to one connection at once")
+    parser.add_argument("--rounds", type=count, help="runs at each rate; the median is quoted")
     parser.add_argument("--only", choices=SERVERS, action="append", help="leave the other server out")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
@@ -261,8 +265,8 @@ def main(options: argparse.Namespace) -> None:
         summaries.append(verdict(connections, rungs))
         broken = broken or any(rung.broken for rung in rungs)
         if not options.json:
-            sys.stdout.write(told(summaries[-1]))
+            say(told(summaries[-1]))
     if options.json:
-        sys.stdout.write(json.dumps({"rows": rows, "summaries": summaries}, indent=2) + "\n")
+        say(json.dumps({"rows": rows, "summaries": summaries}, indent=2) + "\n")
     if broken:
         raise SystemExit(1)

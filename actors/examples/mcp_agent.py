@@ -25,7 +25,7 @@ try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
 except ImportError as error:
-    raise ImportError("this example needs mcp 2.0 or newer: pip install 'trio-actors[examples]'") from error
+    raise ImportError("this example needs mcp 2.0 or newer: in the checkout, pip install '.[examples]'") from error
 
 CALLS = 8
 """The most calls in one run: a model that goes in circles ends as ``agent_failed``."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import IO, Any
+from typing import Any
 
 from actors.errors import Unencodable
 from actors.events import check_identifier
@@ -111,7 +111,7 @@ def _float(words: str) -> float:
 class Parser(argparse.ArgumentParser):
     """A parser that does not keep quiet when its help cannot be written."""
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         # The one place through which argparse writes; its own swallows every OSError.
         if message:
             if file is None or file is sys.stderr:

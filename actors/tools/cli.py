@@ -89,7 +89,7 @@ def _main(argv: Sequence[str] | None) -> int:
     return trio.run(demo, _demo_options(commands["demo"], arguments))
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(prog="actors", description="Agent events into threads, out to every device, each accounted for.")
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -123,9 +123,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return parser, {"serve": serving, "demo": showing}
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_: str, text: str, end: str | None
-) -> argparse.ArgumentParser:
+def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str, text: str, end: str | None) -> Parser:
     command = commands.add_parser(
         name, help=help_, description=text, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -137,7 +135,7 @@ def _command(
     return command
 
 
-def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> ServeOptions:
+def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOptions:
     if not arguments.stdin and (arguments.receipts or arguments.user is not None or arguments.linger is not None):
         parser.error("--receipts, --user and --linger speak of events on standard input: expected --stdin with them")
     if arguments.stdin and arguments.drain is not None:
@@ -155,7 +153,7 @@ def _serve_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
     )
 
 
-def _demo_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> DemoOptions:
+def _demo_options(parser: Parser, arguments: argparse.Namespace) -> DemoOptions:
     if arguments.json and not arguments.once:
         parser.error("--json tells what --once saw: expected --once with it")
     if arguments.once and arguments.drain is not None:

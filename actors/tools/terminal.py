@@ -211,7 +211,7 @@ def run_command(main: Callable[[], int | None], name: str) -> int:
             _tolerate(stream)
     try:
         status = main() or 0
-    except BaseException as error:  # noqa: BLE001 - what is not known here is raised again
+    except BaseException as error:
         if is_interrupt(error):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             status = 128 + signal.SIGINT

@@ -31,7 +31,7 @@ from actors.client import (
 from actors.errors import ActorsError
 from actors.events import explain_json
 from actors.failures import printable
-from actors.tools.arguments import Wrong, count, identifier, patience, text, token
+from actors.tools.arguments import Parser, Wrong, count, identifier, patience, text, token
 from actors.tools.leave import open_signals
 from actors.tools.terminal import CannotStart, StreamFailed, complain, descriptor, encoded, output, write
 
@@ -262,7 +262,7 @@ exit status:
   130  ended by Ctrl-C; the same
 """
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_commands(commands: Commands) -> None:
@@ -312,7 +312,7 @@ def _token_of(arguments: argparse.Namespace) -> str | None:
     return found
 
 
-def _add(commands: Commands, name: str, help_: str, description: str, end: str) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, help_: str, description: str, end: str) -> Parser:
     command = commands.add_parser(
         name, help=help_, description=description, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -24,7 +24,7 @@ import {
   titleOf,
   withdraw,
 } from "/model.js";
-import { ConnectionView, Follower, RecoveryView, Timeline, byId, drawAll, element, write } from "/views.js";
+import { ConnectionView, Follower, RecoveryView, Timeline, byId, drawAll, element, explain, write } from "/views.js";
 
 /** @typedef {import("./model.js").Thread} Thread */
 
@@ -406,6 +406,8 @@ class Page {
 function announce(text) {
   byId("announcer").textContent = text;
 }
+
+for (const node of document.querySelectorAll("[data-words]")) explain(node, ...node.dataset.words.split(" "));
 
 /** The thread that the address names. */
 function threadInAddress() {

@@ -28,8 +28,17 @@ function badge(stage = "") {
 }
 
 function stamp(node, stage) {
+  if (node.dataset.stage !== stage) explain(node, stage);
   node.dataset.stage = stage;
   write(node, stage);
+}
+
+/** Say what words mean, to who points at a node and to who has it read aloud: the page has each once, under an id. */
+export function explain(node, ...words) {
+  const ids = words.map((word) => `about-${word}`);
+  node.title = ids.map((id) => byId(id).textContent).join("\n");
+  node.setAttribute("aria-describedby", ids.join(" "));
+  return node;
 }
 
 /**
@@ -66,7 +75,7 @@ const VIEWS = {
 
 function messageView(message) {
   const text = element("p", { class: "user-message" }, message.text);
-  const place = element("span");
+  const place = explain(element("span"), "seq", "offset");
   const stage = badge();
   const meta = element("p", { class: "meta" }, place, stage);
   return {
@@ -83,7 +92,7 @@ function runView(run) {
   const agent = element("span", { class: "agent" });
   const head = element("header", {}, agent, state);
   const [steps, views] = [element("div", { class: "steps" }), new Map()];
-  const [place, stage] = [element("span"), badge()];
+  const [place, stage] = [explain(element("span"), "offset"), badge()];
   const foot = element("p", { class: "meta" }, place, stage);
   const attributes = { class: "run", "data-run": run.id, "aria-label": `Run of ${run.agent}` };
   const card = element("article", attributes, head, steps, foot);

@@ -14,7 +14,7 @@ import actors
 from tests.peers.raw import Message, Peer
 from tests.peers.served import Served, served
 
-mcp = pytest.importorskip("mcp", reason="the example's one dependency: pip install 'trio-actors[examples]'")
+mcp = pytest.importorskip("mcp", reason="the example's one dependency: pip install '.[examples]'")
 
 from mcp.server import MCPServer  # noqa: E402 - after the skip
 

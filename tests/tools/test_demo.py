@@ -96,7 +96,7 @@ async def test_whoever_connects_is_answered() -> None:
 
 async def test_a_real_agent_answers() -> None:
     """``--agent mcp`` answers with the tools of a real MCP server: its calls are events, the second of the first."""
-    pytest.importorskip("mcp", reason="mcp is not installed: pip install 'trio-actors[examples]'")
+    pytest.importorskip("mcp", reason="mcp is not installed: pip install '.[examples]'")
     async with running("demo", "--agent", "mcp") as command, device(command.url, "alice") as alice:
         seen = await ask(alice, "How far is the cabin in miles?")
         calls = [event["payload"] for event in seen if event["type"] == "tool_completed"]

@@ -54,6 +54,24 @@ async def test_a_message_is_answered_by_a_run_event_by_event(server: Running, br
     assert await browser.texts(".tool-name, .thinking"), "the tool and the thought are shown"
 
 
+async def test_its_words_are_explained(server: Running, browser: Browser) -> None:
+    """Offset, seq, epoch and each stage say what they mean, to a pointer and to a screen reader, as the README does."""
+    await browser.open(page(server))
+    await browser.say("What is the weather in Oslo?")
+    await until_runs(browser, "completed")
+    told = """[...document.querySelectorAll(%r)].map((node) => [node.textContent, node.title,
+        node.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).textContent)])"""
+    for words, title, described in await browser.ask(told % "th[data-words], .meta span, #place"):
+        assert words
+        assert title.splitlines() == described
+        assert all(described)
+    written = await browser.ask("document.querySelector('#about-WRITTEN').textContent")
+    assert "handed to a socket" in written
+    place = await browser.ask("document.querySelector('#place').title")
+    assert "Epoch" in place
+    assert "Offset" in place
+
+
 async def test_stop_cancels_the_run(server: Running, browser: Browser) -> None:
     """Stop is there while a run is active; it ends the run as cancelled, and goes."""
     await browser.open(page(server))
