@@ -769,7 +769,9 @@ async def test_no_text_is_no_event(autojump_clock: trio.testing.MockClock) -> No
         assert await texts_of(runtime) == ["a"]
 
 
-@pytest.mark.parametrize("text", [b"bytes", None, 7, "\ud800", "x" * (TEXT_LIMIT + 1), "é" * (TEXT_LIMIT // 2 + 1)])
+@pytest.mark.parametrize(
+    "text", [b"bytes", None, 7, "\udc00", "\ud800x", "x" * (TEXT_LIMIT + 1), "é" * (TEXT_LIMIT // 2 + 1)]
+)
 async def test_what_is_not_text(text: Any) -> None:
     """What is no text, cannot be encoded, or is too much at once raises; what was gathered stays."""
     async with opened() as runtime:

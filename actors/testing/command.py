@@ -16,7 +16,7 @@ from actors.testing.plan import KINDS, plan_of
 from actors.testing.progress import NOTHING, Progress
 from actors.testing.shrinking import shrink
 from actors.tools.arguments import Parser, Wrong, count, number
-from actors.tools.terminal import say
+from actors.tools.terminal import show
 
 _SEEDS = 1_000
 _SHRINK_SECONDS = 20.0
@@ -154,4 +154,4 @@ def _shorter(outcome: Outcome, interrupted: list[int]) -> Outcome:
 
 
 def _print(text: str) -> None:
-    say(f"{text}\n")
+    show(f"{text}\n", sys.stdout, "standard output")

@@ -6,7 +6,7 @@ import os
 from typing import TextIO
 
 from actors.testing.invariants import INVARIANTS, name_of
-from actors.tools.terminal import StreamFailed
+from actors.tools.terminal import show
 
 NOTHING = f"nothing contradicts an invariant ({', '.join(map(name_of, INVARIANTS))})"
 """The verdict that is hoped for."""
@@ -66,10 +66,4 @@ class Progress:
         return 60 * self._done / max(self.cpu_seconds, 0.01)
 
     def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except BrokenPipeError:
-            pass  # the verdict is in the exit status
-        except OSError as error:
-            raise StreamFailed(f"standard error: {error.strerror or error}") from None
+        show(text, self._stream, "standard error")

@@ -87,6 +87,17 @@ def complain(text: str) -> None:
             write(fd, encoded(f"{text}\n"), "standard error")
 
 
+def show(text: str, stream: TextIO, name: str) -> None:
+    """Write text to a stream of Python's, which a host may have replaced by its own, at once. Raises as :func:`say`."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise _told(error, name) from None
+
+
 def encoded(text: str) -> bytes:
     """Text as it is written, whatever the locale; half of a surrogate pair is an escape."""
     return text.encode(errors="backslashreplace")

@@ -9,6 +9,7 @@ import pytest
 
 from actors.presence import Acked
 from actors.testing.command import main
+from actors.testing.invariants import INVARIANTS, listed, name_of
 from actors.testing.progress import Progress
 
 
@@ -16,7 +17,8 @@ def test_many(capsys: pytest.CaptureFixture[str]) -> None:
     """Seeds that all hold end with a line that says so, and with 0."""
     assert main(["--seeds", "3", "--first", "5"]) == 0
     said = capsys.readouterr().err
-    assert re.fullmatch(r"3 seeds in \d+\.\d s, \d+ a CPU minute: nothing contradicts an invariant\n", said)
+    assert re.fullmatch(r"3 seeds in \d+\.\d s, \d+ a CPU minute: nothing contradicts an invariant \(.*\)\n", said)
+    assert all(name_of(number) in said for number in INVARIANTS)
 
 
 def test_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,19 +27,58 @@ def test_one(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert said.startswith("seed 5: Setting(users=")
     assert '"op":"welcome"' in said
-    assert said.endswith("seed 5: nothing contradicts an invariant\n")
+    assert said.splitlines()[-1].startswith("seed 5: nothing contradicts an invariant (accounting, order, ")
 
 
 def test_a_failure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed that fails is one line; repeated, it is as short as it fails."""
     monkeypatch.setattr(Acked, "enter", lambda self: None)
     assert main(["--seeds", "2", "--only", "emit,lag"]) == 1
-    failed, _ = capsys.readouterr().err.splitlines()[0].split("  # ")
+    first, *rest = capsys.readouterr().err.splitlines()
+    failed, why = first.split("  # ")
+    number = int(why.split()[1].strip(","))
+    assert why.startswith(f"invariant {number}, {name_of(number)}: ")
+    assert f"  {number:>2}  {INVARIANTS[number]}" in rest, "the verdict quotes it"
     assert failed == "python -m actors.testing --seed 0 --only emit,lag"
     assert main(failed.split()[3:]) == 1
     said = capsys.readouterr().out
     assert len([line for line in said.splitlines() if line.startswith("#")]) == 1
     assert said.endswith("seed 0: failed\n")
+    assert INVARIANTS[number] in said
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--only foo", "expected kinds of action, of emit, burst, "),
+        ("--only emit,", "got ''"),
+        ("--only=", "got ''"),
+        ("--seeds 0", "--seeds: expected a whole number, 1 or more, got '0'"),
+        ("--seeds -5", "--seeds: expected a whole number, 1 or more, got '-5'"),
+        ("--seeds many", "--seeds: expected a whole number, 1 or more, got 'many'"),
+        ("--first -1", "--first: expected a whole number, 0 or more, got '-1'"),
+        ("--seed -1", "--seed: expected a whole number, 0 or more, got '-1'"),
+        ("--seed 1 --width 0", "--width: expected a whole number, 1 or more"),
+        ("--trace", "expected --seed with them"),
+        ("--width 80", "expected --seed with them"),
+        ("--seed 1 --seeds 4", "expected one kind of them"),
+        ("--seed 1 --first 0", "expected one kind of them"),
+        ("--seed 1 surplus", "unrecognized arguments: surplus"),
+    ],
+)
+def test_what_selects_nothing_is_refused(words: str, complaint: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Arguments that mean nothing, contradict each other or would be ignored: what was expected, and status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert complaint in capfd.readouterr().err
+
+
+def test_every_invariant_can_be_looked_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """``--help`` lists all that a verdict can name."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert listed() in capfd.readouterr().out
 
 
 class Terminal(io.StringIO):

@@ -73,7 +73,7 @@ def test_without_weather() -> None:
 
 async def test_the_block_checks(autojump_clock: object) -> None:
     """What contradicts an invariant comes out of the block, with the seed."""
-    with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3: so it is"):
+    with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3, no silent gap: so it is"):
         async with simulate(5) as world:
             world.ledger.mismatches.append(Mismatch(3, "so it is"))
 
