@@ -47,9 +47,9 @@ _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN
 
 _ACCEPTS_PER_TURN = 64
 
-_NOTHING_HERE = f"""\
-/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN
-A page for browsers comes with open_runtime(pages=actors.web.pages())."""
+_USE = f"/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN"
+_PAGE = "\nA page to try it with comes with open_runtime(pages=actors.web.pages())"
+"""What to do where there is nothing."""
 
 _SECRET_CHARACTERS = 8
 """A credential of fewer is none, and its characters are in every text."""
@@ -358,7 +358,7 @@ class Server:
         page = self._pages.get(head.path)
         if page is None:
             paths = ", ".join(["/ws", "/healthz", *self.services, *self._pages])
-            raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_NOTHING_HERE}")
+            raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
         if head.method not in ("GET", "HEAD"):
             raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
         await self._answer(endpoint, page.response(body=head.method != "HEAD"))

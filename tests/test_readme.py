@@ -1,11 +1,15 @@
-"""The README is true: its example runs as printed."""
+"""The README is true: its examples run as printed, and so do its commands."""
 
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -13,6 +17,7 @@ import trio
 
 from actors.errors import PeerError
 from actors.examples import assistant
+from tests.peers.raw import connected
 from tests.peers.served import served
 from tests.tools.command import device, events
 
@@ -48,12 +53,35 @@ async def test_the_example_runs_as_printed() -> None:
     ]
 
 
-async def ask(url: str, text: str) -> list[str]:
+async def test_the_example_says_what_to_try_next() -> None:
+    """It prints where it listens, where its page is; a message without text is answered like any other."""
+    with trio.fail_after(30):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-u", "-c", printed()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = (await process.stdout.receive_some()).decode()
+        url = next(word.strip(",") for word in said.split() if word.startswith("http://"))
+        where = urlsplit(url)
+        assert where.hostname is not None
+        assert where.port is not None
+        async with connected((where.hostname, where.port)) as peer:
+            assert (await peer.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+        seen = await ask(f"ws{url.removeprefix('http')}ws", {"voice": "none"})
+        assert seen[-1] == "agent_completed"
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+        assert await process.stderr.receive_some() == b""
+
+
+async def ask(url: str, text: str | dict[str, Any]) -> list[str]:
     """Say something to a server as soon as it listens; the types of the events up to the end of the run."""
+    payload = {"text": text} if isinstance(text, str) else text
     while True:
         try:
             async with device(url, "alice") as websocket:
-                request = {"op": "send", "id": 1, "payload": {"text": text}}
+                request = {"op": "send", "id": 1, "payload": payload}
                 await websocket.send(msgspec.json.encode(request).decode())
                 seen: list[str] = []
                 while not seen or seen[-1] != "agent_completed":
@@ -98,6 +126,17 @@ def test_the_example_is_the_demo() -> None:
     assert printed() == Path(assistant.__file__).read_text()
     code = [line for line in printed().splitlines() if line.strip() and not line.startswith(('"""', "import"))]
     assert len(code) <= 25
+
+
+def test_what_is_to_be_installed_can_be() -> None:
+    """Every ``pip install`` on the page and in an error works from the checkout: it names a folder and known extras."""
+    pages = [README, *(README.parent / "actors").rglob("*.py"), *(README.parent / "benchmarks").rglob("*.py")]
+    found = [words for page in pages for words in re.findall(r"pip install ([^\n&)]+)", page.read_text())]
+    extras = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert len(found) >= 4
+    for words in found:
+        assert (target := re.match(r"(?:-q )?(?:-e )?'?\.(?:\[(\w+)\])?", words)), words
+        assert target[1] is None or target[1] in extras
 
 
 def test_links_lead_somewhere() -> None:

@@ -782,6 +782,38 @@ async def test_what_is_not_text(text: Any) -> None:
         assert await texts_of(runtime) == ["good"]
 
 
+async def test_an_emoji_that_was_cut_in_two_is_whole() -> None:
+    """A half at the end of a text waits for the other one, through other events and the delta window."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run:
+            run.delta("a\ud83d")
+            await run.thinking("still")
+            run.delta("\ude00b\ud83d")
+            run.delta("")
+            run.delta("\ude01")
+        assert await texts_of(runtime) == ["a", "😀b😁"]
+
+
+async def test_half_an_emoji_that_nothing_completes_is_replaced() -> None:
+    """U+FFFD stands for it, where another text follows and where the run ends."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run:
+            run.delta("a\ud83d")
+            run.delta("b\ud83d")
+        assert await texts_of(runtime) == ["a\ufffdb\ufffd"]
+
+
+async def test_text_that_is_refused_leaves_the_half_that_waits() -> None:
+    """A text with a half in its middle raises; the next one completes what was held before it."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run:
+            run.delta("\ud83d")
+            with pytest.raises(actors.Unencodable, match="half of a surrogate pair, U\\+D83D"):
+                run.delta("x\ud83dy")
+            run.delta("\ude00")
+        assert await texts_of(runtime) == ["😀"]
+
+
 async def test_the_most_text_fits() -> None:
     """As much text as may be gathered fits into one event, escaped in the worst way; more is another event."""
     async with opened() as runtime:

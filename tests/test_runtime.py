@@ -175,6 +175,22 @@ async def test_exception_comes_out_bare_under_a_cancellation() -> None:
         await host(scope)
 
 
+async def test_ctrl_c_comes_out_bare() -> None:
+    """KeyboardInterrupt is itself for who catches it, though it strikes a listener in nurseries of its own."""
+
+    async def serve(runtime: actors.Runtime) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runtime.serve)
+            nursery.start_soon(interrupt)
+
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        async with actors.open_runtime() as runtime:
+            await serve(runtime)
+
+
 # --- owners ---------------------------------------------------------------------
 
 

@@ -166,6 +166,16 @@ async def test_handle_a_stream_that_is_not_read() -> None:
 # --- whom it lets in --------------------------------------------------------------
 
 
+async def test_where_nothing_is_it_is_said_what_there_is() -> None:
+    """A browser that is sent to ``/`` without a page reads which paths there are, and what to try."""
+    async with served() as house:
+        status, told = await ask(house, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status == 404
+    assert "expected one of /ws, /healthz, got /" in told
+    assert "actors watch ws://" in told
+    assert "pages=actors.web.pages()" in told
+
+
 async def ask(house: Served, request: bytes) -> tuple[int, str]:
     async with house.peer() as peer:
         answer = await peer.ask(request)
