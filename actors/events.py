@@ -150,13 +150,8 @@ def check_identifier(name: str, value: object) -> None:
 
 def explain_json(text: str | bytes, error: Exception, root: str) -> str:
     """What keeps a text from being read as JSON: the path of half a surrogate pair, else what the decoder says."""
-    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
-        for path, value in _walk(json.loads(text), root):
-            names = list(value) if isinstance(value, dict) else [value]
-            halves = (half_in(name) for name in names if isinstance(name, str))
-            if half := next(filter(None, halves), None):
-                return f"{path}: {half}".encode(errors="backslashreplace").decode()
-    return str(error) or type(error).__name__
+    found = _half_in_json(text, root)
+    return ": ".join(found) if found else str(error) or type(error).__name__
 
 
 def fingerprint(body: bytes) -> bytes:
@@ -189,8 +184,21 @@ def _ready(text: bytes) -> msgspec.Raw:
         inexact = find_inexact(text, "payload") if OUT_OF_RANGE in str(error) else None
         if inexact is not None:
             raise Unencodable(inexact[0], EXPECTED, inexact[1]) from None
-        raise Unencodable("payload", "valid JSON", explain_json(text, error, "payload")) from None
+        if found := _half_in_json(text, "payload"):
+            raise Unencodable(found[0], "text that UTF-8 can encode", found[1]) from None
+        raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
     return msgspec.Raw(text.strip())
+
+
+def _half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
+    """The path and the kind of the first half of a surrogate pair in a text that is JSON but for that."""
+    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
+        for path, value in _walk(json.loads(text), root):
+            names = list(value) if isinstance(value, dict) else [value]
+            halves = (half_in(name) for name in names if isinstance(name, str))
+            if half := next(filter(None, halves), None):
+                return path.encode(errors="backslashreplace").decode(), half
+    return None
 
 
 def _is_plain(payload: dict[object, object]) -> bool:

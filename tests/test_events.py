@@ -265,6 +265,25 @@ def test_an_object_that_does_not_let_itself_be_looked_at(end: type[BaseException
         assert refusal(payload).path.startswith("payload")
 
 
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ({"text": "a\ud83d"}, "payload.text"),
+        ({"parts": ["a", {"b": "\ude00"}]}, "payload.parts[1].b"),
+        ({"a": {"b\ud83d": 1}}, "payload.a"),
+        (b'{"text":"a\\ud83d"}', "payload.text"),
+        (b'{"parts":["a",{"b":"\\ude00"}]}', "payload.parts[1].b"),
+        (b'{"a":{"b\\ud83d":1}}', "payload.a"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named(payload: Any, path: str) -> None:
+    """Text that UTF-8 cannot carry is refused with its path and in words, in ready JSON as well."""
+    refused = refusal(payload)
+    assert refused.path == path
+    assert "half of a surrogate pair, U+D" in str(refused)
+    assert str(refused).isprintable()
+
+
 def test_no_enumeration_becomes_null() -> None:
     """An enumeration's value that JSON cannot carry is refused as the value itself would be."""
     assert refusal({"a": [Colour.ENDLESS]}).path == "payload.a[0]"

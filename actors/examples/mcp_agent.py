@@ -150,7 +150,7 @@ async def open_mcp_agent(
     async with client or mcp.Client(notebook(), read_timeout_seconds=CALL_SECONDS) as session:
 
         async def mcp_agent(run: actors.Run, message: actors.Message) -> str:
-            return await answer(run, str(message.payload["text"]), session, model)
+            return await answer(run, str(message.payload.get("text", "")), session, model)
 
         try:
             yield mcp_agent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -16,11 +18,13 @@ from tests.tools.command import SEED, Finished, device, events, lines, run, runn
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that it is guarded
 EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
+HALVES = "Hi \\ud83d", "\\ude00!", "\\ud83d"
 ODD = '{ "b":1.50, "a" : 9007199254740991, "z":1E3, "text":"\\u00e9é" }'
 
 
 async def test_every_receipt_is_told_in_order_up_to_acked() -> None:
-    """A device that confirms: each line is STORED, WRITTEN, ACKED, with seq and offset, and the status is 0."""
+    """A device that confirms: each line is STORED, WRITTEN, ACKED, with seq, offset and time; the status is 0."""
+    before = time.time()
     async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
         for number in range(3):
             await command.feed(f'{{"type":"x","thread_id":"t{number % 2}","user_id":"alice","event_id":"e{number}"}}')
@@ -29,6 +33,7 @@ async def test_every_receipt_is_told_in_order_up_to_acked() -> None:
     ladder = ["STORED", "WRITTEN", "ACKED"]
     assert stages(finished) == {1: ladder, 2: ladder, 3: ladder}
     stored = [receipt for receipt in finished.objects if receipt["stage"] == "STORED"]
+    assert before <= stored[2].pop("timestamp") <= time.time()
     assert stored[2] == {"line": 3, "event_id": "e2", "thread_id": "t0", "seq": 2, "offset": 3, "stage": "STORED"}
     assert finished.summary == "3 events: 3 ACKED"
     assert finished.status == 0
@@ -134,6 +139,25 @@ async def test_bad_lines_are_numbered_and_stop_nothing() -> None:
     assert [line.partition(":")[0] for line in told] == [f"line {number}" for number in (3, 4, 5, 6, 7, 8)]
     assert all("expected" in line for line in told)
     assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED; 6 bad lines")
+
+
+async def test_nothing_but_bad_lines_is_a_failure() -> None:
+    """Input that is no JSON at all, random bytes for one, does not end with status 0."""
+    finished = await run("serve", "--stdin", "--linger", "0", "--port", "0", stdin=bytes(range(256)) * 4)
+    assert finished.status == 1
+    assert "0 events; " in finished.summary
+
+
+async def test_a_character_that_was_cut_in_two_arrives_whole() -> None:
+    """Tokens that end and begin with half an emoji, as models stream them, reach the device as one character."""
+    tokens = [f'{{"type":"agent_delta","thread_id":"t","run_id":"r","payload":{{"text":"{text}"}}}}' for text in HALVES]
+    async with running("serve", "--stdin", "--user", "alice") as command, device(command.url, "alice") as websocket:
+        await command.feed(*tokens)
+        seen = [msgspec.json.decode(text)["payload"]["text"] for text in await events(websocket, 3, ack=True)]
+        finished = await command.finish()
+    assert "".join(seen) == "Hi 😀!"
+    assert "line 3: payload.text: ends in half of a surrogate pair (\\ud83d)" in finished.err
+    assert (finished.status, finished.summary) == (0, "3 events: 3 ACKED")
 
 
 async def test_a_repeated_line_is_delivered_once() -> None:
@@ -256,6 +280,27 @@ async def test_a_bad_tokens_file_is_one_line(tmp_path: Path, text: str | None, c
     check_refusal(await run("serve", "--tokens", str(tokens), "--port", "0"), complaint)
 
 
+async def test_a_user_without_a_token_could_never_connect(tmp_path: Path) -> None:
+    """``--user`` names one of the users in ``--tokens``, or nothing could be delivered."""
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('secret = "alice"\n')
+    words = ("serve", "--stdin", "--user", "bob", "--tokens", str(tokens), "--port", "0")
+    check_refusal(await run(*words), "--user bob: expected a user of ")
+
+
+async def test_an_address_may_stand_in_brackets() -> None:
+    """An address of IPv6 is taken as it stands in a URL."""
+    async with running("serve", "--host", "[::1]") as command, device(command.url, "alice"):
+        assert command.url.startswith("ws://[::1]:")
+
+
+async def test_which_release_it_is() -> None:
+    """``--version`` says it, on standard output."""
+    finished = await run("--version")
+    assert (finished.status, finished.err) == (0, "")
+    assert finished.out == f"trio-actors {version('trio-actors')}\n"
+
+
 async def test_an_open_address_needs_tokens() -> None:
     """Without tokens only loopback is served."""
     check_refusal(await run("serve", "--host", ANYWHERE, "--port", "0"), "expected a loopback address")
@@ -278,6 +323,15 @@ async def test_a_port_in_use_is_one_line() -> None:
         ("serve", "--port", "65536"),
         ("serve", "--stdin", "--linger", "-1"),
         ("serve", "--stdin", "--linger", "nan"),
+        ("serve", "--stdin", "--drain", "3"),
+        ("serve", "--linger", "3"),
+        ("serve", "--port", "http"),
+        ("serve", "--port", "-1"),
+        ("serve", "--host", ""),
+        ("serve", "--stdin", "--user", "\udcff"),
+        ("demo", "--once", "--drain", "3"),
+        ("demo", "--agent", "nobody"),
+        ("nonsense",),
         ("demo", "--json"),
         (),
     ],

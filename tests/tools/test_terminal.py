@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,9 @@ def opened(path: str, flags: int) -> Iterator[int]:
         os.close(fd)
 
 
-async def finished(words: Sequence[str], redirect: str = "", stdin: bytes = b"", **environment: str) -> Finished:
+async def finished(
+    words: Sequence[str], redirect: str = "", stdin: bytes = b"", environment: Mapping[str, str] | None = None
+) -> Finished:
     """Run a program of this package to its end, its streams redirected as a shell does."""
     command = ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}', sys.executable, *words]
     with trio.fail_after(PATIENCE_SECONDS):
@@ -60,7 +62,7 @@ async def finished(words: Sequence[str], redirect: str = "", stdin: bytes = b"",
             capture_stderr=True,
             check=False,
             cwd=ROOT,
-            env=os.environ | environment,
+            env={**os.environ, **(environment or {})},
         )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -80,7 +82,7 @@ async def test_a_full_disk_is_one_line_without_a_buffer() -> None:
 
 
 async def check_full(words: Sequence[str], *, buffered: bool) -> None:
-    done = await finished(words, "> /dev/full", EVENT, PYTHONUNBUFFERED="" if buffered else "1")
+    done = await finished(words, "> /dev/full", EVENT, {"PYTHONUNBUFFERED": "" if buffered else "1"})
     assert done.status == 2
     (said,) = done.err.splitlines()
     assert said.endswith("standard output: No space left on device")
@@ -213,10 +215,10 @@ async def test_any_locale_will_do() -> None:
     """Where Python thinks that there is nothing but ASCII, what is typed and shown is UTF-8 all the same."""
     old = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     words = (*ACTORS, "serve", "--stdin", "--user", "é", "--receipts", "--linger", "0", "--port", "0")
-    done = await finished(words, stdin='{"type":"x","thread_id":"é"}\n'.encode(), **old)
+    done = await finished(words, stdin='{"type":"x","thread_id":"é"}\n'.encode(), environment=old)
     assert done.objects[0]["thread_id"] == "é"
     assert done.objects[0]["stage"] == "STORED"
-    assert (await finished((*ACTORS, "demo", "--once"), **old)).status == 0
+    assert (await finished((*ACTORS, "demo", "--once"), environment=old)).status == 0
 
 
 # --- Ctrl-C ----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -37,6 +38,56 @@ async def test_watch_prints_events() -> None:
         ("tick", {"n": 2}, 2),
     ]
     assert "connected" in watched.err
+
+
+@pytest.mark.slow
+async def test_what_was_printed_is_confirmed() -> None:
+    """Watched twice, each event is printed once: the last of ``--count`` is confirmed like those before it."""
+    async with running("serve", "--stdin") as command:
+        await command.feed(TICK % 1, TICK % 2, TICK % 3)
+        first = await with_token("watch", command.url, "--json", "--count", "2")
+        second = await with_token("watch", command.url, "--json", "--count", "1")
+        finished = await command.finish()
+    assert [event["offset"] for event in first.objects + second.objects] == [1, 2, 3]
+    assert finished.summary == "3 events: 3 ACKED"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_what_was_printed_before_a_signal_is_confirmed(number: signal.Signals) -> None:
+    """Also when it is a signal that ends the watching, at once after an event."""
+    async with running("serve", "--stdin") as command:
+        await command.feed(TICK % 1, TICK % 2)
+        with trio.fail_after(PATIENCE_SECONDS):
+            process = await trio.lowlevel.open_process(
+                arguments("watch", command.url, "--token", "alice"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            assert process.stdout is not None
+            said = b""
+            while b"offset 2" not in said:
+                said += await process.stdout.receive_some()
+            await trio.sleep(0.1)  # it comes back for the next one
+            process.send_signal(number)
+            assert await process.wait() == 0
+        finished = await command.finish()
+    assert finished.summary == "2 events: 2 ACKED"
+
+
+@pytest.mark.slow
+async def test_what_was_not_printed_is_not_confirmed() -> None:
+    """An event that standard output did not take is there for the next device."""
+    async with running("serve", "--stdin", "--linger", "0") as command:
+        await command.feed(TICK % 1)
+        receiving, sending = os.pipe()
+        with trio.fail_after(PATIENCE_SECONDS):
+            process = await trio.lowlevel.open_process(
+                arguments("watch", command.url, "--token", "alice"), stdout=sending, stderr=subprocess.DEVNULL
+            )
+            os.close(sending)
+            os.close(receiving)
+            assert await process.wait() == 0
+        finished = await command.finish()
+    assert finished.summary == "1 event: 1 WRITTEN"
 
 
 @pytest.mark.slow
@@ -124,9 +175,39 @@ async def test_ctrl_c_ends_it_quietly() -> None:
     assert said.splitlines() == [b"connected", b"caught up at offset 0"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("send", "--token", "\udcff", "hello"),
+        ("send", "--token", "", "hello"),
+        ("send", "\udcff"),
+        ("send", '{"text":"\\ud83d"}'),
+        ("send", '{"text":"hello"'),
+        ("send", '{ "number": NaN}'),
+        ("send", "--thread", "", "hello"),
+        ("send", "--type", "x" * 257, "hello"),
+        ("send", "--timeout", "0", "hello"),
+        ("send", "--timeout", "inf", "hello"),
+        ("cancel", ""),
+        ("cancel", "\udcff"),
+        ("watch", "--count", "0"),
+        ("watch", "--count", "-1"),
+        ("watch", "--from", "nowhere"),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_here(words: tuple[str, ...]) -> None:
+    """What no server would take: the usage, what was expected, and status 2; no credential is shown."""
+    finished = await run(words[0], "ws://127.0.0.1:9/ws", *words[1:])
+    assert finished.status == 2
+    assert finished.err.startswith(f"usage: actors {words[0]}")
+    assert "expected" in finished.summary or "choose from" in finished.summary
+    assert "\\udcff" not in finished.err
+
+
 def test_text_or_json() -> None:
     """A JSON object is the payload, anything else is text."""
     assert payload_of('{"city":"Oslo"}') == {"city": "Oslo"}
     assert payload_of("hello") == {"text": "hello"}
+    assert payload_of("{hello}") == {"text": "{hello}"}
     assert payload_of("[1]") == {"text": "[1]"}
     assert msgspec.json.encode(payload_of("42")) == b'{"text":"42"}'
