@@ -309,7 +309,7 @@ def test_nothing_is_no_payload() -> None:
     "ready",
     [
         b"", b" ", b"{", b"{}{}", b"{},", b'{"a":1,}', b"{'a':1}", b'{"a":NaN}', b'{"a":Infinity}',
-        b'{"a":"\xff"}', b'{"\xff":1}', b'{"a":"\\ud800"}', b'{"a":"\n"}', b"\xef\xbb\xbf{}", b'{}}',
+        b'{"a":"\xff"}', b'{"\xff":1}', b'{"a":"\n"}', b"\xef\xbb\xbf{}", b'{}}',
         b'},"seq":1,"x":{', b'{"a":' * 100_000,
     ],
 )  # fmt: skip

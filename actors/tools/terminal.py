@@ -232,8 +232,13 @@ def run_command(main: Callable[[], int | None], name: str) -> int:
                 raise
             status = known
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    failed = [_flush(stream, what, name) for stream, what in ((sys.stdout, "output"), (sys.stderr, "error"))]
-    return FAILED if any(failed) and not status else status
+    for stream, what in ((sys.stdout, "output"), (sys.stderr, "error")):
+        failure = _flush(stream, f"standard {what}")
+        if failure is not None and status != FAILED:  # which has been said
+            status = status or FAILED
+            with suppress(StreamFailed):
+                complain(f"{name}: {failure}")
+    return status
 
 
 def _status_of(error: BaseException, name: str) -> int | None:
@@ -254,10 +259,10 @@ def _tolerate(stream: Any) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
-def _flush(stream: TextIO | None, what: str, name: str) -> bool:
-    """Write what is left in a buffer; true, and said, if it cannot be."""
+def _flush(stream: TextIO | None, name: str) -> StreamFailed | None:
+    """Write what is left in a buffer; what keeps that from being done."""
     if stream is None:
-        return False
+        return None
     try:
         stream.flush()
     except OSError as error:
@@ -265,9 +270,6 @@ def _flush(stream: TextIO | None, what: str, name: str) -> bool:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-        if isinstance(error, BrokenPipeError):
-            return False
-        with suppress(StreamFailed):
-            complain(f"{name}: standard {what}: {error.strerror or error}")
-        return True
-    return False
+        told = _told(error, name)
+        return told if isinstance(told, StreamFailed) else None
+    return None

@@ -304,5 +304,5 @@ def test_without_mcp_the_import_says_what_to_install(monkeypatch: pytest.MonkeyP
     """Where mcp is not installed, importing the example says what to install."""
     monkeypatch.delitem(sys.modules, "actors.examples.mcp_agent")
     monkeypatch.setitem(sys.modules, "mcp", None)
-    with pytest.raises(ImportError, match=r"pip install 'trio-actors\[examples\]'"):
+    with pytest.raises(ImportError, match=r"in the checkout, pip install '\.\[examples\]'"):
         importlib.import_module("actors.examples.mcp_agent")
