@@ -41,7 +41,7 @@ from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import ambiguous, fate_of, forgotten
-from actors.failures import Failure, Failures, cancels, open_interruptible_nursery
+from actors.failures import Failure, Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
 from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
@@ -608,7 +608,8 @@ async def open_runtime(
         with trio.CancelScope(shield=True):
             await runtime._settle()
     if ended:
-        raise ended[0]
+        with ungrouped_interrupt():
+            raise ended[0]
 
 
 def _check(
