@@ -13,8 +13,8 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "bounds", "limits", "environment", "failures", "receipts"},
-    {"surrogates", "numbers", "events", "nesting", "affinity"},
+    {"stages", "errors", "bounds", "limits", "environment", "failures", "affinity"},
+    {"receipts", "surrogates", "numbers", "events", "nesting"},
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "supervisor", "dynamic_supervisor"},
