@@ -23,6 +23,8 @@ class Roster:
     def __init__(self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Device]]) -> None:
         self._runs: Belongings[Run] = Belongings(owner_of)
         self._devices_of = devices_of
+        self._homes: dict[Run, str | None] = {}
+        """The users to whom runs went with their threads."""
 
     def __len__(self) -> int:
         """How many threads have an active run."""
@@ -32,9 +34,17 @@ class Roster:
         """A run is active, or waits for its turn."""
         self._runs.add(run.thread_id, run)
 
-    def remove(self, run: Run) -> None:
-        """A run has ended."""
-        self._runs.remove(run.thread_id, run)
+    def part(self, run: Run, user_id: str | None) -> None:
+        """A run's last event is in a user's log, or in none; whoever knows of the run and will not read it is told."""
+        home = self._remove(run)
+        if home != user_id:
+            self._tell(home, messages.inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
+
+    def lose(self, run: Run) -> None:
+        """A run has ended without a last event."""
+        home = self._remove(run)
+        if run.standing is not None:
+            self._tell(home, messages.inactive(run.run_id, "gone"))
 
     def pending(self, user_id: str) -> list[Item]:
         """What a device that has come has to be told, oldest first."""
@@ -48,12 +58,25 @@ class Roster:
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
         """A thread belongs to somebody else: its runs are taken from the one's screens, and shown on the other's."""
-        former = self._runs.move(thread_id, user_id)
-        if former == user_id:
-            return
-        for run in self._runs.in_thread(thread_id):
-            self._tell(former, messages.inactive(run.run_id, "withdrawn"))
-            self.announce(run, user_id)
+        former = self._runs.owner(thread_id)
+        homes = {run: self._home(run) for run in self._runs.in_thread(thread_id)}
+        self._runs.move(thread_id, user_id)
+        for run, home in homes.items():
+            self._homes[run] = user_id
+            if home != user_id:
+                self._tell(home, messages.inactive(run.run_id, "withdrawn"))
+            if former != user_id:
+                self.announce(run, user_id)
+
+    def _home(self, run: Run) -> str | None:
+        """The user whose devices know of a run: what it began with may have been taken for a former owner."""
+        return self._homes[run] if run in self._homes else run.first_owner or self._runs.owner(run.thread_id)
+
+    def _remove(self, run: Run) -> str | None:
+        home = self._home(run)
+        self._homes.pop(run, None)
+        self._runs.remove(run.thread_id, run)
+        return home
 
     def _told(self, run: Run, user_id: str) -> bytes | None:
         """A run as it is told, if it still is this user's and active."""

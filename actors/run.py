@@ -87,8 +87,28 @@ class RunOwner(Protocol):
     def insist(self, runs: list[Run]) -> None:
         """These runs were asked to end: close those that have not within a time."""
 
+    def parted(self, run: Run, user_id: str | None) -> None:
+        """The store has answered for the terminal event: it is in this user's log, or in none."""
+
     def left(self, run: Run) -> None:
         """The run's code has left its block, or will never enter it."""
+
+
+@attrs.frozen
+class Parting:
+    """A run's terminal event on its way to the store; the :class:`~actors.emission.Arrival` of it."""
+
+    run: Run
+    receipt: Receipt
+
+    def placed(self) -> None:
+        """It is in its owner's log."""
+        position = self.receipt.position
+        self.run._owner.parted(self.run, None if position is None else position.user_id)
+
+    def refused(self) -> None:
+        """It is in none: held, or lost."""
+        self.run._owner.parted(self.run, None)
 
 
 class Tool:
@@ -129,6 +149,8 @@ class Run:
         """Child runs, until their code has left its block."""
         self.block: Block | None = None
         """Where the run's code is, while it is there."""
+        self.parting = False
+        """The terminal event is on its way to the store, or there."""
         self.closed = trio.Event()
         """The terminal event was emitted, or never will be."""
         self.over = trio.Event()
@@ -312,9 +334,9 @@ class Run:
     def decline(self, reason: str) -> None:
         """End a run that was not opened and never will be: its two events go out, so that everybody hears of it."""
         with suppress(ActorsError):
-            last = self._compose(Lifecycle.AGENT_CANCELLED, {"reason": reason})
+            last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
             self._owner.emitter.emit_reserved(self._compose_first())
-            self._owner.emitter.emit_reserved(last)
+            self._part(last)
         self._end(Lifecycle.AGENT_CANCELLED)
         self._leave()
 
@@ -330,14 +352,20 @@ class Run:
 
     @property
     def standing(self) -> bytes | None:
-        """The run as a device is told of it; ``None`` where the log has yet to say all there is, or has said it."""
-        if self.outcome is None and self.waiting:
+        """The run as a device is told of it; ``None`` where the log has yet to say that it begins."""
+        if self.waiting:
             about = {"type": Lifecycle.AGENT_STARTED, "payload": self._about}
             event = {**about, "thread_id": self.thread_id, "run_id": self.run_id}
             return messages.active(msgspec.json.encode(event), waiting=True)
-        if self.outcome is not None or self._first is None or not self.begun:
+        if self._first is None or not self.begun:
             return None
         return messages.active(self._first.body + b"}")
+
+    @property
+    def first_owner(self) -> str | None:
+        """The user in whose log the run began; ``None`` where it is in none yet."""
+        position = None if self._first is None else self._first.receipt.position
+        return None if position is None else position.user_id
 
     @property
     def family(self) -> list[Run]:
@@ -363,7 +391,7 @@ class Run:
         self._first = first = self._compose_first()
         await self._waiting(lambda: self._owner.emitter.emit(first))
         if self._last is not None:
-            self._owner.emitter.emit_reserved(self._last)
+            self._part(self._last)
         self._check_open()
 
     def _conclude_normally(self) -> None:
@@ -400,12 +428,12 @@ class Run:
             return
         for child in tuple(self.children):
             child.abandon(self._reason or "host")
-        last = self._compose(outcome, payload)
+        last = self._compose_last(outcome, payload)
         try:
             if self.begun:
                 self._give_up_half()
                 self._flush(reserved=True)
-                self._owner.emitter.emit_reserved(last)
+                self._part(last)
             else:
                 self._last = last
         finally:
@@ -510,6 +538,15 @@ class Run:
 
     def _compose_first(self) -> Emission:
         return self._compose(Lifecycle.AGENT_STARTED, self._about)
+
+    def _compose_last(self, outcome: Lifecycle, payload: dict[str, Any]) -> Emission:
+        last = self._compose(outcome, payload)
+        last.arrival = Parting(self, last.receipt)
+        return last
+
+    def _part(self, last: Emission) -> None:
+        self._owner.emitter.emit_reserved(last)
+        self.parting = True
 
     def _compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
         return self._owner.emitter.compose(self.thread_id, type_, payload, self.run_id, event_id)

@@ -136,7 +136,8 @@ class Runs:
         """The run has ended; the next in the thread has its turn."""
         if self.active.get(run.run_id) is run:
             del self.active[run.run_id]
-            self.roster.remove(run)
+            if not run.parting:
+                self.roster.lose(run)
             self._ended.put(run.run_id, run.thread_id)
         if run.parent is not None:
             return
@@ -160,6 +161,10 @@ class Runs:
         """Runs were asked to end, and have ``cancel_seconds`` for it, unless the end of the runtime has a bound."""
         if self._bounds is not None and not self._closing:
             self._bounds.start_soon(self._wait_and_abandon, runs)
+
+    def parted(self, run: Run, user_id: str | None) -> None:
+        """A run's last event is where its user reads it, or will never be."""
+        self.roster.part(run, user_id)
 
     def left(self, run: Run) -> None:
         """The run's code is over, however late."""

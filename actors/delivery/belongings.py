@@ -46,6 +46,10 @@ class Belongings(Generic[T]):
         if not things and self._threads.pop(thread_id, None) is not None:
             self._take_out(thread_id)
 
+    def owner(self, thread_id: str) -> str | None:
+        """The owner of a thread that something is in."""
+        return self._owners.get(thread_id)
+
     def belongs(self, thread_id: str, thing: T, user_id: str) -> bool:
         """True if a thing is in the thread, and that is this owner's."""
         return self._owners.get(thread_id) == user_id and thing in self._threads[thread_id]
@@ -59,23 +63,20 @@ class Belongings(Generic[T]):
         things = [entry for thread_id in self._users.get(user_id, ()) for entry in self._threads[thread_id].items()]
         return [thing for thing, _ in sorted(things, key=lambda entry: entry[1])]
 
-    def move(self, thread_id: str, user_id: str | None) -> str | None:
-        """A thread has another owner, or none; returns the former one, under whom what is in it was filed."""
-        if thread_id not in self._threads:
-            return None
-        former = self._take_out(thread_id)
-        self._file(thread_id, user_id)
-        return former
+    def move(self, thread_id: str, user_id: str | None) -> None:
+        """A thread has another owner, or none."""
+        if thread_id in self._threads:
+            self._take_out(thread_id)
+            self._file(thread_id, user_id)
 
     def _file(self, thread_id: str, user_id: str | None) -> None:
         self._owners[thread_id] = user_id
         if user_id is not None:
             self._users.setdefault(user_id, {})[thread_id] = None
 
-    def _take_out(self, thread_id: str) -> str | None:
+    def _take_out(self, thread_id: str) -> None:
         user_id = self._owners.pop(thread_id)
         if user_id is not None:
             del self._users[user_id][thread_id]
             if not self._users[user_id]:
                 del self._users[user_id]
-        return user_id

@@ -17,7 +17,7 @@ import trio
 from actors.delivery.cursor import Origin
 from actors.testing.chance import Chance
 from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
-from actors.testing.ledger import Ledger, Wire
+from actors.testing.ledger import STARTED, TERMINAL, Ledger, Wire
 from actors.testing.network import Line
 
 _REQUEST = (
@@ -92,6 +92,8 @@ class Device:
         self.seen_at: list[float] = []
         """And when."""
         self.questions: dict[str, dict[str, Any]] = {}
+        self.running: dict[str, str] = {}
+        """The runs that it knows to be active, and their threads."""
         self.ack_seconds = 0.2
         """How long it waits before it confirms."""
         self.left = False
@@ -114,7 +116,9 @@ class Device:
         self._requests = 0
         self._failures = 0
         self._doubtful: set[str] = set()
-        """Questions of an earlier connection that were not shown on this one: closed, once a pong has come."""
+        """Questions that were not shown since it caught up: closed, once a pong has come."""
+        self._doubtful_runs: set[str] = set()
+        """Runs of which the same is true."""
         self._stirred = trio.Event()
 
     # --- what can happen to it ------------------------------------------------------
@@ -141,6 +145,7 @@ class Device:
         self.lost += [asked.id for asked in self.open]
         self.open.clear()
         self.questions.clear()
+        self.running.clear()
 
     def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> Asked:
         """Make a request; it is repeated on each connection of the session until there is a reply."""
@@ -182,6 +187,7 @@ class Device:
         line, self._frames, self._inbox = dialled[0], FrameReader(), []
         self._ack_at, self._acked = math.inf, 0
         self._doubtful = set()
+        self._doubtful_runs = set()
         try:
             with trio.fail_after(_WELCOME_SECONDS):
                 await self._upgrade(line)
@@ -302,25 +308,39 @@ class Device:
             case "reset":
                 self.cursor = message["epoch"], message["low"] - 1
                 self._acked = 0
+                self.running.clear()
             case "caught_up":
                 self.caught_up = True
                 self._doubtful = set(self.questions)
+                self._doubtful_runs = set(self.running)
                 self._say(line, {"op": "ping"})
                 self._say_open()
             case "pong":
                 for gone in self._doubtful:
                     del self.questions[gone]
                 self._doubtful = set()
+                for over in self._doubtful_runs:
+                    del self.running[over]
+                self._doubtful_runs = set()
             case "reply":
                 self._take_reply(message)
-            case "ask":
-                self.questions[message["event"]["event_id"]] = message["event"]
-                self._doubtful.discard(message["event"]["event_id"])
-            case "ask_closed":
-                self._doubtful.discard(message["ask"])
-                self.questions.pop(message["ask"], None)
             case _:
+                self._take_standing(message)
                 self._take_passing(line, message)
+
+    def _take_standing(self, message: dict[str, Any]) -> None:
+        """What is active and open."""
+        match message:
+            case {"op": "active", "event": event}:
+                self._begins(event)
+            case {"op": "inactive", "run_id": run_id}:
+                self._ends(run_id)
+            case {"op": "ask", "event": event}:
+                self.questions[event["event_id"]] = event
+                self._doubtful.discard(event["event_id"])
+            case {"op": "ask_closed", "ask": ask_id}:
+                self._doubtful.discard(ask_id)
+                self.questions.pop(ask_id, None)
 
     def _take_passing(self, line: Line, message: dict[str, Any]) -> None:
         if message.get("op") == "ping":
@@ -338,6 +358,20 @@ class Device:
         assert self.wire is not None, "a device that is sent events has a wire"
         self._exchange.ledger.receive(self.wire, epoch, first, last)
         self._move(last)
+
+        for event in events:
+            if event["type"] == STARTED:
+                self._begins(event)
+            elif event["type"] in TERMINAL:
+                self._ends(event["run_id"])
+
+    def _begins(self, event: dict[str, Any]) -> None:
+        self.running[event["run_id"]] = event["thread_id"]
+        self._doubtful_runs.discard(event["run_id"])
+
+    def _ends(self, run_id: str) -> None:
+        self.running.pop(run_id, None)
+        self._doubtful_runs.discard(run_id)
 
     def _move(self, offset: int) -> None:
         assert self.cursor is not None, "a device that goes on has a cursor"

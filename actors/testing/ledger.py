@@ -251,8 +251,8 @@ class Ledger:
             self.complain(3, f"wire {wire.number}: caught up at {message['offset']}, and {wire.position} came last")
         elif op == "reply":
             self._write_reply(wire, message)
-        elif op == "ask":
-            self._write_ask(wire, message["event"])
+        elif op in {"ask", "active"}:
+            self._write_standing(wire, op, message["event"])
 
     def receive(self, wire: Wire, epoch: str, first: int, last: int) -> None:
         """A range of offsets has arrived at the device, whole and in order."""
@@ -367,11 +367,12 @@ class Ledger:
         if first != reply:
             self.complain(5, f"request {reply['id']}: answered {first}, and later {reply}")
 
-    def _write_ask(self, wire: Wire, event: dict[str, Any]) -> None:
+    def _write_standing(self, wire: Wire, op: str, event: dict[str, Any]) -> None:
+        """Section 8: what is open or active is told to the thread's owner."""
         owners = self.owners.setdefault((wire.life, event["thread_id"]), Owners())
         owners.look(self._now)
         if wire.user_id not in owners.at(0, self._now):  # it may have waited behind a slow socket
-            self.complain(4, f"a question of thread {event['thread_id']} was shown to {wire.user_id}")
+            self.complain(4, f"{op} of thread {event['thread_id']} was told to {wire.user_id}")
 
     # --- one event --------------------------------------------------------------
 

@@ -69,13 +69,15 @@ def check_remains(world: Scene) -> None:
     left = {
         "connections": runtime.server.connections,
         "active runs": runs.active,
+        "runs whose code goes on": runs.abandoned,
+        "threads on the roster": len(runs.roster),
         "turns": runs._turns,
         "expected messages": runs._expected,
         "tasks of runs": runs._tasks,
         "waiting cancels": runs._awaited,
         "messages": runs._messages,
         "open questions": asks._open,
-        "threads with questions": asks._threads,
+        "threads with questions": len(asks._threads),
         "tended threads": runtime.threads._tended,
         "tended users": runtime.users._tended,
         "holds": [hold for hold in runtime.accounts.holds.values() if hold.held],
@@ -99,9 +101,22 @@ def _check_devices(world: Scene) -> None:
             world.ledger.complain(7, f"{device.label} is {where}, and the log stands at {bounds}")
         if device.open:
             world.ledger.complain(7, f"{device.label} has no answer to {[asked.message for asked in device.open]}")
+        stale = [run_id for run_id in device.running if _has_ended(world, run_id)]
+        if stale:
+            world.ledger.complain(5, f"{device.label} takes for active, and they have ended: {stale}")
         asked = world.questions_of(device.user_id)
         if asked != set(device.questions):
             world.ledger.complain(7, f"{device.label} shows {sorted(device.questions)}, and {sorted(asked)} are open")
+
+
+def _has_ended(world: Scene, run_id: str) -> bool:
+    """Whether a run's last event is in a log, or was, so that whoever knew of the run must know."""
+    return any(
+        receipt.position is not None
+        for emit in world.ledger.emits.values()
+        if emit.run_id == run_id and emit.life == world.ledger.life and emit.type in TERMINAL
+        for receipt in emit.receipts
+    )
 
 
 # --- receipts and books -----------------------------------------------------------

@@ -96,8 +96,8 @@ class AnswerAsk(msgspec.Struct, frozen=True):
 AskEnd = Literal["answered", "expired", "withdrawn"]
 """How a question was closed."""
 
-RunLoss = Literal["withdrawn"]
-"""Why a run is not a user's any more, although it has not ended."""
+RunLoss = Literal["withdrawn", "gone"]
+"""Why a user will not hear of a run's end: its thread has another owner, or its last event is lost."""
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -266,7 +266,7 @@ def active(event: bytes, *, waiting: bool = False) -> bytes:
 
 
 def inactive(run_id: str, reason: RunLoss) -> bytes:
-    """A run is not this user's any more, and of its end the user will not hear."""
+    """A run is over for this user, who will not hear how it ends."""
     return _encode({"op": "inactive", "run_id": run_id, "reason": reason})
 
 
