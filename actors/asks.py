@@ -25,7 +25,7 @@ from actors.presence import Device
 from actors.wire import messages
 from actors.wire.messages import AskEnd
 
-LONGEST_SECONDS = (2**31 - 1) / 1000
+LONGEST_SECONDS = (2**31 - 1) // 1000
 """The longest deadline of a question, 24 days: what a timer of a browser can be set to."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -138,6 +139,50 @@ async def test_why_there_is_no_answer(bound: bool, attached: bool, reason: str) 
             assert (await answer(peer, question["event_id"], "yes"))["error"]["name"] == "ask_closed"
         await asking.over.wait()
         assert re.search(f"expected an answer within 0.05 s, got none; {reason}$", str(asking.outcome))
+
+
+async def test_no_deadline() -> None:
+    """With ``math.inf`` a question is open until it is answered, and its devices are told of no time."""
+    async with served() as house, house.peer() as phone, house.peer() as laptop:
+        await house.runtime.bind("t1", "alice")
+        await phone.attach("alice")
+        asking = Asking(house, timeout=math.inf)
+        live = await phone.next_op("ask")
+        await laptop.attach("alice")
+        later = await laptop.next_op("ask")
+        assert live == later
+        assert live.keys() == {"op", "event"}
+        assert (await answer(phone, live["event"]["event_id"], "yes"))["ok"]
+        await asking.over.wait()
+        assert asking.outcome.payload == {"choice": "yes"}
+
+
+@pytest.mark.parametrize("seconds", [-0.001, -math.inf, math.nan, 2_147_484, 1e300, "60", None, True])
+@pytest.mark.parametrize("asker", ["thread", "run"])
+async def test_a_timeout_that_is_none(asker: str, seconds: Any) -> None:
+    """A time that cannot be waited, here or by a client's timer, is refused; nobody was asked."""
+    async with served() as house, house.peer() as peer:
+        await house.runtime.bind("t1", "alice")
+        await peer.attach("alice")
+        thread = house.runtime.thread("t1")
+        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {seconds!r}")
+        async with thread.run("bot") as run:
+            with pytest.raises(ValueError, match=expected):
+                await (thread if asker == "thread" else run).ask("approval", QUESTION, timeout=seconds)
+        await peer.say({"op": "ping"})
+        await peer.next_op("pong")
+        assert "ask" not in [message.get("op") for message in peer.messages()]
+        assert len(house.runtime._asks._threads) == 0
+
+
+async def test_the_longest_timeout() -> None:
+    """What a browser's timer can wait may be asked for."""
+    async with served() as house, house.peer() as peer:
+        await house.runtime.bind("t1", "alice")
+        await peer.attach("alice")
+        asking = Asking(house, timeout=2_147_483)
+        assert 2_147_480 < (await peer.next_op("ask"))["timeout_s"] <= 2_147_483
+        asking.scope.cancel()
 
 
 async def test_withdrawn_with_its_asker() -> None:

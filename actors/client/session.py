@@ -26,7 +26,7 @@ from actors.client.hearing import Garbled, Reply
 from actors.client.items import Cancellation, Cursor, Item, Origin, Sent, State
 from actors.client.requests import Op, Request
 from actors.delivery.rate import TokenBucket
-from actors.environment import Environment
+from actors.environment import Environment, check_seconds
 from actors.errors import ActorsError, PeerError
 from actors.events import History, Payload, check_identifier, encode
 from actors.failures import Barrier, cancels, complain, open_interruptible_nursery
@@ -167,13 +167,19 @@ class Session:
 
         Raises as :meth:`send` does, but for SessionLost: it is asked again.
         """
+        check_identifier("run_id", run_id)
         return _decoded(await self._ask("cancel", {"run_id": run_id}), Cancellation)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
         """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
 
-        Raises as :meth:`cancel` does. Changes nothing about what is iterated over.
+        Raises as :meth:`cancel` does, and ValueError for a negative
+        ``after_seq`` or a ``limit`` below 1. Changes nothing about what is
+        iterated over.
         """
+        check_identifier("thread_id", thread_id)
+        if after_seq < 0 or (limit is not None and limit < 1):
+            raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
         fields = {"thread_id": thread_id, "after_seq": after_seq} | ({} if limit is None else {"limit": limit})
         return _decoded(await self._ask("read", fields), History)
 
@@ -407,12 +413,16 @@ async def connect(
     When the block ends, what was taken is confirmed, and goodbye is said,
     which takes at most 7 seconds. Cancelled, or with no connection, nothing is
     waited for. The last item in hand is not taken. Raises :class:`ValueError`
-    for a URL of another kind, or headers that HTTP cannot carry,
-    :class:`~actors.errors.ForeignLoop` where Trio does not run (an asyncio
-    program runs it with :func:`trio.run`, in a thread of its own); the body's
-    own exceptions pass through.
+    for a URL of another kind, headers that HTTP cannot carry, a time that
+    cannot be waited, or no room at all, :class:`~actors.errors.ForeignLoop`
+    where Trio does not run (an asyncio program runs it with :func:`trio.run`,
+    in a thread of its own); the body's own exceptions pass through.
     """
     check_trio("connect")
+    check_seconds("connect_seconds", connect_seconds)
+    if connect_seconds == 0 or queued_items < 1 or queued_bytes < 1:
+        came = f"{connect_seconds=}, {queued_items=}, {queued_bytes=}"
+        raise ValueError(f"expected more than 0 seconds to connect, and room for 1 item and 1 byte or more, got {came}")
     options = Options(
         url=address_of(url),
         headers=_checked(headers or {}),

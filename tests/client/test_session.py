@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -292,6 +293,31 @@ async def test_what_cannot_travel_is_refused_here(server: Scripted, autojump_clo
             await session.answer(None, {})  # type: ignore[arg-type] # as an application may get it wrong
         with pytest.raises(Unencodable, match="at most 100 bytes"):
             await session.send({"text": "x" * 100})
+
+
+async def test_what_cannot_be_asked_for_is_refused_here(server: Scripted, autojump_clock: MockClock) -> None:
+    """A run that cannot have that name, a place that cannot be in a thread: told at once, without a connection."""
+    async with connect(URL) as session:
+        for name in ("", "\ud83d", "x" * 257):
+            with pytest.raises(Unencodable):
+                await session.cancel(name)
+            with pytest.raises(Unencodable):
+                await session.read(name)
+        for options in ({"after_seq": -1}, {"limit": 0}):
+            with pytest.raises(ValueError, match="expected after_seq of at least 0 and limit of at least 1"):
+                await session.read("t1", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"connect_seconds": value} for value in (0, -1, math.nan, "10", None)]
+    + [{"queued_items": 0}, {"queued_bytes": 0}, {"queued_items": -5}],
+)
+async def test_options_that_nothing_would_come_of(options: dict[str, Any]) -> None:
+    """A session that could never connect, or keep anything, is refused with what was expected."""
+    with pytest.raises(ValueError, match="expected"):
+        async with connect(URL, **options):
+            pytest.fail("it has begun")
 
 
 async def test_a_cancelled_request_is_not_sent_again(server: Scripted, autojump_clock: MockClock) -> None:

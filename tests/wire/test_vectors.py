@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import re
 from contextlib import suppress
@@ -358,8 +359,9 @@ class Play:
 
         async def ask() -> None:
             thread, run_id = self.runtime.thread(question["thread_id"]), question.get("run_id")
+            timeout = question.get("timeout_s", math.inf)
             with asking, suppress(actors.Unanswered):
-                await thread.ask(question["type"], question["payload"], timeout=question["timeout_s"], run_id=run_id)
+                await thread.ask(question["type"], question["payload"], timeout=timeout, run_id=run_id)
 
         self._nursery.start_soon(ask)
 
