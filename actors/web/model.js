@@ -197,7 +197,9 @@ export function endUnseen(conversations, { run_id: id, reason }) {
   const ending = reason === "gone" ? "Ended; how is not known here" : "Not in a conversation of yours any more";
   for (const { runs } of conversations.threads.values()) {
     const run = runs.get(id);
-    if (run && isActive(run)) endRun(run, "ended", ending);
+    if (!run || !isActive(run)) continue;
+    endRun(run, "ended", ending);
+    if (run.events === 0) run.last = conversations.events.at(-1)?.offset ?? 0; // from now on it may be forgotten
   }
 }
 

@@ -109,6 +109,43 @@ async def test_a_question_is_one_question(node: Node) -> None:
     assert [(item["id"], item["reason"]) for item in closed] == [("q3", "answered"), ("q2", "gone")]
 
 
+async def test_a_question_without_a_deadline(node: Node) -> None:
+    """It can be answered for ever: its deadline is later than any moment."""
+    script = """
+        const ask = (id, time) => ({op: "ask", event: event(undefined, {event_id: id}), ...time});
+        socket.say({op: "caught_up", offset: 0});
+        socket.say(ask("q1", {}), ask("q2", {timeout_s: null}), ask("q3", {timeout_s: 60}));
+        await sleep(10);
+        const asked = a.items.filter(({kind}) => kind === "ask");
+        return asked.map(({deadline}) => [deadline === Infinity, deadline > Date.now()]);
+    """
+    assert await node.run(WELCOMED + script) == [[True, True], [True, True], [False, True]]
+
+
+async def test_a_run_is_told_once(node: Node) -> None:
+    """A run that comes twice, or that was seen to begin, is one run; one that waited is told again when it does not."""
+    script = f"""
+        const began = (id) => ({{type: "agent_started", payload: {{}}, run_id: id}});
+        const active = (id, waiting) => ({{op: "active", event: began(id), waiting}});
+        socket.say({{op: "caught_up", offset: 0}}, active("r1"), active("r2", true), active("r1"), {{op: "pong"}});
+        socket.say(event(1, {{type: "agent_started", run_id: "r3"}}));
+        await sleep(10);
+        a.session.connect();
+        {AGAIN}
+        await socket.welcome({{resume: "replayed", start: 2}});
+        socket.say({{op: "caught_up", offset: 1}}, active("r2"), active("r3"), {{op: "pong"}});
+        socket.say({{op: "inactive", run_id: "r9", reason: "gone"}});
+    """
+    assert await kinds(node, script) == ["caught_up", "active", "active", 1, "caught_up", "active", "inactive"]
+    told = await node.run("return it.sessions.a.items.filter(({run_id, kind}) => run_id && kind !== 'event')")
+    assert [(one["run_id"], one.get("waiting"), one.get("reason")) for one in told] == [
+        ("r1", False, None),
+        ("r2", True, None),
+        ("r2", False, None),
+        ("r1", None, "gone"),
+    ]
+
+
 async def test_what_was_not_handed_out_comes_again(node: Node) -> None:
     """A cut between arrival and reading: the resume point is what was taken, and what comes again comes once."""
     script = f"""

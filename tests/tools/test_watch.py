@@ -100,6 +100,27 @@ async def test_watch_for_people() -> None:
 
 
 @pytest.mark.slow
+async def test_watch_in_the_middle_of_a_run() -> None:
+    """Who begins to watch in the middle of a run is told its name, by which it can be ended, and those that wait."""
+    async with running("demo", "--agent", "approval") as command:
+        url = command.url or next(word for word in command._err.decode().split() if word.startswith("ws://"))
+        (first,) = (await run("send", url, "--token", "alice", "deploy")).objects
+        (second,) = (await run("send", url, "--token", "alice", "--thread", first["thread_id"], "again")).objects
+        watch = arguments("watch", url, "--token", "alice", "--from", "head")
+        watching = await trio.lowlevel.open_process(watch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert watching.stderr is not None
+        said = ""
+        async for chunk in watching.stderr:
+            said += chunk.decode()
+            if second["run_id"] in said:
+                watching.kill()
+        await watching.wait()
+    where = f"in thread {first['thread_id']}; actors cancel stops it"
+    assert f"run {first['run_id']} is active {where}" in said
+    assert f"run {second['run_id']} waits for its turn {where}" in said
+
+
+@pytest.mark.slow
 async def test_a_terminal_obeys_nobody() -> None:
     """What users call threads and types moves no cursor and forges no line, neither of the server's log nor here."""
     event = {"type": "t\x1b[31m", "thread_id": "x\nERROR: forged \x1b[2J", "user_id": "alice", "payload": {}}
