@@ -12,7 +12,7 @@ told and has nothing to do but answer gets ``close_seconds`` for it in any case.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ from actors.delivery.accounts import Accounts
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.emission import ThreadMessage
 from actors.emitter import Emitter
-from actors.environment import Environment, check_seconds
+from actors.environment import Environment
 from actors.flusher import Flusher
 from actors.limits import Limits
 from actors.requests import Requests
@@ -110,13 +110,9 @@ class Drain:
     async def run(self, deadline_seconds: float, policy: RunsPolicy) -> DrainReport:
         """Go through all parts; a checkpoint. Cancelled, it stops where it is, and nothing new is taken.
 
-        Raises before anything has happened: ValueError for a deadline or a
-        policy that is none, RuntimeError when the current task is inside of
-        what is waited for and ended here.
+        Raises RuntimeError, before anything has happened, when the current
+        task is inside of what is waited for and ended here.
         """
-        check_seconds("deadline_seconds", deadline_seconds)
-        if policy not in get_args(RunsPolicy):
-            raise ValueError(f"runs: expected {' or '.join(map(repr, get_args(RunsPolicy)))}, got {policy!r}")
         self._check_outside()
         begin = self._environment.clock()
         before = self._server.goodbyes, self._server.aborted

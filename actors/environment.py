@@ -12,19 +12,19 @@ import os
 import random
 import time
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import trio
 
 
-def check_seconds(name: str, seconds: Any, most: float = math.inf) -> None:
-    """Raise ValueError unless a caller's time can be waited: 0 or more seconds, at most so many, or ``math.inf``."""
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if is_number and (0 <= seconds <= most or seconds == math.inf):  # a NaN is neither
-        return
-    bound = "" if most == math.inf else f", at most {most:,.0f}"
-    raise ValueError(f"{name}: expected seconds, 0 or more{bound}, or math.inf, got {seconds!r}")
+def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
+    """Raise TypeError for what is no number, ValueError for no length of time, or one over ``most`` that has an end."""
+    bound = "" if most == math.inf else f", at most {most:,.0f}, or math.inf"
+    expected = f"{name}: expected seconds, 0 or more{bound}"
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"{expected}, got {type(seconds).__name__}")
+    if not (0 <= seconds <= most or seconds == math.inf):  # a NaN is neither
+        raise ValueError(f"{expected}, got {seconds!r}")
 
 
 @attrs.frozen(kw_only=True)

@@ -78,7 +78,7 @@ class Thread:
         The question is shown on every device that is there or comes, for
         ``timeout`` seconds; with ``math.inf``, until it is answered. Raises
         :class:`~actors.errors.Unanswered`, with the reason, when there is no
-        answer by then, :class:`~actors.errors.Unencodable`, and ValueError for
+        answer by then, :class:`~actors.errors.Unencodable`, and ValueError or TypeError for
         a ``timeout`` that is negative, no number, or longer than the 24 days
         that a browser's timer can wait. Cancelled, the question is withdrawn
         from all devices. A checkpoint.

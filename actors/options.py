@@ -45,14 +45,6 @@ def check_instance(name: str, value: object, kind: type) -> None:
         )
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Raise TypeError for what is no number, ValueError for what is no length of time."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected seconds, 0 or more, got {_described(value)}")
-    if not value >= 0:
-        raise ValueError(f"{name}: expected seconds, 0 or more, got {value:g}")
-
-
 def check_store(store: object) -> None:
     """Raise TypeError unless something has all that a store has."""
     members = [name for name in dir(Store) if not name.startswith("_")]

@@ -36,7 +36,7 @@ from actors.drain import Drain, DrainReport, RunsPolicy
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.emission import Bind, ThreadMessage
 from actors.emitter import Emitter
-from actors.environment import Environment
+from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
@@ -46,7 +46,7 @@ from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Lane, Reply
-from actors.options import check_coroutine, check_instance, check_pages, check_seconds, check_store, check_word
+from actors.options import check_coroutine, check_instance, check_pages, check_store, check_word
 from actors.presence import Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny

@@ -165,9 +165,10 @@ async def test_a_timeout_that_is_none(asker: str, seconds: Any) -> None:
         await house.runtime.bind("t1", "alice")
         await peer.attach("alice")
         thread = house.runtime.thread("t1")
-        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {seconds!r}")
+        came = repr(seconds) if type(seconds) in {int, float} else type(seconds).__name__
+        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {came}")
         async with thread.run("bot") as run:
-            with pytest.raises(ValueError, match=expected):
+            with pytest.raises((TypeError, ValueError), match=expected):
                 await (thread if asker == "thread" else run).ask("approval", QUESTION, timeout=seconds)
         await peer.say({"op": "ping"})
         await peer.next_op("pong")
