@@ -43,10 +43,6 @@ class Environment:
     random: random.Random = attrs.field(factory=random.Random)
     """Randomness that nobody needs to keep secret: jitter."""
 
-    def wall_time_of(self, moment: float) -> float:
-        """When a moment on ``clock`` was, on ``wall_clock``: a time of the former has an origin that says nothing."""
-        return self.wall_clock() - (self.clock() - moment)
-
     def new_id(self, prefix: str) -> str:
         """A fresh id of 96 random bits, readable in a log: ``e_`` and 24 hexadecimal digits."""
         return f"{prefix}_{self.entropy(12).hex()}"

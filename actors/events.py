@@ -89,6 +89,7 @@ class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
     timestamp: float = math.nan
 
 
+_LEAST_INTEGER = -MOST_INTEGER
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 _READY = (bytes, bytearray, memoryview, msgspec.Raw)
@@ -208,7 +209,7 @@ def _is_plain(payload: dict[object, object]) -> bool:
         if kind is str:
             continue
         if kind is int:
-            if not -MOST_INTEGER <= value <= MOST_INTEGER:  # type: ignore[operator]
+            if not _LEAST_INTEGER <= value <= MOST_INTEGER:  # type: ignore[operator]
                 return False
         elif kind is not float or value - value != 0.0:  # type: ignore[operator]
             return False

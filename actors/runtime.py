@@ -89,7 +89,8 @@ class Runtime:
         self.failures = Failures(limits.failures)
         """Every failure, once, newest last."""
         self.store = MemoryStore(limits, environment) if store is None else store
-        self.accounts = Accounts(limits.dead_letters, self.store.bounds, environment.wall_time_of)
+        # What the books are told happens now, on whichever clock.
+        self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: environment.wall_clock())
         self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._affinity = Affinity(IN_A_RUNTIME)

@@ -374,13 +374,14 @@ class Accounts:
 
     def _bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""
-        letter = attrs.evolve(letter, at=self._wall_time_of(letter.at))
         last = self.dead_letters[-1] if self.dead_letters else None
+        cause, count, at = letter.cause, letter.count, self._wall_time_of(letter.at)
+        user_id, thread_id, event_id, first = letter.user_id, letter.thread_id, letter.event_id, letter.first
         if last is not None and _continues(last, letter):
-            joined = attrs.evolve(last, last=letter.last, count=last.count + letter.count, at=letter.at)
-            self.dead_letters[-1] = joined
-        else:
-            self.dead_letters.append(letter)
+            self.dead_letters.pop()
+            count, event_id, first = last.count + count, last.event_id, last.first
+        # Not evolved: of a user without a device each event that comes has another one dropped.
+        self.dead_letters.append(DeadLetter(cause, count, at, user_id, thread_id, event_id, first, letter.last))
 
 
 def _continues(before: DeadLetter, after: DeadLetter) -> bool:
