@@ -16,6 +16,7 @@ import actors
 from actors import Message, Run
 from actors.client import RequestRefused, SessionEnded, connect
 from actors.run import TERMINAL
+from actors.wire.http import Page
 from tests.peers.raw import upgrade_request
 from tests.peers.served import Served, served
 
@@ -228,7 +229,7 @@ async def test_out_of_a_callback(culprit: str, end: Callable[[], BaseException])
         "authorize": application.authorize,
         "on_undelivered": application.on_undelivered,
         "limits": actors.Limits(undelivered_seconds=0.01, sweep_seconds=0.01),
-        "pages": {"/page": BrokenPage(end)} if culprit == "page" else {},
+        "pages": {"/page": broken_page(end)} if culprit == "page" else {},
     }
     async with served(**options) as house:
 
@@ -241,14 +242,14 @@ async def test_out_of_a_callback(culprit: str, end: Callable[[], BaseException])
             assert len(house.runtime.failures) == 1, house.failures()
 
 
-class BrokenPage:
+def broken_page(end: Callable[[], BaseException]) -> Page:
     """A page of the application's own making."""
 
-    def __init__(self, end: Callable[[], BaseException]) -> None:
-        self.end = end
+    class BrokenPage(Page):
+        def response(self, *, body: bool = True) -> bytes:
+            raise end()
 
-    def response(self, *, body: bool) -> bytes:
-        raise self.end()
+    return BrokenPage(b"", "text/plain")
 
 
 async def _authenticate(house: Served, _: object) -> None:
