@@ -125,7 +125,7 @@ async def test_a_question_without_a_deadline(node: Node) -> None:
 async def test_a_run_is_told_once(node: Node) -> None:
     """A run that comes twice, or that was seen to begin, is one run; one that waited is told again when it does not."""
     script = f"""
-        const began = (id) => ({{type: "agent_started", payload: {{}}, run_id: id}});
+        const began = (id) => ({{type: "agent_started", payload: {{}}, thread_id: "t1", run_id: id}});
         const active = (id, waiting) => ({{op: "active", event: began(id), waiting}});
         socket.say({{op: "caught_up", offset: 0}}, active("r1"), active("r2", true), active("r1"), {{op: "pong"}});
         socket.say(event(1, {{type: "agent_started", run_id: "r3"}}));
