@@ -351,9 +351,10 @@ class Runtime:
         checkpoint; cancelled, it stops where it is. Called again meanwhile, it
         does the same, and whichever has the shorter deadline decides.
 
-        Raises ValueError for a deadline that is negative or no number, and
-        RuntimeError when it is called from inside of what it ends and waits
-        for: a run, ``authenticate`` or ``authorize``, or a tool's thread with
+        Raises TypeError for a deadline that is no number, ValueError for one
+        that is negative or a policy that there is not, and RuntimeError when
+        it is called from inside of what it ends and waits for: a run,
+        ``authenticate`` or ``authorize``, or a tool's thread with
         ``trio.from_thread.run``. Then nothing has happened. A run that is to
         end its runtime starts this in a nursery of the host.
         """
