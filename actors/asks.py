@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import trio
 
+from actors.bounded import RecentMap
 from actors.delivery.belongings import Belongings
-from actors.delivery.recent import Recent
 from actors.delivery.telling import Item
 from actors.environment import Environment, check_seconds
 from actors.errors import Unanswered
@@ -74,7 +74,7 @@ class Asks:
         self._environment = environment
         self._threads: Belongings[Ask] = Belongings(owner_of)
         self._open: dict[str, Ask] = {}
-        self._closed: Recent[str, tuple[str | None, str]] = Recent(limits.closed_asks)
+        self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
         """Whose question it was, and which request answered it, by question."""
 
     async def ask(

@@ -15,13 +15,13 @@ from typing import assert_never
 import attrs
 import trio
 
+from actors.bounded import TokenBucket
 from actors.delivery.batches import batch
 from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
 from actors.delivery.pings import Pings
-from actors.delivery.rate import TokenBucket
 from actors.delivery.telling import Item, Telling
 from actors.environment import Environment
 from actors.errands import Errands

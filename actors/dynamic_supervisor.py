@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from actors.delivery.recent import Recent
+from actors.bounded import RecentMap
 from actors.delivery.restarts import Backoff, Intensity, RestartWindow
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
@@ -57,7 +57,7 @@ class DynamicSupervisor(Generic[M]):
         self._on_quarantined = on_quarantined
         self._recent: dict[str, Mailbox[M]] = {}
         self._older: dict[str, Mailbox[M]] = {}
-        self._windows: Recent[str, RestartWindow] = Recent(remembered)
+        self._windows: RecentMap[str, RestartWindow] = RecentMap(remembered)
         self._quarantined: dict[str, Failure] = {}
         self._tended: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
         """Who has a task, or will have one in the next tick."""

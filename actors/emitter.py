@@ -14,8 +14,8 @@ from threading import get_ident
 import trio
 
 from actors.affinity import Affinity, check_trio
+from actors.bounded import RecentMap
 from actors.delivery.accounts import Accounts
-from actors.delivery.recent import Recent
 from actors.delivery.trail import Trail
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.emission import Arrival, Emission, ThreadMessage
@@ -54,9 +54,9 @@ class Emitter:
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
         self._trail = Trail(limits.explained_events)
-        self._given: Recent[tuple[str, str], Receipt] = Recent(limits.explained_events)
+        self._given: RecentMap[tuple[str, str], Receipt] = RecentMap(limits.explained_events)
         """Receipts of events whose id was given, by thread and id: an id names one event in each thread."""
-        self._threads_of: Recent[str, tuple[str, ...]] = Recent(limits.explained_events)
+        self._threads_of: RecentMap[str, tuple[str, ...]] = RecentMap(limits.explained_events)
         """The newest threads that have an event of a given id."""
 
     def compose(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from actors.delivery.recent import Recent
+from actors.bounded import RecentMap
 from actors.emission import Emission
 from actors.environment import Environment
 from actors.events import Lifecycle
@@ -46,7 +46,7 @@ class Escalation:
         self._environment = environment
         self._failures = failures
         self._waiting: deque[tuple[float, Receipt]] = deque()
-        self._repeatable: Recent[tuple[str, str], bool] = Recent(limits.idempotency_ids)
+        self._repeatable: RecentMap[tuple[str, str], bool] = RecentMap(limits.idempotency_ids)
         """Events whose id was given, and may come again."""
         self._calls = trio.Semaphore(limits.undelivered_calls)
 

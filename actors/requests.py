@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from actors.asks import Asks
-from actors.delivery.recent import Recent
+from actors.bounded import RecentMap
 from actors.emitter import Emitter
 from actors.environment import Environment
 from actors.errors import (
@@ -82,7 +82,7 @@ class Requests:
         self._environment = environment
         self._failures = failures
         # Twice what a store remembers: what it knows as a repetition is no message that may have to be refused.
-        self._threads: Recent[str, str] = Recent(2 * limits.idempotency_ids)
+        self._threads: RecentMap[str, str] = RecentMap(2 * limits.idempotency_ids)
         """The threads of messages that came in, by event id."""
 
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:

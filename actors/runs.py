@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actors.asks import Asks
-from actors.delivery.recent import Recent
+from actors.bounded import RecentMap
 from actors.delivery.turns import Concurrency, Turns
 from actors.emitter import Emitter
 from actors.environment import Environment
@@ -86,7 +86,7 @@ class Runs:
         """Runs whose message is on its way to the store."""
         self._messages = 0
         """Messages that a run answers, is to answer, or may have to."""
-        self._ended: Recent[str, str] = Recent(limits.ended_runs)
+        self._ended: RecentMap[str, str] = RecentMap(limits.ended_runs)
         """The threads of runs that have ended, by run."""
         self._awaited: dict[str, list[trio.Event]] = {}
         """Cancels that wait for a run to be known, by run."""

@@ -25,11 +25,11 @@ import trio
 
 from actors.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.asks import Asks
+from actors.bounded import RecentMap
 from actors.burial import Burial
 from actors.connection import Connection, House
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
-from actors.delivery.recent import Recent
 from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.turns import Concurrency
 from actors.drain import Drain, DrainReport, RunsPolicy
@@ -100,7 +100,7 @@ class Runtime:
         self._switchboard = Switchboard(limits, environment)
         # Twice what a store remembers of given ids: what it knows as a
         # repetition is known here, too.
-        given: Recent[tuple[str, str], Receipt] = Recent(2 * limits.idempotency_ids)
+        given: RecentMap[tuple[str, str], Receipt] = RecentMap(2 * limits.idempotency_ids)
         self._asks = Asks(self.owner, self._switchboard.devices_of, limits, environment)
         self._post = Post(self.store, self.accounts, environment, self._switchboard.ring, given, self._change_of_owner)
         burial = Burial(self.store, self.accounts, self._switchboard, self._post, environment)

@@ -20,8 +20,8 @@ from typing import Literal
 import attrs
 import trio
 
+from actors.bounded import LogThrottle
 from actors.connection import Connection, House
-from actors.delivery.reminders import Reminders
 from actors.environment import Environment
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events import check_identifier
@@ -112,7 +112,7 @@ class Server:
         """For each question to the application who somebody is: the users revoked since it was asked."""
         self._blocks: dict[Endpoint, Block] = {}
         """Where each socket is served; the application is asked there who a client is, and what it may."""
-        self._full = Reminders(len(_FULL), limits.warning_seconds)
+        self._full = LogThrottle(len(_FULL), limits.warning_seconds)
         self._arriving = 0
         """Sockets that were accepted and whose tasks have not begun."""
         self._doors: set[ExitStack] = set()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from actors.delivery.reminders import Reminders
+from actors.bounded import LogThrottle
 from actors.dynamic_supervisor import DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import ActorsError
@@ -24,7 +24,7 @@ class Switchboard:
         self._limits = limits
         self._environment = environment
         self._presences: dict[str, Presence] = {}
-        self._warnings = Reminders(limits.warnings, limits.warning_seconds)
+        self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
         self._users: DynamicSupervisor[UserMessage]
 
     def connect(self, users: DynamicSupervisor[UserMessage]) -> None:

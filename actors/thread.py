@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import trio
 
+from actors.bounded import RecentMap
 from actors.delivery.accounts import Accounts
-from actors.delivery.recent import Recent
 from actors.emission import Bind, Emission, ThreadMessage
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
@@ -245,7 +245,7 @@ class Post:
         accounts: Accounts,
         environment: Environment,
         ring: Callable[[str | None, str], None],
-        given: Recent[tuple[str, str], Receipt],
+        given: RecentMap[tuple[str, str], Receipt],
         moved: Callable[[str, str | None], None],
     ) -> None:
         self.store = store

@@ -13,7 +13,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "bounds", "limits", "environment", "failures", "affinity"},
+    {"stages", "errors", "bounds", "bounded", "limits", "environment", "failures", "affinity"},
     {"receipts", "surrogates", "numbers", "events", "nesting"},
     {"delivery"},
     {"stores", "wire"},

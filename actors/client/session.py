@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from actors.affinity import IN_A_SESSION, Affinity, check_trio
+from actors.bounded import TokenBucket
 from actors.client.activity import Activity
 from actors.client.address import address_of
 from actors.client.arrivals import Arrivals, OutOfOrder
@@ -25,7 +26,6 @@ from actors.client.errors import SessionEnded
 from actors.client.hearing import Garbled, Reply
 from actors.client.items import Cancellation, Cursor, Item, Origin, Sent, State
 from actors.client.requests import Op, Request
-from actors.delivery.rate import TokenBucket
 from actors.environment import Environment, check_seconds
 from actors.errors import ActorsError, PeerError
 from actors.events import History, Payload, check_identifier, encode
