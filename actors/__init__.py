@@ -15,7 +15,7 @@ The map of the house, from the ground up; a module imports only from below it:
     mailbox, supervisor, dynamic_supervisor                      the machinery
     presence, thread, emitter, user, flusher, connection         the actors
     run, joiner, runs, asks, requests, escalation                agents, and what people say to them
-    switchboard, burial, explain, server, drain, handle, runtime the whole
+    switchboard, explain, server, drain, handle, runtime         the whole
     client/                                                      devices in Python
     web/, examples/                                              devices in browsers, agents to start from
     testing/, tools/                                             the simulation, the command line

@@ -28,8 +28,9 @@ from actors.errands import Errands
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.failures import Barrier, Failures, failure_of
 from actors.limits import Limits
-from actors.mailbox import Mailbox, Reply
+from actors.mailbox import Mailbox
 from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
+from actors.signals import Reply
 from actors.stores.store import Store
 from actors.wire import messages
 from actors.wire.closing import TABLE

@@ -166,7 +166,7 @@ class Drain:
     async def _settle(self, awaits_more: Callable[[], bool]) -> None:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
         self._emitter.closed = True
-        await self._threads.silence()
+        await self._threads.wait_idle()
         connections = self._server.connections
         while not self._flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
             self._flusher.flush()

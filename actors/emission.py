@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from actors.mailbox import Reply
 from actors.receipts import Receipt
+from actors.signals import Reply
 from actors.stores.store import Append, Binding
 
 

@@ -14,8 +14,8 @@ from functools import partial
 import trio
 
 from actors.failures import Barrier
-from actors.mailbox import Doorbell
 from actors.presence import Device, Presence
+from actors.signals import Doorbell
 
 
 class Flusher:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-from actors.mailbox import Doorbell
 from actors.run import Run
+from actors.signals import Doorbell
 
 _RETRY_MS = 10.0
 """Between two tries of a run whose thread has no room, where there is no window."""

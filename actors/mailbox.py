@@ -1,15 +1,15 @@
 """Mailboxes: one message at a time, at once when the actor is idle.
 
 An idle actor is a record: no task, no channel. A message to it is handled in
-the sender's own step (the *fast lane*); a hop through a parked task would cost
+the sender's own step (the *fast dispatcher*); a hop through a parked task would cost
 ten to a hundred times as much. When something must wait, when messages come
 faster than they are handled, or when a handler has crashed, the actor gets a
-task in its supervisor's nursery, which works off what gathered and goes away.
+task in its supervisor's nursery, which handles what gathered and ends.
 
 Order is the same either way, because of two rules:
 
 - *Idle* means that nothing is queued, no handler is on the stack and no task
-  is there. Only then is a message handled at once.
+  runs. Only then is a message handled at once.
 - The channel is a buffer and nothing else. A task parked in its ``receive``
   would be handed the next message directly, the buffer would look empty, and
   a later message would overtake the one in its hand; so nobody parks there.
@@ -32,8 +32,7 @@ import trio
 
 from actors.affinity import IN_A_RUNTIME
 from actors.errors import ForeignThread
-from actors.failures import PASSING, Failure, failure_of
-from actors.stages import Cause
+from actors.failures import PASSING, Failure
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -43,11 +42,11 @@ T = TypeVar("T")
 class Actor(Protocol[M_contra]):
     """Private state, and what to do with a message.
 
-    ``handle`` must neither block nor start tasks nor ask for the current one:
-    it may run in anybody's step. Work that has to wait is left behind, and
-    told by returning true; then :meth:`settle` is awaited, once for all that
-    was left meanwhile. An exception out of either is a crash of this actor,
-    and of nobody else.
+    ``handle`` must neither block nor start tasks nor ask for the current one,
+    because it runs in the step of any sender. When it returns true, work is
+    left that has to wait; then :meth:`settle` is awaited, once for all that
+    was left meanwhile. An exception out of either is a crash of this actor
+    alone.
     """
 
     def handle(self, message: M_contra) -> bool | None:
@@ -58,40 +57,36 @@ class Actor(Protocol[M_contra]):
         """Finish what ``handle`` left; cancelled only when the actor is asked to stop."""
 
 
-class Crashed(Exception):  # noqa: N818 - what the actor has
-    """A handler raised: only the text is kept, so that no frame of a sender is."""
+class Crashed(Exception):  # noqa: N818 - what happened to the actor
+    """A handler raised: only the text is kept, because a live exception would keep the senders' frames."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
 
 
-class Owner(Protocol[M]):
-    """What a mailbox asks of the supervisor that owns it."""
+class Parent(Protocol[M]):
+    """A mailbox's supervisor, as the mailbox sees it."""
 
-    def summon(self, mailbox: Mailbox[M]) -> None:
+    def schedule(self, mailbox: Mailbox[M]) -> None:
         """Start a task that runs :meth:`Mailbox.run`."""
 
-    def bury(self, message: M, cause: Cause) -> bool | None:
-        """A message will not be handled; true when it must be, because its work may be done.
+    def dead_letter(self, message: M, ended: Ended) -> bool | None:
+        """Account for a message that will not be handled; true to have it redelivered, because its work may be done.
 
-        That counts after a crash only: a closed mailbox keeps nothing.
+        The answer counts after a crash only: a closed mailbox keeps nothing.
         """
 
-    def path(self, key: str) -> str:
-        """The actor's place in the tree."""
-        ...
-
-    def now(self) -> float:
-        """The wall clock, for reports."""
+    def failure_of(self, key: str, handling: str, error: BaseException) -> Failure:
+        """Format a crash of the actor behind ``key``, while its frames are there."""
         ...
 
 
-class Lane:
-    """What the mailboxes of one runtime share: the context and the thread their handlers run in.
+class Dispatcher:
+    """The thread and the context in which all handlers of one system of actors run.
 
-    Handlers run in the runtime's context, not in that of whoever happened to
-    send; and nested at most ``nesting`` deep, so that a cycle of actors ends
+    Handlers run in the context in which the dispatcher was made, not in that
+    of the first sender; and nested at most ``nesting`` deep, so that a cycle of actors ends
     in a queue and not in a RecursionError.
     """
 
@@ -105,59 +100,70 @@ class Lane:
         self.thread = get_ident()
 
 
+class Ended(enum.Enum):
+    """The reason for which a message will not be handled."""
+
+    CRASHED = enum.auto()
+    """Its handler raised."""
+    QUARANTINED = enum.auto()
+    """The actor spent its restart budget."""
+    CLOSED = enum.auto()
+    """The system of actors is closed."""
+
+
 class _State(enum.Enum):
     IDLE = enum.auto()
     """Nothing queued, nothing running."""
     INLINE = enum.auto()
     """A handler is on some sender's stack."""
-    TENDED = enum.auto()
-    """A task is there, or has been summoned."""
+    SCHEDULED = enum.auto()
+    """A task runs the actor, or will from the next tick on."""
     CLOSED = enum.auto()
     """Nothing is taken any more."""
 
 
 # Looking a member up on its class takes as long as the rest of ``tell``.
-_IDLE, _INLINE, _TENDED, _CLOSED = _State
+_IDLE, _INLINE, _SCHEDULED, _CLOSED = _State
 
 
 class Mailbox(Generic[M]):
     """A bounded inbox and the actor behind it.
 
     Invariant: ``_channel`` exists only outside IDLE, and what is in it was
-    told after everything in ``_again``. ``_beyond`` is empty unless the queue
-    was full, and each message in it knows how many were queued before it.
+    told after everything in ``_redeliver``. ``_overflow`` is empty unless the queue
+    was full, and each message in it knows how many were dequeued before its turn.
     """
 
     __slots__ = (
-        "_again",
-        "_beyond",
         "_channel",
         "_crash",
-        "_in_hand",
-        "_lane",
-        "_owner",
+        "_dequeued",
+        "_dispatcher",
+        "_overflow",
+        "_parent",
+        "_redeliver",
         "_refusal",
         "_state",
-        "_taken",
+        "_unsettled",
         "actor",
         "key",
     )
 
-    def __init__(self, key: str, actor: Actor[M], owner: Owner[M], lane: Lane) -> None:
+    def __init__(self, key: str, actor: Actor[M], parent: Parent[M], dispatcher: Dispatcher) -> None:
         self.key = key
         self.actor = actor
-        self._owner = owner
-        self._lane = lane
+        self._parent = parent
+        self._dispatcher = dispatcher
         self._state = _IDLE
         self._channel: tuple[trio.MemorySendChannel[M], trio.MemoryReceiveChannel[M]] | None = None
-        self._in_hand: list[M] | None = None
-        """Messages handled whose work is not settled yet."""
-        self._again: deque[M] | None = None
-        """Messages to be handled again, before any other: a crash undid their work."""
-        self._beyond: deque[tuple[int, M]] | None = None
-        """Messages that had a place reserved and found the queue full, each behind so many others."""
-        self._taken = 0
-        """Messages taken from the queue so far."""
+        self._unsettled: list[M] | None = None
+        """Messages that ``handle`` took and ``settle`` has yet to finish."""
+        self._redeliver: deque[M] | None = None
+        """Messages to be handled again, before any other, because a crash undid their work."""
+        self._overflow: deque[tuple[int, M]] | None = None
+        """Messages with a reserved place that found the queue full; each is due when so many were dequeued."""
+        self._dequeued = 0
+        """Messages taken out of the queue so far."""
         self._crash: BaseException | None = None
         self._refusal: Callable[[], Exception] | None = None
 
@@ -165,25 +171,25 @@ class Mailbox(Generic[M]):
 
     @trio.lowlevel.enable_ki_protection
     def tell(self, message: M) -> None:
-        """Hand over a message: handled now if the actor is idle, or else queued.
+        """Hand over a message: the actor handles it now if it is idle, or else it is queued.
 
         Raises :class:`trio.WouldBlock` when the queue is full,
-        :class:`~actors.errors.ForeignThread` outside the runtime's thread, and
-        what :meth:`close` was given once the mailbox is closed. Nothing that
-        the actor raises reaches the sender.
+        :class:`~actors.errors.ForeignThread` outside the dispatcher's thread,
+        and what :meth:`close` was given once the mailbox is closed. Nothing
+        that the actor raises reaches the sender.
         """
-        lane = self._lane
-        if get_ident() != lane.thread:
+        dispatcher = self._dispatcher
+        if get_ident() != dispatcher.thread:
             raise ForeignThread(f"expected a call in the runtime's own thread, got one in another; {IN_A_RUNTIME}")
-        if self._state is not _IDLE or lane.depth >= lane.nesting:
+        if self._state is not _IDLE or dispatcher.depth >= dispatcher.nesting:
             self._queue(message)
-        elif lane.depth:
+        elif dispatcher.depth:
             self._take(message)
         else:
-            lane.context.run(self._take, message)
+            dispatcher.context.run(self._take, message)
 
     async def send(self, message: M) -> None:
-        """Hand over a message, waiting for room; a checkpoint, and if it raises nothing was handed over."""
+        """Hand over a message, waiting for room; a checkpoint. If it raises, nothing was handed over."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self.tell(message)
@@ -197,53 +203,63 @@ class Mailbox(Generic[M]):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def tell_reserved(self, message: M) -> None:
-        """As :meth:`tell`, for a message whose place was reserved: it is taken by a full queue, too.
+        """Hand over a message with a reserved place: a full queue takes it, too. Raises as :meth:`tell` does otherwise.
 
-        It is handled after all that is queued, and before all that is not.
-        How many places there are is for the caller to bound: this is for
-        what ends something that was begun.
+        The actor handles it after everything queued now, and before anything
+        queued later. The caller bounds how many places are reserved: they are
+        for messages that end something that was begun.
         """
         try:
             self.tell(message)
         except trio.WouldBlock:
-            if self._beyond is None:
-                self._beyond = deque()
-            self._beyond.append((self._taken + self._lane.capacity, message))
+            if self._overflow is None:
+                self._overflow = deque()
+            self._overflow.append((self._dequeued + self._dispatcher.capacity, message))
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do."""
+        """True if the actor has nothing to do."""
         return self._state is _IDLE
+
+    def __repr__(self) -> str:
+        counts = {
+            "redeliver": len(self._redeliver or ()),
+            "queued": 0 if self._channel is None else self._channel[0].statistics().current_buffer_used,
+            "overflow": len(self._overflow or ()),
+            "unsettled": len(self._unsettled or ()),
+        }
+        words = [self.key, self._state.name.lower(), *(f"{word}={count}" for word, count in counts.items() if count)]
+        return f"<Mailbox {' '.join(words)}>"
 
     def _queue(self, message: M) -> None:
         if self._state is _CLOSED:
             raise self._refused()
         if self._channel is None:
-            self._channel = trio.open_memory_channel[M](self._lane.capacity)
+            self._channel = trio.open_memory_channel[M](self._dispatcher.capacity)
         self._channel[0].send_nowait(message)
         if self._state is _IDLE:
-            self._summon()
+            self._schedule()
 
     def _take(self, message: M) -> None:
-        """Handle a message in the sender's step; leave to a task what that leaves."""
+        """Handle a message in the sender's step; schedule a task for what is left to settle."""
         self._state = _INLINE
-        lane = self._lane
-        lane.depth += 1
+        dispatcher = self._dispatcher
+        dispatcher.depth += 1
         try:
             if self._handle(message):
-                self._in_hand = [message]
-                self._summon()
+                self._unsettled = [message]
+                self._schedule()
             elif self._channel is None and self._crash is None:
                 self._state = _IDLE
             else:
-                self._summon()
+                self._schedule()
         finally:
-            lane.depth -= 1
+            dispatcher.depth -= 1
 
     def _handle(self, message: M) -> bool | None:
         try:
             return self.actor.handle(message)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, whose task raises it
+        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, and the actor's task raises it
             crash = error
         self._keep_crash(message, crash)
         return None
@@ -251,35 +267,35 @@ class Mailbox(Generic[M]):
     def _keep_crash(self, message: M, crash: BaseException) -> None:
         """Turn a crash into text while its frames are there; the actor's task will raise it."""
         _cut_context(crash, sys.exception())
-        failure = failure_of(self._owner.path(self.key), type(message).__name__, crash, self._owner.now())
+        failure = self._parent.failure_of(self.key, type(message).__name__, crash)
         self._crash = crash.with_traceback(None) if isinstance(crash, PASSING) else Crashed(failure)
-        if self._owner.bury(message, Cause.CRASHED):
-            self._again = deque([message, *(self._again or ())])
+        if self._parent.dead_letter(message, Ended.CRASHED):
+            self._redeliver = deque([message, *(self._redeliver or ())])
 
-    def _summon(self) -> None:
-        self._state = _TENDED
-        if self._lane.depth:
-            self._owner.summon(self)
+    def _schedule(self) -> None:
+        self._state = _SCHEDULED
+        if self._dispatcher.depth:
+            self._parent.schedule(self)
         else:
-            self._lane.context.run(self._owner.summon, self)
+            self._dispatcher.context.run(self._parent.schedule, self)
 
     # --- the task -------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Work off what gathered; returns when the actor is idle, raises what it raised.
+        """Handle and settle what gathered; returns when the actor is idle, raises what the actor raised.
 
-        Runs in the task that was summoned. Cancelled, it leaves everything
-        where it is, for :meth:`close`.
+        To be called in the task that the parent started. Cancelled, it leaves
+        everything where it is, for :meth:`close`.
         """
         while True:
             more = self._crash is None and self._drain()
             if self._crash is not None:
                 crash, self._crash = self._crash, None
                 raise crash
-            if self._in_hand:
+            if self._unsettled:
                 await self.actor.settle()
-                self._in_hand = None
+                self._unsettled = None
             elif more:
                 await trio.lowlevel.checkpoint()
             else:
@@ -287,33 +303,33 @@ class Mailbox(Generic[M]):
                 return
 
     def restart(self, actor: Actor[M]) -> None:
-        """Put another actor behind this mailbox; what the last one had in hand is handled again, first."""
-        if self._in_hand:
-            self._again = deque([*self._in_hand, *(self._again or ())])
-            self._in_hand = None
+        """Put another actor behind this mailbox; the messages it had not settled are redelivered first."""
+        if self._unsettled:
+            self._redeliver = deque([*self._unsettled, *(self._redeliver or ())])
+            self._unsettled = None
         self.actor = actor
 
-    def close(self, refusal: Callable[[], Exception], cause: Cause) -> None:
-        """Take nothing more: senders get what ``refusal`` makes, and what was queued is buried for ``cause``.
+    def close(self, refusal: Callable[[], Exception], ended: Ended) -> None:
+        """Take nothing more: senders get what ``refusal`` makes, and what was queued is a dead letter.
 
-        Whoever waits for room gets the refusal as well; his message was never
-        handed over.
+        A sender that waits for room gets the refusal as well; its message was
+        never handed over.
         """
         if self._state is _CLOSED:
             return
         self._state, self._refusal = _CLOSED, refusal
-        left = [*(self._in_hand or ()), *(self._again or ())]
-        self._in_hand = self._again = None
+        left = [*(self._unsettled or ()), *(self._redeliver or ())]
+        self._unsettled = self._redeliver = None
         if self._channel is not None:
             send, receive = self._channel
             send.close()
             left.extend(_buffered(receive))
             receive.close()
             self._channel = None
-        left.extend(message for _, message in self._beyond or ())
-        self._beyond = None
+        left.extend(message for _, message in self._overflow or ())
+        self._overflow = None
         for message in left:
-            self._owner.bury(message, cause)
+            self._parent.dead_letter(message, ended)
 
     def reopen(self, actor: Actor[M]) -> None:
         """Take messages again, with another actor."""
@@ -321,39 +337,39 @@ class Mailbox(Generic[M]):
         self._state, self._refusal, self.actor = _IDLE, None, actor
 
     def _drain(self) -> bool:
-        """Handle what is queued, at most a queue's length of it; true when there may be more."""
-        self._lane.depth += 1
+        """Handle at most a queue's length of messages; true when there may be more."""
+        self._dispatcher.depth += 1
         try:
-            for _ in range(self._lane.capacity):
+            for _ in range(self._dispatcher.capacity):
                 message = self._next()
                 if message is None:
                     return False
                 if self._handle(message):
-                    self._in_hand = self._in_hand or []
-                    self._in_hand.append(message)
+                    self._unsettled = self._unsettled or []
+                    self._unsettled.append(message)
                 if self._crash is not None:
                     return True
             return True
         finally:
-            self._lane.depth -= 1
+            self._dispatcher.depth -= 1
 
     def _next(self) -> M | None:
-        if self._again:
-            return self._again.popleft()
-        self._again = None
-        if self._beyond and self._beyond[0][0] <= self._taken:
-            return self._beyond.popleft()[1]
+        if self._redeliver:
+            return self._redeliver.popleft()
+        self._redeliver = None
+        if self._overflow and self._overflow[0][0] <= self._dequeued:
+            return self._overflow.popleft()[1]
         if self._channel is None:
             return None
         try:
             message = self._channel[1].receive_nowait()
         except trio.WouldBlock:
             return None
-        self._taken += 1
+        self._dequeued += 1
         return message
 
     def _rest(self) -> None:
-        """Become a record again. The queue was just found empty, so nobody waits for room in it."""
+        """Become a record again. The queue was just found empty, so no sender waits for room in it."""
         if self._channel is not None:
             self._channel[0].close()
             self._channel[1].close()
@@ -365,81 +381,8 @@ class Mailbox(Generic[M]):
         return self._refusal()
 
 
-class Doorbell:
-    """Wakes one task. Rings coalesce: however many there were, it wakes once, and looks for itself."""
-
-    __slots__ = ("_rung", "_task")
-
-    def __init__(self) -> None:
-        self._rung = False
-        self._task: trio.lowlevel.Task | None = None
-
-    def ring(self) -> None:
-        """Wake the task that waits, or let the next wait return at once."""
-        self._rung = True
-        if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task)
-
-    async def wait(self) -> None:
-        """Wait for a ring since the last wait; a checkpoint. One task at a time."""
-        assert self._task is None, "one task waits at a doorbell"
-        if self._rung:
-            await trio.lowlevel.checkpoint()
-        else:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        self._rung = False
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-
-class Reply(Generic[T]):
-    """One answer to one task that waits for it."""
-
-    __slots__ = ("_answer", "_bell", "_error")
-
-    def __init__(self) -> None:
-        self._bell: trio.Event | None = None
-        self._answer: T | None = None
-        self._error: Exception | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is an answer, or an error."""
-        return self._answer is not None or self._error is not None
-
-    def give(self, answer: T) -> None:
-        """Answer."""
-        self._answer = answer
-        self._ring()
-
-    def refuse(self, error: Exception) -> None:
-        """Answer with an error, which is raised in the task that waits."""
-        self._error = error
-        self._ring()
-
-    async def wait(self) -> T:
-        """The answer; a checkpoint. Cancelled, the question stands and the answer is lost."""
-        if self._answer is None and self._error is None:
-            self._bell = trio.Event()
-            await self._bell.wait()
-        else:
-            await trio.lowlevel.checkpoint()
-        if self._error is not None:
-            raise self._error
-        assert self._answer is not None, "the bell rings with an answer"
-        return self._answer
-
-    def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.set()
-
-
 def _buffered(receive: trio.MemoryReceiveChannel[M]) -> list[M]:
-    """What a closed channel still holds."""
+    """Messages that a closed channel still holds."""
     left = []
     while True:
         try:
@@ -449,7 +392,7 @@ def _buffered(receive: trio.MemoryReceiveChannel[M]) -> list[M]:
 
 
 def _cut_context(error: BaseException, senders: BaseException | None) -> None:
-    """Take the sender's own exception out of a crash's history: it has nothing to do with it."""
+    """Take the sender's own exception out of a crash's history, because it only happened to be handled nearby."""
     if senders is None:
         return
     pending, seen = [error], {id(error)}

@@ -15,7 +15,8 @@ import msgspec
 
 from actors.delivery.cursor import Bounds, Cursor, Origin, Start
 from actors.delivery.ledger import Ledger
-from actors.mailbox import Mailbox, Reply
+from actors.mailbox import Mailbox
+from actors.signals import Reply
 
 
 class Device(Protocol):

@@ -19,21 +19,20 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import trio
 
 from actors.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.asks import Asks
 from actors.bounded import RecentMap
-from actors.burial import Burial
 from actors.connection import Connection, House
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
 from actors.delivery.heartbeat import Heartbeat
 from actors.delivery.restarts import Backoff, Intensity
 from actors.delivery.turns import Concurrency
 from actors.drain import Drain, DrainReport, RunsPolicy
-from actors.dynamic_supervisor import DynamicSupervisor
+from actors.dynamic_supervisor import Budget, DynamicSupervisor, Kind
 from actors.emission import Bind, ThreadMessage
 from actors.emitter import Emitter
 from actors.environment import Environment, check_seconds
@@ -41,27 +40,32 @@ from actors.errors import RuntimeClosed
 from actors.escalation import Escalation, OnUndelivered
 from actors.events import History, Payload, check_identifier, decode
 from actors.explain import ambiguous, fate_of, forgotten
-from actors.failures import Failure, Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
 from actors.flusher import Flusher
 from actors.handle import Thread
 from actors.limits import Limits
-from actors.mailbox import Lane, Reply
+from actors.mailbox import Dispatcher
 from actors.options import check_coroutine, check_instance, check_pages, check_store, check_word
 from actors.presence import Device, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
 from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
 from actors.server import Authenticate, Server, trust
+from actors.signals import Reply
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding, Store
 from actors.supervisor import Child, Strategy, Supervisor
 from actors.switchboard import Switchboard
-from actors.thread import Post, ThreadActor
-from actors.user import UserActor
+from actors.thread import ThreadContext
+from actors.thread_dead_letters import ThreadKind
+from actors.user import UserContext
+from actors.user_dead_letters import UserKind
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
 from actors.wire.origins import Origin, allowed
+
+M = TypeVar("M")
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -102,16 +106,19 @@ class Runtime:
         # repetition is known here, too.
         given: RecentMap[tuple[str, str], Receipt] = RecentMap(2 * limits.idempotency_ids)
         self._asks = Asks(self.owner, self._switchboard.devices_of, limits, environment)
-        self._post = Post(self.store, self.accounts, environment, self._switchboard.ring, given, self._change_of_owner)
-        burial = Burial(self.store, self.accounts, self._switchboard, self._post, environment)
-        lane = Lane(limits.mailbox_messages, limits.nesting)
+        threads = ThreadContext(
+            self.store, self.accounts, environment, self._switchboard.ring, given, self._change_of_owner
+        )
+        users = UserContext(
+            store=self.store, accounts=self.accounts, mark=self.flusher.mark, limits=limits, environment=environment
+        )
+        dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise(
-            "users", self._build_user, lane, burial.user_message, burial.quarantine_user
+            "users", UserKind(users, self._switchboard.presence), dispatcher
         )
         self._switchboard.connect(self.users)
-        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
-            "threads", self._build_thread, lane, burial.thread_message, burial.quarantine_thread
-        )
+        self._threads = threads
+        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", ThreadKind(threads), dispatcher)
         self._emitter = Emitter(self.threads, self.accounts, limits, environment, self._affinity)
         self._escalation = None
         if on_undelivered is not None:
@@ -404,38 +411,21 @@ class Runtime:
 
     # --- supervision ----------------------------------------------------------
 
-    def _supervise(
-        self,
-        name: str,
-        build: Callable[[str], Any],
-        lane: Lane,
-        on_buried: Callable[[Any, Cause], bool | None],
-        on_quarantined: Callable[[str, Failure], None],
-    ) -> DynamicSupervisor[Any]:
+    def _supervise(self, name: str, kind: Kind[M], dispatcher: Dispatcher) -> DynamicSupervisor[M]:
         limits = self.limits
         return DynamicSupervisor(
             name,
-            build,
-            lane=lane,
-            intensity=Intensity(limits.restarts, limits.restart_period_seconds),
-            backoff=_BACKOFF,
-            shutdown_seconds=limits.shutdown_seconds,
-            remembered=limits.failures,
+            kind,
+            dispatcher=dispatcher,
+            budget=Budget(
+                intensity=Intensity(limits.restarts, limits.restart_period_seconds),
+                backoff=_BACKOFF,
+                shutdown_seconds=limits.shutdown_seconds,
+                remembered=limits.failures,
+            ),
             environment=self.environment,
             failures=self.failures,
-            on_buried=on_buried,
-            on_quarantined=on_quarantined,
         )
-
-    def _build_user(self, user_id: str) -> UserActor:
-        """A new actor looks at the log first: whatever rang for the last one may not have been heard."""
-        presence = self._switchboard.presence(user_id)
-        presence.rung = False
-        self.flusher.mark(presence)
-        return UserActor(user_id, presence, self.store, self.accounts, self.flusher.mark, self.limits, self.environment)
-
-    def _build_thread(self, thread_id: str) -> ThreadActor:
-        return ThreadActor(thread_id, self._post)
 
     # --- life -----------------------------------------------------------------
 
@@ -491,7 +481,7 @@ class Runtime:
         for user_id, low in expiry.lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, now)
             self._switchboard.presence(user_id)  # who never came is forgotten like one who left now
-        self._post.note_shed()
+        self._threads.note_shed()
         return expiry.more
 
     def _forget(self, user_id: str) -> bool:

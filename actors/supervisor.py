@@ -85,14 +85,14 @@ class Supervisor:
 class _Life:
     """One life of a child, from start to exit. The child knows it as its ``task_status``."""
 
-    place: _Place
+    slot: _Slot
     first: bool
     """No restart: if it crashes before it serves, the whole start has failed."""
     scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     serving: trio.Event = attrs.field(factory=trio.Event)
     """It said ``started()``, or has gone."""
     gone: trio.Event = attrs.field(factory=trio.Event)
-    asked: bool = False
+    stop_requested: bool = False
     """Its supervisor wants it to go: its exit is no news."""
     crash: str | None = None
     task: trio.lowlevel.Task | None = None
@@ -101,13 +101,13 @@ class _Life:
         self.serving.set()
 
     async def gone_in_time(self) -> bool:
-        with trio.move_on_after(self.place.child.shutdown_seconds):
+        with trio.move_on_after(self.slot.child.shutdown_seconds):
             await self.gone.wait()
         return self.gone.is_set()
 
 
 @attrs.define(eq=False)
-class _Place:
+class _Slot:
     """A child's place in the order. It holds a life, or is due for one, or is due once the last one has gone."""
 
     child: Child
@@ -121,7 +121,7 @@ class _Supervision:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._places = [_Place(child) for child in supervisor.children]
+        self._slots = [_Slot(child) for child in supervisor.children]
         self._window = RestartWindow(supervisor.intensity)
         self._gone, self._exits = trio.open_memory_channel[_Life](math.inf)
         self._nursery: trio.Nursery
@@ -131,7 +131,7 @@ class _Supervision:
         try:
             async with trio.open_nursery() as self._nursery:
                 await self._concluding(self._supervise(task_status))
-                await self._concluding(self._stop(reversed(self._places)))
+                await self._concluding(self._stop(reversed(self._slots)))
                 self._cancel()
             if self._ending is not None:
                 raise self._ending
@@ -139,10 +139,10 @@ class _Supervision:
             self._ending = None  # its traceback holds this frame
 
     async def _supervise(self, task_status: trio.TaskStatus[None]) -> None:
-        for place in self._places:
-            await self._start(place, first=True)
+        for slot in self._slots:
+            await self._start(slot, first=True)
         task_status.started()
-        while any(place.life is not None or place.due < math.inf for place in self._places):
+        while any(slot.life is not None or slot.due < math.inf for slot in self._slots):
             await self._step()
 
     async def _step(self) -> None:
@@ -150,12 +150,12 @@ class _Supervision:
 
         Invariant: two lives of one child never overlap, so a child that shields itself delays its successor.
         """
-        place = min(self._places, key=lambda place: place.due)
-        life = await self._exit_before(place.due if place.life is None else math.inf)
+        slot = min(self._slots, key=lambda slot: slot.due)
+        life = await self._exit_before(slot.due if slot.life is None else math.inf)
         if life is None:
-            await self._start(place)
+            await self._start(slot)
         else:
-            await self._settle(life)
+            await self._take_exit(life)
 
     async def _exit_before(self, due: float) -> _Life | None:
         # What is there comes first, even at the due time: a crash concerns the siblings that were to start next.
@@ -165,39 +165,39 @@ class _Supervision:
             return await self._exits.receive()
         return None
 
-    async def _settle(self, life: _Life) -> None:
+    async def _take_exit(self, life: _Life) -> None:
         """Do what OTP does about an exit, after a pause."""
-        place = life.place
-        place.life = None
-        if life.asked:
+        slot = life.slot
+        slot.life = None
+        if life.stop_requested:
             return
         supervisor = self._supervisor
         kinds = [child.restart for child in supervisor.children]
-        todo = plan(supervisor.strategy, kinds, self._places.index(place), crashed=life.crash is not None)
+        todo = plan(supervisor.strategy, kinds, self._slots.index(slot), crashed=life.crash is not None)
         if not todo.start:
             return
         if self._window.spent(supervisor.environment.clock()):
             raise self._exhausted(life)
-        await self._stop(self._places[number] for number in todo.stop)
+        await self._stop(self._slots[number] for number in todo.stop)
         pause = supervisor.backoff.delay(len(self._window), supervisor.environment.random.random())
         due = trio.current_time() + pause
         for number in todo.start:
-            self._places[number].due = due
+            self._slots[number].due = due
 
     def _exhausted(self, life: _Life) -> RestartsExhausted:
         path, intensity = self._supervisor.path, self._supervisor.intensity
         return RestartsExhausted(
             f"{path}: expected at most {intensity.restarts} restarts within {intensity.period_seconds:g} s, "
-            f"got {len(self._window)}; the last was for {life.place.child.name}, which "
+            f"got {len(self._window)}; the last was for {life.slot.child.name}, which "
             + ("returned" if life.crash is None else f"crashed: {life.crash}")
         )
 
     # --- one child --------------------------------------------------------------
 
-    async def _start(self, place: _Place, *, first: bool = False) -> None:
+    async def _start(self, slot: _Slot, *, first: bool = False) -> None:
         """Begin a life, and wait until it serves or is over."""
-        place.due = math.inf
-        place.life = life = _Life(place, first)
+        slot.due = math.inf
+        slot.life = life = _Life(slot, first)
         self._nursery.start_soon(self._live, life, name=self._path(life))
         await life.serving.wait()
 
@@ -205,7 +205,7 @@ class _Supervision:
         life.task = trio.lowlevel.current_task()
         try:
             with Barrier(lambda error: self._note_crash(life, error)), life.scope:
-                await life.place.child.start(life)
+                await life.slot.child.start(life)
         except BaseException as error:  # noqa: BLE001 - raised by run
             self._interrupt(error)
         life.serving.set()
@@ -215,31 +215,31 @@ class _Supervision:
     def _note_crash(self, life: _Life, error: BaseException) -> None:
         life.crash = describe(error)
         self._record(life, "its task", error)
-        if life.first and not life.serving.is_set() and not life.asked:
+        if life.first and not life.serving.is_set() and not life.stop_requested:
             self._interrupt(error)
 
-    async def _stop(self, places: Iterable[_Place]) -> None:
+    async def _stop(self, slots: Iterable[_Slot]) -> None:
         """Stop those that live, one after the other."""
         with trio.CancelScope(shield=True):
-            for place in places:
-                if place.life is not None and not place.life.asked:
-                    await self._dismiss(place.life)
+            for slot in slots:
+                if slot.life is not None and not slot.life.stop_requested:
+                    await self._stop_one(slot.life)
 
-    async def _dismiss(self, life: _Life) -> None:
+    async def _stop_one(self, life: _Life) -> None:
         """Ask, wait, cancel, wait; Trio has no kill, so the rest is to say who is still there."""
-        life.asked = True
-        if life.gone.is_set() or (self._ask(life) and await life.gone_in_time()):
+        life.stop_requested = True
+        if life.gone.is_set() or (self._request_stop(life) and await life.gone_in_time()):
             return
         life.scope.cancel()
         if not await life.gone_in_time():
             self._record_shielded(life)
 
-    def _ask(self, life: _Life) -> bool:
+    def _request_stop(self, life: _Life) -> bool:
         """Ask a child to stop by itself; False when it takes no such request, or failed on it."""
-        if life.place.child.stop is None:
+        if life.slot.child.stop is None:
             return False
         with Barrier(lambda error: self._record(life, "the request to stop", error)):
-            life.place.child.stop()
+            life.slot.child.stop()
             return True
         return False
 
@@ -263,12 +263,12 @@ class _Supervision:
 
     def _cancel(self) -> None:
         """Cancel whoever is left: nobody, unless an interrupt cut an orderly stop short."""
-        for place in self._places:
-            if place.life is not None:
-                place.life.scope.cancel()
+        for slot in self._slots:
+            if slot.life is not None:
+                slot.life.scope.cancel()
 
     def _path(self, life: _Life) -> str:
-        return f"{self._supervisor.path}/{life.place.child.name}"
+        return f"{self._supervisor.path}/{life.slot.child.name}"
 
     def _record(self, life: _Life, handling: str, error: BaseException) -> None:
         at = self._supervisor.environment.wall_clock()
@@ -276,5 +276,5 @@ class _Supervision:
 
     def _record_shielded(self, life: _Life) -> None:
         at = self._supervisor.environment.wall_clock()
-        seconds = life.place.child.shutdown_seconds
+        seconds = life.slot.child.shutdown_seconds
         self._supervisor.failures.record(shielded(self._path(life), seconds, life.task, at))

@@ -28,14 +28,45 @@ RETRY_SECONDS = 0.1
 """Between two tries to learn what the store made of an append."""
 
 
+class ThreadContext:
+    """The store, the books, and the way to the owners: shared by all thread actors."""
+
+    __slots__ = ("accounts", "clock", "given", "moved", "ring", "store")
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        environment: Environment,
+        ring: Callable[[str | None, str], None],
+        given: RecentMap[tuple[str, str], Receipt],
+        moved: Callable[[str, str | None], None],
+    ) -> None:
+        self.store = store
+        self.accounts = accounts
+        self.clock = environment.clock
+        self.ring = ring
+        """Rings a thread's owner; ``None`` says that there is none."""
+        self.given = given
+        """The first receipts of ids that emitters gave, by thread and id."""
+        self.moved = moved
+        """Says whose a thread is, or that it is nobody's, where that may have changed."""
+
+    def note_shed(self) -> None:
+        """Write into the books what the store let go of."""
+        now = self.clock()
+        for shed in self.store.shed():
+            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+
+
 class ThreadActor:
     """One thread: its events in order, held while it has no owner."""
 
-    __slots__ = ("_generation", "_noted", "_post", "_unsettled", "thread_id")
+    __slots__ = ("_context", "_generation", "_noted", "_unsettled", "thread_id")
 
-    def __init__(self, thread_id: str, post: Post) -> None:
+    def __init__(self, thread_id: str, context: ThreadContext) -> None:
         self.thread_id = thread_id
-        self._post = post
+        self._context = context
         self._generation: int | None = None
         self._noted: int | None = None
         """The generation whose change of owner is in the books."""
@@ -43,7 +74,7 @@ class ThreadActor:
 
     def handle(self, message: ThreadMessage) -> bool | None:
         """Take one message; true when the store has to be waited for."""
-        now = self._post.clock()
+        now = self._context.clock()
         try:
             if isinstance(message, Emission):
                 self._append(message, now)
@@ -80,7 +111,7 @@ class ThreadActor:
     # --- events ---------------------------------------------------------------
 
     def _append(self, emission: Emission, now: float) -> None:
-        store = self._post.store
+        store = self._context.store
         emission.generation = self._generation
         try:
             if emission.user_id is not None and emission.claims:
@@ -99,7 +130,7 @@ class ThreadActor:
 
     def _check_owner(self, user_id: str | None) -> None:
         """Raise NotTheOwner unless the thread is this user's; nobody but this actor changes that."""
-        owner = self._post.store.owner(self.thread_id)
+        owner = self._context.store.owner(self.thread_id)
         if owner != user_id:
             text = "it is owned by nobody" if owner is None else f"it is owned by {owner!r}"
             raise NotTheOwner(f"thread {self.thread_id!r}: expected the owner {user_id!r}, {text}")
@@ -108,13 +139,13 @@ class ThreadActor:
         """Append, asking again for as long as the answer is unknown; so each id gets a fingerprint."""
         if not emissions:
             return
-        post = self._post
+        context = self._context
         for emission in emissions:
             emission.generation = self._generation
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
             emission.given = True
-        now = post.clock()
-        answers = await self._until_known(lambda: post.store.append(emissions, post.clock()))
+        now = context.clock()
+        answers = await self._until_known(lambda: context.store.append(emissions, context.clock()))
         for emission, answer in zip(emissions, answers, strict=True):
             if isinstance(answer, Placement):
                 self._note(emission, answer, now)
@@ -135,23 +166,23 @@ class ThreadActor:
         A repetition that is not the repetition of anything noted here is this
         very event: the store's first answer was lost on the way.
         """
-        receipt, accounts = emission.receipt, self._post.accounts
+        receipt, accounts = emission.receipt, self._context.accounts
         receipt.seq = placement.seq
         emission.given = False
         self._generation = placement.generation
-        first = self._post.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
+        first = self._context.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
-            self._post.given.put((receipt.thread_id, receipt.event_id), receipt)
+            self._context.given.put((receipt.thread_id, receipt.event_id), receipt)
         if first is not None:
             emission.first = first
             accounts.deduplicate(receipt, first, placement.user_id)
         elif placement.user_id is None:
             accounts.hold(receipt, placement.seq, now)
-            self._post.note_shed()
-            self._post.ring(None, self.thread_id)
+            self._context.note_shed()
+            self._context.ring(None, self.thread_id)
         else:
             accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
-            self._post.ring(placement.user_id, self.thread_id)
+            self._context.ring(placement.user_id, self.thread_id)
         if emission.arrival is not None:
             new = first is None and placement.user_id is not None
             (emission.arrival.placed if new else emission.arrival.refused)()
@@ -162,7 +193,7 @@ class ThreadActor:
         if isinstance(refusal, StaleGeneration):
             self._generation = refusal.generation
         if emission.returned:
-            self._post.accounts.lose(emission.receipt, _CAUSES[type(refusal)], now)
+            self._context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], now)
         else:
             emission.refusal = refusal.with_traceback(None)
         if emission.arrival is not None:
@@ -172,7 +203,7 @@ class ThreadActor:
 
     def _bind(self, bind: Bind, now: float) -> None:
         try:
-            binding = self._post.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
+            binding = self._context.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
         except NotTheOwner as refusal:
             bind.reply.refuse(refusal.with_traceback(None))
         else:
@@ -190,7 +221,7 @@ class ThreadActor:
             self._answer(bind, binding)
 
     def _answer(self, bind: Bind, binding: Binding) -> None:
-        self._note_bind(binding, self._post.clock())
+        self._note_bind(binding, self._context.clock())
         bind.asked = False
         bind.reply.give(binding)
 
@@ -199,18 +230,18 @@ class ThreadActor:
         try:
             if emission.claims:
                 emission.asked = True
-                self._note_bind(await self._ask_bind(emission.user_id, take=False), self._post.clock())
+                self._note_bind(await self._ask_bind(emission.user_id, take=False), self._context.clock())
                 emission.asked = False
             else:
                 self._check_owner(emission.user_id)
         except NotTheOwner as refusal:
-            self._refuse(emission, refusal, self._post.clock())
+            self._refuse(emission, refusal, self._context.clock())
             return False
         return True
 
     async def _ask_bind(self, user_id: str | None, *, take: bool) -> Binding:
-        post = self._post
-        return await self._until_known(lambda: post.store.bind(self.thread_id, user_id, post.clock(), take=take))
+        context = self._context
+        return await self._until_known(lambda: context.store.bind(self.thread_id, user_id, context.clock(), take=take))
 
     def _note_bind(self, binding: Binding, now: float) -> None:
         """Write into the books what a change of owner has placed, unless it is there.
@@ -221,48 +252,18 @@ class ThreadActor:
         if binding.generation == self._noted:
             return
         self._generation = self._noted = binding.generation
-        post, user_id = self._post, binding.user_id
+        context, user_id = self._context, binding.user_id
         if user_id is None:
-            post.moved(self.thread_id, None)
+            context.moved(self.thread_id, None)
             return
-        post.note_shed()
+        context.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
-        placed = post.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
-        post.store.heard(self.thread_id, binding.generation)
-        post.moved(self.thread_id, user_id)  # whose devices may be written to at once: only now the books know of it
+        placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
+        context.store.heard(self.thread_id, binding.generation)
+        # The books know of it only now, and the owner's devices may be written to at once.
+        context.moved(self.thread_id, user_id)
         if placed:
-            post.ring(user_id, self.thread_id)
-
-
-class Post:
-    """What every thread actor works with: the store, the books, and the way to the owners."""
-
-    __slots__ = ("accounts", "clock", "given", "moved", "ring", "store")
-
-    def __init__(
-        self,
-        store: Store,
-        accounts: Accounts,
-        environment: Environment,
-        ring: Callable[[str | None, str], None],
-        given: RecentMap[tuple[str, str], Receipt],
-        moved: Callable[[str, str | None], None],
-    ) -> None:
-        self.store = store
-        self.accounts = accounts
-        self.clock = environment.clock
-        self.ring = ring
-        """Rings a thread's owner; ``None`` says that there is none."""
-        self.given = given
-        """The first receipts of ids that emitters gave, by thread and id."""
-        self.moved = moved
-        """Says whose a thread is, or that it is nobody's, where that may have changed."""
-
-    def note_shed(self) -> None:
-        """Write into the books what the store let go of."""
-        now = self.clock()
-        for shed in self.store.shed():
-            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+            context.ring(user_id, self.thread_id)
 
 
 _CAUSES: dict[type[Exception], Cause] = {

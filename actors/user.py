@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
+
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import start
+from actors.delivery.cursor import Bounds, start
+from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
@@ -20,28 +23,27 @@ from actors.stores.store import Store
 from actors.wire.closing import TABLE
 
 
+@attrs.frozen(kw_only=True)
+class UserContext:
+    """The store, the books, and the way to the flusher: shared by all user actors."""
+
+    store: Store
+    accounts: Accounts
+    mark: Callable[[Presence], None]
+    """Asks the flusher to write to a user's devices in this tick."""
+    limits: Limits
+    environment: Environment
+
+
 class UserActor:
     """One user's fan-out, attachments and acknowledgements. Never has to wait."""
 
-    __slots__ = ("_accounts", "_environment", "_limits", "_mark", "_presence", "_store", "_user_id")
+    __slots__ = ("_context", "_presence", "_user_id")
 
-    def __init__(
-        self,
-        user_id: str,
-        presence: Presence,
-        store: Store,
-        accounts: Accounts,
-        mark: Callable[[Presence], None],
-        limits: Limits,
-        environment: Environment,
-    ) -> None:
+    def __init__(self, user_id: str, presence: Presence, context: UserContext) -> None:
         self._user_id = user_id
         self._presence = presence
-        self._store = store
-        self._accounts = accounts
-        self._mark = mark
-        self._limits = limits
-        self._environment = environment
+        self._context = context
 
     def handle(self, message: UserMessage) -> None:
         """Take one message, and look at the doorbell."""
@@ -56,7 +58,7 @@ class UserActor:
         elif message is REWOUND:
             self._reset()
         if self._presence.rung:
-            self._mark(self._presence)
+            self._context.mark(self._presence)
 
     async def settle(self) -> None:
         """Nothing here waits."""
@@ -64,46 +66,54 @@ class UserActor:
 
     def _attach(self, attach: Attach) -> None:
         gone = attach.device.ended_by()
-        if gone is not None:  # who has given a connection up has another one, which this one must not supersede
+        if gone is not None:  # a client that gave this connection up has another one, which this must not supersede
             attach.reply.refuse(PeerError(gone, TABLE[gone].text))
             return
-        devices = self._presence.devices
-        known = self._presence.sessions.get(attach.session_id) if attach.session_id is not None else None
+        presence, limit = self._presence, self._context.limits.connections_per_user
+        known = presence.sessions.get(attach.session_id) if attach.session_id is not None else None
         if known is not None and known.device is not None:
             self._fence(known.device)
-        if len(devices) >= self._limits.connections_per_user:
-            text = f"expected at most {self._limits.connections_per_user} connections of one user, this is one more"
+        if len(presence.devices) >= limit:
+            text = f"expected at most {limit} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
         session = Session("") if attach.device.plain else known or self._new_session()
         if not attach.device.plain:
-            self._presence.sessions.move_to_end(session.id)
-        bounds = self._store.bounds(self._user_id)
-        account = self._accounts.account(self._user_id, bounds.epoch, bounds.low, self._environment.clock())
-        ledger = account.ledger
+            presence.sessions.move_to_end(session.id)
+        self._begin(attach, session)
+        presence.devices.append(attach.device)
+        presence.absences = 0
+        self._context.mark(presence)
+        attach.reply.give(session)
+
+    def _begin(self, attach: Attach, session: Session) -> None:
+        """Ack what the cursor says was taken, and give the device its start in the log."""
+        device = attach.device
+        bounds, ledger = self._log()
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
             for first, last in session.confirm(attach.resume[1]):
                 ledger.ack(first, last)
-        unseen = ledger.first_unwritten() if attach.device.plain else ledger.first_unacked()
-        beginning = start(bounds, attach.resume, attach.origin, unseen)
-        attach.device.begin(beginning, bounds, session.id, ledger, self._presence)
-        session.pass_to(attach.device, ledger)
-        devices.append(attach.device)
-        self._presence.absences = 0
-        self._mark(self._presence)
-        attach.reply.give(session)
+        unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
+        device.begin(start(bounds, attach.resume, attach.origin, unseen), bounds, session.id, ledger, self._presence)
+        session.pass_to(device, ledger)
 
     def _reset(self) -> None:
-        """Take every device that reads an ended epoch into the present one. What it has not confirmed stays so."""
-        bounds = self._store.bounds(self._user_id)
-        ledger = self._accounts.account(self._user_id, bounds.epoch, bounds.low, self._environment.clock()).ledger
+        """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
+        bounds, ledger = self._log()
         for device in self._presence.devices:
             if device.ledger is not ledger:
                 device.reset(bounds, ledger)
         for session in self._presence.sessions.values():
             if session.device is not None and session.ledger is not ledger:
                 session.pass_to(session.device, ledger)
-        self._mark(self._presence)
+        self._context.mark(self._presence)
+
+    def _log(self) -> tuple[Bounds, Ledger]:
+        """The bounds of the user's log and the ledger of its epoch, read together."""
+        context = self._context
+        bounds = context.store.bounds(self._user_id)
+        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
+        return bounds, account.ledger
 
     def _fence(self, device: Device) -> None:
         """A session has one connection: the newer one takes the older one's place."""
@@ -111,9 +121,9 @@ class UserActor:
         self._presence.leave(device)
 
     def _new_session(self) -> Session:
-        if len(self._presence.sessions) >= self._limits.sessions_per_user:
+        if len(self._presence.sessions) >= self._context.limits.sessions_per_user:
             self._forget_session()
-        session = Session(self._environment.new_id("s"))
+        session = Session(self._context.environment.new_id("s"))
         self._presence.sessions[session.id] = session
         return session
 

@@ -25,8 +25,8 @@ from statistics import median
 import attrs
 import trio
 
-from actors.mailbox import Lane, Mailbox
-from actors.stages import Cause
+from actors.failures import Failure, failure_of
+from actors.mailbox import Dispatcher, Ended, Mailbox
 from actors.tools.terminal import say
 
 CAPACITY = 256
@@ -68,21 +68,17 @@ class Tender:
 
     nursery: trio.Nursery
 
-    def summon(self, mailbox: Mailbox[str]) -> None:
+    def schedule(self, mailbox: Mailbox[str]) -> None:
         """Start a task."""
         self.nursery.start_soon(mailbox.run)
 
-    def bury(self, message: str, cause: Cause) -> None:
+    def dead_letter(self, message: str, ended: Ended) -> None:
         """Break the run."""
-        raise AssertionError(f"{message} was not handled ({cause})")
+        raise AssertionError(f"{message} was not handled ({ended})")
 
-    def path(self, key: str) -> str:
-        """Name an actor."""
-        return key
-
-    def now(self) -> float:
-        """Tell a time that nobody reads."""
-        return 0.0
+    def failure_of(self, key: str, handling: str, error: BaseException) -> Failure:
+        """Format a crash."""
+        return failure_of(key, handling, error, 0.0)
 
 
 Way = Callable[[Counter, int, trio.Nursery], Awaitable[None]]
@@ -98,7 +94,7 @@ async def bare_call(actor: Counter, count: int, _: trio.Nursery) -> None:
 
 async def tell_idle(actor: Counter, count: int, nursery: trio.Nursery) -> None:
     """Tell an actor that has handled everything it was told."""
-    tell = Mailbox("idle", actor, Tender(nursery), Lane(CAPACITY, NESTING)).tell
+    tell = Mailbox("idle", actor, Tender(nursery), Dispatcher(CAPACITY, NESTING)).tell
     for _ in range(count):
         tell(MESSAGE)
 
@@ -114,7 +110,7 @@ async def channel_same_task(actor: Counter, count: int, _: trio.Nursery) -> None
 
 async def tell_busy(actor: Counter, count: int, nursery: trio.Nursery) -> None:
     """Tell an actor as much as its queue takes, and let its task work that off; again and again."""
-    mailbox = Mailbox("busy", actor, Tender(nursery), Lane(CAPACITY, NO_FAST_LANE))
+    mailbox = Mailbox("busy", actor, Tender(nursery), Dispatcher(CAPACITY, NO_FAST_LANE))
     tell = mailbox.tell
     for _ in range(count // CAPACITY):
         for _number in range(CAPACITY):

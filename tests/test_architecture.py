@@ -17,10 +17,12 @@ FLOORS = [
     {"receipts", "surrogates", "numbers", "events", "nesting"},
     {"delivery"},
     {"stores", "wire"},
-    {"mailbox", "supervisor", "dynamic_supervisor"},
-    {"presence", "emission", "thread", "emitter", "user", "errands", "connection", "flusher"},
+    {"mailbox", "signals", "supervisor", "dynamic_supervisor"},
+    {"presence", "emission", "thread", "thread_dead_letters", "emitter"}
+    | {"user", "user_dead_letters"}
+    | {"errands", "connection", "flusher"},
     {"run", "roster", "joiner", "runs", "asks", "requests", "escalation"},
-    {"switchboard", "burial", "explain", "server", "drain", "handle", "options", "runtime"},
+    {"switchboard", "explain", "server", "drain", "handle", "options", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools", "testing"},

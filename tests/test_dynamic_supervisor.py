@@ -13,12 +13,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.delivery.restarts import Backoff, Intensity
-from actors.dynamic_supervisor import DynamicSupervisor
+from actors.dynamic_supervisor import Budget, DynamicSupervisor
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
 from actors.failures import Failure, Failures
-from actors.mailbox import Lane
-from actors.stages import Cause
+from actors.mailbox import Dispatcher, Ended
 
 AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 
@@ -65,7 +64,7 @@ class Troupe:
     """What settling a message means."""
     said: list[str] = attrs.field(factory=list)
     built: dict[str, int] = attrs.field(factory=dict)
-    buried: list[tuple[str, Cause]] = attrs.field(factory=list)
+    dead_letters: list[tuple[str, Ended]] = attrs.field(factory=list)
     out_of_service: list[tuple[str, Failure]] = attrs.field(factory=list)
     failures: Failures = attrs.field(factory=lambda: Failures(100))
     crash: type[BaseException] = Boom
@@ -84,21 +83,24 @@ class Troupe:
         self.say(f"+{key}#{self.built[key]}")
         return Player(f"{key}#{self.built[key]}", self)
 
+    def dead_letter(self, message: str, ended: Ended) -> None:
+        self.dead_letters.append((message, ended))
+
+    def quarantined(self, key: str, failure: Failure) -> None:
+        self.out_of_service.append((key, failure))
+
     def supervisor(
         self, restarts: int = 3, period: float = 60.0, backoff: Backoff = AT_ONCE, shutdown: float = 5.0
     ) -> DynamicSupervisor[str]:
         return DynamicSupervisor(
             "users",
-            self.build,
-            lane=Lane(16, 16),
-            intensity=Intensity(restarts, period),
-            backoff=backoff,
-            shutdown_seconds=shutdown,
-            remembered=100,
+            self,
+            dispatcher=Dispatcher(16, 16),
+            budget=Budget(
+                intensity=Intensity(restarts, period), backoff=backoff, shutdown_seconds=shutdown, remembered=100
+            ),
             environment=Environment(wall_clock=lambda: 7.0, random=Even()),
             failures=self.failures,
-            on_buried=lambda message, cause: self.buried.append((message, cause)),
-            on_quarantined=lambda key, failure: self.out_of_service.append((key, failure)),
         )
 
     def reports(self) -> list[str]:
@@ -190,7 +192,7 @@ async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Tro
         await tell_busy(supervisor, "alice", "slow", "a", "crash", "b", "c")
         await trio.sleep(2)
         assert troupe.heard() == "+alice#1@0 alice#1:slow@0 alice#1:a@1 +alice#2@1 alice#2:b@1 alice#2:c@1"
-        assert troupe.buried == [("crash", Cause.CRASHED)]
+        assert troupe.dead_letters == [("crash", Ended.CRASHED)]
         nursery.cancel_scope.cancel()
 
 
@@ -269,7 +271,7 @@ async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: 
             await mailbox.send("d")
         assert troupe.out_of_service == [("alice", troupe.failures[0])]
         assert supervisor.quarantined("alice") is troupe.failures[0]
-        assert troupe.buried == [("crash", Cause.CRASHED), ("a", Cause.QUARANTINED), ("b", Cause.QUARANTINED)]
+        assert troupe.dead_letters == [("crash", Ended.CRASHED), ("a", Ended.QUARANTINED), ("b", Ended.QUARANTINED)]
         assert troupe.built == {"alice": 1}
         nursery.cancel_scope.cancel()
 
@@ -288,7 +290,7 @@ async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: M
         await wait_all_tasks_blocked()
         assert troupe.heard() == "+alice#1@0 alice#1:spill@0 +alice#2@0 alice#2:spill@0"
         assert troupe.reports() == ["users/alice [settle] Boom: in settling"] * 2
-        assert troupe.buried == [("spill", Cause.QUARANTINED)]
+        assert troupe.dead_letters == [("spill", Ended.QUARANTINED)]
         nursery.cancel_scope.cancel()
 
 
@@ -366,7 +368,7 @@ async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe
         troupe.heard()
         supervisor.stop()
     assert troupe.heard() == "alice#1:a@3 end@5"
-    assert troupe.buried == []
+    assert troupe.dead_letters == []
     assert troupe.reports() == []
     for key in ("alice", "bob"):
         with pytest.raises(RuntimeClosed, match="expected an open runtime"):
@@ -414,11 +416,11 @@ async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troup
         await tell_busy(supervisor, "alice", "slow", "a")
         await tell_busy(supervisor, "bob", "crash", "b")
         nursery.cancel_scope.cancel()
-    assert troupe.buried == [
-        ("crash", Cause.CRASHED),
-        ("slow", Cause.SHUTDOWN),
-        ("a", Cause.SHUTDOWN),
-        ("b", Cause.SHUTDOWN),
+    assert troupe.dead_letters == [
+        ("crash", Ended.CRASHED),
+        ("slow", Ended.CLOSED),
+        ("a", Ended.CLOSED),
+        ("b", Ended.CLOSED),
     ]
     for key in ("alice", "bob"):
         with pytest.raises(RuntimeClosed):
@@ -435,7 +437,7 @@ async def test_cancelled_while_stopping(autojump_clock: MockClock, troupe: Troup
             supervisor.mailbox("alice").tell("slow")
             supervisor.stop()
     assert trio.current_time() == 3
-    assert troupe.buried == [("slow", Cause.SHUTDOWN)]
+    assert troupe.dead_letters == [("slow", Ended.CLOSED)]
 
 
 async def test_all_are_cancelled_at_once(autojump_clock: MockClock, troupe: Troupe) -> None:
@@ -540,7 +542,7 @@ async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, 
     assert [type(error) for error in caught] == [KeyboardInterrupt]
     assert troupe.reports() == []
     assert troupe.built == {"alice": 1, "bob": 1}
-    assert sorted(troupe.buried) == [("slow", Cause.SHUTDOWN), ("work", Cause.SHUTDOWN)]
+    assert sorted(troupe.dead_letters, key=lambda one: one[0]) == [("slow", Ended.CLOSED), ("work", Ended.CLOSED)]
 
 
 async def test_an_actor_that_cannot_be_built_is_quarantined_alone(autojump_clock: MockClock, troupe: Troupe) -> None:

@@ -14,8 +14,8 @@ from actors.emission import Bind, Emission, ThreadMessage
 from actors.environment import Environment
 from actors.errors import ActorsError, StoreUnavailable
 from actors.limits import Limits
-from actors.mailbox import Reply
 from actors.runtime import Runtime
+from actors.signals import Reply
 from actors.stores.store import Append, Placement
 from tests.stores.waiting import WaitingStore
 
@@ -85,7 +85,7 @@ async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fie
         await receipt.reached(actors.Stage.STORED)
     while not recorder.heard:
         await trio.lowlevel.checkpoint()
-    await runtime.threads.silence()
+    await runtime.threads.wait_idle()
 
 
 @stores
@@ -120,7 +120,7 @@ async def test_nobodys_thread(store: Stores) -> None:
     async with opened(store()) as runtime:
         recorder = Recorder()
         await runtime._emitter.emit(compose(runtime, recorder, "unowned"))
-        await runtime.threads.silence()
+        await runtime.threads.wait_idle()
         await runtime.bind("unowned", "alice")
     assert recorder.heard == ["refused"]
 
@@ -138,7 +138,7 @@ async def test_a_lost_answer() -> None:
         recorders = [Recorder(), Recorder()]
         for recorder in recorders:
             await runtime._emitter.emit(compose(runtime, recorder))
-        await runtime.threads.silence()
+        await runtime.threads.wait_idle()
     assert [recorder.heard for recorder in recorders] == [["placed"], ["refused"]]
 
 
@@ -200,7 +200,7 @@ async def test_an_emitter_who_waits_for_room() -> None:
         store.released.set()
         while not second.heard:
             await trio.lowlevel.checkpoint()
-        await runtime.threads.silence()
+        await runtime.threads.wait_idle()
     assert (first.heard, second.heard, gone.heard) == (["placed"], ["placed"], [])
 
 
@@ -210,7 +210,7 @@ async def test_a_quarantined_thread() -> None:
         mailbox = runtime.threads.mailbox("t")
         mailbox.actor = BrokenActor()
         mailbox.tell(Bind("unbind", None, Reply()))
-        await runtime.threads.silence()
+        await runtime.threads.wait_idle()
         recorder = Recorder()
         with pytest.raises(actors.Quarantined):
             await runtime._emitter.emit(compose(runtime, recorder))

@@ -14,13 +14,14 @@ from actors.environment import Environment
 from actors.explain import fate_of, forgotten
 from actors.failures import Failure, Failures
 from actors.limits import Limits
-from actors.mailbox import Mailbox, Reply
+from actors.mailbox import Mailbox
 from actors.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.receipts import QUEUED, Queued, Receipt
+from actors.signals import Reply
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
-from actors.user import UserActor
+from actors.user import UserActor, UserContext
 from actors.wire.http import RequestHead
 from actors.wire.messages import SUBPROTOCOL
 from actors.wire.transport import Transport
@@ -95,9 +96,10 @@ class Home:
         self.store.bind_nowait("t1", ALICE, 0.0, take=False)
         self.accounts = Accounts(10)
         self.presence = Presence(8)
-        self.actor = UserActor(
-            ALICE, self.presence, self.store, self.accounts, lambda _: None, self.limits, environment
+        context = UserContext(
+            store=self.store, accounts=self.accounts, mark=lambda _: None, limits=self.limits, environment=environment
         )
+        self.actor = UserActor(ALICE, self.presence, context)
         self._house = House(
             store=self.store,
             limits=self.limits,

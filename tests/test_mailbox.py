@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import ForeignThread, Quarantined
-from actors.failures import failure_of
-from actors.mailbox import Actor, Crashed, Doorbell, Lane, Mailbox, Reply
-from actors.stages import Cause
+from actors.failures import Failure, failure_of
+from actors.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
+from actors.signals import Doorbell, Reply
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 
@@ -48,13 +48,13 @@ class Keeper:
     """The least that owns a mailbox: runs its tasks, restarts its actor at once, keeps what happened."""
 
     def __init__(self, nursery: trio.Nursery, restart_with: Actor[str] | None = None) -> None:
-        self.buried: list[tuple[str, Cause]] = []
+        self.dead_letters: list[tuple[str, Ended]] = []
         self.crashes: list[str] = []
         self.tasks = 0
         self._nursery = nursery
         self._restart_with = restart_with
 
-    def summon(self, mailbox: Mailbox[str]) -> None:
+    def schedule(self, mailbox: Mailbox[str]) -> None:
         self.tasks += 1
         self._nursery.start_soon(self._tend, mailbox)
 
@@ -69,18 +69,15 @@ class Keeper:
                 self.crashes.append(failure_of("", "", error, 0.0).traceback)
             mailbox.restart(self._restart_with or mailbox.actor)
 
-    def bury(self, message: str, cause: Cause) -> None:
-        self.buried.append((message, cause))
+    def dead_letter(self, message: str, ended: Ended) -> None:
+        self.dead_letters.append((message, ended))
 
-    def path(self, key: str) -> str:
-        return f"keeper/{key}"
-
-    def now(self) -> float:
-        return 0.0
+    def failure_of(self, key: str, handling: str, error: BaseException) -> Failure:
+        return failure_of(f"keeper/{key}", handling, error, 0.0)
 
 
 def mailbox_of(actor: Actor[str], keeper: Keeper, capacity: int = 8, nesting: int = 16) -> Mailbox[str]:
-    return Mailbox("a", actor, keeper, Lane(capacity, nesting))
+    return Mailbox("a", actor, keeper, Dispatcher(capacity, nesting))
 
 
 async def test_idle_is_a_record(nursery: trio.Nursery) -> None:
@@ -156,7 +153,7 @@ async def test_crash_is_the_actors_own(nursery: trio.Nursery) -> None:
     await trio.testing.wait_all_tasks_blocked()
     assert len(keeper.crashes) == 1
     assert "ValueError: cannot" in keeper.crashes[0]
-    assert keeper.buried == [("bad", Cause.CRASHED)]
+    assert keeper.dead_letters == [("bad", Ended.CRASHED)]
     assert actor.handled == ["bad", "good"]
 
 
@@ -178,7 +175,7 @@ async def test_message_in_hand_is_buried_and_the_queue_survives(nursery: trio.Nu
         mailbox.tell(message)
     first.may_settle.set()
     await trio.testing.wait_all_tasks_blocked()
-    assert keeper.buried == [("3", Cause.CRASHED)]
+    assert keeper.dead_letters == [("3", Ended.CRASHED)]
     assert second.handled == ["2", "4", "5"], "2 was not settled when 3 crashed: it is handled again, first"
 
 
@@ -200,7 +197,7 @@ async def test_crash_while_settling_gives_the_messages_back(nursery: trio.Nurser
     first.may_settle.set()
     await trio.testing.wait_all_tasks_blocked()
     assert second.handled == ["1", "2"]
-    assert keeper.buried == []
+    assert keeper.dead_letters == []
 
 
 async def test_senders_frames_are_not_kept(nursery: trio.Nursery) -> None:
@@ -277,7 +274,7 @@ async def test_context_is_the_runtimes(nursery: trio.Nursery) -> None:
 
 async def test_nesting_is_bounded(nursery: trio.Nursery) -> None:
     """A chain of a hundred idle actors is worked off without a deep stack, and nobody is left out."""
-    keeper, lane = Keeper(nursery), Lane(8, 16)
+    keeper, lane = Keeper(nursery), Dispatcher(8, 16)
     depths: list[int] = []
     chain: list[Mailbox[str]] = []
 
@@ -372,8 +369,8 @@ async def test_cancelled_while_settling_leaves_the_queue() -> None:
         await actor.settling.wait()
         mailbox.tell("2")
         nursery.cancel_scope.cancel()
-    mailbox.close(lambda: Quarantined("closed"), Cause.SHUTDOWN)
-    assert keeper.buried == [("1", Cause.SHUTDOWN), ("2", Cause.SHUTDOWN)]
+    mailbox.close(lambda: Quarantined("closed"), Ended.CLOSED)
+    assert keeper.dead_letters == [("1", Ended.CLOSED), ("2", Ended.CLOSED)]
 
 
 async def test_close_refuses_whoever_waits(nursery: trio.Nursery) -> None:
@@ -393,10 +390,10 @@ async def test_close_refuses_whoever_waits(nursery: trio.Nursery) -> None:
 
     nursery.start_soon(send)
     await trio.testing.wait_all_tasks_blocked()
-    mailbox.close(lambda: Quarantined("out of service"), Cause.QUARANTINED)
+    mailbox.close(lambda: Quarantined("out of service"), Ended.QUARANTINED)
     await trio.testing.wait_all_tasks_blocked()
     assert refused == ["3"]
-    assert keeper.buried == [("1", Cause.QUARANTINED), ("2", Cause.QUARANTINED)]
+    assert keeper.dead_letters == [("1", Ended.QUARANTINED), ("2", Ended.QUARANTINED)]
     with pytest.raises(Quarantined, match="out of service"):
         mailbox.tell("4")
     nursery.cancel_scope.cancel()
@@ -406,7 +403,7 @@ async def test_reopened_mailbox_takes_messages() -> None:
     """A closed mailbox that is reopened serves its next actor."""
     async with trio.open_nursery() as nursery:
         mailbox = mailbox_of(Recorder(), Keeper(nursery))
-        mailbox.close(lambda: Quarantined("out of service"), Cause.QUARANTINED)
+        mailbox.close(lambda: Quarantined("out of service"), Ended.QUARANTINED)
         actor = Recorder()
         mailbox.reopen(actor)
         mailbox.tell("one")
@@ -493,8 +490,8 @@ async def test_a_closed_mailbox_has_no_reserved_places() -> None:
         mailbox.tell("1")
         mailbox.tell_reserved("last")
         nursery.cancel_scope.cancel()
-    mailbox.close(lambda: Quarantined("out of service"), Cause.QUARANTINED)
-    assert [message for message, _ in keeper.buried] == ["in hand", "1", "last"]
+    mailbox.close(lambda: Quarantined("out of service"), Ended.QUARANTINED)
+    assert [message for message, _ in keeper.dead_letters] == ["in hand", "1", "last"]
     with pytest.raises(Quarantined):
         mailbox.tell_reserved("too late")
 

@@ -17,8 +17,8 @@ import actors
 from actors.emission import Bind, ThreadMessage
 from actors.environment import Environment
 from actors.limits import Limits
-from actors.mailbox import Reply
 from actors.runtime import Runtime
+from actors.signals import Reply
 from actors.stores.store import Append, Placement
 from actors.wire import refusals
 from tests.peers.faulty import crash

@@ -15,7 +15,7 @@ from actors.delivery.accounts import Balance
 from actors.emission import Bind
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
-from actors.mailbox import Reply
+from actors.signals import Reply
 from actors.stores.store import Append, Binding, Placement
 from actors.thread import ThreadActor
 from tests.peers.faulty import crash

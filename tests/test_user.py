@@ -15,13 +15,13 @@ from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
-from actors.mailbox import Reply
 from actors.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
 from actors.receipts import QUEUED, Receipt
+from actors.signals import Reply
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
-from actors.user import UserActor
+from actors.user import UserActor, UserContext
 
 ALICE = "alice"
 
@@ -117,7 +117,10 @@ class House:
         self.presence = Presence(self.limits.departures)
         self.marked = 0
         self.screens: list[Screen] = []
-        self.actor = UserActor(ALICE, self.presence, self.store, self.accounts, self._mark, self.limits, environment)
+        context = UserContext(
+            store=self.store, accounts=self.accounts, mark=self._mark, limits=self.limits, environment=environment
+        )
+        self.actor = UserActor(ALICE, self.presence, context)
 
     def _mark(self, presence: Presence) -> None:
         assert presence is self.presence

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
+
+from actors.dynamic_supervisor import Kind
 
 Moment = Literal["before", "after", "settle"]
 """Before a message is handled, after it, and before what it left is settled."""
@@ -68,6 +69,16 @@ class Fragile:
         await self._actor.settle()
 
 
-def fragile(build: Callable[[str], Any], name: str, crashes: Crashes) -> Callable[[str], Any]:
-    """What builds actors, each of them behind its fragility."""
-    return lambda key: Fragile(build(key), f"{name}/{key}", crashes)
+class FragileKind:
+    """A kind of actor, each of which crashes when the plan says so."""
+
+    def __init__(self, kind: Kind[Any], name: str, crashes: Crashes) -> None:
+        self._name = name
+        self._kind = kind
+        self._crashes = crashes
+        self.dead_letter = kind.dead_letter
+        self.quarantined = kind.quarantined
+
+    def build(self, key: str) -> Fragile:
+        """Build an actor behind its fragility."""
+        return Fragile(self._kind.build(key), f"{self._name}/{key}", self._crashes)

@@ -20,13 +20,13 @@ def observe(runtime: Runtime, ledger: Ledger) -> None:
 
 
 def _observe_quarantines(supervisor: Any, ledger: Ledger) -> None:
-    told = supervisor._on_quarantined
+    told = supervisor._kind.quarantined
 
     def observed(key: str, failure: Any) -> None:
         ledger.quarantined.add(f"{supervisor.name}/{key}")
         told(key, failure)
 
-    supervisor._on_quarantined = observed
+    supervisor._kind.quarantined = observed
 
 
 def _observe_emits(emitter: Any, ledger: Ledger) -> None:

@@ -23,7 +23,7 @@ from actors.runtime import Runtime, open_runtime
 from actors.testing.chance import Chance
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
-from actors.testing.faults import Crashes, fragile
+from actors.testing.faults import Crashes, FragileKind
 from actors.testing.frames import TEXT, FrameReader, TornFrame
 from actors.testing.ledger import Ledger, Mismatch, Wire
 from actors.testing.network import CALM, Conditions, Line
@@ -239,7 +239,7 @@ class World:
             runtime = self.runtime
             observe(runtime, self.ledger)
             for supervisor in (runtime.users, runtime.threads):
-                supervisor._build = fragile(supervisor._build, supervisor.name, self.crashes)
+                supervisor._kind = FragileKind(supervisor._kind, supervisor.name, self.crashes)
             self._asked = trio.Event()
             self.up = True
             self._tell_up(task_status)

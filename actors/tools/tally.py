@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from actors.mailbox import Doorbell
 from actors.receipts import Receipt
+from actors.signals import Doorbell
 from actors.stages import Cause, Stage
 
 Say = Callable[[int, Receipt, Stage], None]

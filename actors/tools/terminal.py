@@ -21,7 +21,7 @@ import trio
 
 from actors.errors import ActorsError
 from actors.failures import is_interrupt, leaves, printable
-from actors.mailbox import Doorbell
+from actors.signals import Doorbell
 
 FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""

@@ -18,13 +18,13 @@ from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
 from actors.limits import Limits
-from actors.mailbox import Reply
 from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
 from actors.receipts import QUEUED, Receipt
+from actors.signals import Reply
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
-from actors.user import UserActor
+from actors.user import UserActor, UserContext
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
 LIMITS = Limits(retained_events=6, unbound_events=3, connections_per_user=3, sessions_per_user=4)
@@ -113,10 +113,10 @@ class Delivery(RuleBasedStateMachine):
         self.store = MemoryStore(LIMITS, environment)
         self.accounts = Accounts(10)
         self.presences = {user_id: Presence(4) for user_id in USERS}
-        self.actors = {
-            user_id: UserActor(user_id, presence, self.store, self.accounts, lambda _: None, LIMITS, environment)
-            for user_id, presence in self.presences.items()
-        }
+        context = UserContext(
+            store=self.store, accounts=self.accounts, mark=lambda _: None, limits=LIMITS, environment=environment
+        )
+        self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
         self.kept: list[tuple[str, str, tuple[str, int]]] = []
         """Whose sessions there were, and the cursors they had."""
         # The model.

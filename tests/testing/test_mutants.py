@@ -209,7 +209,7 @@ def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
     def generous(self: UserActor, message: UserMessage) -> None:
         handle(self, message)
         spans = message.spans if isinstance(message, Acked) else []
-        for account in self._accounts.users.values():
+        for account in self._context.accounts.users.values():
             Acked(account.ledger, spans).enter()
 
     patch.setattr(UserActor, "handle", generous)
@@ -306,7 +306,7 @@ def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
     """After a restart nobody does again what the crash undid."""
 
     def forget(self: Mailbox[Any], actor: Any) -> None:
-        self._in_hand, self.actor = None, actor
+        self._unsettled, self.actor = None, actor
 
     patch.setattr(Mailbox, "restart", forget)
 
