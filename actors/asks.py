@@ -21,7 +21,7 @@ from actors.environment import Environment, check_seconds
 from actors.errors import Unanswered
 from actors.events import Payload, check_identifier, encode
 from actors.limits import Limits
-from actors.presence import Device
+from actors.presence import Subscriber
 from actors.wire import messages
 from actors.wire.messages import AskEnd
 
@@ -64,7 +64,7 @@ class Asks:
     def __init__(
         self,
         owner_of: Callable[[str], str | None],
-        devices_of: Callable[[str], Iterable[Device]],
+        devices_of: Callable[[str], Iterable[Subscriber]],
         limits: Limits,
         environment: Environment,
     ) -> None:

@@ -16,11 +16,9 @@ import attrs
 import trio
 
 from actors.bounded import TokenBucket
-from actors.delivery.batches import batch
-from actors.delivery.cursor import Bounds, Cursor, Standing, Start
+from actors.delivery.cursor import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import Chunk
 from actors.delivery.pings import Pings
 from actors.delivery.telling import Item, Telling
 from actors.environment import Environment
@@ -31,7 +29,7 @@ from actors.limits import Limits
 from actors.mailbox import Mailbox
 from actors.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.signals import Reply
-from actors.stores.store import Store
+from actors.subscription import EpochEnded, Outgoing, Subscription
 from actors.wire import messages
 from actors.wire.closing import TABLE
 from actors.wire.control import PING
@@ -47,19 +45,11 @@ _UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
 _MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
 """Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
 
-_STANDINGS: dict[Standing, str] = {
-    "began later": "began after it",
-    "missed": "missed it: it had left the log",
-    "handed": "written, not confirmed yet",
-    "confirmed": "acked",
-}
-
 
 @attrs.frozen
 class House:
     """What every connection works with."""
 
-    store: Store
     limits: Limits
     environment: Environment
     failures: Failures
@@ -92,7 +82,8 @@ class Connection:
     ) -> None:
         self.label = label
         self.plain = messages.SUBPROTOCOL not in head.offers()
-        self.cursor: Cursor | None = None
+        self.subscription: Subscription | None = None
+        """The place in the log, from attach on."""
         self.user_id = user_id
         """Known from the request for plain clients and tickets; else from the hello."""
         self._endpoint = endpoint
@@ -105,14 +96,8 @@ class Connection:
         self._transport: Transport
         self._websocket: WebSocket | None = None
         """Once it is open."""
-        self.ledger: Ledger | None = None
         self._presence: Presence
-        self._in_flight: tuple[Ledger, int, int] | None = None
-        """Offsets of an epoch that the socket has begun to take."""
-        self._catching_up_to: int | None = None
         self._telling = Telling()
-        self._behind = False
-        """The device has to catch up: what can be joined is joined."""
         self._pings = Pings()
         self._fence = 0
         """The ping that went out with the last reset: what the device confirms before its answer is of an ended log."""
@@ -126,20 +111,18 @@ class Connection:
 
     @property
     def writing(self) -> bool:
-        """Whether the socket has yet to take something that was written to it."""
-        return self.cursor is not None and self._transport.backlog_bytes > 0
+        """True if the socket has yet to take something that was written to it."""
+        return self.subscription is not None and self._transport.backlog_bytes > 0
 
     @property
     def caught_up(self) -> bool:
-        """Whether the device has been sent all that was there when it came."""
-        return self.cursor is not None and self._catching_up_to is None
+        """True if the device has been sent all that was there when it came."""
+        return self.subscription is not None and self.subscription.caught_up
 
     @property
-    def unconfirmed(self) -> bool:
-        """Whether this device may still confirm something that nobody has."""
-        if self.plain or self.cursor is None or self.ledger is None:
-            return False
-        return self.cursor.confirmed < self.cursor.position and self.ledger.retained > 0
+    def awaits_ack(self) -> bool:
+        """True if this device may still ack something that no device has."""
+        return self.subscription is not None and self.subscription.awaits_ack
 
     @property
     def reading(self) -> bool:
@@ -177,7 +160,9 @@ class Connection:
                     await self._serve()
                     nursery.cancel_scope.cancel()
         finally:
-            self._land(written=self.plain)  # at most once: what a plain client may have read it is not sent again
+            if self.subscription is not None:
+                # At most once: what a plain client may have read is not sent to it again.
+                self.subscription.end(written=self.plain)
             house.forget(self)
             self._endpoint.close()
         return self._ending or ("left", "the device has gone")
@@ -210,14 +195,14 @@ class Connection:
                 hello = Hello(v=1) if self.plain else await self._greet(websocket)
                 assert self.user_id is not None, "a connection has a user before it has a place"
                 address = self._house.user(self.user_id)
-                await self._attach(hello, address)
-                await self._listen(websocket, address)
+                subscription = await self._attach(hello, address)
+                await self._listen(websocket, subscription, address)
         finally:
             if address is not None:
                 await self._detach(address)
 
     def _fall(self, error: BaseException) -> None:
-        """The conversation ends for this: the device is told, and comes back unless it is to blame."""
+        """End the conversation for an error: the device is told, and comes back unless it is to blame."""
         match error:
             case PeerError():
                 self.end(error.name, str(error))
@@ -228,11 +213,13 @@ class Connection:
             case _:
                 self.fail(error)
 
-    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> None:
+    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> Subscription:
         reply: Reply[Session] = Reply()
         resume = None if hello.resume is None else (hello.resume.epoch, hello.resume.offset)
         await address.send(Attach(self, hello.session, resume, hello.origin, reply))
         self._session_id = (await reply.wait()).id
+        assert self.subscription is not None, "an attach is answered after it has given a place"
+        return self.subscription
 
     async def _greet(self, websocket: WebSocket) -> Hello:
         limits = self._house.limits
@@ -249,27 +236,25 @@ class Connection:
             self.user_id = await self._identify(hello.token)
         return hello
 
-    async def _listen(self, websocket: WebSocket, address: Mailbox[UserMessage]) -> None:
+    async def _listen(self, websocket: WebSocket, subscription: Subscription, address: Mailbox[UserMessage]) -> None:
         limits, clock = self._house.limits, self._house.environment.clock
         bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         while True:
             text = await websocket.receive()
-            useful = not self.plain and await self._take(messages.decode(text), address)
+            useful = not self.plain and await self._take(messages.decode(text), subscription, address)
             if not useful and not bucket.take(clock()):
                 rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
                 raise PeerError("flooding", f"expected at most {rate}, got more")
 
-    async def _take(self, message: ClientMessage, address: Mailbox[UserMessage]) -> bool:
-        """Carry out a message; true for one that confirms something, of which there cannot be too many."""
+    async def _take(self, message: ClientMessage, subscription: Subscription, address: Mailbox[UserMessage]) -> bool:
+        """Carry out a message; true for one that acks something, of which there cannot be too many."""
         match message:
             case messages.Ack(offset):
-                assert self.cursor is not None, "a connection that listens has a place"
                 if not self._pings.is_answered(self._fence):
                     return False
-                spans = self.cursor.ack(offset)
+                spans = subscription.ack(offset)
                 if spans:
-                    assert self.ledger is not None, "a connection with a cursor has a ledger"
-                    await self._confirm(Acked(self.ledger, spans), address)
+                    await self._pass_on(Acked(subscription.ledger, spans), address)
                 return bool(spans)
             case messages.Ping():
                 if not self._telling.postpone_pong():
@@ -296,8 +281,8 @@ class Connection:
 
     # --- acknowledgements -----------------------------------------------------
 
-    async def _confirm(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
-        """Pass on what was confirmed; a turn of the scheduler is only given up when the actor is behind."""
+    async def _pass_on(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
+        """Pass acks on to the user's actor; a checkpoint only when the actor is behind."""
         try:
             address.tell(acked)
         except trio.WouldBlock:
@@ -311,57 +296,59 @@ class Connection:
             return self._ending[0]
         return None if self._websocket is None else self._websocket.ended_by()
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
-        self.ledger = ledger
         self._presence = presence
-        self.cursor = Cursor(start.offset)
+        self.subscription = subscription
         if self.plain:
             return
-        said = [self._welcome(start, bounds, session_id)]
+        said = [self._welcome(start, bounds, session)]
         if start.gap is not None:
             said.append(messages.gap(*start.gap, "retention"))
         elif start.kind == "reset":
             said.append(messages.reset(bounds.epoch, bounds.low))
-        self._catching_up_to = bounds.head
-        self._behind = True
         self._transport.write(text_frames(said))
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
-        """Go on in another epoch of the log, from its low. What the socket is taking still counts in the old one."""
-        self.ledger = ledger
-        self.cursor = Cursor(bounds.low)
-        self._behind = True
-        if not self.plain:
-            self._catching_up_to = bounds.head
-            said = text_frames([messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)])
-            self._fence = self._ask(said, self._transport.write)
+        """Go on in another epoch of the log, and say so to the device."""
+        assert self.subscription is not None, "only a device with a place is reset"
+        said = self.subscription.reset(bounds, ledger)
+        if said:
+            self._fence = self._ask(text_frames(said), self._transport.write)
 
     def _welcome(self, start: Start, bounds: Bounds, session_id: str) -> bytes:
         limits = self._house.limits
         return messages.welcome(session_id, bounds, start, limits.ping_seconds, limits.asked())
 
     def flush(self) -> None:
-        """Write the next chunk of the log, once, unless the socket still has something to take."""
-        cursor, transport = self.cursor, self._transport
-        if cursor is None or transport.sealed or transport.backlog_bytes:
+        """Write the next range of the log, once, unless the socket still has something to take.
+
+        Called by the flusher directly, and not told as a message, because a
+        hop for each device and tick would be the larger part of the write.
+        """
+        subscription, transport = self.subscription, self._transport
+        if subscription is None or transport.sealed or transport.backlog_bytes:
             return
-        assert self.user_id is not None, "a connection with a place has a user"
-        chunk = self._house.store.read(self.user_id, cursor.position + 1, self._house.limits.write_bytes)
-        assert self.ledger is not None, "a connection with a cursor has a ledger"
-        if chunk.epoch != self.ledger.epoch:
+        try:
+            outgoing = subscription.pull(self._house.limits.write_bytes)
+        except EpochEnded:
             self._rewind()
             return
-        if chunk.first != cursor.position + 1:
-            self._tell_gap(cursor, chunk.first)
-        if chunk.last >= chunk.first:
-            self._write(chunk)
-        if self._catching_up_to is not None and cursor.position >= self._catching_up_to and self._telling.is_over:
-            self._catching_up_to = None
-            said = messages.caught_up(cursor.position)
-            self._telling.begin([lambda: said, *self._house.pending(self.user_id)])
+        if outgoing is not None:
+            self._write(outgoing, subscription)
+        if subscription.is_at_mark and self._telling.is_over:
+            said = subscription.catch_up()
+            self._telling.begin([lambda: said, *self._house.pending(subscription.user_id)])
         if not self._telling.is_over:
             self._tell_more()
+
+    def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
+        """Hand over a range; its offsets count as written when the socket has taken the last of them."""
+        if self._transport.write(outgoing.as_frames()):
+            if subscription.wrote(outgoing):
+                self._house.mark(self._presence)
+        elif not self._transport.sealed:
+            subscription.begin_write(outgoing)
 
     def _tell_more(self) -> None:
         """Say some of what is active and open; the rest when the socket has taken it."""
@@ -383,24 +370,24 @@ class Connection:
 
         So a device that does not read is never owed more than a list of what there is.
         """
-        if self.cursor is None or self.plain:
+        if self.subscription is None or self.plain:
             return False
         self.flush()
         if not self._transport.backlog_bytes and self._telling.is_over:
             self._transport.write(text_frame(text))
-        elif self._catching_up_to is None:
-            self._catching_up_to = self.cursor.position
+        else:
+            self.subscription.catch_up_again()
         return True
 
     def say(self, text: bytes) -> None:
         """Write a message of the protocol, after what the log has, if this device speaks it and has said hello."""
-        if self.cursor is not None and not self.plain:
+        if self.subscription is not None and not self.plain:
             self.flush()
             self._transport.write(text_frame(text))
 
     def ping(self) -> None:
         """Ask the device whether it is there."""
-        head = 0 if self.ledger is None else self.ledger.head
+        head = 0 if self.subscription is None else self.subscription.ledger.head
         self._ask(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
 
     def _ask(self, frames: bytes, write: Callable[[bytes], object]) -> int:
@@ -427,69 +414,17 @@ class Connection:
         self.end("failed", TABLE["failed"].text)
 
     def describe(self, offset: int, now: float) -> str:
-        """Where this device stands, as seen from one offset: ``c3 acked``, ``c4 12 behind``."""
-        if self.cursor is None:
+        """Say how this device stands to one offset: ``c3 acked``, ``c4 12 behind``."""
+        if self.subscription is None:
             return f"{self.label} is saying hello"
-        standing = self.cursor.standing(offset)
-        if standing == "behind" or offset > self._written(self.cursor):
-            return self._lag(self.cursor, now)
-        if standing == "handed" and self.plain:
-            return f"{self.label} written (a plain client, which does not confirm)"
-        return f"{self.label} {_STANDINGS[standing]}"
-
-    def _lag(self, cursor: Cursor, now: float) -> str:
-        assert self.ledger is not None, "a connection with a cursor has a ledger"
         stalled = self._transport.stalled_since
-        idle = "" if stalled is None else f", its socket took nothing for {now - stalled:.1f} s"
-        return f"{self.label} {self.ledger.head - self._written(cursor)} behind{idle}"
-
-    def _written(self, cursor: Cursor) -> int:
-        """The last offset that the socket has taken whole."""
-        if self._in_flight is None or self._in_flight[0] is not self.ledger:
-            return cursor.position
-        return self._in_flight[1] - 1
-
-    def _tell_gap(self, cursor: Cursor, low: int) -> None:
-        """The device is told what left the log before it was read."""
-        gone = cursor.skip(low)
-        if gone is not None and not self.plain:
-            if self._catching_up_to is None:  # a run's end may be in it: what is active is told again after it
-                self._catching_up_to = max(cursor.position, 0 if self.ledger is None else self.ledger.head)
-            self._transport.write(text_frame(messages.gap(*gone, "retention")))
-
-    def _write(self, chunk: Chunk) -> None:
-        """Hand over a run of offsets; they count as written when the socket has taken the last of them."""
-        ledger = self.ledger
-        assert self.cursor is not None, "only a connection with a place writes events"
-        assert ledger is not None, "a connection with a cursor has a ledger"
-        self.cursor.advance(chunk.first, chunk.last)
-        if self._transport.write(self._frames_of(chunk)):
-            ledger.write(chunk.first, chunk.last)
-            if chunk.last < ledger.head:
-                self._house.mark(self._presence)
-            else:
-                self._behind = False
-        elif not self._transport.sealed:
-            ledger.take_off(chunk.first, chunk.last)
-            self._in_flight = ledger, chunk.first, chunk.last
-            self._behind = True
-
-    def _frames_of(self, chunk: Chunk) -> bytes:
-        """As they are, for a device that keeps up; as a batch, where that joins something, for one that is behind."""
-        joined = batch(chunk.first, chunk.last, chunk.frames) if self._behind and not self.plain else None
-        return chunk.frames if joined is None else text_frame(joined)
+        return f"{self.label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
 
     def _drained(self) -> None:
-        """The socket took everything: what was in flight is written, and the log may have more."""
-        self._land(written=True)
-        if self.cursor is not None:
+        """Note that the socket took everything; the log may have more."""
+        if self.subscription is not None:
+            self.subscription.finish_write(written=True)
             self._house.mark(self._presence)
-
-    def _land(self, *, written: bool) -> None:
-        if self._in_flight is not None:
-            ledger, first, last = self._in_flight
-            ledger.land(first, last, written=written)
-            self._in_flight = None
 
     def _failed(self, name: str) -> None:
         self.end(name, TABLE[name].text)

@@ -128,7 +128,7 @@ class Drain:
         cancelled = (*self._runs.abandoned, *self._runs.active)
         abandoned = await self._runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
-            await self._settle(lambda: any(one.unconfirmed for one in self._server.connections.values()))
+            await self._settle(lambda: any(one.awaits_ack for one in self._server.connections.values()))
         await self._say_goodbye(left(1.0))
         goodbyes, aborted = self._server.goodbyes - before[0], self._server.aborted - before[1]
         return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
@@ -158,7 +158,7 @@ class Drain:
         self._requests.refusing = True
         self._server.refuse()
         for connection in tuple(self._server.connections.values()):
-            if connection.cursor is None:
+            if connection.subscription is None:
                 connection.end("shutting_down", "")
             share = self._environment.random.uniform(*_SPREAD)
             connection.say(messages.going_away(round(self._limits.retry_seconds * share * 1000)))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from actors.delivery.accounts import Accounts
 from actors.failures import Failure
-from actors.presence import Device, Presence
+from actors.presence import Presence, Subscriber
 from actors.receipts import DOUBTFUL, Fate, Position, Receipt
 from actors.stages import Cause, Stage
 
@@ -92,8 +92,8 @@ def _devices(position: Position, presence: Presence | None, now: float) -> str:
     return f"no device is here; the last, {last.label}, went at {_clock(last.at)} ({last.name}: {last.text})"
 
 
-def _device(device: Device, position: Position, now: float) -> str:
-    if device.ledger is not None and device.ledger.epoch != position.epoch:
+def _device(device: Subscriber, position: Position, now: float) -> str:
+    if device.subscription is not None and device.subscription.ledger.epoch != position.epoch:
         return f"{device.label} reads another epoch of the log"
     return device.describe(position.offset, now)
 

@@ -14,14 +14,14 @@ from functools import partial
 import trio
 
 from actors.failures import Barrier
-from actors.presence import Device, Presence
+from actors.presence import Presence, Subscriber
 from actors.signals import Doorbell
 
 
 class Flusher:
     """Writes to the devices of marked users. A device's failure stays its own: ``on_failed`` is told."""
 
-    def __init__(self, on_failed: Callable[[Device, BaseException], None], window_ms: float = 0.0) -> None:
+    def __init__(self, on_failed: Callable[[Subscriber, BaseException], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
         self._window_seconds = window_ms / 1000
         self._marked: dict[Presence, None] = {}

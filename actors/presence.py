@@ -17,17 +17,17 @@ from actors.delivery.cursor import Bounds, Cursor, Origin, Start
 from actors.delivery.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.signals import Reply
+from actors.subscription import Subscription
 
 
-class Device(Protocol):
+class Subscriber(Protocol):
     """A connection, as the user's actor and the flusher see it."""
 
     label: str
     user_id: str | None
     plain: bool
-    cursor: Cursor | None
-    ledger: Ledger | None
-    """The epoch of the log in which the device has its place."""
+    subscription: Subscription | None
+    """The place in the log, from attach on."""
 
     @property
     def caught_up(self) -> bool:
@@ -46,7 +46,7 @@ class Device(Protocol):
         """
         ...
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         """Take a place in the user's log, and say so to the device."""
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
@@ -75,7 +75,7 @@ class Session:
     """What the newest connection of this session was handed and has confirmed."""
     ledger: Ledger | None = None
     """The epoch of that cursor."""
-    device: Device | None = None
+    device: Subscriber | None = None
     former: Cursor | None = None
     """What a connection before it was handed: a hello that was long under way may take the place of a newer one, and
     its device comes back having more."""
@@ -95,13 +95,13 @@ class Session:
             spans += [(max(first, position + 1), last) for first, last in handed if last > position]
         return spans
 
-    def pass_to(self, device: Device, ledger: Ledger) -> None:
+    def pass_to(self, device: Subscriber, subscription: Subscription) -> None:
         """Go on with another connection, or the same one in another epoch."""
-        if self.ledger is not ledger:
+        if self.ledger is not subscription.ledger:
             self.former = None
         elif self.cursor is not None and self.cursor.confirmed < self.cursor.position:
             self.former = self.cursor
-        self.device, self.cursor, self.ledger = device, device.cursor, ledger
+        self.device, self.cursor, self.ledger = device, subscription.cursor, subscription.ledger
 
 
 @attrs.frozen
@@ -124,7 +124,7 @@ class Presence:
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
         """The user's actor."""
-        self.devices: list[Device] = []
+        self.devices: list[Subscriber] = []
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.departures: deque[Departure] = deque(maxlen=departures)
         self.absences = 0
@@ -132,7 +132,7 @@ class Presence:
         self.rung = False
         """The log has grown, and the flusher has not been here since. Rings coalesce here."""
 
-    def leave(self, device: Device) -> None:
+    def leave(self, device: Subscriber) -> None:
         """A device is here no more; its session stays, without it."""
         self.absences = 0
         if device in self.devices:
@@ -153,7 +153,7 @@ class Rewound(msgspec.Struct, frozen=True, gc=False):
 class Attach(msgspec.Struct, frozen=True):
     """A device wants a place in the log."""
 
-    device: Device
+    device: Subscriber
     session_id: str | None
     resume: tuple[str, int] | None
     origin: Origin
@@ -163,7 +163,7 @@ class Attach(msgspec.Struct, frozen=True):
 class Detach(msgspec.Struct, frozen=True):
     """A device has gone."""
 
-    device: Device
+    device: Subscriber
     departure: Departure
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from actors.delivery.belongings import Belongings
 from actors.delivery.telling import Item
-from actors.presence import Device
+from actors.presence import Subscriber
 from actors.run import Run
 from actors.wire import messages
 
@@ -20,7 +20,9 @@ from actors.wire import messages
 class Roster:
     """The active runs of one runtime, by their threads and owners."""
 
-    def __init__(self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Device]]) -> None:
+    def __init__(
+        self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Subscriber]]
+    ) -> None:
         self._runs: Belongings[Run] = Belongings(owner_of)
         self._devices_of = devices_of
         self._homes: dict[Run, str | None] = {}

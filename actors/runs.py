@@ -24,7 +24,7 @@ from actors.events import check_identifier
 from actors.failures import Barrier, Failures, failure_of, innermost, shielded
 from actors.joiner import Joiner
 from actors.limits import Limits
-from actors.presence import Device
+from actors.presence import Subscriber
 from actors.roster import Roster
 from actors.run import Message, Run
 
@@ -56,7 +56,7 @@ class Runs:
         on_message: OnMessage | None,
         concurrency: Concurrency,
         on_disconnect: OnDisconnect,
-        devices_of: Callable[[str], Collection[Device]],
+        devices_of: Callable[[str], Collection[Subscriber]],
         owner_of: Callable[[str], str | None],
         limits: Limits,
         environment: Environment,

@@ -46,7 +46,7 @@ from actors.handle import Thread
 from actors.limits import Limits
 from actors.mailbox import Dispatcher
 from actors.options import check_coroutine, check_instance, check_pages, check_store, check_word
-from actors.presence import Device, UserMessage
+from actors.presence import Subscriber, UserMessage
 from actors.receipts import Fate, Receipt
 from actors.requests import Authorize, Requests, deny
 from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
@@ -372,12 +372,11 @@ class Runtime:
 
     # --- what the actors ask of each other ----------------------------------------
 
-    def _device_failed(self, device: Device, error: BaseException) -> None:
+    def _device_failed(self, device: Subscriber, error: BaseException) -> None:
         device.fail(error)
 
     def _house(self) -> House:
         return House(
-            store=self.store,
             limits=self.limits,
             environment=self.environment,
             failures=self.failures,

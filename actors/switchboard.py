@@ -14,7 +14,7 @@ from actors.errors import ActorsError
 from actors.failures import log, printable
 from actors.limits import Limits
 from actors.mailbox import Mailbox
-from actors.presence import RING, Device, Presence, UserMessage
+from actors.presence import RING, Presence, Subscriber, UserMessage
 
 
 class Switchboard:
@@ -65,7 +65,7 @@ class Switchboard:
             if presence.absences > most and forget(user_id) and self._users.forget(user_id):
                 del self._presences[user_id]
 
-    def devices_of(self, user_id: str) -> tuple[Device, ...]:
+    def devices_of(self, user_id: str) -> tuple[Subscriber, ...]:
         """A user's connections."""
         presence = self._presences.get(user_id)
         return () if presence is None else tuple(presence.devices)

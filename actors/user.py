@@ -18,8 +18,9 @@ from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import PeerError
 from actors.limits import Limits
-from actors.presence import REWOUND, RING, Acked, Attach, Detach, Device, Presence, Session, UserMessage
+from actors.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 from actors.stores.store import Store
+from actors.subscription import Subscription
 from actors.wire.closing import TABLE
 
 
@@ -94,18 +95,20 @@ class UserActor:
             for first, last in session.confirm(attach.resume[1]):
                 ledger.ack(first, last)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
-        device.begin(start(bounds, attach.resume, attach.origin, unseen), bounds, session.id, ledger, self._presence)
-        session.pass_to(device, ledger)
+        beginning = start(bounds, attach.resume, attach.origin, unseen)
+        subscription = Subscription(self._context.store, ledger, beginning, bounds, plain=device.plain)
+        device.begin(subscription, beginning, bounds, session.id, self._presence)
+        session.pass_to(device, subscription)
 
     def _reset(self) -> None:
         """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
         bounds, ledger = self._log()
         for device in self._presence.devices:
-            if device.ledger is not ledger:
+            if _place(device).ledger is not ledger:
                 device.reset(bounds, ledger)
         for session in self._presence.sessions.values():
             if session.device is not None and session.ledger is not ledger:
-                session.pass_to(session.device, ledger)
+                session.pass_to(session.device, _place(session.device))
         self._context.mark(self._presence)
 
     def _log(self) -> tuple[Bounds, Ledger]:
@@ -115,7 +118,7 @@ class UserActor:
         account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
         return bounds, account.ledger
 
-    def _fence(self, device: Device) -> None:
+    def _fence(self, device: Subscriber) -> None:
         """A session has one connection: the newer one takes the older one's place."""
         device.end("superseded", "another connection of this session took over")
         self._presence.leave(device)
@@ -136,3 +139,8 @@ class UserActor:
     def _detach(self, detach: Detach) -> None:
         self._presence.departures.append(detach.departure)
         self._presence.leave(detach.device)
+
+
+def _place(device: Subscriber) -> Subscription:
+    assert device.subscription is not None, "a device that is here has a place in the log"
+    return device.subscription

@@ -18,7 +18,7 @@ FLOORS = [
     {"delivery"},
     {"stores", "wire"},
     {"mailbox", "signals", "supervisor", "dynamic_supervisor"},
-    {"presence", "emission", "thread", "thread_dead_letters", "emitter"}
+    {"subscription", "presence", "emission", "thread", "thread_dead_letters", "emitter"}
     | {"user", "user_dead_letters"}
     | {"errands", "connection", "flusher"},
     {"run", "roster", "joiner", "runs", "asks", "requests", "escalation"},

@@ -101,7 +101,6 @@ class Home:
         )
         self.actor = UserActor(ALICE, self.presence, context)
         self._house = House(
-            store=self.store,
             limits=self.limits,
             environment=environment,
             failures=Failures(10),
@@ -143,9 +142,9 @@ class Home:
         return receipt
 
     def ack(self, connection: Connection, offset: int) -> None:
-        assert connection.cursor is not None
-        assert connection.ledger is not None
-        self.actor.handle(Acked(connection.ledger, connection.cursor.ack(offset)))
+        subscription = connection.subscription
+        assert subscription is not None
+        self.actor.handle(Acked(subscription.ledger, subscription.ack(offset)))
 
     def explain(self, receipt: Receipt) -> str:
         return str(fate_of(receipt, self.accounts, self.presence, None, trio.current_time())).split(" → ", 4)[4]

@@ -8,10 +8,11 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.cursor import Bounds, Start
 from actors.delivery.ledger import Ledger
 from actors.flusher import Flusher
-from actors.presence import Device, Presence
+from actors.presence import Presence, Subscriber
+from actors.subscription import Subscription
 
 
 class Pen:
@@ -21,12 +22,11 @@ class Pen:
         self.label = label
         self.user_id: str | None = "alice"
         self.plain = False
-        self.cursor: Cursor | None = None
-        self.ledger: Ledger | None = None
+        self.subscription: Subscription | None = None
         self.flushes = 0
         self._act = act
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         raise AssertionError("the flusher places nobody")
 
     @property
@@ -57,7 +57,7 @@ class Pen:
         return self.label
 
 
-def unexpected(device: Device, error: BaseException) -> None:
+def unexpected(device: Subscriber, error: BaseException) -> None:
     raise error
 
 
@@ -116,7 +116,7 @@ async def test_marked_before_it_runs(nursery: trio.Nursery) -> None:
 
 async def test_a_failure_costs_the_others_nothing(nursery: trio.Nursery) -> None:
     """A device that fails is reported with its error; its user's other devices and all other users are written to."""
-    failed: list[tuple[Device, str]] = []
+    failed: list[tuple[Subscriber, str]] = []
     flusher = Flusher(lambda device, error: failed.append((device, repr(error))))
     bad, good, bobs = Pen("c1", broken), Pen("c2"), Pen("c3")
     alice, bob = presence_of(bad, good), presence_of(bobs)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Cursor, Origin, Start, start
+from actors.delivery.cursor import Bounds, Origin, Start, start
 from actors.delivery.ledger import Ledger
 from actors.environment import Environment
 from actors.errors import PeerError
@@ -21,6 +21,7 @@ from actors.signals import Reply
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
+from actors.subscription import Subscription
 from actors.user import UserActor, UserContext
 
 ALICE = "alice"
@@ -29,11 +30,11 @@ ALICE = "alice"
 class Screen:
     """A device that writes at once whatever the log has, and remembers what it showed."""
 
-    def __init__(self, label: str, store: MemoryStore, *, plain: bool = False) -> None:
+    def __init__(self, label: str, *, plain: bool = False) -> None:
         self.label = label
         self.user_id: str | None = ALICE
         self.plain = plain
-        self.cursor: Cursor | None = None
+        self.subscription: Subscription | None = None
         self.begun: Start | None = None
         self.session_id = ""
         self.shown: list[int] = []
@@ -41,39 +42,40 @@ class Screen:
         self.ended: tuple[str, str] | None = None
         self.gone: str | None = None
         self._next = 0
-        self._store = store
-        self.ledger: Ledger | None = None
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
+    @property
+    def place(self) -> Subscription:
+        assert self.subscription is not None, "the device was attached"
+        return self.subscription
+
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         assert self.begun is None, "a device begins once"
-        self.begun, self.session_id, self.ledger = start, session_id, ledger
-        self.cursor, self._next = Cursor(start.offset), start.offset
+        self.begun, self.session_id, self.subscription = start, session, subscription
+        self._next = start.offset
 
     @property
     def caught_up(self) -> bool:
-        return self.cursor is not None
+        return self.subscription is not None
 
     def tell(self, text: bytes) -> bool:
         raise AssertionError("the user's actor leaves talking to others")
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         self.resets.append(bounds)
-        self.ledger = ledger
-        self.cursor, self._next = Cursor(bounds.low), bounds.low
+        self.place.reset(bounds, ledger)
+        self._next = bounds.low
         self.shown.clear()
 
     def flush(self) -> None:
-        assert self.cursor is not None
-        chunk = self._store.read(ALICE, self.cursor.position + 1, 1 << 20)
-        gone = self.cursor.skip(chunk.first)
-        if gone is not None:
-            self._expect(*gone)
-        if chunk.last >= chunk.first:
-            self._expect(chunk.first, chunk.last)
-            self.cursor.advance(chunk.first, chunk.last)
-            assert self.ledger is not None
-            self.ledger.write(chunk.first, chunk.last)
-            self.shown.extend(range(chunk.first, chunk.last + 1))
+        outgoing = self.place.pull(1 << 20)
+        if outgoing is None:
+            return
+        if outgoing.first > self._next:
+            self._expect(self._next, outgoing.first - 1)
+        if outgoing.last >= outgoing.first:
+            self._expect(outgoing.first, outgoing.last)
+            self.shown.extend(range(outgoing.first, outgoing.last + 1))
+        self.place.wrote(outgoing)
 
     def end(self, name: str, text: str) -> None:
         self.ended = name, text
@@ -157,7 +159,7 @@ class House:
         *,
         plain: bool = False,
     ) -> tuple[Screen, Session | PeerError]:
-        screen, reply = Screen(f"c{len(self.screens) + 1}", self.store, plain=plain), Reply[Session]()
+        screen, reply = Screen(f"c{len(self.screens) + 1}", plain=plain), Reply[Session]()
         self.screens.append(screen)
         self.actor.handle(Attach(screen, session_id, resume, origin, reply))
         return screen, outcome(reply)
@@ -172,9 +174,7 @@ class House:
         return screen
 
     def ack(self, screen: Screen, offset: int) -> None:
-        assert screen.cursor is not None
-        assert screen.ledger is not None
-        self.actor.handle(Acked(screen.ledger, screen.cursor.ack(offset)))
+        self.actor.handle(Acked(screen.place.ledger, screen.place.cursor.ack(offset)))
 
     def detach(self, screen: Screen, name: str = "left") -> Departure:
         departure = Departure(screen.label, name, "why", 5.0)
@@ -262,8 +262,7 @@ class Seam:
             self.books.handed[screen.session_id or screen.label].update(shown)
 
     def ack(self, screen: Screen, back: int) -> None:
-        assert screen.cursor is not None
-        offset = max(screen.cursor.position - back, 0)
+        offset = max(screen.place.cursor.position - back, 0)
         self.books.confirm(screen.session_id or screen.label, offset, self.house.bounds.low)
         self.house.ack(screen, offset)
 
@@ -313,8 +312,7 @@ def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
     seam.flush()
     bounds = seam.house.bounds
     for screen in seam.here:
-        assert screen.cursor is not None
-        assert screen.cursor.position >= bounds.head, "nothing is left behind"
+        assert screen.place.cursor.position >= bounds.head, "nothing is left behind"
     account = seam.house.accounts.users.get(ALICE)
     retained = set(range(bounds.low, bounds.head + 1)) - seam.books.acked
     assert (0 if account is None else account.ledger.retained) == len(retained)
@@ -379,8 +377,7 @@ def test_acked() -> None:
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
     house.flush()
-    assert phone.ledger is not None
-    house.actor.handle(Acked(phone.ledger, [(1, 1), (3, 4)]))
+    house.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 4)]))
     assert [receipt.stage for receipt in receipts] == [Stage.ACKED, Stage.WRITTEN, Stage.ACKED, Stage.ACKED]
 
 
@@ -390,8 +387,7 @@ def test_acked_before_a_reset() -> None:
     phone = house.attach()
     lost = house.place()
     house.flush()
-    assert phone.ledger is not None
-    late = Acked(phone.ledger, [(1, 1)])
+    late = Acked(phone.place.ledger, [(1, 1)])
     house.store.renew(ALICE)
     house.actor.handle(REWOUND)
     receipt = house.place()
@@ -409,8 +405,7 @@ def test_fresh_starts_at_the_first_hole() -> None:
     for _ in range(4):
         house.place()
     house.flush()
-    assert phone.ledger is not None
-    house.actor.handle(Acked(phone.ledger, [(1, 1), (3, 3)]))
+    house.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 3)]))
     assert house.attach().begun == Start("fresh", 2)
 
 
@@ -547,7 +542,7 @@ def test_a_device_that_has_gone_takes_no_place(how: str) -> None:
     house = House()
     receipt = house.place()
     older = house.attach()
-    late, reply = Screen("late", house.store), Reply[Session]()
+    late, reply = Screen("late"), Reply[Session]()
     late.gone = how
     house.actor.handle(Attach(late, older.session_id, (house.bounds.epoch, 1), "unacked", reply))
     refused = outcome(reply)

@@ -121,7 +121,7 @@ class Ledger:
     they happened.
     """
 
-    __slots__ = ("_flights", "_pages", "_trims", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
+    __slots__ = ("_pages", "_trims", "_writes", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
 
     def __init__(self, user_id: str, epoch: str, low: int = 1) -> None:
         self.user_id = user_id
@@ -132,7 +132,7 @@ class Ledger:
         self.unconfirmed = 0
         self.dropped = 0
         self._pages: dict[int, Page] = {}
-        self._flights: list[tuple[int, int]] = []
+        self._writes: list[tuple[int, int]] = []
         """Runs of offsets that sockets have begun to take; what became of them is not known yet."""
         self._trims: list[tuple[int, Cause]] = []
         """What is below an offset left for a cause; one entry per change of cause, of which there are few."""
@@ -146,7 +146,7 @@ class Ledger:
         if page is None:
             page = self._pages[index] = Page(self.user_id, self.epoch)
             left = min(max(self.low - (index << PAGE_BITS), 0), PAGE_SIZE)
-            page.gone = ((1 << left) - 1) & ~self._in_flight(page)
+            page.gone = ((1 << left) - 1) & ~self._in_writing(page)
         return page
 
     def place(self, offset: int) -> Page:
@@ -194,14 +194,14 @@ class Ledger:
         self._trims.append((low, cause))
         return self._leave(first, low - 1, cause)
 
-    def take_off(self, first: int, last: int) -> None:
+    def begin_write(self, first: int, last: int) -> None:
         """A socket has begun to take offsets ``first`` to ``last``, and not finished: they are neither
         written nor not. Should they leave the log meanwhile, they are settled when they land."""
-        self._flights.append((first, last))
+        self._writes.append((first, last))
 
-    def land(self, first: int, last: int, *, written: bool) -> None:
-        """What :meth:`take_off` began is over: the socket took everything, or is gone."""
-        self._flights.remove((first, last))
+    def finish_write(self, first: int, last: int, *, written: bool) -> None:
+        """What :meth:`begin_write` began is over: the socket took everything, or is gone."""
+        self._writes.remove((first, last))
         if written:
             for page, bits in self._here(first, last):
                 page.write(bits)
@@ -239,7 +239,7 @@ class Ledger:
         """Settle offsets below ``low``, but for those in flight; returns how many were dropped unwritten."""
         dropped = 0
         for page, bits in self._here(first, last):
-            unconfirmed, lost = page.leave(bits & ~self._in_flight(page) & ~page.gone, cause)
+            unconfirmed, lost = page.leave(bits & ~self._in_writing(page) & ~page.gone, cause)
             self.unconfirmed += unconfirmed
             dropped += lost
         self.dropped += dropped
@@ -251,17 +251,17 @@ class Ledger:
         """For what an offset below ``low`` has left the log; before this ledger began, that was its age or number."""
         return next((cause for low, cause in self._trims if offset < low), Cause.RETENTION)
 
-    def _in_flight(self, page: Page) -> int:
+    def _in_writing(self, page: Page) -> int:
         """Which offsets of a page a socket has begun to take."""
         flying = 0
-        for flight in self._flights:
+        for flight in self._writes:
             for other, bits in self._here(*flight):
                 flying |= bits if other is page else 0
         return flying
 
     def _note_late(self, offset: int, page: Page, bit: int) -> None:
         """Count an event that was confirmed, or left the log, before the store's answer came."""
-        if offset < self.low and not self._in_flight(page) & bit:
+        if offset < self.low and not self._in_writing(page) & bit:
             page.leave(bit, self._cause_of(offset))
         stage = page.stage(offset)
         self.acked += stage is Stage.ACKED

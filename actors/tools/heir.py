@@ -44,5 +44,5 @@ class Heir:
         self._waiting.clear()
 
     def _first_user(self) -> str | None:
-        here = (device.user_id for device in connections(self._runtime) if device.cursor is not None)
+        here = (device.user_id for device in connections(self._runtime) if device.subscription is not None)
         return next(here, None)

@@ -178,13 +178,13 @@ def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bo
     """An event that a socket has begun to take is not settled by retention before it is known what became of it."""
     ledger = Ledger("alice", "e")
     pages = [ledger.place(offset) for offset in (1, 2, 3)]
-    ledger.take_off(2, 3)
+    ledger.begin_write(2, 3)
     assert ledger.trim(4, Cause.RETENTION) == 1
     assert [page.stage(offset) for offset, page in enumerate(pages, 1)] == [Stage.DROPPED, Stage.STORED, Stage.STORED]
     assert (ledger.retained, ledger.dropped) == (2, 1)
     if acked:
         assert ledger.ack(2, 3) == 2
-    ledger.land(2, 3, written=written)
+    ledger.finish_write(2, 3, written=written)
     assert pages[1].stage(2) is pages[2].stage(3) is stage
     assert ledger.retained + ledger.acked + ledger.unconfirmed + ledger.dropped == 3
     assert ledger.retained == 0
@@ -194,10 +194,10 @@ def test_another_flight_holds_an_event_open() -> None:
     """An event that two sockets take is settled when the last of them is over."""
     ledger = Ledger("alice", "e")
     page = ledger.place(1)
-    ledger.take_off(1, 1)
-    ledger.take_off(1, 1)
+    ledger.begin_write(1, 1)
+    ledger.begin_write(1, 1)
     ledger.trim(2, Cause.RETENTION)
-    ledger.land(1, 1, written=False)
+    ledger.finish_write(1, 1, written=False)
     assert page.stage(1) is Stage.STORED
-    ledger.land(1, 1, written=True)
+    ledger.finish_write(1, 1, written=True)
     assert page.stage(1) is Stage.UNCONFIRMED

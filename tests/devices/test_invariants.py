@@ -24,6 +24,7 @@ from actors.signals import Reply
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append
+from actors.subscription import EpochEnded, Subscription
 from actors.user import UserActor, UserContext
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
@@ -37,49 +38,51 @@ origins: st.SearchStrategy[Origin] = st.sampled_from(["unacked", "low", "head"])
 class Naive:
     """A device that takes what its log has whenever it is looked after, and believes what it is told of the rest."""
 
-    def __init__(self, user_id: str, store: MemoryStore, *, plain: bool) -> None:
+    def __init__(self, user_id: str, *, plain: bool) -> None:
         self.label, self.plain = "c", plain
         self.owner = user_id
         self.user_id: str | None = user_id
-        self.cursor: Cursor | None = None
-        self.ledger: Ledger | None = None
+        self.subscription: Subscription | None = None
         self.ended: str | None = None
         self.read: dict[tuple[str, int], str] = {}
         """Event ids by epoch and offset."""
         self.session_id = ""
         self.rewound = False
         """The log is another one than was read."""
-        self._store = store
+
+    @property
+    def place(self) -> Subscription:
+        assert self.subscription is not None, "the device was attached"
+        return self.subscription
 
     @property
     def caught_up(self) -> bool:
         return True
 
-    def begin(self, start: Start, bounds: Bounds, session_id: str, ledger: Ledger, presence: Presence) -> None:
-        self.session_id, self.ledger, self.cursor = session_id, ledger, Cursor(start.offset)
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
+        self.session_id, self.subscription = session, subscription
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
-        assert self.ledger is not None
-        assert bounds.epoch != self.ledger.epoch, "a device is told of another log, or of nothing"
-        self.ledger, self.cursor, self.rewound = ledger, Cursor(bounds.low), False
+        assert bounds.epoch != self.place.ledger.epoch, "a device is told of another log, or of nothing"
+        self.place.reset(bounds, ledger)
+        self.rewound = False
 
     def flush(self) -> None:
         """Take what there is."""
-        assert self.cursor is not None
-        assert self.ledger is not None
-        chunk = self._store.read(self.owner, self.cursor.position + 1, 300)
-        if chunk.epoch != self.ledger.epoch:
+        try:
+            outgoing = self.place.pull(300)
+        except EpochEnded:
             self.rewound = True
             return
-        self.cursor.skip(chunk.first)
-        if chunk.last >= chunk.first:
-            self.cursor.advance(chunk.first, chunk.last)
-            self.ledger.write(chunk.first, chunk.last)
-        for offset, text in enumerate(texts_of(chunk.frames), chunk.first):
+        if outgoing is None:
+            return
+        for offset, text in enumerate(texts_of(outgoing.frames), outgoing.first):
             event = json.loads(text)
             assert event["offset"] == offset
-            assert (chunk.epoch, offset) not in self.read, "nothing comes twice on a connection"
-            self.read[chunk.epoch, offset] = event.get("event_id", "notice")
+            epoch = self.place.ledger.epoch
+            assert (epoch, offset) not in self.read, "nothing comes twice on a connection"
+            self.read[epoch, offset] = event.get("event_id", "notice")
+        self.place.wrote(outgoing)
 
     def end(self, name: str, text: str) -> None:
         self.ended = name
@@ -187,9 +190,9 @@ class Delivery(RuleBasedStateMachine):
     def attach(
         self, user_id: str, origin: Origin, session: str | None, resume: tuple[str, int] | None, plain: bool
     ) -> None:
-        presence, device, reply = self.presences[user_id], Naive(user_id, self.store, plain=plain), Reply[Session]()
+        presence, device, reply = self.presences[user_id], Naive(user_id, plain=plain), Reply[Session]()
         self.actors[user_id].handle(Attach(device, session, resume, origin, reply))
-        if device.cursor is None:
+        if device.subscription is None:
             assert isinstance(reply._error, PeerError)
             assert len(presence.devices) == LIMITS.connections_per_user
 
@@ -233,26 +236,26 @@ class Delivery(RuleBasedStateMachine):
     @rule(which=small, back=st.integers(-1, 4))
     def ack(self, which: int, back: int) -> None:
         device = self.device(which)
-        if device is None or device.plain or device.cursor is None or device.ledger is None:
+        if device is None or device.plain:
             return
-        offset = max(device.cursor.position - back, 0)
-        if offset > device.cursor.position:
+        place = device.place
+        offset = max(place.cursor.position - back, 0)
+        if offset > place.cursor.position:
             before = self.accounts.audit()
             with pytest.raises(PeerError, match="ack: expected an offset of at most"):
-                device.cursor.ack(offset)
+                place.ack(offset)
             assert self.accounts.audit() == before
             return
-        self.confirm(device.owner, device.ledger, device.cursor, offset)
-        spans = device.cursor.ack(offset)
-        self.actors[device.owner].handle(Acked(device.ledger, spans))
+        self.confirm(device.owner, place.ledger, place.cursor, offset)
+        self.actors[device.owner].handle(Acked(place.ledger, place.ack(offset)))
 
     @rule(which=small)
     def leave(self, which: int) -> None:
         device = self.device(which)
         if device is None:
             return
-        if not device.plain and device.cursor is not None and device.ledger is not None:
-            kept = (device.ledger.epoch, device.cursor.position)
+        if not device.plain:
+            kept = (device.place.ledger.epoch, device.place.cursor.position)
             self.kept.append((device.owner, device.session_id, kept))
         self.actors[device.owner].handle(Detach(device, Departure("c", "left", "", 0.0)))
 

@@ -14,7 +14,6 @@ import trio
 import actors.delivery.batches
 import actors.delivery.cursor
 from actors.asks import Asks
-from actors.connection import Connection
 from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Cursor, Start
 from actors.delivery.ledger import Ledger
@@ -30,6 +29,7 @@ from actors.runs import Expected, Runs
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.window import Window
+from actors.subscription import Subscription
 from actors.switchboard import Switchboard
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
@@ -123,7 +123,12 @@ def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
 @mutant("burst", "lag", "sleep", "freeze")
 def gap_not_told(patch: pytest.MonkeyPatch) -> None:
     """What left the log is stepped over in silence."""
-    patch.setattr(Connection, "_tell_gap", lambda self, cursor, low: cursor.skip(low))
+
+    def silent(self: Subscription, low: int) -> tuple[bytes, ...]:
+        self.cursor.skip(low)
+        return ()
+
+    patch.setattr(Subscription, "_skip", silent)
 
 
 @mutant("run", "send", "lag", "sleep", "cut")
@@ -141,7 +146,7 @@ def batch_swallows(patch: pytest.MonkeyPatch) -> None:
             said["events"].remove(others[0])
         return msgspec.json.encode(said)
 
-    patch.setattr("actors.connection.batch", greedy)
+    patch.setattr("actors.subscription.batch", greedy)
 
 
 @mutant("emit", "crash_loop", "release", "sleep")
@@ -193,8 +198,8 @@ def frame_interleaved(patch: pytest.MonkeyPatch) -> None:
 @mutant("burst", "lag", "freeze")
 def written_too_early(patch: pytest.MonkeyPatch) -> None:
     """A receipt says WRITTEN as soon as the bytes are in our own buffer."""
-    patch.setattr(Ledger, "take_off", lambda self, first, last: self.write(first, last))
-    patch.setattr(Ledger, "land", lambda self, first, last, *, written: None)
+    patch.setattr(Ledger, "begin_write", lambda self, first, last: self.write(first, last))
+    patch.setattr(Ledger, "finish_write", lambda self, first, last, *, written: None)
 
 
 # --- acknowledgements -------------------------------------------------------------
