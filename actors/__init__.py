@@ -21,9 +21,7 @@ The map of the house, from the ground up; a module imports only from below it:
     testing/, tools/                                             the simulation, the command line
 """
 
-from actors.asks import Answer
 from actors.delivery.accounts import Audit, Balance, DeadLetter
-from actors.drain import DrainReport, Undelivered
 from actors.environment import Environment
 from actors.errors import (
     ActorsError,
@@ -41,15 +39,17 @@ from actors.errors import (
     Unconfirmed,
     Unencodable,
 )
-from actors.events import Event, History, Lifecycle
-from actors.failures import Failure
+from actors.events.event import Event, History, Lifecycle
 from actors.handle import Thread
+from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.receipts import Fate, Position, Receipt
-from actors.run import Message, Run, Tool
-from actors.runs import Cancellation
+from actors.runs.asks import Answer
+from actors.runs.run import Message, Run, Tool
+from actors.runs.supervisor import Cancellation
 from actors.runtime import Runtime, open_runtime
-from actors.server import Credentials
+from actors.server.drain import DrainReport, Undelivered
+from actors.server.server import Credentials
 from actors.stages import Cause, Stage
 
 __all__ = [

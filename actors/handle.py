@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from actors.asks import Answer, Asks
-from actors.emitter import Emitter
 from actors.errors import Unencodable
-from actors.events import Payload, check_identifier
+from actors.events.event import Payload, check_identifier
 from actors.receipts import Receipt
-from actors.run import RESERVED, Run
-from actors.runs import Runs
+from actors.runs.asks import Answer, Asks
+from actors.runs.run import RESERVED, Run
+from actors.runs.supervisor import Runs
+from actors.threads.emitter import Emitter
 
 
 class Thread:

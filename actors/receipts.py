@@ -18,9 +18,9 @@ import attrs
 import msgspec
 import trio
 
-from actors.affinity import check_trio
 from actors.errors import Dropped, StoreUnavailable, Unconfirmed
-from actors.failures import Barrier, complain
+from actors.kernel.affinity import check_trio
+from actors.kernel.failures import Barrier, complain
 from actors.stages import Cause, Stage
 
 

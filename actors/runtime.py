@@ -23,47 +23,47 @@ from typing import Any, Literal, TypeVar
 
 import trio
 
-from actors.affinity import IN_A_RUNTIME, Affinity, check_trio
-from actors.asks import Asks
 from actors.bounded import RecentMap
-from actors.connection import Connection, House
+from actors.connections.actor import Connection, House
+from actors.connections.flusher import Flusher
+from actors.connections.heartbeat import Heartbeat
 from actors.delivery.accounts import Accounts, Audit, DeadLetter
-from actors.delivery.heartbeat import Heartbeat
-from actors.delivery.restarts import Backoff, Intensity
-from actors.delivery.turns import Concurrency
-from actors.drain import Drain, DrainReport, RunsPolicy
-from actors.dynamic_supervisor import Budget, DynamicSupervisor, Kind
-from actors.emission import Bind, ThreadMessage
-from actors.emitter import Emitter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed
-from actors.escalation import Escalation, OnUndelivered
-from actors.events import History, Payload, check_identifier, decode
-from actors.explain import ambiguous, fate_of, forgotten
-from actors.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
-from actors.flusher import Flusher
+from actors.events.event import History, Payload, check_identifier, decode
 from actors.handle import Thread
+from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
+from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
+from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.kernel.mailbox import Dispatcher
+from actors.kernel.restarts import Backoff, Intensity
+from actors.kernel.signals import Reply
+from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.limits import Limits
-from actors.mailbox import Dispatcher
+from actors.observability.explain import ambiguous, fate_of, forgotten
+from actors.observability.undelivered import Escalation, OnUndelivered
 from actors.options import check_coroutine, check_instance, check_pages, check_store, check_word
-from actors.presence import Subscriber, UserMessage
 from actors.receipts import Fate, Receipt
-from actors.requests import Authorize, Requests, deny
-from actors.runs import Cancellation, OnDisconnect, OnMessage, Runs
-from actors.server import Authenticate, Server, trust
-from actors.signals import Reply
+from actors.runs.asks import Asks
+from actors.runs.supervisor import Cancellation, OnDisconnect, OnMessage, Runs
+from actors.runs.turns import Concurrency
+from actors.server.drain import Drain, DrainReport, RunsPolicy
+from actors.server.origins import Origin, allowed
+from actors.server.requests import Authorize, Requests, deny
+from actors.server.server import Authenticate, Server, trust
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding, Store
-from actors.supervisor import Child, Strategy, Supervisor
-from actors.switchboard import Switchboard
-from actors.thread import ThreadContext
-from actors.thread_dead_letters import ThreadKind
-from actors.user import UserContext
-from actors.user_dead_letters import UserKind
+from actors.threads.actor import ThreadContext
+from actors.threads.dead_letters import ThreadKind
+from actors.threads.emitter import Emitter
+from actors.threads.messages import Bind, ThreadMessage
+from actors.users.actor import UserContext
+from actors.users.dead_letters import UserKind
+from actors.users.presence import Subscriber, UserMessage
+from actors.users.registry import Switchboard
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
-from actors.wire.origins import Origin, allowed
 
 M = TypeVar("M")
 

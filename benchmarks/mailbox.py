@@ -25,8 +25,8 @@ from statistics import median
 import attrs
 import trio
 
-from actors.failures import Failure, failure_of
-from actors.mailbox import Dispatcher, Ended, Mailbox
+from actors.kernel.failures import Failure, failure_of
+from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.tools.terminal import say
 
 CAPACITY = 256

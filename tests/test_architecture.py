@@ -13,16 +13,17 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "bounds", "bounded", "limits", "environment", "failures", "affinity"},
-    {"receipts", "surrogates", "numbers", "events", "nesting"},
+    {"stages", "errors", "environment", "limits", "bounds", "bounded"},
+    {"kernel"},
+    {"events"},
+    {"receipts"},
+    {"protocol"},
     {"delivery"},
     {"stores", "wire"},
-    {"mailbox", "signals", "supervisor", "dynamic_supervisor"},
-    {"subscription", "presence", "emission", "thread", "thread_dead_letters", "emitter"}
-    | {"user", "user_dead_letters"}
-    | {"errands", "connection", "flusher"},
-    {"run", "roster", "joiner", "runs", "asks", "requests", "escalation"},
-    {"switchboard", "explain", "server", "drain", "handle", "options", "runtime"},
+    {"threads", "users"},
+    {"connections", "runs", "observability"},
+    {"server"},
+    {"options", "handle", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools", "testing"},
@@ -66,15 +67,37 @@ def test_imports_go_down(path: Path) -> None:
         assert parts[1] == own or not {parts[1], own} <= {"stores", "wire"}, f"{path.relative_to(HOUSE)} imports {name}"
 
 
-def test_actors_do_not_import_each_other() -> None:
-    """Actors hold addresses; what they know of each other is in ``presence`` and ``emission``."""
-    kinds = {"thread", "user", "connection", "flusher", "run"}
-    for kind in kinds:
-        others = {f"actors.{other}" for other in kinds - {kind}}
-        assert not others & set(imported(HOUSE / f"{kind}.py"))
+ACTORS = {"threads", "users", "connections", "runs"}
 
 
-@pytest.mark.parametrize("path", sorted((HOUSE / "delivery").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("kind", sorted(ACTORS))
+def test_actors_do_not_import_each_other(kind: str) -> None:
+    """Actors hold addresses: of another kind of actor a module knows its messages, and who is present."""
+    for path in (HOUSE / kind).glob("*.py"):
+        for name in imported(path):
+            parts = name.split(".")
+            if len(parts) > 2 and parts[1] in ACTORS - {kind}:
+                assert parts[2] in {"messages", "presence", "emitter", "registry"}, f"{path.name} imports {name}"
+
+
+def test_the_kernel_knows_no_event() -> None:
+    """The kernel is an actor library by itself: of this package it imports errors, clocks and bounded structures."""
+    for path in (HOUSE / "kernel").glob("*.py"):
+        ours = {name for name in imported(path) if name.startswith("actors.")}
+        others = {name for name in ours if not name.startswith("actors.kernel.")}
+        assert others <= {"actors.errors", "actors.environment", "actors.bounded"}, path.name
+
+
+PURE_FOLDERS = ("delivery", "protocol", "events")
+PURE_MODULES = ("bounded", "stages", "runs/turns", "runs/thread_index", "kernel/restarts")
+
+
+def pure_modules() -> list[Path]:
+    folders = [path for folder in PURE_FOLDERS for path in sorted((HOUSE / folder).glob("*.py"))]
+    return folders + [HOUSE / f"{name}.py" for name in PURE_MODULES]
+
+
+@pytest.mark.parametrize("path", pure_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
 def test_what_decides_is_pure(path: Path) -> None:
     """The pure core has no trio, no clock, no randomness and no I/O."""
     assert not PURE & {name.partition(".")[0] for name in imported(path)}

@@ -17,8 +17,8 @@ from actors.bounds import Bounds
 from actors.client.hearing import Asked, Welcome, hear
 from actors.delivery.cursor import Bounds as LogBounds
 from actors.delivery.cursor import Start
+from actors.delivery.subscription import opening
 from actors.limits import YEAR, Limits
-from actors.wire import messages
 
 FIELDS = {field.name: field for field in attrs.fields(Limits)}
 TIMER_MS = 2**31 - 1
@@ -121,9 +121,9 @@ def test_a_welcome_for_both_clients(chosen: dict[str, Any]) -> None:
         limits = Limits(**chosen)
     except ValueError:
         assume(False)
-    text = messages.welcome(
-        "s_1", LogBounds("ep_1", 1, 0), Start("fresh", 1), limits.ping_seconds, limits.asked()
-    ).decode()
+    begin, bounds = Start("fresh", 1), LogBounds("ep_1", 1, 0)
+    (said_first,) = opening(begin, bounds, "s_1", limits.ping_seconds, limits.asked())
+    text = said_first.decode()
     said = hear(text)
     assert isinstance(said, Welcome)
     assert said.ping_s == limits.ping_seconds

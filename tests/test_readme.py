@@ -17,8 +17,8 @@ import trio
 
 from actors.errors import PeerError
 from actors.examples import assistant
-from tests.peers.raw import connected
-from tests.peers.served import served
+from tests.support.raw import connected
+from tests.support.served import served
 from tests.tools.command import device, events
 
 README = Path(__file__).parent.parent / "README.md"

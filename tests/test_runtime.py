@@ -17,12 +17,12 @@ import actors
 from actors import Balance, Cause, Stage
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
-from actors.mailbox import Mailbox
-from actors.presence import Acked
+from actors.kernel.mailbox import Mailbox
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Placement
-from tests.peers.faulty import crash
+from actors.users.presence import Acked
 from tests.stores.waiting import WaitingStore
+from tests.support.faulty import crash
 
 LIMITS = actors.Limits()
 

@@ -30,13 +30,13 @@ from actors.client.items import (
     Gap,
     Inactive,
     Item,
-    Origin,
     Reset,
     Sent,
     State,
 )
 from actors.client.session import Session, connect
-from actors.events import Event, History
+from actors.events.event import Event, History
+from actors.protocol.messages import Origin
 
 __all__ = [
     "Active",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from actors.client.hearing import ActiveTold, InactiveTold
 from actors.client.items import Active, Inactive, Item, Reset
-from actors.events import Event, Lifecycle
+from actors.events.event import Event, Lifecycle
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 

@@ -15,7 +15,6 @@ import attrs
 import msgspec
 
 from actors.client.activity import Activity
-from actors.client.arrivals import Arrivals, OutOfOrder
 from actors.client.backoff import asked, is_final, pause
 from actors.client.hearing import (
     ActiveTold,
@@ -36,11 +35,13 @@ from actors.client.hearing import (
     Welcome,
     hear,
 )
-from actors.client.items import Item, Origin
+from actors.client.inbox import Arrivals, OutOfOrder
+from actors.client.items import Item
+from actors.client.pending import Requests
 from actors.client.questions import Questions
-from actors.client.requests import Requests
-from actors.events import Event
-from actors.failures import printable
+from actors.events.event import Event
+from actors.kernel.failures import printable
+from actors.protocol.messages import Origin
 
 _SILENCE_SECONDS = 10.0
 """How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
@@ -139,7 +140,7 @@ class Conversation:
     def take(self, text: str) -> None:
         """A message has come.
 
-        Raises :class:`~actors.client.arrivals.OutOfOrder` or
+        Raises :class:`~actors.client.inbox.OutOfOrder` or
         :class:`~actors.client.hearing.Garbled` when the connection is to be
         given up because of it; :meth:`distrust` is told of the former.
         """

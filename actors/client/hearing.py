@@ -1,4 +1,4 @@
-"""What a server says, read: the other half of :mod:`actors.wire.messages`. Unknown fields and ops are ignored."""
+"""What a server says, read: the other half of :mod:`actors.protocol.messages`. Unknown fields and ops are ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from actors.events import Event
+from actors.events.event import Event
 
 
 class Garbled(Exception):  # noqa: N818 - what the message is

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.events import Event
+from actors.events.event import Event
 
 
 @attrs.frozen
@@ -125,11 +125,6 @@ class Cancellation:
     stopped: tuple[str, ...]
     running: tuple[str, ...]
     """Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more."""
-
-
-Origin = Literal["unacked", "low", "head"]
-"""Where a client without a cursor begins: at the first event that no device of the user has confirmed, at the first
-that is there, or after the last."""
 
 
 @attrs.frozen

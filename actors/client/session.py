@@ -16,22 +16,22 @@ import attrs
 import msgspec
 import trio
 
-from actors.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.bounded import TokenBucket
 from actors.client.activity import Activity
 from actors.client.address import address_of
-from actors.client.arrivals import Arrivals, OutOfOrder
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
 from actors.client.hearing import Garbled, Reply
-from actors.client.items import Cancellation, Cursor, Item, Origin, Sent, State
-from actors.client.requests import Op, Request
+from actors.client.inbox import Arrivals, OutOfOrder
+from actors.client.items import Cancellation, Cursor, Item, Sent, State
+from actors.client.pending import Op, Request
 from actors.environment import Environment, check_seconds
 from actors.errors import ActorsError, PeerError
-from actors.events import History, Payload, check_identifier, encode
-from actors.failures import Barrier, cancels, complain, open_interruptible_nursery
+from actors.events.event import History, Payload, check_identifier, encode
+from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
+from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
-from actors.wire.messages import SUBPROTOCOL
+from actors.protocol.messages import SUBPROTOCOL, Origin
 from actors.wire.websocket import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from actors.delivery.frames import texts_of
-from actors.events import Lifecycle
+from actors.events.event import Lifecycle
 
 _DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'",'
 

@@ -8,9 +8,7 @@ from typing import Literal
 import attrs
 
 from actors.errors import PeerError
-
-Origin = Literal["unacked", "low", "head"]
-"""Where a device without a cursor asks to start."""
+from actors.protocol.messages import Origin, Resume
 
 
 @attrs.frozen
@@ -26,7 +24,7 @@ class Bounds:
 class Start:
     """How a connection begins, as the welcome says it."""
 
-    kind: Literal["fresh", "replayed", "gap", "reset"]
+    kind: Resume
     offset: int
     """The first offset it will be sent."""
     gap: tuple[int, int] | None = None

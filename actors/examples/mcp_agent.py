@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import attrs
 
 import actors
-from actors.failures import cancels
+from actors.kernel.failures import cancels
 
 try:
     import mcp

@@ -21,11 +21,11 @@ from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
-from actors.events import notice, placed
+from actors.events.event import notice, placed
 from actors.limits import Limits
 from actors.stages import Cause
+from actors.stores.idempotency import Given, Window
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
-from actors.stores.window import Given, Window
 
 
 class _Held(msgspec.Struct, gc=False, frozen=True):

@@ -37,7 +37,7 @@ from actors.testing.chance import Chance
 from actors.testing.course import Faults, Way
 from actors.testing.determinism import TrioChanged, run
 from actors.testing.device import Device
-from actors.testing.ledger import Mismatch
+from actors.testing.oracle import Mismatch
 from actors.testing.proxy import FaultProxy, fault_proxy
 from actors.testing.stepping import cancel_at_every_step, fail_every_store_call, run_seeds
 from actors.testing.world import Mismatched, World, simulate

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from actors.errors import ActorsError, RunEnded, Unanswered
-from actors.run import Message, Run
+from actors.runs.run import Message, Run
 from actors.testing.chance import Chance
 from actors.testing.world import World
 

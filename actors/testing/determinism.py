@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import trio
 from trio.testing import MockClock
 
-from actors.failures import ungrouped_interrupt
+from actors.kernel.failures import ungrouped_interrupt
 from actors.testing.chance import Chance
 
 S = TypeVar("S", int, str)

@@ -14,11 +14,11 @@ from typing import Any, NoReturn, Protocol
 import attrs
 import trio
 
-from actors.delivery.cursor import Origin
+from actors.protocol.messages import Origin
 from actors.testing.chance import Chance
 from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
-from actors.testing.ledger import STARTED, TERMINAL, Ledger, Wire
 from actors.testing.network import Line
+from actors.testing.oracle import STARTED, TERMINAL, Ledger, Wire
 
 _REQUEST = (
     "GET /ws HTTP/1.1\r\nHost: simulation\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

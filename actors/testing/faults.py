@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.dynamic_supervisor import Kind
+from actors.kernel.dynamic_supervisor import Kind
 
 Moment = Literal["before", "after", "settle"]
 """Before a message is handled, after it, and before what it left is settled."""

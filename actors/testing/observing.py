@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from actors.emission import Emission
 from actors.runtime import Runtime
-from actors.testing.ledger import Emit, Ledger
+from actors.testing.oracle import Emit, Ledger
+from actors.threads.messages import Emission
 
 
 def observe(runtime: Runtime, ledger: Ledger) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import trio
 
-from actors.delivery.cursor import Origin
 from actors.errors import ActorsError
-from actors.failures import Barrier
+from actors.kernel.failures import Barrier
 from actors.limits import Limits
+from actors.protocol.messages import Origin
 from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
 from actors.testing.determinism import run
 from actors.testing.device import Device
 from actors.testing.faults import Moment
-from actors.testing.ledger import Mismatch
+from actors.testing.oracle import Mismatch
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
 from actors.testing.store import Fault
 from actors.testing.world import TROUBLES, Weather, World, open_world, trouble

@@ -12,8 +12,8 @@ from typing import Literal
 
 import attrs
 
-from actors.delivery.turns import Concurrency
-from actors.runs import OnDisconnect
+from actors.runs.supervisor import OnDisconnect
+from actors.runs.turns import Concurrency
 from actors.testing.chance import Chance
 
 Store = Literal["memory", "waiting", "slow"]

@@ -32,8 +32,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from actors.affinity import check_trio
-from actors.failures import cancels
+from actors.kernel.affinity import check_trio
+from actors.kernel.failures import cancels
 from actors.testing.chance import Chance
 from actors.testing.course import Direction, Faults, Harm
 from actors.testing.link import Link, Network, set_to_reset

@@ -11,7 +11,7 @@ from actors.receipts import DOUBTFUL, Receipt
 from actors.runtime import Runtime
 from actors.testing.device import Device
 from actors.testing.faults import Crashes
-from actors.testing.ledger import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
+from actors.testing.oracle import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
 from actors.testing.store import FaultyStore
 
 

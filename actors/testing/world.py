@@ -12,22 +12,22 @@ import attrs
 import msgspec
 import trio
 
-from actors.delivery.cursor import Origin
 from actors.environment import Environment
 from actors.errors import RuntimeClosed
-from actors.failures import cancels
+from actors.kernel.failures import cancels
 from actors.limits import Limits
-from actors.run import Message, Run
-from actors.runs import OnMessage
+from actors.protocol.messages import Origin
+from actors.runs.run import Message, Run
+from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
 from actors.testing.chance import Chance
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
 from actors.testing.faults import Crashes, FragileKind
 from actors.testing.frames import TEXT, FrameReader, TornFrame
-from actors.testing.ledger import Ledger, Mismatch, Wire
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
+from actors.testing.oracle import Ledger, Mismatch, Wire
 from actors.testing.store import FaultyStore
 from actors.testing.verdict import check_life, check_remains, check_settled
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from actors.errors import Unencodable
-from actors.events import check_identifier
+from actors.events.event import check_identifier
 from actors.tools.terminal import complain, say
 
 Wrong = argparse.ArgumentTypeError

@@ -12,19 +12,19 @@ import trio
 
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
-from actors.events import Event, Lifecycle
+from actors.events.event import Event, Lifecycle
 from actors.examples.approval import approval
 from actors.examples.assistant import assistant
+from actors.protocol.messages import SUBPROTOCOL
 from actors.receipts import Fate, Receipt
-from actors.run import TERMINAL
-from actors.runs import OnMessage
+from actors.runs.run import TERMINAL
+from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime
 from actors.stages import Stage
-from actors.tools.leave import leave, open_signals, until_signal
-from actors.tools.listen import listening
+from actors.tools.serving import listening
+from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.terminal import CannotStart, complain, output, say
 from actors.web import pages
-from actors.wire.messages import SUBPROTOCOL
 from actors.wire.websocket import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0

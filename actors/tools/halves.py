@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from actors.failures import printable
-from actors.run import TERMINAL
-from actors.surrogates import lone_escapes
-from actors.tools.lines import Spoken, parse
+from actors.events.surrogates import lone_escapes
+from actors.kernel.failures import printable
+from actors.runs.run import TERMINAL
+from actors.tools.json_lines import Spoken, parse
 
 HELD_HALVES = 1_000
 """Streams whose next event is waited for; the oldest is given up for another one."""
@@ -53,14 +53,14 @@ class _Cut:
 
 
 class Halves:
-    """Reads lines as :func:`~actors.tools.lines.parse` does, and joins what successive events of a stream cut."""
+    """Reads lines as :func:`~actors.tools.json_lines.parse` does, and joins what successive events of a stream cut."""
 
     def __init__(self) -> None:
         self._held: dict[_Stream, _Held] = {}
         self._remarks: list[str] = []
 
     def parse(self, number: int, text: bytes) -> Spoken:
-        """Read one line. Raises :class:`~actors.tools.lines.BadLine`, also for a half that cannot be joined."""
+        """Read one line. Raises :class:`~actors.tools.json_lines.BadLine`, also for a half that cannot be joined."""
         alone = lone_escapes(text)
         if not alone and not self._held:
             return parse(text)

@@ -12,21 +12,21 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError
-from actors.failures import printable
+from actors.kernel.failures import printable
 from actors.receipts import Receipt
 from actors.runtime import Runtime
-from actors.server import trust
+from actors.server.server import trust
 from actors.stages import Stage
+from actors.tools.backpressure import Pace
+from actors.tools.default_owner import Heir
+from actors.tools.echo import echo
 from actors.tools.halves import Halves
-from actors.tools.heir import Heir
-from actors.tools.leave import leave, open_signals, until_signal
-from actors.tools.lines import LINE_BYTES, BadLine, Line, LineReader, Spoken
-from actors.tools.listen import connections, listening
-from actors.tools.pace import Pace
-from actors.tools.tally import Tally
+from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineReader, Spoken
+from actors.tools.receipt_tracker import Tally
+from actors.tools.serving import connections, listening
+from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.terminal import FAILED, CannotStart, Outlet, StreamFailed, descriptor, input_, output, read
 from actors.tools.tokens import check_against, read_tokens
-from actors.wire.echo import echo
 
 _CHUNK_BYTES = 65_536
 _LINGER_LOOK_SECONDS = 0.02

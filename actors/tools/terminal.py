@@ -20,8 +20,8 @@ from typing import Any, TextIO
 import trio
 
 from actors.errors import ActorsError
-from actors.failures import is_interrupt, leaves, printable
-from actors.signals import Doorbell
+from actors.kernel.failures import is_interrupt, leaves, printable
+from actors.kernel.signals import Doorbell
 
 FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import Unencodable
-from actors.events import check_identifier
-from actors.server import Authenticate, Credentials
+from actors.events.event import check_identifier
+from actors.protocol.messages import TEXT_CHARACTERS
+from actors.server.server import Authenticate, Credentials
 from actors.tools.terminal import CannotStart
-from actors.wire.messages import TEXT_CHARACTERS
 
 _EXPECTED = 'expected token = "user"'
 

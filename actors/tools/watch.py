@@ -29,10 +29,10 @@ from actors.client import (
     connect,
 )
 from actors.errors import ActorsError
-from actors.events import explain_json
-from actors.failures import printable
+from actors.events.event import explain_json
+from actors.kernel.failures import printable
 from actors.tools.arguments import Parser, Wrong, count, identifier, patience, text, token
-from actors.tools.leave import open_signals
+from actors.tools.signals import open_signals
 from actors.tools.terminal import CannotStart, StreamFailed, complain, descriptor, encoded, output, write
 
 TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name

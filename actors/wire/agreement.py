@@ -14,7 +14,7 @@ from http import HTTPStatus
 import attrs
 import h11
 
-from actors.failures import printable
+from actors.kernel.failures import printable
 
 HEAD_BYTES = 16 * 1024
 """What may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from actors.failures import printable
+from actors.kernel.failures import printable
 
 
 def reasons(error: BaseException) -> str:

@@ -31,13 +31,13 @@ from trio_websocket import (
 )
 
 from actors.errors import PeerError
-from actors.failures import cancels, printable
+from actors.kernel.failures import cancels, printable
 from actors.limits import Limits
+from actors.protocol.closing import closing_of
 from actors.wire.agreement import AgreementReader, Declined
-from actors.wire.closing import closing_of
-from actors.wire.control import close_frame, is_close
+from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children
-from actors.wire.fragments import Fragments
+from actors.wire.frame_limits import Fragments
 from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
 

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from actors.wire import websocket
-from tests.peers.raw import ACTORS, CLOSE, PING, PONG, TEXT, Frame, Message, accept_of, frame
+from tests.support.raw import ACTORS, CLOSE, PING, PONG, TEXT, Frame, Message, accept_of, frame
 
 URL = "ws://server/ws"
 

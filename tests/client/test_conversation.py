@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import actors.client
 from actors.client import Cursor, Event, Gap, Reset, SessionLost
-from actors.client.arrivals import Arrivals
 from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
 from actors.client.hearing import Garbled, Reply, hear
-from actors.client.requests import Request
-from actors.wire.closing import TABLE
+from actors.client.inbox import Arrivals
+from actors.client.pending import Request
+from actors.protocol.closing import TABLE
 
 PURE = ["address", "arrivals", "backoff", "conversation", "errors", "hearing", "items", "questions", "requests"]
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from actors.client import State, connect
-from tests.peers.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, accept_of, frame
-from tests.peers.served import PATIENCE_SECONDS
+from tests.support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, accept_of, frame
+from tests.support.served import PATIENCE_SECONDS
 
 Act = Callable[[trio.SocketStream, str], Awaitable[None]]
 """What a server does with a connection on which it has read a request with this key."""

@@ -14,7 +14,7 @@ import trustme
 import actors
 from actors.client import Cursor, Event, Reset, Sent, Session, SessionEnded, connect
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
-from tests.peers.served import PATIENCE_SECONDS, Served, served
+from tests.support.served import PATIENCE_SECONDS, Served, served
 
 
 async def events(session: Session, count: int) -> list[Event]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
 from actors.delivery.cursor import Bounds
 from actors.environment import Environment
-from actors.events import encode, fingerprint
+from actors.events.event import encode, fingerprint
 from actors.limits import Limits
 from actors.receipts import Queued, Receipt
 from actors.stages import Cause, Stage

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.batches import batch, join
 from actors.delivery.frames import text_frames, texts_of
-from actors.events import encode, placed
+from actors.events.event import encode, placed
 from actors.limits import Limits
 
 LIMITS = Limits()

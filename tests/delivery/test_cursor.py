@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.cursor import Bounds, Cursor, Origin, Start, start
+from actors.delivery.cursor import Bounds, Cursor, Start, start
 from actors.errors import PeerError
+from actors.protocol.messages import Origin
 
 LOG = Bounds("e1", low=11, head=20)
 EMPTY = Bounds("e1", low=21, head=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.examples.approval import approval
-from tests.peers.served import served
+from tests.support.served import served
 
 
 @pytest.mark.parametrize(("choice", "acts", "says"), [("yes", True, "It is done."), ("no", False, "Then I leave it")])

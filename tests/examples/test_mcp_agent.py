@@ -11,8 +11,8 @@ import pytest
 import trio
 
 import actors
-from tests.peers.raw import Message, Peer
-from tests.peers.served import Served, served
+from tests.support.raw import Message, Peer
+from tests.support.served import Served, served
 
 mcp = pytest.importorskip("mcp", reason="the example's one dependency: pip install '.[examples]'")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from actors.environment import Environment
-from actors.events import encode, fingerprint
+from actors.events.event import encode, fingerprint
 from actors.limits import Limits
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Store

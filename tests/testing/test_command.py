@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from actors.presence import Acked
 from actors.testing.command import main
 from actors.testing.invariants import INVARIANTS, listed, name_of
 from actors.testing.progress import Progress
+from actors.users.presence import Acked
 
 
 def test_many(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,28 +13,28 @@ import trio
 
 import actors.delivery.batches
 import actors.delivery.cursor
-from actors.asks import Asks
+from actors.connections.flusher import Flusher
 from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Cursor, Start
 from actors.delivery.ledger import Ledger
-from actors.emitter import Emitter
+from actors.delivery.subscription import Subscription
 from actors.errors import NotTheOwner, StoreUnavailable
-from actors.events import Lifecycle
-from actors.failures import Failures
-from actors.flusher import Flusher
-from actors.mailbox import Mailbox
-from actors.presence import Acked, UserMessage
-from actors.run import Run
-from actors.runs import Expected, Runs
+from actors.events.event import Lifecycle
+from actors.kernel.failures import Failures
+from actors.kernel.mailbox import Mailbox
+from actors.runs.asks import Asks
+from actors.runs.run import Run
+from actors.runs.supervisor import Expected, Runs
 from actors.stages import Cause
+from actors.stores.idempotency import Window
 from actors.stores.memory import MemoryStore
-from actors.stores.window import Window
-from actors.subscription import Subscription
-from actors.switchboard import Switchboard
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
-from actors.thread import ThreadActor
-from actors.user import UserActor
+from actors.threads.actor import ThreadActor
+from actors.threads.emitter import Emitter
+from actors.users.actor import UserActor
+from actors.users.presence import Acked, UserMessage
+from actors.users.registry import Switchboard
 from actors.wire.transport import Transport
 
 SEEDS = 200
@@ -104,7 +104,7 @@ def replay_begins_one_late(patch: pytest.MonkeyPatch) -> None:
         begin = start(*arguments)
         return attrs.evolve(begin, offset=begin.offset + 1) if begin.kind == "replayed" else begin
 
-    patch.setattr("actors.user.start", late)
+    patch.setattr("actors.users.actor.start", late)
 
 
 @mutant("emit", "burst", "cut", "sleep")
@@ -117,7 +117,7 @@ def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
         again = begin.kind == "replayed" and begin.offset > 1
         return attrs.evolve(begin, offset=begin.offset - 1) if again else begin
 
-    patch.setattr("actors.user.start", early)
+    patch.setattr("actors.users.actor.start", early)
 
 
 @mutant("burst", "lag", "sleep", "freeze")
@@ -146,7 +146,7 @@ def batch_swallows(patch: pytest.MonkeyPatch) -> None:
             said["events"].remove(others[0])
         return msgspec.json.encode(said)
 
-    patch.setattr("actors.subscription.batch", greedy)
+    patch.setattr("actors.delivery.subscription.batch", greedy)
 
 
 @mutant("emit", "crash_loop", "release", "sleep")
@@ -258,7 +258,7 @@ def retry_without_fingerprint(patch: pytest.MonkeyPatch) -> None:
     append_all = ThreadActor._append_all
 
     async def forgetful(self: ThreadActor, emissions: Any) -> None:
-        patch.setattr("actors.thread.fingerprint", lambda body: None)
+        patch.setattr("actors.threads.actor.fingerprint", lambda body: None)
         await append_all(self, emissions)
 
     patch.setattr(ThreadActor, "_append_all", forgetful)

@@ -8,7 +8,7 @@ import trio
 import actors
 from actors.testing import Mismatched, World, cancel_at_every_step, fail_every_store_call, run, simulate
 from actors.testing.fixtures import Simulated, simulated
-from actors.testing.ledger import Mismatch
+from actors.testing.oracle import Mismatch
 
 __all__ = ["simulated"]
 
@@ -140,7 +140,7 @@ def test_a_bug_is_found_at_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
         await trio.lowlevel.checkpoint()
         return receipt
 
-    monkeypatch.setattr("actors.emitter.Emitter.emit", leaky)
+    monkeypatch.setattr("actors.threads.emitter.Emitter.emit", leaky)
     with pytest.raises(Mismatched, match="was refused to its emitter"):
         cancel_at_every_step(scenario)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from actors.tools.halves import HELD_HALVES, Halves
-from actors.tools.lines import BadLine, parse
+from actors.tools.json_lines import BadLine, parse
 
 
 def line(payload: str, type_: str = "agent_delta", run_id: str = "r", more: str = "") -> bytes:

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from tests.peers.raw import Peer, connected
-from tests.test_drain import events, live, narrow, told, types
+from tests.server.test_drain import events, live, narrow, told, types
+from tests.support.raw import Peer, connected
 from tests.tools.command import PATIENCE_SECONDS, Running, arguments, running
 
 EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'

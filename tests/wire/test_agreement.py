@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.wire.agreement import HEAD_BYTES, SAID_BYTES, Agreed, AgreementReader, Declined
-from tests.peers.raw import KEY, accept_of, upgrade_request
+from tests.support.raw import KEY, accept_of, upgrade_request
 
 RIGHT = (
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: keep-alive, UPGRADE\r\nupgrade: WebSocket\r\n"

@@ -14,8 +14,8 @@ import attrs
 import pytest
 import trio
 
-from tests.peers.raw import Peer, connected
-from tests.peers.served import PATIENCE_SECONDS, served
+from tests.support.raw import Peer, connected
+from tests.support.served import PATIENCE_SECONDS, served
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 

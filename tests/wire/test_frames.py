@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from actors.delivery.frames import header, text_frame, text_frames
-from actors.wire.control import PING, close_frame, is_close
+from actors.wire.control_frames import PING, close_frame, is_close
 
 EDGES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537]
 

@@ -12,7 +12,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
-from tests.peers.raw import ACTORS, KEY, accept_of, upgrade_request
+from tests.support.raw import ACTORS, KEY, accept_of, upgrade_request
 
 REQUEST = upgrade_request(ACTORS, "actors.ticket.x", cookie="a=b; actors_token=alice", path="/ws?x=1")
 REST = b"\x81\x85behind the head\r\n\r\n"

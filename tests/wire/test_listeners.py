@@ -17,8 +17,8 @@ import trio.testing
 
 import actors
 from actors.wire import listeners
-from tests.peers.raw import connected
-from tests.peers.served import served
+from tests.support.raw import connected
+from tests.support.served import served
 
 if sys.platform != "win32":
     import fcntl

@@ -1,0 +1,303 @@
+"""What has come from the log and what the application took of it: contiguity, once each, and what may be confirmed.
+
+Three places in the log, in this order or equal:
+
+- *taken*: the application came back for more after this one. A connection
+  resumes here, and nothing beyond it is confirmed.
+- *given*: the last one handed to the application; it may be working on it.
+- *received*: the last one that is kept here.
+
+And one of the connection: its *position*, the last offset that came on it. A
+connection begins at *taken*, so that what was received beyond comes again, and
+is dropped.
+
+What is kept is bounded. When the bound is reached the connection is *overrun*:
+what comes on it is counted and not kept, and it is good for requests only,
+until the application has taken everything and another connection resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+
+from actors.client.hearing import Asked, Batch, CaughtUpTold, GapTold, ResetTold, Welcome
+from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
+from actors.events.event import Event, Lifecycle
+
+_LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
+"""When a run has ended, its confirmation does not wait."""
+
+
+class OutOfOrder(Exception):  # noqa: N818 - what the server's message is
+    """What came is not what can come next; no cursor can be trusted any more."""
+
+
+@attrs.frozen
+class _Entry:
+    item: Item
+    first: int
+    cursor: Cursor | None
+    """The place of its last offset; ``None`` for what stands outside of the log."""
+    size: int
+
+
+class Arrivals:
+    """Everything about offsets on the client's side; no clock but the numbers it is given."""
+
+    def __init__(
+        self,
+        cursor: Cursor | None,
+        most_items: int,
+        most_bytes: int,
+        is_news: Callable[[Item], bool] = lambda _: True,
+    ) -> None:
+        self.taken = cursor
+        self.given = cursor
+        self.overrun = False
+        self.received = cursor
+        self._entries: deque[_Entry] = deque()
+        self._in_hand: _Entry | None = None
+        self._bytes = 0
+        self._most_items = most_items
+        self._most_bytes = most_bytes
+        self._is_news = is_news
+        """Asked of each item when it is its turn to be handed out; one that is none is not."""
+        self._epoch = ""
+        self._position: int | None = None
+        """``None`` until it is known: before the welcome, and after one that announces a reset."""
+        self._resume: Cursor | None = None
+        self._defect = ""
+        self._acked = 0
+        self._unacked_since: float | None = None
+        self._last_word = 0
+        self._unseen_reset: Reset | None = None
+
+    # --- the application ------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Items that wait for the application."""
+        return len(self._entries)
+
+    @property
+    def drained(self) -> bool:
+        """Whether the application has taken everything that was kept."""
+        return not self._entries and self._in_hand is None
+
+    def confirm(self) -> None:
+        """The application came back: what it had in hand is taken."""
+        entry, self._in_hand = self._in_hand, None
+        if entry is not None and entry.cursor is not None:
+            self.taken = entry.cursor
+            if entry.item is self._unseen_reset:
+                self._unseen_reset = None
+                self._defect = ""
+            if isinstance(entry.item, Event) and entry.item.type in _LAST_WORDS:
+                self._last_word = entry.cursor.offset
+
+    def give(self) -> Item | None:
+        """The next item that is news, into the application's hand; ``None`` when there is none."""
+        while self._entries:
+            entry = self._entries.popleft()
+            self._bytes -= entry.size
+            self.given = entry.cursor or self.given
+            if self._is_news(entry.item):
+                self._in_hand = entry
+                return entry.item
+        return None
+
+    # --- connections ----------------------------------------------------------
+
+    def begin(self) -> Cursor | None:
+        """A connection begins; the cursor to resume with."""
+        self.overrun = False
+        self._position = None
+        self._resume = None if self._defect else self.taken
+        return self._resume
+
+    @property
+    def starting_over(self) -> bool:
+        """Whether the server said what cannot be, so that everything is asked for anew."""
+        return bool(self._defect)
+
+    def distrust(self, why: str) -> None:
+        """From now on no cursor is trusted; the application is told when the log begins anew."""
+        self._defect = why
+
+    def welcome(self, said: Welcome) -> None:
+        """The server says where the connection begins. Raises :class:`OutOfOrder` when that cannot be."""
+        resume = self._resume
+        self._epoch = said.epoch
+        self._unacked_since = None
+        self._last_word = 0
+        if said.resume == "fresh" and resume is None:
+            self._start_fresh(Cursor(said.epoch, said.start - 1))
+        elif said.resume == "reset" and resume is not None:
+            self._position = None
+        elif said.resume not in {"replayed", "gap"} or resume is None or resume.epoch != said.epoch:
+            raise OutOfOrder(f"welcome: expected an answer to the cursor {resume}, got {said.resume} in {said.epoch}")
+        elif said.resume == "replayed" and said.start != resume.offset + 1:
+            raise OutOfOrder(f"welcome: expected to start at {resume.offset + 1}, got {said.start}")
+        else:
+            self._go_on(resume)
+
+    def _start_fresh(self, base: Cursor) -> None:
+        self._place(base)
+        if self._defect:
+            self._begin_anew(Reset(base.epoch, base.offset + 1, self._defect))
+        else:
+            self.taken = self.given = self.received = base
+
+    def _go_on(self, resume: Cursor) -> None:
+        if self.received is not None and self.received.epoch != resume.epoch:
+            self._forget_reset()
+        if self.received is None or self.received.epoch != resume.epoch:
+            raise OutOfOrder(f"welcome: expected the epoch of {self.received}, got {resume.epoch}")
+        self._place(resume)
+
+    def _place(self, cursor: Cursor) -> None:
+        self._epoch, self._position, self._acked = cursor.epoch, cursor.offset, cursor.offset
+
+    # --- what comes -----------------------------------------------------------
+
+    def event(self, event: Event, size: int) -> None:
+        """An event of its own."""
+        if self._is_next(event.offset, event.offset):
+            self._arrive(event, event.offset, event.offset, size)
+
+    def batch(self, batch: Batch, size: int) -> None:
+        """Events that stand for a range; each stands for what is between it and the one before it."""
+        if not self._is_next(batch.first, batch.last):
+            return
+        offsets = [event.offset for event in batch.events]
+        before = [batch.first - 1, *offsets]
+        if before[-1] != batch.last or any(a >= b for a, b in zip(before, offsets, strict=False)):
+            raise OutOfOrder(f"batch: expected events up to {batch.last} after {batch.first - 1}, got {offsets}")
+        for last_before, event in zip(before, batch.events, strict=False):
+            self._arrive(event, last_before + 1, event.offset, size // len(offsets))
+
+    def gap(self, gap: GapTold) -> None:
+        """A range that is gone; of what was received all the same, nothing is said."""
+        if self._is_next(gap.first, gap.last):
+            first = gap.first if self.received is None else max(gap.first, self.received.offset + 1)
+            self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
+
+    def reset(self, reset: ResetTold) -> None:
+        """Another log, from now on."""
+        self._place(Cursor(reset.epoch, reset.low - 1))
+        self._unacked_since = None
+        self._begin_anew(Reset(reset.epoch, reset.low))
+
+    def caught_up(self, said: CaughtUpTold) -> None:
+        """What was there has come."""
+        if self._position is None or said.offset > self._position:
+            raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
+        if self.has_room():
+            self.add(CaughtUp(said.offset))
+
+    def add(self, item: Item, size: int = 0) -> None:
+        """Something that stands outside of the log."""
+        self._keep(_Entry(item, 0, None, size))
+
+    def has_room(self) -> bool:
+        """Whether another item can wait for the application; if not, this connection is given up."""
+        self.overrun = self.overrun or self._is_full()
+        return not self.overrun
+
+    def _is_next(self, first: int, last: int) -> bool:
+        """Whether a range continues the log; false when it has been seen. Raises :class:`OutOfOrder`."""
+        position = self._position
+        if position is None:
+            raise OutOfOrder(f"expected a reset, got {first} to {last}")
+        if first <= last <= position:
+            return False
+        if first != position + 1 or last < first:
+            raise OutOfOrder(f"expected offset {position + 1}, got {first} to {last}")
+        return True
+
+    def _arrive(self, item: Item, first: int, last: int, size: int) -> None:
+        """Keep what continues the log, unless it was received before, or there is no room for it."""
+        self._position = last
+        received = self.received
+        assert received is not None, "a connection that has a position has a place"
+        if self.overrun or last <= received.offset:
+            return
+        if self._is_full() or (first <= received.offset and not self._take_back(first)):
+            self.overrun = True
+            return
+        self.received = Cursor(self._epoch, last)
+        self._keep(_Entry(item, first, self.received, size))
+
+    def _take_back(self, first: int) -> bool:
+        """Text that came in pieces comes joined, with more: forget the pieces, if the application has none of them."""
+        entries = list(self._entries)
+        beside = []
+        while entries and (entries[-1].cursor is None or entries[-1].cursor.offset >= first):
+            entry = entries.pop()
+            if entry.cursor is None:
+                beside.append(entry)
+            elif entry.first < first:
+                return False
+        before = next((entry.cursor for entry in reversed(entries) if entry.cursor is not None), self.given)
+        if before != Cursor(self._epoch, first - 1):
+            return False
+        self._keep_only([*entries, *reversed(beside)])
+        return True
+
+    def _begin_anew(self, reset: Reset) -> None:
+        """What the last log had said stays; what another reset had begun and nobody saw is replaced by this one."""
+        self._forget_reset()
+        self._unseen_reset = reset
+        self.received = Cursor(reset.epoch, reset.low - 1)
+        self._keep(_Entry(reset, reset.low, self.received, 0))
+
+    def _forget_reset(self) -> None:
+        """Drop the reset that the application has not seen, if there is one, and what followed it in the log."""
+        entries = list(self._entries)
+        resets = [number for number, entry in enumerate(entries) if isinstance(entry.item, Reset)]
+        if resets:
+            behind = [entry for entry in entries[resets[0] :] if entry.cursor is None]
+            self._keep_only([*entries[: resets[0]], *behind])
+            self.received = next((entry.cursor for entry in reversed(entries[: resets[0]]) if entry.cursor), self.given)
+
+    def _keep_only(self, entries: list[_Entry]) -> None:
+        self._entries = deque(entries)
+        self._bytes = sum(entry.size for entry in entries)
+
+    def _is_full(self) -> bool:
+        return len(self._entries) >= self._most_items or self._bytes >= self._most_bytes
+
+    def _keep(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        self._bytes += entry.size
+
+    # --- confirming -------------------------------------------------------------
+
+    def ack(self, now: float, asked: Asked, *, everything: bool = False) -> int | None:
+        """The offset to confirm at ``now``, if one is due; with ``everything``, if there is one."""
+        offset = self._confirmable()
+        if offset <= self._acked:
+            self._unacked_since = None
+            return None
+        if self._unacked_since is None:
+            self._unacked_since = now
+        urgent = everything or self._acked < self._last_word <= offset
+        if not urgent and offset - self._acked < asked.ack_events and now < self._unacked_since + asked.ack_s:
+            return None
+        self._acked = offset
+        self._unacked_since = None
+        return offset
+
+    def ack_at(self, asked: Asked) -> float:
+        """When a confirmation will be due, if nothing more is taken."""
+        return math.inf if self._unacked_since is None else self._unacked_since + asked.ack_s
+
+    def _confirmable(self) -> int:
+        """What is taken and has come on this connection, too: an offset beyond what was sent on it is an error."""
+        taken = self.taken
+        if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:
+            return 0
+        return min(taken.offset, self._position)

@@ -1,0 +1,454 @@
+"""The connection actor: one socket of one user, a cursor into the user's log.
+
+Its task is the reader: it says hello, then takes acknowledgements and pings
+until the connection ends, and sees the connection out. What is written is
+written from the flusher's step, from the log: a device that does not read
+lags behind, and nothing queues up for it here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import assert_never
+
+import attrs
+import trio
+
+from actors.bounded import TokenBucket
+from actors.connections.pings import Pings
+from actors.connections.request_queue import Errands
+from actors.delivery.announcements import Item, Telling
+from actors.delivery.cursor import Bounds, Start
+from actors.delivery.frames import text_frame, text_frames
+from actors.delivery.ledger import Ledger
+from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
+from actors.environment import Environment
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.kernel.failures import Barrier, Failures, failure_of
+from actors.kernel.mailbox import Mailbox
+from actors.kernel.signals import Reply
+from actors.limits import Limits
+from actors.protocol import messages
+from actors.protocol.closing import TABLE
+from actors.protocol.messages import ClientMessage, Hello, Request
+from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
+from actors.wire.control_frames import PING
+from actors.wire.endpoint import Endpoint
+from actors.wire.http import RequestHead
+from actors.wire.transport import Transport
+from actors.wire.websocket import WebSocket, upgrade
+
+_UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
+"""Reasons to end a connection without another word: nobody would read it."""
+
+_MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
+"""Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
+
+
+@attrs.frozen
+class House:
+    """What every connection works with."""
+
+    limits: Limits
+    environment: Environment
+    failures: Failures
+    user: Callable[[str], Mailbox[UserMessage]]
+    """The address of a user's actor."""
+    mark: Callable[[Presence], None]
+    """Asks the flusher to write to a user's devices in this tick."""
+    hear: Callable[[Connection], None]
+    """Notes a sign of life."""
+    forget: Callable[[Connection], None]
+    """The connection listens no more."""
+    pending: Callable[[str], list[Item]]
+    """What is active in a user's threads, and what the user has not answered."""
+    answer: Callable[[Request, str, str], Awaitable[bytes]]
+    """Carries out a request of a user and a session; the reply."""
+
+
+class Connection:
+    """One WebSocket: its session, its place in the log, its end."""
+
+    def __init__(
+        self,
+        label: str,
+        endpoint: Endpoint,
+        head: RequestHead,
+        house: House,
+        *,
+        identify: Callable[[str | None], Awaitable[str]],
+        user_id: str | None,
+    ) -> None:
+        self.label = label
+        self.plain = messages.SUBPROTOCOL not in head.offers()
+        self.subscription: Subscription | None = None
+        """The place in the log, from attach on."""
+        self.user_id = user_id
+        """Known from the request for plain clients and tickets; else from the hello."""
+        self._endpoint = endpoint
+        self._head = head
+        self._house = house
+        self._identify = identify
+        """Who a hello's token belongs to; raises PeerError."""
+        self._scope = trio.CancelScope()
+        self._ending: tuple[str, str] | None = None
+        self._transport: Transport
+        self._websocket: WebSocket | None = None
+        """Once it is open."""
+        self._presence: Presence
+        self._telling = Telling()
+        self._pings = Pings()
+        self._fence = 0
+        """The ping that went out with the last reset: what the device confirms before its answer is of an ended log."""
+        self._errands: Errands
+        self._session_id = ""
+
+    @property
+    def path(self) -> str:
+        """``users/alice/connections/c3``."""
+        return f"users/{self.user_id or '?'}/connections/{self.label}"
+
+    @property
+    def writing(self) -> bool:
+        """True if the socket has yet to take something that was written to it."""
+        return self.subscription is not None and self._transport.backlog_bytes > 0
+
+    @property
+    def caught_up(self) -> bool:
+        """True if the device has been sent all that was there when it came."""
+        return self.subscription is not None and self.subscription.caught_up
+
+    @property
+    def awaits_ack(self) -> bool:
+        """True if this device may still ack something that no device has."""
+        return self.subscription is not None and self.subscription.awaits_ack
+
+    @property
+    def reading(self) -> bool:
+        """Whether the device, when last looked at, was not yet asked whether it is there, and has taken more since of
+        what was written before that: it is slow. To be looked at once in each time that it gets for an answer."""
+        return self._pings.is_under_way(self._transport.delivered_bytes)
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the socket took nothing any more, or broke, so that no goodbye was possible."""
+        return self._transport.aborted
+
+    # --- the reader -----------------------------------------------------------
+
+    async def run(self) -> tuple[str, str]:
+        """Serve the connection to its end; returns the row of the closing table, and what happened.
+
+        A failure of ours is reported, ends this connection, and is not raised.
+        Cancelled, the socket is closed as it stands.
+        """
+        house = self._house
+        house.hear(self)
+        try:
+            with Barrier(self.fail):
+                async with trio.open_nursery() as nursery:
+                    self._transport = Transport(
+                        self._endpoint,
+                        nursery,
+                        house.limits,
+                        clock=house.environment.clock,
+                        on_drained=self._drained,
+                        on_failed=self._failed,
+                    )
+                    self._errands = Errands(nursery, self._transport, self._carry_out, house.limits.requests)
+                    await self._serve()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if self.subscription is not None:
+                # At most once: what a plain client may have read is not sent to it again.
+                self.subscription.end(written=self.plain)
+            house.forget(self)
+            self._endpoint.close()
+        return self._ending or ("left", "the device has gone")
+
+    async def _serve(self) -> None:
+        subprotocol = None if self.plain else messages.SUBPROTOCOL
+        try:
+            async with upgrade(
+                self._transport,
+                self._head.upgrade_request,
+                self._head.rest,
+                subprotocol,
+                self._house.limits,
+                self._hear,
+            ) as websocket:
+                with self._scope:
+                    await self._converse(websocket)
+                await self._see_out(websocket)
+        except PeerError as error:
+            self._ending = self._ending or (error.name, str(error))
+        finally:
+            self._transport.close()
+
+    async def _converse(self, websocket: WebSocket) -> None:
+        """Say hello, take a place in the log, and listen until the end."""
+        address: Mailbox[UserMessage] | None = None
+        self._websocket = websocket
+        try:
+            with Barrier(self._fall):
+                hello = Hello(v=1) if self.plain else await self._greet(websocket)
+                assert self.user_id is not None, "a connection has a user before it has a place"
+                address = self._house.user(self.user_id)
+                subscription = await self._attach(hello, address)
+                await self._listen(websocket, subscription, address)
+        finally:
+            if address is not None:
+                await self._detach(address)
+
+    def _fall(self, error: BaseException) -> None:
+        """End the conversation for an error: the device is told, and comes back unless it is to blame."""
+        match error:
+            case PeerError():
+                self.end(error.name, str(error))
+            case Quarantined():
+                self.end("quarantined", "")
+            case RuntimeClosed():
+                self.end("shutting_down", "")
+            case _:
+                self.fail(error)
+
+    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> Subscription:
+        reply: Reply[Session] = Reply()
+        resume = None if hello.resume is None else (hello.resume.epoch, hello.resume.offset)
+        await address.send(Attach(self, hello.session, resume, hello.origin, reply))
+        self._session_id = (await reply.wait()).id
+        assert self.subscription is not None, "an attach is answered after it has given a place"
+        return self.subscription
+
+    async def _greet(self, websocket: WebSocket) -> Hello:
+        limits = self._house.limits
+        try:
+            with trio.fail_after(limits.hello_seconds):
+                hello = messages.decode(await websocket.receive())
+        except trio.TooSlowError:
+            raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none") from None
+        if not isinstance(hello, Hello):
+            raise PeerError("bad_message", f"expected a hello first, got {type(hello).__name__.lower()}")
+        if hello.v != 1:
+            raise PeerError("bad_message", f"hello: expected v 1, the version of this server, got {hello.v}")
+        if self.user_id is None or hello.token is not None:
+            self.user_id = await self._identify(hello.token)
+        return hello
+
+    async def _listen(self, websocket: WebSocket, subscription: Subscription, address: Mailbox[UserMessage]) -> None:
+        limits, clock = self._house.limits, self._house.environment.clock
+        bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
+        while True:
+            text = await websocket.receive()
+            useful = not self.plain and await self._take(messages.decode(text), subscription, address)
+            if not useful and not bucket.take(clock()):
+                rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
+                raise PeerError("flooding", f"expected at most {rate}, got more")
+
+    async def _take(self, message: ClientMessage, subscription: Subscription, address: Mailbox[UserMessage]) -> bool:
+        """Carry out a message; true for one that acks something, of which there cannot be too many."""
+        match message:
+            case messages.Ack(offset):
+                if not self._pings.is_answered(self._fence):
+                    return False
+                spans = subscription.ack(offset)
+                if spans:
+                    await self._pass_on(Acked(subscription.ledger, spans), address)
+                return bool(spans)
+            case messages.Ping():
+                if not self._telling.postpone_pong():
+                    self._transport.write_control(text_frame(messages.PONG))
+            case messages.Pong():
+                self._pings.hear()
+            case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
+                self._errands.take(message)
+            case messages.Malformed(id_, text):
+                self._errands.refuse(id_, "bad_request", text)
+            case messages.Unknown(op, id_):
+                if id_ is not None:
+                    text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
+                    self._errands.refuse(id_, "unknown_op", text)
+            case Hello():
+                raise PeerError("bad_message", "expected one hello, got another")
+            case _:
+                assert_never(message)
+        return False
+
+    async def _carry_out(self, request: Request) -> bytes:
+        assert self.user_id is not None, "a connection that listens has a user"
+        return await self._house.answer(request, self.user_id, self._session_id)
+
+    # --- acknowledgements -----------------------------------------------------
+
+    async def _pass_on(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
+        """Pass acks on to the user's actor; a checkpoint only when the actor is behind."""
+        try:
+            address.tell(acked)
+        except trio.WouldBlock:
+            await address.send(acked)
+
+    # --- the writer's side, called from other actors' steps ----------------------
+
+    def ended_by(self) -> str | None:
+        """The row of the closing table by which the connection has ended, if it has by now, whichever side did it."""
+        if self._ending is not None:
+            return self._ending[0]
+        return None if self._websocket is None else self._websocket.ended_by()
+
+    def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
+        """Take a place in the user's log, and say so to the device."""
+        self._presence = presence
+        self.subscription = subscription
+        if self.plain:
+            return
+        limits = self._house.limits
+        said = opening(start, bounds, session, limits.ping_seconds, limits.asked())
+        self._transport.write(text_frames(said))
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> None:
+        """Go on in another epoch of the log, and say so to the device."""
+        assert self.subscription is not None, "only a device with a place is reset"
+        said = self.subscription.reset(bounds, ledger)
+        if said:
+            self._fence = self._ask(text_frames(said), self._transport.write)
+
+    def flush(self) -> None:
+        """Write the next range of the log, once, unless the socket still has something to take.
+
+        Called by the flusher directly, and not told as a message, because a
+        hop for each device and tick would be the larger part of the write.
+        """
+        subscription, transport = self.subscription, self._transport
+        if subscription is None or transport.sealed or transport.backlog_bytes:
+            return
+        try:
+            outgoing = subscription.pull(self._house.limits.write_bytes)
+        except EpochEnded:
+            self._rewind()
+            return
+        if outgoing is not None:
+            self._write(outgoing, subscription)
+        if subscription.is_at_mark and self._telling.is_over:
+            said = subscription.catch_up()
+            self._telling.begin([lambda: said, *self._house.pending(subscription.user_id)])
+        if not self._telling.is_over:
+            self._tell_more()
+
+    def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
+        """Hand over a range; its offsets count as written when the socket has taken the last of them."""
+        if self._transport.write(outgoing.as_frames()):
+            if subscription.wrote(outgoing):
+                self._house.mark(self._presence)
+        elif not self._transport.sealed:
+            subscription.begin_write(outgoing)
+
+    def _tell_more(self) -> None:
+        """Say some of what is active and open; the rest when the socket has taken it."""
+        said = self._telling.take(self._house.limits.write_bytes, messages.PONG)
+        if self._transport.write(text_frames(said)) and not self._telling.is_over:
+            self._house.mark(self._presence)
+
+    def _rewind(self) -> None:
+        """The log is another one: the user's actor says where this device goes on."""
+        try:
+            self._presence.address.tell(REWOUND)
+        except trio.WouldBlock:
+            self._house.mark(self._presence)
+        except ActorsError:
+            return  # nobody answers this door any more, and who closed it ends the devices
+
+    def tell(self, text: bytes) -> bool:
+        """Write a message about what is active or open; where the socket takes nothing, all of it is told later.
+
+        So a device that does not read is never owed more than a list of what there is.
+        """
+        if self.subscription is None or self.plain:
+            return False
+        self.flush()
+        if not self._transport.backlog_bytes and self._telling.is_over:
+            self._transport.write(text_frame(text))
+        else:
+            self.subscription.catch_up_again()
+        return True
+
+    def say(self, text: bytes) -> None:
+        """Write a message of the protocol, after what the log has, if this device speaks it and has said hello."""
+        if self.subscription is not None and not self.plain:
+            self.flush()
+            self._transport.write(text_frame(text))
+
+    def ping(self) -> None:
+        """Ask the device whether it is there."""
+        head = 0 if self.subscription is None else self.subscription.ledger.head
+        self._ask(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
+
+    def _ask(self, frames: bytes, write: Callable[[bytes], object]) -> int:
+        """Write what ends with a ping; with nothing before it on its way, it is taken to arrive at once."""
+        transport = self._transport
+        delivered = transport.delivered_bytes if transport.pending_bytes else math.inf
+        write(frames)
+        return self._pings.ask(delivered, transport.delivered_bytes + transport.pending_bytes)
+
+    def end(self, name: str, text: str) -> None:
+        """End the connection for a reason of the closing table; the first reason counts."""
+        if self._ending is None:
+            self._ending = name, text
+        self._scope.cancel()
+
+    def abort(self) -> None:
+        """End the connection now, without a goodbye."""
+        self._transport.abort()
+
+    def fail(self, error: BaseException) -> None:
+        """A failure of ours: said once to the observer, and to the device as much as it needs."""
+        environment = self._house.environment
+        self._house.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))
+        self.end("failed", TABLE["failed"].text)
+
+    def describe(self, offset: int, now: float) -> str:
+        """Say how this device stands to one offset: ``c3 acked``, ``c4 12 behind``."""
+        if self.subscription is None:
+            return f"{self.label} is saying hello"
+        stalled = self._transport.stalled_since
+        return f"{self.label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
+
+    def _drained(self) -> None:
+        """Note that the socket took everything; the log may have more."""
+        if self.subscription is not None:
+            self.subscription.finish_write(written=True)
+            self._house.mark(self._presence)
+
+    def _failed(self, name: str) -> None:
+        self.end(name, TABLE[name].text)
+
+    def _hear(self) -> None:
+        self._house.hear(self)
+
+    # --- the end --------------------------------------------------------------
+
+    async def _see_out(self, websocket: WebSocket) -> None:
+        """Say why the connection ends, to a peer that listens; it has a moment to answer."""
+        name, text = self._ending or ("left", "")
+        if name in _UNSPEAKABLE:
+            self._transport.abort()
+            return
+        row, limits = TABLE[name], self._house.limits
+        with trio.move_on_after(limits.revoked_seconds if name == "revoked" else limits.close_seconds):
+            if not self.plain and row.code >= 4000:
+                said = messages.error(row.code, row.name, row.temporary, text or row.text)
+                self._transport.write(text_frame(said))
+            await websocket.close(row.code, text or row.text)
+            await self._transport.drain()
+            if name in _MIDWAY:
+                await self._transport.discard()
+
+    async def _detach(self, address: Mailbox[UserMessage]) -> None:
+        """Leave the user's devices; whatever happens, this message is sent."""
+        name, text = self._ending or ("left", "")
+        departure = Departure(self.label, name, text or TABLE[name].text, self._house.environment.wall_clock())
+        with trio.CancelScope(shield=True):
+            try:
+                await address.send(Detach(self, departure))
+            except ActorsError:
+                return

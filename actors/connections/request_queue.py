@@ -1,0 +1,60 @@
+"""What a device has asked for: one request after the other, in its connection's nursery."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from actors.delivery.frames import text_frame
+from actors.protocol import messages
+from actors.protocol.messages import Request
+from actors.wire.transport import Transport
+
+
+class Errands:
+    """The requests of one connection that were not answered yet.
+
+    They are carried out in the order in which they came; a cancel at once, and
+    while others wait. ``answer`` carries one out and returns the reply.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, transport: Transport, answer: Callable[[Request], Awaitable[bytes]], most: int
+    ) -> None:
+        self._nursery = nursery
+        self._transport = transport
+        self._answer = answer
+        self._most = most
+        self._waiting: deque[Request] = deque()
+        """Those that wait for their turn; the first one has it."""
+        self._open = 0
+
+    def take(self, request: Request) -> None:
+        """Have a request carried out, unless too many are."""
+        if self._open >= self._most:
+            self.refuse(request.id, "too_many_requests")
+            return
+        self._open += 1
+        if isinstance(request, messages.CancelRun):
+            self._nursery.start_soon(self._carry_out, request)
+            return
+        self._waiting.append(request)
+        if len(self._waiting) == 1:
+            self._nursery.start_soon(self._carry_out_in_turn)
+
+    def refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
+        """Answer a request that is not carried out."""
+        self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
+
+    async def _carry_out_in_turn(self) -> None:
+        while self._waiting:
+            await self._carry_out(self._waiting[0])
+            self._waiting.popleft()
+
+    async def _carry_out(self, request: Request) -> None:
+        """Answer, and wait until the socket has had room for it: a device that does not read asks for no more."""
+        self._transport.write(text_frame(await self._answer(request)))
+        await self._transport.emptied()
+        self._open -= 1

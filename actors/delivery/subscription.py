@@ -1,0 +1,271 @@
+"""A subscription: one device's place in its user's log, from attach to the end. Sans-I/O.
+
+    CATCHING_UP ◀──▶ LIVE ◀──▶ LAGGING
+         └────────────┴─────────┴─────▶ ENDED
+
+It takes bells (:meth:`Subscription.pull`), acks and resets, and returns what to
+send; whoever has a socket, a connection here, tells it what became of a write.
+So a host with frames of its own, an ASGI mount or an event stream, uses it as
+it is. The idea of one printable object for each peer's progress is etcd-io/raft's
+``Progress``.
+
+Nothing is queued in it: a device that does not read is a cursor that stands
+still, and the log goes on without it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from actors.delivery.batches import batch
+from actors.delivery.cursor import Bounds, Cursor, Standing, Start
+from actors.delivery.frames import text_frames, texts_of
+from actors.delivery.ledger import Ledger
+from actors.delivery.log import Chunk
+from actors.protocol import messages
+
+
+class State(enum.Enum):
+    """How a subscription stands to the head of its log."""
+
+    CATCHING_UP = "catching up"
+    """It has yet to be sent what was there when it began, or when it was told of a gap or a reset."""
+    LIVE = "live"
+    """It was sent everything, as single events."""
+    LAGGING = "lagging"
+    """Its socket has yet to take something, or the log is ahead of it; what can be joined is sent joined."""
+    ENDED = "ended"
+    """It is sent nothing more."""
+
+
+_STANDINGS: dict[Standing, str] = {
+    "began later": "began after it",
+    "missed": "missed it: it had left the log",
+    "handed": "written, not confirmed yet",
+    "confirmed": "acked",
+}
+
+
+class Reader(Protocol):
+    """The store, as far as a subscription reads it."""
+
+    def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
+        """Read consecutive events of a user's log, from an offset or from low on."""
+        ...
+
+
+class EpochEnded(Exception):  # noqa: N818 - a state of the log
+    """The log goes on in another epoch; :meth:`Subscription.reset` says where."""
+
+
+class Outgoing(msgspec.Struct, gc=False):
+    """A contiguous range of offsets to send: protocol messages, and after them the events."""
+
+    first: int
+    last: int
+    """``first - 1`` when there are no events in it."""
+    frames: bytes = b""
+    """The events, as the frames in which the log keeps them; empty where a batch in ``before`` stands for them."""
+    before: tuple[bytes, ...] = ()
+
+    def as_frames(self) -> bytes:
+        """Join everything as unmasked WebSocket text frames, for one write."""
+        return text_frames(self.before) + self.frames if self.before else self.frames
+
+    def as_texts(self) -> Iterator[bytes]:
+        """Yield everything as JSON texts, for a host that frames them itself."""
+        yield from self.before
+        yield from texts_of(self.frames)
+
+
+def opening(
+    start: Start, bounds: Bounds, session: str, ping_seconds: float, limits: Mapping[str, float]
+) -> list[bytes]:
+    """Return what a device is told before anything else: the welcome, and the gap or reset that it begins with."""
+    welcome = messages.welcome(
+        session,
+        epoch=bounds.epoch,
+        low=bounds.low,
+        head=bounds.head,
+        start=start.offset,
+        resume=start.kind,
+        ping_seconds=ping_seconds,
+        limits=limits,
+    )
+    if start.gap is not None:
+        return [welcome, messages.gap(*start.gap, "retention")]
+    return [welcome, messages.reset(bounds.epoch, bounds.low)] if start.kind == "reset" else [welcome]
+
+
+class Subscription:
+    """What one device was sent of one user's log, and what it acked.
+
+    Invariant: at most one write is unfinished, and while one is, nothing is
+    pulled.
+    """
+
+    __slots__ = ("_behind", "_catching_up_to", "_ended", "_store", "_writing", "cursor", "ledger", "plain", "user_id")
+
+    def __init__(self, store: Reader, ledger: Ledger, start: Start, bounds: Bounds, *, plain: bool) -> None:
+        self.user_id = ledger.user_id
+        self.plain = plain
+        """True for a device without the protocol: it is sent events alone, and acks nothing."""
+        self.ledger = ledger
+        """The books of the epoch in which the cursor stands."""
+        self.cursor = Cursor(start.offset)
+        self._store = store
+        self._catching_up_to = None if plain else bounds.head
+        self._behind = not plain
+        self._writing: tuple[Ledger, int, int] | None = None
+        """Offsets, of an epoch, that the socket has begun to take."""
+        self._ended = False
+
+    @property
+    def state(self) -> State:
+        """The state, from what is left to send."""
+        if self._ended:
+            return State.ENDED
+        if self._catching_up_to is not None:
+            return State.CATCHING_UP
+        lags = self._writing is not None or (self._behind and self.cursor.position < self.ledger.head)
+        return State.LAGGING if lags else State.LIVE
+
+    @property
+    def caught_up(self) -> bool:
+        """True if the device was sent everything that was there when it began."""
+        return self._catching_up_to is None
+
+    @property
+    def is_at_mark(self) -> bool:
+        """True if everything to catch up with was pulled, and :meth:`catch_up` is due."""
+        return self._catching_up_to is not None and self.cursor.position >= self._catching_up_to
+
+    @property
+    def awaits_ack(self) -> bool:
+        """True if this device may still ack something that no device has."""
+        return not self.plain and self.cursor.confirmed < self.cursor.position and self.ledger.retained > 0
+
+    # --- sending ----------------------------------------------------------------
+
+    def pull(self, most_bytes: int) -> Outgoing | None:
+        """Take the next range to send, ``None`` if there is none; its offsets count as handed out from now on.
+
+        Raises :class:`EpochEnded`, and takes nothing, when the log goes on in
+        another epoch. Not to be called while a write is unfinished.
+        """
+        cursor = self.cursor
+        chunk = self._store.read(self.user_id, cursor.position + 1, most_bytes)
+        if chunk.epoch != self.ledger.epoch:
+            raise EpochEnded
+        before = () if chunk.first == cursor.position + 1 else self._skip(chunk.first)
+        outgoing = Outgoing(chunk.first, chunk.last, chunk.frames, before)
+        if chunk.last >= chunk.first:
+            cursor.advance(chunk.first, chunk.last)
+            if self._behind:
+                self._join(outgoing)
+        return outgoing if outgoing.frames or outgoing.before else None
+
+    def wrote(self, outgoing: Outgoing) -> bool:
+        """Note that the socket took a range whole; true if the log has more by now."""
+        if outgoing.last < outgoing.first:
+            return False
+        self.ledger.write(outgoing.first, outgoing.last)
+        if outgoing.last < self.ledger.head:
+            return True
+        self._behind = False
+        return False
+
+    def begin_write(self, outgoing: Outgoing) -> None:
+        """Note that the socket took a part of a range; :meth:`finish_write` says what became of the rest."""
+        if outgoing.last < outgoing.first:
+            return
+        self.ledger.begin_write(outgoing.first, outgoing.last)
+        self._writing = self.ledger, outgoing.first, outgoing.last
+        self._behind = True
+
+    def finish_write(self, *, written: bool) -> None:
+        """Note that the socket has taken the rest of a range, or never will. Idempotent."""
+        if self._writing is not None:
+            ledger, first, last = self._writing
+            ledger.finish_write(first, last, written=written)
+            self._writing = None
+
+    def catch_up(self) -> bytes:
+        """Return the protocol message that says that the device was sent everything."""
+        self._catching_up_to = None
+        return messages.caught_up(self.cursor.position)
+
+    def catch_up_again(self) -> None:
+        """Have :meth:`catch_up` be due once more, so that what is active and open is told anew."""
+        if self._catching_up_to is None:
+            self._catching_up_to = self.cursor.position
+
+    def reset(self, bounds: Bounds, ledger: Ledger) -> list[bytes]:
+        """Go on in another epoch, from its low; returns the protocol messages that say so.
+
+        An unfinished write still counts in the epoch in which it was begun.
+        Acks count again once the ping in the messages was answered, because
+        those on their way until then are of the ended epoch.
+        """
+        self.ledger = ledger
+        self.cursor = Cursor(bounds.low)
+        self._behind = True
+        if self.plain:
+            return []
+        self._catching_up_to = bounds.head
+        return [messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)]
+
+    def end(self, *, written: bool) -> None:
+        """Send nothing more; an unfinished write counts as written, or does not. Idempotent."""
+        self._ended = True
+        self.finish_write(written=written)
+
+    def _skip(self, low: int) -> tuple[bytes, ...]:
+        """Step over what left the log before it was sent; returns the gap that says so."""
+        gone = self.cursor.skip(low)
+        if gone is None or self.plain:
+            return ()
+        if self._catching_up_to is None:  # because the end of a run may be in the gap
+            self._catching_up_to = max(self.cursor.position, self.ledger.head)
+        return (messages.gap(*gone, "retention"),)
+
+    def _join(self, outgoing: Outgoing) -> None:
+        """Replace the events by a batch, where that joins some, for a device that is behind."""
+        joined = None if self.plain else batch(outgoing.first, outgoing.last, outgoing.frames)
+        if joined is not None:
+            outgoing.before, outgoing.frames = (*outgoing.before, joined), b""
+
+    # --- acks, and how it stands ------------------------------------------------
+
+    def ack(self, offset: int) -> list[tuple[int, int]]:
+        """Ack everything sent up to an offset; returns the spans that are new.
+
+        Raises :class:`~actors.errors.PeerError` for an offset beyond what was sent.
+        """
+        return self.cursor.ack(offset)
+
+    def describe(self, offset: int, stalled_seconds: float | None = None) -> str:
+        """Say how this device stands to one offset, for people: ``acked``, ``12 behind``."""
+        standing = self.cursor.standing(offset)
+        if standing == "behind" or offset > self._written:
+            idle = "" if stalled_seconds is None else f", its socket took nothing for {stalled_seconds:.1f} s"
+            return f"{self.ledger.head - self._written} behind{idle}"
+        if standing == "handed" and self.plain:
+            return "written (a plain client, which does not confirm)"
+        return _STANDINGS[standing]
+
+    @property
+    def _written(self) -> int:
+        """The last offset that the socket has taken whole."""
+        if self._writing is None or self._writing[0] is not self.ledger:
+            return self.cursor.position
+        return self._writing[1] - 1
+
+    def __repr__(self) -> str:
+        writing = "" if self._writing is None else f" writing={self._writing[1]}-{self._writing[2]}"
+        place = f"next={self.cursor.position + 1} acked={self.cursor.confirmed}"
+        return f"<Subscription {self.state.value} {place}{writing}>"

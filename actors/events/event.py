@@ -1,0 +1,369 @@
+"""Events: what they are made of, the lifecycle vocabulary, and their encoding.
+
+An event is encoded once, in its emitter's own call, so that what cannot travel
+is the emitter's error and nobody else's. The encoder is msgspec; this module
+adds what a delivery system owes on top of it: the path of what could not be
+encoded, bounds on size and depth, and no silent replacement of values.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from hashlib import blake2b
+from typing import Any
+
+import attrs
+import msgspec
+
+from actors.errors import Unencodable
+from actors.events.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
+from actors.events.surrogates import half_in
+from actors.kernel.failures import Barrier, describe, sift, text_of
+from actors.limits import Limits
+
+Payload = Any
+"""A JSON object: a mapping, an attrs or dataclass instance, a msgspec Struct, or ready JSON bytes."""
+
+IDENTIFIER_CHARACTERS = 256
+"""The longest thread, user, run or event id, and event type."""
+
+
+class Lifecycle(enum.StrEnum):
+    """The event types of an agent's run. Applications may emit any other type."""
+
+    AGENT_STARTED = "agent_started"
+    AGENT_THINKING = "agent_thinking"
+    AGENT_DELTA = "agent_delta"
+    TOOL_EXECUTING = "tool_executing"
+    TOOL_COMPLETED = "tool_completed"
+    AGENT_COMPLETED = "agent_completed"
+    AGENT_FAILED = "agent_failed"
+    AGENT_CANCELLED = "agent_cancelled"
+
+
+DROPPED_NOTICE = "dropped"
+"""The type of the runtime's own notice that events are gone; reserved."""
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event as devices receive it."""
+
+    type: str
+    payload: dict[str, Any]
+    thread_id: str
+    run_id: str | None = None
+    event_id: str | None = None
+    timestamp: float = 0.0
+    seq: int
+    seq0: int | None = None
+    offset: int
+
+
+@attrs.frozen
+class History:
+    """Events of one thread, oldest first, and what there is to say about the others."""
+
+    thread_id: str
+    events: tuple[Event, ...]
+    gone: tuple[tuple[int, int], ...]
+    """Ranges of ``seq`` that were asked for and are no longer retained, or were placed for a former owner."""
+    head_seq: int
+    """The thread's newest ``seq``; 0 when it has none."""
+    more: bool
+    """Whether there are later events, beyond the limit."""
+
+
+class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
+    type: str
+    payload: Payload
+    thread_id: str
+    run_id: str | None = None
+    event_id: str = ""
+    timestamp: float = math.nan
+
+
+_LEAST_INTEGER = -MOST_INTEGER
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
+_READY = (bytes, bytearray, memoryview, msgspec.Raw)
+_OPENING_BRACE = ord("{")
+_REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def encode(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, timestamp: float, limits: Limits
+) -> bytes:
+    """Encode an event up to where ``seq`` and ``offset`` go; the closing brace is theirs.
+
+    Raises :class:`~actors.errors.Unencodable`, naming the place, for anything
+    that JSON cannot carry or JavaScript would round, for sizes over ``event_bytes``, nesting deeper than
+    ``payload_depth``, a type or run id that is empty or too long, and the
+    reserved type. Thread and event ids were checked where they came in.
+    """
+    check_identifier("type", type_)
+    if run_id is not None:
+        check_identifier("run_id", run_id)
+    if type_ == DROPPED_NOTICE:
+        raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
+    try:
+        plain = type(payload) is dict and _is_plain(payload)
+        if not plain and isinstance(payload, _READY):
+            payload = _ready(bytes(payload))
+        text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+        if len(text) > limits.event_bytes:
+            raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
+        if not plain:
+            _check_text(text, payload, limits.payload_depth)
+    except Unencodable:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an object does when it is looked at is its emitter's error
+        _, passing = sift(error)
+        if passing is not None:
+            raise passing from None
+        raise _complaint(type_, payload, thread_id, run_id, event_id, limits) from None
+    return text[:-1]
+
+
+def decode(text: bytes) -> Event:
+    """Read an event as it was stored."""
+    return _decode(text)
+
+
+def check_identifier(name: str, value: object) -> None:
+    """Raise :class:`~actors.errors.Unencodable` unless a value can be an id or a type."""
+    if not isinstance(value, str):
+        raise Unencodable(name, "a string", _name(value))
+    if not 0 < len(value) <= IDENTIFIER_CHARACTERS:
+        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
+    if (half := half_in(value)) is not None:
+        raise Unencodable(name, "text that UTF-8 can encode", half)
+
+
+def explain_json(text: str | bytes, error: Exception, root: str) -> str:
+    """What keeps a text from being read as JSON: the path of half a surrogate pair, else what the decoder says."""
+    found = _half_in_json(text, root)
+    return ": ".join(found) if found else str(error) or type(error).__name__
+
+
+def fingerprint(body: bytes) -> bytes:
+    """What makes two events of one id the same: everything but the time they were emitted."""
+    return blake2b(body[: body.rindex(b',"timestamp":')], digest_size=16).digest()
+
+
+def placed(body: bytes, seq: int, offset: int) -> bytes:
+    """The event's text, complete with its numbers."""
+    return b'%b,"seq":%d,"offset":%d}' % (body, seq, offset)
+
+
+def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, int], timestamp: float) -> bytes:
+    """The notice that stands for sequence numbers that are gone, up to where its own numbers go."""
+    content = {
+        "type": DROPPED_NOTICE,
+        "payload": {"count": last_seq - first_seq + 1, "causes": dict(causes)},
+        "thread_id": thread_id,
+        "timestamp": timestamp,
+        "seq0": first_seq,
+    }
+    return _encode(content)[:-1]
+
+
+def _ready(text: bytes) -> msgspec.Raw:
+    """Ready JSON, checked: a byte that is wrong here would be wrong on every device."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        inexact = find_inexact(text, "payload") if OUT_OF_RANGE in str(error) else None
+        if inexact is not None:
+            raise Unencodable(inexact[0], EXPECTED, inexact[1]) from None
+        if found := _half_in_json(text, "payload"):
+            raise Unencodable(found[0], "text that UTF-8 can encode", found[1]) from None
+        raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
+    return msgspec.Raw(text.strip())
+
+
+def _half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
+    """The path and the kind of the first half of a surrogate pair in a text that is JSON but for that."""
+    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
+        for path, value in _walk(json.loads(text), root):
+            names = list(value) if isinstance(value, dict) else [value]
+            halves = (half_in(name) for name in names if isinstance(name, str))
+            if half := next(filter(None, halves), None):
+                return path.encode(errors="backslashreplace").decode(), half
+    return None
+
+
+def _is_plain(payload: dict[object, object]) -> bool:
+    """True if a payload holds scalars only, and each number arrives as it is: most do, and need no closer look."""
+    for value in payload.values():
+        kind = type(value)
+        if kind is str:
+            continue
+        if kind is int:
+            if not _LEAST_INTEGER <= value <= MOST_INTEGER:  # type: ignore[operator]
+                return False
+        elif kind is not float or value - value != 0.0:  # type: ignore[operator]
+            return False
+    return True
+
+
+def _check_text(text: bytes, payload: Payload, most: int) -> None:
+    """Raise unless an encoded payload is an object, not too deep, and says what was meant."""
+    begin = text.index(b',"payload":') + 11
+    if text[begin] != _OPENING_BRACE:
+        raise Unencodable("payload", "a JSON object", _name(payload))
+    if text.count(b"{") + text.count(b"[") > most:
+        _check_depth(text, payload, most)
+    if b"null" in text:
+        _check_finite(payload)
+    # Without what is around it: the ids look like numerals now and then.
+    written = text[begin : text.rindex(b',"thread_id":')]
+    inexact = find_inexact(written, "payload", floats=isinstance(payload, msgspec.Raw))
+    if inexact is not None:
+        raise _inexact(payload) or Unencodable(inexact[0], EXPECTED, inexact[1])
+
+
+def _check_depth(text: bytes, payload: Payload, most: int) -> None:
+    """Count nesting by taking away the innermost brackets, all at once, level by level.
+
+    The envelope itself is one level. Each pass is one ``bytes.replace``, so
+    the worst input costs what its size allows, not what its shape demands.
+    """
+    brackets = _STRING.sub(b"", text).translate(_BRACKETS, _NOT_BRACKETS)
+    for _ in range(most + 1):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
+    raise Unencodable(_deepest(payload, most), f"at most {most} levels of nesting", "more")
+
+
+def _inexact(payload: Payload) -> Unencodable | None:
+    """Where an integer is that not every device reads as it is; ``None`` for one in ready JSON, which has no paths."""
+    return next((found for path, value in _walk(payload, "payload") if (found := _unsafe(path, value))), None)
+
+
+def _unsafe(path: str, value: object) -> Unencodable | None:
+    number = value.value if isinstance(value, enum.Enum) else value
+    if isinstance(number, int) and not -MOST_INTEGER <= number <= MOST_INTEGER:
+        return Unencodable(path, EXPECTED, shown(number))
+    return None
+
+
+def _check_finite(payload: Payload) -> None:
+    """JSON has no NaN and no infinity, and msgspec writes ``null`` for them: say so instead."""
+    for path, value in _walk(payload, "payload"):
+        number = value.value if isinstance(value, enum.Enum) else value
+        if isinstance(number, float) and not math.isfinite(number):
+            raise Unencodable(path, "a number that JSON can carry", repr(number))
+
+
+def _complaint(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+) -> Unencodable:
+    """Find what the encoder refused, and say where it is."""
+    with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
+        return _found(type_, payload, thread_id, run_id, event_id, limits)
+    return Unencodable("payload", "a value that JSON can carry", type(payload).__name__)
+
+
+def _found(
+    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+) -> Unencodable:
+    try:
+        for name, identifier in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
+            check_identifier(name, identifier)
+        if run_id is not None:
+            check_identifier("run_id", run_id)
+    except Unencodable as complaint:
+        return complaint
+    path, value = "payload", payload
+    for _ in range(limits.payload_depth):
+        culprit = next(((p, v) for p, v in _children(value, path) if _refused(v) is not None), None)
+        if culprit is None:
+            refused = Unencodable(path, "a value that JSON can carry", _refused(value) or _name(value))
+            return _unsafe(path, value) or refused
+        path, value = culprit
+    return Unencodable(path, f"at most {limits.payload_depth} levels of nesting", "more")
+
+
+def _refused(value: object) -> str | None:
+    if isinstance(value, _Unreadable):
+        return value.text
+    errors: list[BaseException] = []
+    with Barrier(errors.append):
+        _encode(value)
+        return None
+    if isinstance(errors[0], UnicodeEncodeError):
+        return half_in(errors[0].object)
+    said = text_of(errors[0]) if isinstance(errors[0], _REFUSALS) else describe(errors[0])
+    return f"{_name(value)} ({said})"
+
+
+def _deepest(payload: Payload, most: int) -> str:
+    """The first path that is one level too deep; ready JSON has no paths of its own."""
+    containers: list[tuple[str, object]] = [("payload", payload)]
+    for _ in range(most):
+        children = (child for path, value in containers for child in _children(value, path))
+        containers = [child for child in children if _is_container(child[1])]
+    return containers[0][0] if containers else "payload"
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple | set | frozenset) or bool(_field_names(value))
+
+
+def _walk(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, object]]:
+    yield path, value
+    if depth:
+        for child_path, child in _children(value, path):
+            yield from _walk(child, child_path, depth - 1)
+
+
+def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """What a value contains, each with its path, as the encoder sees it."""
+    if isinstance(value, Mapping):
+        yield from ((f"{path}.{key}", child) for key, child in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"{path}[{index}]", child) for index, child in enumerate(value))
+    elif not isinstance(value, type):
+        yield from ((f"{path}.{name}", _attribute(value, name)) for name in _field_names(value))
+
+
+@attrs.frozen
+class _Unreadable:
+    """Stands for what an object does not give, and says why."""
+
+    text: str
+
+
+def _attribute(value: object, name: str) -> object:
+    errors: list[BaseException] = []
+    with Barrier(errors.append):
+        return getattr(value, name, None)
+    return _Unreadable(f"nothing ({describe(errors[0])})")
+
+
+def _field_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    kind = type(value)
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
+    if is_dataclass(value):
+        return tuple(field.name for field in dataclass_fields(value))
+    return ()
+
+
+def _name(value: object) -> str:
+    if isinstance(value, msgspec.Raw):
+        return f"JSON that begins with {bytes(value)[:1].decode(errors='replace')!r}"
+    return "null" if value is None else type(value).__name__

@@ -1,0 +1,98 @@
+"""Escalation: the application is told of events that no device confirmed in time.
+
+So that it can reach the user in another way, by a push notification or a mail.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from actors.bounded import RecentMap
+from actors.environment import Environment
+from actors.events.event import Lifecycle
+from actors.kernel.failures import Barrier, Failures, failure_of
+from actors.limits import Limits
+from actors.receipts import Fate, Receipt
+from actors.stages import Stage
+from actors.threads.messages import Emission
+
+OnUndelivered = Callable[[Fate], Awaitable[None]]
+"""Is told the fate of an event that nobody confirmed in time."""
+
+_DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'"'
+
+
+class Escalation:
+    """Watches every event but tokens, whose run's last event speaks for them, until it is confirmed or its time is up.
+
+    The hook is called once for each event, several at a time; a call that
+    raises or takes too long is a failure of its own and of nothing else.
+    """
+
+    def __init__(
+        self,
+        hook: OnUndelivered,
+        explain: Callable[[Receipt], Fate],
+        limits: Limits,
+        environment: Environment,
+        failures: Failures,
+    ) -> None:
+        self._hook = hook
+        self._explain = explain
+        self._limits = limits
+        self._environment = environment
+        self._failures = failures
+        self._waiting: deque[tuple[float, Receipt]] = deque()
+        self._repeatable: RecentMap[tuple[str, str], bool] = RecentMap(limits.idempotency_ids)
+        """Events whose id was given, and may come again."""
+        self._calls = trio.Semaphore(limits.undelivered_calls)
+
+    def watch(self, emission: Emission) -> None:
+        """An event was accepted: its time begins."""
+        receipt = emission.receipt
+        if emission.body.startswith(_DELTA):
+            return
+        if not emission.number:
+            key = receipt.thread_id, receipt.event_id
+            if self._repeatable.get(key):
+                return
+            self._repeatable.put(key, True)
+        self._waiting.append((self._environment.clock() + self._limits.undelivered_seconds, receipt))
+        if len(self._waiting) > 2 * self._limits.undelivered_events:
+            self._waiting = deque(one for one in self._waiting if one[1].stage is not Stage.ACKED)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Call the hook for what nobody confirmed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                await trio.sleep(self._limits.sweep_seconds)
+                for receipt in self._due():
+                    await self._calls.acquire()
+                    nursery.start_soon(self._call, receipt)
+
+    def _due(self) -> list[Receipt]:
+        """What was not confirmed, of events whose time is up; when there are too many, of the oldest."""
+        now, waiting = self._environment.clock(), self._waiting
+        due = []
+        while waiting and (waiting[0][0] <= now or len(waiting) > self._limits.undelivered_events):
+            receipt = waiting.popleft()[1]
+            if receipt.stage is not Stage.ACKED:
+                due.append(receipt)
+        return due
+
+    async def _call(self, receipt: Receipt) -> None:
+        """One call; it has to be over in time, and has a place that it must give back."""
+
+        def report(error: BaseException) -> None:
+            at = self._environment.wall_clock()
+            self._failures.record(failure_of("escalation", f"event {receipt.event_id}", error, at))
+
+        try:
+            with Barrier(report), trio.fail_after(self._limits.undelivered_call_seconds):
+                await self._hook(self._explain(receipt))
+        finally:
+            self._calls.release()

@@ -1,0 +1,181 @@
+"""Asks: questions that wait for one answer, from whichever of a user's devices gives it first.
+
+A question stands outside the log: it has no offset and is not acknowledged. It
+is shown to every device that is there, and to every one that comes, until it
+is answered, expires or is withdrawn; then all of them are told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from actors.bounded import RecentMap
+from actors.delivery.announcements import Item
+from actors.environment import Environment, check_seconds
+from actors.errors import Unanswered
+from actors.events.event import Payload, check_identifier, encode
+from actors.limits import Limits
+from actors.protocol import messages
+from actors.protocol.messages import AskEnd
+from actors.runs.thread_index import Belongings
+from actors.users.presence import Subscriber
+
+LONGEST_SECONDS = (2**31 - 1) // 1000
+"""The longest deadline of a question, 24 days: what a timer of a browser can be set to."""
+
+
+@attrs.frozen
+class Answer:
+    """What a user answered."""
+
+    payload: dict[str, Any]
+    user_id: str
+    at: float
+    """Wall clock, seconds."""
+
+
+@attrs.define(eq=False)
+class Ask:
+    """One open question."""
+
+    ask_id: str
+    thread_id: str
+    event: bytes
+    """The question as an event, without numbers."""
+    deadline: float
+    user_id: str | None
+    """Whose devices see it."""
+    shown: int = 0
+    """To how many devices it was sent."""
+    answer: Answer | None = None
+    request: str = ""
+    """The request that answered."""
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Asks:
+    """The open questions of one runtime."""
+
+    def __init__(
+        self,
+        owner_of: Callable[[str], str | None],
+        devices_of: Callable[[str], Iterable[Subscriber]],
+        limits: Limits,
+        environment: Environment,
+    ) -> None:
+        self._owner_of = owner_of
+        self._devices_of = devices_of
+        self._limits = limits
+        self._environment = environment
+        self._threads: Belongings[Ask] = Belongings(owner_of)
+        self._open: dict[str, Ask] = {}
+        self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
+        """Whose question it was, and which request answered it, by question."""
+
+    async def ask(
+        self, thread_id: str, type_: str, payload: Payload, timeout_seconds: float, run_id: str | None
+    ) -> Answer:
+        """Ask the owner of a thread, and wait for the first answer.
+
+        Raises :class:`~actors.errors.Unanswered`, which says why there is
+        none, :class:`~actors.errors.Unencodable` for what cannot be asked,
+        ValueError for a time that cannot be waited. With ``math.inf`` there is
+        no deadline. Cancelled, the question is withdrawn. A checkpoint.
+        """
+        ask = self._begin(thread_id, type_, payload, timeout_seconds, run_id)
+        end: AskEnd = "withdrawn"
+        try:
+            self._show(ask)
+            with trio.move_on_after(timeout_seconds):
+                await ask.over.wait()
+            end = "expired" if ask.answer is None else "answered"
+        finally:
+            self._close(ask, end)
+        if ask.answer is None:
+            raise Unanswered(self._why(ask, timeout_seconds))
+        return ask.answer
+
+    def answer(self, ask_id: str, payload: dict[str, Any], user_id: str, request: str) -> bool | None:
+        """Answer a question. ``None``: the user was not asked it; ``False``: too late.
+
+        The first answer counts; the same request again is that answer again.
+        """
+        ask = self._open.get(ask_id)
+        if ask is not None and ask.user_id == user_id and ask.answer is None:
+            ask.answer = Answer(payload, user_id, self._environment.wall_clock())
+            ask.request = request
+            ask.over.set()
+            return True
+        known = self._closed.get(ask_id) if ask is None else (ask.user_id, ask.request)
+        if known is None or known[0] != user_id:
+            return None
+        return known[1] == request
+
+    def pending(self, user_id: str) -> list[Item]:
+        """What a device that has come has to be shown, oldest first."""
+        return [partial(self._shown, ask, user_id) for ask in self._threads.of(user_id)]
+
+    def change_owner(self, thread_id: str, user_id: str | None) -> None:
+        """A thread belongs to somebody else: its questions are withdrawn from the one, and shown to the other."""
+        self._threads.move(thread_id, user_id)
+        for ask in self._threads.in_thread(thread_id):
+            if ask.user_id == user_id or ask.answer is not None:
+                continue
+            self._tell_closed(ask, "withdrawn")
+            ask.user_id = user_id
+            self._show(ask)
+
+    def _begin(self, thread_id: str, type_: str, payload: Payload, timeout_seconds: float, run_id: str | None) -> Ask:
+        check_identifier("thread_id", thread_id)
+        check_seconds("timeout", timeout_seconds, LONGEST_SECONDS)
+        if len(self._threads.in_thread(thread_id)) >= self._limits.asks_per_thread:
+            raise Unanswered(f"expected at most {self._limits.asks_per_thread} open questions in thread {thread_id}")
+        environment = self._environment
+        ask_id = environment.new_id("a")
+        event = encode(type_, payload, thread_id, run_id, ask_id, environment.wall_clock(), self._limits) + b"}"
+        ask = Ask(ask_id, thread_id, event, environment.clock() + timeout_seconds, self._owner_of(thread_id))
+        self._threads.add(thread_id, ask)
+        self._open[ask_id] = ask
+        return ask
+
+    def _close(self, ask: Ask, end: AskEnd) -> None:
+        """The question is over: remembered for late answers, and taken off every screen."""
+        del self._open[ask.ask_id]
+        self._threads.remove(ask.thread_id, ask)
+        self._closed.put(ask.ask_id, (ask.user_id, ask.request))
+        self._tell_closed(ask, end)
+
+    def _show(self, ask: Ask) -> None:
+        """To the devices of the one who is asked; those that are catching up ask for :meth:`pending` themselves."""
+        for device in () if ask.user_id is None else self._devices_of(ask.user_id):
+            if device.caught_up:
+                ask.shown += device.tell(self._said(ask))
+
+    def _shown(self, ask: Ask, user_id: str) -> bytes | None:
+        """A question as it is told to one device, if it is still open, and asked of this user."""
+        if ask.user_id != user_id or ask.answer is not None or ask.ask_id not in self._open:
+            return None
+        ask.shown += 1
+        return self._said(ask)
+
+    def _tell_closed(self, ask: Ask, end: AskEnd) -> None:
+        for device in () if ask.user_id is None else self._devices_of(ask.user_id):
+            if device.caught_up:
+                device.tell(messages.ask_closed(ask.ask_id, end))
+
+    def _said(self, ask: Ask) -> bytes:
+        return messages.ask(ask.event, max(ask.deadline - self._environment.clock(), 0.0))
+
+    def _why(self, ask: Ask, timeout_seconds: float) -> str:
+        if ask.user_id is None:
+            reason = f"thread {ask.thread_id} has no owner"
+        elif not ask.shown:
+            reason = f"no device of {ask.user_id} was there to see it"
+        else:
+            reason = f"{ask.user_id} saw it on {ask.shown} device{'' if ask.shown == 1 else 's'}"
+        return f"question {ask.ask_id}: expected an answer within {timeout_seconds:g} s, got none; {reason}"

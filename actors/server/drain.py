@@ -1,0 +1,192 @@
+"""Going away in good order, so that nothing that can still be delivered is not.
+
+    refuse sockets and messages ─ tell the devices ─ runs finish, or are cancelled
+        ─ refuse events ─ the store takes what it was given ─ devices take and confirm it ─ say goodbye
+
+Each part ends as soon as there is nothing to wait for, and at the latest at its
+share of the deadline. What is left then is reported, not forgotten: a server
+that is idle is gone at once, one that is stuck is gone in time. Only who was
+told and has nothing to do but answer gets ``close_seconds`` for it in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.connections.flusher import Flusher
+from actors.delivery.accounts import Accounts
+from actors.environment import Environment
+from actors.kernel.dynamic_supervisor import DynamicSupervisor
+from actors.limits import Limits
+from actors.protocol import messages
+from actors.runs.supervisor import Runs
+from actors.server.requests import Requests
+from actors.server.server import Server
+from actors.threads.emitter import Emitter
+from actors.threads.messages import ThreadMessage
+
+RunsPolicy = Literal["finish", "cancel"]
+"""What runs do while a runtime drains: go on for their share of the time, or end at once."""
+
+_FINISH, _CANCEL, _CONFIRM = 0.6, 0.75, 0.9
+"""Shares of the deadline by which runs have finished, have ended, and devices have confirmed. The rest is goodbye."""
+_UNWIND_SECONDS = 0.1
+"""What cancelled runs get to end when no time is left: code that unwinds does not wait, but it has to be run."""
+_LOOK_SECONDS = 0.005
+"""Between two rounds of writing, while everything else has ended."""
+_SPREAD = 0.5, 1.5
+"""Devices that all come back at once are a second outage: each is told another moment between these shares."""
+
+
+@attrs.frozen
+class Undelivered:
+    """What no device has confirmed: of a user's log, of a thread without an owner, or of what the store never took."""
+
+    count: int
+    unwritten: int
+    """How many of them no socket took."""
+    user_id: str | None = None
+    thread_id: str | None = None
+
+    def __str__(self) -> str:
+        if self.user_id is None and self.thread_id is None:
+            return f"on the way to the store: {self.count}"
+        where = f"user {self.user_id}" if self.user_id is not None else f"thread {self.thread_id}, which has no owner"
+        return f"{where}: {self.count} not confirmed, {self.unwritten} of them not written"
+
+
+@attrs.frozen
+class DrainReport:
+    """How a runtime went: what it could not deliver, and whom it had to leave behind."""
+
+    undelivered: tuple[Undelivered, ...]
+    cancelled: tuple[str, ...]
+    """Runs that did not finish by themselves, by id."""
+    abandoned: tuple[str, ...]
+    """Runs of those that did not stop when they were cancelled, either."""
+    goodbyes: int
+    """Connections that were told, and closed."""
+    aborted: int
+    """Connections that took nothing any more."""
+
+    def __str__(self) -> str:
+        left = sum(one.count for one in self.undelivered)
+        text = f"drained: {left} event{'' if left == 1 else 's'} not confirmed, "
+        text += f"{self.goodbyes} connection{'' if self.goodbyes == 1 else 's'} closed, {self.aborted} aborted, "
+        text += f"{len(self.cancelled)} run{'' if len(self.cancelled) == 1 else 's'} cancelled"
+        stuck = (f"run {run_id}: did not stop when it was cancelled" for run_id in self.abandoned)
+        return "\n  ".join([text, *map(str, self.undelivered), *stuck])
+
+
+class Drain:
+    """One runtime's way out: what to end, and in which order."""
+
+    def __init__(
+        self,
+        server: Server,
+        requests: Requests,
+        runs: Runs,
+        emitter: Emitter,
+        threads: DynamicSupervisor[ThreadMessage],
+        flusher: Flusher,
+        accounts: Accounts,
+        limits: Limits,
+        environment: Environment,
+    ) -> None:
+        self._server = server
+        self._requests = requests
+        self._runs = runs
+        self._emitter = emitter
+        self._threads = threads
+        self._flusher = flusher
+        self._accounts = accounts
+        self._limits = limits
+        self._environment = environment
+
+    async def run(self, deadline_seconds: float, policy: RunsPolicy) -> DrainReport:
+        """Go through all parts; a checkpoint. Cancelled, it stops where it is, and nothing new is taken.
+
+        Raises RuntimeError, before anything has happened, when the current
+        task is inside of what is waited for and ended here.
+        """
+        self._check_outside()
+        begin = self._environment.clock()
+        before = self._server.goodbyes, self._server.aborted
+
+        def left(share: float) -> float:
+            return max(begin + deadline_seconds * share - self._environment.clock(), 0.0)
+
+        self._refuse_clients()
+        await trio.lowlevel.checkpoint()
+        await self._server.shut()
+        if policy == "finish":
+            await self._runs.finish(left(_FINISH))
+        cancelled = (*self._runs.abandoned, *self._runs.active)
+        abandoned = await self._runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
+        with trio.move_on_after(left(_CONFIRM)):
+            await self._settle(lambda: any(one.awaits_ack for one in self._server.connections.values()))
+        await self._say_goodbye(left(1.0))
+        goodbyes, aborted = self._server.goodbyes - before[0], self._server.aborted - before[1]
+        return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
+
+    async def close(self) -> None:
+        """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
+        self._refuse_clients()
+        await self._runs.close("shutdown", self._limits.shutdown_seconds)
+        with trio.move_on_after(self._limits.close_seconds):
+            await self._settle(lambda: False)
+        self._server.close()
+        with trio.move_on_after(self._limits.close_seconds):
+            await self._server.gone()
+
+    def _check_outside(self) -> None:
+        """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
+        run = self._runs.around
+        where = "a connection, where authenticate and authorize are called" if run is None else f"run {run.run_id}"
+        if run is not None or self._server.is_around:
+            text = f"drain: expected a task outside of what it ends, this one is inside of {where}"
+            raise RuntimeError(f"{text}; start it in a nursery of the host, or set an event that the host waits for")
+
+    def _refuse_clients(self) -> None:
+        """Tell the devices; who is still saying hello has nothing to wait for, and is sent away."""
+        if self._requests.refusing:
+            return
+        self._requests.refusing = True
+        self._server.refuse()
+        for connection in tuple(self._server.connections.values()):
+            if connection.subscription is None:
+                connection.end("shutting_down", "")
+            share = self._environment.random.uniform(*_SPREAD)
+            connection.say(messages.going_away(round(self._limits.retry_seconds * share * 1000)))
+
+    async def _settle(self, awaits_more: Callable[[], bool]) -> None:
+        """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
+        self._emitter.closed = True
+        await self._threads.wait_idle()
+        connections = self._server.connections
+        while not self._flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
+            self._flusher.flush()
+            await trio.sleep(_LOOK_SECONDS)
+
+    async def _say_goodbye(self, seconds: float) -> None:
+        """Everybody is told. A socket that has not taken it by then is aborted; who has only to answer, may."""
+        self._server.close()
+        with trio.move_on_after(seconds):
+            await self._server.gone()
+        for connection in tuple(self._server.connections.values()):
+            if connection.writing:
+                connection.abort()
+        with trio.move_on_after(self._limits.close_seconds * 2):  # each connection has once that
+            await self._server.gone()
+
+    def _undelivered(self) -> tuple[Undelivered, ...]:
+        books = self._accounts
+        logs = ((user_id, account.ledger) for user_id, account in books.users.items())
+        left = [Undelivered(ledger.retained, ledger.stored, user_id=user_id) for user_id, ledger in logs]
+        left += [Undelivered(hold.held, hold.held, thread_id=thread_id) for thread_id, hold in books.holds.items()]
+        queued = books.audit().unowned.queued
+        return tuple(one for one in [*left, Undelivered(queued, queued)] if one.count)

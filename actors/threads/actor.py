@@ -1,0 +1,273 @@
+"""The thread actor: takes events to the store, and rings the owner.
+
+After the store has placed an event nobody carries it: the owner is rung, and
+reads the log. Carried instead, two placements that one commit woke would
+arrive in either order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from actors.bounded import RecentMap
+from actors.delivery.accounts import Accounts
+from actors.environment import Environment
+from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
+from actors.events.event import fingerprint
+from actors.receipts import Receipt
+from actors.stages import Cause
+from actors.stores.store import Binding, Placement, StaleGeneration, Store
+from actors.threads.messages import Bind, Emission, ThreadMessage
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.1
+"""Between two tries to learn what the store made of an append."""
+
+
+class ThreadContext:
+    """The store, the books, and the way to the owners: shared by all thread actors."""
+
+    __slots__ = ("accounts", "clock", "given", "moved", "ring", "store")
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        environment: Environment,
+        ring: Callable[[str | None, str], None],
+        given: RecentMap[tuple[str, str], Receipt],
+        moved: Callable[[str, str | None], None],
+    ) -> None:
+        self.store = store
+        self.accounts = accounts
+        self.clock = environment.clock
+        self.ring = ring
+        """Rings a thread's owner; ``None`` says that there is none."""
+        self.given = given
+        """The first receipts of ids that emitters gave, by thread and id."""
+        self.moved = moved
+        """Says whose a thread is, or that it is nobody's, where that may have changed."""
+
+    def note_shed(self) -> None:
+        """Write into the books what the store let go of."""
+        now = self.clock()
+        for shed in self.store.shed():
+            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+
+
+class ThreadActor:
+    """One thread: its events in order, held while it has no owner."""
+
+    __slots__ = ("_context", "_generation", "_noted", "_unsettled", "thread_id")
+
+    def __init__(self, thread_id: str, context: ThreadContext) -> None:
+        self.thread_id = thread_id
+        self._context = context
+        self._generation: int | None = None
+        self._noted: int | None = None
+        """The generation whose change of owner is in the books."""
+        self._unsettled: list[ThreadMessage] | None = None
+
+    def handle(self, message: ThreadMessage) -> bool | None:
+        """Take one message; true when the store has to be waited for."""
+        now = self._context.clock()
+        try:
+            if isinstance(message, Emission):
+                self._append(message, now)
+            else:
+                self._bind(message, now)
+        except trio.WouldBlock:
+            if self._unsettled is None:
+                self._unsettled = []
+            self._unsettled.append(message)
+            return True
+        return None
+
+    async def settle(self) -> None:
+        """Wait for the store, with everything that had to: runs of events together, binds in between.
+
+        What was settled before a crash is here again after it, and is done.
+        """
+        messages, self._unsettled = self._unsettled or [], None
+        emissions: list[Emission] = []
+        for message in messages:
+            if message.settled:
+                continue
+            if isinstance(message, Emission) and message.user_id is None:
+                emissions.append(message)
+                continue
+            await self._append_all(emissions)
+            emissions = []
+            if isinstance(message, Bind):
+                await self._settle_bind(message)
+            elif await self._settle_owner(message):
+                emissions.append(message)
+        await self._append_all(emissions)
+
+    # --- events ---------------------------------------------------------------
+
+    def _append(self, emission: Emission, now: float) -> None:
+        store = self._context.store
+        emission.generation = self._generation
+        try:
+            if emission.user_id is not None and emission.claims:
+                binding = store.bind_nowait(self.thread_id, emission.user_id, now, take=False)
+                emission.asked = True
+                self._note_bind(binding, now)
+                emission.asked = False
+                emission.generation = self._generation
+            elif emission.user_id is not None:
+                self._check_owner(emission.user_id)
+            placement = store.append_nowait(emission, now)
+        except (IdempotencyConflict, NotTheOwner, StaleGeneration) as refusal:
+            self._refuse(emission, refusal, now)
+        else:
+            self._note(emission, placement, now)
+
+    def _check_owner(self, user_id: str | None) -> None:
+        """Raise NotTheOwner unless the thread is this user's; nobody but this actor changes that."""
+        owner = self._context.store.owner(self.thread_id)
+        if owner != user_id:
+            text = "it is owned by nobody" if owner is None else f"it is owned by {owner!r}"
+            raise NotTheOwner(f"thread {self.thread_id!r}: expected the owner {user_id!r}, {text}")
+
+    async def _append_all(self, emissions: list[Emission]) -> None:
+        """Append, asking again for as long as the answer is unknown; so each id gets a fingerprint."""
+        if not emissions:
+            return
+        context = self._context
+        for emission in emissions:
+            emission.generation = self._generation
+            emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
+            emission.given = True
+        now = context.clock()
+        answers = await self._until_known(lambda: context.store.append(emissions, context.clock()))
+        for emission, answer in zip(emissions, answers, strict=True):
+            if isinstance(answer, Placement):
+                self._note(emission, answer, now)
+            else:
+                self._refuse(emission, answer, now)
+
+    async def _until_known(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store until it answers."""
+        while True:
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await trio.sleep(RETRY_SECONDS)
+
+    def _note(self, emission: Emission, placement: Placement, now: float) -> None:
+        """Write into the books what the store has done, and ring whom it concerns.
+
+        A repetition that is not the repetition of anything noted here is this
+        very event: the store's first answer was lost on the way.
+        """
+        receipt, accounts = emission.receipt, self._context.accounts
+        receipt.seq = placement.seq
+        emission.given = False
+        self._generation = placement.generation
+        first = self._context.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
+        if not emission.number and first is None:
+            self._context.given.put((receipt.thread_id, receipt.event_id), receipt)
+        if first is not None:
+            emission.first = first
+            accounts.deduplicate(receipt, first, placement.user_id)
+        elif placement.user_id is None:
+            accounts.hold(receipt, placement.seq, now)
+            self._context.note_shed()
+            self._context.ring(None, self.thread_id)
+        else:
+            accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
+            self._context.ring(placement.user_id, self.thread_id)
+        if emission.arrival is not None:
+            new = first is None and placement.user_id is not None
+            (emission.arrival.placed if new else emission.arrival.refused)()
+
+    def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
+        """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
+        emission.asked = emission.given = False
+        if isinstance(refusal, StaleGeneration):
+            self._generation = refusal.generation
+        if emission.returned:
+            self._context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], now)
+        else:
+            emission.refusal = refusal.with_traceback(None)
+        if emission.arrival is not None:
+            emission.arrival.refused()
+
+    # --- owners ---------------------------------------------------------------
+
+    def _bind(self, bind: Bind, now: float) -> None:
+        try:
+            binding = self._context.store.bind_nowait(self.thread_id, bind.user_id, now, take=bind.act != "bind")
+        except NotTheOwner as refusal:
+            bind.reply.refuse(refusal.with_traceback(None))
+        else:
+            bind.asked = True
+            self._answer(bind, binding)
+
+    async def _settle_bind(self, bind: Bind) -> None:
+        """A change of owner."""
+        bind.asked = True
+        try:
+            binding = await self._ask_bind(bind.user_id, take=bind.act != "bind")
+        except NotTheOwner as refusal:
+            bind.reply.refuse(refusal.with_traceback(None))
+        else:
+            self._answer(bind, binding)
+
+    def _answer(self, bind: Bind, binding: Binding) -> None:
+        self._note_bind(binding, self._context.clock())
+        bind.asked = False
+        bind.reply.give(binding)
+
+    async def _settle_owner(self, emission: Emission) -> bool:
+        """Whether the thread is the user's whom an event names; it becomes his, if the event claims it."""
+        try:
+            if emission.claims:
+                emission.asked = True
+                self._note_bind(await self._ask_bind(emission.user_id, take=False), self._context.clock())
+                emission.asked = False
+            else:
+                self._check_owner(emission.user_id)
+        except NotTheOwner as refusal:
+            self._refuse(emission, refusal, self._context.clock())
+            return False
+        return True
+
+    async def _ask_bind(self, user_id: str | None, *, take: bool) -> Binding:
+        context = self._context
+        return await self._until_known(lambda: context.store.bind(self.thread_id, user_id, context.clock(), take=take))
+
+    def _note_bind(self, binding: Binding, now: float) -> None:
+        """Write into the books what a change of owner has placed, unless it is there.
+
+        A bind that changed nothing may be one that is asked again, because its
+        first answer was lost.
+        """
+        if binding.generation == self._noted:
+            return
+        self._generation = self._noted = binding.generation
+        context, user_id = self._context, binding.user_id
+        if user_id is None:
+            context.moved(self.thread_id, None)
+            return
+        context.note_shed()
+        epoch, first, low = binding.epoch, binding.first_offset, binding.low
+        placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
+        context.store.heard(self.thread_id, binding.generation)
+        # The books know of it only now, and the owner's devices may be written to at once.
+        context.moved(self.thread_id, user_id)
+        if placed:
+            context.ring(user_id, self.thread_id)
+
+
+_CAUSES: dict[type[Exception], Cause] = {
+    IdempotencyConflict: Cause.CONFLICT,
+    NotTheOwner: Cause.NOT_THE_OWNER,
+    StaleGeneration: Cause.OWNER_CHANGED,
+}

@@ -1,0 +1,194 @@
+"""The emitters' half of the runtime: from a call to an event in its thread's mailbox, and a receipt.
+
+Encoding happens here, in the emitter's own call, and so do all the errors that
+are the emitter's. What was handed over is *accepted*; the books count it in
+the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import get_ident
+
+import trio
+
+from actors.bounded import RecentMap
+from actors.delivery.accounts import Accounts
+from actors.delivery.receipt_index import Trail
+from actors.environment import Environment
+from actors.errors import RuntimeClosed
+from actors.events.event import Payload, check_identifier, encode, fingerprint
+from actors.kernel.affinity import Affinity, check_trio
+from actors.kernel.dynamic_supervisor import DynamicSupervisor
+from actors.limits import Limits
+from actors.receipts import QUEUED, Queued, Receipt
+from actors.threads.messages import Arrival, Emission, ThreadMessage
+
+_THREADS_OF_AN_ID = 16
+"""Threads that are remembered for one id that was given: an application may give every thread a ``welcome``."""
+
+
+class Emitter:
+    """Takes events for every thread of one runtime."""
+
+    def __init__(
+        self,
+        threads: DynamicSupervisor[ThreadMessage],
+        accounts: Accounts,
+        limits: Limits,
+        environment: Environment,
+        affinity: Affinity,
+    ) -> None:
+        self.affinity = affinity
+        """Where this may be called from."""
+        self.closed = False
+        """Whether events are refused."""
+        self.watch: Callable[[Emission], None] | None = None
+        """Is told of each accepted event, where somebody has to know when nobody confirms it."""
+        self._threads = threads
+        self._accounts = accounts
+        self._limits = limits
+        self._thread = affinity.thread
+        self._wall_clock = environment.wall_clock
+        self._prefix = environment.new_id("e") + "_"
+        self._number = 0
+        self._trail = Trail(limits.explained_events)
+        self._given: RecentMap[tuple[str, str], Receipt] = RecentMap(limits.explained_events)
+        """Receipts of events whose id was given, by thread and id: an id names one event in each thread."""
+        self._threads_of: RecentMap[str, tuple[str, ...]] = RecentMap(limits.explained_events)
+        """The newest threads that have an event of a given id."""
+
+    def compose(
+        self,
+        thread_id: str,
+        type_: str,
+        payload: Payload,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        user_id: str | None = None,
+        arrival: Arrival | None = None,
+        *,
+        claims: bool = True,
+    ) -> Emission:
+        """Encode an event, or raise; nothing is accepted yet.
+
+        A thread that nobody owns becomes ``user_id``'s if he ``claims`` it.
+        """
+        if get_ident() != self._thread:
+            self.affinity.check()
+        if self.closed:
+            raise RuntimeClosed("expected an open runtime, it is closed")
+        at = self._wall_clock()
+        if event_id is None:
+            self._number = number = self._number + 1
+            event_id = f"{self._prefix}{number:x}"
+        else:
+            check_identifier("event_id", event_id)
+            number = 0
+        body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
+        mark = None if number else fingerprint(body)
+        if user_id is not None:
+            check_identifier("user_id", user_id)
+        receipt = Receipt(event_id, thread_id, at, QUEUED)
+        return Emission(
+            thread_id,
+            event_id,
+            body,
+            None,
+            mark,
+            receipt=receipt,
+            number=number,
+            user_id=user_id,
+            claims=claims,
+            arrival=arrival,
+        )
+
+    async def emit(self, emission: Emission) -> Receipt:
+        """Hand an event over, waiting for room and for nothing else; a checkpoint. If it raises it was not accepted."""
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except RuntimeError:
+            check_trio("emit")
+            raise
+        try:
+            receipt = self.emit_nowait(emission)
+        except trio.WouldBlock:
+            self._accounts.accepted += 1
+            try:
+                await self._threads.mailbox(emission.thread_id).send(emission)
+            except BaseException:
+                self._accounts.accepted -= 1
+                raise
+            return self._conclude(emission)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return receipt
+
+    def emit_nowait(self, emission: Emission) -> Receipt:
+        """Hand an event over at once. Raises :class:`trio.WouldBlock` when there is no room."""
+        self._accounts.accepted += 1
+        try:
+            self._threads.mailbox(emission.thread_id).tell(emission)
+        except BaseException:
+            self._accounts.accepted -= 1
+            raise
+        return self._conclude(emission)
+
+    def emit_reserved(self, emission: Emission) -> Receipt:
+        """Hand over an event whose place was reserved: there is room for it, always."""
+        self._accounts.accepted += 1
+        try:
+            self._threads.mailbox(emission.thread_id).tell_reserved(emission)
+        except BaseException:
+            self._accounts.accepted -= 1
+            raise
+        return self._conclude(emission)
+
+    def threads_of(self, event_id: str) -> tuple[str, ...]:
+        """The threads that have an event of this id, as far as is remembered; of very many, the newest."""
+        threads = self._threads_of.get(event_id) or ()
+        made_here = self._made_here(event_id)
+        return threads if made_here is None or made_here.thread_id in threads else (made_here.thread_id, *threads)
+
+    def remembered(self, event_id: str, thread_id: str) -> Receipt | None:
+        """The receipt of an event of a thread, by the number in an id that was made here, or by a given id."""
+        made_here = self._made_here(event_id)
+        if made_here is not None and made_here.thread_id == thread_id:
+            return made_here
+        return self._given.get((thread_id, event_id))
+
+    def _made_here(self, event_id: str) -> Receipt | None:
+        with suppress(ValueError):
+            number = int(event_id.removeprefix(self._prefix), 16)
+            if event_id == f"{self._prefix}{number:x}":
+                return self._trail.get(number, event_id)
+        return None
+
+    def _remember_given(self, receipt: Receipt) -> None:
+        event_id, thread_id = receipt.event_id, receipt.thread_id
+        known = self._given.get((thread_id, event_id))
+        if known is None or known.cause is not None:
+            self._given.put((thread_id, event_id), receipt)
+            threads = self._threads_of.get(event_id) or ()
+            others = tuple(one for one in threads if one != thread_id)
+            self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
+
+    def _conclude(self, emission: Emission) -> Receipt:
+        """The emitter's call returns: with the receipt, or with the store's refusal."""
+        receipt = emission.receipt
+        if receipt.seq is None:
+            if emission.refusal is not None:
+                self._accounts.accepted -= 1
+                raise emission.refusal
+            if receipt.place is QUEUED:
+                receipt.move(Queued(), 0)
+        elif emission.first is not None:
+            return emission.first
+        emission.returned = True
+        if self.watch is not None:
+            self.watch(emission)
+        if emission.number:
+            self._trail.put(emission.number, receipt)
+        else:
+            self._remember_given(receipt)
+        return receipt

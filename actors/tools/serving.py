@@ -1,0 +1,60 @@
+"""Opening the door for a command: the address to say, or the reason in one line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from actors.connections.actor import Connection
+from actors.runtime import Runtime, open_runtime
+from actors.server.server import Authenticate, trust
+from actors.tools.terminal import CannotStart, StreamFailed, complain
+
+
+@asynccontextmanager
+async def listening(
+    host: str, port: int, authenticate: Authenticate = trust, **options: Any
+) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
+    """A runtime opened with ``options``, served; its URL, which is also said; a nursery cancelled when the body ends.
+
+    Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be;
+    and :class:`~actors.tools.terminal.StreamFailed` when it cannot be said.
+    """
+    refusal: CannotStart | StreamFailed | None = None
+    async with open_runtime(authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
+        try:
+            url = await _listen(runtime, host, port, nursery)
+            complain(f"listening on {url}")
+            yield runtime, url, nursery
+        except (CannotStart, StreamFailed) as error:
+            refusal = error
+        nursery.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
+
+
+async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery) -> str:
+    """Serve in the background; returns the URL of the endpoint."""
+    try:
+        address = await nursery.start(runtime.serve, host, port)
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: {error.strerror or error}") from None
+    except UnicodeError as error:
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: expected a host name, {error}") from None
+    except ValueError:
+        text = "expected a loopback address, since tokens are not checked; 'actors serve --tokens FILE' checks them"
+        raise CannotStart(f"cannot listen on {_joined(host, port)}: {text}") from None
+    assert isinstance(address, tuple), "a TCP port has an address of two parts"
+    return f"ws://{_joined(*address)}/ws"
+
+
+def connections(runtime: Runtime) -> tuple[Connection, ...]:
+    """Every open connection of the moment, those that are still saying hello included."""
+    return tuple(runtime.server.connections.values())
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

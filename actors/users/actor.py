@@ -1,0 +1,146 @@
+"""The user actor: who is there, where each device begins, and what was confirmed.
+
+Attaching is one message, handled in one step: reading the log's bounds,
+choosing where the device starts and putting it among the devices that are rung
+cannot be interleaved with anything. That step is the whole seam between replay
+and live delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from actors.delivery.accounts import Accounts
+from actors.delivery.cursor import Bounds, start
+from actors.delivery.ledger import Ledger
+from actors.delivery.subscription import Subscription
+from actors.environment import Environment
+from actors.errors import PeerError
+from actors.limits import Limits
+from actors.protocol.closing import TABLE
+from actors.stores.store import Store
+from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
+
+
+@attrs.frozen(kw_only=True)
+class UserContext:
+    """The store, the books, and the way to the flusher: shared by all user actors."""
+
+    store: Store
+    accounts: Accounts
+    mark: Callable[[Presence], None]
+    """Asks the flusher to write to a user's devices in this tick."""
+    limits: Limits
+    environment: Environment
+
+
+class UserActor:
+    """One user's fan-out, attachments and acknowledgements. Never has to wait."""
+
+    __slots__ = ("_context", "_presence", "_user_id")
+
+    def __init__(self, user_id: str, presence: Presence, context: UserContext) -> None:
+        self._user_id = user_id
+        self._presence = presence
+        self._context = context
+
+    def handle(self, message: UserMessage) -> None:
+        """Take one message, and look at the doorbell."""
+        if message is RING:
+            pass
+        elif isinstance(message, Acked):
+            message.enter()
+        elif isinstance(message, Attach):
+            self._attach(message)
+        elif isinstance(message, Detach):
+            self._detach(message)
+        elif message is REWOUND:
+            self._reset()
+        if self._presence.rung:
+            self._context.mark(self._presence)
+
+    async def settle(self) -> None:
+        """Nothing here waits."""
+        raise AssertionError("a user actor leaves nothing to settle")
+
+    def _attach(self, attach: Attach) -> None:
+        gone = attach.device.ended_by()
+        if gone is not None:  # a client that gave this connection up has another one, which this must not supersede
+            attach.reply.refuse(PeerError(gone, TABLE[gone].text))
+            return
+        presence, limit = self._presence, self._context.limits.connections_per_user
+        known = presence.sessions.get(attach.session_id) if attach.session_id is not None else None
+        if known is not None and known.device is not None:
+            self._fence(known.device)
+        if len(presence.devices) >= limit:
+            text = f"expected at most {limit} connections of one user, this is one more"
+            attach.reply.refuse(PeerError("too_many_devices", text))
+            return
+        session = Session("") if attach.device.plain else known or self._new_session()
+        if not attach.device.plain:
+            presence.sessions.move_to_end(session.id)
+        self._begin(attach, session)
+        presence.devices.append(attach.device)
+        presence.absences = 0
+        self._context.mark(presence)
+        attach.reply.give(session)
+
+    def _begin(self, attach: Attach, session: Session) -> None:
+        """Ack what the cursor says was taken, and give the device its start in the log."""
+        device = attach.device
+        bounds, ledger = self._log()
+        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
+            for first, last in session.confirm(attach.resume[1]):
+                ledger.ack(first, last)
+        unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
+        beginning = start(bounds, attach.resume, attach.origin, unseen)
+        subscription = Subscription(self._context.store, ledger, beginning, bounds, plain=device.plain)
+        device.begin(subscription, beginning, bounds, session.id, self._presence)
+        session.pass_to(device, subscription)
+
+    def _reset(self) -> None:
+        """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
+        bounds, ledger = self._log()
+        for device in self._presence.devices:
+            if _place(device).ledger is not ledger:
+                device.reset(bounds, ledger)
+        for session in self._presence.sessions.values():
+            if session.device is not None and session.ledger is not ledger:
+                session.pass_to(session.device, _place(session.device))
+        self._context.mark(self._presence)
+
+    def _log(self) -> tuple[Bounds, Ledger]:
+        """The bounds of the user's log and the ledger of its epoch, read together."""
+        context = self._context
+        bounds = context.store.bounds(self._user_id)
+        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
+        return bounds, account.ledger
+
+    def _fence(self, device: Subscriber) -> None:
+        """A session has one connection: the newer one takes the older one's place."""
+        device.end("superseded", "another connection of this session took over")
+        self._presence.leave(device)
+
+    def _new_session(self) -> Session:
+        if len(self._presence.sessions) >= self._context.limits.sessions_per_user:
+            self._forget_session()
+        session = Session(self._context.environment.new_id("s"))
+        self._presence.sessions[session.id] = session
+        return session
+
+    def _forget_session(self) -> None:
+        """Forget the session that was longest without a new connection; one in use is only forgotten last."""
+        sessions = self._presence.sessions
+        unused = next((session.id for session in sessions.values() if session.device is None), None)
+        del sessions[unused if unused is not None else next(iter(sessions))]
+
+    def _detach(self, detach: Detach) -> None:
+        self._presence.departures.append(detach.departure)
+        self._presence.leave(detach.device)
+
+
+def _place(device: Subscriber) -> Subscription:
+    assert device.subscription is not None, "a device that is here has a place in the log"
+    return device.subscription

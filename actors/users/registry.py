@@ -1,0 +1,99 @@
+"""The switchboard: from a user's name to the user's devices and actor, and the bell in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from actors.bounded import LogThrottle
+from actors.environment import Environment
+from actors.errors import ActorsError
+from actors.kernel.dynamic_supervisor import DynamicSupervisor
+from actors.kernel.failures import log, printable
+from actors.kernel.mailbox import Mailbox
+from actors.limits import Limits
+from actors.users.presence import RING, Presence, Subscriber, UserMessage
+
+
+class Switchboard:
+    """Knows every user's presence, and rings."""
+
+    def __init__(self, limits: Limits, environment: Environment) -> None:
+        self._limits = limits
+        self._environment = environment
+        self._presences: dict[str, Presence] = {}
+        self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
+        self._users: DynamicSupervisor[UserMessage]
+
+    def connect(self, users: DynamicSupervisor[UserMessage]) -> None:
+        """Say who supervises the users' actors; these look up their presence here, so it is said afterwards."""
+        self._users = users
+
+    def presence(self, user_id: str) -> Presence:
+        """A user's presence, begun if there is none."""
+        presence = self._presences.get(user_id)
+        if presence is None:
+            presence = self._presences[user_id] = Presence(self._limits.departures)
+        return presence
+
+    def known(self, user_id: str | None) -> Presence | None:
+        """A user's presence, if there is one."""
+        return None if user_id is None else self._presences.get(user_id)
+
+    def address(self, user_id: str) -> Mailbox[UserMessage]:
+        """The mailbox of a user's actor, which is where the bell rings from now on."""
+        mailbox = self._users.mailbox(user_id)
+        self.presence(user_id).address = mailbox
+        return mailbox
+
+    def devices(self, user_id: str) -> int:
+        """How many connections a user has."""
+        presence = self._presences.get(user_id)
+        return 0 if presence is None else len(presence.devices)
+
+    def retire(self, forget: Callable[[str], bool]) -> None:
+        """Forget the users who have had no device for long, where ``forget`` can; called once in a retire period.
+
+        With their sessions goes what only a device could ask for. Their log
+        and their books are not kept here: ``forget`` lets go of them.
+        """
+        most = self._limits.session_seconds / self._limits.retire_seconds + 1
+        for user_id, presence in tuple(self._presences.items()):
+            presence.absences = 0 if presence.devices else presence.absences + 1
+            if presence.absences > most and forget(user_id) and self._users.forget(user_id):
+                del self._presences[user_id]
+
+    def devices_of(self, user_id: str) -> tuple[Subscriber, ...]:
+        """A user's connections."""
+        presence = self._presences.get(user_id)
+        return () if presence is None else tuple(presence.devices)
+
+    def ring(self, user_id: str | None, thread_id: str) -> None:
+        """A thread's owner has something new; nobody may be there to receive it."""
+        presence = None if user_id is None else self._presences.get(user_id)
+        if presence is None or not presence.devices:
+            self._warn(thread_id, user_id)
+        elif not presence.rung:
+            presence.rung = True
+            try:
+                presence.address.tell(RING)
+            except trio.WouldBlock:
+                return  # the actor looks at the bell after each message, and it has a queue of them
+            except ActorsError:
+                presence.rung = False  # nobody answers this door any more
+
+    def _warn(self, thread_id: str, user_id: str | None) -> None:
+        """Say once per thread and period that its events reach nobody; of very many threads, of some."""
+        unsaid = self._warnings.take(thread_id, self._environment.clock())
+        if unsaid is None:
+            return
+        if unsaid:
+            log(logging.WARNING, "%d more events, of other threads, reached nobody either", unsaid)
+        thread_id = printable(thread_id)
+        if user_id is None:
+            log(logging.WARNING, "thread %s has no owner: its events are held until it is bound to a user", thread_id)
+        else:
+            text = "thread %s: its owner %s has no device connected; events wait in the log"
+            log(logging.WARNING, text, thread_id, printable(user_id))

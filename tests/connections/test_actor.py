@@ -1,0 +1,650 @@
+"""A connection, from its hello to its end, as a client that shares no code with it sees it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import trio
+
+import actors
+from actors.protocol.closing import TABLE
+from tests.support.faulty import crash
+from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
+from tests.support.served import Served, offsets, served
+
+ALICE = "actors_token=alice"
+STAGES = actors.Stage
+
+
+async def events(peer: Peer, count: int) -> list[Message]:
+    return [await peer.next_event() for _ in range(count)]
+
+
+async def ends(peer: Peer, name: str, *, said: bool = True) -> str:
+    """The connection ends for a reason of the table, which is said in an error before it; returns what was said."""
+    row = TABLE[name]
+    ending = await peer.farewell()
+    assert ending is not None
+    assert ending[0] == row.code
+    complaints = [message["error"] for message in peer.messages() if message.get("op") == "error"]
+    assert len(complaints) == (1 if said else 0)
+    for complaint in complaints:
+        assert complaint["code"] == row.code
+        assert complaint["name"] == name
+        assert complaint["temporary"] == row.temporary
+        assert complaint["message"].encode().startswith(ending[1].encode())
+    return ending[1]
+
+
+# --- where it starts --------------------------------------------------------------
+
+
+async def test_welcome() -> None:
+    """A welcome says who one is, where the log stands, where one starts, and what one may do."""
+    async with served() as house:
+        await house.emit(3)
+        async with house.peer() as peer:
+            await peer.open(ACTORS)
+            welcome = await peer.hello("alice")
+            session, epoch, limits = (welcome.pop(key) for key in ("session", "epoch", "limits"))
+            assert welcome == {
+                "op": "welcome",
+                "head": 3,
+                "low": 1,
+                "start": 1,
+                "resume": "fresh",
+                "ping_s": 15.0,
+            }
+            assert len(session) > 16
+            assert len(epoch) > 16
+            assert limits == {
+                "message_bytes": 65_536,
+                "messages_per_s": 50.0,
+                "ack_events": 128,
+                "ack_s": 1.0,
+                "requests": 16,
+            }
+            assert offsets(await events(peer, 3)) == [1, 2, 3]
+            assert await peer.next_message() == {"op": "caught_up", "offset": 3}
+
+
+async def test_event() -> None:
+    """An event arrives as it was emitted, with its two numbers."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        payload = {"run_id": "r1", "nested": [1, {"é": None}], "timestamp": 1756905054.0279675}
+        thread = house.runtime.thread("t1")
+        receipt = await thread.emit("agent_started", payload, run_id="r1", event_id="e1", user_id="alice")
+        event = await peer.next_event()
+        assert abs(event.pop("timestamp") - receipt.accepted_at) < 1e-3
+        assert event == {
+            "type": "agent_started",
+            "payload": payload,
+            "thread_id": "t1",
+            "run_id": "r1",
+            "event_id": "e1",
+            "seq": 1,
+            "offset": 1,
+        }
+
+
+async def test_empty_log() -> None:
+    """With nothing to send, one is caught up at once."""
+    async with served() as house, house.peer() as peer:
+        welcome = await peer.attach("alice")
+        assert (welcome["head"], welcome["low"], welcome["start"]) == (0, 1, 1)
+        assert peer.messages()[-1] == {"op": "caught_up", "offset": 0}
+
+
+async def test_replayed() -> None:
+    """A device that says where it was is sent what came after that, and nothing else; resuming at N acks N."""
+    async with served() as house:
+        receipts = await house.emit(5)
+        async with house.peer() as peer:
+            welcome = await peer.attach("alice")
+            await peer.leave()
+        await house.gone()
+        async with house.peer() as peer:
+            resume = {"epoch": welcome["epoch"], "offset": 3}
+            again = await peer.attach("alice", session=welcome["session"], resume=resume)
+            assert (again["resume"], again["start"]) == ("replayed", 4)
+            assert again["session"] == welcome["session"]
+            assert [message["offset"] for message in peer.messages() if "type" in message] == [4, 5]
+            assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 3 + [STAGES.WRITTEN] * 2
+            await house.emit(1)
+            assert (await peer.next_event())["offset"] == 6
+
+
+async def test_gap() -> None:
+    """A device whose place has left the log is told which offsets are gone, and goes on after them."""
+    async with served(limits=actors.Limits(retained_events=4)) as house:
+        async with house.peer() as peer:
+            welcome = await peer.attach("alice")
+            await peer.leave()
+        await house.gone()
+        await house.emit(10)
+        async with house.peer() as peer:
+            again = await peer.attach("alice", resume={"epoch": welcome["epoch"], "offset": 2})
+            assert (again["resume"], again["start"], again["low"], again["head"]) == ("gap", 7, 7, 10)
+            assert peer.messages()[1] == {"op": "gap", "from": 3, "to": 6, "cause": "retention"}
+            assert [message["offset"] for message in peer.messages() if "type" in message] == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("resume", [("another", 2), (None, 4)])
+async def test_reset(resume: tuple[str | None, int]) -> None:
+    """A cursor of another log, or ahead of this one, is worth nothing: the log is sent from its beginning."""
+    async with served() as house:
+        await house.emit(3)
+        async with house.peer() as peer:
+            epoch = (await peer.attach("alice"))["epoch"]
+            await peer.leave()
+        async with house.peer() as peer:
+            again = await peer.attach("alice", resume={"epoch": resume[0] or epoch, "offset": resume[1]})
+            assert (again["resume"], again["start"]) == ("reset", 1)
+            assert peer.messages()[1] == {"op": "reset", "epoch": epoch, "low": 1}
+            assert [message["offset"] for message in peer.messages() if "type" in message] == [1, 2, 3]
+
+
+async def test_a_stolen_session() -> None:
+    """Session and cursor of another user are worth nothing: one starts in one's own log, in a session of one's own."""
+    async with served() as house:
+        await house.emit(3, "alice")
+        async with house.peer() as alice, house.peer() as mallory:
+            mine = await alice.attach("alice")
+            resume = {"epoch": mine["epoch"], "offset": 1}
+            theirs = await mallory.attach("mallory", session=mine["session"], resume=resume)
+            assert theirs["session"] != mine["session"]
+            assert theirs["epoch"] != mine["epoch"]
+            assert (theirs["resume"], theirs["head"]) == ("reset", 0)
+            await house.emit(1, "alice")
+            assert offsets(await events(alice, 1)) == [4]
+            await house.emit(1, "mallory")
+            assert [message["thread_id"] for message in await events(mallory, 1)] == ["thread-of-mallory"]
+
+
+@pytest.mark.parametrize(("origin", "first"), [("head", 6), ("low", 1), ("unacked", 3), (None, 3)])
+async def test_from(origin: str | None, first: int) -> None:
+    """A device without a cursor chooses: what nobody confirmed (its default), all there is, or only what is new."""
+    async with served() as house:
+        await house.emit(5)
+        async with house.peer() as peer:
+            await peer.attach("alice")
+            await peer.ack(2)
+            await peer.echo()
+            await peer.leave()
+        async with house.peer() as peer:
+            fields = {} if origin is None else {"from": origin}
+            assert (await peer.attach("alice", **fields))["start"] == first
+            assert [message["offset"] for message in peer.messages() if "type" in message] == list(range(first, 6))
+            await house.emit(1)
+            assert (await peer.next_event())["offset"] == 6
+
+
+async def test_sent_while_catching_up() -> None:
+    """A log longer than one write arrives whole and in order, with what is emitted meanwhile; caught up comes once."""
+    async with served(limits=actors.Limits(write_bytes=2_000)) as house:
+        await house.emit(60, size=200)
+        async with house.peer() as peer:
+            await peer.open(ACTORS)
+            await peer.hello("alice")
+            await house.emit(20, size=200)
+            assert offsets(await events(peer, 80)) == list(range(1, 81))
+            await peer.echo()
+            caught = [message["offset"] for message in peer.messages() if message.get("op") == "caught_up"]
+            assert len(caught) == 1
+            assert caught[0] >= 60
+
+
+# --- acknowledgements ---------------------------------------------------------------
+
+
+async def test_ack() -> None:
+    """An acknowledgement confirms everything up to its offset; an old one changes nothing."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        receipts = await house.emit(5)
+        await events(peer, 5)
+        for offset, acked in ((3, 3), (1, 3), (3, 3), (0, 3), (5, 5)):
+            await peer.ack(offset)
+            await peer.echo()
+            assert [receipt.stage for receipt in receipts].count(STAGES.ACKED) == acked
+        assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 5
+
+
+async def test_ack_beyond() -> None:
+    """Who acknowledges what he was not sent is told so and sent away; nothing is confirmed by it."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        receipts = await house.emit(2)
+        await events(peer, 2)
+        await peer.ack(3)
+        assert await ends(peer, "bad_ack") == "ack: expected an offset of at most 2, the last one sent here, got 3"
+        assert [receipt.stage for receipt in receipts] == [STAGES.WRITTEN] * 2
+        assert "bad_ack" in str(house.runtime.explain(receipts[0])) or house.runtime.devices("alice") == 0
+        assert house.failures() == []
+
+
+async def test_two_devices() -> None:
+    """Each device of a user gets everything; it is confirmed when one of them has confirmed it."""
+    async with served() as house, house.peer() as phone, house.peer() as laptop:
+        mine = await phone.attach("alice")
+        other = await laptop.attach("alice")
+        assert mine["session"] != other["session"]
+        assert mine["epoch"] == other["epoch"]
+        receipts = await house.emit(4)
+        assert offsets(await events(phone, 4)) == offsets(await events(laptop, 4)) == [1, 2, 3, 4]
+        await phone.ack(1)
+        await phone.echo()
+        await laptop.ack(3)
+        await laptop.echo()
+        assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 3 + [STAGES.WRITTEN]
+        assert "c1 written, not confirmed yet; c2 acked" in str(house.runtime.explain(receipts[2]))
+
+
+# --- the plain client -----------------------------------------------------------------
+
+
+async def test_plain() -> None:
+    """A plain client gets the same frames without asking; what it got counts as written, in the end as unconfirmed."""
+    limits = actors.Limits(retained_events=2)
+    async with served(limits=limits) as house, house.peer() as device, house.peer() as plain:
+        await device.attach("alice")
+        await plain.open(cookie=ALICE)
+        await plain.say("whatever the product's frontend says")
+        await plain.say({"op": "ack", "offset": 99})
+        receipts = await house.emit(1)
+        await device.next_event()
+        await plain.next_event()
+        assert plain.frames[-1] == device.frames[-1]
+        assert "a plain client, which does not confirm" in str(house.runtime.explain(receipts[0]))
+        receipts += await house.emit(2)
+        await events(plain, 2)
+        assert [receipt.stage for receipt in receipts] == [STAGES.UNCONFIRMED, STAGES.WRITTEN, STAGES.WRITTEN]
+        assert [message["offset"] for message in plain.messages()] == [1, 2, 3]
+        assert await plain.leave() == (1000, "")
+
+
+async def test_plain_starts_at_the_first_unwritten() -> None:
+    """A plain client starts with what was written to nobody, and is not sent twice what another one had."""
+    async with served() as house:
+        await house.emit(2)
+        async with house.peer() as plain:
+            await plain.open(cookie=ALICE)
+            assert offsets(await events(plain, 2)) == [1, 2]
+            await plain.leave()
+        await house.gone()
+        await house.emit(2)
+        async with house.peer() as plain:
+            await plain.open(cookie=ALICE)
+            assert offsets(await events(plain, 2)) == [3, 4]
+
+
+# --- the conversation -----------------------------------------------------------------
+
+
+async def test_ping_pong() -> None:
+    """A ping is answered in kind: the protocol's by the protocol's, a WebSocket's by a WebSocket's."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.say({"op": "ping", "new": "field"})
+        assert await peer.next_message() == {"op": "pong"}
+        await peer.send(frame(PING, b"are you there?"))
+        assert await peer.next_frame() == (PONG, b"are you there?")
+        await peer.say({"op": "pong"})
+        await peer.send(frame(PONG, b"unasked"))
+        await peer.echo()
+
+
+async def test_unknown_ops() -> None:
+    """An op from the future is ignored; one that waits for an answer gets it."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.say({"op": "dance"})
+        for id_ in ("c1", 7):
+            await peer.say({"op": "dance", "id": id_, "steps": []})
+            reply = await peer.next_message()
+            text = reply["error"].pop("message")
+            assert "'dance'" in text
+            assert reply == {
+                "op": "reply",
+                "id": id_,
+                "error": {"code": 4600, "name": "unknown_op", "temporary": False},
+            }
+        await peer.echo()
+
+
+async def test_split_and_joined() -> None:
+    """A message may come in many frames, with a ping between them, and many messages in one packet."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        text = b'{"op":"ping"}'
+        parts = [frame(TEXT, text[:3], fin=False), frame(PING), frame(0, text[3:], fin=True)]
+        await peer.send(b"".join(parts) + frame(TEXT, text) * 2)
+        assert await peer.next_frame() == (PONG, b"")
+        assert [await peer.next_message() for _ in range(3)] == [{"op": "pong"}] * 3
+
+
+@pytest.mark.parametrize(
+    ("hello", "expected"),
+    [
+        ({"op": "ping"}, "expected a hello first, got ping"),
+        ({"op": "hello", "v": 2, "token": "alice"}, "hello: expected v 1, the version of this server, got 2"),
+        ({"op": "hello", "token": "alice"}, "missing required field `v`"),
+        ({"op": "hello", "v": 1, "token": "alice", "from": "tail"}, "Invalid enum value 'tail'"),
+        ({"type": "user_message"}, "missing required field `op`"),
+    ],
+)
+async def test_not_a_hello(hello: Message, expected: str) -> None:
+    """What is not a hello this server understands is refused, with what was expected and what came."""
+    async with served() as house, house.peer() as peer:
+        await peer.open(ACTORS)
+        await peer.say(hello)
+        assert expected in await ends(peer, "bad_message")
+
+
+async def test_a_second_hello() -> None:
+    """A hello is said once."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.say({"op": "hello", "v": 1})
+        assert await ends(peer, "bad_message") == "expected one hello, got another"
+
+
+# --- how it ends ------------------------------------------------------------------------
+
+
+async def test_goodbye() -> None:
+    """A device that says goodbye is answered, forgotten, and remembered in what explain says."""
+    async with served() as house:
+        async with house.peer() as peer:
+            await peer.attach("alice")
+            assert await peer.leave() == (1000, "")
+        await house.gone()
+        (receipt,) = await house.emit(1)
+        assert "no device is here; the last, c1, went at" in str(house.runtime.explain(receipt))
+
+
+async def test_goodbye_without_a_code() -> None:
+    """A browser's ``close()`` gives no code; that is a goodbye all the same, and is answered in kind."""
+    async with served() as house:
+        async with house.peer() as peer:
+            await peer.attach("alice")
+            await peer.send(frame(CLOSE))
+            await peer.ending()
+            assert peer.frames[-1] == (CLOSE, b"")
+        await house.gone()
+        (receipt,) = await house.emit(1)
+        assert "(left: " in str(house.runtime.explain(receipt))
+
+
+async def test_no_hello() -> None:
+    """Who says nothing is sent away after a while."""
+    async with served(limits=actors.Limits(hello_seconds=0.05)) as house, house.peer() as peer:
+        await peer.open(ACTORS)
+        assert await ends(peer, "no_hello") == "expected a hello within 0.05 s, got none"
+
+
+async def test_superseded() -> None:
+    """A session has one connection: a newer one ends the older, and goes on where that was."""
+    async with served() as house, house.peer() as older, house.peer() as newer:
+        welcome = await older.attach("alice")
+        await house.emit(2)
+        await events(older, 2)
+        resume = {"epoch": welcome["epoch"], "offset": 2}
+        await newer.attach("alice", session=welcome["session"], resume=resume)
+        await ends(older, "superseded")
+        await house.emit(1)
+        assert (await newer.next_event())["offset"] == 3
+        assert house.runtime.devices("alice") == 1
+
+
+async def test_a_burst_is_not_a_flood() -> None:
+    """As many messages as are allowed at once are all answered."""
+    async with served(limits=actors.Limits(inbound_burst=20)) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(frame(TEXT, b'{"op":"ping"}') * 20)
+        for _ in range(20):
+            assert await peer.next_message() == {"op": "pong"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (frame(BINARY, b"\x00\x01"), "binary"),
+        (frame(TEXT, b"x" * 65_537), "too_big"),
+        (frame(TEXT, "é".encode() * 40_000), "too_big"),
+        (frame(TEXT, b"x" * 40_000, fin=False) + frame(0, b"x" * 40_000), "too_big"),
+        (frame(TEXT, b"\xff\xfe"), "bad_text"),
+        (frame(TEXT, "é".encode()[:1], fin=False) + frame(0, b"x"), "bad_text"),
+        (frame(0, b"x"), "bad_frame"),
+        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), "bad_frame"),
+        (frame(0x3, b"x"), "bad_frame"),
+        (frame(PING, b"x", fin=False), "bad_frame"),
+        (frame(PING, b"x" * 126), "bad_frame"),
+    ],
+)
+async def test_not_acceptable(sent: bytes, name: str) -> None:
+    """What is no text message of ours ends the connection with the code that says so, and is nobody's failure."""
+    async with served(limits=actors.Limits(close_seconds=0.05)) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(sent)
+        ending = await peer.farewell()
+        assert ending is not None
+        assert ending[0] == TABLE[name].code
+        await house.all_gone()
+        (receipt,) = await house.emit(1)
+        assert f"({name}:" in str(house.runtime.explain(receipt))
+        assert house.failures() == []
+
+
+async def test_largest_message() -> None:
+    """A message of exactly the limit is still read."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        text = b'{"op":"ping","x":"'
+        await peer.send(frame(TEXT, text + b"x" * (65_536 - len(text) - 2) + b'"}'))
+        assert await peer.next_message() == {"op": "pong"}
+
+
+SOON: dict[str, Any] = {"ping_seconds": 0.05, "pong_seconds": 0.05, "sweep_seconds": 0.01, "close_seconds": 0.2}
+
+
+async def test_silent() -> None:
+    """A device that says nothing is asked; when it does not answer either, it is ended, and explain says so."""
+    async with served(limits=actors.Limits(**SOON)) as house:
+        async with house.peer() as device, house.peer() as plain:
+            await device.attach("alice")
+            await plain.open(cookie="actors_token=bob")
+            (receipt,) = await house.emit(1)
+            assert (await device.next_op("ping"))["head"] == 1
+            assert await plain.next_frame() == (PING, b"")
+            await device.ending()
+            await plain.ending()
+        await house.all_gone()
+        assert "(silent: it did not answer a ping within 0.05 s)" in str(house.runtime.explain(receipt))
+
+
+async def test_answering() -> None:
+    """A device that answers stays, however long it has nothing to say."""
+    async with served(limits=actors.Limits(**SOON)) as house, house.peer() as device, house.peer() as plain:
+        await device.attach("alice")
+        await plain.open(cookie="actors_token=bob")
+
+        async def answer() -> None:
+            for _ in range(5):
+                assert await plain.next_frame() == (PING, b"")
+                await plain.send(frame(PONG))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            for _ in range(5):
+                await device.next_op("ping")
+                await device.say({"op": "pong"})
+        assert house.runtime.devices("alice") == house.runtime.devices("bob") == 1
+
+
+async def stall(house: Served, reads: Peer) -> list[actors.Receipt]:
+    """Emit until a device that does not read is given up, while another one reads; returns all receipts."""
+    receipts: list[actors.Receipt] = []
+    while house.runtime.devices("alice") == 2:
+        receipts += await house.emit(20, size=8_000)
+        await events(reads, 20)
+    return receipts
+
+
+async def test_stalled() -> None:
+    """A device that stops reading is given up after a deadline, and explain knows; the other one misses nothing."""
+    async with served(limits=actors.Limits(write_deadline_seconds=0.2)) as house:
+        async with house.peer() as reads, house.peer() as stops:
+            await reads.attach("alice")
+            await stops.attach("alice")
+            receipts = await stall(house, reads)
+            got = [message["offset"] for message in reads.messages() if "type" in message]
+            assert got == list(range(1, len(receipts) + 1))
+            await reads.leave()
+        await house.all_gone()
+        (receipt,) = await house.emit(1)
+        assert house.failures() == []
+        departures = house.runtime._switchboard.presence("alice").departures
+        assert [(one.label, one.name) for one in departures] == [("c2", "stalled"), ("c1", "left")]
+        assert "c1" in str(house.runtime.explain(receipt))
+
+
+async def test_behind() -> None:
+    """While a device does not read, explain says how far it is behind; when it reads again, it gets everything."""
+    async with served() as house, house.peer() as reads, house.peer() as lags:
+        await reads.attach("alice")
+        await lags.attach("alice")
+        receipts: list[actors.Receipt] = []
+        said = ""
+        while "behind, its socket took nothing for" not in said:
+            receipts += await house.emit(20, size=8_000)
+            await events(reads, 20)
+            said = str(house.runtime.explain(receipts[-1]))
+        assert "2 devices: c1 written, not confirmed yet; c2" in said
+        assert offsets(await events(lags, len(receipts))) == list(range(1, len(receipts) + 1))
+        await lags.ack(len(receipts))
+        await receipts[-1].reached(STAGES.ACKED)
+
+
+async def test_lagging_off_the_log() -> None:
+    """A device that lags behind the whole log is told what it missed, and goes on."""
+    async with served(limits=actors.Limits(retained_events=5)) as house, house.peer() as lags:
+        await lags.attach("alice")
+        last, behind = 0, 0
+        while behind < 40:
+            receipts = await house.emit(20, size=8_000)
+            last += 20
+            said = re.search(r"(\d+) behind", str(house.runtime.explain(receipts[-1])))
+            behind = 0 if said is None else int(said[1])
+        expected = 1
+        while expected <= last:
+            message = await lags.next_message()
+            if message.get("op") == "gap":
+                assert message["from"] == expected
+                expected = message["to"] + 1
+            else:
+                assert message["offset"] == expected
+                expected += 1
+        assert "gap" in {message.get("op") for message in lags.messages()}
+
+
+async def test_flooding() -> None:
+    """A device that sends faster than the limit is ended, and explain says what the limit is."""
+    limits = actors.Limits(inbound_burst=5, inbound_messages_per_second=0.1)
+    async with served(limits=limits) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(frame(TEXT, b'{"op":"pong"}') * 6)
+        await peer.farewell()
+        await house.all_gone()
+        (receipt,) = await house.emit(1)
+        expected = "(flooding: expected at most 0.1 messages a second, 5 at once, got more)"
+        assert expected in str(house.runtime.explain(receipt))
+
+
+async def test_a_released_user_comes_back_with_its_session() -> None:
+    """A quarantined user's devices are sent away; released, the same session finds a place in a new log."""
+    limits = actors.Limits(restarts=0)
+    async with served(limits=limits) as house, house.peer() as before, house.peer() as after:
+        welcome = await before.attach("alice")
+        await house.emit(1)
+        await events(before, 1)
+        house.runtime.users.mailbox("alice").tell(crash())
+        await ends(before, "quarantined")
+        house.runtime.release("users/alice")
+        resume = {"epoch": welcome["epoch"], "offset": 1}
+        again = await after.attach("alice", session=welcome["session"], resume=resume)
+        assert again["resume"] == "reset"
+        assert again["epoch"] != welcome["epoch"]
+        await house.emit(1)
+        assert offsets(await events(after, 1)) == [1]
+        assert len(house.failures()) == 1
+
+
+async def test_as_few_sessions_as_are_allowed() -> None:
+    """Where one session is remembered, a second device has one all the same."""
+    limits = actors.Limits(sessions_per_user=1)
+    async with served(limits=limits) as house, house.peer() as one, house.peer() as other:
+        await one.attach("alice")
+        await other.attach("alice")
+        await house.emit(1)
+        assert offsets(await events(one, 1)) == offsets(await events(other, 1)) == [1]
+        assert house.failures() == []
+
+
+async def test_closing_writes_what_is_placed() -> None:
+    """A runtime that closes first writes what its devices take, however much that is, and then says goodbye."""
+    async with trio.open_nursery() as nursery, trio.open_nursery() as clients:
+        async with actors.open_runtime() as runtime:
+            address = await nursery.start(runtime.serve)
+            read: list[int] = []
+
+            async def device(task_status: trio.TaskStatus[None]) -> None:
+                async with connected(address) as peer:
+                    await peer.attach("alice")
+                    task_status.started()
+                    read.extend(offsets(await events(peer, 30)))
+
+            await clients.start(device)
+            for n in range(30):
+                runtime.thread("t").emit_nowait("tick", {"n": n, "x": "x" * 10_000}, user_id="alice")
+        assert runtime.audit().total.dropped == 0
+    assert read == list(range(1, 31))
+
+
+async def test_in_flight_across_an_epoch() -> None:
+    """What a socket was taking when its user was quarantined is settled in its own epoch, and the books balance."""
+    async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
+        await stalled.attach("alice")
+        said = ""
+        while "behind, its socket took nothing for" not in said:
+            receipts = await house.emit(20, size=8_000)
+            said = str(house.runtime.explain(receipts[-1]))
+        house.runtime.users.mailbox("alice").tell(crash())
+        while house.runtime.users.quarantined("alice") is None:
+            await trio.lowlevel.checkpoint()
+        assert house.runtime.audit().balanced
+        house.runtime.release("users/alice")
+        (receipt, *_) = await house.emit(3)
+        assert receipt.stage is STAGES.STORED
+        await after.attach("alice")
+        await house.emit(1)
+        assert offsets(await events(after, 1)) == [4]
+        assert house.runtime.audit().balanced
+
+
+async def test_flooding_with_pings() -> None:
+    """Pings count as messages do: who sends more than are allowed is cut off, and others notice nothing."""
+    limits = actors.Limits(inbound_burst=20, inbound_messages_per_second=0.1)
+    async with served(limits=limits) as house, house.peer() as floods, house.peer() as reads:
+        await floods.attach("alice")
+        await reads.attach("alice")
+        await floods.send(frame(PING) * 100)
+        while house.runtime.devices("alice") > 1:
+            await trio.lowlevel.checkpoint()
+        (receipt,) = await house.emit(1)
+        assert offsets(await events(reads, 1)) == [1]
+        assert "1 device: c2" in str(house.runtime.explain(receipt))
+        assert house.failures() == []

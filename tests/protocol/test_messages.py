@@ -1,0 +1,238 @@
+"""What a client may say, and what it is told about what it may not."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.errors import PeerError
+from actors.protocol import messages, refusals
+from actors.protocol.messages import (
+    Ack,
+    CancelRun,
+    Hello,
+    Malformed,
+    Ping,
+    Pong,
+    ReadThread,
+    ResumePoint,
+    Send,
+    Unknown,
+    decode,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"op":"hello","v":1}', Hello(v=1)),
+        (
+            '{"op":"hello","v":1,"token":"x","session":"s","resume":{"epoch":"e","offset":40},"from":"low"}',
+            Hello(v=1, token="x", session="s", resume=ResumePoint("e", 40), origin="low"),
+        ),
+        ('{"op":"hello","v":7,"token":null,"resume":null,"from":"head"}', Hello(v=7, origin="head")),
+        ('{"op":"ack","offset":0}', Ack(0)),
+        ('{"offset":9007199254740991,"op":"ack"}', Ack(2**53 - 1)),
+        (' {"op" : "ping"} ', Ping()),
+        ('{"op":"pong"}', Pong()),
+        ('{"op":"dance"}', Unknown("dance", None)),
+        ('{"op":"dance","id":"c1","offset":"not ours to read"}', Unknown("dance", "c1")),
+        ('{"op":"dance","id":7}', Unknown("dance", 7)),
+        ('{"op":""}', Unknown("", None)),
+        ('{"op":"p\\u0069ng"}', Ping()),
+        ('{"op":"send","id":"c1","payload":{}}', Send("c1", {})),
+        (
+            '{"op":"send","id":7,"payload":{"x":[null]},"thread_id":"t1","type":"note"}',
+            Send(7, {"x": [None]}, "t1", "note"),
+        ),
+        ('{"op":"send","id":"","payload":{},"thread_id":null}', Send("", {})),
+        ('{"op":"cancel","id":"c2","run_id":"r1"}', CancelRun("c2", "r1")),
+        ('{"op":"read","id":"c3","thread_id":"t1"}', ReadThread("c3", "t1")),
+        ('{"op":"read","id":"c3","thread_id":"t1","after_seq":4,"limit":2}', ReadThread("c3", "t1", 4, 2)),
+        ('{"op":"read","id":"c3","thread_id":"t1","limit":null}', ReadThread("c3", "t1")),
+    ],
+)
+def test_understood(text: str, expected: object) -> None:
+    """Each op is read; an op from the future is known to be unknown."""
+    assert decode(text) == expected
+
+
+@pytest.mark.parametrize("op", ["hello", "ack", "ping", "pong", "send", "cancel", "read", "dance"])
+@pytest.mark.parametrize("extra", [None, 1.5, "x", [[{}]], {"op": "ack", "id": 1}])
+def test_unknown_fields(op: str, extra: object) -> None:
+    """A field that this server does not know changes nothing, whatever is in it."""
+    fields: dict[str, Any] = {"op": op, "v": 1, "offset": 5, "id": 1, "payload": {}, "run_id": "r", "thread_id": "t"}
+    assert decode(json.dumps({"x": extra, **fields, "": extra})) == decode(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "came"),
+    [
+        ("", "a message: expected a JSON object with an op", "truncated"),
+        ("hello", "a message: expected a JSON object with an op", "malformed"),
+        ("{", "a message: expected a JSON object with an op", "truncated"),
+        ("null", "Expected `object`", "got `null`"),
+        ("[]", "Expected `object`", "got `array`"),
+        ('"ack"', "Expected `object`", "got `str`"),
+        ("{}", "expected a JSON object with an op", "missing required field `op`"),
+        ('{"type":"user_message"}', "expected a JSON object with an op", "missing required field `op`"),
+        ('{"op":1}', "Expected `str`", "got `int` - at `$.op`"),
+        ('{"op":null}', "Expected `str`", "got `null` - at `$.op`"),
+        ('{"op":"dance","id":{}}', "Expected", "at `$.id`"),
+        ('{"op":"dance","id":"' + "x" * 4097 + '"}', "Expected `str` of length <= 4096", "at `$.id`"),
+        ('{"op":"ack"}', "ack: expected", "missing required field `offset`"),
+        ('{"op":"ack","offset":-1}', "Expected `int` >= 0", "at `$.offset`"),
+        ('{"op":"ack","offset":9007199254740992}', "Expected `int` <= 9007199254740991", "at `$.offset`"),
+        ('{"op":"ack","offset":1' + "0" * 400 + "}", "ack: expected", "at `$.offset`"),
+        ('{"op":"ack","offset":1.5}', "Expected `int`", "got `float` - at `$.offset`"),
+        ('{"op":"ack","offset":1e400}', "ack: expected", "at `$.offset`"),
+        ('{"op":"ack","offset":true}', "Expected `int`", "got `bool` - at `$.offset`"),
+        ('{"op":"ack","offset":"5"}', "Expected `int`", "got `str` - at `$.offset`"),
+        ('{"op":"ack","offset":5}{}', "expected a JSON object", "trailing characters"),
+        ('{"op":"ack","offset":NaN}', "expected a JSON object", "malformed"),
+        ('{"op":"hello"}', "hello: expected", "missing required field `v`"),
+        ('{"op":"hello","v":"1"}', "Expected `int`", "got `str` - at `$.v`"),
+        ('{"op":"hello","v":1,"token":5}', "Expected `str | null`", "got `int` - at `$.token`"),
+        ('{"op":"hello","v":1,"from":"tail"}', "hello: expected", "Invalid enum value 'tail'"),
+        ('{"op":"hello","v":1,"resume":{}}', "hello: expected", "missing required field `epoch`"),
+        ('{"op":"hello","v":1,"resume":{"epoch":"e","offset":-1}}', "Expected `int` >= 0", "at `$.resume.offset`"),
+        ('{"op":"hello","v":1,"token":"' + "x" * 4097 + '"}', "Expected `str` of length <= 4096", "at `$.token`"),
+    ],
+)
+def test_refused(text: str, expected: str, came: str) -> None:
+    """What is wrong with a message is said: what was expected, and what came."""
+    with pytest.raises(PeerError) as caught:
+        decode(text)
+    assert caught.value.name == "bad_message"
+    assert expected in str(caught.value)
+    assert came in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "id_", "expected"),
+    [
+        ('{"op":"send","id":"c1"}', "c1", "send: expected a JSON object with the fields of this op; Object missing"),
+        ('{"op":"send","id":0,"payload":[]}', 0, "Expected `object`, got `array` - at `$.payload`"),
+        ('{"op":"send","id":"","payload":{},"thread_id":1}', "", "Expected `str | null`, got `int`"),
+        ('{"op":"cancel","id":"c1"}', "c1", "cancel: expected"),
+        ('{"op":"read","id":"c1","thread_id":"t","limit":0}', "c1", "Expected `int` >= 1"),
+        ('{"op":"send","id":"c1","payload":{"x":NaN}}', "c1", "malformed"),
+        ('{"op":"send","id":"c1","payload":{"x":1e999}}', "c1", "send: payload.x: expected a number that"),
+        ('{"op":"send","id":"c1","payload":{"x":[{"y":2512292042121000001}]}}', "c1", "send: payload.x[0].y: expected"),
+        ('{"op":"answer","id":"c1","ask":"a","payload":{"x":9007199254740993.0}}', "c1", "answer: payload.x: expected"),
+        ('{"op":"send","id":"c1","payload":{"x":"\\ud83d and so on"}}', "c1", "malformed"),
+        ('{"op":"send","payload":{"x":"\\udc00"},"id":5}', 5, "surrogate"),
+    ],
+)
+def test_malformed_requests(text: str, id_: str | int, expected: str) -> None:
+    """A request with an id that can be read is malformed, and no more than that; what is wrong with it is said."""
+    malformed = decode(text)
+    assert isinstance(malformed, Malformed)
+    assert malformed.id == id_
+    assert expected in malformed.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op":"send","payload":{}}',
+        '{"op":"send","id":null,"payload":{}}',
+        '{"op":"send","id":1.0,"payload":{}}',
+        '{"op":"send","id":false,"payload":{}}',
+        '{"op":"send","id":["c1"],"payload":{}}',
+        '{"op":"send","id":9007199254740993,"payload":{}}',
+        '{"op":"send","id":"\\ud83d","payload":{}}',
+        '{"op":"\\ud83d","id":"c1"}',
+        '{"op":"read","thread_id":"\\ud83d"}',
+        '{"op":"send","id":"c1","payload":{}',
+        '{"op":"send","id":"c1","payload":{}}]',
+        '{"op":"ack","id":"c1"}',
+        '{"op":"ping","id":"c1","x":NaN}',
+    ],
+)
+def test_not_to_be_answered(text: str) -> None:
+    """What is no request, or has no id that can be read, is a bad message."""
+    with pytest.raises(PeerError):
+        decode(text)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists), st.text(), st.text()
+)
+def test_any_request(value: object, field: str, op: str) -> None:
+    """Whatever is in a request, what comes of it is a message or a PeerError, and its id is as it came."""
+    for name in ("send", "cancel", "read", op):
+        fields = {"op": name, "id": "c1", "payload": {"x": value}, "run_id": value, "thread_id": value, field: value}
+        with suppress(PeerError):
+            assert getattr(decode(json.dumps(fields)), "id", "c1") in ("c1", value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 20_000,
+        '{"op":' * 20_000,
+        '{"op":"ack","offset":' + "[" * 20_000,
+        '{"x":' + "[" * 20_000 + "]" * 20_000 + "}",
+        '{"op":"send","id":"c1","payload":{"x":' + "[" * 20_000 + "]" * 20_000 + "}}",
+    ],
+)
+def test_nested_deeply(text: str) -> None:
+    """Twenty thousand open brackets are a bad message, and no more than that."""
+    with pytest.raises(PeerError, match="expected a JSON object"):
+        decode(text)
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Whatever text comes, the answer is a message or a PeerError."""
+    with suppress(PeerError):
+        decode(text)
+
+
+def test_lone_surrogate() -> None:
+    """A text that no UTF-8 encodes is a bad message."""
+    with pytest.raises(PeerError, match="expected a JSON object"):
+        decode('{"op":"\ud800"}')
+
+
+def test_said_by_the_server() -> None:
+    """What the server says is the protocol's JSON, field by field."""
+    limits = {"message_bytes": 65_536.0}
+    said = messages.welcome("s", epoch="e", low=1, head=41, start=41, resume="fresh", ping_seconds=15.0, limits=limits)
+    assert json.loads(said) == {
+        "op": "welcome",
+        "session": "s",
+        "epoch": "e",
+        "head": 41,
+        "low": 1,
+        "start": 41,
+        "resume": "fresh",
+        "ping_s": 15.0,
+        "limits": {"message_bytes": 65_536},
+    }
+    assert json.loads(messages.caught_up(41)) == {"op": "caught_up", "offset": 41}
+    assert json.loads(messages.gap(12, 30, "retention")) == {"op": "gap", "from": 12, "to": 30, "cause": "retention"}
+    assert json.loads(messages.reset("e", 1)) == {"op": "reset", "epoch": "e", "low": 1}
+    assert json.loads(messages.ping(41)) == {"op": "ping", "head": 41}
+    assert json.loads(messages.PONG) == {"op": "pong"}
+    complaint = {"code": 4502, "name": "bad_message", "temporary": False, "message": "no"}
+    assert json.loads(messages.error(4502, "bad_message", False, "no")) == {"op": "error", "error": complaint}
+    assert json.loads(messages.reply(7, run_id=None)) == {"op": "reply", "id": 7, "ok": True, "run_id": None}
+    row = refusals.TABLE["busy"]
+    assert json.loads(messages.refusal("c1", "busy"))["error"] == {
+        "code": row.code,
+        "name": "busy",
+        "temporary": True,
+        "message": row.text,
+    }
+    assert json.loads(messages.refusal("c1", "unknown_run", "no")) == {
+        "op": "reply",
+        "id": "c1",
+        "error": {"code": 4603, "name": "unknown_run", "temporary": False, "message": "no"},
+    }

@@ -1,0 +1,222 @@
+"""The roster: a device that comes in the middle of a run is told of it, and one that loses it, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import actors
+from tests.stores.waiting import WaitingStore
+from tests.support.raw import Message, Peer
+from tests.support.served import Served, served
+
+
+def standing(peer: Peer) -> list[tuple[str, str]]:
+    """What a device was told beside the log, in order."""
+    ops = [message for message in peer.messages() if message.get("op") in {"active", "inactive", "caught_up"}]
+    return [(one["op"], one.get("event", one).get("run_id", "")) for one in ops]
+
+
+async def is_there(peer: Peer) -> None:
+    """All that was said to a device has arrived."""
+    await peer.say({"op": "ping"})
+    await peer.next_op("pong")
+
+
+async def hold(house: Served, thread_id: str, run_id: str) -> trio.CancelScope:
+    """A run of the host that goes on until it is cancelled from here."""
+    scope = trio.CancelScope()
+
+    async def work() -> None:
+        with scope:
+            async with house.runtime.thread(thread_id).run("bot", run_id=run_id):
+                await trio.sleep_forever()
+
+    house.nursery.start_soon(work)
+    await wait_all_tasks_blocked()
+    return scope
+
+
+async def test_the_runs_of_the_host_and_their_children() -> None:
+    """Every active run of the user's threads is told, oldest first, as its first event; nobody else's, no ended one."""
+    async with served() as house:
+        for thread_id, user_id in (("t1", "alice"), ("t2", "alice"), ("t3", "bob")):
+            await house.runtime.bind(thread_id, user_id)
+        for thread_id, run_id in (("t2", "r1"), ("t1", "r2"), ("t3", "r3"), ("t1", "r4")):
+            await hold(house, thread_id, run_id)
+        await house.runtime.cancel("r4")
+        async with house.runtime.thread("t1").run("bot", run_id="r5") as run, run.run("child"), house.peer() as peer:
+            await peer.attach("alice")
+            await is_there(peer)
+            expected = [("caught_up", ""), *(("active", run_id) for run_id in ("r1", "r2", "r5", "r5.1"))]
+            assert standing(peer) == expected
+            events = {event.event_id: event for event in (await house.runtime.read("t1")).events}
+            for message in [one for one in peer.messages() if one.get("op") == "active"][1:]:
+                told, event = message["event"], events[message["event"]["event_id"]]
+                assert (event.type, event.payload) == (told["type"], told["payload"])
+                assert (event.thread_id, event.run_id, event.timestamp) == ("t1", told["run_id"], told["timestamp"])
+                assert not {"seq", "offset"} & told.keys()
+
+
+async def test_a_thread_that_gets_its_owner_in_the_middle() -> None:
+    """Its run is told to the owner's devices, after the log has said that it began."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        scope = await hold(house, "t1", "r1")
+        await house.runtime.bind("t1", "alice")
+        await is_there(peer)
+        assert [one.get("type", one.get("op")) for one in peer.messages()][2:4] == ["agent_started", "active"]
+        scope.cancel()
+        assert (await peer.next_event())["type"] in {"agent_started", "agent_cancelled"}
+        assert house.runtime.audit().balanced
+
+
+@pytest.mark.parametrize("how", ["rebind", "unbind"])
+async def test_a_thread_that_goes(how: str) -> None:
+    """Its run is taken from the former owner's devices, and is active on the next one's."""
+    async with served() as house, house.peer() as alices, house.peer() as bobs:
+        await house.runtime.bind("t1", "alice")
+        await alices.attach("alice")
+        await bobs.attach("bob")
+        scope = await hold(house, "t1", "r1")
+        await (house.runtime.rebind("t1", "bob") if how == "rebind" else house.runtime.unbind("t1"))
+        for peer in (alices, bobs):
+            await is_there(peer)
+        assert standing(alices)[1:] == [("inactive", "r1")]
+        assert standing(bobs)[1:] == [("active", "r1")] * (how == "rebind")
+        async with house.peer() as tablet:
+            await tablet.attach("alice")
+            await is_there(tablet)
+            assert standing(tablet) == [("caught_up", "")]
+        scope.cancel()
+        await wait_all_tasks_blocked()
+        assert len(house.runtime.runs.roster) == 0
+
+
+async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
+    """A run is told as active until its last event has its place, so that whoever comes in between hears both."""
+    limits = actors.Limits()
+    store = WaitingStore(limits, actors.Environment(), 1.0)
+    async with actors.open_runtime(store=store, limits=limits) as runtime:
+        await runtime.bind("t1", "alice")
+        async with runtime.thread("t1").run("bot", run_id="r1"):
+            await trio.sleep(5)
+        assert [item() is not None for item in runtime.runs.roster.pending("alice")] == [True]
+        await trio.sleep(5)
+        assert runtime.runs.roster.pending("alice") == []
+
+
+async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run's last event cannot be placed, for its thread is out of service, devices are told all the same."""
+    limits = actors.Limits(restarts=0)
+    async with served(limits=limits) as house, house.peer() as peer:
+        await house.runtime.bind("t1", "alice")
+        await peer.attach("alice")
+        scope = await hold(house, "t1", "r1")
+
+        def broken(*_: Any) -> None:
+            raise ValueError("broken")
+
+        monkeypatch.setattr(house.runtime.store, "append_nowait", broken)
+        await house.runtime.thread("t1").emit("tick", {})
+        await wait_all_tasks_blocked()
+        scope.cancel()
+        inactive = await peer.next_op("inactive")
+        assert (inactive["run_id"], inactive["reason"]) == ("r1", "gone")
+
+
+async def test_attaching_costs_what_is_ones_own() -> None:
+    """What a device is told is found without a look at what is active or open for others."""
+    async with served() as house:
+        runtime = house.runtime
+        looked: list[str] = []
+        runtime.runs.active = Watched(looked)
+        runtime._asks._open = Watched(looked)
+        for user_id in ("alice", "bob"):
+            async with house.peer() as peer:
+                await peer.attach(user_id)
+                await is_there(peer)
+        assert looked == []
+
+
+class Watched(dict[str, Any]):
+    """Notes whenever all of it is gone through."""
+
+    def __init__(self, looked: list[str]) -> None:
+        super().__init__()
+        self._looked = looked
+
+    def __iter__(self) -> Any:
+        self._looked.append("iterated")
+        return super().__iter__()
+
+    def values(self) -> Any:
+        """Noted."""
+        self._looked.append("values")
+        return super().values()
+
+
+async def test_very_many(autojump_clock: trio.testing.MockClock) -> None:
+    """A thousand runs and questions come in writes of bounded size, all before the pong to a ping after caught_up."""
+    limits = actors.Limits(write_bytes=1_000, asks_per_thread=1_000)
+    async with actors.open_runtime(limits=limits) as runtime, trio.open_nursery() as nursery:
+        await runtime.bind("t1", "alice")
+        thread = runtime.thread("t1")
+
+        async def work(number: int) -> None:
+            async with thread.run("bot", run_id=f"r{number}"):
+                await thread.ask("approval", {"n": number}, timeout=1_000)
+
+        for number in range(500):
+            nursery.start_soon(work, number)
+        await wait_all_tasks_blocked()
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(runtime.handle, theirs)
+        peer = Peer(ours)
+        await peer.attach("alice", **{"from": "head"})
+        await is_there(peer)
+        ops: list[Message] = [one for one in peer.messages() if one.get("op") in {"active", "ask", "pong"}]
+        assert [one["op"] for one in ops] == ["active"] * 500 + ["ask"] * 500 + ["pong"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_device_that_does_not_read(autojump_clock: trio.testing.MockClock) -> None:
+    """What is asked while its socket takes nothing is not kept for it: it is told afterwards what there is."""
+    limits = actors.Limits(write_deadline_seconds=100)
+    async with actors.open_runtime(limits=limits) as runtime, trio.open_nursery() as nursery:
+        await runtime.bind("t1", "alice")
+        ours, theirs = trio.testing.memory_stream_pair()
+        pipe, hand_over = trio.Event(), theirs.send_stream.send_all_hook
+        pipe.set()
+
+        async def when_possible() -> None:
+            await pipe.wait()
+            assert hand_over is not None
+            await hand_over()
+
+        theirs.send_stream.send_all_hook = when_possible
+        nursery.start_soon(runtime.handle, theirs)
+        peer = Peer(ours)
+        await peer.attach("alice")
+        pipe = trio.Event()
+        with trio.move_on_after(1):
+            await runtime.thread("t1").ask("approval", {"text": "x" * 10_000}, timeout=60)
+        (connection,) = runtime.server.connections.values()
+        for _ in range(50):
+            with trio.move_on_after(0.01):
+                await runtime.thread("t1").ask("approval", {"text": "x" * 10_000}, timeout=60)
+        assert connection._transport.backlog_bytes < 30_000
+        nursery.start_soon(ask_for_ever, runtime)
+        await wait_all_tasks_blocked()
+        pipe.set()
+        while (await peer.next_op("ask"))["event"]["payload"] != {"last": True}:
+            pass
+        assert len([one for one in peer.messages() if one.get("op") == "ask"]) <= 4
+        nursery.cancel_scope.cancel()
+
+
+async def ask_for_ever(runtime: actors.Runtime) -> None:
+    await runtime.thread("t1").ask("approval", {"last": True}, timeout=1_000)

@@ -1,0 +1,69 @@
+"""A runtime that is served on loopback while a test runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+import actors
+from tests.support.raw import Message, Peer, connected
+
+PATIENCE_SECONDS = 10.0
+"""No test waits longer for anything: a safety net against hangs, not a measurement."""
+
+
+@attrs.define
+class Served:
+    """A runtime and where it listens."""
+
+    runtime: actors.Runtime
+    address: tuple[str, int] | str
+    nursery: trio.Nursery
+
+    def peer(self) -> AbstractAsyncContextManager[Peer]:
+        """A new connection, nothing said yet."""
+        return connected(self.address)
+
+    async def emit(self, count: int, user_id: str = "alice", size: int = 0) -> list[actors.Receipt]:
+        """Emit numbered events into the user's one thread."""
+        thread = self.runtime.thread(f"thread-of-{user_id}")
+        return [await thread.emit("tick", {"n": n, "x": "x" * size}, user_id=user_id) for n in range(count)]
+
+    async def gone(self, user_id: str = "alice") -> None:
+        """Until the user has no device any more; the server notices when it next runs."""
+        while self.runtime.devices(user_id):
+            await trio.lowlevel.checkpoint()
+
+    async def all_gone(self) -> None:
+        """Until no connection is known."""
+        while self.runtime.server.connections:
+            await trio.lowlevel.checkpoint()
+
+    def failures(self) -> list[str]:
+        """What failed, as text."""
+        return [str(failure) for failure in self.runtime.failures]
+
+
+@asynccontextmanager
+async def served(serve: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Served]:
+    """Open a runtime with ``options`` and serve it as ``serve`` says; nothing of ours may fail meanwhile."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            async with actors.open_runtime(**options) as runtime:
+
+                async def listen(task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+                    await runtime.serve(**(serve or {}), task_status=task_status)
+
+                address = await nursery.start(listen)
+                house = Served(runtime, address, nursery)
+                yield house
+            nursery.cancel_scope.cancel()
+
+
+def offsets(events: list[Message]) -> list[int]:
+    """The offsets of events."""
+    return [event["offset"] for event in events]

@@ -1,0 +1,74 @@
+"""Somebody who must not notice: a device that is sent events all the while, and gets each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+import actors
+from tests.support.raw import Peer
+from tests.support.served import Served
+
+LIMITS = actors.Limits(
+    request_head_seconds=0.3,
+    close_seconds=0.7,
+    connections_per_user=200,
+    sessions_per_user=400,
+    inbound_bytes=24 * 1024,
+)
+"""For many hostile peers at once, all of one user, who are to be through in no time."""
+
+
+@asynccontextmanager
+async def bystander(house: Served) -> AsyncIterator[None]:
+    """Emit events to a device while the body runs; each arrives, in its place, and is confirmed."""
+    over = False
+
+    async def watch() -> None:
+        number = 0
+        async with house.peer() as peer:
+            await peer.attach("alice")
+            attached.set()
+            while not over:
+                number += 1
+                await _deliver_one(house, peer, number)
+            await peer.leave()
+
+    attached = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await attached.wait()
+        yield
+        over = True
+
+
+async def _deliver_one(house: Served, peer: Peer, number: int) -> None:
+    (receipt,) = await house.emit(1)
+    event = await peer.next_event()
+    assert (event["offset"], event["seq"]) == (number, number)
+    await peer.ack(number)
+    await receipt.reached(actors.Stage.ACKED)
+
+
+async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], times: int) -> None:
+    """So many hostile contacts, all at once."""
+
+    async def once() -> None:
+        async with house.peer() as peer:
+            await contact(peer)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(times):
+            nursery.start_soon(once)
+
+
+async def unharmed(house: Served) -> None:
+    """Everybody has gone, and nothing is left behind: no connection, no socket, no failure, no device."""
+    await house.all_gone()
+    while house.runtime.server._sockets:
+        await trio.lowlevel.checkpoint()
+    assert house.failures() == []
+    assert house.runtime.devices("mallory") == house.runtime.devices("alice") == 0
+    assert house.runtime.audit().balanced

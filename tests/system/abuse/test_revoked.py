@@ -1,0 +1,198 @@
+"""Credentials that are revoked while they are in use: the connections end, and nothing of them is of use."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+import actors
+from actors.connections.actor import Connection
+from tests.support.raw import ACTORS, Peer, upgrade_request
+from tests.support.served import Served, served
+
+REVOKED = 4504
+
+
+class Door:
+    """An application that lets users in until it does not."""
+
+    def __init__(self) -> None:
+        self.shut = False
+        self.asked = trio.Event()
+        self.answer = trio.Event()
+        self.answer.set()
+
+    async def __call__(self, credentials: actors.Credentials) -> str | None:
+        allowed = not self.shut
+        self.asked.set()
+        await self.answer.wait()
+        return credentials.token if allowed else None
+
+
+async def is_sent_away(peer: Peer, code: int = REVOKED) -> None:
+    ending = await peer.farewell()
+    assert ending is not None
+    assert ending[0] == code
+
+
+async def test_every_connection_ends() -> None:
+    """A user's connections are closed with 4504, plain ones too, and told why; other users' stay."""
+    async with served() as house, house.peer() as one, house.peer() as two, house.peer() as plain, house.peer() as bobs:
+        await one.attach("alice")
+        await two.attach("alice")
+        await plain.open(cookie="actors_token=alice")
+        await bobs.attach("bob")
+        await house.emit(1)
+        await plain.next_message()
+        assert house.runtime.revoke("alice") == 3
+        assert house.runtime.devices("alice") == 0
+        for peer in (one, two, plain):
+            await is_sent_away(peer)
+        error = next(message for message in one.messages() if message.get("op") == "error")["error"]
+        assert (error["name"], error["temporary"]) == ("revoked", False)
+        await bobs.echo()
+        await house.emit(1, "bob")
+        assert (await bobs.next_event())["offset"] == 1
+
+
+async def test_nothing_is_written_afterwards() -> None:
+    """What is emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        house.runtime.revoke("alice")
+        (receipt,) = await house.emit(1)
+        await is_sent_away(peer)
+        assert [message for message in peer.messages() if "type" in message] == []
+        await house.all_gone()
+        assert receipt.stage is actors.Stage.STORED
+        assert "(revoked:" in str(house.runtime.explain(receipt))
+        async with house.peer() as again:
+            await again.attach("alice")
+            assert again.messages()[1]["offset"] == 1
+
+
+async def test_an_unread_backlog_is_not_delivered() -> None:
+    """What a socket has not taken when its user is revoked, it does not get: the connection is aborted."""
+    async with served() as house, house.peer() as peer:
+        await peer.attach("alice")
+        (device,) = house.runtime._switchboard.presence("alice").devices
+        assert isinstance(device, Connection)
+        while not device.writing:
+            await house.emit(4, size=200_000)
+            await trio.testing.wait_all_tasks_blocked()
+        assert house.runtime.revoke("alice") == 1
+        assert not device.writing
+        await house.all_gone()
+
+
+async def test_a_peer_that_does_not_answer() -> None:
+    """Who does not answer the Close loses the socket before others would: no patience is spent on it."""
+    limits = actors.Limits(close_seconds=3_600.0, revoked_seconds=0.05)
+    async with served(limits=limits) as house, house.peer() as peer:
+        await peer.attach("alice")
+        house.runtime.revoke("alice")
+        await house.all_gone()
+        while house.runtime.server._sockets:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_sessions_are_forgotten() -> None:
+    """A session id from before is worth nothing: who says it gets a session of his own, and fences nobody."""
+    async with served() as house, house.peer() as before, house.peer() as after, house.peer() as thief:
+        session = (await before.attach("alice"))["session"]
+        house.runtime.revoke("alice")
+        await is_sent_away(before)
+        own = (await after.attach("alice"))["session"]
+        stolen = (await thief.attach("alice", session=session))["session"]
+        assert len({session, own, stolen}) == 3
+        await after.echo()
+
+
+async def test_runs_go_on() -> None:
+    """A revocation says who may listen, not what is done: runs finish, and their events wait in the log."""
+    go_on = trio.Event()
+
+    async def agent(run: actors.Run, message: actors.Message) -> None:
+        await go_on.wait()
+
+    async with served(on_message=agent) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.say({"op": "send", "id": 1, "payload": {}})
+        await peer.next_op("reply")
+        house.runtime.revoke("alice")
+        await is_sent_away(peer)
+        assert len(house.runtime.runs.active) == 1
+        go_on.set()
+        while house.runtime.runs.active:
+            await trio.lowlevel.checkpoint()
+        async with house.peer() as again:
+            await again.attach("alice")
+            types = [message["type"] for message in again.messages() if "type" in message]
+            assert types == ["user_message", "agent_started", "agent_completed"]
+
+
+@pytest.mark.parametrize("how", ["hello", "ticket", "cookie"])
+async def test_while_the_application_is_asked(how: str) -> None:
+    """An answer that the application began before the revocation, and gave after it, lets nobody in."""
+    door = Door()
+    door.answer = trio.Event()
+    async with served(authenticate=door) as house, house.peer() as peer, trio.open_nursery() as nursery:
+        nursery.start_soon(_come_in, peer, how)
+        await door.asked.wait()
+        door.shut = True
+        assert house.runtime.revoke("alice") == 0
+        door.answer.set()
+    assert house.failures() == []
+
+
+async def _come_in(peer: Peer, how: str) -> None:
+    if how == "hello":
+        await peer.open(ACTORS)
+        await peer.say({"op": "hello", "v": 1, "token": "alice"})
+        await is_sent_away(peer)
+    else:
+        offers = [ACTORS, "actors.ticket.alice"] if how == "ticket" else []
+        cookie = "actors_token=alice" if how == "cookie" else None
+        assert (await peer.ask(upgrade_request(*offers, cookie=cookie))).status == 401
+
+
+async def test_before_the_hello() -> None:
+    """A connection whose ticket was taken, and that has not said hello, is ended as well."""
+    async with served() as house, house.peer() as peer:
+        await peer.open(ACTORS, "actors.ticket.alice")
+        assert house.runtime.revoke("alice") == 1
+        await is_sent_away(peer)
+
+
+async def test_with_the_hello_on_its_way() -> None:
+    """However the revocation and the hello meet: the user has no device, and what is emitted then reaches nobody."""
+    async with served() as house:
+        for steps in range(12):
+            async with house.peer() as peer:
+                await peer.open(ACTORS, "actors.ticket.alice")
+                await peer.say({"op": "hello", "v": 1})
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                assert house.runtime.revoke("alice") == 1
+                (receipt,) = await house.emit(1)
+                await is_sent_away(peer)
+                assert receipt.event_id not in {message.get("event_id") for message in peer.messages()}
+            await house.all_gone()
+            assert house.runtime.devices("alice") == 0
+
+
+async def test_nobody_there() -> None:
+    """A user without connections, or one who was never here, can be revoked, again and again."""
+    async with served() as house:
+        assert house.runtime.revoke("alice") == 0
+        async with house.peer() as peer:
+            await peer.attach("alice")
+            await peer.leave()
+        await house.all_gone()
+        assert house.runtime.revoke("alice") == house.runtime.revoke("alice") == 0
+        assert _emitted(house)
+
+
+def _emitted(house: Served) -> bool:
+    return house.failures() == [] and house.runtime.audit().balanced

@@ -1,0 +1,138 @@
+"""The browser's client as a package of npm's: packed by npm, installed into a folder, and used as its page says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import trio
+
+import actors
+from actors.web import pages
+from tests.support.served import served
+from tests.system.client_js.node import CLIENT, NO_NODE, node_command
+
+ROOT = Path(__file__).parents[3]
+MEMBERS = {"LICENSE", "README.md", "actors.d.ts", "actors.js", "package.json"}
+EXAMPLE_URL = "wss://chat.example/ws"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder in which the package is installed."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm makes the package: no npm on the PATH")
+    pack = [npm, "pack", "--offline", "--pack-destination", str(tmp_path), str(CLIENT.parent)]
+    environment = os.environ | {"npm_config_cache": str(tmp_path / "cache"), "npm_config_update_notifier": "false"}
+    subprocess.run(pack, check=True, capture_output=True, env=environment)
+    (packed,) = tmp_path.glob("*.tgz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path / "node_modules", filter="data")
+    (tmp_path / "node_modules" / "package").rename(tmp_path / "node_modules" / "trio-actors")
+    return tmp_path
+
+
+IN_NODE = "globalThis.document = {body: {append: (text) => console.log(text)}}; globalThis.location = {href: %s};"
+"""What the project's page has of a browser."""
+
+
+async def assistant(run: actors.Run, message: actors.Message) -> None:
+    run.delta("The sky is clear. ")
+    run.delta("Take a coat.")
+
+
+def test_it_is_small() -> None:
+    """One module of less than 28 KB as it is written, and of 9 KB packed."""
+    assert CLIENT.stat().st_size < 28_000
+    assert len(gzip.compress(CLIENT.read_bytes())) < 9_000
+
+
+def test_it_has_the_project_s_name_version_and_licence() -> None:
+    """npm's package is this one."""
+    package = json.loads(CLIENT.with_name("package.json").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'name = "{package["name"]}"\nversion = "{package["version"]}"\n' in project
+    assert f'license = "{package["license"]}"\n' in project
+    assert {package["types"], package["main"], *package["files"]} <= MEMBERS
+    assert CLIENT.with_name("LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_what_is_npm_s_is_no_page() -> None:
+    """A server shows the module, and nothing that only a package needs."""
+    assert {f"/{name}" for name in MEMBERS} & set(pages()) == {"/actors.js"}
+
+
+def test_its_files(project: Path) -> None:
+    """The module, its types, its page and its licence; nothing of the demonstration's page."""
+    installed = project / "node_modules" / "trio-actors"
+    assert {path.name for path in installed.iterdir()} == MEMBERS
+    assert (installed / "actors.js").read_bytes() == CLIENT.read_bytes()
+
+
+async def printed(script: Path, *switches: str) -> str:
+    """What a script prints, white space apart, run by a Node that has a WebSocket, until it ends by itself."""
+    command = node_command()
+    if command is None:
+        pytest.skip(NO_NODE)
+    run = [*command, "--no-warnings", *switches, str(script)]
+    ran = await trio.run_process(run, capture_stdout=True, cwd=script.parent)
+    return " ".join(ran.stdout.decode().split())
+
+
+async def test_its_example_runs(project: Path) -> None:
+    """Imported by its name, it does what its page says: the example asks a real server, prints the answer, and ends."""
+    example = CLIENT.with_name("README.md").read_text().split("```js\n")[1].split("```")[0]
+    assert EXAMPLE_URL in example
+    async with served(on_message=assistant) as house:
+        assert isinstance(house.address, tuple)
+        script = project / "example.mjs"
+        script.write_text(example.replace(EXAMPLE_URL, f"ws://127.0.0.1:{house.address[1]}/ws"))
+        assert await printed(script) == "The sky is clear. Take a coat."
+
+
+async def test_the_example_of_the_project_s_page_runs(tmp_path: Path) -> None:
+    """As printed there, in a Node that has as much of a browser as it uses: it shows the answer, and ends."""
+    example = (ROOT / "README.md").read_text().split("```js\n")[1].split("```")[0]
+    script = tmp_path / "example.mjs"
+    script.write_text(example.replace('"/actors.js"', json.dumps(CLIENT.as_uri())))
+    async with served(on_message=assistant) as house:
+        assert isinstance(house.address, tuple)
+        before = tmp_path / "before.mjs"
+        before.write_text(IN_NODE % json.dumps(f"http://127.0.0.1:{house.address[1]}/"))
+        assert await printed(script, "--import", str(before)) == "The sky is clear. Take a coat."
+
+
+@pytest.mark.parametrize("asked", ["", "await session.send({});", "session.read('t').catch(() => 0);"])
+async def test_closed_it_lets_node_end(tmp_path: Path, asked: str) -> None:
+    """Whatever was asked, read or waited for: nothing of a session that was closed keeps a process."""
+    script = tmp_path / "closing.mjs"
+    lines = [
+        f"import {{ connect }} from {json.dumps(CLIENT.as_uri())};",
+        "const session = connect(process.argv[2], { token: 'alice' });",
+        "const loop = session[Symbol.asyncIterator]();",
+        "loop.next().then(() => loop.next());",
+        "const caught = new Promise((resolve) => session.addEventListener('caught_up', resolve, { once: true }));",
+        asked,
+        "await caught;",
+        "session.close();",
+        "const away = connect('ws://127.0.0.1:1/ws');",
+        "await new Promise((resolve) => away.addEventListener('state', resolve));",
+        "away.close();",
+        "console.log('closed');",
+    ]
+    async with served() as house:
+        assert isinstance(house.address, tuple)
+        command = node_command()
+        if command is None:
+            pytest.skip(NO_NODE)
+        script.write_text("\n".join(lines))
+        url = f"ws://127.0.0.1:{house.address[1]}/ws"
+        ran = await trio.run_process([*command, "--no-warnings", str(script), url], capture_stdout=True)
+    assert ran.stdout.decode() == "closed\n"

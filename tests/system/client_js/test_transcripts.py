@@ -1,0 +1,168 @@
+"""The browser's client plays its side of the transcripts in ``tests/protocol/transcripts``: in Node, over real sockets.
+
+One Node process plays them all; each in a world of its own, whose time is virtual (``player.mjs``).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.client.scripted import Line
+from tests.protocol.reading import Scenario
+from tests.support.due import Given
+from tests.support.due import event as given_event
+from tests.support.played import Ear, View, Wishes
+from tests.support.playing import left_out, play, plays
+from tests.support.raw import PING, Message, frame
+from tests.system.client_js.node import CLIENT, NO_NODE, node_command
+
+PLAYER = Path(__file__).with_name("player.mjs")
+LACKS = {"cookie": "a script cannot set the cookies of an upgrade: the browser does"}
+"""What this client does not play, and why."""
+LISTENERS_LACK = {"is_busy": "a listener that has returned has come back"}
+PLAYS = [
+    *((*play, "loop") for play in plays(LACKS)),
+    *((*play, "listeners") for play in plays(LACKS | LISTENERS_LACK)),
+]
+"""Each play, with either way of an application to take what comes."""
+
+HANG_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def player() -> Iterator[int]:
+    """The port of a Node process that plays applications."""
+    command = node_command()
+    if command is None:
+        pytest.skip(NO_NODE)
+    run = [*command, "--no-warnings", str(PLAYER), CLIENT.as_uri()]
+    with subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+class Browser:
+    """The client in Node, and an application that takes all it is given."""
+
+    def __init__(self, control: trio.SocketStream, listener: trio.SocketListener, consumer: str) -> None:
+        self._listens = consumer == "listeners"
+        self._control = control
+        self._listener = listener
+        self._rest = b""
+        self._accepted = 0
+
+    async def begin(self, wishes: Wishes) -> None:
+        """Open a session to a socket of this process."""
+        port = self._listener.socket.getsockname()[1]
+        cursor = None if wishes.cursor is None else {"epoch": wishes.cursor[0], "offset": wishes.cursor[1]}
+        token = {} if wishes.token is None else {"token": wishes.token}
+        options = {"cursor": cursor, "from": wishes.origin, "listens": self._listens, **token}
+        await self._act("begin", url=f"ws://127.0.0.1:{port}/ws", **options)
+
+    async def accept(self) -> Line:
+        """The next connection, of the kernel's."""
+        self._accepted += 1
+        return Line(await self._listener.accept())
+
+    async def ask(self, id_: str, request: Message) -> None:
+        """Make a request."""
+        await self._act("ask", id=id_, request=request)
+
+    async def hold(self) -> None:
+        """Keep the next item in hand."""
+        await self._act("hold")
+
+    async def release(self) -> None:
+        """Take items again."""
+        await self._act("release")
+
+    async def leave(self) -> None:
+        """Close the session."""
+        await self._act("leave")
+
+    async def settle(self, ear: Ear | None) -> View:
+        """What was said has been heard once a ping that followed it is answered, in both directions."""
+        await self._sound(ear)
+        over = ear.number if ear is not None and ear.ended else None
+        seen = await self._act("look", accepted=self._accepted, over=over)
+        await self._sound(ear)
+        cursor = seen["cursor"] and (seen["cursor"]["epoch"], seen["cursor"]["offset"])
+        items = [given(item) for item in seen["given"]]
+        return View(seen["dialled"], items, seen["outcomes"], seen["refused"], cursor)
+
+    async def advance(self, most_seconds: float) -> float:
+        """To the next timer of the client."""
+        return float(await self._act("advance", seconds=most_seconds))
+
+    async def _sound(self, ear: Ear | None) -> None:
+        if ear is None or ear.ended:
+            return
+        due = ear.pongs + 1
+        if not ear.closing:
+            await ear.write(frame(PING, b"", masked=False))
+        await ear.until(lambda: ear.pongs >= due or ear.ended)
+
+    async def _act(self, act: str, **fields: Any) -> Any:
+        await self._control.send_all(json.dumps({"act": act, **fields}).encode() + b"\n")
+        while b"\n" not in self._rest:
+            data = await self._control.receive_some()
+            assert data, "node has ended; it says why on its standard error"
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return json.loads(line)
+
+
+def given(item: Message) -> Given:
+    """An item, as the runner compares it."""
+    match item:
+        case {"kind": "event"}:
+            return given_event(item)
+        case {"kind": "gap", "from": first, "to": last, "cause": cause}:
+            return ("gap", first, last, cause)
+        case {"kind": "reset", "epoch": epoch, "low": low}:
+            return ("reset", epoch, low)
+        case {"kind": "caught_up", "offset": offset}:
+            return ("caught_up", offset)
+        case {"kind": "active", "run_id": run_id, "payload": payload, "waiting": waiting}:
+            return ("active", run_id, payload, waiting)
+        case {"kind": "inactive", "run_id": run_id, "reason": reason}:
+            return ("inactive", run_id, reason)
+        case {"kind": "ask", "id": id_, "payload": payload}:
+            return ("ask", id_, payload)
+        case {"kind": "ask_closed", "id": id_, "reason": reason}:
+            return ("ask_closed", id_, reason)
+    raise AssertionError(f"expected an item, got {item}")
+
+
+@pytest.mark.parametrize(("scenario", "device", "consumer"), PLAYS, ids=str)
+async def test_the_client_does_what_the_transcript_has(
+    player: int, scenario: Scenario, device: str, consumer: str
+) -> None:
+    """What it says, confirms and gives, when it comes back and when it stays away, is that of the transcript."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with trio.fail_after(HANG_SECONDS):
+        async with listener, await trio.open_tcp_stream("127.0.0.1", player) as control:
+            await play(Browser(control, listener, consumer), scenario, device)
+
+
+def test_nothing_else_is_left_out() -> None:
+    """All that is not for servers only is played, but for what has a reason."""
+    assert left_out(LACKS) == {"opening:ticket:A", "opening:cookie:A", "requests:too_many_requests:A"}
+    assert left_out(LACKS | LISTENERS_LACK) - left_out(LACKS) == {
+        "confirming:not_before_it_is_taken:A",
+        "confirming:in_hand_when_the_connection_is_lost:A",
+        "confirming:taken_while_away:A",
+        "confirming:in_hand_again_and_again:A",
+    }
+    assert len({str(scenario) for scenario, *_ in PLAYS}) >= 140
+    assert len(PLAYS) >= 2 * 180

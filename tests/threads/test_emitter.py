@@ -1,0 +1,236 @@
+"""The emitter's half: who waits to hear of a placement hears it once, whatever becomes of event and emitter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+
+import actors
+from actors.environment import Environment
+from actors.errors import ActorsError, StoreUnavailable
+from actors.kernel.signals import Reply
+from actors.limits import Limits
+from actors.runtime import Runtime
+from actors.stores.store import Append, Placement
+from actors.threads.messages import Bind, Emission, ThreadMessage
+from tests.stores.waiting import WaitingStore
+
+
+class Recorder:
+    """An arrival that counts."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def placed(self) -> None:
+        self.heard.append("placed")
+
+    def refused(self) -> None:
+        self.heard.append("refused")
+
+
+class HeldStore(WaitingStore):
+    """A store that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits(), Environment(), delay_seconds=0)
+        self.released = trio.Event()
+
+    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
+        """Wait to be released."""
+        await self.released.wait()
+        return await super().append(appends, now)
+
+
+def waiting() -> WaitingStore:
+    """A store that has to be waited for."""
+    return WaitingStore(Limits(), Environment(), delay_seconds=0)
+
+
+stores = pytest.mark.parametrize("store", [lambda: None, waiting], ids=["memory", "waiting"])
+Stores = Callable[[], WaitingStore | None]
+
+
+@asynccontextmanager
+async def opened(store: WaitingStore | None = None, **limits: Any) -> AsyncIterator[Runtime]:
+    """A runtime in which alice owns ``t`` and bob ``bobs``."""
+    with trio.fail_after(10):
+        async with actors.open_runtime(store=store, limits=Limits(**limits)) as runtime:
+            await runtime.bind("t", "alice")
+            await runtime.bind("bobs", "bob")
+            yield runtime
+
+
+def compose(
+    runtime: Runtime,
+    recorder: Recorder,
+    thread_id: str = "t",
+    event_id: str | None = "x",
+    text: str = "",
+    **fields: Any,
+) -> Emission:
+    """An event whose arrival is recorded."""
+    payload = {"text": text}
+    return runtime._emitter.compose(thread_id, "say", payload, event_id=event_id, arrival=recorder, **fields)
+
+
+async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fields: Any) -> None:
+    """Emit, and wait until it is known what became of the event."""
+    with suppress(ActorsError):
+        receipt = await runtime._emitter.emit(compose(runtime, recorder, thread_id, **fields))
+        await receipt.reached(actors.Stage.STORED)
+    while not recorder.heard:
+        await trio.lowlevel.checkpoint()
+    await runtime.threads.wait_idle()
+
+
+@stores
+async def test_a_new_event(store: Stores) -> None:
+    """An event that is new and in its owner's log was placed."""
+    async with opened(store()) as runtime:
+        await emit(runtime, recorder := Recorder(), user_id="alice")
+    assert recorder.heard == ["placed"]
+
+
+@stores
+async def test_a_repetition(store: Stores) -> None:
+    """A repetition is not new, and neither is a conflict."""
+    async with opened(store()) as runtime:
+        recorders = [Recorder() for _ in range(3)]
+        for recorder, text in zip(recorders, ("yes", "yes", "no"), strict=True):
+            await emit(runtime, recorder, text=text)
+    assert [recorder.heard for recorder in recorders] == [["placed"], ["refused"], ["refused"]]
+
+
+@stores
+async def test_somebody_elses_thread(store: Stores) -> None:
+    """An event for another owner than the thread has is refused."""
+    async with opened(store()) as runtime:
+        await emit(runtime, recorder := Recorder(), "bobs", user_id="alice")
+    assert recorder.heard == ["refused"]
+
+
+@stores
+async def test_nobodys_thread(store: Stores) -> None:
+    """An event that is held is in nobody's log: nobody is there for whom anything could follow from it."""
+    async with opened(store()) as runtime:
+        recorder = Recorder()
+        await runtime._emitter.emit(compose(runtime, recorder, "unowned"))
+        await runtime.threads.wait_idle()
+        await runtime.bind("unowned", "alice")
+    assert recorder.heard == ["refused"]
+
+
+async def test_a_lost_answer() -> None:
+    """An event whose store did not say whether it took it is new all the same, once."""
+    async with opened(store := waiting()) as runtime:
+        failures = [StoreUnavailable("no answer")]
+
+        def lose() -> None:
+            if failures:
+                raise failures.pop()
+
+        store.lose_answer = lose
+        recorders = [Recorder(), Recorder()]
+        for recorder in recorders:
+            await runtime._emitter.emit(compose(runtime, recorder))
+        await runtime.threads.wait_idle()
+    assert [recorder.heard for recorder in recorders] == [["placed"], ["refused"]]
+
+
+@pytest.mark.parametrize(("restarts", "heard"), [(1, ["placed"]), (0, ["refused"])])
+async def test_a_crash(restarts: int, heard: list[str]) -> None:
+    """An event in the hands of an actor that crashes is placed after its restart; out of service, it is lost."""
+    async with opened(store := waiting(), restarts=restarts) as runtime:
+        crashes = [RuntimeError("a bug")]
+
+        def crash() -> None:
+            if crashes:
+                raise crashes.pop()
+
+        store.interfere = crash
+        await emit(runtime, recorder := Recorder())
+        assert len(runtime.failures) == 1
+    assert recorder.heard == heard
+
+
+class BrokenActor:
+    """An actor with a bug."""
+
+    def handle(self, message: ThreadMessage) -> bool | None:
+        raise RuntimeError("a bug")
+
+    async def settle(self) -> None:
+        """Nothing."""
+
+
+async def test_a_crash_with_the_event_in_hand() -> None:
+    """An event that crashed its actor was not placed."""
+    async with opened() as runtime:
+        runtime.threads.mailbox("t").actor = BrokenActor()
+        await emit(runtime, recorder := Recorder())
+    assert recorder.heard == ["refused"]
+
+
+async def test_the_end_of_the_runtime() -> None:
+    """An event that the store has not answered for when everything ends is lost."""
+    async with opened(store := HeldStore(), shutdown_seconds=0.01, close_seconds=0.01) as runtime:
+        recorder = Recorder()
+        await runtime._emitter.emit(compose(runtime, recorder))
+        assert store.batches == []
+    assert recorder.heard == ["refused"]
+
+
+async def test_an_emitter_who_waits_for_room() -> None:
+    """Who waits for room hears when there is some; who goes before that has handed nothing over."""
+    async with opened(store := HeldStore(), mailbox_messages=1) as runtime, trio.open_nursery() as nursery:
+        first, second, gone = (Recorder() for _ in range(3))
+        for recorder, event_id in ((Recorder(), "a"), (first, "b")):
+            await runtime._emitter.emit(compose(runtime, recorder, event_id=event_id))
+            await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            nursery.start_soon(runtime._emitter.emit, compose(runtime, second, event_id="c"))
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await runtime._emitter.emit(compose(runtime, gone, event_id="d"))
+        store.released.set()
+        while not second.heard:
+            await trio.lowlevel.checkpoint()
+        await runtime.threads.wait_idle()
+    assert (first.heard, second.heard, gone.heard) == (["placed"], ["placed"], [])
+
+
+async def test_a_quarantined_thread() -> None:
+    """A thread that is out of service takes nothing: its emitter is told, and nobody else."""
+    async with opened(restarts=0) as runtime:
+        mailbox = runtime.threads.mailbox("t")
+        mailbox.actor = BrokenActor()
+        mailbox.tell(Bind("unbind", None, Reply()))
+        await runtime.threads.wait_idle()
+        recorder = Recorder()
+        with pytest.raises(actors.Quarantined):
+            await runtime._emitter.emit(compose(runtime, recorder))
+    assert recorder.heard == []
+
+
+async def test_what_cannot_be_encoded() -> None:
+    """What cannot travel is its emitter's error, before anybody else hears of it."""
+    async with opened() as runtime:
+        recorder = Recorder()
+        for wrong in ({"event_id": ""}, {"user_id": ""}, {"text": "\ud800"}):
+            with pytest.raises(actors.Unencodable):
+                compose(runtime, recorder, **wrong)
+        assert runtime.audit().total.accepted == 0
+    assert recorder.heard == []
+
+
+async def test_a_closed_runtime() -> None:
+    """A runtime that is closed takes nothing more."""
+    async with opened() as runtime:
+        pass
+    with pytest.raises(actors.RuntimeClosed):
+        compose(runtime, Recorder())
