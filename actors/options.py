@@ -7,11 +7,48 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, get_args, get_origin, get_type_hints
 
+import attrs
+
+from actors.observability.undelivered import OnUndelivered
+from actors.runs.supervisor import Agents, OnDisconnect
+from actors.runs.turns import Concurrency
+from actors.server.requests import Authorize
+from actors.server.server import Access, Service
 from actors.stores.store import Store
 from actors.wire.http import Page
 
 RESERVED_PATHS = frozenset({"/ws", "/healthz"})
 """Paths that are the server's own."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The application's part of one runtime: its functions, its store, its pages.
+
+    Raises ValueError and TypeError for what cannot be meant.
+    """
+
+    access: Access
+    authorize: Authorize
+    agents: Agents
+    on_undelivered: OnUndelivered | None
+    store: Store | None
+    pages: Mapping[str, Page]
+    services: Mapping[str, Service]
+
+    def __attrs_post_init__(self) -> None:
+        check_coroutine("authenticate", self.access.authenticate, "credentials")
+        check_coroutine("authorize", self.authorize, "user_id", "thread_id")
+        if self.agents.on_message is not None:
+            check_coroutine("on_message", self.agents.on_message, "run", "message")
+        if self.on_undelivered is not None:
+            check_coroutine("on_undelivered", self.on_undelivered, "fate")
+        check_word("concurrency", self.agents.concurrency, Concurrency)
+        check_word("on_disconnect", self.agents.on_disconnect, OnDisconnect)
+        check_pages(self.pages)
+        check_services(self.services)
+        if self.store is not None:
+            check_store(self.store)
 
 
 def check_word(name: str, value: object, words: object) -> None:
@@ -64,6 +101,17 @@ def check_pages(pages: object) -> None:
         if not path.startswith("/") or not path.isascii() or "?" in path or "#" in path or path in RESERVED_PATHS:
             own = " and ".join(sorted(RESERVED_PATHS))
             raise ValueError(f"pages: expected paths that begin with / and are asked for, beside {own}, got {path!r}")
+
+
+def check_services(services: object) -> None:
+    """Raise TypeError for what is no mapping of coroutine functions by path, ValueError for the server's own paths."""
+    if not isinstance(services, Mapping):
+        raise TypeError(f"services: expected a mapping from paths to coroutine functions, got {_described(services)}")
+    for path, service in services.items():
+        check_coroutine(f"services[{path!r}]", service, "endpoint", "head")
+        if not isinstance(path, str) or not path.startswith("/") or path in RESERVED_PATHS:
+            own = " and ".join(sorted(RESERVED_PATHS))
+            raise ValueError(f"services: expected paths that begin with /, beside {own}, got {path!r}")
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:

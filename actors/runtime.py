@@ -1,17 +1,4 @@
-"""The runtime: the tree of actors, and the calls that applications make.
-
-    Runtime ─┬ flusher                       one write per connection and tick
-             ├ users ──── UserActor ─ ─ ─ Connection
-             ├ threads ── ThreadActor
-             ├ joiner                        one event for the tokens of a window
-             ├ runs ───── Run                the application's coroutines
-             ├ pulse                         age and silence, once a second
-             └ escalation                    what nobody confirms
-
-Started from the top, stopped in reverse, around a store that is closed last.
-Connections run in the task of whoever accepted them, a listener's or the
-host's; their user knows them, and ends them.
-"""
+"""The public face of a runtime: the calls that applications make, and :func:`open_runtime`."""
 
 from __future__ import annotations
 
@@ -19,130 +6,52 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import trio
 
-from actors.bounded import RecentMap
-from actors.connections.actor import Connection, House
-from actors.connections.flusher import Flusher
-from actors.connections.heartbeat import Heartbeat
-from actors.delivery.accounts import Accounts, Audit, DeadLetter
+from actors.context import Context
+from actors.delivery.accounts import Audit, DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed
 from actors.events.event import History, Payload, check_identifier, decode
 from actors.handle import Thread
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
-from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
+from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
-from actors.kernel.mailbox import Dispatcher
-from actors.kernel.restarts import Backoff, Intensity
 from actors.kernel.signals import Reply
-from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.limits import Limits
-from actors.observability.explain import ambiguous, fate_of, forgotten
-from actors.observability.undelivered import Escalation, OnUndelivered
-from actors.options import check_coroutine, check_instance, check_pages, check_store, check_word
+from actors.observability.explain import ambiguous, forgotten
+from actors.observability.undelivered import OnUndelivered
+from actors.options import Options, check_instance, check_word
 from actors.receipts import Fate, Receipt
-from actors.runs.asks import Asks
-from actors.runs.supervisor import Cancellation, OnDisconnect, OnMessage, Runs
+from actors.runs.supervisor import Agents, Cancellation, OnDisconnect, OnMessage
 from actors.runs.turns import Concurrency
-from actors.server.drain import Drain, DrainReport, RunsPolicy
-from actors.server.origins import Origin, allowed
-from actors.server.requests import Authorize, Requests, deny
-from actors.server.server import Authenticate, Server, trust
-from actors.stages import Cause
-from actors.stores.memory import MemoryStore
+from actors.server.drain import DrainReport, RunsPolicy
+from actors.server.origins import allowed
+from actors.server.requests import Authorize, deny
+from actors.server.server import Access, Authenticate, Service, trust
 from actors.stores.store import Binding, Store
-from actors.threads.actor import ThreadContext
-from actors.threads.dead_letters import ThreadKind
-from actors.threads.emitter import Emitter
-from actors.threads.messages import Bind, ThreadMessage
-from actors.users.actor import UserContext
-from actors.users.dead_letters import UserKind
-from actors.users.presence import Subscriber, UserMessage
-from actors.users.registry import Switchboard
+from actors.threads.messages import Bind
+from actors.tree import Tree
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
-
-M = TypeVar("M")
-
-_BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
 
 class Runtime:
     """One delivery runtime; :func:`open_runtime` makes and runs it."""
 
-    def __init__(
-        self,
-        *,
-        authenticate: Authenticate,
-        authorize: Authorize,
-        on_message: OnMessage | None,
-        concurrency: Concurrency,
-        on_disconnect: OnDisconnect,
-        on_undelivered: OnUndelivered | None,
-        store: Store | None,
-        limits: Limits,
-        origins: frozenset[Origin | str] | None,
-        pages: Mapping[str, Page],
-        environment: Environment,
-    ) -> None:
-        self.limits = limits
-        self.environment = environment
-        self.failures = Failures(limits.failures)
+    def __init__(self, context: Context, options: Options) -> None:
+        self.limits = context.limits
+        self.environment = context.environment
+        self.failures = context.failures
         """Every failure, once, newest last."""
-        self.store = MemoryStore(limits, environment) if store is None else store
-        # What the books are told happens now, on whichever clock.
-        self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: environment.wall_clock())
-        self.flusher = Flusher(self._device_failed, limits.flush_ms)
         self._token = trio.lowlevel.current_trio_token()
         self._affinity = Affinity(IN_A_RUNTIME)
         self._ended_at: float | None = None
         """When it was over; Trio's clock may be gone by the time that somebody asks what became of an event."""
-        self._heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
-        self._switchboard = Switchboard(limits, environment)
-        # Twice what a store remembers of given ids: what it knows as a
-        # repetition is known here, too.
-        given: RecentMap[tuple[str, str], Receipt] = RecentMap(2 * limits.idempotency_ids)
-        self._asks = Asks(self.owner, self._switchboard.devices_of, limits, environment)
-        threads = ThreadContext(
-            self.store, self.accounts, environment, self._switchboard.ring, given, self._change_of_owner
-        )
-        users = UserContext(
-            store=self.store, accounts=self.accounts, mark=self.flusher.mark, limits=limits, environment=environment
-        )
-        dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
-        self.users: DynamicSupervisor[UserMessage] = self._supervise(
-            "users", UserKind(users, self._switchboard.presence), dispatcher
-        )
-        self._switchboard.connect(self.users)
-        self._threads = threads
-        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", ThreadKind(threads), dispatcher)
-        self._emitter = Emitter(self.threads, self.accounts, limits, environment, self._affinity)
-        self._escalation = None
-        if on_undelivered is not None:
-            self._escalation = Escalation(on_undelivered, self.explain, limits, environment, self.failures)
-            self._emitter.watch = self._escalation.watch
-        self.runs = Runs(
-            self._emitter,
-            self._asks,
-            on_message,
-            concurrency,
-            on_disconnect,
-            self._switchboard.devices_of,
-            self.owner,
-            limits,
-            environment,
-            self.failures,
-        )
-        self._requests = Requests(
-            self._emitter, self.runs, self._asks, self.store, authorize, limits, environment, self.failures
-        )
-        self.server = Server(
-            self._house(), authenticate, origins, pages, limits, environment, self.failures, self.devices
-        )
-        self._drain = self._way_out()
+        self.tree = Tree(context, options, self._affinity)
+        """The parts, for tests and for studying; an application needs none of them."""
 
     # --- events ---------------------------------------------------------------
 
@@ -151,7 +60,7 @@ class Runtime:
 
         Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
         """
-        return Thread(thread_id, self._emitter, self.runs, self._asks)
+        return Thread(thread_id, self.tree.emitter, self.tree.runs, self.tree.asks)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
@@ -177,31 +86,26 @@ class Runtime:
         receipt = self._find(event, thread_id) if isinstance(event, str) else event
         if isinstance(receipt, Fate):
             return receipt
-        position = receipt.position
-        user_id = None if position is None else position.user_id
-        presence = self._switchboard.known(user_id)
-        quarantine = None if user_id is None else self.users.quarantined(user_id)
-        now = self.environment.clock() if self._ended_at is None else self._ended_at
-        return fate_of(receipt, self.accounts, presence, quarantine, now)
+        return self.tree.fate_of(receipt, self.environment.clock() if self._ended_at is None else self._ended_at)
 
     def _find(self, event_id: str, thread_id: str | None) -> Receipt | Fate:
         if thread_id is None:
-            threads = self._emitter.threads_of(event_id)
+            threads = self.tree.emitter.threads_of(event_id)
             if len(threads) > 1:
                 return ambiguous(event_id, threads)
             thread_id = threads[0] if threads else None
-            return (thread_id and self._emitter.remembered(event_id, thread_id)) or forgotten(event_id)
-        return self._emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
+            return (thread_id and self.tree.emitter.remembered(event_id, thread_id)) or forgotten(event_id)
+        return self.tree.emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
 
     def audit(self) -> Audit:
         """The books at this moment: per user, for what nobody owns, and in total."""
         self._affinity.check()
-        return self.accounts.audit()
+        return self.tree.accounts.audit()
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
-        return tuple(self.accounts.dead_letters)
+        return tuple(self.tree.accounts.dead_letters)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
         """A thread's events after a sequence number, oldest first, as far as they are retained; and what is gone.
@@ -218,7 +122,7 @@ class Runtime:
             raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
         await trio.lowlevel.checkpoint()
         most = self.limits.history_events if limit is None else limit
-        found = self.store.history(thread_id, after_seq, most, self.limits.history_bytes)
+        found = self.tree.store.history(thread_id, after_seq, most, self.limits.history_bytes)
         return History(thread_id, tuple(map(decode, found.events)), found.gone, found.head_seq, found.more)
 
     async def cancel(self, run_id: str, *, reason: str = "application") -> Cancellation:
@@ -235,7 +139,7 @@ class Runtime:
         Called from inside of the run, it ends there with the run.
         """
         self._affinity.check_task("cancel")
-        return await self.runs.cancel(run_id, reason) or Cancellation((), ())
+        return await self.tree.runs.cancel(run_id, reason) or Cancellation((), ())
 
     # --- owners ---------------------------------------------------------------
 
@@ -266,11 +170,11 @@ class Runtime:
 
     def owner(self, thread_id: str) -> str | None:
         """Who owns a thread, or ``None``."""
-        return self.store.owner(thread_id)
+        return self.tree.store.owner(thread_id)
 
     def devices(self, user_id: str) -> int:
         """How many connections a user has."""
-        return self._switchboard.devices(user_id)
+        return self.tree.registry.devices(user_id)
 
     def release(self, path: str) -> None:
         """Put a quarantined actor (``users/alice``, as in its failures) back into service.
@@ -279,23 +183,23 @@ class Runtime:
         """
         self._affinity.check()
         name, _, key = path.partition("/")
-        supervisors: dict[str, DynamicSupervisor[Any]] = {"users": self.users, "threads": self.threads}
+        supervisors: dict[str, DynamicSupervisor[Any]] = {"users": self.tree.users, "threads": self.tree.threads}
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
         if name == "threads":  # a change of owner may have been carried out, and nobody have heard of it
             owner = self.owner(key)
-            self.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
+            self.tree.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
 
     async def _change_owner(
         self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
     ) -> None:
         self._affinity.check_task(act)
         check_identifier("thread_id", thread_id)
-        if self._emitter.closed:
+        if self.tree.emitter.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
-        await self.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
+        await self.tree.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
         await reply.wait()
 
     # --- connections ----------------------------------------------------------
@@ -319,12 +223,12 @@ class Runtime:
         server, and when it is not loopback and nobody checks tokens.
         """
         self._affinity.check_task("serve")
-        await self.server.serve(host, port, path, ssl_context, task_status)
+        await self.tree.server.serve(host, port, path, ssl_context, task_status)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host has accepted, from its request to its end."""
         self._affinity.check_task("handle")
-        await self.server.handle(stream)
+        await self.tree.server.handle(stream)
 
     def revoke(self, user_id: str) -> int:
         """End every connection of a user whose credentials are worth nothing any more; 4504, which does not come back.
@@ -337,8 +241,8 @@ class Runtime:
         """
         self._affinity.check()
         check_identifier("user_id", user_id)
-        count = self.server.revoke(user_id)
-        presence = self._switchboard.known(user_id)
+        count = self.tree.server.revoke(user_id)
+        presence = self.tree.registry.known(user_id)
         if presence is not None:
             for device in tuple(presence.devices):
                 presence.leave(device)
@@ -368,139 +272,10 @@ class Runtime:
         self._affinity.check_task("drain")
         check_seconds("deadline_seconds", deadline_seconds)
         check_word("runs", runs, RunsPolicy)
-        return await self._drain.run(deadline_seconds, runs)
+        return await self.tree.drain.run(deadline_seconds, runs)
 
-    # --- what the actors ask of each other ----------------------------------------
-
-    def _device_failed(self, device: Subscriber, error: BaseException) -> None:
-        device.fail(error)
-
-    def _house(self) -> House:
-        return House(
-            limits=self.limits,
-            environment=self.environment,
-            failures=self.failures,
-            user=self._switchboard.address,
-            mark=self.flusher.mark,
-            hear=self._hear,
-            forget=self._heartbeat.forget,
-            pending=lambda user_id: [*self.runs.roster.pending(user_id), *self._asks.pending(user_id)],
-            answer=self._requests.answer,
-        )
-
-    def _way_out(self) -> Drain:
-        return Drain(
-            self.server,
-            self._requests,
-            self.runs,
-            self._emitter,
-            self.threads,
-            self.flusher,
-            self.accounts,
-            self.limits,
-            self.environment,
-        )
-
-    def _change_of_owner(self, thread_id: str, user_id: str | None) -> None:
-        self.runs.roster.change_owner(thread_id, user_id)
-        self._asks.change_owner(thread_id, user_id)
-
-    def _hear(self, connection: Connection) -> None:
-        self._heartbeat.hear(connection, self.environment.clock())
-
-    # --- supervision ----------------------------------------------------------
-
-    def _supervise(self, name: str, kind: Kind[M], dispatcher: Dispatcher) -> DynamicSupervisor[M]:
-        limits = self.limits
-        return DynamicSupervisor(
-            name,
-            kind,
-            dispatcher=dispatcher,
-            budget=Budget(
-                intensity=Intensity(limits.restarts, limits.restart_period_seconds),
-                backoff=_BACKOFF,
-                shutdown_seconds=limits.shutdown_seconds,
-                remembered=limits.failures,
-            ),
-            environment=self.environment,
-            failures=self.failures,
-        )
-
-    # --- life -----------------------------------------------------------------
-
-    def _tree(self) -> Supervisor:
-        """The static children, in the order they start. None of them depends on another one's task."""
-        seconds = self.limits.shutdown_seconds
-        escalation = self._escalation
-        last = [] if escalation is None else [Child(name="escalation", start=escalation.run, shutdown_seconds=seconds)]
-        return Supervisor(
-            "runtime",
-            [
-                Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
-                Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
-                Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
-                Child(name="joiner", start=self.runs.joiner.run, shutdown_seconds=seconds),
-                Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
-                Child(name="pulse", start=self._pulse, shutdown_seconds=seconds),
-                *last,
-            ],
-            strategy=Strategy.ONE_FOR_ONE,
-            intensity=Intensity(self.limits.restarts, self.limits.restart_period_seconds),
-            backoff=_BACKOFF,
-            environment=self.environment,
-            failures=self.failures,
-        )
-
-    async def _pulse(self, task_status: trio.TaskStatus[None]) -> None:
-        """Once a period: let go of what is too old, ask who is silent, end who does not answer."""
-        task_status.started()
-        retire_at = self.environment.clock() + self.limits.retire_seconds
-        while True:
-            await trio.sleep(self.limits.sweep_seconds)
-            while self._expire():
-                await trio.lowlevel.checkpoint()
-            self.runs.sweep(self.environment.clock())
-            if self.environment.clock() >= retire_at:
-                self.threads.retire()
-                self._switchboard.retire(self._forget)
-                retire_at += self.limits.retire_seconds
-            asked, dead = self._heartbeat.silent(self.environment.clock())
-            for connection in asked:
-                connection.ping()
-            for connection in dead:
-                if connection.reading:
-                    self._heartbeat.wait(connection, self.environment.clock())
-                else:
-                    connection.end("silent", f"it did not answer a ping within {self.limits.pong_seconds:g} s")
-
-    def _expire(self) -> bool:
-        """Let go of what is too old; whether there is more of it."""
-        now = self.environment.clock()
-        expiry = self.store.expire(now)
-        for user_id, low in expiry.lows:
-            self.accounts.trim(user_id, low, Cause.RETENTION, now)
-            self._switchboard.presence(user_id)  # who never came is forgotten like one who left now
-        self._threads.note_shed()
-        return expiry.more
-
-    def _forget(self, user_id: str) -> bool:
-        """Let go of the log of a user who has gone, and of the account, if nothing is left in them.
-
-        The user keeps the threads, and the store where the log ended. True if it was done.
-        """
-        if not self.accounts.is_settled(user_id) or not self.store.forget(user_id):
-            return False
-        self.accounts.forget(user_id)
-        return True
-
-    async def _close(self) -> None:
-        await self._drain.close()
-
-    async def _settle(self) -> None:
-        """Close the store; with one that does not outlive the process, that is the end of what it had."""
-        await self.store.aclose()
-        if not self.store.outlives_process:
-            self.accounts.close(Cause.SHUTDOWN, self.environment.clock())
+    async def _close_store(self) -> None:
+        await self.tree.close_store()
         self._affinity.over = True
         self._ended_at = self.environment.clock()
 
@@ -518,6 +293,7 @@ async def open_runtime(
     limits: Limits | None = None,
     origins: str | Iterable[str] | None = None,
     pages: Mapping[str, Page] | None = None,
+    services: Mapping[str, Service] | None = None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run a delivery runtime around the body of ``async with``.
@@ -536,7 +312,9 @@ async def open_runtime(
     ``disconnect_grace_seconds`` his runs (``"cancel_after"``).
     ``on_undelivered`` is called with the fate of every event, tokens excepted,
     that no device has confirmed within ``undelivered_seconds``.
-    ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``.
+    ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``;
+    ``services`` serve upgrades to WebSockets at theirs, and authenticate
+    clients themselves.
 
     Raises ValueError and TypeError, before anything is started, for an option
     that cannot be meant: an origin that no page has, a word that is none of
@@ -557,34 +335,26 @@ async def open_runtime(
     :class:`~actors.errors.ForeignThread`, and takes nothing.
     """
     check_trio("open_runtime")
-    _check(authenticate, authorize, on_message, on_undelivered)
-    check_word("concurrency", concurrency, Concurrency)
-    check_word("on_disconnect", on_disconnect, OnDisconnect)
-    pages = {} if pages is None else pages
     limits = Limits() if limits is None else limits
     environment = Environment() if environment is None else environment
-    check_pages(pages)
     check_instance("limits", limits, Limits)
     check_instance("environment", environment, Environment)
-    if store is not None:
-        check_store(store)
-    runtime = Runtime(
-        authenticate=authenticate,
+    options = Options(
+        access=Access(authenticate, allowed(origins)),
         authorize=authorize,
-        on_message=on_message,
-        concurrency=concurrency,
-        on_disconnect=on_disconnect,
+        agents=Agents(on_message=on_message, concurrency=concurrency, on_disconnect=on_disconnect),
         on_undelivered=on_undelivered,
         store=store,
-        limits=limits,
-        origins=allowed(origins),
-        pages=pages,
-        environment=environment,
+        pages={} if pages is None else pages,
+        services={} if services is None else services,
     )
+    context = Context(limits=limits, environment=environment, failures=Failures(limits.failures))
+    runtime = Runtime(context, options)
     ended: list[BaseException] = []
     try:
         async with open_interruptible_nursery() as nursery:
-            await nursery.start(_keeping(ended, lambda status: runtime._tree().run(task_status=status), nursery))
+            supervisor = runtime.tree.supervisor()
+            await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
             try:
                 yield runtime
             except BaseException as error:  # raised below, outside of the nursery and so bare
@@ -593,25 +363,14 @@ async def open_runtime(
                 ended.append(error)
             finally:
                 with trio.CancelScope(shield=True):
-                    await runtime._close()
+                    await runtime.tree.drain.close()
                 nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
-            await runtime._settle()
+            await runtime._close_store()
     if ended:
         with ungrouped_interrupt():
             raise ended[0]
-
-
-def _check(
-    authenticate: Authenticate, authorize: Authorize, on_message: OnMessage | None, on_undelivered: OnUndelivered | None
-) -> None:
-    check_coroutine("authenticate", authenticate, "credentials")
-    check_coroutine("authorize", authorize, "user_id", "thread_id")
-    if on_message is not None:
-        check_coroutine("on_message", on_message, "run", "message")
-    if on_undelivered is not None:
-        check_coroutine("on_undelivered", on_undelivered, "fate")
 
 
 def _keeping(

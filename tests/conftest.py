@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -15,14 +16,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--at-length", action="store_true", help="chaos at its full size, which takes minutes")
 
 
+def pytest_configure() -> None:
+    """Heed Ctrl-C: a shell that runs tests in the background has it ignored, and so would the processes they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def balanced_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every accepted event of every runtime is in exactly one column when the test is over."""
     opened: list[Runtime] = []
     initialise = Runtime.__init__
 
-    def recording(self: Runtime, **options: Any) -> None:
-        initialise(self, **options)
+    def recording(self: Runtime, *arguments: Any) -> None:
+        initialise(self, *arguments)
         opened.append(self)
 
     monkeypatch.setattr(Runtime, "__init__", recording)

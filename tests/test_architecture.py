@@ -14,7 +14,7 @@ HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
     {"stages", "errors", "environment", "limits", "bounds", "bounded"},
-    {"kernel"},
+    {"kernel", "context"},
     {"events"},
     {"receipts"},
     {"protocol"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"threads", "users"},
     {"connections", "runs", "observability"},
     {"server"},
-    {"options", "handle", "runtime"},
+    {"options", "handle", "tree", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools", "testing"},

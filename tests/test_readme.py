@@ -61,18 +61,21 @@ async def test_the_example_says_what_to_try_next() -> None:
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        said = (await process.stdout.receive_some()).decode()
-        url = next(word.strip(",") for word in said.split() if word.startswith("http://"))
-        where = urlsplit(url)
-        assert where.hostname is not None
-        assert where.port is not None
-        async with connected((where.hostname, where.port)) as peer:
-            assert (await peer.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
-        seen = await ask(f"ws{url.removeprefix('http')}ws", {"voice": "none"})
-        assert seen[-1] == "agent_completed"
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 130
-        assert await process.stderr.receive_some() == b""
+        try:
+            said = (await process.stdout.receive_some()).decode()
+            url = next(word.strip(",") for word in said.split() if word.startswith("http://"))
+            where = urlsplit(url)
+            assert where.hostname is not None
+            assert where.port is not None
+            async with connected((where.hostname, where.port)) as peer:
+                assert (await peer.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
+            seen = await ask(f"ws{url.removeprefix('http')}ws", {"voice": "none"})
+            assert seen[-1] == "agent_completed"
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
+            assert await process.stderr.receive_some() == b""
+        finally:
+            process.kill()
 
 
 async def ask(url: str, text: str | dict[str, Any]) -> list[str]:

@@ -462,11 +462,11 @@ async def test_quarantined_user_loses_only_its_own(autojump_clock: trio.testing.
         other = await runtime.thread("t2").emit("step", {}, user_id="bob")
         assert receipt.position is not None
         for _ in range(LIMITS.restarts + 1):
-            runtime.users.mailbox("alice").tell(crash())
+            runtime.tree.users.mailbox("alice").tell(crash())
             await trio.sleep(0.5)
         assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.QUARANTINED)
         assert other.stage is Stage.STORED
-        assert runtime.store.bounds("alice").epoch != receipt.position.epoch
+        assert runtime.tree.store.bounds("alice").epoch != receipt.position.epoch
         assert {failure.path for failure in runtime.failures} == {"users/alice"}
 
 
@@ -621,7 +621,7 @@ async def test_users_who_have_gone_leave_a_sum(autojump_clock: trio.testing.Mock
         assert runtime.audit().former == runtime.audit().total == Balance(accepted=20, dropped=20)
         assert {receipt.cause for receipt in receipts} == {Cause.RETENTION}
         assert "left the log" in str(runtime.explain(receipts[3]))
-        assert not runtime.store._logs  # type: ignore[attr-defined] # the memory store's
+        assert not runtime.tree.store._logs  # type: ignore[attr-defined] # the memory store's
         assert runtime.owner("t3") == "u3"
         later = await threads[3].emit("step", {})
         assert (later.seq, later.offset) == (2, 2)
@@ -645,7 +645,7 @@ async def test_idle_threads_are_forgotten(autojump_clock: trio.testing.MockClock
         gc.collect()
         mailboxes = [thing for thing in gc.get_objects() if isinstance(thing, Mailbox)]
         assert not [mailbox.key for mailbox in mailboxes if mailbox.key.startswith("idle-")]
-        assert runtime.accounts.holds == {}
+        assert runtime.tree.accounts.holds == {}
         assert (await runtime.thread("kept").emit("step", {})).seq == 2
 
 
@@ -653,7 +653,7 @@ async def test_a_crash_loses_no_confirmation() -> None:
     """A confirmation that a user's actor had in hand when it crashed is in the books all the same."""
     async with actors.open_runtime() as runtime:
         receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
-        ledger = runtime.accounts.users["alice"].ledger
+        ledger = runtime.tree.accounts.users["alice"].ledger
 
         class Crashing(list[tuple[int, int]]):
             """Spans that fail the first time they are read."""
@@ -666,7 +666,7 @@ async def test_a_crash_loses_no_confirmation() -> None:
                     raise ZeroDivisionError("a bug")
                 return super().__iter__()
 
-        runtime.users.mailbox("alice").tell(Acked(ledger, Crashing([(1, 1)])))
+        runtime.tree.users.mailbox("alice").tell(Acked(ledger, Crashing([(1, 1)])))
         assert receipt.stage is Stage.ACKED
         await trio.testing.wait_all_tasks_blocked()
         assert len(runtime.failures) == 1

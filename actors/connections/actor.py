@@ -18,17 +18,16 @@ import trio
 from actors.bounded import TokenBucket
 from actors.connections.pings import Pings
 from actors.connections.request_queue import Errands
-from actors.delivery.announcements import Item, Telling
+from actors.context import Context
+from actors.delivery.announcements import Announcements, Item
 from actors.delivery.cursor import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
-from actors.environment import Environment
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
-from actors.kernel.failures import Barrier, Failures, failure_of
+from actors.kernel.failures import Barrier, failure_of
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
-from actors.limits import Limits
 from actors.protocol import messages
 from actors.protocol.closing import TABLE
 from actors.protocol.messages import ClientMessage, Hello, Request
@@ -46,13 +45,10 @@ _MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
 """Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
 
 
-@attrs.frozen
-class House:
-    """What every connection works with."""
+@attrs.frozen(kw_only=True)
+class ConnectionContext(Context):
+    """The neighbours of a connection, shared by all of them."""
 
-    limits: Limits
-    environment: Environment
-    failures: Failures
     user: Callable[[str], Mailbox[UserMessage]]
     """The address of a user's actor."""
     mark: Callable[[Presence], None]
@@ -75,7 +71,7 @@ class Connection:
         label: str,
         endpoint: Endpoint,
         head: RequestHead,
-        house: House,
+        context: ConnectionContext,
         *,
         identify: Callable[[str | None], Awaitable[str]],
         user_id: str | None,
@@ -88,7 +84,7 @@ class Connection:
         """Known from the request for plain clients and tickets; else from the hello."""
         self._endpoint = endpoint
         self._head = head
-        self._house = house
+        self._context = context
         self._identify = identify
         """Who a hello's token belongs to; raises PeerError."""
         self._scope = trio.CancelScope()
@@ -97,7 +93,7 @@ class Connection:
         self._websocket: WebSocket | None = None
         """Once it is open."""
         self._presence: Presence
-        self._telling = Telling()
+        self._announcements = Announcements()
         self._pings = Pings()
         self._fence = 0
         """The ping that went out with the last reset: what the device confirms before its answer is of an ended log."""
@@ -143,27 +139,27 @@ class Connection:
         A failure of ours is reported, ends this connection, and is not raised.
         Cancelled, the socket is closed as it stands.
         """
-        house = self._house
-        house.hear(self)
+        context = self._context
+        context.hear(self)
         try:
             with Barrier(self.fail):
                 async with trio.open_nursery() as nursery:
                     self._transport = Transport(
                         self._endpoint,
                         nursery,
-                        house.limits,
-                        clock=house.environment.clock,
+                        context.limits,
+                        clock=context.environment.clock,
                         on_drained=self._drained,
                         on_failed=self._failed,
                     )
-                    self._errands = Errands(nursery, self._transport, self._carry_out, house.limits.requests)
+                    self._errands = Errands(nursery, self._transport, self._carry_out, context.limits.requests)
                     await self._serve()
                     nursery.cancel_scope.cancel()
         finally:
             if self.subscription is not None:
                 # At most once: what a plain client may have read is not sent to it again.
                 self.subscription.end(written=self.plain)
-            house.forget(self)
+            context.forget(self)
             self._endpoint.close()
         return self._ending or ("left", "the device has gone")
 
@@ -175,7 +171,7 @@ class Connection:
                 self._head.upgrade_request,
                 self._head.rest,
                 subprotocol,
-                self._house.limits,
+                self._context.limits,
                 self._hear,
             ) as websocket:
                 with self._scope:
@@ -194,7 +190,7 @@ class Connection:
             with Barrier(self._fall):
                 hello = Hello(v=1) if self.plain else await self._greet(websocket)
                 assert self.user_id is not None, "a connection has a user before it has a place"
-                address = self._house.user(self.user_id)
+                address = self._context.user(self.user_id)
                 subscription = await self._attach(hello, address)
                 await self._listen(websocket, subscription, address)
         finally:
@@ -222,7 +218,7 @@ class Connection:
         return self.subscription
 
     async def _greet(self, websocket: WebSocket) -> Hello:
-        limits = self._house.limits
+        limits = self._context.limits
         try:
             with trio.fail_after(limits.hello_seconds):
                 hello = messages.decode(await websocket.receive())
@@ -237,7 +233,7 @@ class Connection:
         return hello
 
     async def _listen(self, websocket: WebSocket, subscription: Subscription, address: Mailbox[UserMessage]) -> None:
-        limits, clock = self._house.limits, self._house.environment.clock
+        limits, clock = self._context.limits, self._context.environment.clock
         bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         while True:
             text = await websocket.receive()
@@ -257,7 +253,7 @@ class Connection:
                     await self._pass_on(Acked(subscription.ledger, spans), address)
                 return bool(spans)
             case messages.Ping():
-                if not self._telling.postpone_pong():
+                if not self._announcements.postpone_pong():
                     self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
                 self._pings.hear()
@@ -277,7 +273,7 @@ class Connection:
 
     async def _carry_out(self, request: Request) -> bytes:
         assert self.user_id is not None, "a connection that listens has a user"
-        return await self._house.answer(request, self.user_id, self._session_id)
+        return await self._context.answer(request, self.user_id, self._session_id)
 
     # --- acknowledgements -----------------------------------------------------
 
@@ -302,7 +298,7 @@ class Connection:
         self.subscription = subscription
         if self.plain:
             return
-        limits = self._house.limits
+        limits = self._context.limits
         said = opening(start, bounds, session, limits.ping_seconds, limits.asked())
         self._transport.write(text_frames(said))
 
@@ -323,38 +319,38 @@ class Connection:
         if subscription is None or transport.sealed or transport.backlog_bytes:
             return
         try:
-            outgoing = subscription.pull(self._house.limits.write_bytes)
+            outgoing = subscription.pull(self._context.limits.write_bytes)
         except EpochEnded:
             self._rewind()
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
-        if subscription.is_at_mark and self._telling.is_over:
+        if subscription.is_at_mark and self._announcements.is_over:
             said = subscription.catch_up()
-            self._telling.begin([lambda: said, *self._house.pending(subscription.user_id)])
-        if not self._telling.is_over:
+            self._announcements.begin([lambda: said, *self._context.pending(subscription.user_id)])
+        if not self._announcements.is_over:
             self._tell_more()
 
     def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
         """Hand over a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.write(outgoing.as_frames()):
             if subscription.wrote(outgoing):
-                self._house.mark(self._presence)
+                self._context.mark(self._presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
 
     def _tell_more(self) -> None:
         """Say some of what is active and open; the rest when the socket has taken it."""
-        said = self._telling.take(self._house.limits.write_bytes, messages.PONG)
-        if self._transport.write(text_frames(said)) and not self._telling.is_over:
-            self._house.mark(self._presence)
+        said = self._announcements.take(self._context.limits.write_bytes, messages.PONG)
+        if self._transport.write(text_frames(said)) and not self._announcements.is_over:
+            self._context.mark(self._presence)
 
     def _rewind(self) -> None:
         """The log is another one: the user's actor says where this device goes on."""
         try:
             self._presence.address.tell(REWOUND)
         except trio.WouldBlock:
-            self._house.mark(self._presence)
+            self._context.mark(self._presence)
         except ActorsError:
             return  # nobody answers this door any more, and who closed it ends the devices
 
@@ -366,7 +362,7 @@ class Connection:
         if self.subscription is None or self.plain:
             return False
         self.flush()
-        if not self._transport.backlog_bytes and self._telling.is_over:
+        if not self._transport.backlog_bytes and self._announcements.is_over:
             self._transport.write(text_frame(text))
         else:
             self.subscription.catch_up_again()
@@ -402,8 +398,8 @@ class Connection:
 
     def fail(self, error: BaseException) -> None:
         """A failure of ours: said once to the observer, and to the device as much as it needs."""
-        environment = self._house.environment
-        self._house.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))
+        environment = self._context.environment
+        self._context.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))
         self.end("failed", TABLE["failed"].text)
 
     def describe(self, offset: int, now: float) -> str:
@@ -417,13 +413,13 @@ class Connection:
         """Note that the socket took everything; the log may have more."""
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
-            self._house.mark(self._presence)
+            self._context.mark(self._presence)
 
     def _failed(self, name: str) -> None:
         self.end(name, TABLE[name].text)
 
     def _hear(self) -> None:
-        self._house.hear(self)
+        self._context.hear(self)
 
     # --- the end --------------------------------------------------------------
 
@@ -433,7 +429,7 @@ class Connection:
         if name in _UNSPEAKABLE:
             self._transport.abort()
             return
-        row, limits = TABLE[name], self._house.limits
+        row, limits = TABLE[name], self._context.limits
         with trio.move_on_after(limits.revoked_seconds if name == "revoked" else limits.close_seconds):
             if not self.plain and row.code >= 4000:
                 said = messages.error(row.code, row.name, row.temporary, text or row.text)
@@ -446,7 +442,7 @@ class Connection:
     async def _detach(self, address: Mailbox[UserMessage]) -> None:
         """Leave the user's devices; whatever happens, this message is sent."""
         name, text = self._ending or ("left", "")
-        departure = Departure(self.label, name, text or TABLE[name].text, self._house.environment.wall_clock())
+        departure = Departure(self.label, name, text or TABLE[name].text, self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):
             try:
                 await address.send(Detach(self, departure))

@@ -9,7 +9,7 @@ Item = Callable[[], bytes | None]
 """What is to be said, as it is when it is said; ``None`` when there is nothing to say any more."""
 
 
-class Telling:
+class Announcements:
     """What one device has yet to be told, and the answers to its pings that must not come before.
 
     A list of things, and not of texts: what they say is composed when the

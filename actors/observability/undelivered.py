@@ -1,4 +1,4 @@
-"""Escalation: the application is told of events that no device confirmed in time.
+"""UndeliveredWatch: the application is told of events that no device confirmed in time.
 
 So that it can reach the user in another way, by a push notification or a mail.
 """
@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.bounded import RecentMap
-from actors.environment import Environment
+from actors.context import Context
 from actors.events.event import Lifecycle
-from actors.kernel.failures import Barrier, Failures, failure_of
-from actors.limits import Limits
+from actors.kernel.failures import Barrier, failure_of
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
 from actors.threads.messages import Emission
@@ -25,26 +24,20 @@ OnUndelivered = Callable[[Fate], Awaitable[None]]
 _DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'"'
 
 
-class Escalation:
+class UndeliveredWatch:
     """Watches every event but tokens, whose run's last event speaks for them, until it is confirmed or its time is up.
 
     The hook is called once for each event, several at a time; a call that
     raises or takes too long is a failure of its own and of nothing else.
     """
 
-    def __init__(
-        self,
-        hook: OnUndelivered,
-        explain: Callable[[Receipt], Fate],
-        limits: Limits,
-        environment: Environment,
-        failures: Failures,
-    ) -> None:
+    def __init__(self, context: Context, hook: OnUndelivered, explain: Callable[[Receipt], Fate]) -> None:
+        limits = context.limits
         self._hook = hook
         self._explain = explain
         self._limits = limits
-        self._environment = environment
-        self._failures = failures
+        self._environment = context.environment
+        self._failures = context.failures
         self._waiting: deque[tuple[float, Receipt]] = deque()
         self._repeatable: RecentMap[tuple[str, str], bool] = RecentMap(limits.idempotency_ids)
         """Events whose id was given, and may come again."""
@@ -89,7 +82,7 @@ class Escalation:
 
         def report(error: BaseException) -> None:
             at = self._environment.wall_clock()
-            self._failures.record(failure_of("escalation", f"event {receipt.event_id}", error, at))
+            self._failures.record(failure_of("undelivered", f"event {receipt.event_id}", error, at))
 
         try:
             with Barrier(report), trio.fail_after(self._limits.undelivered_call_seconds):

@@ -15,14 +15,14 @@ import attrs
 import trio
 
 from actors.bounded import RecentMap
+from actors.context import Context
 from actors.delivery.announcements import Item
-from actors.environment import Environment, check_seconds
+from actors.environment import check_seconds
 from actors.errors import Unanswered
 from actors.events.event import Payload, check_identifier, encode
-from actors.limits import Limits
 from actors.protocol import messages
 from actors.protocol.messages import AskEnd
-from actors.runs.thread_index import Belongings
+from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
 
 LONGEST_SECONDS = (2**31 - 1) // 1000
@@ -63,16 +63,16 @@ class Asks:
 
     def __init__(
         self,
+        context: Context,
         owner_of: Callable[[str], str | None],
         devices_of: Callable[[str], Iterable[Subscriber]],
-        limits: Limits,
-        environment: Environment,
     ) -> None:
+        limits = context.limits
         self._owner_of = owner_of
         self._devices_of = devices_of
         self._limits = limits
-        self._environment = environment
-        self._threads: Belongings[Ask] = Belongings(owner_of)
+        self._environment = context.environment
+        self._threads: ThreadIndex[Ask] = ThreadIndex(owner_of)
         self._open: dict[str, Ask] = {}
         self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
         """Whose question it was, and which request answered it, by question."""

@@ -19,7 +19,7 @@ _RETRY_MS = 10.0
 """Between two tries of a run whose thread has no room, where there is no window."""
 
 
-class Joiner:
+class DeltaCoalescer:
     """Calls :meth:`Run.flush` once for each window, in the order in which the windows began."""
 
     def __init__(self, window_ms: float, clock: Callable[[], float]) -> None:

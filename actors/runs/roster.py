@@ -13,7 +13,7 @@ from functools import partial
 from actors.delivery.announcements import Item
 from actors.protocol import messages
 from actors.runs.run import Run
-from actors.runs.thread_index import Belongings
+from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
 
 
@@ -23,7 +23,7 @@ class Roster:
     def __init__(
         self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Subscriber]]
     ) -> None:
-        self._runs: Belongings[Run] = Belongings(owner_of)
+        self._runs: ThreadIndex[Run] = ThreadIndex(owner_of)
         self._devices_of = devices_of
         self._homes: dict[Run, str | None] = {}
         """The users to whom runs went with their threads."""

@@ -15,13 +15,12 @@ import attrs
 import trio
 
 from actors.bounded import RecentMap
-from actors.environment import Environment
+from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, Failures, failure_of, innermost, shielded
-from actors.limits import Limits
+from actors.kernel.failures import Barrier, failure_of, innermost, shielded
 from actors.runs.asks import Asks
-from actors.runs.deltas import Joiner
+from actors.runs.deltas import DeltaCoalescer
 from actors.runs.roster import Roster
 from actors.runs.run import Message, Run
 from actors.runs.turns import Concurrency, Turns
@@ -33,6 +32,15 @@ OnMessage = Callable[[Run, Message], Awaitable[Any]]
 
 OnDisconnect = Literal["detach", "cancel_after"]
 """What a run does when its user's last device has gone: go on, or end after a grace."""
+
+
+@attrs.frozen(kw_only=True)
+class Agents:
+    """The application's answer to messages, and how its runs get along in a thread."""
+
+    on_message: OnMessage | None = None
+    concurrency: Concurrency = "queue"
+    on_disconnect: OnDisconnect = "detach"
 
 
 @attrs.frozen
@@ -51,32 +59,27 @@ class Runs:
 
     def __init__(
         self,
+        context: Context,
         emitter: Emitter,
         asks: Asks,
-        on_message: OnMessage | None,
-        concurrency: Concurrency,
-        on_disconnect: OnDisconnect,
+        agents: Agents,
+        *,
         devices_of: Callable[[str], Collection[Subscriber]],
         owner_of: Callable[[str], str | None],
-        limits: Limits,
-        environment: Environment,
-        failures: Failures,
     ) -> None:
         self.emitter = emitter
         self.asks = asks
-        self.limits = limits
+        self.limits = limits = context.limits
+        self._environment = environment = context.environment
+        self._failures = context.failures
         self.active: dict[str, Run] = {}
         """Runs that have begun, and those whose turn is to come, by id."""
         self.roster = Roster(owner_of, devices_of)
-        self.joiner = Joiner(limits.delta_window_ms, environment.clock)
-        self._on_message = on_message
-        self._agent_name = _name_of(on_message)
-        self._concurrency: Concurrency = concurrency
-        self._on_disconnect = on_disconnect
+        self.deltas = DeltaCoalescer(limits.delta_window_ms, environment.clock)
+        self._agents = agents
+        self._agent_name = _name_of(agents.on_message)
         self._devices_of = devices_of
         self._owner_of = owner_of
-        self._environment = environment
-        self._failures = failures
         self._turns: dict[str, Turns[Run]] = {}
         self.abandoned: dict[str, Run] = {}
         """Runs that were closed because they did not stop, and whose code goes on, by id. Their threads go on, too."""
@@ -92,7 +95,7 @@ class Runs:
         """Cancels that wait for a run to be known, by run."""
         self._absent_since: dict[str, float] = {}
         """Since when the owner of an active run has had no device."""
-        self.answers = on_message is not None
+        self.answers = agents.on_message is not None
         """Whether messages are answered by runs."""
         self._closing = False
         self._nursery: trio.Nursery | None = None
@@ -155,7 +158,7 @@ class Runs:
 
     def gather(self, run: Run) -> None:
         """A run has text to join."""
-        self.joiner.gather(run)
+        self.deltas.gather(run)
 
     def insist(self, runs: list[Run]) -> None:
         """Runs were asked to end, and have ``cancel_seconds`` for it, unless the end of the runtime has a bound."""
@@ -179,7 +182,7 @@ class Runs:
         Otherwise what is returned is to be told what becomes of the message.
         One that came before (``again``) is not refused: its run exists.
         """
-        if self._on_message is None:
+        if self._agents.on_message is None:
             return Expected(self, None)
         turns = self._turns_of(message.thread_id)
         if not again and (self._closing or self._messages >= self.limits.runs or not turns.expects()):
@@ -225,13 +228,13 @@ class Runs:
 
     async def _answer(self, run: Run) -> None:
         """The task of a run: the application's coroutine, and a barrier. What it raises the run has reported."""
-        assert self._on_message is not None, "a run that answers a message has somebody to do it"
+        assert self._agents.on_message is not None, "a run that answers a message has somebody to do it"
         assert run.message is not None, "a run is launched for a message"
         try:
             with Barrier(lambda error: None if run.outcome else self.failed(run, error)):
                 async with run.open():
                     await trio.lowlevel.checkpoint_if_cancelled()
-                    result = await self._on_message(run, run.message)
+                    result = await self._agents.on_message(run, run.message)
                     run.result = run.result if result is None else result
         finally:
             self._tasks.discard(run)
@@ -262,7 +265,7 @@ class Runs:
 
     def sweep(self, now: float) -> None:
         """End the runs of users who were here and have been gone for longer than the grace."""
-        if self._on_disconnect == "detach":
+        if self._agents.on_disconnect == "detach":
             return
         owned: dict[str, list[Run]] = {}
         for run in self.active.values():
@@ -358,7 +361,7 @@ class Runs:
     def _turns_of(self, thread_id: str) -> Turns[Run]:
         turns = self._turns.get(thread_id)
         if turns is None:
-            turns = self._turns[thread_id] = Turns(self._concurrency, self.limits.runs_per_thread)
+            turns = self._turns[thread_id] = Turns(self._agents.concurrency, self.limits.runs_per_thread)
         return turns
 
     def _forget_idle(self, thread_id: str, turns: Turns[Run]) -> None:

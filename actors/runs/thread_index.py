@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Belongings(Generic[T]):
+class ThreadIndex(Generic[T]):
     """Things that are each in a thread, and with it belong to its owner.
 
     Invariant: a thread is filed under one owner, or none, while something is

@@ -12,16 +12,15 @@ told and has nothing to do but answer gets ``close_seconds`` for it in any case.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 import trio
 
 from actors.connections.flusher import Flusher
+from actors.context import Context
 from actors.delivery.accounts import Accounts
-from actors.environment import Environment
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.limits import Limits
 from actors.protocol import messages
 from actors.runs.supervisor import Runs
 from actors.server.requests import Requests
@@ -82,30 +81,25 @@ class DrainReport:
         return "\n  ".join([text, *map(str, self.undelivered), *stuck])
 
 
+class Parts(Protocol):
+    """The parts of a runtime that end one after the other."""
+
+    server: Server
+    requests: Requests
+    runs: Runs
+    emitter: Emitter
+    threads: DynamicSupervisor[ThreadMessage]
+    flusher: Flusher
+    accounts: Accounts
+
+
 class Drain:
     """One runtime's way out: what to end, and in which order."""
 
-    def __init__(
-        self,
-        server: Server,
-        requests: Requests,
-        runs: Runs,
-        emitter: Emitter,
-        threads: DynamicSupervisor[ThreadMessage],
-        flusher: Flusher,
-        accounts: Accounts,
-        limits: Limits,
-        environment: Environment,
-    ) -> None:
-        self._server = server
-        self._requests = requests
-        self._runs = runs
-        self._emitter = emitter
-        self._threads = threads
-        self._flusher = flusher
-        self._accounts = accounts
-        self._limits = limits
-        self._environment = environment
+    def __init__(self, context: Context, parts: Parts) -> None:
+        self._limits = context.limits
+        self._environment = context.environment
+        self._parts = parts
 
     async def run(self, deadline_seconds: float, policy: RunsPolicy) -> DrainReport:
         """Go through all parts; a checkpoint. Cancelled, it stops where it is, and nothing new is taken.
@@ -115,49 +109,49 @@ class Drain:
         """
         self._check_outside()
         begin = self._environment.clock()
-        before = self._server.goodbyes, self._server.aborted
+        before = self._parts.server.goodbyes, self._parts.server.aborted
 
         def left(share: float) -> float:
             return max(begin + deadline_seconds * share - self._environment.clock(), 0.0)
 
         self._refuse_clients()
         await trio.lowlevel.checkpoint()
-        await self._server.shut()
+        await self._parts.server.shut()
         if policy == "finish":
-            await self._runs.finish(left(_FINISH))
-        cancelled = (*self._runs.abandoned, *self._runs.active)
-        abandoned = await self._runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
+            await self._parts.runs.finish(left(_FINISH))
+        cancelled = (*self._parts.runs.abandoned, *self._parts.runs.active)
+        abandoned = await self._parts.runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
-            await self._settle(lambda: any(one.awaits_ack for one in self._server.connections.values()))
+            await self._settle(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
-        goodbyes, aborted = self._server.goodbyes - before[0], self._server.aborted - before[1]
+        goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]
         return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
 
     async def close(self) -> None:
         """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
         self._refuse_clients()
-        await self._runs.close("shutdown", self._limits.shutdown_seconds)
+        await self._parts.runs.close("shutdown", self._limits.shutdown_seconds)
         with trio.move_on_after(self._limits.close_seconds):
             await self._settle(lambda: False)
-        self._server.close()
+        self._parts.server.close()
         with trio.move_on_after(self._limits.close_seconds):
-            await self._server.gone()
+            await self._parts.server.gone()
 
     def _check_outside(self) -> None:
         """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
-        run = self._runs.around
+        run = self._parts.runs.around
         where = "a connection, where authenticate and authorize are called" if run is None else f"run {run.run_id}"
-        if run is not None or self._server.is_around:
+        if run is not None or self._parts.server.is_around:
             text = f"drain: expected a task outside of what it ends, this one is inside of {where}"
             raise RuntimeError(f"{text}; start it in a nursery of the host, or set an event that the host waits for")
 
     def _refuse_clients(self) -> None:
         """Tell the devices; who is still saying hello has nothing to wait for, and is sent away."""
-        if self._requests.refusing:
+        if self._parts.requests.refusing:
             return
-        self._requests.refusing = True
-        self._server.refuse()
-        for connection in tuple(self._server.connections.values()):
+        self._parts.requests.refusing = True
+        self._parts.server.refuse()
+        for connection in tuple(self._parts.server.connections.values()):
             if connection.subscription is None:
                 connection.end("shutting_down", "")
             share = self._environment.random.uniform(*_SPREAD)
@@ -165,26 +159,26 @@ class Drain:
 
     async def _settle(self, awaits_more: Callable[[], bool]) -> None:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
-        self._emitter.closed = True
-        await self._threads.wait_idle()
-        connections = self._server.connections
-        while not self._flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
-            self._flusher.flush()
+        self._parts.emitter.closed = True
+        await self._parts.threads.wait_idle()
+        connections = self._parts.server.connections
+        while not self._parts.flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
+            self._parts.flusher.flush()
             await trio.sleep(_LOOK_SECONDS)
 
     async def _say_goodbye(self, seconds: float) -> None:
         """Everybody is told. A socket that has not taken it by then is aborted; who has only to answer, may."""
-        self._server.close()
+        self._parts.server.close()
         with trio.move_on_after(seconds):
-            await self._server.gone()
-        for connection in tuple(self._server.connections.values()):
+            await self._parts.server.gone()
+        for connection in tuple(self._parts.server.connections.values()):
             if connection.writing:
                 connection.abort()
         with trio.move_on_after(self._limits.close_seconds * 2):  # each connection has once that
-            await self._server.gone()
+            await self._parts.server.gone()
 
     def _undelivered(self) -> tuple[Undelivered, ...]:
-        books = self._accounts
+        books = self._parts.accounts
         logs = ((user_id, account.ledger) for user_id, account in books.users.items())
         left = [Undelivered(ledger.retained, ledger.stored, user_id=user_id) for user_id, ledger in logs]
         left += [Undelivered(hold.held, hold.held, thread_id=thread_id) for thread_id, hold in books.holds.items()]

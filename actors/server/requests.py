@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from actors.bounded import RecentMap
-from actors.environment import Environment
+from actors.context import Context
 from actors.errors import (
     Dropped,
     IdempotencyConflict,
@@ -25,8 +25,7 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
-from actors.kernel.failures import Barrier, Failures, failure_of
-from actors.limits import Limits
+from actors.kernel.failures import Barrier, failure_of
 from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 from actors.receipts import Receipt
 from actors.runs.asks import Asks
@@ -61,16 +60,11 @@ class Requests:
     """Carries out what clients ask for, one request at a time for each call."""
 
     def __init__(
-        self,
-        emitter: Emitter,
-        runs: Runs,
-        asks: Asks,
-        store: Store,
-        authorize: Authorize,
-        limits: Limits,
-        environment: Environment,
-        failures: Failures,
+        self, context: Context, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
     ) -> None:
+        self._limits = limits = context.limits
+        self._environment = context.environment
+        self._failures = context.failures
         self.refusing = False
         """Nothing new is taken: the runtime drains."""
         self._emitter = emitter
@@ -78,9 +72,6 @@ class Requests:
         self._asks = asks
         self._store = store
         self._authorize = authorize
-        self._limits = limits
-        self._environment = environment
-        self._failures = failures
         # Twice what a store remembers: what it knows as a repetition is no message that may have to be refused.
         self._threads: RecentMap[str, str] = RecentMap(2 * limits.idempotency_ids)
         """The threads of messages that came in, by event id."""

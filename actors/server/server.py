@@ -21,13 +21,12 @@ import attrs
 import trio
 
 from actors.bounded import LogThrottle
-from actors.connections.actor import Connection, House
-from actors.environment import Environment
+from actors.connections.actor import Connection, ConnectionContext
+from actors.context import Context
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, Failure, Failures, failure_of, log
+from actors.kernel.failures import Barrier, Failure, failure_of, log
 from actors.kernel.nesting import Block
-from actors.limits import Limits
 from actors.protocol.closing import TABLE
 from actors.protocol.messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.server.origins import Origin, is_allowed, page_of_host
@@ -82,30 +81,37 @@ async def trust(credentials: Credentials) -> str | None:
     return None
 
 
+@attrs.frozen
+class Access:
+    """The rules by which a client is let in: who it is, and from which origin's pages."""
+
+    authenticate: Authenticate
+    origins: frozenset[Origin | str] | None
+    """``None`` allows pages of the same host and port."""
+
+
 class Server:
     """Accepts, authenticates, hands over; and knows who is connected."""
 
     def __init__(
         self,
-        house: House,
-        authenticate: Authenticate,
-        origins: frozenset[Origin | str] | None,
+        context: Context,
+        neighbours: ConnectionContext,
+        access: Access,
         pages: Mapping[str, Page],
-        limits: Limits,
-        environment: Environment,
-        failures: Failures,
+        services: Mapping[str, Service],
         devices_of: Callable[[str], int],
     ) -> None:
         self.connections: dict[Endpoint, Connection] = {}
-        self.services: dict[str, Service] = {}
-        """What is upgraded at paths other than ``/ws``; nobody is asked who it is."""
-        self._house = house
-        self._authenticate = authenticate
-        self._origins = origins
+        self._neighbours = neighbours
+        self._authenticate = access.authenticate
+        self._origins = access.origins
         self._pages = pages
-        self._limits = limits
-        self._environment = environment
-        self._failures = failures
+        self._services = services
+        """What is upgraded at paths other than ``/ws``; the application is not asked who it is."""
+        self._limits = limits = context.limits
+        self._environment = context.environment
+        self._failures = context.failures
         self._devices_of = devices_of
         self._labels = itertools.count(1)
         self._checks: dict[object, set[str]] = {}
@@ -347,17 +353,17 @@ class Server:
             await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
         elif head.path == "/ws":
             await self._upgrade(endpoint, head)
-        elif head.path in self.services:
+        elif head.path in self._services:
             check_upgrade(head)
             self._check_room()
-            await self.services[head.path](endpoint, head)
+            await self._services[head.path](endpoint, head)
         else:
             await self._show(endpoint, head)
 
     async def _show(self, endpoint: Endpoint, head: RequestHead) -> None:
         page = self._pages.get(head.path)
         if page is None:
-            paths = ", ".join(["/ws", "/healthz", *self.services, *self._pages])
+            paths = ", ".join(["/ws", "/healthz", *self._services, *self._pages])
             raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
         if head.method not in ("GET", "HEAD"):
             raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
@@ -388,7 +394,7 @@ class Server:
             return await self._identify_hello(endpoint, head, token)
 
         label = f"c{next(self._labels)}"
-        connection = Connection(label, endpoint, head, self._house, identify=identify, user_id=user_id)
+        connection = Connection(label, endpoint, head, self._neighbours, identify=identify, user_id=user_id)
         self.connections[endpoint] = connection
         try:
             name, text = await connection.run()

@@ -13,9 +13,9 @@ from actors.threads.messages import Emission
 
 def observe(runtime: Runtime, ledger: Ledger) -> None:
     """Note every emit and every change of owner of a runtime from now on."""
-    _observe_emits(runtime._emitter, ledger)
+    _observe_emits(runtime.tree.emitter, ledger)
     _observe_owners(runtime, ledger)
-    for supervisor in (runtime.users, runtime.threads):
+    for supervisor in (runtime.tree.users, runtime.tree.threads):
         _observe_quarantines(supervisor, ledger)
 
 
@@ -99,6 +99,6 @@ def _observe_owners(runtime: Runtime, ledger: Ledger) -> None:
 
 def _is_busy(runtime: Runtime, thread_id: str) -> bool:
     """Whether a thread's actor has something left to do."""
-    threads = runtime.threads
+    threads = runtime.tree.threads
     mailbox = threads._recent.get(thread_id) or threads._older.get(thread_id)
     return mailbox is not None and not mailbox.idle

@@ -158,7 +158,7 @@ class Performance:
         """What is held is placed: so it has to arrive somewhere, too."""
         world = self._world
         await self._calm_threads()
-        for thread_id in sorted(world.runtime.accounts.holds):
+        for thread_id in sorted(world.runtime.tree.accounts.holds):
             if world.runtime.owner(thread_id) is None:
                 await self._try(lambda: world.runtime.bind(thread_id, self._plan.setting.users[0]))  # noqa: B023
 
@@ -243,7 +243,7 @@ class Performance:
 
     async def _do_cancel(self, action: Action, chance: Chance) -> None:
         runtime = self._world.runtime
-        active = list(runtime.runs.active)
+        active = list(runtime.tree.runs.active)
         if not active:
             return
         run_id, devices = chance.one(active), [one for one in self._of(action.user) if not one.left and not one.plain]

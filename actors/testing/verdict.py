@@ -65,9 +65,9 @@ def check_life(world: Scene) -> None:
 
 def check_remains(world: Scene) -> None:
     """Everybody has gone: what was there for them has gone, too (invariant 8)."""
-    runtime, runs, asks = world.runtime, world.runtime.runs, world.runtime._asks
+    runtime, runs, asks = world.runtime, world.runtime.tree.runs, world.runtime.tree.asks
     left = {
-        "connections": runtime.server.connections,
+        "connections": runtime.tree.server.connections,
         "active runs": runs.active,
         "runs whose code goes on": runs.abandoned,
         "threads on the roster": len(runs.roster),
@@ -78,11 +78,11 @@ def check_remains(world: Scene) -> None:
         "messages": runs._messages,
         "open questions": asks._open,
         "threads with questions": len(asks._threads),
-        "scheduled threads": runtime.threads._scheduled,
-        "scheduled users": runtime.users._scheduled,
-        "holds": [hold for hold in runtime.accounts.holds.values() if hold.held],
-        "devices": [one.devices for one in runtime._switchboard._presences.values() if one.devices],
-        "gathered texts": [run for _, run, _ in runs.joiner._due if run.gathering],
+        "scheduled threads": runtime.tree.threads._scheduled,
+        "scheduled users": runtime.tree.users._scheduled,
+        "holds": [hold for hold in runtime.tree.accounts.holds.values() if hold.held],
+        "devices": [one.devices for one in runtime.tree.registry._presences.values() if one.devices],
+        "gathered texts": [run for _, run, _ in runs.deltas._due if run.gathering],
     }
     for what, there in left.items():
         if there:

@@ -181,7 +181,7 @@ class World:
 
     def _quiet(self) -> bool:
         runtime = self.runtime
-        if not self.up or runtime.runs.active or any(device.open for device in self.staying):
+        if not self.up or runtime.tree.runs.active or any(device.open for device in self.staying):
             return False
         self._release()
         self._attend()
@@ -192,7 +192,7 @@ class World:
     @property
     def queued(self) -> int:
         """Events that wait for the store."""
-        return self.runtime.audit().total.queued - self.runtime.accounts.doubtful
+        return self.runtime.audit().total.queued - self.runtime.tree.accounts.doubtful
 
     def is_current(self, device: Device) -> bool:
         """Whether a device has all that its user's log has."""
@@ -202,17 +202,18 @@ class World:
 
     def questions_of(self, user_id: str) -> set[str]:
         """What a user is asked at the moment."""
-        return {ask.ask_id for ask in self.runtime._asks._open.values() if ask.user_id == user_id and not ask.answer}
+        asks = self.runtime.tree.asks._open.values()
+        return {ask.ask_id for ask in asks if ask.user_id == user_id and not ask.answer}
 
     def _attend(self) -> None:
         """Each user who has a log has a device that stays, and wants all that nobody has confirmed."""
-        for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.accounts.users)):
+        for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.tree.accounts.users)):
             wanted = {"unacked", "low"}
             if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
                 self.device(user_id, origin="unacked")
 
     def _release(self) -> None:
-        for supervisor in (self.runtime.users, self.runtime.threads):
+        for supervisor in (self.runtime.tree.users, self.runtime.tree.threads):
             for key in tuple(supervisor._quarantined):
                 self.runtime.release(f"{supervisor.name}/{key}")
 
@@ -238,7 +239,7 @@ class World:
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
             observe(runtime, self.ledger)
-            for supervisor in (runtime.users, runtime.threads):
+            for supervisor in (runtime.tree.users, runtime.tree.threads):
                 supervisor._kind = FragileKind(supervisor._kind, supervisor.name, self.crashes)
             self._asked = trio.Event()
             self.up = True

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import attrs
 import trio
 
 from actors.bounded import RecentMap
 from actors.delivery.accounts import Accounts
-from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events.event import fingerprint
 from actors.receipts import Receipt
@@ -28,32 +28,22 @@ RETRY_SECONDS = 0.1
 """Between two tries to learn what the store made of an append."""
 
 
+@attrs.frozen(kw_only=True)
 class ThreadContext:
-    """The store, the books, and the way to the owners: shared by all thread actors."""
+    """The neighbours of a thread actor: the store, the books, and the way to the owners."""
 
-    __slots__ = ("accounts", "clock", "given", "moved", "ring", "store")
-
-    def __init__(
-        self,
-        store: Store,
-        accounts: Accounts,
-        environment: Environment,
-        ring: Callable[[str | None, str], None],
-        given: RecentMap[tuple[str, str], Receipt],
-        moved: Callable[[str, str | None], None],
-    ) -> None:
-        self.store = store
-        self.accounts = accounts
-        self.clock = environment.clock
-        self.ring = ring
-        """Rings a thread's owner; ``None`` says that there is none."""
-        self.given = given
-        """The first receipts of ids that emitters gave, by thread and id."""
-        self.moved = moved
-        """Says whose a thread is, or that it is nobody's, where that may have changed."""
+    store: Store
+    accounts: Accounts
+    clock: Callable[[], float]
+    ring: Callable[[str | None, str], None]
+    """Rings a thread's owner; ``None`` says that there is none."""
+    receipts_by_id: RecentMap[tuple[str, str], Receipt]
+    """The first receipts of ids that emitters gave, by thread and id."""
+    owner_changed: Callable[[str, str | None], None]
+    """Says which user owns a thread, or that none does, where that may have changed."""
 
     def note_shed(self) -> None:
-        """Write into the books what the store let go of."""
+        """Write into the books what the store has shed."""
         now = self.clock()
         for shed in self.store.shed():
             self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
@@ -170,9 +160,9 @@ class ThreadActor:
         receipt.seq = placement.seq
         emission.given = False
         self._generation = placement.generation
-        first = self._context.given.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
+        first = self._context.receipts_by_id.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
-            self._context.given.put((receipt.thread_id, receipt.event_id), receipt)
+            self._context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
         if first is not None:
             emission.first = first
             accounts.deduplicate(receipt, first, placement.user_id)
@@ -254,14 +244,14 @@ class ThreadActor:
         self._generation = self._noted = binding.generation
         context, user_id = self._context, binding.user_id
         if user_id is None:
-            context.moved(self.thread_id, None)
+            context.owner_changed(self.thread_id, None)
             return
         context.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
         placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
         context.store.heard(self.thread_id, binding.generation)
         # The books know of it only now, and the owner's devices may be written to at once.
-        context.moved(self.thread_id, user_id)
+        context.owner_changed(self.thread_id, user_id)
         if placed:
             context.ring(user_id, self.thread_id)
 

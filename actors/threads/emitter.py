@@ -14,14 +14,13 @@ from threading import get_ident
 import trio
 
 from actors.bounded import RecentMap
+from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.receipt_index import Trail
-from actors.environment import Environment
 from actors.errors import RuntimeClosed
 from actors.events.event import Payload, check_identifier, encode, fingerprint
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.limits import Limits
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
@@ -34,12 +33,12 @@ class Emitter:
 
     def __init__(
         self,
+        context: Context,
         threads: DynamicSupervisor[ThreadMessage],
         accounts: Accounts,
-        limits: Limits,
-        environment: Environment,
         affinity: Affinity,
     ) -> None:
+        limits, environment = context.limits, context.environment
         self.affinity = affinity
         """Where this may be called from."""
         self.closed = False

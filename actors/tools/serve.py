@@ -13,6 +13,7 @@ import trio
 
 from actors.errors import ActorsError
 from actors.kernel.failures import printable
+from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.server import trust
@@ -55,9 +56,8 @@ async def serve(options: ServeOptions) -> int:
     if options.receipts:
         output()
     with open_signals() as signals:
-        async with listening(options.host, options.port, authenticate) as (runtime, _, _):
-            if options.echo:
-                runtime.server.services["/echo"] = partial(echo, limits=runtime.limits)
+        services = {"/echo": partial(echo, limits=Limits())} if options.echo else {}
+        async with listening(options.host, options.port, authenticate, services=services) as (runtime, _, _):
             if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
                 await runtime.drain(0)  # what could be waited for was; this tells the devices

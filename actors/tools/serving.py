@@ -53,7 +53,7 @@ async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery)
 
 def connections(runtime: Runtime) -> tuple[Connection, ...]:
     """Every open connection of the moment, those that are still saying hello included."""
-    return tuple(runtime.server.connections.values())
+    return tuple(runtime.tree.server.connections.values())
 
 
 def _joined(host: str, port: int) -> str:

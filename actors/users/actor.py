@@ -12,28 +12,25 @@ from collections.abc import Callable
 
 import attrs
 
+from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Bounds, start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
-from actors.environment import Environment
 from actors.errors import PeerError
-from actors.limits import Limits
 from actors.protocol.closing import TABLE
 from actors.stores.store import Store
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 
 
 @attrs.frozen(kw_only=True)
-class UserContext:
-    """The store, the books, and the way to the flusher: shared by all user actors."""
+class UserContext(Context):
+    """The neighbours of a user actor: the store, the books, and the way to the flusher."""
 
     store: Store
     accounts: Accounts
     mark: Callable[[Presence], None]
     """Asks the flusher to write to a user's devices in this tick."""
-    limits: Limits
-    environment: Environment
 
 
 class UserActor:

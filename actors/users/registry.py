@@ -1,4 +1,4 @@
-"""The switchboard: from a user's name to the user's devices and actor, and the bell in between."""
+"""The registry: from a user's name to the user's devices, and the bell that rings their actor."""
 
 from __future__ import annotations
 
@@ -8,28 +8,20 @@ from collections.abc import Callable
 import trio
 
 from actors.bounded import LogThrottle
-from actors.environment import Environment
+from actors.context import Context
 from actors.errors import ActorsError
-from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import log, printable
-from actors.kernel.mailbox import Mailbox
-from actors.limits import Limits
-from actors.users.presence import RING, Presence, Subscriber, UserMessage
+from actors.users.presence import RING, Presence, Subscriber
 
 
-class Switchboard:
-    """Knows every user's presence, and rings."""
+class Registry:
+    """Every user's presence, by name; rings the users' actors."""
 
-    def __init__(self, limits: Limits, environment: Environment) -> None:
-        self._limits = limits
-        self._environment = environment
+    def __init__(self, context: Context) -> None:
+        self._limits = limits = context.limits
+        self._clock = context.environment.clock
         self._presences: dict[str, Presence] = {}
         self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
-        self._users: DynamicSupervisor[UserMessage]
-
-    def connect(self, users: DynamicSupervisor[UserMessage]) -> None:
-        """Say who supervises the users' actors; these look up their presence here, so it is said afterwards."""
-        self._users = users
 
     def presence(self, user_id: str) -> Presence:
         """A user's presence, begun if there is none."""
@@ -42,27 +34,21 @@ class Switchboard:
         """A user's presence, if there is one."""
         return None if user_id is None else self._presences.get(user_id)
 
-    def address(self, user_id: str) -> Mailbox[UserMessage]:
-        """The mailbox of a user's actor, which is where the bell rings from now on."""
-        mailbox = self._users.mailbox(user_id)
-        self.presence(user_id).address = mailbox
-        return mailbox
-
     def devices(self, user_id: str) -> int:
         """How many connections a user has."""
         presence = self._presences.get(user_id)
         return 0 if presence is None else len(presence.devices)
 
     def retire(self, forget: Callable[[str], bool]) -> None:
-        """Forget the users who have had no device for long, where ``forget`` can; called once in a retire period.
+        """Forget the users who have had no device for long, if ``forget`` says so; called once in a retire period.
 
-        With their sessions goes what only a device could ask for. Their log
-        and their books are not kept here: ``forget`` lets go of them.
+        With their sessions goes what only a device could ask for. ``forget``
+        lets go of their log, their books and their actor.
         """
         most = self._limits.session_seconds / self._limits.retire_seconds + 1
         for user_id, presence in tuple(self._presences.items()):
             presence.absences = 0 if presence.devices else presence.absences + 1
-            if presence.absences > most and forget(user_id) and self._users.forget(user_id):
+            if presence.absences > most and forget(user_id):
                 del self._presences[user_id]
 
     def devices_of(self, user_id: str) -> tuple[Subscriber, ...]:
@@ -86,7 +72,7 @@ class Switchboard:
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
         """Say once per thread and period that its events reach nobody; of very many threads, of some."""
-        unsaid = self._warnings.take(thread_id, self._environment.clock())
+        unsaid = self._warnings.take(thread_id, self._clock())
         if unsaid is None:
             return
         if unsaid:

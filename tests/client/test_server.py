@@ -105,7 +105,7 @@ async def test_a_reply_that_is_lost() -> None:
 
     async with through(on_message=answer) as (house, proxy), connect(proxy.url, token="alice") as session:
         await anext(session)
-        for device in house.runtime.server.connections.values():
+        for device in house.runtime.tree.server.connections.values():
             device._transport.write = lambda data: True  # type: ignore[method-assign, assignment]
         async with trio.open_nursery() as nursery:
             sent: list[Sent] = []

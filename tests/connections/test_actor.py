@@ -507,7 +507,7 @@ async def test_stalled() -> None:
         await house.all_gone()
         (receipt,) = await house.emit(1)
         assert house.failures() == []
-        departures = house.runtime._switchboard.presence("alice").departures
+        departures = house.runtime.tree.registry.presence("alice").departures
         assert [(one.label, one.name) for one in departures] == [("c2", "stalled"), ("c1", "left")]
         assert "c1" in str(house.runtime.explain(receipt))
 
@@ -571,7 +571,7 @@ async def test_a_released_user_comes_back_with_its_session() -> None:
         welcome = await before.attach("alice")
         await house.emit(1)
         await events(before, 1)
-        house.runtime.users.mailbox("alice").tell(crash())
+        house.runtime.tree.users.mailbox("alice").tell(crash())
         await ends(before, "quarantined")
         house.runtime.release("users/alice")
         resume = {"epoch": welcome["epoch"], "offset": 1}
@@ -622,8 +622,8 @@ async def test_in_flight_across_an_epoch() -> None:
         while "behind, its socket took nothing for" not in said:
             receipts = await house.emit(20, size=8_000)
             said = str(house.runtime.explain(receipts[-1]))
-        house.runtime.users.mailbox("alice").tell(crash())
-        while house.runtime.users.quarantined("alice") is None:
+        house.runtime.tree.users.mailbox("alice").tell(crash())
+        while house.runtime.tree.users.quarantined("alice") is None:
             await trio.lowlevel.checkpoint()
         assert house.runtime.audit().balanced
         house.runtime.release("users/alice")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from actors.delivery.announcements import Telling
+from actors.delivery.announcements import Announcements
 
 
 def test_in_pieces() -> None:
     """So many bytes at once, and at most one text more; what is over by then is left out."""
-    telling = Telling()
+    telling = Announcements()
     texts: list[bytes | None] = [b"a" * 10, b"b" * 10, b"c" * 10]
     telling.begin([lambda number=number: texts[number] for number in range(3)])  # type: ignore[misc] # it binds early
     assert telling.take(15, b"pong") == [b"a" * 10, b"b" * 10]
@@ -19,7 +19,7 @@ def test_in_pieces() -> None:
 
 def test_pongs() -> None:
     """A ping is answered at once when there is nothing to tell; else after the last thing, each once."""
-    telling = Telling()
+    telling = Announcements()
     assert not telling.postpone_pong()
     telling.begin([lambda: b"a", lambda: b"b"])
     assert telling.postpone_pong()

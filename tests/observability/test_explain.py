@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.connections.actor import Connection, House
+from actors.connections.actor import Connection, ConnectionContext
 from actors.delivery.accounts import LOST, Accounts
 from actors.environment import Environment
 from actors.kernel.failures import Failure, Failures
@@ -97,10 +97,15 @@ class Home:
         self.accounts = Accounts(10)
         self.presence = Presence(8)
         context = UserContext(
-            store=self.store, accounts=self.accounts, mark=lambda _: None, limits=self.limits, environment=environment
+            store=self.store,
+            accounts=self.accounts,
+            mark=lambda _: None,
+            limits=self.limits,
+            environment=environment,
+            failures=Failures(10),
         )
         self.actor = UserActor(ALICE, self.presence, context)
-        self._house = House(
+        self._house = ConnectionContext(
             limits=self.limits,
             environment=environment,
             failures=Failures(10),

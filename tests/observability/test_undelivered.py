@@ -1,4 +1,4 @@
-"""Escalation: the application hears of what nobody confirmed, once, and of nothing else."""
+"""UndeliveredWatch: the application hears of what nobody confirmed, once, and of nothing else."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_hook_that_fails_or_hangs(autojump_clock: MockClock) -> None:
             "ZeroDivisionError: no mail server",
             "TooSlowError",
         ]
-        assert {failure.path for failure in runtime.failures} == {"escalation"}
+        assert {failure.path for failure in runtime.failures} == {"undelivered"}
 
 
 async def test_too_many_to_watch(autojump_clock: MockClock) -> None:

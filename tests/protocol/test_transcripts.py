@@ -243,14 +243,14 @@ class Play:
 
         theirs.send_stream.send_all_hook = hand_over_when_it_is_possible
         theirs.send_stream.close_hook = hand_over_and_end
-        known = set(self.runtime.server.connections.values())
+        known = set(self.runtime.tree.server.connections.values())
         self._nursery.start_soon(self.runtime.handle, theirs)
         cookies = None if cookie is None else f"actors_token={cookie}"
         answer = await device.peer.ask(upgrade_request(*offers, cookie=cookies))
         assert answer.status == status, f"the status {status}; came {answer}"
         if status == 101:
             assert answer.headers.get("sec-websocket-protocol") == (ACTORS if ACTORS in offers else None)
-            (device.connection,) = set(self.runtime.server.connections.values()) - known
+            (device.connection,) = set(self.runtime.tree.server.connections.values()) - known
         else:
             device.over = True
 

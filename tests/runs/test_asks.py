@@ -173,7 +173,7 @@ async def test_a_timeout_that_is_none(asker: str, seconds: Any) -> None:
         await peer.say({"op": "ping"})
         await peer.next_op("pong")
         assert "ask" not in [message.get("op") for message in peer.messages()]
-        assert len(house.runtime._asks._threads) == 0
+        assert len(house.runtime.tree.asks._threads) == 0
 
 
 async def test_the_longest_timeout() -> None:

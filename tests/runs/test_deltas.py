@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.runs.deltas import Joiner
+from actors.runs.deltas import DeltaCoalescer
 from actors.runs.run import Run
 
 
@@ -45,7 +45,7 @@ class Wakes(trio.abc.Instrument):
         self.steps += self._name in task.name
 
 
-def gather(joiner: Joiner, *speakers: Speaker) -> None:
+def gather(joiner: DeltaCoalescer, *speakers: Speaker) -> None:
     for speaker in speakers:
         joiner.gather(cast(Run, speaker))
 
@@ -54,7 +54,7 @@ async def test_windows_end_in_the_order_in_which_they_began(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Each run is flushed once, when its own window is over, and at most an eighth of a window later."""
-    joiner, said = Joiner(80, trio.current_time), list[tuple[str, float]]()
+    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
     await nursery.start(joiner.run)
     begun = {}
     for name in "abcd":
@@ -69,8 +69,8 @@ async def test_windows_end_in_the_order_in_which_they_began(
 
 async def test_many_runs_are_few_wakes(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     """A thousand runs whose windows end within one eighth of a window wake the joiner as often as one; idle, never."""
-    joiner, said = Joiner(80, trio.current_time), list[tuple[str, float]]()
-    wakes = Wakes("Joiner.run")
+    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
+    wakes = Wakes("DeltaCoalescer.run")
     await nursery.start(joiner.run)
     await trio.testing.wait_all_tasks_blocked()
     trio.lowlevel.add_instrument(wakes)
@@ -87,7 +87,7 @@ async def test_what_was_emitted_meanwhile_is_over(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A run that emitted its text before the window was over is left alone; what it says then has its own window."""
-    joiner, said = Joiner(80, trio.current_time), list[tuple[str, float]]()
+    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
     await nursery.start(joiner.run)
     speaker = Speaker("a", said)
     gather(joiner, speaker)
@@ -107,7 +107,7 @@ async def test_no_room_is_tried_again(
     window_ms: float, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A run without room is tried again, not all the time, and costs another its turn never; without a window, too."""
-    joiner, said = Joiner(window_ms, trio.current_time), list[tuple[str, float]]()
+    joiner, said = DeltaCoalescer(window_ms, trio.current_time), list[tuple[str, float]]()
     await nursery.start(joiner.run)
     stuck, free = Speaker("stuck", said, room=False), Speaker("free", said)
     gather(joiner, stuck, free)

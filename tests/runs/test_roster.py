@@ -93,7 +93,7 @@ async def test_a_thread_that_goes(how: str) -> None:
             assert standing(tablet) == [("caught_up", "")]
         scope.cancel()
         await wait_all_tasks_blocked()
-        assert len(house.runtime.runs.roster) == 0
+        assert len(house.runtime.tree.runs.roster) == 0
 
 
 async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
@@ -104,9 +104,9 @@ async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockCloc
         await runtime.bind("t1", "alice")
         async with runtime.thread("t1").run("bot", run_id="r1"):
             await trio.sleep(5)
-        assert [item() is not None for item in runtime.runs.roster.pending("alice")] == [True]
+        assert [item() is not None for item in runtime.tree.runs.roster.pending("alice")] == [True]
         await trio.sleep(5)
-        assert runtime.runs.roster.pending("alice") == []
+        assert runtime.tree.runs.roster.pending("alice") == []
 
 
 async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*_: Any) -> None:
             raise ValueError("broken")
 
-        monkeypatch.setattr(house.runtime.store, "append_nowait", broken)
+        monkeypatch.setattr(house.runtime.tree.store, "append_nowait", broken)
         await house.runtime.thread("t1").emit("tick", {})
         await wait_all_tasks_blocked()
         scope.cancel()
@@ -133,8 +133,8 @@ async def test_attaching_costs_what_is_ones_own() -> None:
     async with served() as house:
         runtime = house.runtime
         looked: list[str] = []
-        runtime.runs.active = Watched(looked)
-        runtime._asks._open = Watched(looked)
+        runtime.tree.runs.active = Watched(looked)
+        runtime.tree.asks._open = Watched(looked)
         for user_id in ("alice", "bob"):
             async with house.peer() as peer:
                 await peer.attach(user_id)
@@ -204,7 +204,7 @@ async def test_a_device_that_does_not_read(autojump_clock: trio.testing.MockCloc
         pipe = trio.Event()
         with trio.move_on_after(1):
             await runtime.thread("t1").ask("approval", {"text": "x" * 10_000}, timeout=60)
-        (connection,) = runtime.server.connections.values()
+        (connection,) = runtime.tree.server.connections.values()
         for _ in range(50):
             with trio.move_on_after(0.01):
                 await runtime.thread("t1").ask("approval", {"text": "x" * 10_000}, timeout=60)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from actors.runs.thread_index import Belongings
+from actors.runs.thread_index import ThreadIndex
 
 
 def test_by_thread_and_by_owner() -> None:
     """Things are found oldest first, under the owner whom their thread has now."""
     owners: dict[str, str | None] = {"t1": "alice", "t2": "alice", "t3": None}
-    things: Belongings[str] = Belongings(owners.get)
+    things: ThreadIndex[str] = ThreadIndex(owners.get)
     for thread_id, thing in (("t1", "a"), ("t2", "b"), ("t1", "c"), ("t3", "d")):
         things.add(thread_id, thing)
     assert things.of("alice") == ["a", "b", "c"]
@@ -30,7 +30,7 @@ def test_nothing_is_left_of_what_is_removed() -> None:
     """Whatever comes, moves and goes, in whatever order: in the end there is nothing, and in between what there is."""
     dice = random.Random(7)
     owners: dict[str, str | None] = {}
-    things: Belongings[int] = Belongings(owners.get)
+    things: ThreadIndex[int] = ThreadIndex(owners.get)
     here: dict[int, str] = {}
     for number in range(3_000):
         thread_id = f"t{dice.randrange(5)}"

@@ -71,7 +71,7 @@ def placement(reply: Message) -> Message:
 
 def log(runtime: Runtime, user_id: str = "alice", type_: str = "user_message") -> list[Message]:
     """The events of one type in a user's log."""
-    events = [json.loads(text) for text in runtime.store._logs[user_id].texts()]  # type: ignore[attr-defined]
+    events = [json.loads(text) for text in runtime.tree.store._logs[user_id].texts()]  # type: ignore[attr-defined]
     return [event for event in events if event["type"] == type_]
 
 
@@ -84,7 +84,7 @@ async def until_logged(runtime: Runtime, type_: str) -> Message:
 
 async def at_rest(runtime: Runtime) -> None:
     """Until no run is left; then nothing of any is: no turn is taken or reserved, and no message counted."""
-    runs = runtime.runs
+    runs = runtime.tree.runs
     while runs.active or runs._tasks or any(turns.expected for turns in runs._turns.values()):
         await trio.lowlevel.checkpoint()
     assert (runs._turns, runs._messages, runs._awaited) == ({}, 0, {})
@@ -138,9 +138,9 @@ async def alice(**options: Any) -> AsyncIterator[tuple[Served, Peer]]:
     async with served(**options) as house:
         async with attached(house) as peer:
             yield house, peer
-        if house.runtime._requests.refusing:
+        if house.runtime.tree.requests.refusing:
             return
-        for run in tuple(house.runtime.runs.active.values()):
+        for run in tuple(house.runtime.tree.runs.active.values()):
             run.cancel()
         await at_rest(house.runtime)
 
@@ -155,7 +155,7 @@ async def test_a_reply_says_where_the_message_is() -> None:
         reply = placement(await send(peer, thread_id="t1"))
         (event,) = log(house.runtime)
         said = {key: event[key] for key in ("thread_id", "event_id", "seq", "offset")}
-        assert reply == {**said, "run_id": reply["run_id"], "epoch": house.runtime.store.bounds("alice").epoch}
+        assert reply == {**said, "run_id": reply["run_id"], "epoch": house.runtime.tree.store.bounds("alice").epoch}
         assert (event["thread_id"], event["seq"], event["offset"]) == ("t1", 1, 1)
         assert (event["type"], event["payload"]) == ("user_message", {"text": "hi"})
         assert reply["run_id"] in {one.get("run_id") for one in log(house.runtime, type_="agent_started")}
@@ -195,7 +195,7 @@ async def test_a_type_that_pretends(type_: str) -> None:
     """A user cannot say what agents and the runtime say."""
     async with alice() as (house, peer):
         assert type_ in refused(await send(peer, type=type_), "bad_request")
-        assert not house.runtime.store.bounds("alice").head
+        assert not house.runtime.tree.store.bounds("alice").head
 
 
 async def test_nobody_answers() -> None:
@@ -331,14 +331,14 @@ async def test_a_message_over_the_limit() -> None:
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 1009
-        assert not house.runtime.store.bounds("alice").head
+        assert not house.runtime.tree.store.bounds("alice").head
 
 
 async def test_an_event_over_the_limit() -> None:
     """A message that no event has room for is refused, and says what the limit is."""
     async with alice(limits=Limits(event_bytes=1_000)) as (house, peer):
         assert "at most 1000 bytes" in refused(await send(peer, text="x" * 1_000), "bad_request")
-        assert not house.runtime.store.bounds("alice").head
+        assert not house.runtime.tree.store.bounds("alice").head
 
 
 async def test_an_op_of_the_future() -> None:
@@ -492,7 +492,7 @@ async def test_again_while_its_run_is_active(concurrency: Any) -> None:
     async with alice(on_message=for_ever, concurrency=concurrency) as (house, peer):
         first = await send(peer)
         assert await send(peer) == first
-        assert list(house.runtime.runs.active) == [first["run_id"]]
+        assert list(house.runtime.tree.runs.active) == [first["run_id"]]
         assert len(log(house.runtime)) == 1
 
 
@@ -502,7 +502,7 @@ async def test_again_at_the_limit_of_runs() -> None:
         first = await send(peer)
         refused(await send(peer, "c2"), "busy")
         assert await send(peer) == first
-        house.runtime.runs.active[first["run_id"]].cancel()
+        house.runtime.tree.runs.active[first["run_id"]].cancel()
         await at_rest(house.runtime)
         placement(await send(peer, "c2"))
 
@@ -690,7 +690,7 @@ async def test_gone_while_the_application_thinks() -> None:
             peer.reset()
         await house.all_gone()
         await at_rest(house.runtime)
-        assert not house.runtime.store.bounds("alice").head
+        assert not house.runtime.tree.store.bounds("alice").head
         assert house.failures() == []
 
 
@@ -714,7 +714,7 @@ async def test_bound_while_the_application_thinks(
             placement(reply)
         else:
             assert refused(reply, name) == refusals.TABLE[name].text
-            assert not house.runtime.store.bounds("bob").head
+            assert not house.runtime.tree.store.bounds("bob").head
 
 
 # --- ending a run --------------------------------------------------------------------------
@@ -742,7 +742,7 @@ async def test_cancel_before_its_turn() -> None:
         second = (await send(peer, "c2", thread_id=thread_id))["run_id"]
         assert (await ask(peer, "cancel", "c3", run_id=second))["stopped"] == [second]
         assert [one["run_id"] for one in log(house.runtime, type_="agent_cancelled")] == [second]
-        assert list(house.runtime.runs.active) == [first]
+        assert list(house.runtime.tree.runs.active) == [first]
 
 
 async def test_cancel_too_late() -> None:
@@ -795,7 +795,7 @@ async def test_cancel_of_a_family() -> None:
 
     async with alice(on_message=parent) as (house, peer):
         run_id = (await send(peer))["run_id"]
-        while len(house.runtime.runs.active) < 2:
+        while len(house.runtime.tree.runs.active) < 2:
             await trio.lowlevel.checkpoint()
         reply = await ask(peer, "cancel", "c2", run_id=run_id)
         assert (reply["stopped"], reply["running"]) == ([run_id, f"{run_id}.1"], [])
@@ -812,8 +812,8 @@ async def test_cancel_of_anothers_run() -> None:
             refused(await ask(peer, "cancel", run_id=run_id), "unknown_run")
             replies.append(peer.frames[-1])
         assert replies == replies[:1] * 4
-        assert list(house.runtime.runs.active) == [active]
-        assert house.runtime.runs._awaited == {}
+        assert list(house.runtime.tree.runs.active) == [active]
+        assert house.runtime.tree.runs._awaited == {}
 
 
 async def test_cancel_while_a_message_waits() -> None:
@@ -838,7 +838,7 @@ async def test_in_order() -> None:
             await peer.say({**SEND, "id": id_, "thread_id": thread_id})
         await peer.say({"op": "read", "id": 3, "thread_id": "mine"})
         await peer.echo()
-        assert not house.runtime.store.bounds("alice").head
+        assert not house.runtime.tree.store.bounds("alice").head
         go.set()
         replies = [await peer.next_op("reply") for _ in range(4)]
         assert [reply["id"] for reply in replies] == [0, 1, 2, 3]
@@ -1040,7 +1040,7 @@ class BrokenActor:
 
 def break_thread(runtime: Runtime, thread_id: str) -> None:
     """A bug in a thread's actor."""
-    mailbox = runtime.threads.mailbox(thread_id)
+    mailbox = runtime.tree.threads.mailbox(thread_id)
     mailbox.actor = BrokenActor()
     mailbox.tell(Bind("unbind", None, Reply()))
 
@@ -1050,7 +1050,7 @@ async def test_a_quarantined_thread() -> None:
     async with alice(on_message=quietly, limits=Limits(restarts=0)) as (house, peer):
         await house.runtime.bind("t1", "alice")
         break_thread(house.runtime, "t1")
-        while house.runtime.threads.quarantined("t1") is None:
+        while house.runtime.tree.threads.quarantined("t1") is None:
             await trio.lowlevel.checkpoint()
         refused(await send(peer, thread_id="t1"), "quarantined")
         placement(await send(peer, "c2"))
@@ -1081,7 +1081,7 @@ def broken() -> None:
 async def test_a_quarantined_user() -> None:
     """A user who is out of service has no connection to ask on."""
     async with served(limits=Limits(restarts=0)) as house, attached(house) as peer, house.peer() as after:
-        house.runtime.users.mailbox("alice").tell(crash())
+        house.runtime.tree.users.mailbox("alice").tell(crash())
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4008
@@ -1103,8 +1103,8 @@ async def test_going_away() -> None:
             await peer.next_message()
         await peer.ack(3)
         await peer.farewell()
-    assert house.runtime.runs._messages == 0
-    assert house.runtime.runs._turns == {}
+    assert house.runtime.tree.runs._messages == 0
+    assert house.runtime.tree.runs._turns == {}
 
 
 async def test_a_failure_of_ours() -> None:
@@ -1112,7 +1112,7 @@ async def test_a_failure_of_ours() -> None:
     async with alice() as (house, peer):
         await house.runtime.bind("t1", "alice")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(house.runtime.store, "history", lambda *_: 1 // 0)
+            patch.setattr(house.runtime.tree.store, "history", lambda *_: 1 // 0)
             refused(await ask(peer, "read", thread_id="t1"), "failed")
         (failure,) = house.failures()
         assert failure.startswith("requests failed handling ReadThread, user alice: ZeroDivisionError")
@@ -1123,7 +1123,7 @@ async def test_a_failure_of_ours_in_a_message() -> None:
     """A message that fails in our hands leaves no turn reserved."""
     async with alice(on_message=quietly) as (house, peer):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(house.runtime._emitter, "compose", lambda *_, **__: 1 // 0)
+            patch.setattr(house.runtime.tree.emitter, "compose", lambda *_, **__: 1 // 0)
             refused(await send(peer), "failed")
         await at_rest(house.runtime)
         placement(await send(peer))
@@ -1141,7 +1141,7 @@ async def test_cancelled_while_it_waits_for_room() -> None:
             await store.asked.wait()
             await thread.emit("tick", {})
             await peer.say({**SEND, "thread_id": "t1"})
-            while not house.runtime.runs._messages:
+            while not house.runtime.tree.runs._messages:
                 await trio.lowlevel.checkpoint()
             peer.reset()
         await house.all_gone()

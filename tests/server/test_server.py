@@ -562,7 +562,7 @@ async def test_shutting_down() -> None:
                 for peer in (device, plain, silent):
                     nursery.start_soon(watch, peer)
                 await wait_all_tasks_blocked()
-                house.runtime.server.close()
+                house.runtime.tree.server.close()
             assert [ending[0] for ending in endings if ending is not None] == [1012] * 3
             for peer in (device, plain):
                 assert [message["offset"] for message in peer.messages() if "type" in message] == [1]

@@ -40,7 +40,7 @@ class Served:
 
     async def all_gone(self) -> None:
         """Until no connection is known."""
-        while self.runtime.server.connections:
+        while self.runtime.tree.server.connections:
             await trio.lowlevel.checkpoint()
 
     def failures(self) -> list[str]:

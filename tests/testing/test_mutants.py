@@ -34,7 +34,7 @@ from actors.threads.actor import ThreadActor
 from actors.threads.emitter import Emitter
 from actors.users.actor import UserActor
 from actors.users.presence import Acked, UserMessage
-from actors.users.registry import Switchboard
+from actors.users.registry import Registry
 from actors.wire.transport import Transport
 
 SEEDS = 200
@@ -86,13 +86,13 @@ def test_mutants_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "cut", "run")
 def doorbell_lost(patch: pytest.MonkeyPatch) -> None:
     """Every third ring is not heard."""
-    ring, rings = Switchboard.ring, itertools.count()
+    ring, rings = Registry.ring, itertools.count()
 
-    def lossy(self: Switchboard, user_id: str | None, thread_id: str) -> None:
+    def lossy(self: Registry, user_id: str | None, thread_id: str) -> None:
         if next(rings) % 3:
             ring(self, user_id, thread_id)
 
-    patch.setattr(Switchboard, "ring", lossy)
+    patch.setattr(Registry, "ring", lossy)
 
 
 @mutant("emit", "burst", "cut", "sleep")

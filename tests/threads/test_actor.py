@@ -107,9 +107,9 @@ async def test_an_answer_that_comes_after_its_users_quarantine(autojump_clock: t
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runtime.bind, "t1", "alice")
             await store.lost.wait()
-            runtime.users.mailbox("alice").tell(crash())
+            runtime.tree.users.mailbox("alice").tell(crash())
             await trio.testing.wait_all_tasks_blocked()
-            assert runtime.users.quarantined("alice") is not None
+            assert runtime.tree.users.quarantined("alice") is not None
         assert receipt.cause is Cause.QUARANTINED
         runtime.release("users/alice")
         later = await runtime.thread("t1").emit("step", {})
@@ -240,7 +240,7 @@ async def test_what_is_done_is_not_done_again(
         store.interfere = broken
         replies: list[Reply[Binding]] = [Reply(), Reply()]
         for user_id, reply in zip(("alice", "bob"), replies, strict=True):
-            runtime.threads.mailbox("t1").tell(Bind("rebind", user_id, reply))
+            runtime.tree.threads.mailbox("t1").tell(Bind("rebind", user_id, reply))
         receipt = await runtime.thread("t1").emit("step", {})
         await receipt.reached(Stage.STORED)
         assert [(await reply.wait()).user_id for reply in replies] == asked == ["alice", "bob"]

@@ -75,17 +75,17 @@ def compose(
 ) -> Emission:
     """An event whose arrival is recorded."""
     payload = {"text": text}
-    return runtime._emitter.compose(thread_id, "say", payload, event_id=event_id, arrival=recorder, **fields)
+    return runtime.tree.emitter.compose(thread_id, "say", payload, event_id=event_id, arrival=recorder, **fields)
 
 
 async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fields: Any) -> None:
     """Emit, and wait until it is known what became of the event."""
     with suppress(ActorsError):
-        receipt = await runtime._emitter.emit(compose(runtime, recorder, thread_id, **fields))
+        receipt = await runtime.tree.emitter.emit(compose(runtime, recorder, thread_id, **fields))
         await receipt.reached(actors.Stage.STORED)
     while not recorder.heard:
         await trio.lowlevel.checkpoint()
-    await runtime.threads.wait_idle()
+    await runtime.tree.threads.wait_idle()
 
 
 @stores
@@ -119,8 +119,8 @@ async def test_nobodys_thread(store: Stores) -> None:
     """An event that is held is in nobody's log: nobody is there for whom anything could follow from it."""
     async with opened(store()) as runtime:
         recorder = Recorder()
-        await runtime._emitter.emit(compose(runtime, recorder, "unowned"))
-        await runtime.threads.wait_idle()
+        await runtime.tree.emitter.emit(compose(runtime, recorder, "unowned"))
+        await runtime.tree.threads.wait_idle()
         await runtime.bind("unowned", "alice")
     assert recorder.heard == ["refused"]
 
@@ -137,8 +137,8 @@ async def test_a_lost_answer() -> None:
         store.lose_answer = lose
         recorders = [Recorder(), Recorder()]
         for recorder in recorders:
-            await runtime._emitter.emit(compose(runtime, recorder))
-        await runtime.threads.wait_idle()
+            await runtime.tree.emitter.emit(compose(runtime, recorder))
+        await runtime.tree.threads.wait_idle()
     assert [recorder.heard for recorder in recorders] == [["placed"], ["refused"]]
 
 
@@ -171,7 +171,7 @@ class BrokenActor:
 async def test_a_crash_with_the_event_in_hand() -> None:
     """An event that crashed its actor was not placed."""
     async with opened() as runtime:
-        runtime.threads.mailbox("t").actor = BrokenActor()
+        runtime.tree.threads.mailbox("t").actor = BrokenActor()
         await emit(runtime, recorder := Recorder())
     assert recorder.heard == ["refused"]
 
@@ -180,7 +180,7 @@ async def test_the_end_of_the_runtime() -> None:
     """An event that the store has not answered for when everything ends is lost."""
     async with opened(store := HeldStore(), shutdown_seconds=0.01, close_seconds=0.01) as runtime:
         recorder = Recorder()
-        await runtime._emitter.emit(compose(runtime, recorder))
+        await runtime.tree.emitter.emit(compose(runtime, recorder))
         assert store.batches == []
     assert recorder.heard == ["refused"]
 
@@ -190,30 +190,30 @@ async def test_an_emitter_who_waits_for_room() -> None:
     async with opened(store := HeldStore(), mailbox_messages=1) as runtime, trio.open_nursery() as nursery:
         first, second, gone = (Recorder() for _ in range(3))
         for recorder, event_id in ((Recorder(), "a"), (first, "b")):
-            await runtime._emitter.emit(compose(runtime, recorder, event_id=event_id))
+            await runtime.tree.emitter.emit(compose(runtime, recorder, event_id=event_id))
             await trio.testing.wait_all_tasks_blocked()
         with trio.CancelScope() as scope:
-            nursery.start_soon(runtime._emitter.emit, compose(runtime, second, event_id="c"))
+            nursery.start_soon(runtime.tree.emitter.emit, compose(runtime, second, event_id="c"))
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
-            await runtime._emitter.emit(compose(runtime, gone, event_id="d"))
+            await runtime.tree.emitter.emit(compose(runtime, gone, event_id="d"))
         store.released.set()
         while not second.heard:
             await trio.lowlevel.checkpoint()
-        await runtime.threads.wait_idle()
+        await runtime.tree.threads.wait_idle()
     assert (first.heard, second.heard, gone.heard) == (["placed"], ["placed"], [])
 
 
 async def test_a_quarantined_thread() -> None:
     """A thread that is out of service takes nothing: its emitter is told, and nobody else."""
     async with opened(restarts=0) as runtime:
-        mailbox = runtime.threads.mailbox("t")
+        mailbox = runtime.tree.threads.mailbox("t")
         mailbox.actor = BrokenActor()
         mailbox.tell(Bind("unbind", None, Reply()))
-        await runtime.threads.wait_idle()
+        await runtime.tree.threads.wait_idle()
         recorder = Recorder()
         with pytest.raises(actors.Quarantined):
-            await runtime._emitter.emit(compose(runtime, recorder))
+            await runtime.tree.emitter.emit(compose(runtime, recorder))
     assert recorder.heard == []
 
 

@@ -40,10 +40,9 @@ Came = list[tuple[int, bytes]]
 
 @asynccontextmanager
 async def echoing() -> AsyncIterator[Served]:
-    async with served(limits=LIMITS) as house:
-        house.runtime.server.services["/echo"] = partial(echo, limits=house.runtime.limits)
+    async with served(limits=LIMITS, services={"/echo": partial(echo, limits=LIMITS)}) as house:
         yield house
-        while house.runtime.server._sockets:
+        while house.runtime.tree.server._sockets:
             await trio.lowlevel.checkpoint()
         assert house.failures() == []
 
@@ -369,8 +368,8 @@ async def test_gone_in_the_middle() -> None:
 async def test_a_peer_that_does_not_read() -> None:
     """Who sends and does not read is cut off, and costs no more than one message and what its socket holds."""
     limits = actors.Limits(write_deadline_seconds=0.1, close_seconds=0.1)
-    async with served(limits=limits) as house, house.peer() as peer:
-        house.runtime.server.services["/echo"] = partial(echo, limits=limits)
+    services = {"/echo": partial(echo, limits=limits)}
+    async with served(limits=limits, services=services) as house, house.peer() as peer:
         await peer.open(path="/echo")
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some message or other
             while True:
@@ -381,7 +380,7 @@ async def test_a_peer_that_does_not_read() -> None:
 async def test_the_server_goes() -> None:
     """A server that closes does not wait for a suite."""
     async with echoing() as house, opened(house) as peer:
-        house.runtime.server.close()
+        house.runtime.tree.server.close()
         assert await peer.next_frame() is None
 
 

@@ -15,6 +15,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.environment import Environment
 from actors.errors import PeerError
+from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.protocol.messages import Origin
@@ -121,7 +122,12 @@ class House:
         self.marked = 0
         self.screens: list[Screen] = []
         context = UserContext(
-            store=self.store, accounts=self.accounts, mark=self._mark, limits=self.limits, environment=environment
+            store=self.store,
+            accounts=self.accounts,
+            mark=self._mark,
+            limits=self.limits,
+            environment=environment,
+            failures=Failures(10),
         )
         self.actor = UserActor(ALICE, self.presence, context)
 

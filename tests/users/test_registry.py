@@ -1,4 +1,4 @@
-"""The switchboard: who is rung, how often, and what is said where nobody can be."""
+"""The registry: who is rung, how often, and what is said where nobody can be."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import trio
 import trio.testing
 
 import actors
+from actors.context import Context
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
+from actors.kernel.failures import Failures
 from actors.limits import Limits
 from actors.users.presence import RING
-from actors.users.registry import Switchboard
+from actors.users.registry import Registry
 from tests.support.raw import Peer
 
 
@@ -32,24 +34,22 @@ class Door:
 
 
 class House:
-    """A switchboard, a clock, and a door for each user."""
+    """A registry, a clock, and a door for each user."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.doors: dict[str, Door] = {}
         environment = Environment(clock=lambda: self.now)
-        self.switchboard = Switchboard(Limits(warning_seconds=60.0), environment)
-        users: Any = self
-        self.switchboard.connect(users)
-
-    def mailbox(self, user_id: str) -> Door:
-        return self.doors.setdefault(user_id, Door())
+        limits = Limits(warning_seconds=60.0)
+        self.registry = Registry(Context(limits=limits, environment=environment, failures=Failures(10)))
 
     def attach(self, user_id: str) -> Door:
         """One more device of a user."""
         device: Any = object()
-        self.switchboard.address(user_id)
-        self.switchboard.presence(user_id).devices.append(device)
+        door: Any = self.doors.setdefault(user_id, Door())
+        presence = self.registry.presence(user_id)
+        presence.address = door
+        presence.devices.append(device)
         return self.doors[user_id]
 
 
@@ -58,10 +58,10 @@ def test_rings_coalesce() -> None:
     house = House()
     door = house.attach("alice")
     for _ in range(3):
-        house.switchboard.ring("alice", "t1")
+        house.registry.ring("alice", "t1")
     assert door.told == [RING]
-    house.switchboard.presence("alice").rung = False
-    house.switchboard.ring("alice", "t2")
+    house.registry.presence("alice").rung = False
+    house.registry.ring("alice", "t2")
     assert door.told == [RING, RING]
 
 
@@ -69,8 +69,8 @@ def test_a_busy_actor_looks_for_itself() -> None:
     """An actor whose queue is full is not told, and the bell stays rung: it looks at it after each message."""
     house = House()
     house.attach("alice").refusal = trio.WouldBlock()
-    house.switchboard.ring("alice", "t1")
-    assert house.switchboard.presence("alice").rung
+    house.registry.ring("alice", "t1")
+    assert house.registry.presence("alice").rung
 
 
 @pytest.mark.parametrize("refusal", [Quarantined("out of service"), RuntimeClosed("closed")])
@@ -79,9 +79,9 @@ def test_nobody_answers_the_door(refusal: Exception) -> None:
     house = House()
     door = house.attach("alice")
     door.refusal = refusal
-    house.switchboard.ring("alice", "t1")
+    house.registry.ring("alice", "t1")
     door.refusal = None
-    house.switchboard.ring("alice", "t1")
+    house.registry.ring("alice", "t1")
     assert door.told == [RING]
 
 
@@ -90,26 +90,26 @@ def test_who_is_here() -> None:
     house = House()
     house.attach("alice")
     house.attach("alice")
-    assert (house.switchboard.devices("alice"), house.switchboard.devices("bob")) == (2, 0)
-    assert house.switchboard.known("bob") is house.switchboard.known(None) is None
-    assert house.switchboard.known("alice") is house.switchboard.presence("alice")
+    assert (house.registry.devices("alice"), house.registry.devices("bob")) == (2, 0)
+    assert house.registry.known("bob") is house.registry.known(None) is None
+    assert house.registry.known("alice") is house.registry.presence("alice")
 
 
 def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
     """That a thread's events reach nobody is said once a minute for each thread, and why."""
     house = House()
     for _ in range(2):
-        house.switchboard.ring(None, "t1")
-        house.switchboard.ring("alice", "t2")
+        house.registry.ring(None, "t1")
+        house.registry.ring("alice", "t2")
     assert [record.getMessage() for record in caplog.records] == [
         "thread t1 has no owner: its events are held until it is bound to a user",
         "thread t2: its owner alice has no device connected; events wait in the log",
     ]
     house.now = 59.9
-    house.switchboard.ring(None, "t1")
+    house.registry.ring(None, "t1")
     assert len(caplog.records) == 2
     house.now = 60.0
-    house.switchboard.ring(None, "t1")
+    house.registry.ring(None, "t1")
     assert len(caplog.records) == 3
 
 
@@ -118,10 +118,10 @@ def test_of_very_many_threads_some_are_warned_of(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.WARNING, "actors")
     house = House()
     for number in range(5_000):
-        house.switchboard.ring(None, f"t{number}")
+        house.registry.ring(None, f"t{number}")
     assert len(caplog.records) == 100
     house.now = 61.0
-    house.switchboard.ring(None, "t7")
+    house.registry.ring(None, "t7")
     assert caplog.messages[100] == "4900 more events, of other threads, reached nobody either"
     assert "t7 has no owner" in caplog.messages[101]
 
@@ -161,17 +161,17 @@ async def test_users_who_are_gone_are_forgotten(nursery: trio.Nursery, autojump_
         nursery.start_soon(answer_pings, stays)
         leaves, session = await attach("alice")
         await leaves.leave()
-        actor = runtime.users.mailbox("alice").actor
+        actor = runtime.tree.users.mailbox("alice").actor
         await trio.sleep(150)
         back, known = await attach("alice", session=session)
         assert known == session
         await back.leave()
         await trio.sleep(310)
-        assert runtime._switchboard.known("alice") is None
-        assert runtime._switchboard.known("bob") is not None
+        assert runtime.tree.registry.known("alice") is None
+        assert runtime.tree.registry.known("bob") is not None
         back, fresh = await attach("alice", session=session)
         assert fresh != session
-        assert runtime.users.mailbox("alice").actor is not actor
+        assert runtime.tree.users.mailbox("alice").actor is not actor
         nursery.cancel_scope.cancel()
 
 

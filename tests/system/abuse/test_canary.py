@@ -108,7 +108,7 @@ def said(house: Served, log: pytest.LogCaptureFixture) -> str:
     """Everything that is written down on the server's side."""
     failures = "".join(f"{one}{one!r}{one.traceback}" for one in house.runtime.failures)
     records = "".join(f"{record.getMessage()}{record.args}{record.exc_text}{record.exc_info}" for record in log.records)
-    presence = house.runtime._switchboard.presence("alice")
+    presence = house.runtime.tree.registry.presence("alice")
     return f"{failures}{records}{log.text}{presence.departures}{house.runtime.dead_letters}{house.runtime.audit()}"
 
 

@@ -231,12 +231,11 @@ async def test_out_of_a_callback(culprit: str, end: Callable[[], BaseException])
         "limits": actors.Limits(undelivered_seconds=0.01, sweep_seconds=0.01),
         "pages": {"/page": broken_page(end)} if culprit == "page" else {},
     }
-    async with served(**options) as house:
 
-        async def serve(*_: object) -> None:
-            raise end()
+    async def serve(*_: object) -> None:
+        raise end()
 
-        house.runtime.server.services["/service"] = serve
+    async with served(**options, services={"/service": serve}) as house:
         await beside(house, lambda: PROVOCATIONS[culprit](house, end))
         if culprit not in {"log", "watch"}:
             assert len(house.runtime.failures) == 1, house.failures()

@@ -76,7 +76,7 @@ async def test_an_unread_backlog_is_not_delivered() -> None:
     """What a socket has not taken when its user is revoked, it does not get: the connection is aborted."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
-        (device,) = house.runtime._switchboard.presence("alice").devices
+        (device,) = house.runtime.tree.registry.presence("alice").devices
         assert isinstance(device, Connection)
         while not device.writing:
             await house.emit(4, size=200_000)
@@ -93,7 +93,7 @@ async def test_a_peer_that_does_not_answer() -> None:
         await peer.attach("alice")
         house.runtime.revoke("alice")
         await house.all_gone()
-        while house.runtime.server._sockets:
+        while house.runtime.tree.server._sockets:
             await trio.lowlevel.checkpoint()
 
 
@@ -122,9 +122,9 @@ async def test_runs_go_on() -> None:
         await peer.next_op("reply")
         house.runtime.revoke("alice")
         await is_sent_away(peer)
-        assert len(house.runtime.runs.active) == 1
+        assert len(house.runtime.tree.runs.active) == 1
         go_on.set()
-        while house.runtime.runs.active:
+        while house.runtime.tree.runs.active:
             await trio.lowlevel.checkpoint()
         async with house.peer() as again:
             await again.attach("alice")

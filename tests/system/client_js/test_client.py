@@ -40,7 +40,7 @@ def url(house: Served) -> str:
 
 async def stored(house: Served) -> None:
     """Until the server has taken a message."""
-    while house.runtime.store.bounds("alice").head == 0:
+    while house.runtime.tree.store.bounds("alice").head == 0:
         await trio.lowlevel.checkpoint()
 
 
@@ -162,7 +162,7 @@ async def test_whatever_a_server_may_ask(node: Node, end: str) -> None:
         assert {receipt.stage for receipt in receipts} == {
             actors.Stage.ACKED if end == "least" else actors.Stage.WRITTEN
         }
-        assert next(house.runtime.server._labels) == 2
+        assert next(house.runtime.tree.server._labels) == 2
 
 
 async def test_another_server_is_a_reset(node: Node) -> None:

@@ -136,4 +136,4 @@ async def sleeps_and_wakes(house: Served, laptop: trio.Process, read: Path) -> N
     assert lines[1:].count("replayed") >= 1
     assert "gap" not in lines
     assert [int(line) for line in lines if line.isdigit()] == list(range(1, 21))
-    assert len(house.runtime._switchboard.presence("alice").sessions) == 1
+    assert len(house.runtime.tree.registry.presence("alice").sessions) == 1

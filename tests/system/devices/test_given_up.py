@@ -87,7 +87,7 @@ async def settle(house: Served, checks: Desk, connections: int) -> None:
     """The application answers; then the connection that was given up is over."""
     checks.cleared.set()
     await checks.answered.wait()
-    while len(house.runtime.server.connections) > connections:
+    while len(house.runtime.tree.server.connections) > connections:
         await trio.lowlevel.checkpoint()
 
 

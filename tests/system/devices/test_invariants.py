@@ -18,6 +18,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Subscription
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
+from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.protocol.messages import Origin
@@ -118,7 +119,12 @@ class Delivery(RuleBasedStateMachine):
         self.accounts = Accounts(10)
         self.presences = {user_id: Presence(4) for user_id in USERS}
         context = UserContext(
-            store=self.store, accounts=self.accounts, mark=lambda _: None, limits=LIMITS, environment=environment
+            store=self.store,
+            accounts=self.accounts,
+            mark=lambda _: None,
+            limits=LIMITS,
+            environment=environment,
+            failures=Failures(10),
         )
         self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
         self.kept: list[tuple[str, str, tuple[str, int]]] = []

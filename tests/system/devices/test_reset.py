@@ -15,7 +15,7 @@ COOKIE = "actors_token=alice"
 
 def lose(house: Served, user_id: str = "alice") -> str:
     """The store loses a user's log; returns the new epoch."""
-    return house.runtime.store.renew(user_id).epoch
+    return house.runtime.tree.store.renew(user_id).epoch
 
 
 async def told(peer: Peer) -> Message:
@@ -28,7 +28,7 @@ async def told(peer: Peer) -> Message:
 async def behind(house: Served) -> list[actors.Receipt]:
     """Emit until some device's socket takes no more."""
     receipts: list[actors.Receipt] = []
-    while not any(one.writing for one in house.runtime.server.connections.values()):
+    while not any(one.writing for one in house.runtime.tree.server.connections.values()):
         receipts += await house.emit(10, size=8_000)
     return receipts
 
@@ -171,7 +171,7 @@ async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
                 await house.emit(5)
                 await peer.next_op("reset")
         await house.gone()
-        epoch = house.runtime.store.bounds("alice").epoch if told_before else lose(house)
+        epoch = house.runtime.tree.store.bounds("alice").epoch if told_before else lose(house)
         receipts = await house.emit(2)
         async with house.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 5}

@@ -66,7 +66,7 @@ async def reads_to_the_end(house: Served, reading: Reading) -> None:
     """A last connection, up to the head."""
     async with house.peer() as peer:
         await begin(house, peer, reading)
-        while reading.offset < house.runtime.store.bounds("alice").head:
+        while reading.offset < house.runtime.tree.store.bounds("alice").head:
             reading.take(await peer.next_message())
         await peer.ack(reading.offset)
         await peer.echo()

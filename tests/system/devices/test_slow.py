@@ -151,7 +151,7 @@ async def test_who_takes_nothing_any_more(kind: str, tmp_path: Path) -> None:
 
 def departures(house: Served, user_id: str = "alice") -> set[str]:
     """Why devices went."""
-    return {one.name for one in house.runtime._switchboard.presence(user_id).departures}
+    return {one.name for one in house.runtime.tree.registry.presence(user_id).departures}
 
 
 async def test_a_ping_behind_much_is_waited_for(tmp_path: Path) -> None:
@@ -177,10 +177,10 @@ async def test_memory_is_bounded_whatever_stalls() -> None:
         for _ in range(20):
             await house.emit(20, size=10_000)
             await trio.lowlevel.checkpoint()
-        kept = [one._transport.backlog_bytes for one in house.runtime.server.connections.values()]
+        kept = [one._transport.backlog_bytes for one in house.runtime.tree.server.connections.values()]
         assert len(kept) == 10
         assert max(kept) <= limits.write_bytes + 11_000
-        assert house.runtime.store._logs["alice"].size_bytes <= limits.retained_bytes  # type: ignore[attr-defined]
+        assert house.runtime.tree.store._logs["alice"].size_bytes <= limits.retained_bytes  # type: ignore[attr-defined]
         nursery.cancel_scope.cancel()
 
 
@@ -203,7 +203,7 @@ async def test_lagging_in_batches_and_gaps() -> None:
         said = ""
         while not reading.gaps:
             said = await tokens(house, said, 200)
-            head = house.runtime.store.bounds("alice").head
+            head = house.runtime.tree.store.bounds("alice").head
             while reading.offset < head:
                 reading.take(await peer.next_message())
                 await peer.ack(reading.offset)

@@ -1,0 +1,269 @@
+"""The tree: who is started in which order, and who knows whom.
+
+    runtime ─┬ flusher                       one write per connection and tick
+             ├ users ──── UserActor ─ ─ ─ Connection
+             ├ threads ── ThreadActor
+             ├ deltas                        one event for the tokens of a window
+             ├ runs ───── Run                the application's coroutines
+             ├ pulse                         age and silence, once a second
+             └ undelivered                   events that no device acks in time
+
+Started from the top, stopped in reverse, around a store that is closed last.
+Connections run in the task of the listener or host that accepted them; their
+user's actor knows them, and ends them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import trio
+
+from actors.bounded import RecentMap
+from actors.connections.actor import Connection, ConnectionContext
+from actors.connections.flusher import Flusher
+from actors.connections.heartbeat import Heartbeat
+from actors.context import Context
+from actors.delivery.accounts import Accounts
+from actors.delivery.announcements import Item
+from actors.kernel.affinity import Affinity
+from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
+from actors.kernel.mailbox import Dispatcher, Mailbox
+from actors.kernel.restarts import Backoff, Intensity
+from actors.kernel.supervisor import Child, Strategy, Supervisor
+from actors.observability.explain import fate_of
+from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
+from actors.options import Options
+from actors.receipts import Fate, Receipt
+from actors.runs.asks import Asks
+from actors.runs.supervisor import Runs
+from actors.server.drain import Drain
+from actors.server.requests import Requests
+from actors.server.server import Server
+from actors.stages import Cause
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Store
+from actors.threads.actor import ThreadContext
+from actors.threads.dead_letters import ThreadKind
+from actors.threads.emitter import Emitter
+from actors.threads.messages import ThreadMessage
+from actors.users.actor import UserContext
+from actors.users.dead_letters import UserKind
+from actors.users.presence import Subscriber, UserMessage
+from actors.users.registry import Registry
+
+M = TypeVar("M")
+
+_BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
+
+
+class Tree:
+    """The parts of one runtime, each made after those that it knows."""
+
+    def __init__(self, context: Context, options: Options, affinity: Affinity) -> None:
+        limits, wall_clock = context.limits, context.environment.wall_clock
+        self.context = context
+        self.store: Store = options.store or MemoryStore(limits, context.environment)
+        # What the books are told happens now, on whichever clock.
+        self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: wall_clock())
+        self.registry = Registry(context)
+        self.flusher = Flusher(_fail, limits.flush_ms)
+        self.asks = Asks(context, self.store.owner, self.registry.devices_of)
+        self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
+        self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
+        self.thread_context = self._thread_context()
+        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", ThreadKind(self.thread_context))
+        self.emitter = Emitter(context, self.threads, self.accounts, affinity)
+        self.undelivered = self._watch(options.on_undelivered)
+        self.runs = Runs(
+            context,
+            self.emitter,
+            self.asks,
+            options.agents,
+            devices_of=self.registry.devices_of,
+            owner_of=self.store.owner,
+        )
+        self.requests = Requests(context, self.emitter, self.runs, self.asks, self.store, options.authorize)
+        self.pulse = Pulse(self)
+        self.server = Server(
+            context, self._neighbours(), options.access, options.pages, options.services, self.registry.devices
+        )
+        self.drain = Drain(context, self)
+
+    def supervisor(self) -> Supervisor:
+        """The static children, in the order they start. None of them depends on another one's task."""
+        limits, undelivered = self.context.limits, self.undelivered
+        seconds = limits.shutdown_seconds
+        last = (
+            [] if undelivered is None else [Child(name="undelivered", start=undelivered.run, shutdown_seconds=seconds)]
+        )
+        return Supervisor(
+            "runtime",
+            [
+                Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
+                Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
+                Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
+                Child(name="deltas", start=self.runs.deltas.run, shutdown_seconds=seconds),
+                Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
+                Child(name="pulse", start=self.pulse.run, shutdown_seconds=seconds),
+                *last,
+            ],
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=Intensity(limits.restarts, limits.restart_period_seconds),
+            backoff=_BACKOFF,
+            environment=self.context.environment,
+            failures=self.context.failures,
+        )
+
+    async def close_store(self) -> None:
+        """Close the store; with one that does not outlive the process, that is the end of what it had."""
+        await self.store.aclose()
+        if not self.store.outlives_process:
+            self.accounts.close(Cause.SHUTDOWN, self.context.environment.clock())
+
+    def fate_of(self, receipt: Receipt, now: float) -> Fate:
+        """Follow an event step by step, at a time of the monotonic clock."""
+        position = receipt.position
+        user_id = None if position is None else position.user_id
+        quarantine = None if user_id is None else self.users.quarantined(user_id)
+        return fate_of(receipt, self.accounts, self.registry.known(user_id), quarantine, now)
+
+    # --- who knows whom ---------------------------------------------------------
+
+    def _users(self) -> UserKind:
+        context = UserContext(
+            limits=self.context.limits,
+            environment=self.context.environment,
+            failures=self.context.failures,
+            store=self.store,
+            accounts=self.accounts,
+            mark=self.flusher.mark,
+        )
+        return UserKind(context, self.registry.presence)
+
+    def _thread_context(self) -> ThreadContext:
+        return ThreadContext(
+            store=self.store,
+            accounts=self.accounts,
+            clock=self.context.environment.clock,
+            ring=self.registry.ring,
+            # Twice what a store remembers of given ids, because what it knows
+            # as a repetition must be known here, too.
+            receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
+            owner_changed=self._owner_changed,
+        )
+
+    def _neighbours(self) -> ConnectionContext:
+        return ConnectionContext(
+            limits=self.context.limits,
+            environment=self.context.environment,
+            failures=self.context.failures,
+            user=self._address,
+            mark=self.flusher.mark,
+            hear=self.pulse.hear,
+            forget=self.pulse.heartbeat.forget,
+            pending=self._pending,
+            answer=self.requests.answer,
+        )
+
+    def _supervise(self, name: str, kind: Kind[M]) -> DynamicSupervisor[M]:
+        limits = self.context.limits
+        return DynamicSupervisor(
+            name,
+            kind,
+            dispatcher=self.dispatcher,
+            budget=Budget(
+                intensity=Intensity(limits.restarts, limits.restart_period_seconds),
+                backoff=_BACKOFF,
+                shutdown_seconds=limits.shutdown_seconds,
+                remembered=limits.failures,
+            ),
+            environment=self.context.environment,
+            failures=self.context.failures,
+        )
+
+    def _watch(self, hook: OnUndelivered | None) -> UndeliveredWatch | None:
+        if hook is None:
+            return None
+        clock = self.context.environment.clock
+        watch = UndeliveredWatch(self.context, hook, lambda receipt: self.fate_of(receipt, clock()))
+        self.emitter.watch = watch.watch
+        return watch
+
+    def _address(self, user_id: str) -> Mailbox[UserMessage]:
+        """The mailbox of a user's actor, at which the user's bell rings from now on."""
+        mailbox = self.users.mailbox(user_id)
+        self.registry.presence(user_id).address = mailbox
+        return mailbox
+
+    def _pending(self, user_id: str) -> list[Item]:
+        return [*self.runs.roster.pending(user_id), *self.asks.pending(user_id)]
+
+    def _owner_changed(self, thread_id: str, user_id: str | None) -> None:
+        self.runs.roster.change_owner(thread_id, user_id)
+        self.asks.change_owner(thread_id, user_id)
+
+
+class Pulse:
+    """Once a period: expire what is too old, ask devices that are silent, end those that do not answer."""
+
+    def __init__(self, tree: Tree) -> None:
+        limits = tree.context.limits
+        self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
+        self._limits = limits
+        self._clock = tree.context.environment.clock
+        self._tree = tree
+
+    def hear(self, connection: Connection) -> None:
+        """Note a sign of life."""
+        self.heartbeat.hear(connection, self._clock())
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Beat until cancelled."""
+        task_status.started()
+        retire_at = self._clock() + self._limits.retire_seconds
+        while True:
+            await trio.sleep(self._limits.sweep_seconds)
+            while self._expire():
+                await trio.lowlevel.checkpoint()
+            self._tree.runs.sweep(self._clock())
+            if self._clock() >= retire_at:
+                self._tree.threads.retire()
+                self._tree.registry.retire(self._forget)
+                retire_at += self._limits.retire_seconds
+            self._ping()
+
+    def _ping(self) -> None:
+        pinged, dead = self.heartbeat.silent(self._clock())
+        for connection in pinged:
+            connection.ping()
+        for connection in dead:
+            if connection.reading:
+                self.heartbeat.wait(connection, self._clock())
+            else:
+                connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")
+
+    def _expire(self) -> bool:
+        """Drop what is too old; true if there is more of it."""
+        tree, now = self._tree, self._clock()
+        expiry = tree.store.expire(now)
+        for user_id, low in expiry.lows:
+            tree.accounts.trim(user_id, low, Cause.RETENTION, now)
+            tree.registry.presence(user_id)  # a user who never came is forgotten like one who left now
+        tree.thread_context.note_shed()
+        return expiry.more
+
+    def _forget(self, user_id: str) -> bool:
+        """Forget the log, the account and the actor of a user who has gone, if nothing is left in them.
+
+        The user keeps the threads, and the store where the log ended. True if it was done.
+        """
+        tree = self._tree
+        if not tree.accounts.is_settled(user_id) or not tree.store.forget(user_id):
+            return False
+        tree.accounts.forget(user_id)
+        return tree.users.forget(user_id)
+
+
+def _fail(device: Subscriber, error: BaseException) -> None:
+    device.fail(error)
