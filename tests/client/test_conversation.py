@@ -21,7 +21,7 @@ from actors.client.inbox import Arrivals
 from actors.client.pending import Request
 from actors.protocol.closing import TABLE
 
-PURE = ["address", "arrivals", "backoff", "conversation", "errors", "hearing", "items", "questions", "requests"]
+PURE = ["address", "backoff", "conversation", "errors", "hearing", "inbox", "items", "pending", "questions"]
 
 
 @pytest.mark.parametrize("name", PURE)
