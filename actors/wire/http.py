@@ -84,7 +84,9 @@ class HeadReader:
     def feed(self, data: bytes) -> RequestHead | None:
         """Add bytes; the head once it is complete.
 
-        Raises :class:`HTTPRefusal` for what is not one (400) or too large (431).
+        Raises :class:`HTTPRefusal` for what is not one (400), too large (431)
+        or of another version of HTTP (505): a client of HTTP/2 that has not
+        asked first begins with something that looks like a request.
         """
         self._size_bytes += len(data)
         data = self._past_blank(data)
@@ -100,6 +102,9 @@ class HeadReader:
             raise HTTPRefusal(status, text) from None
         if not isinstance(event, h11.Request):
             return None
+        if not event.http_version.startswith(b"1."):
+            text = f"expected HTTP/1.1, got HTTP/{event.http_version.decode('ascii')}"
+            raise HTTPRefusal(505, text)
         rest = self._connection.trailing_data[0]
         size = self._size_bytes - len(rest)
         if size > self._most_bytes:

@@ -32,6 +32,14 @@ def check(head: RequestHead) -> None:
     assert head.cookie("actors_token") == "alice"
 
 
+@pytest.mark.parametrize("version", ["2.0", "3.0", "0.9"])
+def test_another_version_of_http(version: str) -> None:
+    """A client of HTTP/2 that has not asked first is told what is spoken here."""
+    with pytest.raises(HTTPRefusal, match=f"expected HTTP/1.1, got HTTP/{version}") as caught:
+        HeadReader(MOST).feed(f"PRI * HTTP/{version}\r\n\r\nSM\r\n\r\n".encode())
+    assert caught.value.status == 505
+
+
 @pytest.mark.parametrize("at", range(1, len(REQUEST)))
 def test_split_anywhere(at: int) -> None:
     """A head in two pieces is the same head, wherever it was cut, and is complete with its last byte only."""
