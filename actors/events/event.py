@@ -141,17 +141,43 @@ def decode(text: bytes) -> Event:
 
 def check_identifier(name: str, value: object) -> None:
     """Raise :class:`~actors.errors.Unencodable` unless a value can be an id or a type."""
+    if isinstance(value, str) and not 0 < len(value) <= IDENTIFIER_CHARACTERS:
+        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
+    check_text(name, value)
+
+
+def check_whole(name: str, value: object, least: int, most: int = MOST_INTEGER) -> None:
+    """Raise :class:`~actors.errors.Unencodable` unless a value is a whole number within bounds."""
+    expected = f"a whole number from {least} to {most}" if most < MOST_INTEGER else f"a whole number from {least} on"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Unencodable(name, expected, _name(value))
+    if not least <= value <= most:
+        raise Unencodable(name, expected, shown(value))
+
+
+def check_string(name: str, value: object) -> str:
+    """A value that is a string. Raises :class:`~actors.errors.Unencodable` for anything else."""
     if not isinstance(value, str):
         raise Unencodable(name, "a string", _name(value))
-    if not 0 < len(value) <= IDENTIFIER_CHARACTERS:
-        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
-    if (half := half_in(value)) is not None:
+    return value
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise :class:`~actors.errors.Unencodable` unless a value is text that can travel."""
+    if (half := half_in(check_string(name, value))) is not None:
         raise Unencodable(name, "text that UTF-8 can encode", half)
+
+
+def check_object(name: str, value: object) -> None:
+    """Raise :class:`~actors.errors.Unencodable` unless a value, where it is in a payload, is a JSON object."""
+    is_raw = isinstance(value, msgspec.Raw) and bytes(value).lstrip()[:1] == b"{"
+    if not is_raw and not isinstance(value, Mapping) and not _field_names(value):
+        raise Unencodable(name, "a JSON object", _name(value))
 
 
 def explain_json(text: str | bytes, error: Exception, root: str) -> str:
     """What keeps a text from being read as JSON: the path of half a surrogate pair, else what the decoder says."""
-    found = _half_in_json(text, root)
+    found = half_in_json(text, root)
     return ": ".join(found) if found else str(error) or type(error).__name__
 
 
@@ -185,13 +211,13 @@ def _ready(text: bytes) -> msgspec.Raw:
         inexact = find_inexact(text, "payload") if OUT_OF_RANGE in str(error) else None
         if inexact is not None:
             raise Unencodable(inexact[0], EXPECTED, inexact[1]) from None
-        if found := _half_in_json(text, "payload"):
+        if found := half_in_json(text, "payload"):
             raise Unencodable(found[0], "text that UTF-8 can encode", found[1]) from None
         raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
     return msgspec.Raw(text.strip())
 
 
-def _half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
+def half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
     """The path and the kind of the first half of a surrogate pair in a text that is JSON but for that."""
     with suppress(ValueError, RecursionError):  # it is no JSON in any other way
         for path, value in _walk(json.loads(text), root):

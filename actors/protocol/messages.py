@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from actors.errors import PeerError
+from actors.events.event import half_in_json
 from actors.events.numbers import EXPECTED, OUT_OF_RANGE, find_inexact
+from actors.events.surrogates import lone_escapes
 from actors.protocol.refusals import TABLE
 
 SUBPROTOCOL = "actors.v1"
@@ -189,6 +191,8 @@ def decode(text: str) -> ClientMessage:
     head = head or _read_leniently(text)
     if head is not None and OUT_OF_RANGE in said:
         said = _inexact(head.op, text) or said
+    else:
+        said = _halved("a message" if head is None else head.op, text) or said
     if head is None or head.id is None or head.op not in _REQUESTS:
         raise PeerError("bad_message", said)
     return Malformed(head.id, said)
@@ -202,6 +206,14 @@ def _inexact(op: str, text: str) -> str | None:
         inexact = find_inexact(bytes(_decode_payload(text).payload), "payload")
         return None if inexact is None else f"{op}: {inexact[0]}: expected {EXPECTED}, got {inexact[1]}"
     return None
+
+
+def _halved(op: str, text: str) -> str | None:
+    """Where half of a surrogate pair is, which the decoder calls the end of an escape; ids and credentials included."""
+    found = half_in_json(text, "") if lone_escapes(text.encode(errors="replace")) else None
+    return (
+        None if found is None else f"{op}: {found[0].lstrip('.')}: expected text that UTF-8 can encode, got {found[1]}"
+    )
 
 
 def _read_leniently(text: str) -> _Op | None:

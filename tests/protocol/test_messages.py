@@ -101,6 +101,16 @@ def test_unknown_fields(op: str, extra: object) -> None:
         ('{"op":"hello","v":1,"from":"tail"}', "hello: expected", "Invalid enum value 'tail'"),
         ('{"op":"hello","v":1,"resume":{}}', "hello: expected", "missing required field `epoch`"),
         ('{"op":"hello","v":1,"resume":{"epoch":"e","offset":-1}}', "Expected `int` >= 0", "at `$.resume.offset`"),
+        (
+            '{"op":"hello","v":1,"token":"s3cret\\ud83d"}',
+            "hello: token: expected text that UTF-8",
+            "U+D83D, at index 6",
+        ),
+        (
+            '{"op":"ping","id":"\\ud83d"}',
+            "a message: id: expected text that UTF-8 can encode",
+            "half of a surrogate pair",
+        ),
         ('{"op":"hello","v":1,"token":"' + "x" * 4097 + '"}', "Expected `str` of length <= 4096", "at `$.token`"),
     ],
 )
@@ -125,8 +135,17 @@ def test_refused(text: str, expected: str, came: str) -> None:
         ('{"op":"send","id":"c1","payload":{"x":1e999}}', "c1", "send: payload.x: expected a number that"),
         ('{"op":"send","id":"c1","payload":{"x":[{"y":2512292042121000001}]}}', "c1", "send: payload.x[0].y: expected"),
         ('{"op":"answer","id":"c1","ask":"a","payload":{"x":9007199254740993.0}}', "c1", "answer: payload.x: expected"),
-        ('{"op":"send","id":"c1","payload":{"x":"\\ud83d and so on"}}', "c1", "malformed"),
-        ('{"op":"send","payload":{"x":"\\udc00"},"id":5}', 5, "surrogate"),
+        ('{"op":"send","id":"c1","payload":{"x":"\\ud83d and so on"}}', "c1", "send: payload.x: expected text that"),
+        ('{"op":"send","payload":{"x":"\\udc00"},"id":5}', 5, "half of a surrogate pair, U+DC00, at index 0"),
+        (
+            '{"op":"send","id":"c1","payload":{"x":[{"y":"a\\ud83d"}]}}',
+            "c1",
+            "payload.x[0].y: expected text that UTF-8",
+        ),
+        ('{"op":"send","id":"c1","payload":{"\\ud83d":1}}', "c1", "send: payload: expected text that UTF-8"),
+        ('{"op":"send","id":"c1","thread_id":"\\ud83d","payload":{}}', "c1", "send: thread_id: expected text that"),
+        ('{"op":"cancel","id":"c1","run_id":"\\ud83d"}', "c1", "cancel: run_id: expected text that UTF-8"),
+        ('{"op":"send","id":"c1","payload":{"x":"\\\\ud83d"},"type":5}', "c1", "Expected `str`, got `int`"),
     ],
 )
 def test_malformed_requests(text: str, id_: str | int, expected: str) -> None:
