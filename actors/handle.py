@@ -107,5 +107,7 @@ class Thread:
 
     def _check_type(self, type_: str, run_id: str | None) -> None:
         """What begins and ends a run here is emitted by the run, and by nobody else."""
-        if run_id is not None and run_id in self._runs.active and type_ in RESERVED:
+        if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder says what is wrong with the others
+            return
+        if run_id in self._runs.active and type_ in RESERVED:
             raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))

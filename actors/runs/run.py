@@ -22,8 +22,8 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
-from actors.events.event import Lifecycle, Payload, check_identifier
-from actors.events.surrogates import REPLACEMENT, half_in, join
+from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_string, check_text
+from actors.events.surrogates import REPLACEMENT, join
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import innermost, is_cancellation, leaves, text_of
 from actors.kernel.nesting import Block
@@ -190,12 +190,18 @@ class Run:
         Raises :class:`~actors.errors.RunEnded` when the run has ended, and
         :class:`~actors.errors.Unencodable` for the types that are the run's own.
         """
+        check_identifier("type", type)
         if type in RESERVED:
             raise Unencodable("type", f"any type but {', '.join(sorted(RESERVED))}, which the run emits itself", type)
         return await self._emit(type, payload, event_id)
 
     async def thinking(self, text: str) -> Receipt:
-        """Emit ``agent_thinking``; waits for room, as :meth:`emit` does."""
+        """Emit ``agent_thinking``; waits for room, as :meth:`emit` does.
+
+        Raises :class:`~actors.errors.Unencodable` for what is not text, half
+        of a character included: the other half cannot come.
+        """
+        check_text("text", text)
         return await self._emit(Lifecycle.AGENT_THINKING, {"text": text})
 
     def delta(self, text: str) -> None:
@@ -215,7 +221,7 @@ class Run:
         """
         self._check_open()
         most = self._most_text_bytes
-        _check_text(text)
+        check_string("text", text)
         text, half = join(self._half, text)
         size = _text_bytes(text)
         if size > most:
@@ -252,14 +258,19 @@ class Run:
 
         When the block raises, ``tool_completed`` says ``ok`` false with the
         error, and the exception goes on. A ``tool.result`` that JSON cannot
-        carry raises :class:`~actors.errors.Unencodable`, and is such an error.
+        carry raises :class:`~actors.errors.Unencodable`, and is such an error;
+        a name that is not text, or arguments that are no object, raise it
+        before anything is emitted.
         """
+        check_text("name", name)
+        if arguments is not None:
+            check_object("arguments", arguments)
         self._check_open()
         check_trio("tool")
         self._calls += 1
         tool = Tool(name, f"call_{self._calls}")
         call = {"tool_name": name, "tool_call_id": tool.call_id}
-        await self._emit(Lifecycle.TOOL_EXECUTING, {**call, "arguments": arguments or {}})
+        await self._emit(Lifecycle.TOOL_EXECUTING, {**call, "arguments": {} if arguments is None else arguments})
         try:
             yield tool
             self._emit_reserved(Lifecycle.TOOL_COMPLETED, {**call, "ok": True, "result": tool.result})
@@ -563,12 +574,6 @@ def described(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": text.encode(errors="replace").decode()}
 
 
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise Unencodable("text", "a string", type(text).__name__)
-
-
 def _text_bytes(text: str) -> int:
-    if (half := half_in(text)) is not None:
-        raise Unencodable("text", "text that UTF-8 can encode", half)
+    check_text("text", text)
     return len(text.encode())

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import attrs
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -780,6 +782,69 @@ async def test_what_is_not_text(text: Any) -> None:
             with pytest.raises(actors.Unencodable, match="text"):
                 run.delta(text)
         assert await texts_of(runtime) == ["good"]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"hm", ["hm"], "a\ud83db"])
+async def test_thoughts_that_are_no_text(text: Any) -> None:
+    """A thought is text, as a delta is; what is none raises, and nothing is emitted."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run:
+            with pytest.raises(actors.Unencodable, match="^text: expected (a string|text that UTF-8 can encode), got"):
+                await run.thinking(text)
+        assert [type_ for type_, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (None, {}, "^name: expected a string, got null"),
+        (b"search", {}, "^name: expected a string, got bytes"),
+        ("\ud83d", {}, "^name: expected text that UTF-8 can encode, got half of a surrogate pair, U\\+D83D"),
+        ("search", [1], "^arguments: expected a JSON object, got list"),
+        ("search", [], "^arguments: expected a JSON object, got list"),
+        ("search", "", "^arguments: expected a JSON object, got str"),
+        ("search", 0, "^arguments: expected a JSON object, got int"),
+        ("search", b"{}", "^arguments: expected a JSON object, got bytes"),
+        ("search", msgspec.Raw(b"[]"), "^arguments: expected a JSON object, got JSON that begins with '\\['"),
+        ("search", {"q": "\ud83d"}, "^payload.arguments.q: expected a value that JSON can carry, got half of a"),
+    ],
+)
+async def test_calls_that_are_none(name: Any, arguments: Any, said: str) -> None:
+    """A tool has a name and an object of arguments; what is neither raises before the call is told."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run:
+            with pytest.raises(actors.Unencodable, match=said):
+                async with run.tool(name, arguments):
+                    pytest.fail("it was called")
+        assert [type_ for type_, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+
+
+@attrs.frozen
+class Query:
+    """Arguments as a class."""
+
+    q: str
+
+
+@pytest.mark.parametrize("arguments", [{"q": "trio"}, Query("trio"), msgspec.Raw(b' {"q":"trio"}')])
+async def test_arguments_of_a_class(arguments: Any) -> None:
+    """Arguments are whatever a payload may be."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot") as run, run.tool("search", arguments):
+            pass
+        assert (await told(runtime))[1][1]["arguments"] == {"q": "trio"}
+
+
+@pytest.mark.parametrize("type_", [None, 5, [], {}])
+async def test_types_that_are_no_text(type_: Any) -> None:
+    """A type is text, also where it is compared with those of a run."""
+    async with opened() as runtime, runtime.thread("t1").run("bot", run_id="r1") as run:
+        with pytest.raises(actors.Unencodable, match="type: expected a string"):
+            await run.emit(type_, {})
+        with pytest.raises(actors.Unencodable, match="type: expected a string"):
+            await runtime.thread("t1").emit(type_, {}, run_id="r1")
+        with pytest.raises(actors.Unencodable, match="run_id: expected a string"):
+            await runtime.thread("t1").emit("tick", {}, run_id=[])  # type: ignore[arg-type] # as a caller may err
 
 
 async def test_an_emoji_that_was_cut_in_two_is_whole() -> None:
