@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
+from actors.hooks import described
 from actors.observability.undelivered import OnUndelivered
 from actors.runs.supervisor import Agents, OnDisconnect
 from actors.runs.turns import Concurrency
@@ -61,9 +62,9 @@ def check_coroutine(name: str, function: object, *parameters: str) -> None:
     """Raise TypeError unless something can be called with so many arguments, and awaited, as far as can be known."""
     expected = f"{name}: expected a coroutine function, async def {name}({', '.join(parameters)})"
     if not callable(function):
-        raise TypeError(f"{expected}, got {_described(function)}")
+        raise TypeError(f"{expected}, got {described(function)}")
     if isinstance(function, type) or inspect.isbuiltin(function) or _is_plain(function):
-        raise TypeError(f"{expected}, got {_described(function)}, which cannot be awaited")
+        raise TypeError(f"{expected}, got {described(function)}, which cannot be awaited")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -78,7 +79,7 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Raise TypeError unless a value is of a kind."""
     if not isinstance(value, kind):
         raise TypeError(
-            f"{name}: expected an instance of {kind.__module__}.{kind.__qualname__}, got {_described(value)}"
+            f"{name}: expected an instance of {kind.__module__}.{kind.__qualname__}, got {described(value)}"
         )
 
 
@@ -88,16 +89,16 @@ def check_store(store: object) -> None:
     missing = [name for name in members if not hasattr(store, name)]
     if isinstance(store, type) or missing:
         lacking = f", which has no {missing[0]}" if missing else ""
-        raise TypeError(f"store: expected an actors.stores.store.Store, got {_described(store)}{lacking}")
+        raise TypeError(f"store: expected an actors.stores.store.Store, got {described(store)}{lacking}")
 
 
 def check_pages(pages: object) -> None:
     """Raise TypeError for what is no mapping of pages by path, ValueError for a path at which none would be shown."""
     if not isinstance(pages, Mapping):
-        raise TypeError(f"pages: expected a mapping from paths to pages, got {_described(pages)}")
+        raise TypeError(f"pages: expected a mapping from paths to pages, got {described(pages)}")
     for path, page in pages.items():
         if not isinstance(path, str) or not isinstance(page, Page):
-            raise TypeError(f"pages: expected a Page for each path, got {_described(page)} for {path!r}")
+            raise TypeError(f"pages: expected a Page for each path, got {described(page)} for {path!r}")
         if not path.startswith("/") or not path.isascii() or "?" in path or "#" in path or path in RESERVED_PATHS:
             own = " and ".join(sorted(RESERVED_PATHS))
             raise ValueError(f"pages: expected paths that begin with / and are asked for, beside {own}, got {path!r}")
@@ -134,13 +135,3 @@ def _is_plain(function: Callable[..., Any]) -> bool:
 
 def _is_function(value: object) -> bool:
     return inspect.isfunction(value) or inspect.ismethod(value)
-
-
-def _described(value: object) -> str:
-    """Something in an error's words."""
-    if isinstance(value, type) or inspect.isroutine(value):
-        kind = "the class" if isinstance(value, type) else "the function"
-        return f"{kind} {getattr(value, '__qualname__', value)}"
-    if isinstance(value, str | bytes | int | float | bool | None):
-        return repr(value)
-    return type(value).__name__

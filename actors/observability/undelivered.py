@@ -13,6 +13,7 @@ import trio
 from actors.bounded import RecentMap
 from actors.context import Context
 from actors.events.event import Lifecycle
+from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
@@ -86,6 +87,6 @@ class UndeliveredWatch:
 
         try:
             with Barrier(report), trio.fail_after(self._limits.undelivered_call_seconds):
-                await self._hook(self._explain(receipt))
+                await awaitable("on_undelivered", self._hook(self._explain(receipt)))
         finally:
             self._calls.release()

@@ -18,6 +18,7 @@ from actors.bounded import RecentMap
 from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
+from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of, innermost, shielded
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
@@ -234,7 +235,7 @@ class Runs:
             with Barrier(lambda error: None if run.outcome else self.failed(run, error)):
                 async with run.open():
                     await trio.lowlevel.checkpoint_if_cancelled()
-                    result = await self._agents.on_message(run, run.message)
+                    result = await awaitable("on_message", self._agents.on_message(run, run.message))
                     run.result = run.result if result is None else result
         finally:
             self._tasks.discard(run)

@@ -25,6 +25,7 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
+from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of
 from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 from actors.receipts import Receipt
@@ -143,7 +144,7 @@ class Requests:
         patience = trio.fail_after(self._limits.authorize_seconds)
         allowed: bool | None = None
         with Barrier(lambda error: self._record("listeners/authorize", handling, error)), patience:
-            allowed = bool(await self._authorize(user_id, thread_id))
+            allowed = bool(await awaitable("authorize", self._authorize(user_id, thread_id)))
         if allowed is None:
             raise Refused("unavailable")
         if owner is not None or not allowed:

@@ -10,14 +10,18 @@ invariants are checked. The latter two are exhaustive, where seeds are only many
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import trio
 
+from actors.events.event import check_whole
+from actors.hooks import awaitable, described
+from actors.options import check_coroutine, check_word
 from actors.testing.determinism import run
 from actors.testing.store import Fault
-from actors.testing.world import World, simulate
+from actors.testing.world import World, check_agent, check_seed, simulate
 
 Scenario = Callable[[World], Awaitable[None]]
 """What happens in a world; an exception of its own is a failure, too."""
@@ -28,8 +32,14 @@ _STORE_SECONDS = 0.001
 def run_seeds(scenario: Scenario, seeds: Iterable[int], **options: Any) -> None:
     """Run a scenario under one seed after the other, each in a world of its own; ``options`` are those of
     :func:`~actors.testing.simulate`. What it raises has a note that says which seed it was.
+
+    Raises TypeError for what is no coroutine function or no seed, and
+    ValueError where there is no seed at all: nothing would have been checked.
     """
-    for seed in seeds:
+    _check(scenario, options)
+    left = _first_of(seeds)
+    for seed in left:
+        check_seed(seed)
         try:
             run(lambda seed: _simulated(scenario, seed, options), seed)
         except BaseException as error:
@@ -37,9 +47,32 @@ def run_seeds(scenario: Scenario, seeds: Iterable[int], **options: Any) -> None:
             raise
 
 
+def _check(scenario: Scenario, options: Mapping[str, Any]) -> None:
+    """Raise TypeError for what no world can be made with, before there is one."""
+    check_coroutine("scenario", scenario, "world")
+    check_agent(options.get("on_message"))
+
+
+def _check_steps(scenario: Scenario, seed: int, options: Mapping[str, Any], **most: int) -> None:
+    _check(scenario, options)
+    check_seed(seed)
+    for name, value in most.items():
+        check_whole(name, value, 1)
+
+
+def _first_of(seeds: Iterable[int]) -> Iterator[int]:
+    """The seeds, of which there is one at least: there may be no last one."""
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds: expected integers, range(100) for example, got {described(seeds)}")
+    left = iter(seeds)
+    for first in left:
+        return chain((first,), left)
+    raise ValueError(f"seeds: expected at least one seed, got {seeds!r}, with which nothing is checked")
+
+
 async def _simulated(scenario: Scenario, seed: int, options: dict[str, Any]) -> None:
     async with simulate(seed, **options) as world:
-        await scenario(world)
+        await awaitable("scenario", scenario(world))
 
 
 class _Countdown(trio.abc.Instrument):
@@ -60,8 +93,9 @@ def cancel_at_every_step(scenario: Scenario, seed: int = 0, *, most_steps: int =
 
     ``options`` are those of :func:`~actors.testing.simulate`. Raises
     :class:`~actors.testing.Mismatched` for the first step after which an
-    invariant does not hold.
+    invariant does not hold; TypeError and ValueError as :func:`run_seeds`.
     """
+    _check_steps(scenario, seed, options, most_steps=most_steps)
     for step in range(1, most_steps + 1):
         if run(lambda seed: _cancelled(scenario, seed, step, options), seed):  # noqa: B023 - it is called at once
             return step - 1
@@ -76,7 +110,7 @@ async def _cancelled(scenario: Scenario, seed: int, steps: int, options: dict[st
             countdown = _Countdown(steps, scope)
             trio.lowlevel.add_instrument(countdown)
             try:
-                await scenario(world)
+                await awaitable("scenario", scenario(world))
                 done = True
             finally:
                 trio.lowlevel.remove_instrument(countdown)
@@ -92,6 +126,8 @@ def fail_every_store_call(
     ``lost``: the call was not carried out, and nobody knows. ``unanswered``: it
     was, and nobody knows. ``broken``: the store raised what no store may raise.
     """
+    _check_steps(scenario, seed, options, most_calls=most_calls)
+    check_word("fault", fault, Fault)
     for call in range(1, most_calls + 1):
         if run(lambda seed: _failed(scenario, fault, seed, call, options), seed):  # noqa: B023 - it is called at once
             return call - 1
@@ -102,7 +138,7 @@ async def _failed(scenario: Scenario, fault: Fault, seed: int, call: int, option
     """One time; true when there were fewer calls."""
     async with simulate(seed, **{"faulty": False, "store_seconds": _STORE_SECONDS, **options}) as world:
         world.store.fail_call, world.store.fail_with = call, fault
-        await scenario(world)
+        await awaitable("scenario", scenario(world))
         calls = world.store.calls
         world.store.fail_call = 0
     return calls < call

@@ -14,8 +14,10 @@ import trio
 
 from actors.environment import Environment
 from actors.errors import RuntimeClosed
+from actors.hooks import awaitable, described
 from actors.kernel.failures import cancels
 from actors.limits import Limits
+from actors.options import check_coroutine
 from actors.protocol.messages import Origin
 from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
@@ -347,7 +349,7 @@ def _noting(on_message: OnMessage, world: World) -> OnMessage:
 
     async def answer(run: Run, message: Message) -> Any:
         world.ledger.answering(message.event_id)
-        return await on_message(run, message)
+        return await awaitable("on_message", on_message(run, message))
 
     return answer
 
@@ -372,9 +374,12 @@ async def simulate(
     ``store_seconds`` makes the store one that has to be waited for. Other
     options are those of :func:`actors.open_runtime`.
 
-    Needs virtual time, which :func:`actors.testing.run` and ``run_seeds`` have, and a test with pytest-trio's
+    Raises TypeError for a seed that is no integer, and for an ``on_message``
+    that is no coroutine function. Needs virtual time, which :func:`actors.testing.run` and ``run_seeds`` have, and a test with pytest-trio's
     ``autojump_clock``.
     """
+    check_seed(seed)
+    check_agent(on_message)
     chance = Chance(f"simulation {seed}")
     weather = Weather(faulty=faulty, store_seconds=store_seconds)
     with deterministic(chance):
@@ -385,6 +390,18 @@ async def simulate(
             if not world.calm:
                 await world.settle()
             world.check()
+
+
+def check_seed(seed: object) -> None:
+    """Raise TypeError unless a value is a seed."""
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"seed: expected an integer, got {described(seed)}")
+
+
+def check_agent(on_message: object) -> None:
+    """Raise TypeError unless a function can answer messages, or there is none."""
+    if on_message is not None:
+        check_coroutine("on_message", on_message, "run", "message")
 
 
 async def storm(world: World) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
 import pytest
 import trio
 
@@ -50,6 +53,62 @@ def test_a_bug_names_its_seed(simulated: Simulated) -> None:
     with pytest.raises(AssertionError) as caught:
         simulated(unlucky, range(10))
     assert caught.value.__notes__ == ["in the simulation of seed 3"]
+
+
+@pytest.mark.parametrize("seeds", [range(0), [], iter(())])
+def test_no_seed_is_no_check(simulated: Simulated, seeds: Iterable[int]) -> None:
+    """Without a seed nothing was checked, and nothing may look as if it had been."""
+    with pytest.raises(ValueError, match="seeds: expected at least one seed, got"):
+        simulated(conversation, seeds, on_message=assistant)
+
+
+def plain(world: World) -> None:
+    """Is not a coroutine function, and would check nothing."""
+
+
+async def generator(world: World) -> AsyncIterator[int]:
+    """Is not one either."""
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seeds", "options", "said"),
+    [
+        (plain, range(1), {}, "scenario: expected a coroutine function, async def scenario.world., got the function"),
+        (generator, range(1), {}, "scenario: expected a coroutine function"),
+        (assistant, range(1), {}, "scenario: expected a coroutine function, .* got one that takes"),
+        (None, range(1), {}, "scenario: expected a coroutine function, .* got None"),
+        (lambda _: None, range(1), {}, "scenario: expected a coroutine function, got one that returned None"),
+        (conversation, range(1), {"on_message": "x"}, "on_message: expected a coroutine function, .* got 'x'"),
+        (conversation, range(1), {"on_message": conversation}, "on_message: expected a coroutine function, .* takes"),
+        (conversation, "12", {}, "seeds: expected integers, range.100. for example, got '12'"),
+        (conversation, 5, {}, "seeds: expected integers, range.100. for example, got 5"),
+        (conversation, ["1"], {}, "seed: expected an integer, got '1'"),
+        (conversation, [True], {}, "seed: expected an integer, got True"),
+        (conversation, [1.5], {}, "seed: expected an integer, got 1.5"),
+    ],
+)
+def test_what_checks_nothing(simulated: Simulated, scenario: Any, seeds: Any, options: Any, said: str) -> None:
+    """What is no scenario, no agent or no seed is refused at once, and in these words."""
+    with pytest.raises(TypeError, match=said):
+        simulated(scenario, seeds, **options)
+
+
+@pytest.mark.parametrize("repeat", [cancel_at_every_step, fail_every_store_call])
+def test_what_breaks_nothing_off(repeat: Callable[..., int]) -> None:
+    """Neither is a scenario broken off that is none."""
+    with pytest.raises(TypeError, match="scenario: expected a coroutine function"):
+        repeat(plain)
+    with pytest.raises(TypeError, match="on_message: expected a coroutine function"):
+        repeat(conversation, on_message="x")
+    with pytest.raises(TypeError, match="seed: expected an integer"):
+        repeat(conversation, seed="1")
+
+
+def test_a_fault_that_is_none() -> None:
+    """A store fails in one of three ways."""
+    with pytest.raises(ValueError, match="fault: expected one of 'lost', 'unanswered', 'broken', got 'slow'"):
+        fail_every_store_call(conversation, "slow")  # type: ignore[arg-type] # as a person may get it wrong
 
 
 async def test_in_a_test_of_its_own(autojump_clock: object) -> None:
