@@ -7,13 +7,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 
-class NotAwaitable(TypeError):
+class NotAwaitable(TypeError):  # noqa: N818 - what the answer is
     """A function that was to be a coroutine function returned something else."""
 
 
 def awaitable(name: str, value: Any) -> Awaitable[Any]:
-    """What a function has returned, to be awaited. Raises :class:`NotAwaitable`, which names the function, if it cannot be.
+    """What a function has returned, to be awaited.
 
+    Raises :class:`NotAwaitable`, which names the function, if it cannot be.
     For what could not be known before the first call: a lambda does not say
     what it returns.
     """

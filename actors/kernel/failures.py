@@ -12,6 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from types import TracebackType
 
 import attrs
@@ -27,6 +28,19 @@ has a receiver out there: an ``asyncio.CancelledError`` belongs to a loop in
 another thread, and a tool that calls ``sys.exit()`` speaks for itself and not
 for the users of all the others.
 """
+
+WORDS_CHARACTERS = 512
+"""Of an actor's path, and of what it had in hand: ids of the longest kind fit."""
+
+ERROR_CHARACTERS = 2_000
+"""Of an error's type and message: what a person reads. The message of an error may quote all that was given to it."""
+
+TRACEBACK_CHARACTERS = 16_000
+"""Of a traceback: a hundred frames, or a few dozen in nested groups. A thousand failures, as many as a runtime keeps,
+are 20 MB of text at the worst, in the letters of ASCII."""
+
+_MEMBERS = 32
+"""Of a group's exceptions that are formatted, each with its own traceback."""
 
 
 class Barrier:
@@ -58,7 +72,12 @@ class Barrier:
 
 
 def sift(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Part an exception into what a barrier holds back and what passes it; a group may be some of both."""
+    """Part an exception into what a barrier holds back and what passes it; a group may be some of both.
+
+    Not by ``BaseExceptionGroup.split``, because that asks each group's own
+    ``derive``, which may raise, and recurses, which a deep tree does not
+    survive: a barrier does neither.
+    """
     if not isinstance(error, BaseExceptionGroup):
         return (None, error) if isinstance(error, PASSING) else (error, None)
     every = list(_members(error))
@@ -71,18 +90,38 @@ def sift(error: BaseException) -> tuple[BaseException | None, BaseException | No
     return BaseExceptionGroup(error.message, held), BaseExceptionGroup(error.message, passing)
 
 
+def _cut(text: str, characters: int, joint: str = " ") -> str:
+    """The head and the tail of a text that is longer than this, and how much is left out in between."""
+    if len(text) <= characters:
+        return text
+    half = characters // 2
+    return f"{text[:half]}{joint}[… {len(text) - 2 * half:,} characters left out …]{joint}{text[-half:]}"
+
+
+def _cut_words(text: str) -> str:
+    return _cut(text, WORDS_CHARACTERS)
+
+
+def _cut_error(text: str) -> str:
+    return _cut(text, ERROR_CHARACTERS)
+
+
+def _cut_traceback(text: str) -> str:
+    return _cut(text, TRACEBACK_CHARACTERS, "\n")
+
+
 @attrs.frozen
 class Failure:
-    """One crash: who, doing what, and how."""
+    """One crash: who, doing what, and how. Longer texts than a person reads are cut in their middle."""
 
-    path: str
+    path: str = attrs.field(converter=_cut_words)
     """The actor's place in the tree: ``users/alice/connections/c3``."""
-    handling: str
+    handling: str = attrs.field(converter=_cut_words)
     """What it had in hand."""
-    error: str
-    """Type and message, on one line."""
-    traceback: str
-    """The whole traceback, as text."""
+    error: str = attrs.field(converter=_cut_error)
+    """Type and message, on one line; at most :data:`ERROR_CHARACTERS` of it."""
+    traceback: str = attrs.field(converter=_cut_traceback)
+    """The traceback, as text; at most :data:`TRACEBACK_CHARACTERS` of it."""
     at: float
     """Wall clock, seconds."""
 
@@ -122,7 +161,8 @@ def log(level: int, text: str, *values: object) -> None:
 
 def complain(about: str, error: BaseException) -> None:
     """Say in the log what a callback of the application raised, where no runtime's ``failures`` are at hand."""
-    log(logging.ERROR, "%s failed: %s\n%s", about, printable(describe(error)), _formatted(error))
+    said = printable(_cut_error(describe(error)))
+    log(logging.ERROR, "%s failed: %s\n%s", about, said, _cut_traceback(_formatted(error)))
 
 
 def printable(text: str) -> str:
@@ -132,9 +172,7 @@ def printable(text: str) -> str:
 
 def is_cancellation(error: BaseException) -> bool:
     """Whether an exception says that the code was cancelled, and nothing else."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_cancellation, error.exceptions))
-    return isinstance(error, trio.Cancelled)
+    return all(isinstance(one, trio.Cancelled) for one in _members(error))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -148,11 +186,14 @@ def cancels(error: BaseException) -> bool:
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _members(one)
-    else:
-        yield error
+    """The exceptions in a group, in their order, at whatever depth; or the one that is no group."""
+    left = [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(one.exceptions))
+        else:
+            yield one
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -190,9 +231,18 @@ def innermost(error: BaseException) -> BaseException:
 
 def describe(error: BaseException) -> str:
     """An exception's type and message, on one line; one that cannot say what it is has its type alone."""
+    return _line(_said(error))
+
+
+def _said(error: BaseException) -> str:
     error = innermost(error)
-    text = text_of(error).partition("\n")[0]
+    text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _line(said: str) -> str:
+    """The first line; of nothing but a type, where the message has none."""
+    return said.partition("\n")[0].removesuffix(": ")
 
 
 def text_of(error: BaseException) -> str:
@@ -202,16 +252,43 @@ def text_of(error: BaseException) -> str:
     return ""
 
 
-def failure_of(path: str, handling: str, error: BaseException, at: float) -> Failure:
-    """Format an exception while its frames are still there."""
-    return Failure(path, handling, describe(error), _formatted(error), at)
+def failure_of(
+    path: str, handling: str, error: BaseException, at: float, hide: Callable[[str], str] = lambda text: text
+) -> Failure:
+    """Format an exception while its frames are still there. ``hide`` takes secrets out, before anything is cut."""
+    return Failure(path, handling, _line(hide(_said(error))), hide(_formatted(error)), at)
 
 
 def _formatted(error: BaseException) -> str:
     """The traceback as text; it asks the exception's notes, causes and values, which are the application's too."""
     with Barrier(_forget):
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(_pruned(error)))
     return f"{type(error).__name__}, and its traceback cannot be formatted\n"
+
+
+def _pruned(error: BaseException) -> BaseException:
+    """A group of no more members, and no deeper, than can be formatted without a pause for everybody else.
+
+    Each member costs some 50 µs, also those that are not shown; and the
+    formatting of a group in a group in a group recurses.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    shown = list(islice(_members(error), _MEMBERS + 1))
+    if len(shown) <= _MEMBERS and _depth(error) <= _MEMBERS:
+        return error
+    shown = shown[:_MEMBERS]
+    text = f"{error.message} [{len(shown)} of {sum(1 for _ in _members(error)):,}, without the groups they are in]"
+    return BaseExceptionGroup(text, shown).with_traceback(error.__traceback__)
+
+
+def _depth(error: BaseException) -> int:
+    """How deep a group is, as far as it matters."""
+    level, depth = [error], 0
+    while level and depth <= _MEMBERS:
+        level = [one for group in level if isinstance(group, BaseExceptionGroup) for one in group.exceptions]
+        depth += 1
+    return depth
 
 
 def _forget(_: BaseException) -> None:

@@ -44,7 +44,7 @@ RESERVED = TERMINAL | {Lifecycle.AGENT_STARTED}
 """The event types that a run emits itself."""
 
 _ERROR_CHARACTERS = 2_000
-"""Of an error's text in an event: what a person reads. All of it is in ``runtime.failures``."""
+"""Of an error's text in an event: what a person reads. More of it is in ``runtime.failures``."""
 
 _REPORTED_ERRORS = 16
 """Errors of child runs that are remembered until they come out of their parent: as many as fail at once."""

@@ -25,7 +25,8 @@ from actors.connections.actor import Connection, ConnectionContext
 from actors.context import Context
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, Failure, failure_of, log
+from actors.hooks import NotAwaitable, awaitable
+from actors.kernel.failures import Barrier, failure_of, log
 from actors.kernel.nesting import Block
 from actors.protocol.closing import TABLE
 from actors.protocol.messages import SUBPROTOCOL, TICKET_PREFIX
@@ -45,6 +46,9 @@ _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN
 """The connection that was to be accepted is gone already (accept(2)): take the next."""
 
 _ACCEPTS_PER_TURN = 64
+
+_MISUSES = 16
+"""Kinds of answers that ``authenticate`` may not give, of which each is said in a period."""
 
 _USE = f"/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN"
 _PAGE = "\nA page to try it with comes with open_runtime(pages=actors.web.pages())"
@@ -118,6 +122,7 @@ class Server:
         """For each question to the application who somebody is: the users revoked since it was asked."""
         self._blocks: dict[Endpoint, Block] = {}
         """Where each socket is served; the application is asked there who a client is, and what it may."""
+        self._misused = LogThrottle(_MISUSES, limits.warning_seconds)
         self._full = LogThrottle(len(_FULL), limits.warning_seconds)
         self._arriving = 0
         """Sockets that were accepted and whose tasks have not begun."""
@@ -149,7 +154,8 @@ class Server:
             text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
             raise ValueError(text)
         backlog = self._limits.accept_backlog
-        at_path = None if path is None else await listen_path(path, backlog)
+        private = self._authenticate is trust  # and so each account of this machine could be any user
+        at_path = None if path is None else await listen_path(path, backlog, private=private)
         listeners = await listen_tcp(host, port, backlog) if at_path is None else [at_path.socket]
         with ExitStack() as door:
             self._doors.add(door)
@@ -476,10 +482,11 @@ class Server:
             raise refusal
         limit = self._limits.authenticate_seconds
         with self._checking() as revoked:
-            user_id, known = None, False
+            user_id: str | None = None
+            known = False
             with Barrier(lambda error: self._record_check(credentials, error)):
                 with trio.fail_after(limit):
-                    user_id = await self._authenticate(credentials)
+                    user_id = await awaitable("authenticate", self._authenticate(credentials))
                 if user_id is not None and user_id != "":
                     check_identifier("user_id", user_id)
                 known = True
@@ -502,12 +509,20 @@ class Server:
             del self._checks[key]
 
     def _record_check(self, credentials: Credentials, error: BaseException) -> None:
+        """Record a failure of ``authenticate``; an answer of the wrong kind once in a period.
+
+        Because the function has to be mended for that, and until then each
+        attempt of each device would say the same.
+        """
+        is_misuse = isinstance(error, NotAwaitable | Unencodable)
+        if is_misuse and self._misused.take(str(error), self._environment.clock()) is None:
+            return
         handling = f"a {credentials.source} from {credentials.peer}"
         self._record("listeners/authenticate", handling, error, secret=credentials.token)
 
     def _record(self, path: str, handling: str, error: BaseException, secret: str = "") -> None:
-        failure = failure_of(path, handling, error, self._environment.wall_clock())
-        self._failures.record(_without(secret, failure))
+        at = self._environment.wall_clock()
+        self._failures.record(failure_of(path, handling, error, at, lambda text: _without(secret, text)))
 
     async def _decline(
         self, endpoint: Endpoint, refusal: HTTPRefusal, *, body: bool = True, linger_seconds: float | None = None
@@ -529,14 +544,13 @@ class Server:
                 await endpoint.wait_readable()
 
 
-def _without(secret: str, failure: Failure) -> Failure:
-    """A failure whose text does not have the credential: ``users[token]`` says it in its KeyError."""
+def _without(secret: str, text: str) -> str:
+    """A failure's text without the credential: ``users[token]`` says it in its KeyError."""
     if len(secret) < _SECRET_CHARACTERS:
-        return failure
-    error, traceback = failure.error, failure.traceback
+        return text
     for form in (secret, repr(secret)[1:-1]):
-        error, traceback = error.replace(form, "[credential]"), traceback.replace(form, "[credential]")
-    return attrs.evolve(failure, error=error, traceback=traceback)
+        text = text.replace(form, "[credential]")
+    return text
 
 
 def _from_ticket(head: RequestHead, peer: str) -> Credentials | None:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
+from collections.abc import Callable
+from functools import partial
 
 import pytest
+import trio
 
-from actors.kernel.failures import Failure, Failures, describe, failure_of
+from actors.kernel.failures import (
+    ERROR_CHARACTERS,
+    TRACEBACK_CHARACTERS,
+    WORDS_CHARACTERS,
+    Barrier,
+    Failure,
+    Failures,
+    complain,
+    describe,
+    failure_of,
+    is_cancellation,
+)
 
 
 def failure(number: int) -> Failure:
@@ -92,3 +106,133 @@ def test_text_and_no_frames() -> None:
     assert "in crash" in made.traceback
     assert made.traceback.endswith("ValueError: outer\n")
     assert str(made) == "users/alice failed handling Attach: ValueError: outer"
+
+
+MARGIN = 60
+"""What it takes to say how much is left out."""
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - it was made for this
+        return caught
+
+
+def too_deep() -> BaseException:
+    def even(number: int) -> int:
+        return odd(number + 1)
+
+    def odd(number: int) -> int:
+        return even(number + 1)
+
+    try:
+        even(0)
+    except RecursionError as error:
+        return error
+    raise AssertionError("expected no end to it")
+
+
+def with_notes() -> BaseException:
+    error = raised(ValueError("first words"))
+    for _ in range(1_000):
+        error.add_note("a note " * 1_000)
+    return error
+
+
+def a_chain() -> BaseException:
+    error: BaseException = ValueError("first words")
+    for number in range(500):
+        try:
+            raise LookupError(f"number {number}") from error
+        except LookupError as caught:
+            error = caught
+    return error
+
+
+def wide() -> BaseException:
+    return raised(ExceptionGroup("all of them", [raised(ValueError(f"number {number}")) for number in range(100_000)]))
+
+
+def deep() -> BaseException:
+    error: Exception = ValueError("the innermost")
+    for _ in range(5_000):
+        error = ExceptionGroup("one more", [error, KeyError("beside it")])
+    return error
+
+
+@pytest.mark.parametrize(
+    ("make", "begins", "ends"),
+    [
+        (lambda: raised(ValueError("x" * 5_000_000 + "the end")), "ValueError: xxx", "xxxthe end\n"),
+        (lambda: raised(ValueError("\U0001f600" * 5_000_000)), "ValueError: \U0001f600", "\U0001f600\n"),
+        (lambda: raised(ValueError("x\n" * 1_000_000)), "ValueError: x", "x\n\n"),
+        (lambda: raised(ExceptionGroup("x" * 5_000_000, [ValueError(), KeyError()])), "ExceptionGroup: xxx", "\n"),
+        (too_deep, "RecursionError: ", "maximum recursion depth exceeded\n"),
+        (with_notes, "ValueError: first words", "a note \n"),
+        (a_chain, "LookupError: number 499", "number 499\n"),
+        (wide, "ExceptionGroup: all of them", "\n"),
+        (deep, "ExceptionGroup: one more", "\n"),
+    ],
+    ids=["message", "emoji", "lines", "group's message", "frames", "notes", "chain", "wide", "deep"],
+)
+def test_texts_without_end(
+    make: Callable[[], BaseException], begins: str, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However much an exception says, a failure and the log have its head and its tail, and how much is left out."""
+    made = failure_of("runs/r1" * 1_000, "thread " * 1_000, make(), 7.0)
+    Failures(10).record(made)
+    complain("a callback", make())
+    assert len(made.path) <= WORDS_CHARACTERS + MARGIN
+    assert len(made.handling) <= WORDS_CHARACTERS + MARGIN
+    assert len(made.error) <= ERROR_CHARACTERS + MARGIN
+    assert len(made.traceback) <= TRACEBACK_CHARACTERS + MARGIN
+    assert made.error.startswith(begins)
+    assert made.traceback.endswith(ends)
+    longest = ERROR_CHARACTERS + TRACEBACK_CHARACTERS + 2 * WORDS_CHARACTERS + 10 * MARGIN
+    assert [len(record.getMessage()) <= longest for record in caplog.records] == [True, True]
+
+
+def test_how_much_is_left_out() -> None:
+    """What is cut is counted, and what just fits is whole."""
+    made = failure_of("runs/r1", "thread t1", raised(ValueError("x" * 10_000)), 7.0)
+    half = ERROR_CHARACTERS // 2
+    head = f"ValueError: {'x' * (half - 12)}"
+    assert made.error == f"{head} [… {10_012 - ERROR_CHARACTERS:,} characters left out …] {'x' * half}"
+    whole = "x" * (ERROR_CHARACTERS - 12)
+    assert failure_of("runs/r1", "thread t1", ValueError(whole), 7.0).error == f"ValueError: {whole}"
+
+
+def test_the_members_of_a_large_group() -> None:
+    """Of a group beyond all measure the first are told, with their number."""
+    made = failure_of("runs/r1", "thread t1", wide(), 7.0)
+    assert "all of them [32 of 100,000, without the groups they are in]" in made.traceback
+    assert "ValueError: number 0\n" in made.traceback
+
+
+class Contrary(BaseExceptionGroup[BaseException]):
+    """A group that cannot be split."""
+
+    def derive(self, excs: object) -> Contrary:  # type: ignore[override] # it does not come to that
+        raise RuntimeError("not by you")
+
+
+async def test_groups_that_cannot_be_split() -> None:
+    """A barrier parts a cancellation from what else is in its group, whatever that says, however deep it is."""
+    groups: list[Callable[[list[BaseException]], BaseException]] = [
+        partial(BaseExceptionGroup, "plain"),
+        lambda errors: BaseExceptionGroup("around", [Contrary("own", [ValueError(), *errors])]),
+        lambda errors: BaseExceptionGroup("beside", [deep(), *errors]),
+    ]
+    for group in groups:
+        held: list[BaseException] = []
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with Barrier(held.append):
+                try:
+                    await trio.sleep_forever()
+                except trio.Cancelled as cancelled:
+                    raise group([cancelled, KeyError()]) from None
+        assert scope.cancelled_caught
+        assert len(held) == 1
+        assert not is_cancellation(held[0])

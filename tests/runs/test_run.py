@@ -789,7 +789,7 @@ async def test_thoughts_that_are_no_text(text: Any) -> None:
     """A thought is text, as a delta is; what is none raises, and nothing is emitted."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run:
-            with pytest.raises(actors.Unencodable, match="^text: expected (a string|text that UTF-8 can encode), got"):
+            with pytest.raises(actors.Unencodable, match=r"^text: expected (a string|text that UTF-8 can encode), got"):
                 await run.thinking(text)
         assert [type_ for type_, _ in await told(runtime)] == ["agent_started", "agent_completed"]
 

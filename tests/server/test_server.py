@@ -16,6 +16,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import actors
 import actors.web
+from actors.environment import Environment
 from actors.web import pages
 from tests.support.raw import ACTORS, Peer, connected, upgrade_request
 from tests.support.served import PATIENCE_SECONDS, Served, served
@@ -350,8 +351,60 @@ async def test_authenticate(how: str) -> None:
             ending = await peer.farewell()
             assert ending is not None
             assert ending[0] == code
-        assert len(house.failures()) == (0 if how == "refuses" else 3)
+        assert len(house.failures()) == {"refuses": 0, "names nobody": 1}.get(how, 3)
         assert all(failure.startswith("listeners/authenticate failed") for failure in house.failures())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (7, "user_id: expected a string, got int"),
+        (True, "user_id: expected a string, got bool"),
+        (b"s3cret-alice", "user_id: expected a string, got bytes"),
+        ("x" * 300, "user_id: expected 1 to 256 characters, got 300"),
+        ("\ud83d", "user_id: expected text that UTF-8 can encode"),
+    ],
+)
+async def test_answers_of_the_wrong_kind(answer: Any, said: str) -> None:
+    """A function that names nobody's id is said to once in a period, however often its devices come back."""
+
+    async def authenticate(credentials: actors.Credentials) -> Any:
+        return answer
+
+    later = 0.0
+    environment = Environment(clock=lambda: trio.current_time() + later)
+    async with served(authenticate=authenticate, environment=environment) as house:
+        for _ in range(3):
+            assert (await ask(house, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
+        assert len(house.failures()) == 1
+        assert said in house.failures()[0]
+        assert "s3cret" not in house.runtime.failures[0].traceback
+        later = house.runtime.limits.warning_seconds
+        assert (await ask(house, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
+        assert len(house.failures()) == 2
+
+
+async def test_a_lambda_that_returns_no_coroutine() -> None:
+    """A lambda cannot say what it returns; where that cannot be awaited, it is named, and said once in a period."""
+    async with served(authenticate=lambda _: "alice") as house:
+        for _ in range(3):
+            assert (await ask(house, upgrade_request(cookie="actors_token=x")))[0] == 503
+        (failure,) = house.failures()
+        assert failure.endswith("NotAwaitable: authenticate: expected a coroutine function, got one that returned str")
+
+
+async def test_a_credential_at_the_cut(caplog: pytest.LogCaptureFixture) -> None:
+    """A credential is taken out of a failure before that is cut: no half of it stays."""
+    secret = "s3cret-" * 60
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        raise ValueError("x" * 900 + credentials.token + "x" * 30_000)
+
+    async with served(authenticate=authenticate) as house:
+        assert (await ask(house, upgrade_request(cookie=f"actors_token={secret}")))[0] == 503
+        (failure,) = house.runtime.failures
+        assert "s3cret" not in failure.error + failure.traceback + caplog.text
+        assert "[credential]" in failure.error
 
 
 async def test_devices_of_a_user() -> None:
