@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import trio
+from msgspec import UNSET, UnsetType
 
 from actors.context import Context
 from actors.delivery.accounts import Audit, DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed
-from actors.events.event import History, Payload, check_identifier, decode
+from actors.events.event import History, Payload, check_identifier, check_whole, decode
 from actors.handle import Thread
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
@@ -113,13 +114,15 @@ class Runtime:
         For a page that opens late on one conversation. At most ``limit``
         events, ``history_events`` without one, and about ``history_bytes``;
         ``more`` says that there are others. Of a thread without an owner there
-        are none yet. Raises ValueError for a negative ``after_seq`` or a
-        ``limit`` below 1. A checkpoint.
+        are none yet. Raises :class:`~actors.errors.Unencodable`, which is a
+        ValueError, for an ``after_seq`` that is no whole number from 0 on or a
+        ``limit`` that is none from 1 on. A checkpoint.
         """
         self._affinity.check_task("read")
         check_identifier("thread_id", thread_id)
-        if after_seq < 0 or (limit is not None and limit < 1):
-            raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
+        check_whole("after_seq", after_seq, 0)
+        if limit is not None:
+            check_whole("limit", limit, 1)
         await trio.lowlevel.checkpoint()
         most = self.limits.history_events if limit is None else limit
         found = self.tree.store.history(thread_id, after_seq, most, self.limits.history_bytes)
@@ -206,8 +209,8 @@ class Runtime:
 
     async def serve(
         self,
-        host: str = "127.0.0.1",
-        port: int = 0,
+        host: str | UnsetType = UNSET,
+        port: int | UnsetType = UNSET,
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -215,15 +218,21 @@ class Runtime:
     ) -> None:
         """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
 
-        ``await nursery.start(runtime.serve, host, port)`` returns the address
+        Without a ``host`` it is 127.0.0.1, without a ``port`` one that is
+        free. ``await nursery.start(runtime.serve, host, port)`` returns the address
         that was bound. Of what lies at ``path`` only a socket that nobody
-        listens on is taken away. Cancelled, it says goodbye to its clients
+        listens on is taken away; while tokens are not checked the new one is
+        for this account alone (mode 0600). Cancelled, it says goodbye to its clients
         first, within twice ``close_seconds``. Raises OSError when the address
-        cannot be bound, ValueError for what is no address, or no context of a
-        server, and when it is not loopback and nobody checks tokens.
+        cannot be bound, ValueError for what is no address, a ``host`` or
+        ``port`` beside a ``path``, or no context of a server, and when it is not loopback and nobody checks tokens.
         """
         self._affinity.check_task("serve")
-        await self.tree.server.serve(host, port, path, ssl_context, task_status)
+        if path is not None and (host is not UNSET or port is not UNSET):
+            beside = f"host {host!r}" if port is UNSET else f"port {port!r}"
+            raise ValueError(f"path: expected a path, or a host and a port, got {path!r} and the {beside}")
+        host = "127.0.0.1" if host is UNSET else host
+        await self.tree.server.serve(host, 0 if port is UNSET else port, path, ssl_context, task_status)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host has accepted, from its request to its end."""

@@ -375,8 +375,9 @@ async def simulate(
     options are those of :func:`actors.open_runtime`.
 
     Raises TypeError for a seed that is no integer, and for an ``on_message``
-    that is no coroutine function. Needs virtual time, which :func:`actors.testing.run` and ``run_seeds`` have, and a test with pytest-trio's
-    ``autojump_clock``.
+    that is no coroutine function. Needs virtual time, which
+    :func:`actors.testing.run` and ``run_seeds`` have, and a test with
+    pytest-trio's ``autojump_clock``.
     """
     check_seed(seed)
     check_agent(on_message)

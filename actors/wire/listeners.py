@@ -7,8 +7,8 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import attrs
@@ -83,10 +83,10 @@ class PathListener:
                     self._file.unlink()
 
 
-async def listen_path(path: str | bytes | os.PathLike[str], backlog: int) -> PathListener:
-    """A Unix socket at a path.
+async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, private: bool = False) -> PathListener:
+    """A Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
 
-    A socket that a killed server left behind is taken over; one that answers,
+    An abstract address has no mode. A socket that a killed server left behind is taken over; one that answers,
     and what is no socket, is not touched. Raises ValueError for what can be no
     socket's path, OSError when the path cannot be had.
     """
@@ -96,7 +96,8 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int) -> Pat
         return PathListener(_bind(socket.AF_UNIX, name, backlog), name, None, None, os.getpid())
     try:
         async with _alone_in(Path(name).parent):
-            return _listen_at(name, backlog)
+            with _private() if private else nullcontext():
+                return _listen_at(name, backlog)
     except OSError as error:
         said = error.strerror or str(error)
         raise OSError(error.errno, said if name in said else f"{said}: {name}") from None
@@ -149,6 +150,22 @@ async def _lock(descriptor: int, directory: Path) -> None:
             await trio.sleep(_LOOK_SECONDS)
         else:
             return
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """Make files for this account alone meanwhile.
+
+    By the umask, because a mode that is set afterwards leaves a moment in
+    which everybody may connect. It is the process's, so nothing waits here: a
+    file that another thread makes in this moment is too private, and not the
+    other way around.
+    """
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _listen_at(name: str, backlog: int) -> PathListener:

@@ -1020,9 +1020,10 @@ async def test_the_application_reads() -> None:
         await house.runtime.thread("unowned").emit("tick", {})
         assert await house.runtime.read("unowned") == actors.History("unowned", (), (), 1, False)
         assert await house.runtime.read("nowhere") == actors.History("nowhere", (), (), 0, False)
-        for wrong in ({"after_seq": -1}, {"limit": 0}, {"limit": -1}):
-            with pytest.raises(ValueError, match="expected after_seq of at least 0 and limit of at least 1"):
-                await house.runtime.read("t1", **wrong)
+        wrongs: list[dict[str, Any]] = [{"after_seq": wrong} for wrong in (-1, "1", 1.5, None, True, 2**53)]
+        for options in (*wrongs, {"limit": 0}, {"limit": -1}, {"limit": "1"}, {"limit": True}):
+            with pytest.raises(actors.Unencodable, match=r"(after_seq|limit): expected a whole number from \d on, got"):
+                await house.runtime.read("t1", **options)
 
 
 # --- what else may happen ---------------------------------------------------------------------

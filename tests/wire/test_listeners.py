@@ -6,10 +6,11 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import trio
@@ -232,3 +233,51 @@ async def test_a_path_in_bytes(tmp_path: Path) -> None:
     """A path in bytes is a path."""
     async with served({"path": os.fsencode(tmp_path / "actors.sock")}) as house, house.peer() as peer:
         await peer.attach("alice")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o777), (0o022, 0o755), (0o027, 0o750)])
+async def test_who_may_connect(
+    umask: int, mode: int, tmp_path: Path, restored_umask: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While tokens are not checked a socket is for this account alone, from its beginning on; else the umask says."""
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        return "alice"
+
+    at_birth: list[int] = []
+    bind = socket.socket.bind
+
+    def noting(self: socket.socket, address: str) -> None:
+        bind(self, address)
+        at_birth.append(Path(address).stat().st_mode & 0o777)
+
+    monkeypatch.setattr(socket.socket, "bind", noting)
+    os.umask(umask)
+    path = str(tmp_path / "actors.sock")
+    async with served({"path": path}) as house, house.peer() as peer:
+        await peer.attach("alice")
+    async with served({"path": path}, authenticate=authenticate):
+        pass
+    leave_dead(tmp_path / "actors.sock")
+    async with served({"path": path}):
+        pass
+    assert at_birth == [0o600, mode, mode, 0o600]
+    assert os.umask(umask) == umask
+
+
+@pytest.fixture
+def restored_umask() -> Iterator[None]:
+    """Puts the process's umask back."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("where", [{"port": 5}, {"port": 0}, {"host": "127.0.0.1"}, {"host": "::1", "port": 5}])
+async def test_a_path_and_a_port(where: dict[str, Any], tmp_path: Path) -> None:
+    """A server listens at a path or on a port: of both none is ignored."""
+    async with actors.open_runtime() as runtime:
+        with pytest.raises(ValueError, match=r"expected a path, or a host and a port, got .* and the (host|port)"):
+            await runtime.serve(path=tmp_path / "actors.sock", **where)
+    assert not listed(tmp_path)
