@@ -177,7 +177,8 @@ class Limits:
     """The newest events, which ``explain`` knows; 4 MB of columns. As many given ids are known by name."""
 
     failures: int = within(1, MANY, default=1_000)
-    """Failures kept as text, about 20 KB each at most (:mod:`actors.kernel.failures`). More in one process's life is a loop, and its beginning is what matters less."""
+    """Failures kept as text, 20 KB each at most. More in one process's life is a loop, and its beginning is what
+    matters less."""
 
     dead_letters: int = within(1, MANY, default=1_000)
     """Records of drops kept, each for a range of events."""

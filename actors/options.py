@@ -1,4 +1,4 @@
-"""What a runtime is opened with, checked before anything is started: found out by the first user, it would be late."""
+"""What a runtime or a session is opened with, checked before anything starts: the first user would find out late."""
 
 from __future__ import annotations
 
@@ -65,14 +65,17 @@ def check_coroutine(name: str, function: object, *parameters: str) -> None:
         raise TypeError(f"{expected}, got {described(function)}")
     if isinstance(function, type) or inspect.isbuiltin(function) or _is_plain(function):
         raise TypeError(f"{expected}, got {described(function)}, which cannot be awaited")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*parameters)
-    except TypeError:
-        raise TypeError(f"{expected}, got one that takes {signature}") from None
+    _check_parameters(expected, function, parameters)
+
+
+def check_function(name: str, function: object, *parameters: str) -> None:
+    """Raise TypeError unless something can be called with so many arguments, and nothing has to be awaited for it."""
+    expected = f"{name}: expected a function, {name}({', '.join(parameters)})"
+    if not callable(function):
+        raise TypeError(f"{expected}, got {described(function)}")
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise TypeError(f"{expected}, got a coroutine function, {described(function)}, which is not awaited")
+    _check_parameters(expected, function, parameters)
 
 
 def check_instance(name: str, value: object, kind: type) -> None:
@@ -107,12 +110,23 @@ def check_pages(pages: object) -> None:
 def check_services(services: object) -> None:
     """Raise TypeError for what is no mapping of coroutine functions by path, ValueError for the server's own paths."""
     if not isinstance(services, Mapping):
-        raise TypeError(f"services: expected a mapping from paths to coroutine functions, got {_described(services)}")
+        raise TypeError(f"services: expected a mapping from paths to coroutine functions, got {described(services)}")
     for path, service in services.items():
         check_coroutine(f"services[{path!r}]", service, "endpoint", "head")
         if not isinstance(path, str) or not path.startswith("/") or path in RESERVED_PATHS:
             own = " and ".join(sorted(RESERVED_PATHS))
             raise ValueError(f"services: expected paths that begin with /, beside {own}, got {path!r}")
+
+
+def _check_parameters(expected: str, function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # it does not say
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        raise TypeError(f"{expected}, got one that takes {signature}") from None
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:

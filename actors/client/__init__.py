@@ -34,6 +34,7 @@ from actors.client.items import (
     Sent,
     State,
 )
+from actors.client.options import Token
 from actors.client.session import Session, connect
 from actors.events.event import Event, History
 from actors.protocol.messages import Origin
@@ -58,5 +59,6 @@ __all__ = [
     "SessionEnded",
     "SessionLost",
     "State",
+    "Token",
     "connect",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
+from actors.events.surrogates import half_in
+
 PATH = "/ws"
 """Where a server of this project is, if nothing else is said."""
 
@@ -19,8 +21,13 @@ def address_of(url: str) -> str:
 
     So the address that a server prints for its page leads to it as well. What
     is behind a ``#`` is of no use to a server. Raises :class:`ValueError` for
-    what is no such URL, and for one with a password, which would end up in logs.
+    what is no such URL, and for one with a password, which would end up in
+    logs; :class:`TypeError` for what is no string.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"url: expected a string like wss://host/ws, got {type(url).__name__}")
+    if (half := half_in(url)) is not None:
+        raise ValueError(f"url: expected text that UTF-8 can encode, got {half}")
     where = _split(url)
     if where is not None and "@" in where.netloc:
         raise ValueError("expected a URL like wss://host/ws, without a password, got one with a password")

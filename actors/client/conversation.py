@@ -79,7 +79,8 @@ class Conversation:
         """After the welcome: how long a server that is alive may say nothing."""
         self.failures = 0
         """Connections in a row that came to nothing."""
-        self._token = token
+        self.token = token
+        """Who this is, as the next hello says it."""
         self._origin = origin
         self._session: str | None = None
         self._questions = Questions()
@@ -125,8 +126,8 @@ class Conversation:
         self._awaiting_pong = False
         self.requests.begin()
         said: dict[str, Any] = {"op": "hello", "v": 1}
-        if self._token is not None:
-            said["token"] = self._token
+        if self.token is not None:
+            said["token"] = self.token
         if self._session is not None:
             said["session"] = self._session
             self._late_hellos += 1

@@ -6,28 +6,26 @@ decided in :mod:`actors.client.conversation`.
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 import trio
 
 from actors.bounded import TokenBucket
 from actors.client.activity import Activity
-from actors.client.address import address_of
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
 from actors.client.hearing import Garbled, Reply
 from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Cancellation, Cursor, Item, Sent, State
+from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Op, Request
-from actors.environment import Environment, check_seconds
+from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
-from actors.events.event import History, Payload, check_identifier, encode
+from actors.events.event import History, Payload, check_identifier, check_whole, encode
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
@@ -45,24 +43,8 @@ _CLOSE_SECONDS = 2.0
 """What it gets to answer our Close."""
 _LEAVE_SECONDS = 5.0
 """What leaving may take, with the last confirmation."""
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"(?!\s)[^\x00-\x08\x0a-\x1f\x7f]*(?<!\s)")
-"""What HTTP can carry (RFC 9110, section 5)."""
-
 _LIVELINESS = 0.8
 """How much of the messages per second that a server allows is made use of."""
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """What a session was opened with; see :func:`connect`."""
-
-    url: str
-    headers: Mapping[str, str]
-    ssl_context: ssl.SSLContext | None
-    connect_seconds: float
-    on_state: Callable[[State], None]
-    environment: Environment
 
 
 class Session:
@@ -150,6 +132,8 @@ class Session:
         not be placed, and is not sent again.
         """
         self._affinity.check_task("send")
+        if thread_id is not None:
+            check_identifier("thread_id", thread_id)
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
         content = {"type": type, "payload": _ready(payload)}
         reply = await self._ask("send", content if thread_id is None else {"thread_id": thread_id, **content})
@@ -173,13 +157,14 @@ class Session:
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
         """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
 
-        Raises as :meth:`cancel` does, and ValueError for a negative
-        ``after_seq`` or a ``limit`` below 1. Changes nothing about what is
-        iterated over.
+        Raises as :meth:`cancel` does, and Unencodable, which is a ValueError,
+        for an ``after_seq`` that is no whole number from 0 on or a ``limit``
+        that is none from 1 to 2³¹. Changes nothing about what is iterated over.
         """
         check_identifier("thread_id", thread_id)
-        if after_seq < 0 or (limit is not None and limit < 1):
-            raise ValueError(f"expected after_seq of at least 0 and limit of at least 1, got {after_seq} and {limit}")
+        check_whole("after_seq", after_seq, 0)
+        if limit is not None:
+            check_whole("limit", limit, 1, 2**31)
         fields = {"thread_id": thread_id, "after_seq": after_seq} | ({} if limit is None else {"limit": limit})
         return _decoded(await self._ask("read", fields), History)
 
@@ -264,9 +249,13 @@ class Session:
         try:
             with trio.CancelScope() as self._connecting:
                 async with dialled as websocket:
+                    # Before anything is said, and not before there is a server to say it to: asking may cost a request.
+                    self._conversation.token = await token_of(options, deadline)
                     return await self._converse(websocket, deadline)
         except Closed as closed:
             return Ended(str(closed), closed.code, closed.status, closed.final)
+        except NoToken as error:
+            return Ended(str(error))
         finally:
             self._connecting = None
         return None
@@ -378,7 +367,7 @@ class _Pace:
 async def connect(
     url: str,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     cursor: Cursor | None = None,
     origin: Origin = "unacked",
     headers: Mapping[str, str] | None = None,
@@ -400,11 +389,15 @@ async def connect(
     said in the log.
 
     - ``token``: who this is. It travels in the first message, never in the URL.
+      A function, ``async`` or not, is asked for it once the server has taken
+      each connection, so that a session outlives its token. What it raises is
+      a connection that could not be made: the state says why, and the next one
+      is tried after the usual wait.
     - ``cursor``: where an earlier session of this application was
       (``session.cursor``). Without it ``origin`` says where to begin.
     - ``headers`` of the upgrade, a cookie for example; ``ssl_context`` for
       ``wss:``, Python's default one if left out.
-    - ``connect_seconds``: what reaching the server and its welcome may take.
+    - ``connect_seconds``: what reaching the server, the token and the welcome may take together.
     - ``queued_items``, ``queued_bytes``: what may wait for the application.
       When that is reached, what else comes is not kept; the connection is
       ended, unless a request waits for its answer, and the next one resumes
@@ -412,28 +405,33 @@ async def connect(
 
     When the block ends, what was taken is confirmed, and goodbye is said,
     which takes at most 7 seconds. Cancelled, or with no connection, nothing is
-    waited for. The last item in hand is not taken. Raises :class:`ValueError`
-    for a URL of another kind, headers that HTTP cannot carry, a time that
-    cannot be waited, or no room at all, :class:`~actors.errors.ForeignLoop`
-    where Trio does not run (an asyncio program runs it with :func:`trio.run`,
-    in a thread of its own); the body's own exceptions pass through.
+    waited for. The last item in hand is not taken.
+
+    Raises, before anything is started, :class:`TypeError` for an option of
+    another kind and :class:`ValueError` for one that cannot be meant: a URL of
+    another kind, headers that HTTP cannot carry or that the upgrade has itself,
+    a time that cannot be waited, no room at all, an ``ssl_context`` without
+    TLS. Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
+    asyncio program runs it with :func:`trio.run`, in a thread of its own). The
+    body's own exceptions pass through.
     """
     check_trio("connect")
-    check_seconds("connect_seconds", connect_seconds)
-    if connect_seconds == 0 or queued_items < 1 or queued_bytes < 1:
-        came = f"{connect_seconds=}, {queued_items=}, {queued_bytes=}"
-        raise ValueError(f"expected more than 0 seconds to connect, and room for 1 item and 1 byte or more, got {came}")
     options = Options(
-        url=address_of(url),
-        headers=_checked(headers or {}),
+        url=url,
+        token=token,
+        cursor=cursor,
+        origin=origin,
+        headers={} if headers is None else headers,
         ssl_context=ssl_context,
         connect_seconds=connect_seconds,
+        queued_items=queued_items,
+        queued_bytes=queued_bytes,
         on_state=on_state,
-        environment=environment or Environment(),
+        environment=Environment() if environment is None else environment,
     )
     activity = Activity()
     arrivals = Arrivals(cursor, queued_items, queued_bytes, activity.is_news)
-    session = Session(Conversation(token, arrivals, origin, activity), options)
+    session = Session(Conversation(None, arrivals, origin, activity), options)
     outcome: BaseException | None = None
     async with open_interruptible_nursery() as nursery:
         nursery.start_soon(session.run)
@@ -452,16 +450,6 @@ async def connect(
 
 def _complain(error: BaseException) -> None:
     complain("on_state", error)
-
-
-def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Headers as they are. Raises :class:`ValueError`, without their values, which may be secret."""
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"headers: expected a name of letters, digits and hyphens, got {name!r}")
-        if not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"headers: expected a value of {name} on one line, without spaces around it")
-    return headers
 
 
 T = TypeVar("T")

@@ -151,7 +151,7 @@ def a_chain() -> BaseException:
 
 
 def wide() -> BaseException:
-    return raised(ExceptionGroup("all of them", [raised(ValueError(f"number {number}")) for number in range(100_000)]))
+    return raised(BaseExceptionGroup("all of them", [raised(ValueError(f"number {n}")) for n in range(100_000)]))
 
 
 def deep() -> BaseException:
