@@ -95,7 +95,8 @@ class Limits:
     """Threads without an owner that hold events; with the bytes, bounds what a producer of thread ids can cost."""
 
     vacant_threads: int = within(1, MANY, default=10_000)
-    """Threads that never had an owner and whose events all expired: their numbering, and what to tell a late owner."""
+    """Threads that never had an owner and whose events all expired: their numbering, and what to tell a late owner. Of
+    more, the oldest are forgotten: they begin again at 1, and their owner is not told."""
 
     idempotency_seconds: float = within(0.0, YEAR, default=600.0)
     """How long a given event id is remembered. Longer than any sane retry."""

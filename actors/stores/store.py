@@ -19,6 +19,12 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
   been lost.
 - What a hold had to let go of is told by ``shed``, at hand and once. No answer
   that may get lost carries it.
+- Of threads that never had an owner and hold nothing any more, the newest
+  ``vacant_threads`` are remembered. One that was forgotten begins again at
+  ``seq`` 1, and an owner who comes after all gets no notice of what it had
+  shed: from one that never was it cannot be told apart, and a notice of what
+  may not have been would be no better. Receipts, ``shed`` and dead letters
+  have told that loss when it happened.
 - A ``generation`` counts a thread's changes of owner. An append that names an
   older one is refused: nothing accepted for one owner is placed for the next.
 - Epoch, low and head are read together. An epoch never shows a log that has
