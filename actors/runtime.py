@@ -210,7 +210,7 @@ class Runtime:
     async def serve(
         self,
         host: str | UnsetType = UNSET,
-        port: int | UnsetType = UNSET,
+        port: int = 0,
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -218,21 +218,24 @@ class Runtime:
     ) -> None:
         """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
 
-        Without a ``host`` it is 127.0.0.1, without a ``port`` one that is
-        free. ``await nursery.start(runtime.serve, host, port)`` returns the address
+        Without a ``host`` it is 127.0.0.1; port 0 is any that is free.
+        ``await nursery.start(runtime.serve, host, port)`` returns the address
         that was bound. Of what lies at ``path`` only a socket that nobody
         listens on is taken away; while tokens are not checked the new one is
-        for this account alone (mode 0600). Cancelled, it says goodbye to its clients
-        first, within twice ``close_seconds``. Raises OSError when the address
-        cannot be bound, ValueError for what is no address, a ``host`` or
-        ``port`` beside a ``path``, or no context of a server, and when it is not loopback and nobody checks tokens.
+        for this account alone (mode 0600; an abstract address has no mode, and
+        is as open as a loopback port). Cancelled, it says goodbye to its
+        clients first, within twice ``close_seconds``.
+
+        Raises OSError when the address cannot be bound, and ValueError for
+        what is no address, for a ``host``, or a ``port`` other than 0, beside a
+        ``path``, for no context of a server, and for an address that is not
+        loopback while tokens are not checked.
         """
         self._affinity.check_task("serve")
-        if path is not None and (host is not UNSET or port is not UNSET):
-            beside = f"host {host!r}" if port is UNSET else f"port {port!r}"
+        if path is not None and (host is not UNSET or port != 0):
+            beside = f"port {port!r}" if host is UNSET else f"host {host!r}"
             raise ValueError(f"path: expected a path, or a host and a port, got {path!r} and the {beside}")
-        host = "127.0.0.1" if host is UNSET else host
-        await self.tree.server.serve(host, 0 if port is UNSET else port, path, ssl_context, task_status)
+        await self.tree.server.serve("127.0.0.1" if host is UNSET else host, port, path, ssl_context, task_status)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host has accepted, from its request to its end."""
