@@ -8,12 +8,14 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+import trio
 
 import actors
 import actors.web
 from actors.environment import Environment
 from actors.stores.memory import MemoryStore
 from actors.wire.http import Page
+from tests.support.served import served
 
 PAGE = Page(b"", "text/plain")
 USERS = {"token": "alice"}
@@ -136,6 +138,26 @@ async def test_what_cannot_be_meant(options: dict[str, Any], expected: str) -> N
     (name,) = options
     assert str(caught.value).startswith(f"{name}: expected")
     assert expected in str(caught.value)
+
+
+async def test_lambdas_that_return_nothing_to_await() -> None:
+    """A lambda cannot say what it returns: where that cannot be awaited, its first call says which one it is."""
+    limits = actors.Limits(undelivered_seconds=0.0, sweep_seconds=0.01)
+    options: dict[str, Any] = {
+        "on_message": lambda run, message: "done",
+        "authorize": lambda user_id, thread_id: True,
+        "on_undelivered": lambda fate: None,
+    }
+    async with served(limits=limits, **options) as house, house.peer() as peer:
+        await peer.attach("alice")
+        await peer.say({"op": "send", "id": "c1", "payload": {}, "thread_id": "t1"})
+        await peer.say({"op": "send", "id": "c2", "payload": {}})
+        expected = {
+            f"NotAwaitable: {name}: expected a coroutine function, got one that returned {came}"
+            for name, came in (("on_message", "str"), ("authorize", "bool"), ("on_undelivered", "None"))
+        }
+        while {failure.error for failure in house.runtime.failures} != expected:  # noqa: ASYNC110 - the record of failures has no bell
+            await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("user_id", [["alice", "bob"], {"alice"}, None, "", b"alice", 7])
