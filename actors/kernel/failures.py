@@ -161,7 +161,7 @@ def log(level: int, text: str, *values: object) -> None:
 
 def complain(about: str, error: BaseException) -> None:
     """Say in the log what a callback of the application raised, where no runtime's ``failures`` are at hand."""
-    said = printable(_cut_error(describe(error)))
+    said = printable(describe(error))
     log(logging.ERROR, "%s failed: %s\n%s", about, said, _cut_traceback(_formatted(error)))
 
 
@@ -230,8 +230,9 @@ def innermost(error: BaseException) -> BaseException:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and message, on one line; one that cannot say what it is has its type alone."""
-    return _line(_said(error))
+    """An exception's type and message, on one line, at most :data:`ERROR_CHARACTERS` of it; one that cannot say what
+    it is has its type alone."""
+    return _cut_error(_line(_said(error)))
 
 
 def _said(error: BaseException) -> str:

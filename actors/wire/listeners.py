@@ -161,8 +161,9 @@ def _private() -> Iterator[None]:
     file that another thread makes in this moment is too private, and not the
     other way around.
     """
-    before = os.umask(0o177)
+    before = os.umask(0o777)
     try:
+        os.umask(before | 0o177)
         yield
     finally:
         os.umask(before)

@@ -187,6 +187,7 @@ def test_texts_without_end(
     assert len(made.handling) <= WORDS_CHARACTERS + MARGIN
     assert len(made.error) <= ERROR_CHARACTERS + MARGIN
     assert len(made.traceback) <= TRACEBACK_CHARACTERS + MARGIN
+    assert made.error == describe(make())
     assert made.error.startswith(begins)
     assert made.traceback.endswith(ends)
     longest = ERROR_CHARACTERS + TRACEBACK_CHARACTERS + 2 * WORDS_CHARACTERS + 10 * MARGIN
