@@ -11,6 +11,7 @@ from typing import Any, Literal
 import trio
 from msgspec import UNSET, UnsetType
 
+from actors.checks import check_instance, check_word
 from actors.context import Context
 from actors.delivery.accounts import Audit, DeadLetter
 from actors.environment import Environment, check_seconds
@@ -24,7 +25,7 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import ambiguous, forgotten
 from actors.observability.undelivered import OnUndelivered
-from actors.options import Options, check_instance, check_word
+from actors.options import Options
 from actors.receipts import Fate, Receipt
 from actors.runs.supervisor import Agents, Cancellation, OnDisconnect, OnMessage
 from actors.runs.turns import Concurrency

@@ -13,7 +13,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "environment", "limits", "bounds", "bounded", "hooks"},
+    {"stages", "errors", "environment", "limits", "bounds", "bounded", "checks"},
     {"kernel", "context"},
     {"events"},
     {"receipts"},

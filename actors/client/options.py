@@ -11,14 +11,13 @@ from typing import Any
 import attrs
 import trio
 
+from actors.checks import check_function, check_instance, check_word, described, kind
 from actors.client.address import address_of
-from actors.client.items import Cursor, Origin, State
+from actors.client.items import Cursor, State
 from actors.environment import Environment, check_seconds
 from actors.events.event import check_text, check_whole
-from actors.hooks import described, kind
 from actors.kernel.failures import Barrier, describe, printable
-from actors.options import check_function, check_instance, check_word
-from actors.protocol.messages import TEXT_CHARACTERS
+from actors.protocol.messages import TEXT_CHARACTERS, Origin
 
 Token = str | Callable[[], Awaitable[str | None] | str | None]
 """Who this is; or a function, ``async`` or not, that is asked for each connection: ``None`` leaves it to a cookie."""

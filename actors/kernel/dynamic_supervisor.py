@@ -29,15 +29,15 @@ M = TypeVar("M")
 class Kind(Protocol[M]):  # type: ignore[misc] # mailboxes are invariant, and so is what they are of
     """One kind of actor: how to build one, and how to account for the loss of a message or of the whole actor."""
 
-    def build(self, key: str) -> Actor[M]:
+    def build(self, key: str, /) -> Actor[M]:
         """Build the actor of a key, at its first message and after a crash."""
         ...
 
-    def dead_letter(self, message: M, ended: Ended) -> bool | None:
+    def dead_letter(self, message: M, ended: Ended, /) -> bool | None:
         """Account for a message that will not be handled; true after a crash to have it redelivered."""
         ...
 
-    def quarantined(self, key: str, failure: Failure) -> None:
+    def quarantined(self, key: str, failure: Failure, /) -> None:
         """Settle what an actor had when its budget was spent; its mailbox is closed by then."""
 
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.bounded import RecentMap
+from actors.checks import awaitable
 from actors.context import Context
 from actors.events.event import Lifecycle
-from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage

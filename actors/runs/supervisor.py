@@ -15,10 +15,10 @@ import attrs
 import trio
 
 from actors.bounded import RecentMap
+from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
-from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of, innermost, shielded
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from actors.bounded import RecentMap
+from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import (
     Dropped,
@@ -25,7 +26,6 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
-from actors.hooks import awaitable
 from actors.kernel.failures import Barrier, failure_of
 from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 from actors.receipts import Receipt

@@ -21,11 +21,11 @@ import attrs
 import trio
 
 from actors.bounded import LogThrottle
+from actors.checks import NotAwaitable, awaitable
 from actors.connections.actor import Connection, ConnectionContext
 from actors.context import Context
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events.event import check_identifier
-from actors.hooks import NotAwaitable, awaitable
 from actors.kernel.failures import Barrier, failure_of, log
 from actors.kernel.nesting import Block
 from actors.protocol.closing import TABLE

@@ -16,9 +16,8 @@ from typing import Any
 
 import trio
 
+from actors.checks import awaitable, check_coroutine, check_word, described
 from actors.events.event import check_whole
-from actors.hooks import awaitable, described
-from actors.options import check_coroutine, check_word
 from actors.testing.determinism import run
 from actors.testing.store import Fault
 from actors.testing.world import World, check_agent, check_seed, simulate

@@ -12,12 +12,11 @@ import attrs
 import msgspec
 import trio
 
+from actors.checks import awaitable, check_coroutine, described
 from actors.environment import Environment
 from actors.errors import RuntimeClosed
-from actors.hooks import awaitable, described
 from actors.kernel.failures import cancels
 from actors.limits import Limits
-from actors.options import check_coroutine
 from actors.protocol.messages import Origin
 from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage

@@ -285,7 +285,7 @@ async def test_a_session_outlives_its_token() -> None:
             first = await session.send({"text": "x"})
             valid.clear()
             valid.add("t2")
-            for connection in tuple(house.runtime.server.connections.values()):
+            for connection in tuple(house.runtime.tree.server.connections.values()):
                 connection.abort()
             second = await session.send({"text": "y"}, thread_id=first.thread_id)
             assert (first.seq, second.seq, given) == (1, 2, 2)

@@ -1,0 +1,106 @@
+"""Checks of what an application hands in, made where it is handed in: found out by the first user, it would be late."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, get_args, get_origin, get_type_hints
+
+
+class NotAwaitable(TypeError):  # noqa: N818 - what the answer is
+    """A function that was to be a coroutine function returned something else."""
+
+
+def awaitable(name: str, value: Any) -> Awaitable[Any]:
+    """What a function has returned, to be awaited.
+
+    Raises :class:`NotAwaitable`, which names the function, if it cannot be.
+    For what could not be known before the first call: a lambda does not say
+    what it returns.
+    """
+    if inspect.isawaitable(value):
+        return value
+    raise NotAwaitable(f"{name}: expected a coroutine function, got one that returned {kind(value)}")
+
+
+def described(value: object) -> str:
+    """Something in an error's words."""
+    if isinstance(value, type) or inspect.isroutine(value):
+        what = "the class" if isinstance(value, type) else "the function"
+        return f"{what} {getattr(value, '__qualname__', value)}"
+    if isinstance(value, str | bytes | int | float | bool | None):
+        return repr(value)
+    return kind(value)
+
+
+def kind(value: object) -> str:
+    """The same without its value, which may be secret, or long."""
+    return "None" if value is None else type(value).__name__
+
+
+def check_word(name: str, value: object, words: object) -> None:
+    """Raise ValueError unless a value is one of a ``Literal``'s."""
+    if not any(value == word for word in get_args(words)):
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, get_args(words)))}, got {value!r}")
+
+
+def check_coroutine(name: str, function: object, *parameters: str) -> None:
+    """Raise TypeError unless something can be called with so many arguments, and awaited, as far as can be known."""
+    expected = f"{name}: expected a coroutine function, async def {name}({', '.join(parameters)})"
+    if not callable(function):
+        raise TypeError(f"{expected}, got {described(function)}")
+    if isinstance(function, type) or inspect.isbuiltin(function) or _is_plain(function):
+        raise TypeError(f"{expected}, got {described(function)}, which cannot be awaited")
+    _check_parameters(expected, function, parameters)
+
+
+def check_function(name: str, function: object, *parameters: str) -> None:
+    """Raise TypeError unless something can be called with so many arguments, and nothing has to be awaited for it."""
+    expected = f"{name}: expected a function, {name}({', '.join(parameters)})"
+    if not callable(function):
+        raise TypeError(f"{expected}, got {described(function)}")
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise TypeError(f"{expected}, got a coroutine function, {described(function)}, which is not awaited")
+    _check_parameters(expected, function, parameters)
+
+
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Raise TypeError unless a value is of a kind."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name}: expected an instance of {kind.__module__}.{kind.__qualname__}, got {described(value)}"
+        )
+
+
+def _check_parameters(expected: str, function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # it does not say
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        raise TypeError(f"{expected}, got one that takes {signature}") from None
+
+
+def _is_plain(function: Callable[..., Any]) -> bool:
+    """True for ``def`` without ``async`` that does not say that it returns something to await.
+
+    Lambdas cannot say it, and objects that are called may do as they like.
+    """
+    bare: Any = function
+    while isinstance(bare, partial) or (_is_function(bare) and hasattr(bare, "__wrapped__")):
+        bare = bare.func if isinstance(bare, partial) else bare.__wrapped__
+    if not _is_function(bare) or inspect.iscoroutinefunction(bare) or bare.__name__ == "<lambda>":
+        return False
+    try:
+        returned = get_type_hints(bare).get("return")
+    except (NameError, TypeError):
+        return False
+    kind = get_origin(returned) or returned
+    return not (isinstance(kind, type) and issubclass(kind, Awaitable))
+
+
+def _is_function(value: object) -> bool:
+    return inspect.isfunction(value) or inspect.ismethod(value)
