@@ -47,6 +47,7 @@ _SILENCE_SECONDS = 10.0
 """How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
 _SAID_CHARACTERS = 1_024
 """Of what a server says was wrong, this much is repeated."""
+_BROKEN = 1006
 _SUPERSEDED = 4500
 
 _PONG = '{"op":"pong"}'
@@ -58,7 +59,7 @@ class Ended:
     """How a connection ended."""
 
     text: str
-    code: int = 1006
+    code: int = _BROKEN
     status: int | None = None
     final: bool = False
     """Whatever the code says."""
@@ -95,8 +96,11 @@ class Conversation:
         """Everything that was there has come on this connection."""
         self._retry_seconds: float | None = None
         self._complaint = ""
-        self._awaiting_pong = False
-        """What does not come between ``caught_up`` and the pong to our ping is over."""
+        self._pings = 0
+        """Of this connection, without a pong. What does not come between the last ``caught_up`` and the pong to the
+        ping that followed it, which is the last pong, is over."""
+        self._greeting = False
+        """This connection's hello, in a session, has no answer."""
         self._late_hellos = 0
         """Connections of this session that were given up after their hello, before its answer: one of those may
         reach the server after a newer one, and supersede it."""
@@ -123,14 +127,15 @@ class Conversation:
         self._complaint = ""
         self._before = self.failures, self._lost_at
         self._questions.begin()
-        self._awaiting_pong = False
+        self._pings = 0
         self.requests.begin()
         said: dict[str, Any] = {"op": "hello", "v": 1}
         if self.token is not None:
             said["token"] = self.token
         if self._session is not None:
             said["session"] = self._session
-            self._late_hellos += 1
+        self._late_hellos += self._greeting
+        self._greeting = self._session is not None
         resume = self.arrivals.begin()
         if resume is not None:
             said["resume"] = {"epoch": resume.epoch, "offset": resume.offset}
@@ -179,7 +184,7 @@ class Conversation:
         offset = self.arrivals.ack(now, self.asked, everything=everything)
         if offset is not None:
             said.append(msgspec.json.encode({"op": "ack", "offset": offset}).decode())
-        while (request := self.requests.due(self.asked.message_bytes, self.asked.requests)) is not None:
+        while (request := self.requests.due(self.asked.message_bytes, self.asked.requests, now)) is not None:
             said.append(request.text)
         return said
 
@@ -191,6 +196,8 @@ class Conversation:
         """The connection has ended, or there was none: seconds to wait before the next, ``None`` if it is for good."""
         if self._lost_at is None:
             self._lost_at = now
+        if ended.code != _BROKEN:
+            self._greeting = False  # a server that says that it closes has heard the hello
         if ended.code == _SUPERSEDED and self._late_hellos:
             self._late_hellos -= 1
         elif ended.final or is_final(ended.code, ended.status):
@@ -215,8 +222,7 @@ class Conversation:
     def _welcome(self, said: Welcome) -> None:
         if self.welcomed:
             raise Garbled("expected one welcome, got another")
-        if self._session is not None:
-            self._late_hellos -= 1
+        self._greeting = False
         if said.session != self._session:
             self._late_hellos = 0
             self._session = said.session
@@ -246,8 +252,8 @@ class Conversation:
         self.arrivals.caught_up(said)
         self._settled_in = True
         doubts = self._questions.caught_up(), self._activity.caught_up()
-        self._awaiting_pong = any(doubts)
-        if self._awaiting_pong:
+        if any(doubts):
+            self._pings += 1
             self._say.append(_PING)
 
     def _stand(self, heard: AskTold | AskClosedTold | ActiveTold | InactiveTold, size: int) -> None:
@@ -268,12 +274,12 @@ class Conversation:
             self.arrivals.add(item, size)
 
     def _resolve(self) -> None:
-        """What was open or active and has not come again by now is over."""
-        if self._awaiting_pong and self.arrivals.has_room():
+        """A pong: what was open or active and has not come again before the last one is over."""
+        if self._pings == 1 and self.arrivals.has_room():
             over: list[Item] = [*self._questions.pong(), *self._activity.pong()]
             for item in over:
                 self.arrivals.add(item)
-        self._awaiting_pong = False
+        self._pings = max(0, self._pings - 1)
 
     def _keep_in_touch(self, heard: Ping | Pong | GoingAway | ErrorTold) -> None:
         match heard:

@@ -27,8 +27,9 @@ class SessionEnded(ActorsError):  # noqa: N818 - a state
 
 
 class SessionLost(ActorsError):  # noqa: N818 - what has happened
-    """The request was sent, its reply never came, and the server has forgotten the session: it may or may not have
-    been carried out. Sent again it might be doubled, so it was not."""
+    """The request was sent, and its reply never came: the server has forgotten the session, or ten minutes have gone
+    by, after which it forgets the request. It may or may not have been carried out. Sent again it might be doubled, so
+    it was not."""
 
 
 class RequestRefused(ActorsError):  # noqa: N818 - what the request was

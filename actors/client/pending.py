@@ -4,11 +4,13 @@ A request has an id of its own session's, for ever. Without an answer it is
 written again on the next connection of that session, and carried out once.
 When the server has forgotten the session, it does not know the id any more:
 what can be repeated without harm is; the others have failed, with nobody
-knowing how far.
+knowing how far. It forgets an id after ten minutes as well, so a request that
+has waited that long since it was first written is given up.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -28,6 +30,12 @@ _HARMLESS: frozenset[Op] = frozenset({"cancel", "read"})
 """What may be carried out twice."""
 
 
+REMEMBERED_SECONDS = 600.0
+"""How long a server remembers an id: section 7 of the protocol page."""
+
+_LOST = "expected a reply within ten minutes in one session, got none: it may have been carried out"
+
+
 @attrs.define(eq=False)
 class Request:
     """One request, until its outcome is there."""
@@ -37,6 +45,9 @@ class Request:
     text: str
     settled: Callable[[], None]
     """Called when there is an outcome."""
+    expires: Callable[[float], None]
+    """Called when it is first written, with the time at which it is to be given up."""
+    until: float = math.inf
     outcome: Reply | ActorsError | None = None
     known: bool = False
     """It was written on a connection of this session."""
@@ -55,12 +66,14 @@ class Requests:
         """Requests without an answer."""
         return len(self._open)
 
-    def make(self, op: Op, fields: dict[str, Any], settled: Callable[[], None]) -> Request:
+    def make(
+        self, op: Op, fields: dict[str, Any], settled: Callable[[], None], expires: Callable[[float], None]
+    ) -> Request:
         """Note a request, which the next call of :meth:`due` gives out."""
         self._made += 1
         id_ = f"c{self._made}"
         text = msgspec.json.encode({"op": op, "id": id_, **fields}).decode()
-        request = self._open[id_] = Request(id_, op, text, settled)
+        request = self._open[id_] = Request(id_, op, text, settled, expires)
         return request
 
     def forget(self, request: Request) -> None:
@@ -76,15 +89,21 @@ class Requests:
         """The server has forgotten the session: what it may have carried out cannot be asked for again."""
         for request in [*self._open.values()]:
             if request.known and request.op not in _HARMLESS:
-                text = f"{request.op}: expected a reply, and the server has forgotten the session that asked for it"
-                self._settle(request, SessionLost(text))
+                self._settle(request, SessionLost(_LOST))
             request.known = False
 
-    def due(self, most_bytes: int, most_waiting: int) -> Request | None:
+    def expire(self, now: float) -> None:
+        """Give up what the server may have forgotten: asked again, it could be carried out twice."""
+        for request in [*self._open.values()]:
+            if now >= request.until:
+                self._settle(request, SessionLost(_LOST))
+
+    def due(self, most_bytes: int, most_waiting: int, now: float) -> Request | None:
         """The next request to write; it counts as written. One that is too large is refused instead."""
+        self.expire(now)
         while (request := self._next(most_waiting)) is not None:
             if len(request.text.encode()) <= most_bytes:
-                request.known = request.waiting = True
+                self._note_written(request, now)
                 return request
             size = f"{len(request.text.encode())} bytes"
             self._settle(request, Unencodable(request.op, f"a message of at most {most_bytes} bytes", size))
@@ -106,6 +125,13 @@ class Requests:
         """There will be no answers any more."""
         for request in [*self._open.values()]:
             self._settle(request, error())
+
+    @staticmethod
+    def _note_written(request: Request, now: float) -> None:
+        if request.until == math.inf:
+            request.until = now + REMEMBERED_SECONDS
+            request.expires(request.until)
+        request.known = request.waiting = True
 
     def _next(self, most_waiting: int) -> Request | None:
         if sum(request.waiting for request in self._open.values()) >= min(_WINDOW, most_waiting):

@@ -149,7 +149,7 @@ class Session:
     async def cancel(self, run_id: str) -> Cancellation:
         """End a run and those below it; returns when they have ended, or after the server's patience, 5 seconds.
 
-        Raises as :meth:`send` does, but for SessionLost: it is asked again.
+        Raises as :meth:`send` does; SessionLost only after ten minutes without a reply, for it is asked again.
         """
         check_identifier("run_id", run_id)
         return _decoded(await self._ask("cancel", {"run_id": run_id}), Cancellation)
@@ -178,13 +178,19 @@ class Session:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._error is not None:
             raise self._error()
-        settled = trio.Event()
-        request: Request = self._conversation.requests.make(op, fields, settled.set)
+        settled, patience, requests = trio.Event(), trio.CancelScope(), self._conversation.requests
+
+        def expires(until: float) -> None:
+            patience.deadline = until
+
+        request: Request = requests.make(op, fields, settled.set, expires)
         self._stir()
         try:
-            await settled.wait()
+            with patience:
+                await settled.wait()
+            requests.expire(trio.current_time())
         finally:
-            self._conversation.requests.forget(request)
+            requests.forget(request)
         if isinstance(request.outcome, ActorsError):
             raise request.outcome
         assert request.outcome is not None, "what is settled has an outcome"

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import actors.client
-from actors.client import Cursor, Event, Gap, Reset, SessionLost
+from actors.client import AskClosed, Cursor, Event, Gap, Inactive, Reset, SessionLost
 from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
 from actors.client.hearing import Garbled, Reply, hear
 from actors.client.inbox import Arrivals
-from actors.client.pending import Request
+from actors.client.pending import Op, Request
 from actors.protocol.closing import TABLE
 
 PURE = ["address", "backoff", "conversation", "errors", "hearing", "inbox", "items", "pending", "questions"]
@@ -237,7 +237,7 @@ class Client(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        self.requests.append(self.client.requests.make("send", {"payload": {}}, lambda: None))
+        self.requests.append(self.client.requests.make("send", {"payload": {}}, lambda: None, lambda until: None))
         self._look()
 
     def _see(self, item: object) -> None:
@@ -325,6 +325,63 @@ def test_pongs_do_not_pile_up() -> None:
     for _ in range(1_000):
         client.take('{"op":"ping","head":0}')
     assert client.due(0.0).count('{"op":"pong"}') == 1
+
+
+def test_a_pong_to_an_earlier_ping_ends_nothing() -> None:
+    """What is active and open follows the second ``caught_up``, and the pong to the first may come before it; with the
+    pong to the second, what has not come is gone. A pong to no ping is nothing."""
+    client, pong = begun(), '{"op":"pong"}'
+    active = json.dumps({"op": "active", "event": {"run_id": "r", "thread_id": "t", "payload": {}}})
+    all_there = ['{"op":"caught_up","offset":0}', active, asked(1)]
+
+    def over(*texts: str) -> list[str]:
+        for text in texts:
+            client.take(text)
+        given = iter(client.arrivals.give, None)
+        return [type(item).__name__ for item in given if isinstance(item, AskClosed | Inactive)]
+
+    assert over(pong, *all_there, pong) == []
+    assert over(*all_there, all_there[0], pong, *all_there[1:], pong, pong) == []
+    assert client.due(0.0).count('{"op":"ping"}') == 2
+    assert over(all_there[0], pong) == ["AskClosed", "Inactive"]
+
+
+REPLAYED = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "replayed"}
+
+
+@pytest.mark.parametrize(("code", "forgiven"), [(1012, False), (4007, False), (1006, True)])
+def test_a_hello_that_a_close_answered_is_not_late(code: int, forgiven: bool) -> None:
+    """A server that closes before its welcome supersedes no other connection by it: the next 4500 is for good. One that
+    broke says nothing of what the server does with its hello."""
+    client = begun()
+    client.end(Ended(""), 0.5, 0.0)
+    client.hello()
+    client.end(Ended("", code), 0.5, 1.0)
+    client.hello()
+    client.take(json.dumps(REPLAYED))
+    assert (client.end(Ended("", 4500), 0.5, 2.0) is not None) == forgiven
+
+
+@pytest.mark.parametrize("op", ["send", "read", "cancel", "answer"])
+def test_after_ten_minutes_a_request_is_given_up(op: Op) -> None:
+    """A server remembers it for so long since it was first written: it is not written again, and may have been carried
+    out. One that no server has seen waits."""
+    client, until = begun(), list[float]()
+    request = client.requests.make(op, {}, lambda: None, until.append)
+    assert len(client.due(1_000.0)) == 1
+    assert until == [1_600.0]
+    client.hello()
+    client.take(json.dumps(REPLAYED))
+    unseen = client.requests.make(op, {}, lambda: None, until.append)
+    assert len(client.due(1_599.0)) == 2
+    client.hello()
+    client.take(json.dumps(REPLAYED))
+    client.requests.forget(unseen)
+    assert client.due(1_600.0) == []
+    assert isinstance(request.outcome, SessionLost)
+    assert str(request.outcome) == (
+        "expected a reply within ten minutes in one session, got none: it may have been carried out"
+    )
 
 
 def test_full_jitter() -> None:

@@ -232,6 +232,40 @@ async def test_a_request_without_a_reply_is_sent_again(server: Scripted, autojum
         assert (got[0].thread_id, got[0].run_id, got[0].offset) == ("t1", None, 1)
 
 
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_after_ten_minutes_a_request_is_given_up(
+    server: Scripted, autojump_clock: MockClock, is_away: bool
+) -> None:
+    """With a server or without one: SessionLost, ten minutes after it was first written. What was not, waits."""
+    async with connect(URL) as session, trio.open_nursery() as nursery:
+        line = await server.accept()
+        await line.welcome(**FRESH)
+
+        async def live() -> None:
+            while True:
+                await line.say({"op": "ping"})
+                await trio.sleep(10)
+
+        async def send() -> None:
+            await line.hear_op("send")
+            if is_away:
+                server.up = False
+                await line.drop()
+            else:
+                nursery.start_soon(live)
+
+        nursery.start_soon(send)
+        began = trio.current_time()
+        with pytest.raises(SessionLost, match="expected a reply within ten minutes in one session, got none"):
+            await session.send({"text": "hi"})
+        assert trio.current_time() - began == pytest.approx(600)
+        if is_away:
+            with trio.move_on_after(3_600) as patience:
+                await session.send({"text": "hi"})
+            assert patience.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
 async def test_nothing_is_doubled_when_the_session_is_lost(server: Scripted, autojump_clock: MockClock) -> None:
     """What was sent and not answered raises SessionLost; what was never sent, and what may be repeated, is sent on the
     new session."""
