@@ -12,8 +12,9 @@
 
 /**
  * Open a session. It connects by itself, and again whenever it has to. In a browser `url` may be relative; `http:` and
- * `https:` stand for `ws:` and `wss:`. Throws a TypeError, with what was expected, for another URL and for options that
- * are not what they should be, or where there is no WebSocket.
+ * `https:` stand for `ws:` and `wss:`, and no path, or `/` alone, for `/ws`. Throws a TypeError, with what was expected,
+ * for another URL, for one with a password, for options that are not what they should be, or where there is no
+ * WebSocket.
  */
 export function connect(url: string | URL, options?: Options): Session;
 
@@ -49,6 +50,11 @@ export interface Cursor {
  * taken is confirmed to the server in batches. A second loop throws when both wait. Listeners see the items of a loop
  * too, and take part in nothing.
  *
+ * **A loop by hand**: `next()` called while another one waits stands behind it, and comes back for the item of that
+ * one. `return()` and `throw()` end every `next()` that waits, with `done`, and nothing is taken: so a wait with a bound
+ * is `Promise.race([loop.next(), bound])` and then `loop.return()`, or the same promise again. An AbortSignal does it by
+ * `signal.addEventListener("abort", () => loop.return())`.
+ *
  * **Who listens for `event` takes the log**: `event`, `gap`, `reset`, and with them all else. While nobody does, and
  * there is no loop, they wait and nothing is confirmed; what stands outside of the log (`caught_up`, `active`, `ask` …)
  * comes to its listeners all the same. A program that wants questions alone listens for `event` as well, and so
@@ -61,7 +67,8 @@ export interface Cursor {
  *
  * **A lost connection** comes back by itself: after a random time of at most 0.5 s or, if that is longer, as long as it
  * is lost, and never more than 10 s; or when the server said; at once when the machine comes online or the page is
- * looked at again. The next one goes on behind the last item taken. What is in the application's hand is not handed out
+ * looked at again, though no two waits in a row are cut short by that. A live connection is asked for a sign of life
+ * then, within 3 s; one that is being made keeps its 10 s. The next one goes on behind the last item taken. What is in the application's hand is not handed out
  * again.
  *
  * **A server that does not keep to the protocol** costs its connection, which comes back; the state says what was
@@ -82,8 +89,12 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
 
   /**
    * Place an event in a thread, which every device of the user gets, this one too; without a thread the server opens
-   * one. Like every request it is asked again after a lost connection, and carried out once. Rejects with a `Refusal`;
-   * also for an integer beyond `Number.MAX_SAFE_INTEGER`, which another device might have as another one: send a string.
+   * one. Like every request it is asked again after a lost connection, and carried out once, or given up when ten
+   * minutes have gone by since it was first asked. Rejects with a `Refusal`; one named `unencodable`, before anything is
+   * said, for what JSON would change or leave out without a word, with its path: NaN and infinities, `undefined`, holes
+   * of arrays, functions, symbols, a BigInt, a Map, a Set, bytes, an Error, half a surrogate pair, more than 64 levels of
+   * nesting, and an integer beyond `Number.MAX_SAFE_INTEGER`, which another device might have as another one: send a
+   * string. What has a `toJSON`, as a Date has, is what that gives.
    */
   send(payload: object, options?: { threadId?: string; type?: string }): Promise<Sent>;
   /** End a run and those below it. */
@@ -107,24 +118,33 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
   addEventListener<K extends keyof SessionEvents>(
     type: K,
     listener: (event: CustomEvent<SessionEvents[K]>) => void,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener | null,
+    options?: boolean | ListenerOptions,
   ): void;
   removeEventListener<K extends keyof SessionEvents>(
     type: K,
     listener: (event: CustomEvent<SessionEvents[K]>) => void,
-    options?: boolean | EventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void;
   removeEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
+    listener: Listener | null,
+    options?: boolean | ListenerOptions,
   ): void;
 }
+
+/** Those of the platform, which declares them for browsers only. */
+export interface ListenerOptions {
+  capture?: boolean;
+  once?: boolean;
+  passive?: boolean;
+  signal?: AbortSignal;
+}
+export type Listener = ((event: Event) => void) | { handleEvent(event: Event): void };
 
 /** What `detail` is, by the type of the event. */
 export interface SessionEvents {
@@ -285,9 +305,9 @@ export interface History {
 
 /**
  * Why a request was not carried out, or why a session ended. `name` and `code` are those of the protocol page
- * (section 7), or: `too_big`, it is larger than the server takes; `session_lost`, the server has forgotten the session
- * before it replied, so the request may have been carried out, and was not asked again lest it be twice; `refused`
- * and `closed`, the session was.
+ * (section 7), or: `unencodable`, JSON cannot carry it; `too_big`, it is larger than the server takes; `session_lost`,
+ * the server has forgotten the session, or ten minutes have gone by, before it replied, so the request may have been
+ * carried out, and was not asked again lest it be twice; `refused` and `closed`, the session was.
  */
 export class Refusal extends Error {
   constructor(error: Partial<Refusal>);

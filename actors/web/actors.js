@@ -1,17 +1,14 @@
 /**
  * The browser's client of trio-actors: `actors.v1` over as many connections as it takes; see actors.d.ts.
  *
- * What is measured is measured on `performance.now()`, which nobody sets; `Date.now()` is for times that people read.
- *
- * @typedef {import("./actors.d.ts").Options} Options
- * @typedef {import("./actors.d.ts").State} State
+ * What is measured is measured on `performance.now()`, which nobody sets; `Date.now()` is for people to read.
  */
 
 const OF_THE_LOG = /^(event|gap|reset)$/;
 const LAST_OF_A_RUN = /^agent_(completed|failed|cancelled)$/;
-const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
+const FINAL_CODE = /^(100[23789]|4[5-9]..)$/;
 
-/** A wait is a random part of the time since the connection was lost, within these bounds. */
+/** Bounds of a wait: a random part of the time since the connection was lost. */
 const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 10_000;
 
@@ -22,20 +19,30 @@ const PROBE_MS = 3_000;
 /** A longer timer fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** With so many items unread, what else comes is not kept. */
+/** What else comes is not kept. */
 const MOST_UNREAD = 1_000;
 
-/** Requests in flight, unless the server takes fewer; how much of its rate is used, and what of that at once. */
+/** Requests in flight, at most; how much of the server's rate is used, and what of that at once. */
 const MOST_ASKED = 8;
 const LIVELINESS = 0.8;
 const BURST_MS = 1_000;
+
+/** A server remembers requests for so long. */
+const REMEMBERED_MS = 600_000;
+const LOST = {
+  name: "session_lost",
+  message: "expected a reply within ten minutes in one session, got none: it may have been carried out",
+};
+
+const DEEPEST = 64;
+const EXACT = "a number that JavaScript's numbers hold (integers up to ±(2^53 - 1); longer ones as a string)";
 
 const BEFORE_THE_WELCOME = /^(welcome|error|going_away|ping|pong)$/;
 const SUPERSEDED = 4500;
 const PING = '{"op":"ping"}';
 const PONG = '{"op":"pong"}';
 
-/** What a message must have, each of the type of what stands here. */
+/** What a message must have, each of the type of what is here. */
 const FIELDS = {
   event: { type: "", payload: {}, thread_id: "", seq: 1, offset: 1 },
   welcome: { session: "", epoch: "", start: 1 },
@@ -63,7 +70,7 @@ function check(kind, message) {
   return message;
 }
 
-/** A number of the server's, within bounds; where it said none, another. */
+/** A number of the server's, within bounds. */
 function bounded(said, least, most, otherwise) {
   return typeof said === "number" ? Math.min(most, Math.max(least, said)) : otherwise;
 }
@@ -72,25 +79,31 @@ function expect(isRight, what, got) {
   if (!isRight) throw new TypeError(`expected ${what}, got ${got}`);
 }
 
-/** Options; what has no such name is a mistake, which would change what is asked for. */
+/** Another name is a mistake. */
 function only(names, options) {
   for (const name of Object.keys(options ?? {})) expect(names.includes(name), `options ${names.join(", ")}`, name);
   return options ?? {};
 }
 
+/** Without a path, it is `/ws`. */
 function addressOf(url) {
+  const text = String(url ?? "").trim();
+  const hasUser = /^([a-z]+:)?[\\/]{2}[^\\/?#]*@/i.test(text);
   let where = {};
   try {
-    where = new URL(url, globalThis.location?.href);
+    where = new URL(text, globalThis.location?.href);
   } catch {
     // Said below.
   }
-  expect(url && /^(ws|http)s?:$/.test(where.protocol), "a URL like wss://host/ws (or /ws, in a page)", shown(url));
+  const isWhole = text && !/^[a-z]+:(?![\\/]{2}[^\\/?#])/i.test(text) && where.port !== "0";
+  const isRight = isWhole && !hasUser && /^(ws|http)s?:/.test(where.protocol);
+  const like = "a URL like wss://host/ws (or /ws, in a page), without a password";
+  expect(isRight, like, hasUser ? "one with a password" : shown(url));
+  if (!/[^/]/.test(where.pathname)) where.pathname = "/ws";
   where.hash = "";
   return where.href.replace(/^http/, "ws");
 }
 
-/** @param {Options} [options] */
 function checked(options) {
   const said = only(["token", "cursor", "from", "WebSocket"], options);
   const { token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = said;
@@ -103,37 +116,67 @@ function checked(options) {
   return { token, cursor, from, WebSocket };
 }
 
-/** Why a request was not carried out, or a session has ended. */
 export class Refusal extends Error {
-  /** @param {Partial<Refusal>} error */
   constructor({ code, name = "refused", temporary = false, message = "no reason was given" }) {
     super(message);
     Object.assign(this, { code, name, temporary });
   }
 }
 
-/** What came is not what comes next: the cursor is worth nothing any more. */
+/** JSON; what it would change, or leave out, is refused. */
+function written(message) {
+  let at;
+  const must = (isRight, expected, got) => {
+    if (!isRight) throw new Refusal({ name: "unencodable", message: `${at}: expected ${expected}, got ${got}` });
+  };
+  const whole = (text) => {
+    const half = text.search(/[\ud800-\udfff]/u);
+    must(half < 0, "text that UTF-8 can encode", `half of a surrogate pair at index ${half}`);
+    return text;
+  };
+  const members = (value, path, depth) => {
+    const names = Object.keys(value).map(whole);
+    return Object.fromEntries(names.map((name) => [name, carried(value[name], path + name, depth)]));
+  };
+  const carried = (given, path, depth) => {
+    at = path;
+    if (given === undefined && depth === 1 && path !== "payload") return given;
+    const value = typeof given?.toJSON === "function" ? given.toJSON() : given;
+    const kind = {}.toString.call(value).slice(8, -1);
+    must(path !== "payload" || kind === "Object", "a JSON object", kind);
+    must(depth <= DEEPEST || typeof value !== "object", `at most ${DEEPEST} levels of nesting`, "more");
+    if (kind === "Object") return members(value, `${path}.`, depth + 1);
+    if (kind === "Array") return Array.from(value, (one, n) => carried(one, `${path}[${n}]`, depth + 1));
+    if (kind === "String") return whole(`${value}`);
+    must(kind === "Number" || kind === "Boolean" || given === null, "a value that JSON can carry", kind);
+    must(kind !== "Number" || Number.isFinite(+value), "a number that JSON can carry", value);
+    must(!Number.isInteger(+value) || Number.isSafeInteger(+value) || /e/.test(value), EXACT, value);
+    return value;
+  };
+  return JSON.stringify(members(message, "", 1));
+}
+
+/** The cursor is worth nothing any more. */
 class OutOfOrder extends Error {}
 
 /**
  * What has come from the log, each once, and what the application took of it.
  *
  * In an epoch *acked* <= *taken* <= *given* <= *received*. What is given is in the application's hand, and is taken
- * when it comes back. Connections resume at *taken*, so what was received comes again, and is dropped.
+ * when it comes back. Connections resume at *taken*; what was received and comes again is dropped.
  *
- * At the bound a connection is *overrun*: what comes is counted and not kept. It is good for requests alone, until all
- * was taken and another one resumes.
+ * At the bound a connection is *overrun*, and good for requests alone, until all was taken and another one resumes.
  */
 class Arrivals {
   given = null;
   acked = 0;
   lastWord = 0;
   overrun = false;
-  /** What the server did against the protocol, until the log begins anew. */ defect = "";
+  /** What the server did wrong, until the log begins anew. */ defect = "";
   #epoch;
   #taken = 0;
   #received = 0;
-  /** Of the connection; null until it is known. */ #position = null;
+  /** Of the connection. */ #position = null;
   #inHand = null;
   #unread = [];
 
@@ -150,7 +193,6 @@ class Arrivals {
     return Math.min(this.#taken, this.#position ?? 0);
   }
 
-  /** The application came back: what it has in hand is taken, if it is this. */
   take(item = this.#inHand?.item) {
     if (!item || this.#inHand?.item !== item) return;
     this.#taken = this.#inHand.last;
@@ -158,7 +200,6 @@ class Arrivals {
     if (LAST_OF_A_RUN.test(item.type)) this.lastWord = this.#taken;
   }
 
-  /** The first item of a kind that is wanted. */
   give(isWanted) {
     const at = this.#unread.findIndex(({ item }) => isWanted(item.kind));
     if (at < 0) return null;
@@ -173,7 +214,6 @@ class Arrivals {
     this.#unread = [];
   }
 
-  /** A connection begins: where to resume, unless nothing is known. */
   resume() {
     this.overrun = false;
     this.#position = null;
@@ -189,7 +229,7 @@ class Arrivals {
     } else throw new OutOfOrder(`expected a welcome to ${shown(resumed)}, got ${resume} from ${start} in ${epoch}`);
   }
 
-  /** Events for a range: each stands for what is between it and the one before. */
+  /** A range: each event stands for what is between it and the one before. */
   arrive(from, to, events) {
     if (!this.#isNext(from, to)) return;
     for (const event of events) {
@@ -199,13 +239,12 @@ class Arrivals {
     if (this.#position !== to) throw new OutOfOrder(`expected events up to ${to}, got ${this.#position}`);
   }
 
-  /** A range that is gone; of what was received all the same, nothing is said. */
+  /** Of what was received all the same, nothing is said. */
   gap({ from, to, cause }) {
     const first = Math.max(from, this.#received + 1);
     if (this.#isNext(from, to)) this.#arrive({ kind: "gap", from: first, to, cause }, first, to);
   }
 
-  /** Another log: what is unread of the last one is to be forgotten. */
   reset(epoch, low, cause) {
     this.#begin(epoch, low - 1);
     this.keep({ kind: "reset", epoch, low, cause }, low - 1);
@@ -221,7 +260,7 @@ class Arrivals {
     return !this.overrun;
   }
 
-  /** Let an item wait for the application; without an offset it stands outside of the log. */
+  /** Without an offset, an item stands outside of the log. */
   keep(item, last) {
     this.#unread.push({ item, last });
   }
@@ -240,7 +279,6 @@ class Arrivals {
     this.#position = this.acked = offset;
   }
 
-  /** Whether a range is the next one; not if it has been seen. */
   #isNext(from, to) {
     const position = this.#position;
     if (position !== null && from <= to && to <= position) return false;
@@ -248,7 +286,7 @@ class Arrivals {
     throw new OutOfOrder(`expected offset ${position === null ? "of a reset" : position + 1}, got ${from}`);
   }
 
-  /** Text that the application has a part of may come joined with more: then not on this connection. */
+  /** Text that the application has a part of may come joined with more: not on this connection. */
   #arrive(item, first, last) {
     this.#position = last;
     if (this.overrun || last <= this.#received) return;
@@ -259,7 +297,7 @@ class Arrivals {
   }
 }
 
-/** Who listens to what: an EventTarget does not say. */
+/** An EventTarget does not say who listens to what. */
 class Listeners {
   #all = [];
 
@@ -279,7 +317,6 @@ class Listeners {
     this.#all = this.#all.filter((one) => one !== found);
   }
 
-  /** Those that wanted one event of a type get it now. */
   dispatched(type) {
     this.#all = this.#all.filter((one) => one.type !== type || !one.once);
   }
@@ -290,45 +327,47 @@ class Listeners {
   }
 }
 
-const captures = (options) => Boolean(typeof options === "object" ? options?.capture : options);
+const captures = (options) => Boolean(options?.capture ?? options === true);
 
-/** @param {string | URL} url @param {Options} [options] */
 export const connect = (url, options) => new Session(url, options);
 
-/** Session and cursor are in memory alone: two tabs are two clients. */
 export class Session extends EventTarget {
   #url;
   #options;
-  /** @type {WebSocket | null} */ #socket = null;
-  /** @type {State} */ #state = { name: "connecting" };
+  #socket = null;
+  #state = { name: "connecting" };
   #ended = new AbortController();
   #timers = new Map();
   #id;
-  /** What the welcome asks for; null while nothing but a hello may be said. */ #limits = null;
-  /** How long what was said takes at the rate that the server allows. */ #paidUntil = 0;
+  /** What the welcome asks for. */ #limits = null;
+  /** When what was said has taken its time, at the server's rate. */ #paidUntil = 0;
   /** The cursor of this connection's hello. */ #resumed = null;
   /** Said before acks and requests. */ #said = [];
 
   #arrivals;
   #listeners = new Listeners();
   #loops = 0;
-  /** Wakes the loop that waits. */ #bell = null;
+  /** The loop that waits, and what wakes it. */ #bell = null;
   #ackIsDue = false;
-  /** The open questions that have come, and the active runs that the application knows: whether each waits. */
+  /** The open questions, and the active runs that the application knows: whether each waits. */
   #open = new Set();
   #active = new Map();
-  /** The runs whose beginning has come; and all of these, runs and questions, that came since caught_up. */
+  /** The runs whose beginning has come; and the runs and questions that came since caught_up. */
   #begun = new Set();
   #here = new Set();
 
   #requests = new Map();
   #asked = 0;
 
-  /** Connections given up between hello and welcome: their hello may come later, and supersede a newer one. */
+  /** Pings without a pong. */ #pings = 0;
+  /** This hello has no answer; so many were given up, and may yet supersede a newer one. */
+  #isGreeting = false;
   #lateHellos = 0;
   #lostAt = null;
   #liveSince = Infinity;
-  #hurryUntil = -Infinity;
+  /** Nothing was heard since the page was looked at; a wait was cut short, and none passed since. */
+  #isDoubted = false;
+  #hasHurried = false;
   /** The wait asked for. */ #askedMs = null;
   #error = null;
 
@@ -339,7 +378,7 @@ export class Session extends EventTarget {
     this.#arrivals = new Arrivals(this.#options.cursor);
     this.connect();
     for (const type of ["online", "pageshow", "resume", "visibilitychange"]) {
-      // Captured: what happens to the document passes the window on its way.
+      // Captured: what happens to the document passes the window.
       globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal: this.#ended.signal });
     }
   }
@@ -408,17 +447,33 @@ export class Session extends EventTarget {
     return super.dispatchEvent(event);
   }
 
-  async *[Symbol.asyncIterator]() {
+  [Symbol.asyncIterator]() {
+    const loop = { isOver: false };
+    const items = this.#items(loop);
+    // A generator's own waits behind a `next` that waits, which would take one item more.
+    for (const end of ["return", "throw"]) {
+      const inherited = items[end];
+      items[end] = (value) => {
+        loop.isOver = true;
+        if (this.#bell?.loop === loop) this.#ring();
+        return inherited.call(items, value);
+      };
+    }
+    return items;
+  }
+
+  async *#items(loop) {
     this.#loops += 1;
     try {
-      while (this.#state.name !== "closed") {
+      while (this.#state.name !== "closed" && !loop.isOver) {
         this.#arrivals.take();
         const item = this.#give(() => true);
         if (item) this.#tell(item.kind, item);
         this.#goOn();
         if (item) yield item;
         else if (this.#state.name === "refused") throw this.#over();
-        else await this.#rung();
+        else if (this.#bell) throw new Error("expected one loop over a session, got another while it waits");
+        else await new Promise((ring) => (this.#bell = { loop, ring }));
       }
     } finally {
       this.#loops -= 1;
@@ -426,17 +481,14 @@ export class Session extends EventTarget {
     }
   }
 
-  // items
-
-  #rung() {
-    if (this.#bell) throw new Error("expected one loop over a session, got another while it waits");
-    return new Promise((ring) => (this.#bell = ring));
+  #ring() {
+    this.#bell?.ring();
+    this.#bell = null;
   }
 
-  /** Hand out what has come, to the loop or else to listeners, and do what follows. */
+  /** To the loop, or else to listeners. */
   #deliver() {
-    this.#bell?.();
-    this.#bell = null;
+    this.#ring();
     for (let item; this.#loops === 0 && (item = this.#nextToListeners()); this.#arrivals.take(item)) {
       this.#tell(item.kind, item);
     }
@@ -456,7 +508,7 @@ export class Session extends EventTarget {
     return item;
   }
 
-  /** A run that comes twice is one, and is over once. */
+  /** A run is one, and over once. */
   #isNews({ kind, type, run_id, waiting }) {
     if (kind === "reset") this.#active.clear();
     if (kind === "event" && type === "agent_started") this.#active.set(run_id, false);
@@ -477,7 +529,7 @@ export class Session extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** Say what is due; leave a connection that brings nothing more, and come back when there is something to do. */
+  /** Say what is due; leave a connection that brings nothing more, and come back for something to do. */
   #goOn() {
     const { overrun, isDrained } = this.#arrivals;
     const asks = this.#requests.size > 0;
@@ -490,9 +542,7 @@ export class Session extends EventTarget {
     else if (this.#state.until === Infinity && (isDrained || asks)) this.connect();
   }
 
-  // speaking
-
-  /** Say what is due, no faster than the server allows. */
+  /** No faster than the server allows. */
   #speak() {
     while (this.#limits) {
       const wait = this.#paidUntil - performance.now() - BURST_MS;
@@ -504,6 +554,7 @@ export class Session extends EventTarget {
 
   #say(text) {
     this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + this.#limits.gapMs;
+    this.#pings += text === PING;
     this.#socket.send(text);
   }
 
@@ -511,7 +562,7 @@ export class Session extends EventTarget {
     if (!this.#said.includes(text)) this.#said.push(text);
   }
 
-  /** Confirm what is taken, if it is time to, or all of it. */
+  /** Confirm what is taken, if it is time to. */
   #ack(everything = this.#ackIsDue) {
     const { acked, confirmable, lastWord } = this.#arrivals;
     if (!this.#limits || confirmable <= acked) return false;
@@ -522,13 +573,12 @@ export class Session extends EventTarget {
       this.#confirmed(confirmable);
       return true;
     }
-    if (!this.#timers.has("ack")) this.#after("ack", ackMs, () => this.#ackNow());
+    if (this.#timers.has("ack")) return false;
+    this.#after("ack", ackMs, () => {
+      this.#ackIsDue = true;
+      this.#speak();
+    });
     return false;
-  }
-
-  #ackNow() {
-    this.#ackIsDue = true;
-    this.#speak();
   }
 
   #confirmed(offset) {
@@ -537,30 +587,30 @@ export class Session extends EventTarget {
     this.#tell("acked", offset);
   }
 
-  // requests
-
   async #ask(fields) {
     if (/refused|closed/.test(this.#state.name)) throw this.#over();
     const id = `c${++this.#asked}`;
-    const text = JSON.stringify({ ...fields, id });
+    const text = written({ ...fields, id });
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { text, resolve, reject });
       this.#goOn();
     });
   }
 
-  /** Ask again on each connection: harmless within a session; in another one it might be done twice. */
+  /** Ask again on each connection, as long as it is carried out once. */
   #askNext() {
     const { messageBytes, requests } = this.#limits;
     let waiting = 0;
     for (const [id, request] of this.#requests) {
       if (request.socket === this.#socket) waiting += 1;
-      else if (request.session && request.session !== this.#id) {
-        this.#settle(id, { error: { name: "session_lost", message: "it may have been carried out" } });
+      else if ((request.session ?? this.#id) !== this.#id || performance.now() >= request.until) {
+        this.#settle(id, { error: LOST });
       } else if (new TextEncoder().encode(request.text).length > messageBytes) {
         this.#settle(id, { error: { name: "too_big", message: `expected at most ${messageBytes} bytes` } });
       } else {
         Object.assign(request, { socket: this.#socket, session: this.#id });
+        request.until ??= performance.now() + REMEMBERED_MS;
+        request.timer ??= setTimeout(() => (this.#settle(id, { error: LOST }), this.#goOn()), REMEMBERED_MS);
         this.#say(request.text);
         return true;
       }
@@ -571,12 +621,11 @@ export class Session extends EventTarget {
 
   #settle(id, reply) {
     const request = this.#requests.get(id);
+    clearTimeout(request?.timer);
     this.#requests.delete(id);
     if (reply.error) request?.reject(new Refusal(reply.error));
     else request?.resolve(reply);
   }
-
-  // hearing
 
   #ops = {
     __proto__: null,
@@ -598,8 +647,9 @@ export class Session extends EventTarget {
     inactive: ({ run_id, reason }) => this.#runEnded(run_id, reason),
     ask: (message) => this.#questioned(message),
     ask_closed: ({ ask, reason }) => this.#questionClosed(ask, reason),
-    // Pings follow caught_up, so what is open and active comes before this: what has not come is over.
+    // A ping follows each caught_up, so what is open and active comes before the last pong: what has not is over.
     pong: () => {
+      if (this.#pings === 0 || --this.#pings > 0 || this.#said.includes(PING)) return;
       for (const id of this.#begun) if (!this.#here.has(id)) this.#runEnded(id, "gone");
       for (const id of this.#open) if (!this.#here.has(id)) this.#questionClosed(id, "gone");
     },
@@ -612,8 +662,9 @@ export class Session extends EventTarget {
     error: ({ error }) => (this.#error = error),
   };
 
-  /** What is not of the protocol, or cannot come next, is a fault of the server's, and ends the connection. */
+  /** What is not of the protocol, or cannot come next, ends the connection. */
   #receive(data) {
+    this.#isDoubted = false;
     if (this.#limits) this.#expectWithin(this.#limits.quietMs);
     try {
       this.#hear(JSON.parse(data));
@@ -649,7 +700,7 @@ export class Session extends EventTarget {
   #welcomed(message) {
     if (this.#limits) throw new Error("expected one welcome, got another");
     const { session, ping_s, limits } = message;
-    if (this.#id) this.#lateHellos -= 1;
+    this.#isGreeting = false;
     if (session !== this.#id) this.#lateHellos = 0;
     this.#id = session;
     this.#limits = {
@@ -665,7 +716,7 @@ export class Session extends EventTarget {
     if (message.resume !== "reset") this.#confirmed(this.#arrivals.acked);
   }
 
-  /** A question that comes twice is one question; without room for it, it comes again on the next connection. */
+  /** A question that comes twice is one. */
   #questioned({ event, ...rest }) {
     const { event_id: id } = check("question", event);
     this.#here.add(id);
@@ -679,8 +730,6 @@ export class Session extends EventTarget {
     if (this.#arrivals.hasRoom() && this.#open.delete(id)) this.#arrivals.keep({ kind: "ask_closed", id, reason });
   }
 
-  // coming and going
-
   async #greet(socket) {
     try {
       const { token, from } = this.#options;
@@ -689,8 +738,9 @@ export class Session extends EventTarget {
       expect(typeof (given ?? "") === "string", "a string", `a ${typeof given}`);
       const resume = (this.#resumed = this.#arrivals.resume());
       const start = resume ? { resume } : { from: this.#arrivals.defect ? "low" : from };
-      if (this.#id) this.#lateHellos += 1;
-      socket.send(JSON.stringify({ op: "hello", v: 1, token: given, session: this.#id, ...start }));
+      const hello = written({ op: "hello", v: 1, token: given, session: this.#id, ...start });
+      this.#isGreeting = this.#id !== undefined;
+      socket.send(hello);
     } catch (error) {
       if (socket === this.#socket) this.#closed(1006, `no token: ${error}`);
     }
@@ -711,13 +761,18 @@ export class Session extends EventTarget {
     this.#after("silence", ms, () => this.#closed(1006, "the server was silent"));
   }
 
-  /** Online, or looked at, again: come back now, also when a link turns out to be dead. */
+  /** Online, or looked at, again: doubt a link that is there, or come back now, once between two waits. */
   #wake() {
     const { name, until } = this.#state;
-    this.#hurryUntil = performance.now() + 2 * PROBE_MS;
-    if (this.#socket) this.#expectWithin(PROBE_MS);
-    else if (name === "waiting" && until < Infinity && this.#askedMs === null) this.connect();
-    if (name === "live") this.#sayOnce(PING);
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (name === "live" && !this.#isDoubted) {
+      this.#isDoubted = true;
+      this.#expectWithin(PROBE_MS);
+      this.#sayOnce(PING);
+    } else if (name === "waiting" && until < Infinity && this.#askedMs === null && !this.#hasHurried) {
+      this.#hasHurried = true;
+      this.connect();
+    }
     this.#goOn();
   }
 
@@ -729,26 +784,31 @@ export class Session extends EventTarget {
 
   #hangUp() {
     for (const name of this.#timers.keys()) this.#stop(name);
-    // Only a connection that held resets the waits: one that fails at once each time must not be hurried.
-    if (performance.now() - this.#liveSince >= LAST_WAIT_MS) this.#lostAt = null;
+    // A server that ends each at once must not be hurried.
+    if (performance.now() - this.#liveSince >= LAST_WAIT_MS) this.#lostAt = this.#hasHurried = null;
     this.#liveSince = Infinity;
     this.#limits = null;
     this.#said = [];
+    this.#pings = 0;
+    this.#lateHellos += this.#isGreeting;
+    this.#isGreeting = false;
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
-    // The package ws throws what no listener takes, such as that it was closed too early.
+    // The package ws throws what no listener takes.
     socket.onopen = socket.onmessage = socket.onclose = socket.onerror = () => {};
     socket.close();
   }
 
   #closed(code, said) {
+    // A server that closes has heard the hello.
+    this.#isGreeting &&= code === 1006;
     this.#hangUp();
     const reason = this.#error?.message || said;
     this.#error = null;
     const isOwn = code === SUPERSEDED && this.#lateHellos > 0;
     if (isOwn) this.#lateHellos -= 1;
-    if (!isOwn && (FINAL_CODES.has(code) || code >= 4500)) this.#end({ name: "refused", code, reason });
+    if (!isOwn && FINAL_CODE.test(code)) this.#end({ name: "refused", code, reason });
     else this.#comeBack(code, reason);
   }
 
@@ -756,9 +816,13 @@ export class Session extends EventTarget {
     const now = performance.now();
     this.#lostAt ??= now;
     const ceiling = Math.min(LAST_WAIT_MS, Math.max(FIRST_WAIT_MS, now - this.#lostAt));
-    const waitMs = this.#askedMs ?? (now < this.#hurryUntil ? 0 : Math.random() * ceiling);
-    this.#hurryUntil = -Infinity;
-    this.#after("retry", waitMs, () => this.connect());
+    const hurries = this.#isDoubted && !this.#hasHurried;
+    const waitMs = this.#askedMs ?? (hurries ? 0 : Math.random() * ceiling);
+    this.#isDoubted = false;
+    this.#after("retry", waitMs, () => {
+      this.#hasHurried = hurries;
+      this.connect();
+    });
     this.#enter({ name: "waiting", code, reason, until: Date.now() + waitMs, waitMs });
   }
 
@@ -770,6 +834,6 @@ export class Session extends EventTarget {
 
   #over() {
     const { name, code, reason } = this.#state;
-    return new Refusal({ name, code, message: reason });
+    return new Refusal({ name, code, message: name === "closed" ? "the session is closed" : reason || undefined });
   }
 }

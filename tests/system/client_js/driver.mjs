@@ -1,7 +1,7 @@
 /**
  * Runs what it is told: a line of JSON in, `{id, script}`; a line of JSON out, `{id, value}` or `{id, error}`.
  *
- * A script is the body of an async function. It sees `connect`, `collect`, `sleep`, `Fake`, and the object `it`,
+ * A script is the body of an async function. It sees `connect`, `collect`, `sleep`, `turn`, `Fake`, and the object `it`,
  * which lives as long as the process.
  */
 
@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 const { connect } = await import(process.argv[2]);
 const AsyncFunction = (async () => {}).constructor;
 const it = { sessions: {} };
+const turn = () => new Promise(setImmediate);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A session whose items and states are kept: `it.sessions[name]` has `session`, `items`, `states`. */
@@ -44,7 +45,7 @@ class Fake {
   async welcome(fields = {}) {
     this.readyState = 1;
     this.onopen();
-    await sleep(0);
+    await turn();
     const limits = { message_bytes: 1000, ack_events: 3, ack_s: 0.05 };
     const where = { session: "s", epoch: "ep", head: 0, low: 1, start: 1, resume: "fresh", ping_s: 15 };
     this.say({ op: "welcome", ...where, limits, ...fields });
@@ -74,7 +75,7 @@ async function run({ id, script }) {
   }
 }
 
-const SCOPE = { connect, collect, sleep, event, Fake, it };
+const SCOPE = { connect, collect, sleep, turn, event, Fake, it };
 
 for await (const line of createInterface({ input: process.stdin })) {
   run(JSON.parse(line)).then((said) => console.log(JSON.stringify(said)));

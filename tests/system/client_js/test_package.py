@@ -49,9 +49,9 @@ async def assistant(run: actors.Run, message: actors.Message) -> None:
 
 
 def test_it_is_small() -> None:
-    """One module of less than 28 KB as it is written, and of 9 KB packed."""
-    assert CLIENT.stat().st_size < 28_000
-    assert len(gzip.compress(CLIENT.read_bytes())) < 9_000
+    """One module of less than 30 KB as it is written, and of 10 KB packed."""
+    assert CLIENT.stat().st_size < 30_000
+    assert len(gzip.compress(CLIENT.read_bytes())) < 10_000
 
 
 def test_it_has_the_project_s_name_version_and_licence() -> None:
@@ -74,6 +74,61 @@ def test_its_files(project: Path) -> None:
     installed = project / "node_modules" / "trio-actors"
     assert {path.name for path in installed.iterdir()} == MEMBERS
     assert (installed / "actors.js").read_bytes() == CLIENT.read_bytes()
+
+
+USE = """
+import { connect, Refusal, type EventItem, type Item, type State } from "trio-actors";
+const session = connect("/ws", { token: async () => "x", cursor: null });
+const onEvent = (e: CustomEvent<EventItem>): void => { const type: string = e.detail.type; };
+session.addEventListener("event", onEvent, { once: true, signal: new AbortController().signal });
+session.removeEventListener("event", onEvent, true);
+session.addEventListener("state", ({ detail }) => { const state: State = detail; });
+session.addEventListener("mine", { handleEvent(e: Event) { e.preventDefault(); } });
+session.addEventListener("mine", null);
+const target: EventTarget = session;
+const loop: AsyncIterator<Item> = session[Symbol.asyncIterator]();
+async function use() {
+  for await (const item of session) if (item.kind === "ask") await session.answer(item.id, { a: 1 });
+  await loop.return?.();
+  try { await session.send({ text: "x" }); } catch (e) { if (e instanceof Refusal) { const name: string = e.name; } }
+}
+"""
+"""What a program says that is checked strictly."""
+
+
+@pytest.mark.parametrize("platform", ["browser", "node"])
+def test_its_types_are_whole(project: Path, platform: str) -> None:
+    """They compile by themselves where there is a page, and where there is none but Node's own types are."""
+    tsc = shutil.which("tsc")
+    if tsc is None:
+        pytest.skip("TypeScript checks the types: no tsc on the PATH")
+    types = Path(tsc).resolve().parents[3] / "@types"
+    if platform == "node" and not (types / "node").exists():
+        pytest.skip("Node's types are a package, @types/node: none is beside TypeScript")
+    (project / "use.ts").write_text(USE)
+    none = project / "none"
+    none.mkdir()
+    where = ["--lib", "es2022,dom", "--typeRoots", str(none)]
+    if platform == "node":
+        where = ["--lib", "es2022", "--types", "node", "--typeRoots", str(types)]
+    options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "--exactOptionalPropertyTypes"]
+    checked = subprocess.run(
+        [tsc, *options, *where, "use.ts"], check=False, cwd=project, capture_output=True, text=True
+    )
+    assert checked.stdout == ""
+    assert checked.returncode == 0
+
+
+def test_tools_may_look_at_its_package(project: Path) -> None:
+    """What reads ``package.json`` by its name finds it."""
+    command = node_command()
+    if command is None:
+        pytest.skip(NO_NODE)
+    look = "import { createRequire } from 'node:module'; const require = createRequire(process.cwd() + '/');"
+    look += "console.log(require('trio-actors/package.json').name)"
+    run = [*command, "--input-type=module", "--no-warnings", "-e", look]
+    looked = subprocess.run(run, check=True, cwd=project, capture_output=True, text=True)
+    assert looked.stdout == "trio-actors\n"
 
 
 async def printed(script: Path, *switches: str) -> str:

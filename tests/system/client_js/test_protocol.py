@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from actors import numbers
 from actors.protocol import closing
+from tests.client.test_address import DIALLED, NONE, SECRET
 from tests.system.client_js.node import Node, open_node
 
 CONNECT = "collect('a', 'ws://test/ws', {WebSocket: Fake}); const a = it.sessions.a;"
@@ -17,6 +20,30 @@ HIGHEST = "Math.random = () => 1;"
 """Makes every wait as long as it may be."""
 CLOCK = "let now = 0; performance.now = () => now;"
 """Makes time stand still, for whoever measures it."""
+VIRTUAL = """
+    let [now, made] = [0, 0];
+    const timers = new Map();
+    performance.now = () => now;
+    globalThis.setTimeout = (action, ms) => (timers.set((made += 1), {at: now + ms, action}), made);
+    globalThis.clearTimeout = (id) => timers.delete(id);
+    const pass = async (ms) => {
+        for (const end = now + ms; ; await turn()) {
+            const [id, next] = [...timers].sort(([, a], [, b]) => a.at - b.at)[0] ?? [];
+            now = Math.max(now, Math.min(end, next?.at ?? end));
+            if (!(next?.at <= now)) return;
+            timers.delete(id);
+            next.action();
+        }
+    };
+    const asked = (socket, op) => socket.heard.filter((message) => message.op === op).length;
+"""
+"""Makes time go by when a test lets it: ``await pass(ms)``."""
+PAGE = """
+    const page = new EventTarget();
+    globalThis.addEventListener = page.addEventListener.bind(page);
+    const happens = (type) => page.dispatchEvent(new Event(type));
+"""
+"""What a browser tells of a page."""
 QUICK = "const real = setTimeout; globalThis.setTimeout = (action, ms) => real(action, ms / 100);"
 """Makes time pass a hundred times as fast."""
 
@@ -241,44 +268,87 @@ async def test_a_clock_that_is_set_changes_no_wait(node: Node, hours: int) -> No
 async def test_a_silent_server_is_dead(node: Node) -> None:
     """Nothing within ping_s and ten seconds, though it answered before; and nothing within ten after the dial."""
     script = f"""
-        {QUICK} {CONNECT} let [socket] = Fake.sockets; await socket.welcome({{ping_s: 5}});
+        {VIRTUAL} {HIGHEST} {CONNECT} let [socket] = Fake.sockets; await socket.welcome({{ping_s: 5}});
         socket.say({{op: "caught_up", offset: 0}});
-        const began = Date.now();
-        while (a.session.state.name !== "waiting") await sleep(100);
-        const reason = a.session.state.reason;
-        const after = Math.round((Date.now() - began) / 50);
-        while (Fake.sockets.length < 2 || a.session.state.name !== "waiting") await sleep(100);
-        return [reason, after];
+        const stands = async (ms) => (await pass(ms), a.session.state.name);
+        const seen = [await stands(14_999), await stands(1), a.session.state.reason];
+        await pass(500);
+        return [...seen, Fake.sockets.length, await stands(9_999), await stands(1)];
     """
-    reason, after = await node.run(script)
-    assert reason == "the server was silent"
-    assert 3 <= after < 20, "15 s, a hundred times as fast, on a machine that may be busy"
+    assert await node.run(script) == ["live", "waiting", "the server was silent", 2, "connecting", "waiting"]
 
 
-async def test_waking_up_comes_back_at_once_and_doubts_the_link(node: Node) -> None:
-    """``online`` ends a wait; on a link that seems to be there it asks for a sign of life."""
+LIVE = f"{VIRTUAL} {PAGE} {HIGHEST} {WELCOMED} socket.say({{op: 'caught_up', offset: 0}});"
+LOOKED_AT = ["online", "pageshow", "resume", "visibilitychange"]
+
+
+@pytest.mark.parametrize("type_", LOOKED_AT)
+async def test_waking_up_ends_a_wait(node: Node, type_: str) -> None:
+    """A page that is looked at again, or comes online, does not wait."""
+    script = f"{LIVE} socket.onclose({{code: 1006}}); happens(type); return Fake.sockets.length;"
+    assert await node.run(script, type=type_) == 2
+
+
+@pytest.mark.parametrize("type_", LOOKED_AT)
+async def test_waking_up_doubts_a_live_connection(node: Node, type_: str) -> None:
+    """It is asked once, however often the page is looked at, and has 3 s to answer; without an answer the next
+    connection is made at once. One that answers is live, and waits are not shorter for it."""
     script = f"""
-        const page = new EventTarget();
-        globalThis.addEventListener = page.addEventListener.bind(page);
-        {HIGHEST}
-        {WELCOMED}
-        socket.onclose({{code: 1006}});
-        page.dispatchEvent(new Event("online"));
+        {LIVE}
+        for (let n = 0; n < 5; n += 1) {{ happens(type); await pass(100); }}
+        const pings = asked(socket, "ping");
+        await pass(2_500);
         const dialled = Fake.sockets.length;
         {AGAIN}
         await socket.welcome({{resume: "replayed"}});
         socket.say({{op: "caught_up", offset: 0}});
-        {QUICK}
-        page.dispatchEvent(new Event("visibilitychange"));
-        const asked = socket.heard.filter(({{op}}) => op === "ping").length;
-        await sleep(5000);
-        a.session.close();
-        page.dispatchEvent(new Event("online"));
-        return [dialled, asked, a.states.filter(({{name}}) => name === "waiting").length];
+        happens(type);
+        socket.say({{op: "pong"}});
+        await pass(4_000);
+        const {{name}} = a.session.state;
+        socket.onclose({{code: 1006}});
+        return [pings, dialled, name, a.session.state.waitMs];
     """
-    dialled, asked, waits = await node.run(script)
-    assert (dialled, asked) == (2, 2)
-    assert waits >= 2, "the link that did not answer was ended"
+    assert await node.run(script, type=type_) == [2, 2, "live", 4000]
+
+
+@pytest.mark.parametrize("type_", LOOKED_AT)
+async def test_waking_up_leaves_a_connection_that_is_being_made_its_time(node: Node, type_: str) -> None:
+    """A page tells that it is shown at each load, and a token may take a while: it has its ten seconds."""
+    script = f"""
+        {VIRTUAL} {PAGE}
+        let calls = 0;
+        const token = () => new Promise((resolve) => (setTimeout(() => resolve("t"), 9_000), (calls += 1)));
+        const session = connect("ws://test/ws", {{WebSocket: Fake, token}});
+        const [socket] = Fake.sockets;
+        socket.onopen();
+        for (let n = 0; n < 9; n += 1) {{ happens(type); await pass(1_000); }}
+        await turn();
+        return [Fake.sockets.length, calls, asked(socket, "hello")];
+    """
+    assert await node.run(script, type=type_) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("type_", LOOKED_AT)
+async def test_waking_up_again_and_again_is_no_storm(node: Node, type_: str) -> None:
+    """While a server is away, of two waits in a row at most one is cut short, and none begins anew."""
+    script = f"""
+        {LIVE}
+        socket.onclose({{code: 1006}});
+        for (let n = 0; n < 1_000; n += 1) {{
+            happens(type);
+            await pass(10);
+            if (a.session.state.name === "connecting") Fake.sockets.at(-1).onclose({{code: 1006}});
+        }}
+        return Fake.sockets.length;
+    """
+    assert 5 <= await node.run(script, type=type_) <= 15, "in ten seconds: the waits are 0.5 s, 0.5 s, 1 s, 2 s, 4 s"
+
+
+async def test_a_page_that_is_left_is_not_looked_at(node: Node) -> None:
+    """``visibilitychange`` comes when it is hidden, too."""
+    script = f"{LIVE} globalThis.document = {{visibilityState: 'hidden'}}; socket.onclose({{code: 1006}});"
+    assert await node.run(f"{script} happens('visibilitychange'); return Fake.sockets.length") == 1
 
 
 async def test_a_token_may_be_made_for_each_connection(node: Node) -> None:
@@ -448,6 +518,80 @@ async def test_two_loops_are_told_so(node: Node) -> None:
         return [error, (await first).value.offset, (await two.next()).done];
     """
     assert await node.run(script) == ["expected one loop over a session, got another while it waits", 1, True]
+
+
+LEFT = {
+    "return": "const left = loop.return();",
+    "throw": "const left = loop.throw(new Error('mine')).catch((error) => error.message);",
+    "signal": "const stop = new AbortController(); let left;"
+    "stop.signal.addEventListener('abort', () => (left = loop.return())); stop.abort();",
+}
+"""Ways to leave a loop whose ``next`` waits."""
+
+
+@pytest.mark.parametrize("way", LEFT)
+@pytest.mark.parametrize("count", [1, 3])
+async def test_leaving_ends_what_waits_and_takes_nothing(node: Node, way: str, count: int) -> None:
+    """Each ``next`` that waits is done; what comes goes to the next loop, from the first event on."""
+    script = f"""
+        {LISTENED}
+        const loop = session[Symbol.asyncIterator]();
+        const waits = Array.from({{length: count}}, () => loop.next());
+        await Promise.race([waits[0], sleep(5)]);
+        {LEFT[way]}
+        socket.say(event(1), event(2));
+        const ends = await Promise.all([...waits, loop.next()]);
+        await lasts();
+        const before = acks();
+        for await (const {{offset}} of session) if (seen.push(offset) === 2) break;
+        await lasts();
+        return [ends.every(({{value, done}}) => done && value === undefined), await left, before, seen, acks()];
+    """
+    ended, left, *rest = await node.run(script, count=count)
+    assert (ended, rest) == (True, [[], [1, 2], [1]])
+    assert left == ("mine" if way == "throw" else {"done": True})
+
+
+async def test_a_loop_that_was_left_leaves_what_comes_to_listeners(node: Node) -> None:
+    """They get what the waiting ``next`` would have had."""
+    script = f"""
+        {LISTENED}
+        const loop = session[Symbol.asyncIterator]();
+        const next = loop.next();
+        session.addEventListener("event", hear);
+        loop.return();
+        socket.say(event(1));
+        await lasts();
+        return [(await next).done, seen, acks()];
+    """
+    assert await node.run(script) == [True, [1], [1]]
+
+
+async def test_a_loop_that_never_waited_is_left_alike(node: Node) -> None:
+    """``return`` hands back its value; the second loop, which waits, goes on."""
+    script = f"""
+        {LISTENED}
+        const [one, two] = [session[Symbol.asyncIterator](), session[Symbol.asyncIterator]()];
+        const next = two.next();
+        const ends = [await one.return(7), await one.next()];
+        socket.say(event(1));
+        return [...ends, (await next).value.offset];
+    """
+    assert await node.run(script) == [{"value": 7, "done": True}, {"done": True}, 1]
+
+
+async def test_what_is_asked_at_once_comes_in_order(node: Node) -> None:
+    """Several ``next`` stand in a line; each but the last is taken by the one behind it."""
+    script = f"""
+        {LISTENED}
+        const loop = session[Symbol.asyncIterator]();
+        const waits = Array.from({{length: 3}}, () => loop.next());
+        socket.say(event(1), event(2), event(3));
+        const items = await Promise.all(waits);
+        await lasts();
+        return [items.map(({{value}}) => value.offset), acks()];
+    """
+    assert await node.run(script) == [[1, 2, 3], [2]]
 
 
 async def test_what_is_in_hand_is_not_taken_by_leaving(node: Node) -> None:
@@ -665,6 +809,98 @@ async def test_options_that_are_not_what_they_should_be(node: Node, arguments: s
     assert message.startswith(f"expected {expected}")
 
 
+UNENCODABLE = {
+    "{a: NaN}": "payload.a: expected a number that JSON can carry, got NaN",
+    "{a: [1, -Infinity]}": "payload.a[1]: expected a number that JSON can carry, got -Infinity",
+    "{a: new Number(NaN)}": "payload.a: expected a number that JSON can carry, got NaN",
+    "{a: {b: 2 ** 53}}": f"payload.a.b: expected {numbers.EXPECTED}, got 9007199254740992",
+    "{a: -(2 ** 60)}": f"payload.a: expected {numbers.EXPECTED}, got -1152921504606847000",
+    "{a: 1n}": "payload.a: expected a value that JSON can carry, got BigInt",
+    "{a: undefined}": "payload.a: expected a value that JSON can carry, got Undefined",
+    "{a: [1, , 3]}": "payload.a[1]: expected a value that JSON can carry, got Undefined",
+    "{a() {}}": "payload.a: expected a value that JSON can carry, got Function",
+    "{a: class {}}": "payload.a: expected a value that JSON can carry, got Function",
+    "{a: Symbol('x')}": "payload.a: expected a value that JSON can carry, got Symbol",
+    "{a: new Map([[1, 2]])}": "payload.a: expected a value that JSON can carry, got Map",
+    "{a: [{b: new Set()}]}": "payload.a[0].b: expected a value that JSON can carry, got Set",
+    "{a: Promise.resolve(1)}": "payload.a: expected a value that JSON can carry, got Promise",
+    "{a: new Error('x')}": "payload.a: expected a value that JSON can carry, got Error",
+    "{a: /x/}": "payload.a: expected a value that JSON can carry, got RegExp",
+    "{a: new Uint8Array(2)}": "payload.a: expected a value that JSON can carry, got Uint8Array",
+    "{a: new Date(NaN)}": "payload.a: expected a value that JSON can carry, got Null",
+    "{a: {toJSON: () => NaN}}": "payload.a: expected a number that JSON can carry, got NaN",
+    "{a: {toJSON: () => ({b: undefined})}}": "payload.a.b: expected a value that JSON can carry, got Undefined",
+    "{a: 'x' + '😀'[0]}": "payload.a: expected text that UTF-8 can encode, got half of a surrogate pair at index 1",
+    "{a: {['😀'[1]]: 1}}": "payload.a: expected text that UTF-8 can encode, got half of a surrogate pair at index 0",
+    "[1]": "payload: expected a JSON object, got Array",
+    "'hi'": "payload: expected a JSON object, got String",
+    "null": "payload: expected a JSON object, got Null",
+    "": "payload: expected a JSON object, got Undefined",
+    "new Map()": "payload: expected a JSON object, got Map",
+    "{}, {type: 'a' + '😀'[0]}": "type: expected text that UTF-8 can encode, got half of a surrogate pair at index 1",
+    "{}, {threadId: '😀'[0]}": "thread_id: expected text that UTF-8 can encode, "
+    "got half of a surrogate pair at index 0",
+}
+"""What JSON would change, or leave out, without a word."""
+
+
+@pytest.mark.parametrize("payload", UNENCODABLE)
+async def test_what_json_would_change_is_refused_by_its_path(node: Node, payload: str) -> None:
+    """As in the Python client: before anything is said; what is asked next is carried out."""
+    script = f"{WELCOMED} const {{name, message}} = await a.session.send({payload}).catch((error) => error);"
+    script += "a.session.read('t').catch(() => 0); return [name, message, socket.heard.slice(1).map(({op}) => op)];"
+    assert await node.run(script) == ["unencodable", UNENCODABLE[payload], ["read"]]
+
+
+async def test_what_is_too_deep_is_refused(node: Node) -> None:
+    """64 levels are carried, 65 are not; and what has no end is as deep."""
+    script = f"""
+        {WELCOMED}
+        const deep = (levels) => (levels > 1 ? {{a: deep(levels - 1)}} : {{}});
+        const round = {{a: [{{}}]}};
+        round.a[0].b = round;
+        const refused = [];
+        for (const payload of [deep(65), round]) refused.push(await a.session.send(payload).catch((error) => error));
+        a.session.send(deep(64)).catch(() => 0);
+        return [refused.map(({{message}}) => message.split(": ")), socket.heard.length - 1];
+    """
+    (deep, round_), said = await node.run(script)
+    assert deep == [f"payload{'.a' * 64}", "expected at most 64 levels of nesting, got more"]
+    assert round_ == [f"payload{'.a[0].b' * 21}.a", deep[1]]
+    assert said == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ("{a: [true, null, -0.5, 1e300, 2 ** 53 - 1, '😀', {}], b: {c: []}}", None),
+        ("{a: new Date(0), b: Object.create(null), c: new (class { x = 1; })()}", None),
+        ("{a: new Number(1), b: new String('x'), c: new Boolean(false)}", {"a": 1, "b": "x", "c": False}),
+        ('JSON.parse(\'{"__proto__": {"a": 1}, "constructor": 2}\')', None),
+        ("{a: [twice, twice]}", None),
+        ("{toJSON: () => ({b: 1})}", {"b": 1}),
+    ],
+)
+async def test_what_json_can_carry_is_carried(node: Node, payload: str, said: Any) -> None:
+    """As ``JSON.stringify`` has it, dates and what else has a ``toJSON`` included."""
+    script = f"const twice = {{x: 1}}; {WELCOMED} const payload = {payload}; a.session.send(payload).catch(() => 0);"
+    heard, stringified = await node.run(f"{script} return [socket.heard[1].payload, JSON.stringify(payload)];")
+    assert heard == (json.loads(stringified) if said is None else said)
+
+
+async def test_a_token_that_json_cannot_carry_is_said_to_be_so(node: Node) -> None:
+    """A server refuses such a hello for good: it is not said."""
+    script = (
+        "const session = connect('ws://test/ws', {WebSocket: Fake, token: '😀'[0]}); const [socket] = Fake.sockets;"
+    )
+    script += (
+        "socket.onopen(); await turn(); const {name, reason} = session.state; return [name, reason, socket.heard];"
+    )
+    name, reason, heard = await node.run(script)
+    assert (name, heard) == ("waiting", [])
+    assert reason.endswith("token: expected text that UTF-8 can encode, got half of a surrogate pair at index 0")
+
+
 @pytest.mark.parametrize("act", ["send({}, {thread_id: 't'})", "send({}, 't')", "read('t', {after: 5})"])
 async def test_requests_with_options_that_there_are_not(node: Node, act: str) -> None:
     """Rejected, and nothing is said: a message with its thread left out would open another one."""
@@ -683,13 +919,42 @@ async def test_a_place_without_a_websocket_is_told_the_ways_out(node: Node) -> N
     )
 
 
-@pytest.mark.parametrize("url", ["ws://host/ws", "http://host/ws", "ws://host/ws#here"])
-async def test_urls_of_a_page_are_taken(node: Node, url: str) -> None:
-    """``http:`` is the same place, and what is behind a ``#`` is no part of it."""
-    script = "class Noting extends Fake { constructor(url) { super(); it.url = url; } }"
-    assert await node.run(f"{script} connect(new URL(url), {{WebSocket: Noting}}); return it.url", url=url) == (
-        "ws://host/ws"
+NOTING = "class Noting extends Fake { constructor(url) { super(); it.url = url; } }"
+
+
+async def test_addresses_are_those_of_the_python_client(node: Node) -> None:
+    """A page's address leads to its WebSocket, one without a path to ``/ws``; what is behind a ``#`` is no part of it.
+    Names of hosts are written small here."""
+    script = f"{NOTING} return written.map((url) => (connect(url, {{WebSocket: Noting}}), it.url.toLowerCase()));"
+    assert await node.run(script, written=[written for written, _ in DIALLED]) == [url.lower() for _, url in DIALLED]
+
+
+async def test_what_is_no_address_is_none_in_the_python_client(node: Node) -> None:
+    """Refused, with what was expected, and what came: but for a password, which is not repeated."""
+    script = (
+        "const refused = (url) => { try { connect(url, {WebSocket: Fake}); } catch ({message}) { return message; } };"
     )
+    script += "return written.map(refused);"
+    like = "expected a URL like wss://host/ws (or /ws, in a page), without a password, got "
+    assert await node.run(script, written=NONE) == [f"{like}{json.dumps(url)}" for url in NONE]
+    assert await node.run(script, written=SECRET) == [f"{like}one with a password" for _ in SECRET]
+
+
+@pytest.mark.parametrize(
+    ("written", "dialled"),
+    [("/", "/ws"), ("/ws", "/ws"), ("ws", "/page/ws"), ("//other", "other/ws"), ("?a=1", "/page/view?a=1")],
+)
+async def test_addresses_in_a_page_are_its_own(node: Node, written: str, dialled: str) -> None:
+    """A path is that of the page's server; without one it is ``/ws``."""
+    script = f"{NOTING} globalThis.location = {{href: 'https://host/page/view#top'}};"
+    url = await node.run(f"{script} connect(written, {{WebSocket: Noting}}); return it.url", written=written)
+    assert url == (f"wss://host{dialled}" if dialled.startswith("/") else f"wss://{dialled}")
+
+
+async def test_a_url_object_is_an_address(node: Node) -> None:
+    """The platform's own."""
+    script = f"{NOTING} connect(new URL('http://host/#here'), {{WebSocket: Noting}}); return it.url"
+    assert await node.run(script) == "ws://host/ws"
 
 
 async def test_a_token_function_that_gives_no_string(node: Node) -> None:
@@ -726,3 +991,109 @@ async def test_late_hellos_are_forgiven_once_each(node: Node) -> None:
         return states;
     """
     assert await node.run(script) == ["waiting", "waiting", "refused"]
+
+
+@pytest.mark.parametrize(("code", "state"), [(1012, "refused"), (4007, "refused"), (1006, "waiting")])
+async def test_a_hello_that_a_close_answered_is_not_late(node: Node, code: int, state: str) -> None:
+    """A server that closes before its welcome supersedes no other connection by it: the next 4500 is for good. One that
+    broke says nothing of what the server does with its hello."""
+    script = f"""
+        {WELCOMED}
+        a.session.connect();
+        Fake.sockets.at(-1).onopen();
+        await turn();
+        Fake.sockets.at(-1).onclose({{code}});
+        a.session.connect();
+        await Fake.sockets.at(-1).welcome({{resume: "replayed"}});
+        Fake.sockets.at(-1).onclose({{code: 4500}});
+        return a.session.state.name;
+    """
+    assert await node.run(script, code=code) == state
+
+
+async def test_a_pong_to_an_earlier_ping_ends_nothing(node: Node) -> None:
+    """What is active and open follows the second ``caught_up``, whatever the pong to the first comes between; with the
+    pong to the second, what has not come is gone. A pong to no ping is nothing."""
+    active = "{op: 'active', event: {run_id: 'r', thread_id: 't', payload: {}}}"
+    ask = "{op: 'ask', event: event(undefined, {event_id: 'q'})}"
+    script = f"""
+        socket.say({{op: "pong"}}, {{op: "caught_up", offset: 0}}, {active}, {ask});
+        socket.say({{op: "caught_up", offset: 0}}, {{op: "pong"}}, {active}, {ask}, {{op: "pong"}}, {{op: "pong"}});
+        socket.say({{op: "caught_up", offset: 0}});
+        await sleep(20);
+        socket.say({{op: "pong"}});
+    """
+    assert await kinds(node, script) == [
+        *("caught_up", "active", "ask", "caught_up", "caught_up", "inactive", "ask_closed"),
+    ]
+
+
+FORGOTTEN = "expected a reply within ten minutes in one session, got none: it may have been carried out"
+
+
+@pytest.mark.parametrize("act", ["send({})", "read('t')", "cancel('r')", "answer('q', {})"])
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_after_ten_minutes_a_request_is_given_up(node: Node, act: str, is_away: bool) -> None:
+    """A server remembers it for so long since it was first asked: it is not asked again, and may have been carried
+    out."""
+    script = f"""
+        {VIRTUAL} {WELCOMED}
+        let outcome = "";
+        a.session.{act}.catch(({{name, message}}) => (outcome = [name, message]));
+        const op = socket.heard.at(-1).op;
+        const wait = async (ms) => {{
+            for (let gone = 0; gone < ms; gone += 1_000) (await pass(1_000), isAway || socket.say({{op: "pong"}}));
+        }};
+        if (isAway) socket.onclose({{code: 1006}});
+        await wait(599_000);
+        const early = outcome;
+        await wait(1_000);
+        await turn();
+        const late = outcome;
+        a.session.connect();
+        {AGAIN}
+        await socket.welcome({{resume: "replayed"}});
+        return [early, late, asked(socket, op)];
+    """
+    assert await node.run(script, isAway=is_away) == ["", ["session_lost", FORGOTTEN], 0]
+
+
+async def test_a_timer_that_is_late_asks_nothing_again(node: Node) -> None:
+    """Those of a page in the background are: the time itself decides, when a connection is there first."""
+    script = f"""
+        {CLOCK} {WELCOMED}
+        const outcome = a.session.send({{}}).catch(({{name}}) => name);
+        now += 600_000;
+        a.session.connect();
+        {AGAIN}
+        await socket.welcome({{resume: "replayed"}});
+        return [await outcome, socket.heard.filter(({{op}}) => op === "send").length];
+    """
+    assert await node.run(script) == ["session_lost", 0]
+
+
+async def test_what_was_never_asked_waits_as_long_as_it_takes(node: Node) -> None:
+    """A request that no server has seen cannot have been carried out."""
+    script = f"""
+        {VIRTUAL} {CONNECT}
+        const sent = a.session.send({{}});
+        await pass(3_600_000);
+        a.session.connect();
+        const socket = Fake.sockets.at(-1);
+        await socket.welcome();
+        socket.say({{op: "reply", id: "c1", ok: true, offset: 1}});
+        return (await sent).offset;
+    """
+    assert await node.run(script) == 1
+
+
+async def test_requests_of_a_closed_session_are_told_that_it_is(node: Node) -> None:
+    """The one that waits, and those that come."""
+    script = f"""
+        {WELCOMED}
+        const waits = a.session.send({{}});
+        a.session.close();
+        const outcomes = await Promise.allSettled([waits, a.session.send({{}}), a.session.read("t")]);
+        return outcomes.map(({{reason: {{name, message}}}}) => `${{name}}: ${{message}}`);
+    """
+    assert await node.run(script) == ["closed: the session is closed"] * 3
