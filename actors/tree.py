@@ -63,7 +63,8 @@ class Tree:
     def __init__(self, context: Context, options: Options, affinity: Affinity) -> None:
         limits, wall_clock = context.limits, context.environment.wall_clock
         self.context = context
-        self.store: Store = options.store or MemoryStore(limits, context.environment)
+        store = options.store
+        self.store: Store = MemoryStore(limits, context.environment) if store is None else store
         # What the books are told happens now, on whichever clock.
         self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: wall_clock())
         self.registry = Registry(context)
