@@ -5,20 +5,9 @@
         receipt = await runtime.thread("t1").emit("agent_started", {"agent_name": "assistant"})
         await receipt.reached(actors.Stage.ACKED)
 
-The map of the house, from the ground up; a module imports only from below it:
-
-    stages, errors, affinity, limits, environment, failures, numbers, receipts, events
-                                                                 the words
-    delivery/     what decides: no trio, no clock, no I/O
-    stores/       the contract of a store; in memory
-    wire/         messages, endpoints, the protocol engine
-    mailbox, supervisor, dynamic_supervisor                      the machinery
-    presence, thread, emitter, user, flusher, connection         the actors
-    run, joiner, runs, asks, requests, escalation                agents, and what people say to them
-    switchboard, explain, server, drain, handle, runtime         the whole
-    client/                                                      devices in Python
-    web/, examples/                                              devices in browsers, agents to start from
-    testing/, tools/                                             the simulation, the command line
+The folders are the actors, because a failure's path is where its code is:
+``threads/t1`` in the log is ``threads/`` here. ``README.md`` beside this
+module has the map, the tree, and one event's way through it.
 """
 
 from actors.delivery.accounts import Audit, Balance, DeadLetter

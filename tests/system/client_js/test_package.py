@@ -152,9 +152,9 @@ async def test_its_example_runs(project: Path) -> None:
         assert await printed(script) == "The sky is clear. Take a coat."
 
 
-async def test_the_example_of_the_project_s_page_runs(tmp_path: Path) -> None:
-    """As printed there, in a Node that has as much of a browser as it uses: it shows the answer, and ends."""
-    example = (ROOT / "README.md").read_text().split("```js\n")[1].split("```")[0]
+async def test_the_example_for_a_page_runs(tmp_path: Path) -> None:
+    """As printed, in a Node that has as much of a browser as it uses: it shows the answer, and ends."""
+    example = CLIENT.with_name("README.md").read_text().split("```js\n")[2].split("```")[0]
     script = tmp_path / "example.mjs"
     script.write_text(example.replace('"/actors.js"', json.dumps(CLIENT.as_uri())))
     async with served(on_message=assistant) as house:
