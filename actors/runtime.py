@@ -361,7 +361,8 @@ async def open_runtime(
         pages={} if pages is None else pages,
         services={} if services is None else services,
     )
-    context = Context(limits=limits, environment=environment, failures=Failures(limits.failures))
+    failures = Failures(limits.failures, environment.wall_clock)
+    context = Context(limits=limits, environment=environment, failures=failures)
     runtime = Runtime(context, options)
     ended: list[BaseException] = []
     try:

@@ -25,7 +25,7 @@ from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
-from actors.kernel.failures import Barrier, failure_of
+from actors.kernel.failures import Barrier
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.protocol import messages
@@ -398,8 +398,7 @@ class Connection:
 
     def fail(self, error: BaseException) -> None:
         """A failure of ours: said once to the observer, and to the device as much as it needs."""
-        environment = self._context.environment
-        self._context.failures.record(failure_of(self.path, "its connection", error, environment.wall_clock()))
+        self._context.failures.report(self.path, "its connection", error)
         self.end("failed", TABLE["failed"].text)
 
     def describe(self, offset: int, now: float) -> str:

@@ -19,7 +19,7 @@ import trio
 from actors.bounded import RecentMap
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
-from actors.kernel.failures import Barrier, Failure, Failures, failure_of, shielded
+from actors.kernel.failures import Barrier, Failure, Failures, failure_of
 from actors.kernel.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity, RestartWindow
 
@@ -226,7 +226,7 @@ class DynamicSupervisor(Generic[M]):
         mailbox.close(lambda: Quarantined(text), Ended.QUARANTINED)
 
         def report(error: BaseException) -> None:
-            self._failures.record(self.failure_of(key, "its quarantine", error))
+            self._failures.report(self.path(key), "its quarantine", error)
 
         with Barrier(report):
             self._kind.quarantined(key, failure)
@@ -244,9 +244,8 @@ class DynamicSupervisor(Generic[M]):
         seconds = self._budget.shutdown_seconds
         with trio.move_on_after(seconds, shield=True):
             await self.wait_idle()
-        at = self._environment.wall_clock()
         for mailbox, task in self._scheduled.items():
-            self._failures.record(shielded(self.path(mailbox.key), seconds, task, at))
+            self._failures.report_shielded(self.path(mailbox.key), seconds, task)
 
     def _close(self) -> None:
         self._ended = True

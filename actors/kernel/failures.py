@@ -132,9 +132,25 @@ class Failure:
 class Failures:
     """The newest failures of a runtime, oldest first; iterate, index or count them."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, wall_clock: Callable[[], float]) -> None:
         self._kept: deque[Failure] = deque(maxlen=capacity)
+        self._wall_clock = wall_clock
         self.total = 0
+
+    def report(
+        self, path: str, handling: str, error: BaseException, *, hide: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """Record what the actor at ``path`` raised, formatted while its frames are there; see :func:`failure_of`."""
+        self.record(failure_of(path, handling, error, self._wall_clock(), hide))
+
+    def report_shielded(
+        self, path: str, seconds: float, task: trio.lowlevel.Task | None, *, handling: str = "its shutdown"
+    ) -> None:
+        """Record a child that is still there so long after it was cancelled, and where it waits. Trio has no kill."""
+        text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
+        frames = () if task is None else task.iter_await_frames()
+        stack = "".join(traceback.StackSummary.extract(frames).format())
+        self.record(Failure(path, handling, text, stack, self._wall_clock()))
 
     def record(self, failure: Failure) -> None:
         """Keep a failure and say it once, at level ERROR, in the ``actors`` log."""
@@ -294,12 +310,3 @@ def _depth(error: BaseException) -> int:
 
 def _forget(_: BaseException) -> None:
     """Nothing is to be said of it."""
-
-
-def shielded(
-    path: str, seconds: float, task: trio.lowlevel.Task | None, at: float, *, handling: str = "its shutdown"
-) -> Failure:
-    """A child that is still there so long after it was cancelled, and where it waits. Trio has no kill."""
-    text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
-    frames = () if task is None else task.iter_await_frames()
-    return Failure(path, handling, text, "".join(traceback.StackSummary.extract(frames).format()), at)

@@ -24,7 +24,7 @@ from attrs.validators import gt
 
 from actors.environment import Environment
 from actors.errors import RestartsExhausted
-from actors.kernel.failures import Barrier, Failures, describe, failure_of, shielded
+from actors.kernel.failures import Barrier, Failures, describe
 from actors.kernel.restarts import Backoff, Intensity, Restart, RestartWindow, Strategy, plan
 
 __all__ = ["Child", "Restart", "Strategy", "Supervisor"]
@@ -214,7 +214,7 @@ class _Supervision:
 
     def _note_crash(self, life: _Life, error: BaseException) -> None:
         life.crash = describe(error)
-        self._record(life, "its task", error)
+        self._report(life, "its task", error)
         if life.first and not life.serving.is_set() and not life.stop_requested:
             self._interrupt(error)
 
@@ -232,13 +232,13 @@ class _Supervision:
             return
         life.scope.cancel()
         if not await life.gone_in_time():
-            self._record_shielded(life)
+            self._supervisor.failures.report_shielded(self._path(life), life.slot.child.shutdown_seconds, life.task)
 
     def _request_stop(self, life: _Life) -> bool:
         """Ask a child to stop by itself; False when it takes no such request, or failed on it."""
         if life.slot.child.stop is None:
             return False
-        with Barrier(lambda error: self._record(life, "the request to stop", error)):
+        with Barrier(lambda error: self._report(life, "the request to stop", error)):
             life.slot.child.stop()
             return True
         return False
@@ -270,11 +270,5 @@ class _Supervision:
     def _path(self, life: _Life) -> str:
         return f"{self._supervisor.path}/{life.slot.child.name}"
 
-    def _record(self, life: _Life, handling: str, error: BaseException) -> None:
-        at = self._supervisor.environment.wall_clock()
-        self._supervisor.failures.record(failure_of(self._path(life), handling, error, at))
-
-    def _record_shielded(self, life: _Life) -> None:
-        at = self._supervisor.environment.wall_clock()
-        seconds = life.slot.child.shutdown_seconds
-        self._supervisor.failures.record(shielded(self._path(life), seconds, life.task, at))
+    def _report(self, life: _Life, handling: str, error: BaseException) -> None:
+        self._supervisor.failures.report(self._path(life), handling, error)

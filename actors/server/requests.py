@@ -26,7 +26,7 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
-from actors.kernel.failures import Barrier, failure_of
+from actors.kernel.failures import Barrier
 from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 from actors.receipts import Receipt
 from actors.runs.asks import Asks
@@ -64,7 +64,6 @@ class Requests:
         self, context: Context, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
     ) -> None:
         self._limits = limits = context.limits
-        self._environment = context.environment
         self._failures = context.failures
         self.refusing = False
         """Nothing new is taken: the runtime drains."""
@@ -80,7 +79,7 @@ class Requests:
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:
         """Carry out a request of a user; the reply. Cancelled, it may or may not have been carried out."""
         handling = f"{type(request).__name__}, user {user_id}"
-        with Barrier(lambda error: self._record("requests", handling, error)):
+        with Barrier(lambda error: self._failures.report("requests", handling, error)):
             try:
                 return await self._carry_out(request, user_id, session_id)
             except Refused as refused:
@@ -143,7 +142,7 @@ class Requests:
         handling = f"user {user_id}, thread {thread_id}"
         patience = trio.fail_after(self._limits.authorize_seconds)
         allowed: bool | None = None
-        with Barrier(lambda error: self._record("listeners/authorize", handling, error)), patience:
+        with Barrier(lambda error: self._failures.report("listeners/authorize", handling, error)), patience:
             allowed = bool(await awaitable("authorize", self._authorize(user_id, thread_id)))
         if allowed is None:
             raise Refused("unavailable")
@@ -214,9 +213,6 @@ class Requests:
         if not accepted:
             raise Refused("ask_closed")
         return reply(answer.id, ask=answer.ask)
-
-    def _record(self, path: str, handling: str, error: BaseException) -> None:
-        self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
 
 
 _REFUSALS: dict[type[Exception], str] = {

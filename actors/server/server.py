@@ -26,7 +26,7 @@ from actors.connections.actor import Connection, ConnectionContext
 from actors.context import Context
 from actors.errors import PeerError, RuntimeClosed, Unencodable
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, failure_of, log
+from actors.kernel.failures import Barrier, log
 from actors.kernel.nesting import Block
 from actors.protocol.closing import TABLE
 from actors.protocol.messages import SUBPROTOCOL, TICKET_PREFIX
@@ -333,7 +333,7 @@ class Server:
 
     def _bearing(self, endpoint: Endpoint) -> Barrier:
         """Let a failure of ours, of a service or of a stream that the host gave us cost this peer alone."""
-        return Barrier(lambda error: self._record("listeners", f"a connection from {endpoint.peer}", error))
+        return Barrier(lambda error: self._failures.report("listeners", f"a connection from {endpoint.peer}", error))
 
     async def _admit(self, endpoint: Endpoint) -> None:
         patience_seconds = self._limits.request_head_seconds
@@ -518,11 +518,8 @@ class Server:
         if is_misuse and self._misused.take(str(error), self._environment.clock()) is None:
             return
         handling = f"a {credentials.source} from {credentials.peer}"
-        self._record("listeners/authenticate", handling, error, secret=credentials.token)
-
-    def _record(self, path: str, handling: str, error: BaseException, secret: str = "") -> None:
-        at = self._environment.wall_clock()
-        self._failures.record(failure_of(path, handling, error, at, lambda text: _without(secret, text)))
+        secret = credentials.token
+        self._failures.report("listeners/authenticate", handling, error, hide=lambda text: _without(secret, text))
 
     async def _decline(
         self, endpoint: Endpoint, refusal: HTTPRefusal, *, body: bool = True, linger_seconds: float | None = None

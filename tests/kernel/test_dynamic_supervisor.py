@@ -66,7 +66,7 @@ class Troupe:
     built: dict[str, int] = attrs.field(factory=dict)
     dead_letters: list[tuple[str, Ended]] = attrs.field(factory=list)
     out_of_service: list[tuple[str, Failure]] = attrs.field(factory=list)
-    failures: Failures = attrs.field(factory=lambda: Failures(100))
+    failures: Failures = attrs.field(factory=lambda: Failures(100, lambda: 7.0))
     crash: type[BaseException] = Boom
 
     def say(self, text: str) -> None:

@@ -38,7 +38,7 @@ class Stage:
 
     said: list[str] = attrs.field(factory=list)
     ends: dict[str, Callable[[BaseException | None], None]] = attrs.field(factory=dict)
-    failures: Failures = attrs.field(factory=lambda: Failures(100))
+    failures: Failures = attrs.field(factory=lambda: Failures(100, lambda: 7.0))
     opened: float = attrs.field(factory=trio.current_time)
 
     def say(self, text: str, *, timed: bool = False) -> None:

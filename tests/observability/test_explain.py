@@ -102,13 +102,13 @@ class Home:
             mark=lambda _: None,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actor = UserActor(ALICE, self.presence, context)
         self._house = ConnectionContext(
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
             user=self._address,
             mark=lambda _: None,
             pending=lambda _: [],

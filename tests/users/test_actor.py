@@ -127,7 +127,7 @@ class House:
             mark=self._mark,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actor = UserActor(ALICE, self.presence, context)
 

@@ -124,7 +124,7 @@ class Delivery(RuleBasedStateMachine):
             mark=lambda _: None,
             limits=LIMITS,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
         self.kept: list[tuple[str, str, tuple[str, int]]] = []
