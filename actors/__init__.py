@@ -37,8 +37,8 @@ from actors.runs.asks import Answer
 from actors.runs.run import Message, Run, Tool
 from actors.runs.supervisor import Cancellation
 from actors.runtime import Runtime, open_runtime
+from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered
-from actors.server.server import Credentials
 from actors.stages import Cause, Stage
 
 __all__ = [

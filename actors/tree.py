@@ -87,7 +87,12 @@ class Tree:
         self.requests = Requests(context, self.emitter, self.runs, self.asks, self.store, options.authorize)
         self.pulse = Pulse(self)
         self.server = Server(
-            context, self._neighbours(), options.access, options.pages, options.services, self.registry.devices
+            context,
+            self._neighbours(),
+            access=options.access,
+            pages=options.pages,
+            services=options.services,
+            devices_of=self.registry.devices,
         )
         self.drain = Drain(context, self)
 

@@ -24,7 +24,7 @@ from actors.environment import Environment
 from actors.limits import Limits
 from actors.protocol import closing, refusals
 from actors.runtime import Runtime
-from actors.server.server import Credentials
+from actors.server.authentication import Credentials
 from tests.protocol.reading import (
     ALL,
     CLIENT_ONLY,
