@@ -64,6 +64,24 @@ async def served(serve: dict[str, Any] | None = None, **options: Any) -> AsyncIt
             nursery.cancel_scope.cancel()
 
 
+async def ask(house: Served, request: bytes) -> tuple[int, str]:
+    """Send a request on a connection of its own; the status and the body of the answer."""
+    async with house.peer() as peer:
+        answer = await peer.ask(request)
+        return answer.status, answer.body
+
+
+async def deliver(house: Served, peer: Peer) -> None:
+    """One event goes out to the peer, the peer acks it, and leaves."""
+    await peer.attach("alice")
+    (receipt,) = await house.emit(1)
+    event = await peer.next_event()
+    assert event["payload"]["n"] == 0
+    await peer.ack(event["offset"])
+    await receipt.reached(actors.Stage.ACKED)
+    assert await peer.leave() == (1000, "")
+
+
 def offsets(events: list[Message]) -> list[int]:
     """The offsets of events."""
     return [event["offset"] for event in events]
