@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import actors
 from actors.environment import Environment
+from actors.errors import PeerError
+from actors.server.authentication import Authentication, trust
+from actors.wire.http import RequestHead
 from tests.support.raw import ACTORS, upgrade_request
-from tests.support.served import ask, served
+from tests.support.served import ask, context_of, served
 
 ALICE = "actors_token=alice"
 
@@ -191,3 +195,51 @@ async def test_a_credential_at_the_cut(caplog: pytest.LogCaptureFixture) -> None
         (failure,) = house.runtime.failures
         assert "s3cret" not in failure.error + failure.traceback + caplog.text
         assert "[credential]" in failure.error
+
+
+# --- by itself ------------------------------------------------------------------
+
+
+def head(**headers: str) -> RequestHead:
+    return RequestHead("GET", "/ws", headers, b"")
+
+
+async def test_without_a_socket() -> None:
+    """A request and a hello are enough; of a request that presents nothing, the hello is waited for."""
+    authentication = Authentication(context_of(), trust)
+    assert authentication.is_trusting
+    assert await authentication.identify_request(head(cookie=ALICE), "peer", plain=True) == "alice"
+    assert await authentication.identify_request(head(cookie=ALICE), "peer", plain=False) is None
+    assert await authentication.identify_hello(head(cookie=ALICE), "peer", None) == "alice"
+    assert await authentication.identify_hello(head(cookie=ALICE), "peer", "bob") == "bob"
+    with pytest.raises(PeerError) as caught:
+        await authentication.identify_request(head(), "peer", plain=True)
+    assert caught.value.name == "unauthenticated"
+
+
+async def test_revoked_while_the_application_is_asked() -> None:
+    """Who is revoked during the check is refused whatever it answers; other users, and later checks, are not."""
+    may_answer = trio.Event()
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        await may_answer.wait()
+        return credentials.token
+
+    authentication = Authentication(context_of(), authenticate)
+    assert not authentication.is_trusting
+    said: list[str] = []
+
+    async def check(token: str) -> None:
+        try:
+            said.append(await authentication.identify_hello(head(), "peer", token))
+        except PeerError as error:
+            said.append(f"{token} {error.name}")
+
+    async with trio.open_nursery() as checks:
+        for token in ("alice", "bob"):
+            checks.start_soon(check, token)
+        await wait_all_tasks_blocked()
+        authentication.revoke("alice")
+        may_answer.set()
+    await check("alice")
+    assert sorted(said) == ["alice", "alice revoked", "bob"]

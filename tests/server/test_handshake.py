@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import trio
 import trustme
 
 import actors
 import actors.web
+from actors.server.authentication import Authentication, trust
+from actors.server.handshake import Handshake, Upgrade
 from actors.web import pages
+from actors.wire.endpoint import Endpoint, SocketEndpoint
 from tests.support.raw import ACTORS, Peer, upgrade_request
-from tests.support.served import ask, deliver, served
+from tests.support.served import ask, context_of, deliver, served
 
 ALICE = "actors_token=alice"
 
@@ -258,3 +265,60 @@ async def test_a_page_takes_nothing(method: str) -> None:
         answer = await peer.ask(request(method, "/"))
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
         assert house.failures() == []
+
+
+# --- by itself ------------------------------------------------------------------
+
+
+@attrs.define
+class Books:
+    """A register that says what a test wants."""
+
+    refusing: trio.Event = attrs.field(factory=trio.Event)
+    connections: list[Endpoint] = attrs.field(factory=list)
+    devices: int = 0
+
+    def devices_of(self, user_id: str) -> int:
+        return self.devices
+
+
+async def shaken(request: bytes, books: Books, **limits: Any) -> tuple[Upgrade | None, bytes]:
+    """What a handshake makes of a request: the upgrade, and what it has written."""
+    context = context_of(close_seconds=0.01, **limits)
+    authentication = Authentication(context, trust)
+    handshake = Handshake(context, books, authentication, origins=None, pages={}, services={})
+    ours, theirs = socket.socketpair()
+    with theirs, closing(SocketEndpoint(ours)) as endpoint:
+        theirs.sendall(request)
+        upgrade = await handshake.run(endpoint)
+        theirs.setblocking(False)
+        with suppress(BlockingIOError):
+            return upgrade, theirs.recv(65_536)
+    return upgrade, b""
+
+
+async def test_an_upgrade_is_returned() -> None:
+    """A request that is let in is returned with its user, if it names one, and nothing has been answered."""
+    upgrade, written = await shaken(upgrade_request(cookie=ALICE), Books())
+    assert upgrade is not None
+    assert (upgrade.user_id, upgrade.head.path, written) == ("alice", "/ws", b"")
+    upgrade, written = await shaken(upgrade_request(ACTORS), Books())
+    assert upgrade is not None
+    assert (upgrade.user_id, written) == (None, b"")
+
+
+@pytest.mark.parametrize(
+    ("answered", "connections", "devices", "refusing"),
+    [(b"503", 1, 0, False), (b"429", 0, 1, False), (b"503", 0, 0, True)],
+    ids=["full", "too many of one user", "refusing"],
+)
+async def test_no_room(answered: bytes, connections: int, devices: int, *, refusing: bool) -> None:
+    """Where the register has no room, the request is answered and not let in."""
+    ours, theirs = socket.socketpair()
+    with theirs, closing(SocketEndpoint(ours)) as other:
+        books = Books(connections=[other] * connections, devices=devices)
+        if refusing:
+            books.refusing.set()
+        upgrade, written = await shaken(upgrade_request(cookie=ALICE), books, connections=1, connections_per_user=1)
+    assert upgrade is None
+    assert written.startswith(b"HTTP/1.1 " + answered)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import trio
 
 import actors
+from actors.server.listener import Listener
+from actors.wire.endpoint import Endpoint
 from tests.support.raw import connected
-from tests.support.served import PATIENCE_SECONDS, deliver, served
+from tests.support.served import PATIENCE_SECONDS, context_of, deliver, served
 
 # --- where it listens -----------------------------------------------------------
 
@@ -192,3 +198,82 @@ async def test_one_of_two_doors() -> None:
                 assert (await goes.farewell() or (0, ""))[0] == 1012
                 await house.emit(1)
                 assert (await stays.next_event())["offset"] == 1
+
+
+# --- by itself ------------------------------------------------------------------
+
+
+@attrs.define
+class Hall:
+    """A receiver that lets its guests sit, and says goodbye to none."""
+
+    refusing: trio.Event = attrs.field(factory=trio.Event)
+    closing: trio.Event = attrs.field(factory=trio.Event)
+    seated: list[Endpoint] = attrs.field(factory=list)
+    elsewhere: int = 0
+
+    @property
+    def handshakes(self) -> int:
+        return len(self.seated) + self.elsewhere
+
+    async def receive(self, endpoint: Endpoint) -> None:
+        with closing(endpoint):
+            self.seated.append(endpoint)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.seated.remove(endpoint)
+
+    def say_goodbye(self, endpoint: Endpoint) -> bool:
+        return False
+
+
+@asynccontextmanager
+async def listening(hall: Hall, **limits: Any) -> AsyncIterator[tuple[Listener, tuple[str, int], trio.Nursery]]:
+    listener = Listener(context_of(**limits), hall, private=True)
+
+    async def serve(task_status: trio.TaskStatus[Any]) -> None:
+        await listener.serve("127.0.0.1", 0, None, None, task_status)
+
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            yield listener, await nursery.start(serve), nursery
+
+
+async def test_guests_leave_with_their_door() -> None:
+    """A door that is cancelled ends the guests that are no connections at once, and is shut."""
+    hall = Hall()
+    async with listening(hall) as (listener, address, nursery):
+        stream = await trio.open_tcp_stream(*address)
+        while not hall.seated:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert hall.seated == []
+    await listener.wait_shut()
+    assert await stream.receive_some(1) == b""
+    await stream.aclose()
+
+
+async def test_a_server_that_refuses_keeps_its_guests() -> None:
+    """Once the server refuses the door is shut, and its guests stay until the server closes."""
+    hall = Hall()
+    async with listening(hall) as (listener, address, _), await trio.open_tcp_stream(*address):
+        while not hall.seated:
+            await trio.lowlevel.checkpoint()
+        hall.refusing.set()
+        await listener.wait_shut()
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream(*address)
+        assert len(hall.seated) == 1
+        hall.closing.set()
+    assert hall.seated == []
+
+
+async def test_one_handshake_too_many() -> None:
+    """As many handshakes as may be at once, wherever the others came in: the next socket is closed unread."""
+    hall = Hall(elsewhere=1)
+    async with listening(hall, handshakes=1) as (_, address, nursery):
+        async with await trio.open_tcp_stream(*address) as stream:
+            assert await stream.receive_some(1) == b""
+        assert hall.seated == []
+        nursery.cancel_scope.cancel()

@@ -10,6 +10,9 @@ import attrs
 import trio
 
 import actors
+from actors.context import Context
+from actors.environment import Environment
+from actors.kernel.failures import Failures
 from tests.support.raw import Message, Peer, connected
 
 PATIENCE_SECONDS = 10.0
@@ -80,6 +83,13 @@ async def deliver(house: Served, peer: Peer) -> None:
     await peer.ack(event["offset"])
     await receipt.reached(actors.Stage.ACKED)
     assert await peer.leave() == (1000, "")
+
+
+def context_of(**limits: Any) -> Context:
+    """A context for one part alone, with limits of its own."""
+    environment = Environment()
+    failures = Failures(10, environment.wall_clock)
+    return Context(limits=actors.Limits(**limits), environment=environment, failures=failures)
 
 
 def offsets(events: list[Message]) -> list[int]:
