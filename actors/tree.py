@@ -84,7 +84,14 @@ class Tree:
             devices_of=self.registry.devices_of,
             owner_of=self.store.owner,
         )
-        self.requests = Requests(context, self.emitter, self.runs, self.asks, self.store, options.authorize)
+        self.requests = Requests(
+            context,
+            emitter=self.emitter,
+            runs=self.runs,
+            asks=self.asks,
+            store=self.store,
+            authorize=options.authorize,
+        )
         self.pulse = Pulse(self)
         self.server = Server(
             context,

@@ -103,6 +103,16 @@ def test_what_decides_is_pure(path: Path) -> None:
     assert not PURE & {name.partition(".")[0] for name in imported(path)}
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_constructors_can_be_read_where_they_are_called(path: Path) -> None:
+    """A constructor takes six arguments at most, and four of them at most by position."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            by_position = node.args.posonlyargs + node.args.args[1:]
+            assert len(by_position) <= 4, f"{path.name}:{node.lineno}"
+            assert len(by_position) + len(node.args.kwonlyargs) <= 6, f"{path.name}:{node.lineno}"
+
+
 def test_one_importer_of_the_engine() -> None:
     """trio-websocket is imported in exactly one module."""
     importers = [path.name for path in modules() if any(name.startswith("trio_websocket") for name in imported(path))]

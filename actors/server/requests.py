@@ -61,7 +61,7 @@ class Requests:
     """Carries out what clients ask for, one request at a time for each call."""
 
     def __init__(
-        self, context: Context, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
+        self, context: Context, *, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
     ) -> None:
         self._limits = limits = context.limits
         self._failures = context.failures

@@ -64,7 +64,7 @@ class World:
     """One simulation. ``runtime`` is the one that is there now; :meth:`device` opens a device of a user."""
 
     def __init__(
-        self, chance: Chance, nursery: trio.Nursery, weather: Weather, limits: Limits, options: dict[str, Any]
+        self, chance: Chance, nursery: trio.Nursery, *, weather: Weather, limits: Limits, options: dict[str, Any]
     ) -> None:
         self.chance = chance
         self.nursery = nursery
@@ -326,7 +326,7 @@ async def open_world(
     outcome: BaseException | None = None
     with quiet():
         async with trio.open_nursery() as nursery:
-            world = World(chance, nursery, weather, limits, options)
+            world = World(chance, nursery, weather=weather, limits=limits, options=options)
             if on_message is not None:
                 options["on_message"] = _noting(on_message, world)
             await nursery.start(world.live)
