@@ -2,7 +2,7 @@
 
 The application decides. It is asked behind a barrier and within a time, in the
 task of the connection, so that what it raises, and how long it takes, is that
-connection's own. A user who is revoked while the application is being asked is
+connection's own. A user that is revoked while the application is being asked is
 refused whatever it answers, because it may have looked before.
 """
 
@@ -37,7 +37,7 @@ _SECRET_CHARACTERS = 8
 
 @attrs.frozen
 class Credentials:
-    """What a client presents; never taken from the query string, which ends up in logs."""
+    """A token that a client presents, and where it stood; never in the query string, because that ends up in logs."""
 
     token: str = attrs.field(repr=False)
     source: Literal["hello", "ticket", "cookie"]
@@ -47,7 +47,7 @@ class Credentials:
 
 
 Authenticate = Callable[[Credentials], Awaitable[str | None]]
-"""Says which user credentials belong to, or ``None`` for nobody. Runs in the connection's task."""
+"""The application's function from credentials to a user id, ``None`` for no user; runs in the connection's task."""
 
 
 async def trust(credentials: Credentials) -> str | None:
@@ -59,7 +59,7 @@ async def trust(credentials: Credentials) -> str | None:
 
 
 class Authentication:
-    """Finds credentials, and asks the application which user they belong to."""
+    """The checks of one server: credentials are found, and the application is asked which user they belong to."""
 
     def __init__(self, context: Context, authenticate: Authenticate) -> None:
         self._limits = limits = context.limits
@@ -129,7 +129,7 @@ class Authentication:
 
     @contextmanager
     def _checking(self) -> Iterator[set[str]]:
-        """Collect the users who are revoked meanwhile."""
+        """Collect the users that are revoked meanwhile."""
         key = object()
         self._checks[key] = set()
         try:

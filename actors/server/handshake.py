@@ -30,13 +30,13 @@ from actors.wire.tls import TLSEndpoint
 
 _USE = f"/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN"
 _PAGE = "\nA page to try it with comes with open_runtime(pages=actors.web.pages())"
-"""What to try, for a client that asks for a path where nothing is."""
+"""Advice for a client that asks for a path where nothing is."""
 
 _READ_BYTES = 16_384
 _LINGER_READ_BYTES = 65_536
 
 Service = Callable[[Endpoint, RequestHead], Awaitable[None]]
-"""Serves an upgrade request to a path of its own, from the answer to the end of the connection."""
+"""A handler of upgrade requests at a path of its own, from the answer to the end of the connection."""
 
 
 @attrs.frozen
@@ -57,13 +57,15 @@ class Register(Protocol):
     @property
     def connections(self) -> Collection[Endpoint]:
         """The sockets that are connections."""
+        ...
 
     def devices_of(self, user_id: str, /) -> int:
         """Count the connections of one user."""
+        ...
 
 
 class Handshake:
-    """Reads what a socket asks for, and answers it or lets it in."""
+    """The handshakes of one server: each reads a request, and answers it or lets it in."""
 
     def __init__(
         self,
@@ -81,13 +83,13 @@ class Handshake:
         self._origins = origins
         self._pages = pages
         self._services = services
-        """What is upgraded at paths other than ``/ws``; the application is not asked whose it is."""
+        """Handlers of upgrades at paths other than ``/ws``; the application is not asked to authenticate there."""
 
     async def run(self, endpoint: Endpoint) -> Upgrade | None:
         """Take a socket from its first byte; ``None`` once it was answered, or has gone.
 
         An upgrade is returned without a checkpoint after there was found to be
-        room for it, so that a caller who registers it at once keeps the bound.
+        room for it, so that a caller that registers it at once keeps the bound.
         """
         try:
             head = await self._first_request(endpoint)
@@ -189,7 +191,7 @@ class Handshake:
 
         While tokens are not checked the host must be a loopback address, too,
         because a stranger's page can be of a name that leads here (DNS
-        rebinding). What is no page says no origin.
+        rebinding). A client that is no page sends no origin, and is let by.
         """
         origin, host = head.headers.get("origin"), head.headers.get("host", "")
         if origin is None:

@@ -54,12 +54,14 @@ class Receiver(Protocol):
     @property
     def handshakes(self) -> int:
         """The sockets that are served and are no connections, or not yet."""
+        ...
 
     async def receive(self, endpoint: Endpoint, /) -> None:
         """Serve a socket from its first byte to its last."""
 
     def say_goodbye(self, endpoint: Endpoint, /) -> bool:
         """End the connection of a socket with ``shutting_down``; false if the socket is no connection."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -166,7 +168,7 @@ class Listener:
     # --- guests -----------------------------------------------------------------
 
     async def _accept(self, listener: socket.socket, door: _Door, nursery: trio.Nursery) -> None:
-        """Accept for ever. What concerns one connection or passes is retried; anything else propagates."""
+        """Accept for ever; see the head of this module for the errors that are retried."""
         while True:
             await trio.lowlevel.wait_readable(listener)
             for _ in range(_ACCEPTS_PER_TURN):

@@ -2,8 +2,8 @@
 
 A listener, or the host, brings a socket; a handshake answers it, or lets it in;
 then it is a connection. There is no shared fate here. Each socket has a task
-and a barrier of its own: what a peer does before or after the upgrade ends that
-peer's connection.
+and a barrier of its own, so that what a peer does before or after the upgrade
+ends that peer's connection and no other.
 
     open ─ refuse() ─ refusing ─ close() ─ closing ─ gone()
 """
@@ -174,8 +174,8 @@ class Server:
     def revoke(self, user_id: str) -> int:
         """End a user's connections with ``revoked``; also those that will turn out to be this user's.
 
-        What a socket has not taken yet, it does not get. Returns how many
-        connections there were.
+        A socket does not get what it has not taken yet, because the user may
+        not read it any more. Returns the number of connections there were.
         """
         self._authentication.revoke(user_id)
         theirs = [connection for connection in self.connections.values() if connection.user_id == user_id]
