@@ -24,7 +24,7 @@ from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events.event import notice, placed
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.idempotency import Given, Window
+from actors.stores.idempotency import FirstAppend, IdempotencyWindow
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 
 
@@ -34,7 +34,7 @@ class _Held(msgspec.Struct, gc=False, frozen=True):
     body: bytes
     seq: int
     at: float
-    given: Given | None
+    first_append: FirstAppend | None
 
 
 class _Thread:
@@ -82,7 +82,7 @@ class MemoryStore:
         self._logs: dict[str, Log] = {}
         self._forgotten: dict[str, _Forgotten] = {}
         """Of users who have no log here, where it ended."""
-        self._window = Window(limits.idempotency_ids, limits.idempotency_seconds)
+        self._window = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
         self._holding = 0
         """Threads that hold something."""
         self._held_bytes = 0
@@ -103,23 +103,23 @@ class MemoryStore:
             if append.generation:
                 raise StaleGeneration(append.thread_id, 0, append.generation)
             thread = self._threads[append.thread_id] = _Thread()
-        given = None
+        first = None
         if append.fingerprint is not None:
-            first = self._window.get(append.thread_id, append.event_id, now)
-            if first is not None:
-                return self._repeat(append, first, thread)
-            given = Given(append.fingerprint, thread.seq + 1, now)
+            earlier = self._window.get(append.thread_id, append.event_id, now)
+            if earlier is not None:
+                return self._repeat(append, earlier, thread)
+            first = FirstAppend(append.fingerprint, thread.seq + 1, now)
         if append.generation is not None and append.generation != thread.generation:
             raise StaleGeneration(append.thread_id, thread.generation, append.generation)
-        if given is not None:
-            self._window.put(append.thread_id, append.event_id, given)
+        if first is not None:
+            self._window.put(append.thread_id, append.event_id, first)
         thread.seq += 1
         if thread.user_id is None:
-            return self._hold(append, thread, _Held(append.body, thread.seq, now, given))
+            return self._hold(append, thread, _Held(append.body, thread.seq, now, first))
         log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
-        if given is not None:
-            given.user_id, given.epoch, given.offset = thread.user_id, log.epoch, offset
+        if first is not None:
+            first.user_id, first.epoch, first.offset = thread.user_id, log.epoch, offset
         return Placement(thread.seq, thread.generation, thread.user_id, log.epoch, offset, log.low)
 
     async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
@@ -133,7 +133,7 @@ class MemoryStore:
                 answers.append(refusal)
         return answers
 
-    def _repeat(self, append: Append, first: Given, thread: _Thread) -> Placement:
+    def _repeat(self, append: Append, first: FirstAppend, thread: _Thread) -> Placement:
         if first.fingerprint != append.fingerprint:
             text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
             raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
@@ -253,8 +253,8 @@ class MemoryStore:
         thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         return thread.binding
 
-    def heard(self, thread_id: str, generation: int) -> None:
-        """Keep the answer to the last change of owner no longer."""
+    def ack_binding(self, thread_id: str, generation: int) -> None:
+        """Discard the reply to the bind that made this generation."""
         thread = self._threads.get(thread_id)
         if thread is not None and thread.generation == generation:
             thread.binding = None
@@ -288,8 +288,8 @@ class MemoryStore:
         thread.held_bytes = 0
         for event in held:
             offset = self._place(user_id, log, event.body, event.seq, now)
-            if event.given is not None:
-                event.given.user_id, event.given.epoch, event.given.offset = user_id, log.epoch, offset
+            if (first := event.first_append) is not None:
+                first.user_id, first.epoch, first.offset = user_id, log.epoch, offset
 
     # --- reading --------------------------------------------------------------
 

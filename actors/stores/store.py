@@ -15,8 +15,8 @@ What every store promises; ``tests/stores/contract.py`` holds each of them to it
   ``idempotency_seconds``.
 - A bind places what the thread held, in order, and nothing else; a notice of
   what had been shed stands before it, and takes an offset. Asked again, it
-  answers the same until it is told that the answer was ``heard``: it may have
-  been lost.
+  answers the same until :meth:`Store.ack_binding`, because the first answer may
+  have been lost.
 - What a hold had to let go of is told by ``shed``, at hand and once. No answer
   that may get lost carries it.
 - Of threads that never had an owner and hold nothing any more, the newest
@@ -151,8 +151,8 @@ class Store(Protocol):
         """As :meth:`bind_nowait`, waiting for the answer."""
         ...
 
-    def heard(self, thread_id: str, generation: int) -> None:
-        """What was answered to the change of owner that made a generation has arrived, and need not be kept."""
+    def ack_binding(self, thread_id: str, generation: int) -> None:
+        """Acknowledge the reply to the bind that made this generation; the store may discard it."""
 
     def owner(self, thread_id: str) -> str | None:
         """Who owns a thread, as far as this process knows; ``None`` for nobody."""

@@ -249,7 +249,7 @@ class ThreadActor:
         context.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
         placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
-        context.store.heard(self.thread_id, binding.generation)
+        context.store.ack_binding(self.thread_id, binding.generation)
         # The books know of it only now, and the owner's devices may be written to at once.
         context.owner_changed(self.thread_id, user_id)
         if placed:

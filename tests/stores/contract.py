@@ -243,7 +243,7 @@ class StoreContract:
             before = d.log("alice")
             assert [await d.bind("alice", take=take) for take in (False, True)] == [first, first]
             assert d.log("alice") == before
-            d.store.heard("t", first.generation)
+            d.store.ack_binding("t", first.generation)
             again = await d.bind("alice")
             assert (again.user_id, again.generation, again.notice) == ("alice", first.generation, False)
 

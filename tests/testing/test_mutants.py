@@ -26,7 +26,7 @@ from actors.runs.asks import Asks
 from actors.runs.run import Run
 from actors.runs.supervisor import Expected, Runs
 from actors.stages import Cause
-from actors.stores.idempotency import Window
+from actors.stores.idempotency import IdempotencyWindow
 from actors.stores.memory import MemoryStore
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
@@ -249,7 +249,7 @@ def ack_lost(patch: pytest.MonkeyPatch) -> None:
 @mutant("repeat", "resend", "send")
 def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
     """The store does not know an id that it has seen."""
-    patch.setattr(Window, "get", lambda self, thread_id, event_id, now: None)
+    patch.setattr(IdempotencyWindow, "get", lambda self, thread_id, event_id, now: None)
 
 
 @mutant("emit", "fault")
