@@ -106,9 +106,9 @@ class ThreadActor:
         try:
             if emission.user_id is not None and emission.claims:
                 binding = store.bind_nowait(self.thread_id, emission.user_id, now, take=False)
-                emission.asked = True
+                emission.bind_sent = True
                 self._note_bind(binding, now)
-                emission.asked = False
+                emission.bind_sent = False
                 emission.generation = self._generation
             elif emission.user_id is not None:
                 self._check_owner(emission.user_id)
@@ -133,7 +133,7 @@ class ThreadActor:
         for emission in emissions:
             emission.generation = self._generation
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
-            emission.given = True
+            emission.append_sent = True
         now = context.clock()
         answers = await self._until_known(lambda: context.store.append(emissions, context.clock()))
         for emission, answer in zip(emissions, answers, strict=True):
@@ -158,7 +158,7 @@ class ThreadActor:
         """
         receipt, accounts = emission.receipt, self._context.accounts
         receipt.seq = placement.seq
-        emission.given = False
+        emission.append_sent = False
         self._generation = placement.generation
         first = self._context.receipts_by_id.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
@@ -179,7 +179,7 @@ class ThreadActor:
 
     def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
         """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
-        emission.asked = emission.given = False
+        emission.bind_sent = emission.append_sent = False
         if isinstance(refusal, StaleGeneration):
             self._generation = refusal.generation
         if emission.returned:
@@ -197,12 +197,12 @@ class ThreadActor:
         except NotTheOwner as refusal:
             bind.reply.refuse(refusal.with_traceback(None))
         else:
-            bind.asked = True
+            bind.bind_sent = True
             self._answer(bind, binding)
 
     async def _settle_bind(self, bind: Bind) -> None:
         """A change of owner."""
-        bind.asked = True
+        bind.bind_sent = True
         try:
             binding = await self._ask_bind(bind.user_id, take=bind.act != "bind")
         except NotTheOwner as refusal:
@@ -212,16 +212,16 @@ class ThreadActor:
 
     def _answer(self, bind: Bind, binding: Binding) -> None:
         self._note_bind(binding, self._context.clock())
-        bind.asked = False
+        bind.bind_sent = False
         bind.reply.give(binding)
 
     async def _settle_owner(self, emission: Emission) -> bool:
         """Whether the thread is the user's whom an event names; it becomes his, if the event claims it."""
         try:
             if emission.claims:
-                emission.asked = True
+                emission.bind_sent = True
                 self._note_bind(await self._ask_bind(emission.user_id, take=False), self._context.clock())
-                emission.asked = False
+                emission.bind_sent = False
             else:
                 self._check_owner(emission.user_id)
         except NotTheOwner as refusal:

@@ -26,7 +26,7 @@ class ThreadKind:
         """Answer the message's sender and the books; true after a crash when the store may have done its work."""
         if message.settled:
             return False
-        if ended is Ended.CRASHED and (message.asked or (isinstance(message, Emission) and message.given)):
+        if ended is Ended.CRASHED and (message.bind_sent or (isinstance(message, Emission) and message.append_sent)):
             return True
         if isinstance(message, Bind):
             _refuse(message, ended)
@@ -52,7 +52,7 @@ class ThreadKind:
         """
         context = self._context
         owned = context.store.owner(emission.thread_id) is not None
-        if emission.given and (context.store.outlives_process if ended is Ended.CLOSED else owned):
+        if emission.append_sent and (context.store.outlives_process if ended is Ended.CLOSED else owned):
             context.accounts.doubt(emission.receipt)
         else:
             context.accounts.lose(emission.receipt, _CAUSES[ended], context.clock())
@@ -62,5 +62,5 @@ class ThreadKind:
 
 def _refuse(bind: Bind, ended: Ended) -> None:
     refusals = {Ended.CLOSED: RuntimeClosed, Ended.QUARANTINED: Quarantined}
-    text = "it is not known whether the owner was changed" if bind.asked else "the owner was not changed"
+    text = "it is not known whether the owner was changed" if bind.bind_sent else "the owner was not changed"
     bind.reply.refuse(refusals.get(ended, ActorsError)(f"{text} ({_CAUSES[ended]})"))

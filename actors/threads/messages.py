@@ -45,10 +45,10 @@ class Emission(Append, kw_only=True):
     """Why the event was not taken."""
     arrival: Arrival | None = None
     """Who is to be told when this event is placed."""
-    asked: bool = False
-    """Whether the store was asked to make that user the owner, and what it answered is not in the books."""
-    given: bool = False
-    """Whether the store was asked to take this event, and has not answered: it may have."""
+    bind_sent: bool = False
+    """True while the store may have made that user the owner, and its reply is not in the books."""
+    append_sent: bool = False
+    """True while the store may have taken this event, because its reply has not come."""
     returned: bool = False
     """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
 
@@ -64,8 +64,8 @@ class Bind(msgspec.Struct):
     act: Literal["bind", "rebind", "unbind"]
     user_id: str | None
     reply: Reply[Binding]
-    asked: bool = False
-    """Whether the store was asked, and what it answered is not in the books."""
+    bind_sent: bool = False
+    """True while the store may have changed the owner, and its reply is not in the books."""
 
     @property
     def settled(self) -> bool:
