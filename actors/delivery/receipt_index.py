@@ -13,7 +13,7 @@ from array import array
 from actors.receipts import Place, Receipt
 
 
-class Trail:
+class ReceiptIndex:
     """The last ``capacity`` events by number; not each number comes, and one may come late."""
 
     __slots__ = ("_accepted_at", "_numbers", "_place_numbers", "_places", "_seqs", "_size", "_thread_ids")

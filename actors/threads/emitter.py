@@ -16,7 +16,7 @@ import trio
 from actors.bounded import RecentMap
 from actors.context import Context
 from actors.delivery.accounts import Accounts
-from actors.delivery.receipt_index import Trail
+from actors.delivery.receipt_index import ReceiptIndex
 from actors.errors import RuntimeClosed
 from actors.events.event import Payload, check_identifier, encode, fingerprint
 from actors.kernel.affinity import Affinity, check_trio
@@ -52,7 +52,7 @@ class Emitter:
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
-        self._trail = Trail(limits.explained_events)
+        self._index = ReceiptIndex(limits.explained_events)
         self._given: RecentMap[tuple[str, str], Receipt] = RecentMap(limits.explained_events)
         """Receipts of events whose id was given, by thread and id: an id names one event in each thread."""
         self._threads_of: RecentMap[str, tuple[str, ...]] = RecentMap(limits.explained_events)
@@ -160,7 +160,7 @@ class Emitter:
         with suppress(ValueError):
             number = int(event_id.removeprefix(self._prefix), 16)
             if event_id == f"{self._prefix}{number:x}":
-                return self._trail.get(number, event_id)
+                return self._index.get(number, event_id)
         return None
 
     def _remember_given(self, receipt: Receipt) -> None:
@@ -187,7 +187,7 @@ class Emitter:
         if self.watch is not None:
             self.watch(emission)
         if emission.number:
-            self._trail.put(emission.number, receipt)
+            self._index.put(emission.number, receipt)
         else:
             self._remember_given(receipt)
         return receipt
