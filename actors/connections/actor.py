@@ -17,7 +17,7 @@ import trio
 
 from actors.bounded import TokenBucket
 from actors.connections.pings import Pings
-from actors.connections.request_queue import Errands
+from actors.connections.request_queue import RequestQueue
 from actors.context import Context
 from actors.delivery.announcements import Announcements, Item
 from actors.delivery.cursor import Bounds, Start
@@ -97,7 +97,7 @@ class Connection:
         self._pings = Pings()
         self._fence = 0
         """The ping that went out with the last reset: what the device confirms before its answer is of an ended log."""
-        self._errands: Errands
+        self._requests: RequestQueue
         self._session_id = ""
 
     @property
@@ -152,7 +152,7 @@ class Connection:
                         on_drained=self._drained,
                         on_failed=self._failed,
                     )
-                    self._errands = Errands(nursery, self._transport, self._carry_out, context.limits.requests)
+                    self._requests = RequestQueue(nursery, self._transport, self._carry_out, context.limits.requests)
                     await self._serve()
                     nursery.cancel_scope.cancel()
         finally:
@@ -258,13 +258,13 @@ class Connection:
             case messages.Pong():
                 self._pings.hear()
             case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
-                self._errands.take(message)
+                self._requests.take(message)
             case messages.Malformed(id_, text):
-                self._errands.refuse(id_, "bad_request", text)
+                self._requests.refuse(id_, "bad_request", text)
             case messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
-                    self._errands.refuse(id_, "unknown_op", text)
+                    self._requests.refuse(id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:

@@ -13,7 +13,7 @@ from actors.protocol.messages import Request
 from actors.wire.transport import Transport
 
 
-class Errands:
+class RequestQueue:
     """The requests of one connection that were not answered yet.
 
     They are carried out in the order in which they came; a cancel at once, and
