@@ -120,11 +120,13 @@ class Connection:
         """True if this device may still ack something that no device has."""
         return self.subscription is not None and self.subscription.awaits_ack
 
-    @property
-    def reading(self) -> bool:
-        """Whether the device, when last looked at, was not yet asked whether it is there, and has taken more since of
-        what was written before that: it is slow. To be looked at once in each time that it gets for an answer."""
-        return self._pings.is_under_way(self._transport.delivered_bytes)
+    def ping_still_queued(self) -> bool:
+        """True if the last ping is behind unsent bytes, and the device has taken some since the previous call.
+
+        Called once per pong timeout, because it records the progress: such a
+        device is slow and not silent, and gets the time once more.
+        """
+        return self._pings.still_queued(self._transport.delivered_bytes)
 
     @property
     def aborted(self) -> bool:
@@ -256,7 +258,7 @@ class Connection:
                 if not self._announcements.postpone_pong():
                     self._transport.write_control(text_frame(messages.PONG))
             case messages.Pong():
-                self._pings.hear()
+                self._pings.pong()
             case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
                 self._requests.take(message)
             case messages.Malformed(id_, text):
@@ -307,7 +309,7 @@ class Connection:
         assert self.subscription is not None, "only a device with a place is reset"
         said = self.subscription.reset(bounds, ledger)
         if said:
-            self._fence = self._ask(text_frames(said), self._transport.write)
+            self._fence = self._write_ping(text_frames(said), self._transport.write)
 
     def flush(self) -> None:
         """Write the next range of the log, once, unless the socket still has something to take.
@@ -377,14 +379,14 @@ class Connection:
     def ping(self) -> None:
         """Ask the device whether it is there."""
         head = 0 if self.subscription is None else self.subscription.ledger.head
-        self._ask(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
+        self._write_ping(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
 
-    def _ask(self, frames: bytes, write: Callable[[bytes], object]) -> int:
+    def _write_ping(self, frames: bytes, write: Callable[[bytes], object]) -> int:
         """Write what ends with a ping; with nothing before it on its way, it is taken to arrive at once."""
         transport = self._transport
         delivered = transport.delivered_bytes if transport.pending_bytes else math.inf
         write(frames)
-        return self._pings.ask(delivered, transport.delivered_bytes + transport.pending_bytes)
+        return self._pings.ping(delivered, transport.delivered_bytes + transport.pending_bytes)
 
     def end(self, name: str, text: str) -> None:
         """End the connection for a reason of the closing table; the first reason counts."""
