@@ -48,7 +48,7 @@ class UserActor:
         if message is RING:
             pass
         elif isinstance(message, Acked):
-            message.enter()
+            note_acks(message)
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -141,3 +141,9 @@ class UserActor:
 def _place(device: Subscriber) -> Subscription:
     assert device.subscription is not None, "a device that is here has a place in the log"
     return device.subscription
+
+
+def note_acks(acked: Acked) -> None:
+    """Write a device's acks into the books. Idempotent, so that a crash may have it done twice."""
+    for first, last in acked.spans:
+        acked.ledger.ack(first, last)

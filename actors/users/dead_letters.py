@@ -8,7 +8,7 @@ from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
 from actors.stages import Cause
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor, UserContext, note_acks
 from actors.users.presence import Acked, Attach, Detach, Presence, UserMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
@@ -35,7 +35,7 @@ class UserKind:
         if isinstance(message, Attach):
             message.reply.refuse(PeerError(_REFUSALS[ended], f"no place in the log ({_CAUSES[ended]})"))
         elif isinstance(message, Acked):
-            message.enter()
+            note_acks(message)
         elif isinstance(message, Detach) and message.device.user_id is not None:
             presence = self._presence_of(message.device.user_id)
             presence.departures.append(message.departure)

@@ -174,11 +174,6 @@ class Acked(msgspec.Struct, frozen=True):
     ledger: Ledger
     spans: list[tuple[int, int]]
 
-    def enter(self) -> None:
-        """Write it into the books; again, it changes nothing."""
-        for first, last in self.spans:
-            self.ledger.ack(first, last)
-
 
 UserMessage = Ring | Rewound | Attach | Detach | Acked
 
