@@ -51,36 +51,36 @@ def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_
     return Start("replayed", seen + 1)
 
 
-Standing = Literal["began later", "behind", "missed", "handed", "confirmed"]
+Standing = Literal["began later", "behind", "missed", "handed", "acked"]
 
 
 class Cursor:
     """What one connection was handed and has confirmed.
 
-    Invariant: ``confirmed <= position``, and the spans in ``_unconfirmed`` are
+    Invariant: ``acked <= position``, and the spans in ``_unacked`` are
     ascending, disjoint, and lie between the two; what is between the spans was
     never handed to this connection.
     """
 
-    __slots__ = ("_missed", "_unconfirmed", "confirmed", "first", "position")
+    __slots__ = ("_missed", "_unacked", "acked", "first", "position")
 
     def __init__(self, first: int) -> None:
         self.first = first
         """Where this connection began."""
         self.position = first - 1
         """The last offset handed to the socket, or told to be gone."""
-        self.confirmed = first - 1
+        self.acked = first - 1
         """The highest offset that was acknowledged."""
-        self._unconfirmed: deque[tuple[int, int]] = deque()
+        self._unacked: deque[tuple[int, int]] = deque()
         # What is asked for is in the log, or was a moment ago; so the newest gaps are enough.
         self._missed: deque[tuple[int, int]] = deque(maxlen=8)
 
     def advance(self, first: int, last: int) -> None:
         """Offsets ``first`` to ``last``, the next ones, were handed to the socket."""
         assert first == self.position + 1, f"offset {first} handed out after {self.position}"
-        if self._unconfirmed and self._unconfirmed[-1][1] == first - 1:
-            first = self._unconfirmed.pop()[0]
-        self._unconfirmed.append((first, last))
+        if self._unacked and self._unacked[-1][1] == first - 1:
+            first = self._unacked.pop()[0]
+        self._unacked.append((first, last))
         self.position = last
 
     def skip(self, low: int) -> tuple[int, int] | None:
@@ -100,7 +100,7 @@ class Cursor:
             return "behind"
         if any(first <= offset <= last for first, last in self._missed):
             return "missed"
-        return "confirmed" if offset <= self.confirmed else "handed"
+        return "acked" if offset <= self.acked else "handed"
 
     def ack(self, offset: int) -> list[tuple[int, int]]:
         """Confirm everything handed out up to ``offset``; returns the spans newly confirmed.
@@ -112,10 +112,10 @@ class Cursor:
             text = f"ack: expected an offset of at most {self.position}, the last one sent here, got {offset}"
             raise PeerError("bad_ack", text)
         spans = []
-        while self._unconfirmed and self._unconfirmed[0][0] <= offset:
-            first, last = self._unconfirmed.popleft()
+        while self._unacked and self._unacked[0][0] <= offset:
+            first, last = self._unacked.popleft()
             spans.append((first, min(last, offset)))
             if last > offset:
-                self._unconfirmed.appendleft((offset + 1, last))
-        self.confirmed = max(self.confirmed, offset)
+                self._unacked.appendleft((offset + 1, last))
+        self.acked = max(self.acked, offset)
         return spans

@@ -46,7 +46,7 @@ _STANDINGS: dict[Standing, str] = {
     "began later": "began after it",
     "missed": "missed it: it had left the log",
     "handed": "written, not confirmed yet",
-    "confirmed": "acked",
+    "acked": "acked",
 }
 
 
@@ -147,7 +147,7 @@ class Subscription:
     @property
     def awaits_ack(self) -> bool:
         """True if this device may still ack something that no device has."""
-        return not self.plain and self.cursor.confirmed < self.cursor.position and self.ledger.retained > 0
+        return not self.plain and self.cursor.acked < self.cursor.position and self.ledger.retained > 0
 
     # --- sending ----------------------------------------------------------------
 
@@ -267,5 +267,5 @@ class Subscription:
 
     def __repr__(self) -> str:
         writing = "" if self._writing is None else f" writing={self._writing[1]}-{self._writing[2]}"
-        place = f"next={self.cursor.position + 1} acked={self.cursor.confirmed}"
+        place = f"next={self.cursor.position + 1} acked={self.cursor.acked}"
         return f"<Subscription {self.state.value} {place}{writing}>"

@@ -89,7 +89,7 @@ class UserActor:
         device = attach.device
         bounds, ledger = self._log()
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
-            for first, last in session.confirm(attach.resume[1]):
+            for first, last in session.ack(attach.resume[1]):
                 ledger.ack(first, last)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)

@@ -81,7 +81,7 @@ class Session:
     """What a connection before it was handed: a hello that was long under way may take the place of a newer one, and
     its device comes back having more."""
 
-    def confirm(self, offset: int) -> list[tuple[int, int]]:
+    def ack(self, offset: int) -> list[tuple[int, int]]:
         """Confirm everything up to ``offset`` that was handed to this session; the spans newly confirmed.
 
         What the newest connection did not hand over up to its position is
@@ -100,7 +100,7 @@ class Session:
         """Go on with another connection, or the same one in another epoch."""
         if self.ledger is not subscription.ledger:
             self.former = None
-        elif self.cursor is not None and self.cursor.confirmed < self.cursor.position:
+        elif self.cursor is not None and self.cursor.acked < self.cursor.position:
             self.former = self.cursor
         self.device, self.cursor, self.ledger = device, subscription.cursor, subscription.ledger
 

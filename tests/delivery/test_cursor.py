@@ -81,7 +81,7 @@ def test_cursor_agrees_with_a_set(first: int, steps: list[tuple[str, int]]) -> N
             assert all(low[1] + 1 < high[0] for low, high in pairwise(spans))
             open_ = {o for o in open_ if o > offset}
         assert cursor.position == position
-        assert first - 1 <= cursor.confirmed <= position
+        assert first - 1 <= cursor.acked <= position
 
 
 def test_confirming_is_cumulative() -> None:
@@ -90,7 +90,7 @@ def test_confirming_is_cumulative() -> None:
     cursor.advance(1, 10)
     assert cursor.ack(7) == [(1, 7)]
     assert cursor.ack(3) == []
-    assert cursor.confirmed == 7
+    assert cursor.acked == 7
     assert cursor.ack(7) == []
     assert cursor.ack(10) == [(8, 10)]
 
@@ -102,7 +102,7 @@ def test_an_ack_ahead_is_the_peers_error() -> None:
     with pytest.raises(PeerError, match=r"at most 5.* got 6") as refused:
         cursor.ack(6)
     assert refused.value.name == "bad_ack"
-    assert (cursor.confirmed, cursor.ack(5)) == (0, [(1, 5)])
+    assert (cursor.acked, cursor.ack(5)) == (0, [(1, 5)])
 
 
 def test_what_was_skipped_is_not_confirmed() -> None:
@@ -131,4 +131,4 @@ def test_standing_is_what_this_connection_knows() -> None:
     cursor.advance(9, 10)
     cursor.ack(9)
     standings = [cursor.standing(offset) for offset in (4, 5, 7, 8, 9, 10, 11)]
-    assert standings == ["began later", "confirmed", "missed", "missed", "confirmed", "handed", "behind"]
+    assert standings == ["began later", "acked", "missed", "missed", "acked", "handed", "behind"]

@@ -229,7 +229,7 @@ def test_every_offset_is_sent_once_or_told(todo: list[tuple[str, int]], most_byt
             elif outgoing is not None:
                 subscription.wrote(outgoing)
         assert subscription.cursor.position == position
-        assert subscription.cursor.confirmed <= position
+        assert subscription.cursor.acked <= position
 
 
 def _check(outgoing: Outgoing | None, position: int) -> int:

@@ -206,14 +206,14 @@ class Books:
     def first_not_in(self, known: set[int], bounds: Bounds) -> int:
         return next(offset for offset in itertools.count(bounds.low) if offset > bounds.head or offset not in known)
 
-    def confirm(self, session_id: str, offset: int, low: int) -> None:
+    def ack(self, session_id: str, offset: int, low: int) -> None:
         confirmed = {one for one in self.handed[session_id] if low <= one <= offset}
         self.acked |= confirmed
         self.written |= confirmed
 
     def resume(self, session_id: str, offset: int, low: int, position: int) -> None:
         """Beyond the newest connection's position, what the former one was shown counts as well."""
-        self.confirm(session_id, offset, low)
+        self.ack(session_id, offset, low)
         former = self.former.get(session_id, ())
         confirmed = {one for one in former if max(low, position + 1) <= one <= offset}
         self.acked |= confirmed
@@ -270,7 +270,7 @@ class Seam:
 
     def ack(self, screen: Screen, back: int) -> None:
         offset = max(screen.place.cursor.position - back, 0)
-        self.books.confirm(screen.session_id or screen.label, offset, self.house.bounds.low)
+        self.books.ack(screen.session_id or screen.label, offset, self.house.bounds.low)
         self.house.ack(screen, offset)
 
     def attach(self, who: int, cursor: int, how: int) -> None:
@@ -299,7 +299,7 @@ class Seam:
             books.resume(answer.id, offset, bounds.low, before.position)
         unseen = books.first_not_in(books.written if plain else books.acked, bounds)
         assert screen.begun == start(bounds, resume, origin, unseen)
-        if before is not None and before.confirmed < before.position:
+        if before is not None and before.acked < before.position:
             books.former[answer.id] = books.handed[answer.id]
         books.handed[answer.id or screen.label] = set()
 

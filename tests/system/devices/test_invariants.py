@@ -223,7 +223,7 @@ class Delivery(RuleBasedStateMachine):
 
     def confirm(self, user_id: str, ledger: Ledger, cursor: Cursor, offset: int) -> None:
         """The model: what a cursor was handed up to an offset, and is still in the log, is confirmed."""
-        spans = [(first, min(last, offset)) for first, last in cursor._unconfirmed if first <= offset]
+        spans = [(first, min(last, offset)) for first, last in cursor._unacked if first <= offset]
         for first, last in spans:
             self.acked |= {(user_id, ledger.epoch, one) for one in range(max(first, ledger.low), last + 1)}
 
