@@ -1,7 +1,7 @@
-"""What became of an event: receipts, the places they read it from, and fates.
+"""What became of an event: receipts, the states they read it from, and fates.
 
 A :class:`Receipt` has no state of its own beyond *where its event is*: a
-:class:`Place` and a number in it. The place is shared by many events (an
+:class:`EventState` and a number in it. The state is shared by many events (an
 unbound thread's hold, 64 offsets of a user's log), and the stage is read from
 it at the moment of asking. A receipt therefore costs nothing to keep true, and
 cannot contradict the runtime's accounts: it is computed from them.
@@ -24,7 +24,7 @@ from actors.kernel.failures import Barrier, complain
 from actors.stages import Cause, Stage
 
 
-class Place(Protocol):
+class EventState(Protocol):
     """Where events are, many at once; each is known in it by a number."""
 
     def stage(self, number: int) -> Stage:
@@ -75,7 +75,7 @@ def _complain(error: BaseException) -> None:
 
 
 class Watchers:
-    """Callbacks owed to whoever waits for a place to change; none, most of the time."""
+    """Callbacks owed to whoever waits for a state to change; none, most of the time."""
 
     __slots__ = ("_callbacks",)
 
@@ -99,7 +99,7 @@ class Watchers:
 
 
 class Queued(Watchers):
-    """The place of one event that waits in a mailbox."""
+    """The state of one event that waits in a mailbox."""
 
     __slots__ = ()
 
@@ -117,11 +117,11 @@ class Queued(Watchers):
 
 
 QUEUED = Queued()
-"""The place of every event that is still in its emitter's own call: nobody can watch it yet."""
+"""The state of every event that is still in its emitter's own call: nobody can watch it yet."""
 
 
 class Doubtful(Queued):
-    """The place of events that the store may have taken or not, and about which nobody asks it any more."""
+    """The state of events that the store may have taken or not, and about which nobody asks it any more."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ DOUBTFUL = Doubtful()
 
 
 class Lost:
-    """The place of events that were dropped for one cause before they had any other."""
+    """The state of events that were dropped for one cause before they had any other."""
 
     __slots__ = ("_cause",)
 
@@ -175,51 +175,51 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
     event_id: str
     thread_id: str
     accepted_at: float
-    place: Place
+    state: EventState
     """Where the event is, and ``number`` its number there: the runtime's, for it to change."""
     seq: int | None = None
     number: int = 0
 
-    def move(self, place: Place, number: int) -> None:
+    def move(self, state: EventState, number: int) -> None:
         """Record where the event is from now on (called by the runtime, not by its users)."""
-        before, self.place, self.number = self.place, place, number
+        before, self.state, self.number = self.state, state, number
         if before is not QUEUED:
             before.notify()
 
     def follow(self, first: Receipt) -> None:
         """Stand where the first receipt of the same event stands (called by the runtime)."""
         self.seq = first.seq
-        self.move(first.place, first.number)
+        self.move(first.state, first.number)
 
     @property
     def stage(self) -> Stage:
         """How far the event has come. It never goes back."""
-        return self.place.stage(self.number)
+        return self.state.stage(self.number)
 
     @property
     def cause(self) -> Cause | None:
         """Why the event was dropped, or went unconfirmed, if it did."""
-        return self.place.cause(self.number)
+        return self.state.cause(self.number)
 
     @property
     def position(self) -> Position | None:
         """User, epoch and offset, once the event is in its owner's log."""
-        return self.place.position(self.number)
+        return self.state.position(self.number)
 
     @property
     def offset(self) -> int | None:
         """Its number in its owner's log, once it is there."""
-        position = self.place.position(self.number)
+        position = self.state.position(self.number)
         return None if position is None else position.offset
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Call back when the stage may have advanced; returns what ends the watch.
 
         A callback runs inside the runtime's own step: it must not block, and
-        what it raises is said in the log. The place of an event changes during its life, so whoever
+        what it raises is said in the log. The state of an event changes during its life, so whoever
         watches for long renews the watch after each call.
         """
-        return self.place.watch(callback)
+        return self.state.watch(callback)
 
     async def reached(self, stage: Stage) -> None:
         """Wait until the event has been through ``stage``.
@@ -242,7 +242,7 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _settled(self, awaited: Stage) -> bool:
-        if self.place is DOUBTFUL and awaited is not Stage.ACCEPTED:
+        if self.state is DOUBTFUL and awaited is not Stage.ACCEPTED:
             text = f"event {self.event_id}: expected the store to say whether it took it, and nobody asks any more"
             raise StoreUnavailable(text)
         stage = self.stage

@@ -172,8 +172,8 @@ class Accounts:
             ledger = account.ledger
         account.accepted += 1
         page = ledger.place(offset)
-        if receipt.place is QUEUED:
-            receipt.place, receipt.number = page, offset
+        if receipt.state is QUEUED:
+            receipt.state, receipt.number = page, offset
         else:
             receipt.move(page, offset)
         if offset < ledger.low:

@@ -16,7 +16,7 @@ from actors.stages import Cause, Stage
 
 
 class Hold(Watchers):
-    """The :class:`~actors.receipts.Place` of one unbound period's events, each known by its ``seq``."""
+    """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
     __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low")
 

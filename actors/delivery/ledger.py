@@ -30,7 +30,7 @@ ALL = (1 << PAGE_SIZE) - 1
 
 
 class Page(Watchers):
-    """64 offsets of one log; the :class:`~actors.receipts.Place` of the events there.
+    """64 offsets of one log; the :class:`~actors.receipts.EventState` of the events there.
 
     Invariant: an offset's bit in ``gone`` is set once and for one cause; from
     then on its other facts do not change. An offset may be written, acked and

@@ -136,7 +136,7 @@ def _may_stay(world: Scene, receipt: Receipt) -> bool:
     answered."""
     position = receipt.position
     if position is None:
-        return receipt.place is DOUBTFUL and f"threads/{receipt.thread_id}" in world.ledger.quarantined
+        return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.ledger.quarantined
     log = world.ledger.logs.get((position.user_id, position.epoch))
     return log is not None and position.offset in log.forgotten
 

@@ -179,7 +179,7 @@ class Emitter:
             if emission.refusal is not None:
                 self._accounts.accepted -= 1
                 raise emission.refusal
-            if receipt.place is QUEUED:
+            if receipt.state is QUEUED:
                 receipt.move(Queued(), 0)
         elif emission.first is not None:
             return emission.first

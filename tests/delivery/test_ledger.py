@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.ledger import PAGE_SIZE, Ledger
-from actors.receipts import Place, Position
+from actors.receipts import EventState, Position
 from actors.stages import Cause, Stage
 
 offsets = st.integers(1, 3 * PAGE_SIZE)
@@ -47,49 +47,49 @@ def test_ledger_agrees_with_a_dictionary(low: int, order: list[int], steps: list
     """Whatever is noted, and in whatever order, an offset's stage and the totals are what was done to it."""
     ledger, bottom = Ledger("alice", "e", low), low
     facts = {offset: Fact() for offset in range(bottom, bottom + 3 * PAGE_SIZE)}
-    places: dict[int, Place] = {}
+    states: dict[int, EventState] = {}
     unplaced = [bottom + index for index in order]
     for name, first, second in steps:
         if name == "place":
             for _ in range(min(first, len(unplaced))):
                 offset = unplaced.pop()
-                places[offset] = ledger.place(offset)
+                states[offset] = ledger.place(offset)
         elif name == "trim":
             assert isinstance(second, Cause)
             high = bottom + first - 1
             leaving = [offset for offset in range(low, high) if facts[offset].gone is None]
             for offset in leaving:
                 facts[offset].gone = second
-            lost = sum(offset in places and facts[offset].stage is Stage.DROPPED for offset in leaving)
+            lost = sum(offset in states and facts[offset].stage is Stage.DROPPED for offset in leaving)
             assert ledger.trim(high, second) == lost
             low = max(low, high)
         else:
             assert isinstance(second, int)
             last = bottom + second - 1
             touched = [facts[o] for o in range(max(low, bottom + first - 1), last + 1) if facts[o].gone is None]
-            before = sum(facts[o].acked for o in places)
+            before = sum(facts[o].acked for o in states)
             for fact in touched:
                 fact.written, fact.acked = True, fact.acked or name == "ack"
             if name == "write":
                 ledger.write(bottom + first - 1, last)
             else:
-                assert ledger.ack(bottom + first - 1, last) == sum(facts[o].acked for o in places) - before
-        check(ledger, facts, places, low)
+                assert ledger.ack(bottom + first - 1, last) == sum(facts[o].acked for o in states) - before
+        check(ledger, facts, states, low)
 
 
-def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low: int) -> None:
-    for offset, place in places.items():
+def check(ledger: Ledger, facts: dict[int, Fact], states: dict[int, EventState], low: int) -> None:
+    for offset, state in states.items():
         fact = facts[offset]
-        assert place.stage(offset) is fact.stage
-        assert place.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
-        assert place.position(offset) == Position("alice", "e", offset)
-    stages = Counter(facts[offset].stage for offset in places)
+        assert state.stage(offset) is fact.stage
+        assert state.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
+        assert state.position(offset) == Position("alice", "e", offset)
+    stages = Counter(facts[offset].stage for offset in states)
     assert ledger.acked == stages[Stage.ACKED]
     assert ledger.unconfirmed == stages[Stage.UNCONFIRMED]
     assert ledger.dropped == stages[Stage.DROPPED]
     assert ledger.retained == stages[Stage.STORED] + stages[Stage.WRITTEN]
     assert ledger.low == low
-    after = max(places, default=min(facts) - 1) + 1
+    after = max(states, default=min(facts) - 1) + 1
     assert ledger.head == after - 1
     inside = range(low, after)
     assert ledger.first_unacked() == next((o for o in inside if not facts[o].acked), after)
@@ -156,7 +156,7 @@ def test_a_late_note_finds_its_page() -> None:
 
 @pytest.mark.parametrize("change", ["write", "ack", "trim"])
 def test_a_change_calls_back(change: str) -> None:
-    """Whoever watches an event's place is called when it is written, confirmed, or leaves the log."""
+    """Whoever watches an event's state is called when it is written, confirmed, or leaves the log."""
     ledger, called = Ledger("alice", "e"), list[str]()
     near, far = ledger.place(1), ledger.place(PAGE_SIZE * 5)
     near.watch(lambda: called.append("near"))

@@ -30,7 +30,7 @@ def receipt_of(number: int, kind: str) -> Receipt:
 def facts(receipt: Receipt) -> tuple[object, ...]:
     """All that can be asked of a receipt."""
     told = (receipt.event_id, receipt.thread_id, receipt.accepted_at, receipt.seq)
-    return (*told, receipt.stage, receipt.cause, receipt.position, receipt.place, receipt.number)
+    return (*told, receipt.stage, receipt.cause, receipt.position, receipt.state, receipt.number)
 
 
 @given(
