@@ -115,7 +115,7 @@ def test_a_receipt_follows_its_event() -> None:
     receipt.seq = 7
     receipt.move(hold, 7)
     stages.append(receipt.stage)
-    ledger.place(1)
+    ledger.add(1)
     hold.bind(ledger, 1)
     stages.append(receipt.stage)
     ledger.write(1, 1)
@@ -188,7 +188,7 @@ async def test_reached_follows_the_event() -> None:
         hold.take(1)
         receipt.move(hold, 1)
         await trio.testing.wait_all_tasks_blocked()
-        ledger.place(1)
+        ledger.add(1)
         hold.bind(ledger, 1)
         await trio.testing.wait_all_tasks_blocked()
         ledger.write(1, 1)
@@ -235,7 +235,7 @@ async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
 async def test_reached_raises_what_is_unconfirmed() -> None:
     """Waiting for the acknowledgement of an event that left retention without one ends with that."""
     ledger = Ledger("alice", "e")
-    receipt = receipt_at(ledger.place(1), 1)
+    receipt = receipt_at(ledger.add(1), 1)
     ledger.write(1, 1)
     ledger.trim(2, Cause.RETENTION)
     for stage in (Stage.ACKED, Stage.DROPPED):
@@ -301,14 +301,14 @@ def _held() -> tuple[EventState, Callable[[], object]]:
 def _bound() -> tuple[EventState, Callable[[], object]]:
     hold, ledger = Hold(1), Ledger("alice", "e")
     hold.take(1)
-    ledger.place(1)
+    ledger.add(1)
     hold.bind(ledger, 1)
     return hold, lambda: ledger.write(1, 1)
 
 
 def _stored() -> tuple[EventState, Callable[[], object]]:
     ledger = Ledger("alice", "e")
-    return ledger.place(1), lambda: ledger.ack(1, 1)
+    return ledger.add(1), lambda: ledger.ack(1, 1)
 
 
 @pytest.mark.parametrize("make", [_queued, _held, _bound, _stored])
@@ -330,7 +330,7 @@ def test_a_watch_ends(make: Callable[[], tuple[EventState, Callable[[], object]]
 def test_a_callback_may_end_its_watch() -> None:
     """A callback that ends its own watch, or begins another, disturbs nobody."""
     ledger, called = Ledger("alice", "e"), list[str]()
-    page = ledger.place(1)
+    page = ledger.add(1)
 
     def once() -> None:
         called.append("once")

@@ -162,7 +162,7 @@ class Accounts:
 
     # --- an event's way through the columns -----------------------------------
 
-    def place(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
+    def note_placed(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
         """The store placed an accepted event in its owner's log, which now begins at ``low``."""
         self._arrived += 1
         account = self.users.get(user_id)
@@ -171,7 +171,7 @@ class Accounts:
         else:
             ledger = account.ledger
         account.accepted += 1
-        page = ledger.place(offset)
+        page = ledger.add(offset)
         if receipt.state is QUEUED:
             receipt.state, receipt.number = page, offset
         else:
@@ -215,7 +215,7 @@ class Accounts:
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._bury(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
+        self._record(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
         """The store let go of the oldest held events of a thread, up to ``last_seq``; some may be noted as held yet."""
@@ -231,7 +231,7 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
+            self._record(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
 
     def forget_shed(self, thread_id: str) -> None:
         """Nothing more of a thread's hold will be noted: it was quarantined."""
@@ -259,7 +259,7 @@ class Accounts:
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
         for offset in range(first_offset, first_offset + count + notice):
-            ledger.place(offset)
+            ledger.add(offset)
         account.accepted += count + notice
         self.accepted += notice
         self._arrived += notice
@@ -268,7 +268,7 @@ class Accounts:
         if ledger.dropped > dropped:  # it had left the log before it was noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
             cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._bury(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
+            self._record(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
@@ -304,7 +304,7 @@ class Accounts:
         first, last = ledger.low, ledger.head
         dropped = ledger.trim(last + 1, Cause.RETENTION)
         if dropped:
-            self._bury(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
+            self._record(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
         """A user's account, opened when it is first needed, in the epoch that the store names.
@@ -327,7 +327,7 @@ class Accounts:
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._bury(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
+            self._record(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
 
     def is_settled(self, user_id: str) -> bool:
         """Whether nothing more can become of what a user had: nothing of it is retained, and nothing of anybody's is on
@@ -370,9 +370,9 @@ class Accounts:
             letter = DeadLetter(
                 Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset
             )
-            self._bury(letter)
+            self._record(letter)
 
-    def _bury(self, letter: DeadLetter) -> None:
+    def _record(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""
         last = self.dead_letters[-1] if self.dead_letters else None
         cause, count, at = letter.cause, letter.count, self._wall_time_of(letter.at)

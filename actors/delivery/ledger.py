@@ -149,7 +149,7 @@ class Ledger:
             page.gone = ((1 << left) - 1) & ~self._in_writing(page)
         return page
 
-    def place(self, offset: int) -> Page:
+    def add(self, offset: int) -> Page:
         """Take note of an offset that the store has given; returns its page.
 
         Answers of one commit may be noted in any order, and after a device has

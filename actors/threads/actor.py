@@ -171,7 +171,7 @@ class ThreadActor:
             self._context.note_shed()
             self._context.ring(None, self.thread_id)
         else:
-            accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
+            accounts.note_placed(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
             self._context.ring(placement.user_id, self.thread_id)
         if emission.arrival is not None:
             new = first is None and placement.user_id is not None

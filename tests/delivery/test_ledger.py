@@ -53,7 +53,7 @@ def test_ledger_agrees_with_a_dictionary(low: int, order: list[int], steps: list
         if name == "place":
             for _ in range(min(first, len(unplaced))):
                 offset = unplaced.pop()
-                states[offset] = ledger.place(offset)
+                states[offset] = ledger.add(offset)
         elif name == "trim":
             assert isinstance(second, Cause)
             high = bottom + first - 1
@@ -99,8 +99,8 @@ def check(ledger: Ledger, facts: dict[int, Fact], states: dict[int, EventState],
 def test_a_settled_offset_stays_as_it_was() -> None:
     """After an event has left the log, neither writes nor acknowledgements nor another cause change what it was."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
-    assert ledger.place(2) is ledger.place(3) is page
+    page = ledger.add(1)
+    assert ledger.add(2) is ledger.add(3) is page
     ledger.write(2, 2)
     ledger.ack(3, 3)
     ledger.trim(4, Cause.RETENTION)
@@ -114,7 +114,7 @@ def test_a_settled_offset_stays_as_it_was() -> None:
 def test_a_log_does_not_grow_back() -> None:
     """A trim to where the log already began, or before, changes nothing."""
     ledger = Ledger("alice", "e")
-    ledger.place(1)
+    ledger.add(1)
     ledger.trim(2, Cause.RETENTION)
     assert ledger.trim(1, Cause.RETENTION) == 0
     assert (ledger.low, ledger.dropped) == (2, 1)
@@ -125,7 +125,7 @@ def test_pages_are_let_go(low: int) -> None:
     """However many events went through a log, its ledger keeps what it needs for those still there."""
     ledger = Ledger("alice", "e", low)
     for offset in range(low, low + 50 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
         ledger.trim(offset - 10, Cause.RETENTION)
     assert ledger.dropped == 50 * PAGE_SIZE - 11
     assert len(ledger._pages) <= 2
@@ -134,10 +134,10 @@ def test_pages_are_let_go(low: int) -> None:
 def test_a_receipt_keeps_its_page() -> None:
     """What became of an event can be read long after its log has moved on."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
+    page = ledger.add(1)
     ledger.write(1, 1)
     for offset in range(2, 10 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
         ledger.trim(offset, Cause.RETENTION)
     assert page.stage(1) is Stage.UNCONFIRMED
 
@@ -146,10 +146,10 @@ def test_a_late_note_finds_its_page() -> None:
     """An event whose answer comes after its log has moved on is counted for what became of it."""
     ledger = Ledger("alice", "e")
     for offset in range(2, 2 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
     ledger.write(1, 1)
     ledger.trim(2 * PAGE_SIZE, Cause.RETENTION)
-    assert ledger.place(1).stage(1) is Stage.UNCONFIRMED
+    assert ledger.add(1).stage(1) is Stage.UNCONFIRMED
     assert (ledger.unconfirmed, ledger.dropped) == (1, 2 * PAGE_SIZE - 2)
     assert len(ledger._pages) <= 1
 
@@ -158,7 +158,7 @@ def test_a_late_note_finds_its_page() -> None:
 def test_a_change_calls_back(change: str) -> None:
     """Whoever watches an event's state is called when it is written, confirmed, or leaves the log."""
     ledger, called = Ledger("alice", "e"), list[str]()
-    near, far = ledger.place(1), ledger.place(PAGE_SIZE * 5)
+    near, far = ledger.add(1), ledger.add(PAGE_SIZE * 5)
     near.watch(lambda: called.append("near"))
     far.watch(lambda: called.append("far"))
     if change == "write":
@@ -177,7 +177,7 @@ def test_a_change_calls_back(change: str) -> None:
 def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bool, stage: Stage) -> None:
     """An event that a socket has begun to take is not settled by retention before it is known what became of it."""
     ledger = Ledger("alice", "e")
-    pages = [ledger.place(offset) for offset in (1, 2, 3)]
+    pages = [ledger.add(offset) for offset in (1, 2, 3)]
     ledger.begin_write(2, 3)
     assert ledger.trim(4, Cause.RETENTION) == 1
     assert [page.stage(offset) for offset, page in enumerate(pages, 1)] == [Stage.DROPPED, Stage.STORED, Stage.STORED]
@@ -193,7 +193,7 @@ def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bo
 def test_another_flight_holds_an_event_open() -> None:
     """An event that two sockets take is settled when the last of them is over."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
+    page = ledger.add(1)
     ledger.begin_write(1, 1)
     ledger.begin_write(1, 1)
     ledger.trim(2, Cause.RETENTION)

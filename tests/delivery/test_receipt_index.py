@@ -23,7 +23,7 @@ def receipt_of(number: int, kind: str) -> Receipt:
         receipt.move(LOST[Cause.CRASHED], 0)
     else:
         receipt.seq = 10 * number
-        Accounts(10).place(receipt, "alice", "ep", 1, 1, 0.0)
+        Accounts(10).note_placed(receipt, "alice", "ep", 1, 1, 0.0)
     return receipt
 
 

@@ -40,7 +40,7 @@ class Town:
     def place(self, count: int = 1, **fields: Any) -> None:
         for _ in range(count):
             event = {"type": "step", **fields, "offset": self.log.head + 1}
-            self.ledger.place(self.log.append(text_frame(msgspec.json.encode(event)), 0.0))
+            self.ledger.add(self.log.append(text_frame(msgspec.json.encode(event)), 0.0))
 
     def retain(self, count: int) -> None:
         self.log.trim(count, MOST)

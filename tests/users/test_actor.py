@@ -144,7 +144,7 @@ class House:
         placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
         receipt = Receipt("e", "t1", 0.0, QUEUED, seq=placement.seq)
         self.accounts.accepted += 1
-        self.accounts.place(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
+        self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
         if self.presence.devices and not self.presence.rung:
             self.presence.rung = True
             self.actor.handle(RING)

@@ -151,7 +151,9 @@ class Delivery(RuleBasedStateMachine):
             self.accounts.hold(receipt, placement.seq, self.now)
             self.shed()
             return
-        self.accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, self.now)
+        self.accounts.note_placed(
+            receipt, placement.user_id, placement.epoch, placement.offset, placement.low, self.now
+        )
         self.placed[placement.user_id, placement.epoch, placement.offset] = event_id
 
     def shed(self) -> None:
