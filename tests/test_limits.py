@@ -122,12 +122,12 @@ def test_a_welcome_for_both_clients(chosen: dict[str, Any]) -> None:
     except ValueError:
         assume(False)
     begin, bounds = Start("fresh", 1), LogBounds("ep_1", 1, 0)
-    (said_first,) = opening(begin, bounds, "s_1", limits.ping_seconds, limits.asked())
+    (said_first,) = opening(begin, bounds, "s_1", limits.ping_seconds, limits.for_clients())
     text = said_first.decode()
     said = hear(text)
     assert isinstance(said, Welcome)
     assert said.ping_s == limits.ping_seconds
-    assert said.limits == Asked(**limits.asked())  # type: ignore[arg-type] # whole numbers stay whole
+    assert said.limits == Asked(**limits.for_clients())  # type: ignore[arg-type] # whole numbers stay whole
     told = json.loads(text, parse_constant=lambda word: pytest.fail(f"JavaScript does not read {word}"))
     assert told["ping_s"] * 1_000 + PATIENCE_MS <= TIMER_MS
     assert told["limits"]["ack_s"] * 1_000 <= TIMER_MS

@@ -301,7 +301,7 @@ class Connection:
         if self.plain:
             return
         limits = self._context.limits
-        said = opening(start, bounds, session, limits.ping_seconds, limits.asked())
+        said = opening(start, bounds, session, limits.ping_seconds, limits.for_clients())
         self._transport.write(text_frames(said))
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
