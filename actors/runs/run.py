@@ -25,7 +25,7 @@ from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
 from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_string, check_text
 from actors.events.surrogates import REPLACEMENT, join
 from actors.kernel.affinity import check_trio
-from actors.kernel.failures import innermost, is_cancellation, leaves, text_of
+from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
 from actors.protocol import messages
@@ -567,7 +567,7 @@ def described(error: BaseException) -> dict[str, str]:
     """An exception as a client may see it: its type and its text, never its traceback."""
     if is_cancellation(error):
         return {"type": trio.Cancelled.__name__, "message": "cancelled"}
-    error = innermost(error)
+    error = unwrap(error)
     text = text_of(error)
     if len(text) > _ERROR_CHARACTERS:
         text = text[: _ERROR_CHARACTERS - 1] + "…"

@@ -19,7 +19,7 @@ from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, innermost
+from actors.kernel.failures import Barrier, unwrap
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.roster import Roster
@@ -153,7 +153,7 @@ class Runs:
 
     def failed(self, run: Run, error: BaseException) -> None:
         """The application's code raised: said once, to the observer."""
-        if not isinstance(innermost(error), KeyboardInterrupt):
+        if not isinstance(unwrap(error), KeyboardInterrupt):
             self._failures.report(f"runs/{run.run_id}", f"thread {run.thread_id}", error)
 
     def gather(self, run: Run) -> None:
