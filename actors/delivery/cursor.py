@@ -1,4 +1,4 @@
-"""A device's place in its user's log: where it starts, what it was handed, what it confirmed."""
+"""A device's cursor in its user's log: the offset it starts at, those it was sent, those it acked."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Bounds:
 
 @attrs.frozen
 class Start:
-    """How a connection begins, as the welcome says it."""
+    """The start of a connection, as the welcome says it."""
 
     kind: Resume
     offset: int
-    """The first offset it will be sent."""
+    """The first offset that it will be sent."""
     gap: tuple[int, int] | None = None
-    """The offsets that it missed and that are gone."""
+    """The offsets that it missed and that are no longer retained."""
 
 
 def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_unacked: int) -> Start:
-    """Decide where a connection begins.
+    """Choose the offset at which a connection begins.
 
     ``resume`` is the cursor that the device kept (epoch, last offset seen).
     Integers are compared and no id is looked up, so a stolen or invented
@@ -55,28 +55,28 @@ Standing = Literal["began later", "behind", "missed", "handed", "acked"]
 
 
 class Cursor:
-    """What one connection was handed and has confirmed.
+    """The offsets that one connection was handed, and those that it acked.
 
     Invariant: ``acked <= position``, and the spans in ``_unacked`` are
-    ascending, disjoint, and lie between the two; what is between the spans was
-    never handed to this connection.
+    ascending, disjoint, and lie between the two; offsets between the spans
+    were never handed to this connection.
     """
 
     __slots__ = ("_missed", "_unacked", "acked", "first", "position")
 
     def __init__(self, first: int) -> None:
         self.first = first
-        """Where this connection began."""
+        """The offset at which this connection began."""
         self.position = first - 1
         """The last offset handed to the socket, or told to be gone."""
         self.acked = first - 1
-        """The highest offset that was acknowledged."""
+        """The highest offset that the device acked."""
         self._unacked: deque[tuple[int, int]] = deque()
-        # What is asked for is in the log, or was a moment ago; so the newest gaps are enough.
+        # The newest gaps are enough, because explain asks for offsets that are in the log or were a moment ago.
         self._missed: deque[tuple[int, int]] = deque(maxlen=8)
 
     def advance(self, first: int, last: int) -> None:
-        """Offsets ``first`` to ``last``, the next ones, were handed to the socket."""
+        """Note that offsets ``first`` to ``last``, the next ones, were handed to the socket."""
         assert first == self.position + 1, f"offset {first} handed out after {self.position}"
         if self._unacked and self._unacked[-1][1] == first - 1:
             first = self._unacked.pop()[0]
@@ -84,7 +84,7 @@ class Cursor:
         self.position = last
 
     def skip(self, low: int) -> tuple[int, int] | None:
-        """Step over what left the log before this connection read it; returns that range, if any."""
+        """Step over offsets that left the log before this connection read them; returns that range, if any."""
         if low <= self.position + 1:
             return None
         gone = self.position + 1, low - 1
@@ -93,7 +93,7 @@ class Cursor:
         return gone
 
     def standing(self, offset: int) -> Standing:
-        """What this connection knows of an offset."""
+        """Return this connection's knowledge of an offset."""
         if offset < self.first:
             return "began later"
         if offset > self.position:
@@ -103,10 +103,10 @@ class Cursor:
         return "acked" if offset <= self.acked else "handed"
 
     def ack(self, offset: int) -> list[tuple[int, int]]:
-        """Confirm everything handed out up to ``offset``; returns the spans newly confirmed.
+        """Ack every offset handed out up to ``offset``; returns the spans newly acked.
 
-        An old acknowledgement changes nothing. One beyond what was handed out
-        raises :class:`~actors.errors.PeerError` and changes nothing.
+        An old ack changes nothing. One beyond the last offset handed out
+        raises :class:`~actors.errors.PeerError`, and changes nothing.
         """
         if offset > self.position:
             text = f"ack: expected an offset of at most {self.position}, the last one sent here, got {offset}"
@@ -119,3 +119,6 @@ class Cursor:
                 self._unacked.appendleft((offset + 1, last))
         self.acked = max(self.acked, offset)
         return spans
+
+    def __repr__(self) -> str:
+        return f"<Cursor next={self.position + 1} acked={self.acked} unacked={len(self._unacked)}>"

@@ -1,9 +1,9 @@
-"""Where the newest events are, by their number: what ``explain`` knows.
+"""The index of the newest events by number, from which ``explain`` answers.
 
 Every event emitted leaves a line here, so a line must cost nothing later: it
-is a cell in each of six columns that were allocated once. With a dictionary of
-receipts, 8 % of a busy server's time went into freeing, long after, what the
-processor's caches had forgotten.
+is a cell in each of six columns that are allocated once. With a dictionary of
+receipts, 8 % of a busy server's time went into freeing entries long after the
+processor's caches had lost them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from actors.receipts import EventState, Receipt
 
 
 class ReceiptIndex:
-    """The last ``capacity`` events by number; not each number comes, and one may come late."""
+    """The last ``capacity`` events by number; numbers may be missing, and one may come late."""
 
     __slots__ = ("_accepted_at", "_numbers", "_seqs", "_size", "_state_numbers", "_states", "_thread_ids")
 
@@ -25,12 +25,12 @@ class ReceiptIndex:
         self._seqs = array("Q", bytes(8 * capacity))
         self._state_numbers = array("Q", bytes(8 * capacity))
         self._thread_ids: list[str] = [""] * capacity
-        # A receipt whose event has not arrived anywhere yet stands for its
-        # own state, because that state will change.
+        # A receipt whose event has not arrived anywhere yet stands in for its
+        # state, because it will move to another.
         self._states: list[EventState | Receipt | None] = [None] * capacity
 
     def put(self, number: int, receipt: Receipt) -> None:
-        """Remember where an event is."""
+        """Remember the state and number that a receipt reads."""
         cell = number % self._size
         if self._numbers[cell] > number:
             return
@@ -45,7 +45,7 @@ class ReceiptIndex:
         self._state_numbers[cell] = receipt.number
 
     def get(self, number: int, event_id: str) -> Receipt | None:
-        """A receipt of the event with a number, or ``None`` once it is forgotten."""
+        """Make a receipt of the event with a number, or return ``None`` once it is forgotten."""
         cell = number % self._size
         state = self._states[cell]
         if state is None or self._numbers[cell] != number:

@@ -1,13 +1,13 @@
-"""A subscription: one device's place in its user's log, from attach to the end. Sans-I/O.
+"""A subscription: one device's reading of its user's log, from attach to the end. Sans-I/O.
 
     CATCHING_UP ◀──▶ LIVE ◀──▶ LAGGING
          └────────────┴─────────┴─────▶ ENDED
 
-It takes bells (:meth:`Subscription.pull`), acks and resets, and returns what to
-send; whoever has a socket, a connection here, tells it what became of a write.
-So a host with frames of its own, an ASGI mount or an event stream, uses it as
-it is. The idea of one printable object for each peer's progress is etcd-io/raft's
-``Progress``.
+It takes bells (:meth:`Subscription.pull`), acks and resets, and returns the
+messages to send; its host, here a connection with a socket, reports the outcome
+of each write. So a host with frames of its own, an ASGI mount or an event
+stream, uses it as it is. The idea of one printable object for each peer's
+progress is etcd-io/raft's ``Progress``.
 
 Nothing is queued in it: a device that does not read is a cursor that stands
 still, and the log goes on without it.
@@ -30,14 +30,14 @@ from actors.protocol import messages
 
 
 class State(enum.Enum):
-    """How a subscription stands to the head of its log."""
+    """The state of a subscription, by its distance to the head of its log."""
 
     CATCHING_UP = "catching up"
-    """It has yet to be sent what was there when it began, or when it was told of a gap or a reset."""
+    """It has yet to be sent the events that were there when it began, or when it was told of a gap or a reset."""
     LIVE = "live"
     """It was sent everything, as single events."""
     LAGGING = "lagging"
-    """Its socket has yet to take something, or the log is ahead of it; what can be joined is sent joined."""
+    """Its socket has yet to take something, or the log is ahead of it; deltas that can be joined are sent joined."""
     ENDED = "ended"
     """It is sent nothing more."""
 
@@ -85,7 +85,7 @@ class Outgoing(msgspec.Struct, gc=False):
 def opening(
     start: Start, bounds: Bounds, session: str, ping_seconds: float, limits: Mapping[str, float]
 ) -> list[bytes]:
-    """Return what a device is told before anything else: the welcome, and the gap or reset that it begins with."""
+    """Return the first messages to a device: the welcome, and the gap or reset that it begins with."""
     welcome = messages.welcome(
         session,
         epoch=bounds.epoch,
@@ -102,7 +102,7 @@ def opening(
 
 
 class Subscription:
-    """What one device was sent of one user's log, and what it acked.
+    """The offsets of one user's log that one device was sent, and those that it acked.
 
     Invariant: at most one write is unfinished, and while one is, nothing is
     pulled.
@@ -136,7 +136,7 @@ class Subscription:
 
     @property
     def caught_up(self) -> bool:
-        """True if the device was sent everything that was there when it began."""
+        """True if the device was sent every event that was there when it began."""
         return self._catching_up_to is None
 
     @property
@@ -180,7 +180,7 @@ class Subscription:
         return False
 
     def begin_write(self, outgoing: Outgoing) -> None:
-        """Note that the socket took a part of a range; :meth:`finish_write` says what became of the rest."""
+        """Note that the socket took a part of a range; :meth:`finish_write` reports the outcome of the rest."""
         if outgoing.last < outgoing.first:
             return
         self.ledger.begin_write(outgoing.first, outgoing.last)
@@ -225,7 +225,7 @@ class Subscription:
         self.finish_write(written=written)
 
     def _skip(self, low: int) -> tuple[bytes, ...]:
-        """Step over what left the log before it was sent; returns the gap that says so."""
+        """Step over events that left the log before they were sent; returns the gap that says so."""
         gone = self.cursor.skip(low)
         if gone is None or self.plain:
             return ()
@@ -267,5 +267,4 @@ class Subscription:
 
     def __repr__(self) -> str:
         writing = "" if self._writing is None else f" writing={self._writing[1]}-{self._writing[2]}"
-        place = f"next={self.cursor.position + 1} acked={self.cursor.acked}"
-        return f"<Subscription {self.state.value} {place}{writing}>"
+        return f"<Subscription {self.state.value} next={self.cursor.position + 1} acked={self.cursor.acked}{writing}>"
