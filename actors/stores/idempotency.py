@@ -29,12 +29,12 @@ class IdempotencyWindow:
         self._first_appends: OrderedDict[tuple[str, str], FirstAppend] = OrderedDict()
 
     def get(self, thread_id: str, event_id: str, now: float) -> FirstAppend | None:
-        """The first append of an id, unless it was longer ago than the window."""
+        """Return the first append of an id, unless it was longer ago than the window."""
         first = self._first_appends.get((thread_id, event_id))
         return None if first is None or first.at < now - self._seconds else first
 
     def put(self, thread_id: str, event_id: str, first: FirstAppend) -> None:
-        """Remember an append; the oldest goes when there are too many."""
+        """Remember an append; forget the oldest when there are too many."""
         key = (thread_id, event_id)
         self._first_appends[key] = first
         self._first_appends.move_to_end(key)
@@ -42,9 +42,12 @@ class IdempotencyWindow:
             self._first_appends.popitem(last=False)
 
     def expire(self, now: float) -> None:
-        """Forget what is older than the window."""
+        """Forget appends older than the window."""
         while self._first_appends and next(iter(self._first_appends.values())).at < now - self._seconds:
             self._first_appends.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._first_appends)
+
+    def __repr__(self) -> str:
+        return f"<IdempotencyWindow ids={len(self)} of {self._capacity}>"
