@@ -1,9 +1,9 @@
-"""The user actor: who is there, where each device begins, and what was confirmed.
+"""The user actor: the devices that are here, the offset at which each begins, and their acks.
 
-Attaching is one message, handled in one step: reading the log's bounds,
-choosing where the device starts and putting it among the devices that are rung
-cannot be interleaved with anything. That step is the whole seam between replay
-and live delivery.
+Attaching is one message, handled in one step, so that no other step comes
+between reading the log's bounds, choosing the offset at which the device
+starts, and adding it to the devices that are flushed. That step is the whole
+seam between replay and live delivery.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UserContext(Context):
 
 
 class UserActor:
-    """One user's fan-out, attachments and acknowledgements. Never has to wait."""
+    """One user's fan-out, attachments and acks. Never has to wait."""
 
     __slots__ = ("_context", "_presence", "_user_id")
 
@@ -43,8 +43,15 @@ class UserActor:
         self._presence = presence
         self._context = context
 
+    def __repr__(self) -> str:
+        return f"<UserActor {self._user_id} {self._presence!r}>"
+
     def handle(self, message: UserMessage) -> None:
-        """Take one message, and look at the doorbell."""
+        """Take one message, and look at the doorbell.
+
+        After each message, because a ring may have found the mailbox full, or
+        its message may have been lost in a crash.
+        """
         if message is RING:
             pass
         elif isinstance(message, Acked):
@@ -59,7 +66,7 @@ class UserActor:
             self._context.mark(self._presence)
 
     async def settle(self) -> None:
-        """Nothing here waits."""
+        """Never called, because no message leaves work to wait for."""
         raise AssertionError("a user actor leaves nothing to settle")
 
     def _attach(self, attach: Attach) -> None:
@@ -85,7 +92,7 @@ class UserActor:
         attach.reply.give(session)
 
     def _begin(self, attach: Attach, session: Session) -> None:
-        """Ack what the cursor says was taken, and give the device its start in the log."""
+        """Ack the events that the device's cursor says it took, and subscribe it to the log."""
         device = attach.device
         bounds, ledger = self._log()
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
@@ -101,22 +108,22 @@ class UserActor:
         """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
         bounds, ledger = self._log()
         for device in self._presence.devices:
-            if _place(device).ledger is not ledger:
+            if _subscription_of(device).ledger is not ledger:
                 device.reset(bounds, ledger)
         for session in self._presence.sessions.values():
             if session.device is not None and session.ledger is not ledger:
-                session.pass_to(session.device, _place(session.device))
+                session.pass_to(session.device, _subscription_of(session.device))
         self._context.mark(self._presence)
 
     def _log(self) -> tuple[Bounds, Ledger]:
-        """The bounds of the user's log and the ledger of its epoch, read together."""
+        """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
         bounds = context.store.bounds(self._user_id)
         account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
         return bounds, account.ledger
 
     def _fence(self, device: Subscriber) -> None:
-        """A session has one connection: the newer one takes the older one's place."""
+        """End a session's older connection, because a session has one, and the newer one supersedes it."""
         device.end("superseded", "another connection of this session took over")
         self._presence.leave(device)
 
@@ -128,7 +135,7 @@ class UserActor:
         return session
 
     def _forget_session(self) -> None:
-        """Forget the session that was longest without a new connection; one in use is only forgotten last."""
+        """Forget the session that was longest without a new connection; one in use comes last."""
         sessions = self._presence.sessions
         unused = next((session.id for session in sessions.values() if session.device is None), None)
         del sessions[unused if unused is not None else next(iter(sessions))]
@@ -138,8 +145,8 @@ class UserActor:
         self._presence.leave(detach.device)
 
 
-def _place(device: Subscriber) -> Subscription:
-    assert device.subscription is not None, "a device that is here has a place in the log"
+def _subscription_of(device: Subscriber) -> Subscription:
+    assert device.subscription is not None, "a device that is here has a subscription"
     return device.subscription
 
 
