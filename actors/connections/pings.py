@@ -16,9 +16,9 @@ class Pings:
         self._sent = 0
         self._answered = 0
         self._end = 0.0
-        """Where the last ping ends in the stream."""
+        """The end of the last ping in the stream."""
         self._delivered = 0.0
-        """How much of the stream had been delivered at the last call of :meth:`still_queued`."""
+        """The bytes of the stream that had been delivered at the last call of :meth:`still_queued`."""
 
     def ping(self, delivered: float, end: float) -> int:
         """Note a ping written up to the byte ``end``, when ``delivered`` had arrived; returns its number."""

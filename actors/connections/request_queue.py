@@ -1,4 +1,4 @@
-"""What a device has asked for: one request after the other, in its connection's nursery."""
+"""The requests of one device, carried out one after the other in its connection's nursery."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from actors.wire.transport import Transport
 
 
 class RequestQueue:
-    """The requests of one connection that were not answered yet.
+    """The requests of one connection that are not answered yet.
 
-    They are carried out in the order in which they came; a cancel at once, and
-    while others wait. ``answer`` carries one out and returns the reply.
+    They are carried out in the order in which they came, but for a cancel,
+    which overtakes those that wait. ``answer`` carries one out and returns the
+    reply.
     """
 
     def __init__(
@@ -31,8 +32,11 @@ class RequestQueue:
         """Those that wait for their turn; the first one has it."""
         self._open = 0
 
+    def __repr__(self) -> str:
+        return f"<RequestQueue open={self._open} of {self._most}>"
+
     def take(self, request: Request) -> None:
-        """Have a request carried out, unless too many are."""
+        """Have a request carried out, or refuse it if too many are open."""
         if self._open >= self._most:
             self.refuse(request.id, "too_many_requests")
             return
@@ -45,7 +49,7 @@ class RequestQueue:
             self._nursery.start_soon(self._carry_out_in_turn)
 
     def refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
-        """Answer a request that is not carried out."""
+        """Refuse a request, in place of a reply."""
         self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
 
     async def _carry_out_in_turn(self) -> None:
@@ -54,7 +58,7 @@ class RequestQueue:
             self._waiting.popleft()
 
     async def _carry_out(self, request: Request) -> None:
-        """Answer, and wait until the socket has had room for it: a device that does not read asks for no more."""
+        """Answer, and wait until the socket has taken the reply, so that a device that does not read gets no more."""
         self._transport.write(text_frame(await self._answer(request)))
         await self._transport.emptied()
         self._open -= 1
