@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +149,50 @@ def test_one_barrier(path: Path) -> None:
 
 def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
     return path.read_text().splitlines()[handler.lineno - 1].lstrip().startswith("except*")
+
+
+PROSE = (
+    "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
+)  # fmt: skip
+"""Rooms whose docstrings open as the tests below say."""
+
+CLAUSE = re.compile(r"(What|Whatever|Whether|Who|Whoever|Whom|Whose|Which|Why|How|When|Where)\b")
+PERSON = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whom|he|him|his)\b", re.IGNORECASE)
+
+
+def spoken_modules() -> list[Path]:
+    return [path for path in sorted(HOUSE.rglob("*.py")) if room(path) in PROSE]
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the text of every docstring, those of attributes included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        for one in getattr(node, "body", []) if not isinstance(node, ast.Lambda | ast.IfExp) else []:
+            match one:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield one.lineno, text
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_docstrings_open_with_a_noun_or_an_imperative(path: Path) -> None:
+    """A first line names the thing or the act: a clause in its place has to be read to its end to know which."""
+    clauses = [f"{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if CLAUSE.match(text)]
+    assert clauses == []
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_conditions_open_with_true(path: Path) -> None:
+    """A property that is a bool says of which condition it is true."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and isinstance(node.returns, ast.Name) and node.returns.id == "bool":
+            text = ast.get_docstring(node)
+            is_property = any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list)
+            assert not is_property or text is None or text.startswith("True "), f"{node.lineno}: {text}"
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_no_program_is_somebody(path: Path) -> None:
+    """An actor, a caller and a socket have names; so has a user, who is not taken for a man."""
+    people = [f"{line}: {found[0]}" for line, text in docstrings(path) if (found := PERSON.search(text))]
+    assert people == []
