@@ -32,7 +32,7 @@ FLOORS = [
 """From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
 
 PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
-"""What decides does not wait, ask for the time, or throw dice."""
+"""Modules that code which decides must not import, because it does not wait, read a clock, or throw dice."""
 
 
 def modules() -> list[Path]:

@@ -24,7 +24,7 @@ FIELDS = {field.name: field for field in attrs.fields(Limits)}
 TIMER_MS = 2**31 - 1
 """The longest that JavaScript's setTimeout waits; beyond it, and for what is no number, it does not wait at all."""
 PATIENCE_MS = 10_000
-"""What clients add to ``ping_s`` before they give a server up."""
+"""Seconds that clients add to ``ping_s`` before they give a server up."""
 
 
 def bounds_of(name: str) -> Bounds:
@@ -34,7 +34,7 @@ def bounds_of(name: str) -> Bounds:
 
 
 def numbers(name: str) -> st.SearchStrategy[float]:
-    """What a field takes, its ends above all."""
+    """Values that a field takes, its ends above all."""
     bounds = bounds_of(name)
     ends = st.sampled_from([bounds.least, bounds.most, FIELDS[name].default])
     if isinstance(bounds.least, int):

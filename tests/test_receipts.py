@@ -78,7 +78,7 @@ def test_the_ladder() -> None:
     ],
 )
 def test_the_other_ends(stage: Stage, covered: set[Stage]) -> None:
-    """What was written and never confirmed had been written; of what was dropped only its acceptance is sure."""
+    """An unacked event had been written; of a dropped one only its acceptance is sure."""
     assert {awaited for awaited in Stage if stage.covers(awaited)} == covered
 
 
@@ -179,7 +179,7 @@ async def test_reached_waits() -> None:
 
 
 async def test_reached_follows_the_event() -> None:
-    """Who waits is not left behind when the event moves from one state to the next."""
+    """A waiter is not left behind when the event moves from one state to the next."""
     hold, ledger = Hold(1), Ledger("alice", "e")
     receipt = receipt_at(Queued())
     async with soon() as nursery:
@@ -199,7 +199,7 @@ async def test_reached_follows_the_event() -> None:
 
 
 async def test_reached_goes_on_with_the_first_receipt() -> None:
-    """Who waits on the receipt of a repetition is woken by what becomes of the first event."""
+    """A waiter on the receipt of a repetition is woken by the fate of the first event."""
     state = Scripted(Stage.STORED)
     first, again = receipt_at(state, 1), receipt_at(Queued())
     async with soon() as nursery:
@@ -258,7 +258,7 @@ async def test_reached_is_a_checkpoint() -> None:
 
 
 async def test_cancelled_waiting_leaves_nothing_behind() -> None:
-    """Who stops waiting leaves no watcher behind, and changes nothing for the event or for others who wait."""
+    """A waiter that stops leaves no watcher behind, and changes nothing for the event or for other waiters."""
     state = Scripted(Stage.STORED)
     receipt = receipt_at(state)
     async with soon() as nursery:
@@ -313,7 +313,7 @@ def _stored() -> tuple[EventState, Callable[[], object]]:
 
 @pytest.mark.parametrize("make", [_queued, _held, _bound, _stored])
 def test_a_watch_ends(make: Callable[[], tuple[EventState, Callable[[], object]]]) -> None:
-    """Whoever watches a state is called when it changes; not after the watch was ended, which may be done twice."""
+    """A watcher of a state is called when it changes; not after the watch was ended, which may be done twice."""
     state, change = make()
     called = list[str]()
     end_first = state.watch(lambda: called.append("first"))

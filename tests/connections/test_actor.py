@@ -214,7 +214,7 @@ async def test_ack() -> None:
 
 
 async def test_ack_beyond() -> None:
-    """Who acknowledges what he was not sent is told so and sent away; nothing is confirmed by it."""
+    """A device that acks beyond what it was sent is told so and closed; nothing is acked by it."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         receipts = await house.emit(2)
@@ -337,7 +337,7 @@ async def test_split_and_joined() -> None:
     ],
 )
 async def test_not_a_hello(hello: Message, expected: str) -> None:
-    """What is not a hello this server understands is refused, with what was expected and what came."""
+    """A first message that is no hello of this server's is refused, with what was expected and what came."""
     async with served() as house, house.peer() as peer:
         await peer.open(ACTORS)
         await peer.say(hello)
@@ -380,7 +380,7 @@ async def test_goodbye_without_a_code() -> None:
 
 
 async def test_no_hello() -> None:
-    """Who says nothing is sent away after a while."""
+    """A peer that says nothing is closed after a while."""
     async with served(limits=actors.Limits(hello_seconds=0.05)) as house, house.peer() as peer:
         await peer.open(ACTORS)
         assert await ends(peer, "no_hello") == "expected a hello within 0.05 s, got none"
@@ -426,7 +426,7 @@ async def test_a_burst_is_not_a_flood() -> None:
     ],
 )
 async def test_not_acceptable(sent: bytes, name: str) -> None:
-    """What is no text message of ours ends the connection with the code that says so, and is nobody's failure."""
+    """A message that is no text of ours ends the connection with the code that says so, and is no failure."""
     async with served(limits=actors.Limits(close_seconds=0.05)) as house, house.peer() as peer:
         await peer.attach("alice")
         await peer.send(sent)
@@ -615,7 +615,7 @@ async def test_closing_writes_what_is_placed() -> None:
 
 
 async def test_in_flight_across_an_epoch() -> None:
-    """What a socket was taking when its user was quarantined is settled in its own epoch, and the books balance."""
+    """A write unfinished when its user was quarantined is settled in its own epoch, and the books balance."""
     async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
         await stalled.attach("alice")
         said = ""

@@ -1,4 +1,4 @@
-"""Who is asked for a sign of life, and who is dead."""
+"""The peers that are pinged, and those that are dead."""
 
 from __future__ import annotations
 

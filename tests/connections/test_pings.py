@@ -1,4 +1,4 @@
-"""What a pong proves, and for how long an unanswered ping may be on its way."""
+"""The proof in a pong, and the time for which an unanswered ping may be queued."""
 
 from __future__ import annotations
 

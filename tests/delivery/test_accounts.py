@@ -36,7 +36,7 @@ class Office:
         self.store = MemoryStore(LIMITS, Environment())
         self.accounts = Accounts(10_000, self.store.bounds)
         self.former = {"alice": Balance(), "bob": Balance()}
-        """What users came to when they were last forgotten."""
+        """The sums of users when they were last forgotten."""
         self.now = 0.0
         self.ids = itertools.count(1)
         self.queued: list[Receipt] = []
@@ -258,7 +258,7 @@ def test_dead_letters_of_one_run_are_one() -> None:
 
 
 def test_what_a_hold_shed_is_buried_by_thread() -> None:
-    """What a thread's hold let go is one run of its sequence numbers."""
+    """The sheds of a thread's hold are one run of its sequence numbers."""
     accounts = Accounts(10)
     for seq in range(1, 6):
         accounts.hold(accepted(accounts), seq, 0.0)
@@ -287,7 +287,7 @@ def test_what_was_shed_before_it_was_noted_is_dropped_when_it_is() -> None:
 
 
 def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
-    """What a store says late about an epoch does not take the books back into it: a quarantine has settled it."""
+    """A late reply about an epoch does not take the books back into it, because a quarantine has settled it."""
     accounts = Accounts(10)
     accounts.note_placed(accepted(accounts), "alice", "e1", 1, 1, 0.0)
     late, held = accepted(accounts), accepted(accounts, "held")
@@ -303,7 +303,7 @@ def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
 
 
 def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
-    """What a store placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
+    """An event placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
     accounts = Accounts(10, lambda user_id: Bounds("e2", 1, 1))
     present = accepted(accounts)
     accounts.note_placed(present, "alice", "e2", 1, 1, 0.0)

@@ -1,4 +1,4 @@
-"""Where a device starts, what it was handed, what it confirmed."""
+"""The offset at which a device starts, those it was handed, those it acked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_a_device_without_a_cursor(origin: Origin, offset: int) -> None:
 
 @given(low=st.integers(1, 20), size=st.integers(0, 20), seen=st.integers(0, 45))
 def test_no_offset_is_missing_in_silence(low: int, size: int, seen: int) -> None:
-    """What a device has seen, what it is told to be gone, and what it will be sent are the whole log, each once."""
+    """The offsets a device has seen, those it is told are gone, and those it will be sent are the whole log, each
+    once."""
     bounds = Bounds("e", low, low + size - 1)
     begin = start(bounds, ("e", seen), "unacked", low)
     gone = range(begin.gap[0], begin.gap[1] + 1) if begin.gap is not None else range(0)

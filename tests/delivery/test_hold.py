@@ -80,7 +80,7 @@ def test_a_bound_hold_agrees_with_the_log(
 
 
 def test_a_hold_outlives_the_log() -> None:
-    """What became of an event that was held can be read after the log that it went to has moved on."""
+    """The fate of an event that was held can be read after the log that it went to has moved on."""
     hold, ledger = Hold(1), Ledger("alice", "e")
     for seq in range(1, 4):
         hold.take(seq)
@@ -105,7 +105,7 @@ def test_holding_has_no_hole(seq: int) -> None:
 
 
 def test_a_watch_follows_the_bind() -> None:
-    """Who watches a hold is called when it sheds and when it is bound; after that, when any of its pages changes."""
+    """A watcher of a hold is called when it sheds and when it is bound; after that, when any of its pages changes."""
     hold, ledger, called = Hold(1), Ledger("alice", "e"), list[str]()
     for seq in range(1, 2 * PAGE_SIZE):
         hold.take(seq)

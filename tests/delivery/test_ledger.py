@@ -1,4 +1,4 @@
-"""What a ledger knows of each offset, and what it has counted."""
+"""A ledger's facts about each offset, and its counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ steps = st.lists(
 
 @attrs.define
 class Fact:
-    """What the model knows of one offset."""
+    """The model's facts about one offset."""
 
     written: bool = False
     acked: bool = False
@@ -132,7 +132,7 @@ def test_pages_are_let_go(low: int) -> None:
 
 
 def test_a_receipt_keeps_its_page() -> None:
-    """What became of an event can be read long after its log has moved on."""
+    """The fate of an event can be read long after its log has moved on."""
     ledger = Ledger("alice", "e")
     page = ledger.add(1)
     ledger.write(1, 1)
@@ -156,7 +156,7 @@ def test_a_late_note_finds_its_page() -> None:
 
 @pytest.mark.parametrize("change", ["write", "ack", "trim"])
 def test_a_change_calls_back(change: str) -> None:
-    """Whoever watches an event's state is called when it is written, confirmed, or leaves the log."""
+    """A watcher of an event's state is called when it is written, acked, or leaves the log."""
     ledger, called = Ledger("alice", "e"), list[str]()
     near, far = ledger.add(1), ledger.add(PAGE_SIZE * 5)
     near.watch(lambda: called.append("near"))

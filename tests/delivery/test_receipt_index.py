@@ -1,4 +1,4 @@
-"""What the index remembers of the newest events."""
+"""The index of the newest events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def facts(receipt: Receipt) -> tuple[object, ...]:
     steps=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([QUEUE, PLACE, DROP])), max_size=40),
 )
 def test_the_index_agrees_with_a_bounded_dict(capacity: int, steps: list[tuple[int, str]]) -> None:
-    """What is remembered is remembered truly; of the last ``capacity`` numbers everything is; nothing is made up."""
+    """Every answer is true; of the last ``capacity`` numbers everything is; nothing is made up."""
     index, kept, number = ReceiptIndex(capacity), dict[int, Receipt](), 0
     for skip, kind in steps:
         number += skip

@@ -23,7 +23,7 @@ AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 
 
 class Boom(Exception):  # noqa: N818 - what it is
-    """What the actors of these tests crash with."""
+    """The crash of the actors in these tests."""
 
 
 class Even(random.Random):
@@ -61,7 +61,7 @@ class Troupe:
     """A supervisor, its actors, and what became of them; ``alice#2`` is the second actor built for alice."""
 
     acts: dict[str, Callable[[], Awaitable[None]]] = attrs.field(factory=dict)
-    """What settling a message means."""
+    """Settle a message as its name says."""
     said: list[str] = attrs.field(factory=list)
     built: dict[str, int] = attrs.field(factory=dict)
     dead_letters: list[tuple[str, Ended]] = attrs.field(factory=list)
@@ -73,7 +73,7 @@ class Troupe:
         self.said.append(f"{text}@{trio.current_time():g}")
 
     def heard(self) -> str:
-        """What was said since the last time, in one line."""
+        """Everything said since the last call, in one line."""
         text = " ".join(self.said)
         self.said.clear()
         return text
@@ -184,7 +184,7 @@ async def test_a_crash_is_reported_once(autojump_clock: MockClock, troupe: Troup
 
 
 async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Troupe) -> None:
-    """What was queued behind the message that crashed an actor is handled by the next actor, in order."""
+    """Messages behind the one that crashed an actor are handled by the next actor, in order."""
     troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor()
     async with trio.open_nursery() as nursery:
@@ -197,7 +197,7 @@ async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Tro
 
 
 async def test_told_during_the_pause(autojump_clock: MockClock, troupe: Troupe) -> None:
-    """What an actor is told while its restart is pending waits for the next actor, and is not lost."""
+    """A message to an actor whose restart is pending waits for the next actor, and is not lost."""
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -497,7 +497,7 @@ async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe
 async def test_an_exit_is_a_crash(
     autojump_clock: MockClock, troupe: Troupe, act: str, error: type[BaseException]
 ) -> None:
-    """What is no Exception is a crash like any other: reported, mended by a new actor, and nobody else notices."""
+    """A BaseException is a crash like any other: reported, mended by a new actor, and no other actor notices."""
     times = 0
 
     async def once() -> None:

@@ -42,7 +42,7 @@ def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
-    """What a failure says is never taken for a format."""
+    """A failure's text is never taken for a format."""
     Failures(10, lambda: 7.0).record(Failure("users/100%s", "%d", "%r", "%(x)s", 0.0))
     assert caplog.records[0].getMessage() == "users/100%s failed handling %d: %r\n%(x)s"
 
@@ -138,7 +138,7 @@ def test_text_and_no_frames() -> None:
 
 
 MARGIN = 60
-"""What it takes to say how much is left out."""
+"""The characters that say how much is left out."""
 
 
 def raised(error: BaseException) -> BaseException:
@@ -224,7 +224,7 @@ def test_texts_without_end(
 
 
 def test_how_much_is_left_out() -> None:
-    """What is cut is counted, and what just fits is whole."""
+    """A cut is counted, and a text that just fits is whole."""
     made = failure_of("runs/r1", "thread t1", raised(ValueError("x" * 10_000)), 7.0)
     half = ERROR_CHARACTERS // 2
     head = f"ValueError: {'x' * (half - 12)}"

@@ -1,4 +1,4 @@
-"""Which given ids are still remembered."""
+"""The first appends that are still remembered."""
 
 from __future__ import annotations
 

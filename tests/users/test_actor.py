@@ -98,7 +98,7 @@ class Screen:
 
 
 def outcome(reply: Reply[Session]) -> Session | PeerError:
-    """What an attach was answered, at once."""
+    """Return the answer to an attach, which must be there at once."""
     if reply._error is not None:
         assert isinstance(reply._error, PeerError)
         return reply._error
@@ -194,7 +194,7 @@ class House:
 
 @attrs.define
 class Books:
-    """What a reader of the protocol expects, kept as plain sets."""
+    """The expectations of a reader of the protocol, as plain sets."""
 
     acked: set[int] = attrs.field(factory=set)
     written: set[int] = attrs.field(factory=set)
@@ -327,7 +327,7 @@ def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
 
 
 def test_placed_between_attach_and_its_first_write() -> None:
-    """What is placed after a device took its place, and before anything was written to it, comes once and in order."""
+    """Events placed after a device attached, and before anything was written to it, come once and in order."""
     house = House()
     house.place()
     screen, _ = house.try_attach()
@@ -379,7 +379,7 @@ async def test_nothing_waits() -> None:
 
 
 def test_acked() -> None:
-    """What a device confirmed is confirmed in the books, span by span, and nothing between."""
+    """A device's acks are in the books, span by span, and nothing between."""
     house = House()
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
@@ -477,7 +477,7 @@ def test_a_late_hello_takes_nothing_away() -> None:
 
 
 def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
-    """What a connection was handed and its device never got, and the next one says is gone, stays unconfirmed."""
+    """Events that a connection was handed, and that the next one tells its device are gone, stay unacked."""
     house = House(retained_events=1)
     phone = house.attach()
     receipts = []
