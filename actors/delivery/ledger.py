@@ -143,6 +143,11 @@ class Ledger:
         page = self.page(low)
         page.placed = page.gone
 
+    def __repr__(self) -> str:
+        writes = f" writes={len(self._writes)}" if self._writes else ""
+        counts = f"low={self.low} head={self.head} acked={self.acked} retained={self.retained}{writes}"
+        return f"<Ledger {self.user_id} {self.epoch} {counts}>"
+
     def page(self, offset: int) -> Page:
         """Find or make the page of an offset; offsets of a new one below ``low`` have left."""
         index = offset >> PAGE_BITS

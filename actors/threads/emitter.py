@@ -107,7 +107,8 @@ class Emitter:
         )
 
     async def emit(self, emission: Emission) -> Receipt:
-        """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, it has not accepted it."""
+        """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
+        accepted."""
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except RuntimeError:
