@@ -186,7 +186,7 @@ class Accounts:
         if offset < ledger.low:
             self._note_late(receipt, now)
         if ledger is not account.ledger:
-            self._settle_ended(ledger, now)
+            self._drop_late(ledger, now)
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
@@ -283,7 +283,7 @@ class Accounts:
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
-            self._settle_ended(ledger, now)
+            self._drop_late(ledger, now)
         return count + notice
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
@@ -310,7 +310,7 @@ class Accounts:
         account = self.account(user_id, present.epoch, present.low, now)
         return account, account.end(Ledger(user_id, epoch, low))
 
-    def _settle_ended(self, ledger: Ledger, now: float) -> None:
+    def _drop_late(self, ledger: Ledger, now: float) -> None:
         """Drop events that a late reply placed in an epoch that has already ended."""
         first, last = ledger.low, ledger.head
         dropped = ledger.trim(last + 1, Cause.RETENTION)

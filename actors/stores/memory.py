@@ -189,11 +189,11 @@ class MemoryStore:
 
     def _oldest_hold(self) -> tuple[str, _Thread]:
         """Find the thread that has been holding for longest."""
-        self._settle_oldest_hold()
+        self._correct_oldest_hold()
         thread_id = self._aging_holds[0][1]
         return thread_id, self._threads[thread_id]
 
-    def _settle_oldest_hold(self) -> None:
+    def _correct_oldest_hold(self) -> None:
         """Correct the top of the heap, because its entry may be of an event that is gone since."""
         while self._aging_holds:
             at, thread_id = self._aging_holds[0]
@@ -344,14 +344,14 @@ class MemoryStore:
 
     def _expire_holds(self, before: float, most: int) -> bool:
         """Shed older held events, at most so many; true if there are more."""
-        self._settle_oldest_hold()
+        self._correct_oldest_hold()
         while self._aging_holds and self._aging_holds[0][0] < before:
             if not most:
                 return True
             most -= 1
             thread_id = self._aging_holds[0][1]
             self._shed_oldest(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
-            self._settle_oldest_hold()
+            self._correct_oldest_hold()
         return False
 
     def _expire_logs(self, before: float, most: int) -> tuple[tuple[tuple[str, int], ...], bool]:

@@ -614,7 +614,7 @@ async def test_closing_writes_what_is_placed() -> None:
     assert read == list(range(1, 31))
 
 
-async def test_in_flight_across_an_epoch() -> None:
+async def test_a_write_across_an_epoch() -> None:
     """A write unfinished when its user was quarantined is settled in its own epoch, and the books balance."""
     async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
         await stalled.attach("alice")

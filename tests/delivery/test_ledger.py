@@ -174,8 +174,8 @@ def test_a_change_calls_back(change: str) -> None:
     ("written", "acked", "stage"),
     [(True, False, Stage.UNCONFIRMED), (True, True, Stage.ACKED), (False, False, Stage.DROPPED)],
 )
-def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bool, stage: Stage) -> None:
-    """An event that a socket has begun to take is not settled by retention before it is known what became of it."""
+def test_an_unfinished_write_is_settled_when_it_is_over(written: bool, acked: bool, stage: Stage) -> None:
+    """An event that a socket has begun to take is not settled by retention before the outcome of the write is known."""
     ledger = Ledger("alice", "e")
     pages = [ledger.add(offset) for offset in (1, 2, 3)]
     ledger.begin_write(2, 3)
@@ -190,7 +190,7 @@ def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bo
     assert ledger.retained == 0
 
 
-def test_another_flight_holds_an_event_open() -> None:
+def test_another_write_holds_an_event_open() -> None:
     """An event that two sockets take is settled when the last of them is over."""
     ledger = Ledger("alice", "e")
     page = ledger.add(1)

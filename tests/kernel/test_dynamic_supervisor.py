@@ -277,7 +277,7 @@ async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: 
 
 
 async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: MockClock, troupe: Troupe) -> None:
-    """A message whose settling fails is given to each next actor, until the budget is spent and it is buried."""
+    """A message whose settling fails is given to each next actor, until the budget is spent and it is a dead letter."""
 
     async def spill() -> None:
         raise Boom("in settling")

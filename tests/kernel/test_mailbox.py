@@ -359,7 +359,7 @@ async def test_cancelled_sender_sent_nothing(nursery: trio.Nursery) -> None:
 
 
 async def test_cancelled_while_settling_leaves_the_queue() -> None:
-    """An actor cancelled in ``settle`` leaves what it had and what was queued, to be buried with the cause."""
+    """An actor cancelled in ``settle`` leaves what it had and what was queued, to be dead letters with the cause."""
     actor = Recorder(lambda _: True)
     actor.may_settle = trio.Event()
     async with trio.open_nursery() as nursery:
