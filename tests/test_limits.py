@@ -14,11 +14,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from actors.bounds import Bounds
-from actors.client.hearing import Asked, Welcome, hear
 from actors.delivery.cursor import Bounds as LogBounds
 from actors.delivery.cursor import Start
 from actors.delivery.subscription import opening
 from actors.limits import YEAR, Limits
+from actors.protocol.server_messages import Asked, Welcome, hear
 
 FIELDS = {field.name: field for field in attrs.fields(Limits)}
 TIMER_MS = 2**31 - 1

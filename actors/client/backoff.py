@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.protocol.closing import Closing
+from actors.protocol.codes import Closing
 
 _LEAST_CEILING_SECONDS, _MOST_CEILING_SECONDS = 0.5, 10.0
 _LEAST_ASKED_SECONDS, _MOST_ASKED_SECONDS = 0.25, 60.0

@@ -16,7 +16,14 @@ import msgspec
 
 from actors.client.activity import Activity
 from actors.client.backoff import asked, is_final, pause
-from actors.client.hearing import (
+from actors.client.inbox import Arrivals, OutOfOrder
+from actors.client.items import Item
+from actors.client.pending import Requests
+from actors.client.questions import Questions
+from actors.events.event import Event
+from actors.kernel.failures import printable
+from actors.protocol.client_messages import Origin
+from actors.protocol.server_messages import (
     ActiveTold,
     AskClosedTold,
     Asked,
@@ -35,13 +42,6 @@ from actors.client.hearing import (
     Welcome,
     hear,
 )
-from actors.client.inbox import Arrivals, OutOfOrder
-from actors.client.items import Item
-from actors.client.pending import Requests
-from actors.client.questions import Questions
-from actors.events.event import Event
-from actors.kernel.failures import printable
-from actors.protocol.messages import Origin
 
 _SILENCE_SECONDS = 10.0
 """How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
@@ -147,7 +147,7 @@ class Conversation:
         """A message has come.
 
         Raises :class:`~actors.client.inbox.OutOfOrder` or
-        :class:`~actors.client.hearing.Garbled` when the connection is to be
+        :class:`~actors.protocol.server_messages.Garbled` when the connection is to be
         given up because of it; :meth:`distrust` is told of the former.
         """
         heard = hear(text)

@@ -24,9 +24,9 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.client.hearing import Asked, Batch, CaughtUpTold, GapTold, ResetTold, Welcome
 from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.events.event import Event, Lifecycle
+from actors.protocol.server_messages import Asked, Batch, CaughtUpTold, GapTold, ResetTold, Welcome
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 """When a run has ended, its confirmation does not wait."""

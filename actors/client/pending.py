@@ -18,8 +18,8 @@ import attrs
 import msgspec
 
 from actors.client.errors import RequestRefused, SessionLost
-from actors.client.hearing import Reply
 from actors.errors import ActorsError, Unencodable
+from actors.protocol.server_messages import Reply
 
 Op = Literal["send", "answer", "cancel", "read"]
 

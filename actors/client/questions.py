@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.client.hearing import AskClosedTold, AskTold
 from actors.client.items import Ask, AskClosed
+from actors.protocol.server_messages import AskClosedTold, AskTold
 
 
 class Questions:

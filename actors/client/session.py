@@ -18,7 +18,6 @@ from actors.bounded import TokenBucket
 from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
-from actors.client.hearing import Garbled, Reply
 from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Cancellation, Cursor, Item, Sent, State
 from actors.client.options import NoToken, Options, Token, token_of
@@ -29,7 +28,8 @@ from actors.events.event import History, Payload, check_identifier, check_whole,
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
-from actors.protocol.messages import SUBPROTOCOL, Origin
+from actors.protocol.client_messages import SUBPROTOCOL, Origin
+from actors.protocol.server_messages import Garbled, Reply
 from actors.wire.websocket import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000

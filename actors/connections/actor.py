@@ -38,9 +38,9 @@ from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.kernel.failures import Barrier
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
-from actors.protocol import messages
-from actors.protocol.closing import TABLE
-from actors.protocol.messages import ClientMessage, Hello, Request
+from actors.protocol import client_messages as messages
+from actors.protocol.client_messages import ClientMessage, Hello, Request
+from actors.protocol.codes import TABLE
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.control_frames import PING
 from actors.wire.endpoint import Endpoint

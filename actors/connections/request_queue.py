@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.delivery.frames import text_frame
-from actors.protocol import messages
-from actors.protocol.messages import Request
+from actors.protocol import client_messages as messages
+from actors.protocol.client_messages import Request
 from actors.wire.transport import Transport
 
 

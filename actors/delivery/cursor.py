@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 
 from actors.errors import PeerError
-from actors.protocol.messages import Origin, Resume
+from actors.protocol.client_messages import Origin, Resume
 
 
 @attrs.frozen

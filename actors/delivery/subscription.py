@@ -26,7 +26,7 @@ from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frames, texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
-from actors.protocol import messages
+from actors.protocol import client_messages as messages
 
 
 class State(enum.Enum):

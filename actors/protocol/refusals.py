@@ -1,6 +1,6 @@
 """Why requests are not carried out: one table.
 
-As with close codes (:mod:`actors.protocol.closing`), below 4500 means that the same
+As with close codes (:mod:`actors.protocol.codes`), below 4500 means that the same
 request may succeed later, from 4500 on that it will not. A thread or run of
 another user's and one that does not exist are one row: who asks learns nothing.
 So are a run or question that was never there and one that ended so long ago that

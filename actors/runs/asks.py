@@ -20,8 +20,8 @@ from actors.delivery.announcements import Item
 from actors.environment import check_seconds
 from actors.errors import Unanswered
 from actors.events.event import Payload, check_identifier, encode
-from actors.protocol import messages
-from actors.protocol.messages import AskEnd
+from actors.protocol import client_messages as messages
+from actors.protocol.client_messages import AskEnd
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from actors.delivery.announcements import Item
-from actors.protocol import messages
+from actors.protocol import client_messages as messages
 from actors.runs.run import Run
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber

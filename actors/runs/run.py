@@ -28,7 +28,7 @@ from actors.kernel.affinity import check_trio
 from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
-from actors.protocol import messages
+from actors.protocol import client_messages as messages
 from actors.receipts import Receipt
 from actors.runs.asks import Answer, Asks
 from actors.stages import Stage

@@ -21,7 +21,7 @@ from actors.connections.flusher import Flusher
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.protocol import messages
+from actors.protocol import client_messages as messages
 from actors.runs.supervisor import Runs
 from actors.server.requests import Requests
 from actors.server.server import Server

@@ -27,7 +27,7 @@ from actors.errors import (
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
 from actors.kernel.failures import Barrier
-from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
 from actors.receipts import Receipt
 from actors.runs.asks import Asks
 from actors.runs.run import Message

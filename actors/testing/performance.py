@@ -11,7 +11,7 @@ import trio
 from actors.errors import ActorsError
 from actors.kernel.failures import Barrier
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
 from actors.testing.determinism import run

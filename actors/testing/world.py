@@ -17,7 +17,7 @@ from actors.environment import Environment
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import cancels
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime

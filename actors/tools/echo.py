@@ -13,7 +13,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from actors.errors import PeerError
 from actors.limits import MIB, Limits
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import TABLE
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport

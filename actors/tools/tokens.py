@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
-from actors.protocol.messages import TEXT_CHARACTERS
+from actors.protocol.client_messages import TEXT_CHARACTERS
 from actors.server.authentication import Authenticate, Credentials
 from actors.tools.terminal import CannotStart
 

@@ -18,7 +18,7 @@ from actors.delivery.cursor import Bounds, start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import TABLE
 from actors.stores.store import Store
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 

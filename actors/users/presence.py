@@ -18,7 +18,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 
 
 class Subscriber(Protocol):

@@ -33,7 +33,7 @@ from trio_websocket import (
 from actors.errors import PeerError
 from actors.kernel.failures import cancels, printable
 from actors.limits import Limits
-from actors.protocol.closing import closing_of
+from actors.protocol.codes import closing_of
 from actors.wire.agreement import AgreementReader, Declined
 from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children

@@ -16,12 +16,12 @@ import actors.client
 from actors.client import AskClosed, Cursor, Event, Gap, Inactive, Reset, SessionLost
 from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
-from actors.client.hearing import Garbled, Reply, hear
 from actors.client.inbox import Arrivals
 from actors.client.pending import Op, Request
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import TABLE
+from actors.protocol.server_messages import Garbled, Reply, hear
 
-PURE = ["address", "backoff", "conversation", "errors", "hearing", "inbox", "items", "pending", "questions"]
+PURE = ["address", "backoff", "conversation", "errors", "inbox", "items", "pending", "questions"]
 
 
 @pytest.mark.parametrize("name", PURE)

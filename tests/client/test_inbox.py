@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.client import Cursor, Event, Gap, Reset
-from actors.client.hearing import Asked, Batch, GapTold, ResetTold, Welcome
 from actors.client.inbox import Arrivals, OutOfOrder
+from actors.protocol.server_messages import Asked, Batch, GapTold, ResetTold, Welcome
 
 ASKED = Asked()
 

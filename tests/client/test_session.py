@@ -27,7 +27,7 @@ from actors.client import (
 )
 from actors.environment import Environment
 from actors.errors import Unencodable
-from actors.protocol import closing
+from actors.protocol import codes as closing
 from tests.client.scripted import URL, Line, Scripted, autojump_clock, event, server
 
 __all__ = ["autojump_clock", "server"]

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import actors
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import TABLE
 from tests.support.faulty import crash
 from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.support.served import Served, offsets, served

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.cursor import Bounds, Cursor, Start, start
 from actors.errors import PeerError
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 
 LOG = Bounds("e1", low=11, head=20)
 EMPTY = Bounds("e1", low=21, head=20)

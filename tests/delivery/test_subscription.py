@@ -16,7 +16,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk, Log
 from actors.delivery.subscription import EpochEnded, Outgoing, State, Subscription
 from actors.errors import PeerError
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.stages import Cause, Stage
 
 MOST = 1 << 20

@@ -16,7 +16,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
-from actors.protocol.messages import SUBPROTOCOL
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore

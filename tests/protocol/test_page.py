@@ -6,7 +6,8 @@ from pathlib import Path
 
 import actors
 from actors.limits import Limits
-from actors.protocol import closing, refusals
+from actors.protocol import codes as closing
+from actors.protocol import refusals
 
 PAGE = (Path(actors.__file__).parent / "protocol" / "README.md").read_text()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import actors
-from actors.protocol import closing
+from actors.protocol import codes as closing
 from actors.protocol.refusals import TABLE, Refusal
 
 LATER = {"busy", "too_many_requests", "shutting_down", "unavailable", "quarantined", "failed", "dropped"}

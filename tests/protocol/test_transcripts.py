@@ -22,7 +22,8 @@ from trio.testing import MockClock, memory_stream_pair, memory_stream_pump, wait
 import actors
 from actors.environment import Environment
 from actors.limits import Limits
-from actors.protocol import closing, refusals
+from actors.protocol import codes as closing
+from actors.protocol import refusals
 from actors.runtime import Runtime
 from actors.server.authentication import Credentials
 from tests.protocol.reading import (

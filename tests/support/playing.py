@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from actors.limits import Limits
-from actors.protocol.closing import Closing
+from actors.protocol.codes import Closing
 from tests.protocol.reading import ALL, PATIENCE_SECONDS, Scenario, split
 from tests.support.due import Due
 from tests.support.played import Client, Ear, View, Wishes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.events import numbers
-from actors.protocol import closing
+from actors.protocol import codes as closing
 from tests.client.test_address import DIALLED, NONE, SECRET
 from tests.system.client_js.node import Node, open_node
 

@@ -21,7 +21,7 @@ from actors.errors import NotTheOwner, PeerError
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore

@@ -1,4 +1,7 @@
-"""What a server says, read: the other half of :mod:`actors.protocol.messages`. Unknown fields and ops are ignored."""
+"""What a server says, read: the other half of :mod:`actors.protocol.client_messages`.
+
+Unknown fields and ops are ignored.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.protocol.closing import BY_CODE, TABLE, Closing, closing_of
+from actors.protocol.codes import BY_CODE, TABLE, Closing, closing_of
 
 ROWS = list(TABLE.values())
 

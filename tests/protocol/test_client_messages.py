@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PeerError
-from actors.protocol import messages, refusals
-from actors.protocol.messages import (
+from actors.protocol import client_messages as messages
+from actors.protocol import refusals
+from actors.protocol.client_messages import (
     Ack,
     CancelRun,
     Hello,
