@@ -108,7 +108,7 @@ class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
 class PeerError(ActorsError):
     """The other end of a connection broke the protocol, or was refused.
 
-    ``name`` is a row of :data:`actors.protocol.codes.TABLE`, which gives the close code.
+    ``name`` is a row of :data:`actors.protocol.codes.CLOSINGS`, which gives the close code.
     """
 
     def __init__(self, name: str, text: str) -> None:

@@ -40,7 +40,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.protocol import client_messages as messages
 from actors.protocol.client_messages import ClientMessage, Hello, Request
-from actors.protocol.codes import TABLE
+from actors.protocol.codes import CLOSINGS
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.control_frames import PING
 from actors.wire.endpoint import Endpoint
@@ -414,7 +414,7 @@ class Connection:
     def fail(self, error: BaseException) -> None:
         """End the connection for a failure of ours: reported once, and to the device without its text."""
         self._context.failures.report(self.path, "its connection", error)
-        self.end("failed", TABLE["failed"].text)
+        self.end("failed", CLOSINGS["failed"].text)
 
     def describe(self, offset: int, now: float) -> str:
         """Say how this device stands to one offset: ``c3 acked``, ``c4 12 behind``."""
@@ -430,7 +430,7 @@ class Connection:
             self._context.mark(self._presence)
 
     def _failed(self, name: str) -> None:
-        self.end(name, TABLE[name].text)
+        self.end(name, CLOSINGS[name].text)
 
     def _hear(self) -> None:
         self._context.hear(self)
@@ -443,7 +443,7 @@ class Connection:
         if name in _UNSPEAKABLE:
             self._transport.abort()
             return
-        row, limits = TABLE[name], self._context.limits
+        row, limits = CLOSINGS[name], self._context.limits
         with trio.move_on_after(limits.revoked_seconds if name == "revoked" else limits.close_seconds):
             if not self.plain and row.code >= 4000:
                 said = messages.error(row.code, row.name, row.temporary, text or row.text)
@@ -456,7 +456,7 @@ class Connection:
     async def _detach(self, address: Mailbox[UserMessage]) -> None:
         """Leave the user's devices. Shielded, because no other message removes this device from them."""
         name, text = self._ending or ("left", "")
-        departure = Departure(self.label, name, text or TABLE[name].text, self._context.environment.wall_clock())
+        departure = Departure(self.label, name, text or CLOSINGS[name].text, self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):
             try:
                 await address.send(Detach(self, departure))

@@ -19,7 +19,7 @@ from actors.errors import PeerError
 from actors.events.event import half_in_json
 from actors.events.numbers import EXPECTED, OUT_OF_RANGE, find_inexact
 from actors.events.surrogates import lone_escapes
-from actors.protocol.refusals import TABLE
+from actors.protocol.codes import REFUSALS
 
 SUBPROTOCOL = "actors.v1"
 TICKET_PREFIX = "actors.ticket."
@@ -321,7 +321,7 @@ def error(code: int, name: str, temporary: bool, text: str) -> bytes:
 
 def refusal(id_: RequestId, name: str, text: str = "") -> bytes:
     """The answer to an op that was not carried out, for a reason of the table of refusals."""
-    row = TABLE[name]
+    row = REFUSALS[name]
     return _encode({"op": "reply", "id": id_, "error": _error(row.code, row.name, row.temporary, text or row.text)})
 
 

@@ -21,8 +21,8 @@ from actors.context import Context
 from actors.errors import PeerError, Unencodable
 from actors.events.event import check_identifier
 from actors.kernel.failures import Barrier
-from actors.protocol.closing import TABLE
-from actors.protocol.messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.protocol.codes import CLOSINGS
+from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.wire.http import RequestHead
 
 COOKIE = "actors_token"
@@ -120,11 +120,11 @@ class Authentication:
                     check_identifier("user_id", user_id)
                 answered = True
         if not answered:
-            raise PeerError("unavailable", TABLE["unavailable"].text)
+            raise PeerError("unavailable", CLOSINGS["unavailable"].text)
         if user_id is None or user_id == "":
             raise refusal
         if user_id in revoked:
-            raise PeerError("revoked", TABLE["revoked"].text)
+            raise PeerError("revoked", CLOSINGS["revoked"].text)
         return user_id
 
     @contextmanager

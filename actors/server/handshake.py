@@ -21,7 +21,7 @@ import trio
 
 from actors.context import Context
 from actors.errors import PeerError
-from actors.protocol.messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.server.authentication import Authentication
 from actors.server.origins import Origin, is_allowed, is_loopback, page_of_host
 from actors.wire.endpoint import Endpoint

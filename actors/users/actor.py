@@ -18,7 +18,7 @@ from actors.delivery.cursor import Bounds, start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
-from actors.protocol.codes import TABLE
+from actors.protocol.codes import CLOSINGS
 from actors.stores.store import Store
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 
@@ -72,7 +72,7 @@ class UserActor:
     def _attach(self, attach: Attach) -> None:
         gone = attach.device.ended_by()
         if gone is not None:  # a client that gave this connection up has another one, which this must not supersede
-            attach.reply.refuse(PeerError(gone, TABLE[gone].text))
+            attach.reply.refuse(PeerError(gone, CLOSINGS[gone].text))
             return
         presence, limit = self._presence, self._context.limits.connections_per_user
         known = presence.sessions.get(attach.session_id) if attach.session_id is not None else None

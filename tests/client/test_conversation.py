@@ -18,7 +18,7 @@ from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
 from actors.client.inbox import Arrivals
 from actors.client.pending import Op, Request
-from actors.protocol.codes import TABLE
+from actors.protocol.codes import CLOSINGS
 from actors.protocol.server_messages import Garbled, Reply, hear
 
 PURE = ["address", "backoff", "conversation", "errors", "inbox", "items", "pending", "questions"]
@@ -428,8 +428,8 @@ def test_a_server_that_always_fails_is_not_hurried() -> None:
 
 def test_verdicts() -> None:
     """The verdict of a code is that of the server's table; codes that are in no table follow the rule."""
-    assert {row.code: is_final(row.code) for row in TABLE.values()} == {
-        row.code: not row.temporary for row in TABLE.values()
+    assert {row.code: is_final(row.code) for row in CLOSINGS.values()} == {
+        row.code: not row.temporary for row in CLOSINGS.values()
     }
     assert not is_final(1006, 103)
     assert not is_final(4499)

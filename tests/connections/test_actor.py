@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import actors
-from actors.protocol.codes import TABLE
+from actors.protocol.codes import CLOSINGS
 from tests.support.faulty import crash
 from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.support.served import Served, offsets, served
@@ -24,7 +24,7 @@ async def events(peer: Peer, count: int) -> list[Message]:
 
 async def ends(peer: Peer, name: str, *, said: bool = True) -> str:
     """The connection ends for a reason of the table, which is said in an error before it; returns what was said."""
-    row = TABLE[name]
+    row = CLOSINGS[name]
     ending = await peer.farewell()
     assert ending is not None
     assert ending[0] == row.code
@@ -432,7 +432,7 @@ async def test_not_acceptable(sent: bytes, name: str) -> None:
         await peer.send(sent)
         ending = await peer.farewell()
         assert ending is not None
-        assert ending[0] == TABLE[name].code
+        assert ending[0] == CLOSINGS[name].code
         await house.all_gone()
         (receipt,) = await house.emit(1)
         assert f"({name}:" in str(house.runtime.explain(receipt))

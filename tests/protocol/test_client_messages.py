@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from actors.errors import PeerError
 from actors.protocol import client_messages as messages
-from actors.protocol import refusals
 from actors.protocol.client_messages import (
     Ack,
     CancelRun,
@@ -26,6 +25,7 @@ from actors.protocol.client_messages import (
     Unknown,
     decode,
 )
+from actors.protocol.codes import REFUSALS
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_said_by_the_server() -> None:
     complaint = {"code": 4502, "name": "bad_message", "temporary": False, "message": "no"}
     assert json.loads(messages.error(4502, "bad_message", False, "no")) == {"op": "error", "error": complaint}
     assert json.loads(messages.reply(7, run_id=None)) == {"op": "reply", "id": 7, "ok": True, "run_id": None}
-    row = refusals.TABLE["busy"]
+    row = REFUSALS["busy"]
     assert json.loads(messages.refusal("c1", "busy"))["error"] == {
         "code": row.code,
         "name": "busy",
