@@ -28,7 +28,8 @@ from actors.errors import (
     Unconfirmed,
     Unencodable,
 )
-from actors.events.event import Event, History, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import History, Lifecycle
 from actors.handle import Thread
 from actors.kernel.failures import Failure
 from actors.limits import Limits

@@ -114,6 +114,21 @@ def test_constructors_can_be_read_where_they_are_called(path: Path) -> None:
             assert len(by_position) + len(node.args.kwonlyargs) <= 6, f"{path.name}:{node.lineno}"
 
 
+PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {
+    f"actors.events.{name}" for name in ("delivered", "numbers", "surrogates")
+}
+
+
+def test_the_protocol_stands_alone() -> None:
+    """The messages of both roles need errors and what events are made of, and nothing that waits: a host without Trio
+    can read and write them."""
+    needs = [HOUSE / f"{name.removeprefix('actors.').replace('.', '/')}.py" for name in PROTOCOL_NEEDS]
+    for path in [*(HOUSE / "protocol").glob("*.py"), *needs]:
+        ours = {name for name in imported(path) if name.startswith("actors.")}
+        assert {name for name in ours if not name.startswith("actors.protocol.")} <= PROTOCOL_NEEDS, path.name
+        assert not PURE & {name.partition(".")[0] for name in imported(path)}, path.name
+
+
 def test_one_importer_of_the_engine() -> None:
     """trio-websocket is imported in exactly one module."""
     importers = [path.name for path in modules() if any(name.startswith("trio_websocket") for name in imported(path))]

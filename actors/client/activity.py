@@ -9,7 +9,8 @@ what it was handed, and nothing else.
 from __future__ import annotations
 
 from actors.client.items import Active, Inactive, Item, Reset
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
 from actors.protocol.server_messages import ActiveTold, InactiveTold
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})

@@ -20,7 +20,7 @@ from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Item
 from actors.client.pending import Requests
 from actors.client.questions import Questions
-from actors.events.event import Event
+from actors.events.delivered import Event
 from actors.kernel.failures import printable
 from actors.protocol.client_messages import Origin
 from actors.protocol.server_messages import (

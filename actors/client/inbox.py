@@ -25,7 +25,8 @@ from collections.abc import Callable
 import attrs
 
 from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
 from actors.protocol.server_messages import Asked, Batch, CaughtUpTold, GapTold, ResetTold, Welcome
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})

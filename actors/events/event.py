@@ -9,11 +9,9 @@ value, bounds on size and depth, and no silent replacement of values.
 from __future__ import annotations
 
 import enum
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from hashlib import blake2b
@@ -23,8 +21,9 @@ import attrs
 import msgspec
 
 from actors.errors import Unencodable
+from actors.events.delivered import Event
 from actors.events.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
-from actors.events.surrogates import half_in
+from actors.events.surrogates import half_in, half_in_json
 from actors.kernel.failures import Barrier, describe, sift, text_of
 from actors.limits import Limits
 
@@ -50,20 +49,6 @@ class Lifecycle(enum.StrEnum):
 
 DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
-
-
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An event as devices receive it."""
-
-    type: str
-    payload: dict[str, Any]
-    thread_id: str
-    run_id: str | None = None
-    event_id: str | None = None
-    timestamp: float = 0.0
-    seq: int
-    seq0: int | None = None
-    offset: int
 
 
 @attrs.frozen
@@ -216,17 +201,6 @@ def _ready(text: bytes) -> msgspec.Raw:
             raise Unencodable(found[0], "text that UTF-8 can encode", found[1]) from None
         raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
     return msgspec.Raw(text.strip())
-
-
-def half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
-    """Find the path and the kind of the first half of a surrogate pair, in a text that is JSON but for that."""
-    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
-        for path, value in _walk(json.loads(text), root):
-            names = list(value) if isinstance(value, dict) else [value]
-            halves = (half_in(name) for name in names if isinstance(name, str))
-            if half := next(filter(None, halves), None):
-                return path.encode(errors="backslashreplace").decode(), half
-    return None
 
 
 def _is_plain(payload: dict[object, object]) -> bool:

@@ -8,8 +8,10 @@ neither.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 REPLACEMENT = "\ufffd"
 """Unicode's replacement character, for half a character that lost the other half."""
@@ -42,9 +44,31 @@ def half_in(text: str) -> str | None:
     return None if found is None else f"half of a surrogate pair, U+{ord(found[0]):X}, at index {found.start()}"
 
 
+def half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
+    """Return the path and the kind of the first half of a surrogate pair, in a text that is JSON but for that."""
+    with suppress(ValueError, RecursionError):  # because it may be no JSON in other ways as well
+        for path, value in _strings(json.loads(text), root):
+            if half := half_in(value):
+                return path.encode(errors="backslashreplace").decode(), half
+    return None
+
+
 def lone_escapes(text: bytes) -> list[int]:
     """Find the escapes (of six bytes) in a JSON text that write half of a surrogate pair without the other."""
     return list(_lone(text)) if _CUT_ESCAPE.search(text) else []
+
+
+def _strings(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, str]]:
+    """Yield each string with its path; names of members with the path of their object."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        yield from ((path, name) for name in value)
+        for name, child in value.items() if depth else ():
+            yield from _strings(child, f"{path}.{name}", depth - 1)
+    elif isinstance(value, list) and depth:
+        for index, child in enumerate(value):
+            yield from _strings(child, f"{path}[{index}]", depth - 1)
 
 
 def _lone(text: bytes) -> Iterator[int]:

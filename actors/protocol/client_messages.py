@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from actors.errors import PeerError
-from actors.events.event import half_in_json
 from actors.events.numbers import EXPECTED, OUT_OF_RANGE, find_inexact
-from actors.events.surrogates import lone_escapes
+from actors.events.surrogates import half_in_json, lone_escapes
 from actors.protocol.codes import REFUSALS
 
 SUBPROTOCOL = "actors.v1"

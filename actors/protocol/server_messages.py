@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from actors.events.event import Event
+from actors.events.delivered import Event
 
 
 class Garbled(Exception):  # noqa: N818 - what the message is

@@ -12,7 +12,8 @@ import trio
 
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
 from actors.examples.approval import approval
 from actors.examples.assistant import assistant
 from actors.protocol.client_messages import SUBPROTOCOL

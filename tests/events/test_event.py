@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import EmitterError, Unencodable
+from actors.events.delivered import Event
 from actors.events.event import (
     DROPPED_NOTICE,
     IDENTIFIER_CHARACTERS,
-    Event,
     Lifecycle,
     check_identifier,
     encode,

@@ -27,7 +27,8 @@ from actors.delivery.cursor import Bounds
 from actors.delivery.frames import text_frame
 from actors.delivery.log import Chunk
 from actors.errors import IdempotencyConflict, NotTheOwner
-from actors.events.event import DROPPED_NOTICE, Event, encode, fingerprint
+from actors.events.delivered import Event
+from actors.events.event import DROPPED_NOTICE, encode, fingerprint
 from actors.limits import Limits
 from actors.stages import Cause
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration, Store
