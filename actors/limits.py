@@ -285,16 +285,6 @@ class Limits:
     accept_retry_seconds: float = within(MOMENT, YEAR, default=0.1)
     """Pause after the system had no descriptor or memory left for another connection."""
 
-    def for_clients(self) -> dict[str, float]:
-        """Return the limits that clients have to keep, by their names in the welcome."""
-        return {
-            "message_bytes": self.inbound_bytes,
-            "messages_per_s": self.inbound_messages_per_second,
-            "ack_events": self.ack_events,
-            "ack_s": self.ack_seconds,
-            "requests": self.requests,
-        }
-
     def __attrs_post_init__(self) -> None:
         """Refuse bounds that cannot work together."""
         for name in ("unbound_bytes", "unbound_total_bytes"):

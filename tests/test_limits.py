@@ -18,7 +18,7 @@ from actors.delivery.cursor import Bounds as LogBounds
 from actors.delivery.cursor import Start
 from actors.delivery.subscription import opening
 from actors.limits import YEAR, Limits
-from actors.protocol.server_messages import Asked, Welcome, hear
+from actors.protocol.server_messages import ServerLimits, Welcome, decode
 
 FIELDS = {field.name: field for field in attrs.fields(Limits)}
 TIMER_MS = 2**31 - 1
@@ -122,12 +122,18 @@ def test_a_welcome_for_both_clients(chosen: dict[str, Any]) -> None:
     except ValueError:
         assume(False)
     begin, bounds = Start("fresh", 1), LogBounds("ep_1", 1, 0)
-    (said_first,) = opening(begin, bounds, "s_1", limits.ping_seconds, limits.for_clients())
+    (said_first,) = opening(begin, bounds, "s_1", limits)
     text = said_first.decode()
-    said = hear(text)
+    said = decode(text)
     assert isinstance(said, Welcome)
     assert said.ping_s == limits.ping_seconds
-    assert said.limits == Asked(**limits.for_clients())  # type: ignore[arg-type] # whole numbers stay whole
+    assert said.limits == ServerLimits(
+        limits.inbound_bytes,
+        limits.inbound_messages_per_second,
+        limits.ack_events,
+        limits.ack_seconds,
+        limits.requests,
+    )
     told = json.loads(text, parse_constant=lambda word: pytest.fail(f"JavaScript does not read {word}"))
     assert told["ping_s"] * 1_000 + PATIENCE_MS <= TIMER_MS
     assert told["limits"]["ack_s"] * 1_000 <= TIMER_MS

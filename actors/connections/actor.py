@@ -38,8 +38,8 @@ from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
 from actors.kernel.failures import Barrier
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
-from actors.protocol import client_messages as messages
-from actors.protocol.client_messages import ClientMessage, Hello, Request
+from actors.protocol import client_messages, server_messages
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ClientMessage, Hello, ReadThread, Request, Send
 from actors.protocol.codes import CLOSINGS
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.control_frames import PING
@@ -47,6 +47,8 @@ from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket, upgrade
+
+_PONG = server_messages.encode(server_messages.Pong())
 
 _UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
 """Reasons to end a connection without another word, because its peer would not read it."""
@@ -87,7 +89,7 @@ class Connection:
         user_id: str | None,
     ) -> None:
         self.label = label
-        self.plain = messages.SUBPROTOCOL not in head.offers()
+        self.plain = client_messages.SUBPROTOCOL not in head.offers()
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
         self.user_id = user_id
@@ -180,7 +182,7 @@ class Connection:
         return self._ending or ("left", "the device has gone")
 
     async def _serve(self) -> None:
-        subprotocol = None if self.plain else messages.SUBPROTOCOL
+        subprotocol = None if self.plain else client_messages.SUBPROTOCOL
         try:
             async with upgrade(
                 self._transport,
@@ -237,7 +239,7 @@ class Connection:
         limits = self._context.limits
         try:
             with trio.fail_after(limits.hello_seconds):
-                hello = messages.decode(await websocket.receive())
+                hello = client_messages.decode(await websocket.receive())
         except trio.TooSlowError:
             raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none") from None
         if not isinstance(hello, Hello):
@@ -253,7 +255,7 @@ class Connection:
         bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
         while True:
             text = await websocket.receive()
-            useful = not self.plain and await self._take(messages.decode(text), subscription, address)
+            useful = not self.plain and await self._take(client_messages.decode(text), subscription, address)
             if not useful and not bucket.take(clock()):
                 rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
                 raise PeerError("flooding", f"expected at most {rate}, got more")
@@ -261,25 +263,25 @@ class Connection:
     async def _take(self, message: ClientMessage, subscription: Subscription, address: Mailbox[UserMessage]) -> bool:
         """Carry out a message; true for one that acks something, of which there cannot be too many."""
         match message:
-            case messages.Ack(offset):
+            case client_messages.Ack(offset):
                 if not self._pings.is_answered(self._fence):
                     return False
                 spans = subscription.ack(offset)
                 if spans:
                     await self._pass_on(Acked(subscription.ledger, spans), address)
                 return bool(spans)
-            case messages.Ping():
+            case client_messages.Ping():
                 if not self._announcements.postpone_pong():
-                    self._transport.write_control(text_frame(messages.PONG))
-            case messages.Pong():
+                    self._transport.write_control(text_frame(_PONG))
+            case client_messages.Pong():
                 self._pings.pong()
-            case messages.Send() | messages.CancelRun() | messages.ReadThread() | messages.AnswerAsk():
+            case Send() | CancelRun() | ReadThread() | AnswerAsk():
                 self._requests.take(message)
-            case messages.Malformed(id_, text):
+            case client_messages.Malformed(id_, text):
                 self._requests.refuse(id_, "bad_request", text)
-            case messages.Unknown(op, id_):
+            case client_messages.Unknown(op, id_):
                 if id_ is not None:
-                    text = f"expected an op of {messages.SUBPROTOCOL} that this server carries out, got {op!r}"
+                    text = f"expected an op of {client_messages.SUBPROTOCOL} that this server carries out, got {op!r}"
                     self._requests.refuse(id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
@@ -314,8 +316,7 @@ class Connection:
         self.subscription = subscription
         if self.plain:
             return
-        limits = self._context.limits
-        said = opening(start, bounds, session, limits.ping_seconds, limits.for_clients())
+        said = opening(start, bounds, session, self._context.limits)
         self._transport.write(text_frames(said))
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
@@ -356,7 +357,7 @@ class Connection:
 
     def _tell_more(self) -> None:
         """Write some of the announcements; the rest when the socket has taken these."""
-        said = self._announcements.take(self._context.limits.write_bytes, messages.PONG)
+        said = self._announcements.take(self._context.limits.write_bytes, _PONG)
         if self._transport.write(text_frames(said)) and not self._announcements.is_over:
             self._context.mark(self._presence)
 
@@ -392,7 +393,8 @@ class Connection:
     def ping(self) -> None:
         """Ping the device."""
         head = 0 if self.subscription is None else self.subscription.ledger.head
-        self._write_ping(PING if self.plain else text_frame(messages.ping(head)), self._transport.write_control)
+        ping = PING if self.plain else text_frame(server_messages.encode(server_messages.Ping(head)))
+        self._write_ping(ping, self._transport.write_control)
 
     def _write_ping(self, frames: bytes, write: Callable[[bytes], object]) -> int:
         """Write frames that end with a ping, and note it; with no bytes before it on their way, it arrives at once."""
@@ -446,7 +448,7 @@ class Connection:
         row, limits = CLOSINGS[name], self._context.limits
         with trio.move_on_after(limits.revoked_seconds if name == "revoked" else limits.close_seconds):
             if not self.plain and row.code >= 4000:
-                said = messages.error(row.code, row.name, row.temporary, text or row.text)
+                said = server_messages.encode(server_messages.Error(server_messages.problem(row, text)))
                 self._transport.write(text_frame(said))
             await websocket.close(row.code, text or row.text)
             await self._transport.drain()

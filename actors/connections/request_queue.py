@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.delivery.frames import text_frame
-from actors.protocol import client_messages as messages
-from actors.protocol.client_messages import Request
+from actors.protocol.client_messages import CancelRun, Request, RequestId
+from actors.protocol.server_messages import refusal
 from actors.wire.transport import Transport
 
 
@@ -41,16 +41,16 @@ class RequestQueue:
             self.refuse(request.id, "too_many_requests")
             return
         self._open += 1
-        if isinstance(request, messages.CancelRun):
+        if isinstance(request, CancelRun):
             self._nursery.start_soon(self._carry_out, request)
             return
         self._waiting.append(request)
         if len(self._waiting) == 1:
             self._nursery.start_soon(self._carry_out_in_turn)
 
-    def refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
+    def refuse(self, id_: RequestId, name: str, text: str = "") -> None:
         """Refuse a request, in place of a reply."""
-        self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
+        self._transport.write_control(text_frame(refusal(id_, name, text)))
 
     async def _carry_out_in_turn(self) -> None:
         while self._waiting:

@@ -8,7 +8,8 @@ from typing import Literal
 import attrs
 
 from actors.errors import PeerError
-from actors.protocol.client_messages import Origin, Resume
+from actors.protocol.client_messages import Origin
+from actors.protocol.server_messages import Resume
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ still, and the log goes on without it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -26,7 +26,8 @@ from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frames, texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
-from actors.protocol import client_messages as messages
+from actors.limits import Limits
+from actors.protocol.server_messages import CaughtUp, Gap, Ping, Reset, ServerLimits, Welcome, encode
 
 
 class State(enum.Enum):
@@ -82,23 +83,31 @@ class Outgoing(msgspec.Struct, gc=False):
         yield from texts_of(self.frames)
 
 
-def opening(
-    start: Start, bounds: Bounds, session: str, ping_seconds: float, limits: Mapping[str, float]
-) -> list[bytes]:
+def opening(start: Start, bounds: Bounds, session: str, limits: Limits) -> list[bytes]:
     """Return the first messages to a device: the welcome, and the gap or reset that it begins with."""
-    welcome = messages.welcome(
-        session,
+    asked = ServerLimits(
+        message_bytes=limits.inbound_bytes,
+        messages_per_s=limits.inbound_messages_per_second,
+        ack_events=limits.ack_events,
+        ack_s=limits.ack_seconds,
+        requests=limits.requests,
+    )
+    welcome = Welcome(
+        session=session,
         epoch=bounds.epoch,
-        low=bounds.low,
         head=bounds.head,
+        low=bounds.low,
         start=start.offset,
         resume=start.kind,
-        ping_seconds=ping_seconds,
-        limits=limits,
+        ping_s=limits.ping_seconds,
+        limits=asked,
     )
+    first = [encode(welcome)]
     if start.gap is not None:
-        return [welcome, messages.gap(*start.gap, "retention")]
-    return [welcome, messages.reset(bounds.epoch, bounds.low)] if start.kind == "reset" else [welcome]
+        first.append(encode(Gap(*start.gap, "retention")))
+    elif start.kind == "reset":
+        first.append(encode(Reset(bounds.epoch, bounds.low)))
+    return first
 
 
 class Subscription:
@@ -197,7 +206,7 @@ class Subscription:
     def catch_up(self) -> bytes:
         """Return the protocol message that says that the device was sent everything."""
         self._catching_up_to = None
-        return messages.caught_up(self.cursor.position)
+        return encode(CaughtUp(self.cursor.position))
 
     def catch_up_again(self) -> None:
         """Have :meth:`catch_up` be due once more, so that what is active and open is told anew."""
@@ -217,7 +226,7 @@ class Subscription:
         if self.plain:
             return []
         self._catching_up_to = bounds.head
-        return [messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)]
+        return [encode(Reset(bounds.epoch, bounds.low)), encode(Ping(bounds.head))]
 
     def end(self, *, written: bool) -> None:
         """Send nothing more; an unfinished write counts as written, or does not. Idempotent."""
@@ -231,7 +240,7 @@ class Subscription:
             return ()
         if self._catching_up_to is None:  # because the end of a run may be in the gap
             self._catching_up_to = max(self.cursor.position, self.ledger.head)
-        return (messages.gap(*gone, "retention"),)
+        return (encode(Gap(*gone, "retention")),)
 
     def _join(self, outgoing: Outgoing) -> None:
         """Replace the events by a batch, where that joins some, for a device that is behind."""

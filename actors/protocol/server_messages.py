@@ -1,23 +1,45 @@
-"""What a server says, read: the other half of :mod:`actors.protocol.client_messages`.
+"""The messages of a server, one struct each: servers encode them, clients decode them.
 
-Unknown fields and ops are ignored.
+Clients are lenient, because they may be older than their server: unknown ops
+and fields are ignored, and a field that a client can do without has a default.
+A server writes every field, except where the page says that one may be absent.
+
+What carries events is generic: written it holds :class:`msgspec.Raw`, because
+the log keeps events encoded, and read it holds the structs below.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from actors.errors import PeerError
 from actors.events.delivered import Event
+from actors.protocol.codes import REFUSALS, Reason
+
+Resume = Literal["fresh", "replayed", "gap", "reset"]
+"""How a connection begins, as the welcome says it."""
+
+AskEnd = Literal["answered", "expired", "withdrawn"]
+"""How a question was closed."""
+
+RunLoss = Literal["withdrawn", "gone"]
+"""Why a user will not hear of a run's end: its thread has another owner, or its last event is lost."""
+
+E = TypeVar("E")
+"""An event, encoded or decoded."""
 
 
-class Garbled(Exception):  # noqa: N818 - what the message is
-    """Not a message of the protocol."""
+class Message(msgspec.Struct, frozen=True, tag_field="op"):
+    """A message of the protocol's own, in which the op comes first."""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What the server asks of its clients."""
+# --- a connection ---------------------------------------------------------------
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """The limits that a server asks its clients to keep to."""
 
     message_bytes: int = 65_536
     messages_per_s: Annotated[float, msgspec.Meta(gt=0)] = 50.0
@@ -26,8 +48,8 @@ class Asked(msgspec.Struct, frozen=True):
     requests: Annotated[int, msgspec.Meta(ge=1)] = 16
 
 
-class Welcome(msgspec.Struct, frozen=True):
-    """The answer to a hello."""
+class Welcome(Message, frozen=True, tag="welcome"):
+    """The answer to a hello: where the log stands, and where this connection begins in it."""
 
     session: str
     epoch: str
@@ -35,55 +57,29 @@ class Welcome(msgspec.Struct, frozen=True):
     low: int
     start: int
     resume: str
+    """One of :data:`Resume`."""
     ping_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 15.0
-    limits: Asked = Asked()
+    limits: ServerLimits = ServerLimits()
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """Events that stand for a range of offsets."""
+class Ping(Message, frozen=True, tag="ping"):
+    """The question whether the client is there; the log has come to ``head``."""
 
-    first: int = msgspec.field(name="from")
-    last: int = msgspec.field(name="to")
-    events: list[Event] = []
+    head: int = 0
 
 
-class GapTold(msgspec.Struct, frozen=True):
-    """Offsets that are gone."""
-
-    first: int = msgspec.field(name="from")
-    last: int = msgspec.field(name="to")
-    cause: str = ""
+class Pong(Message, frozen=True, tag="pong"):
+    """The answer to a client's ping."""
 
 
-class ResetTold(msgspec.Struct, frozen=True):
-    """The log is another one."""
-
-    epoch: str
-    low: int
-
-
-class CaughtUpTold(msgspec.Struct, frozen=True):
-    """What was there has been sent."""
-
-    offset: int
-
-
-class Ping(msgspec.Struct, frozen=True):
-    """Are you there?"""
-
-
-class Pong(msgspec.Struct, frozen=True):
-    """Here."""
-
-
-class GoingAway(msgspec.Struct, frozen=True):
-    """The connection will be closed; come back after so long."""
+class GoingAway(Message, frozen=True, tag="going_away"):
+    """The server will close this connection soon; the client may come back after so long."""
 
     retry_ms: float = 0.0
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What was wrong."""
+    """A row of the tables of codes, with a text of the occasion."""
 
     code: int = 0
     name: str = ""
@@ -91,19 +87,74 @@ class Problem(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class ErrorTold(msgspec.Struct, frozen=True):
-    """What was wrong, before the Close that follows from it."""
+class Error(Message, frozen=True, tag="error"):
+    """A problem of this connection, said before the Close that follows from it."""
 
     error: Problem
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """The answer to a request: its fields, or what was wrong with it."""
+# --- the log --------------------------------------------------------------------
 
-    id: str | int
-    error: Problem | None = None
-    text: str = ""
-    """The whole message."""
+
+class Batch(Message, Generic[E], frozen=True, tag="batch"):
+    """Events that stand for a range of offsets.
+
+    Written by :mod:`actors.delivery.batches` without this struct, because its
+    events are already joined bytes there.
+    """
+
+    first: int = msgspec.field(name="from")
+    last: int = msgspec.field(name="to")
+    events: list[E] = []
+
+
+class Gap(Message, frozen=True, tag="gap"):
+    """Offsets that left the log before they were sent."""
+
+    first: int = msgspec.field(name="from")
+    last: int = msgspec.field(name="to")
+    cause: str = ""
+
+
+class Reset(Message, frozen=True, tag="reset"):
+    """The log is another one; it begins at ``low``."""
+
+    epoch: str
+    low: int
+
+
+class CaughtUp(Message, frozen=True, tag="caught_up"):
+    """Everything that was there when the connection began has been sent."""
+
+    offset: int
+
+
+# --- active runs and open questions, outside of the log -------------------------
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """The first event of a run, without numbers; of a run that waits for its turn, also without an id."""
+
+    run_id: str | None = None
+    thread_id: str = ""
+    payload: dict[str, Any] = {}
+    event_id: str | None = None
+    timestamp: float | None = None
+
+
+class Active(Message, Generic[E], frozen=True, tag="active", omit_defaults=True):
+    """A run that is active, or waits for its turn."""
+
+    event: E
+    waiting: bool = False
+
+
+class Inactive(Message, frozen=True, tag="inactive"):
+    """A run is over for this user, who will not hear how it ends."""
+
+    run_id: str
+    reason: str = ""
+    """One of :data:`RunLoss`."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -117,61 +168,85 @@ class Question(msgspec.Struct, frozen=True):
     timestamp: float = 0.0
 
 
-class AskTold(msgspec.Struct, frozen=True):
-    """A question."""
+class Ask(Message, Generic[E], frozen=True, tag="ask", omit_defaults=True):
+    """A question, open for ``timeout_s`` from when it is sent; ``None``, until it is answered or withdrawn."""
 
-    event: Question
+    event: E
     timeout_s: float | None = None
 
 
-class Beginning(msgspec.Struct, frozen=True):
-    """The first event of a run, without numbers; of one that waits for its turn, also without an id."""
-
-    run_id: str | None = None
-    thread_id: str = ""
-    payload: dict[str, Any] = {}
-    event_id: str | None = None
-    timestamp: float | None = None
-
-
-class ActiveTold(msgspec.Struct, frozen=True):
-    """A run is active."""
-
-    event: Beginning
-    waiting: bool = False
-
-
-class InactiveTold(msgspec.Struct, frozen=True):
-    """A run is not this user's any more."""
-
-    run_id: str
-    reason: str = ""
-
-
-class AskClosedTold(msgspec.Struct, frozen=True):
+class AskClosed(Message, frozen=True, tag="ask_closed"):
     """A question is closed."""
 
     ask: str
     reason: str = ""
+    """One of :data:`AskEnd`."""
 
 
-Heard = (
+# --- replies --------------------------------------------------------------------
+
+
+class Reply(Message, frozen=True, tag="reply", omit_defaults=True):
+    """The answer to a request: a problem, or, in one of the structs below, the outcome."""
+
+    id: str | int
+    ok: bool = False
+    error: Problem | None = None
+
+
+class SendReply(Reply, frozen=True, kw_only=True):
+    """The place of a message, for ever, and the run that will answer it."""
+
+    run_id: str | None
+    thread_id: str
+    event_id: str
+    seq: int
+    epoch: str
+    offset: int
+
+
+class CancelReply(Reply, frozen=True, kw_only=True):
+    """The runs that have stopped, and those whose code had not after the server's patience."""
+
+    run_id: str
+    stopped: tuple[str, ...]
+    running: tuple[str, ...]
+
+
+class ReadReply(Reply, Generic[E], frozen=True, kw_only=True):
+    """A part of a thread's history."""
+
+    thread_id: str
+    events: tuple[E, ...]
+    gone: tuple[tuple[int, int], ...]
+    head_seq: int
+    more: bool
+
+
+class AnswerReply(Reply, frozen=True, kw_only=True):
+    """The question that was answered."""
+
+    ask: str
+
+
+ServerMessage = (
     Event
     | Welcome
-    | Batch
-    | GapTold
-    | ResetTold
-    | CaughtUpTold
+    | Batch[Event]
+    | Gap
+    | Reset
+    | CaughtUp
     | Ping
     | Pong
     | GoingAway
-    | ErrorTold
+    | Error
     | Reply
-    | AskTold
-    | AskClosedTold
-    | ActiveTold
-    | InactiveTold
+    | Ask[Question]
+    | AskClosed
+    | Active[Beginning]
+    | Inactive
 )
+"""A message as a client decodes it; a reply's own fields are decoded by the request's caller, who knows the kind."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -179,34 +254,51 @@ class _Head(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
+encode = msgspec.json.Encoder().encode
+"""Encode a message as JSON."""
+
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_event = msgspec.json.Decoder(Event).decode
-_DECODERS: dict[str, msgspec.json.Decoder[Heard]] = {
+_DECODERS: dict[str, msgspec.json.Decoder[ServerMessage]] = {
     "welcome": msgspec.json.Decoder(Welcome),
-    "batch": msgspec.json.Decoder(Batch),
-    "gap": msgspec.json.Decoder(GapTold),
-    "reset": msgspec.json.Decoder(ResetTold),
-    "caught_up": msgspec.json.Decoder(CaughtUpTold),
+    "batch": msgspec.json.Decoder(Batch[Event]),
+    "gap": msgspec.json.Decoder(Gap),
+    "reset": msgspec.json.Decoder(Reset),
+    "caught_up": msgspec.json.Decoder(CaughtUp),
     "ping": msgspec.json.Decoder(Ping),
     "pong": msgspec.json.Decoder(Pong),
     "going_away": msgspec.json.Decoder(GoingAway),
-    "error": msgspec.json.Decoder(ErrorTold),
+    "error": msgspec.json.Decoder(Error),
     "reply": msgspec.json.Decoder(Reply),
-    "ask": msgspec.json.Decoder(AskTold),
-    "ask_closed": msgspec.json.Decoder(AskClosedTold),
-    "active": msgspec.json.Decoder(ActiveTold),
-    "inactive": msgspec.json.Decoder(InactiveTold),
+    "ask": msgspec.json.Decoder(Ask[Question]),
+    "ask_closed": msgspec.json.Decoder(AskClosed),
+    "active": msgspec.json.Decoder(Active[Beginning]),
+    "inactive": msgspec.json.Decoder(Inactive),
 }
 
 
-def hear(text: str) -> Heard | None:
-    """Read a message; ``None`` for an op that this client does not know. Raises :class:`Garbled`."""
+def problem(row: Reason, text: str = "") -> Problem:
+    """Return a row of the tables as a problem, with its own text unless there is another."""
+    return Problem(row.code, row.name, row.temporary, text or row.text)
+
+
+def refusal(id_: str | int, name: str, text: str = "") -> bytes:
+    """Encode the reply to a request that is not carried out, by the name of its row in the table of refusals."""
+    return encode(Reply(id_, error=problem(REFUSALS[name], text)))
+
+
+def decode(text: str) -> ServerMessage | None:
+    """Read a server's message; ``None`` for an op that this client does not know.
+
+    Raises :class:`~actors.errors.PeerError` (``bad_message``) for what is no
+    message of the protocol.
+    """
     try:
         head = _decode_head(text)
         if head.op is None:
             return _decode_event(text)
         decoder = _DECODERS.get(head.op)
-        heard = None if decoder is None else decoder.decode(text)
+        return None if decoder is None else decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Garbled(f"expected a message of the protocol, got {text[:80]!r} ({error})") from None
-    return msgspec.structs.replace(heard, text=text) if isinstance(heard, Reply) else heard
+        told = f"expected a message of the protocol, got {text[:80]!r} ({error})"
+        raise PeerError("bad_message", told) from None

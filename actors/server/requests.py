@@ -27,7 +27,8 @@ from actors.errors import (
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
 from actors.kernel.failures import Barrier
-from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send
+from actors.protocol.server_messages import AnswerReply, CancelReply, ReadReply, SendReply, encode, refusal
 from actors.receipts import Receipt
 from actors.runs.asks import Asks
 from actors.runs.run import Message
@@ -120,7 +121,7 @@ class Requests:
             raise Refused("conflict")
         message = Message(thread_id, user_id, event_id, send.type, send.payload)
         receipt = await self._place(message, run_id, claims=claims, again=known is not None)
-        return reply(send.id, run_id=run_id if self._runs.answers else None, **_placement(receipt))
+        return encode(_placement(send.id, run_id if self._runs.answers else None, receipt))
 
     def _has_begun(self, thread_id: str) -> bool:
         """Whether a thread has events: then it may have been taken from the user who opened it."""
@@ -189,7 +190,8 @@ class Requests:
         outcome = await self._runs.cancel(cancel.run_id, "user", user_id)
         if outcome is None:
             raise Refused("unknown_run")
-        return reply(cancel.id, run_id=cancel.run_id, stopped=outcome.stopped, running=outcome.running)
+        stopped, running = tuple(outcome.stopped), tuple(outcome.running)
+        return encode(CancelReply(cancel.id, ok=True, run_id=cancel.run_id, stopped=stopped, running=running))
 
     def _read(self, read: ReadThread, user_id: str) -> bytes:
         if self._store.owner(read.thread_id) != user_id:
@@ -197,14 +199,16 @@ class Requests:
         limits = self._limits
         most = min(read.limit or limits.history_events, limits.history_events)
         found = self._store.history(read.thread_id, read.after_seq, most, limits.history_bytes)
-        return reply(
+        reply = ReadReply(
             read.id,
+            ok=True,
             thread_id=read.thread_id,
-            events=[msgspec.Raw(text) for text in found.events],
-            gone=found.gone,
+            events=tuple(msgspec.Raw(text) for text in found.events),
+            gone=tuple(found.gone),
             head_seq=found.head_seq,
             more=found.more,
         )
+        return encode(reply)
 
     def _answer_ask(self, answer: AnswerAsk, user_id: str, session_id: str) -> bytes:
         accepted = self._asks.answer(answer.ask, answer.payload, user_id, _name(session_id, answer.id))
@@ -212,7 +216,7 @@ class Requests:
             raise Refused("unknown_ask")
         if not accepted:
             raise Refused("ask_closed")
-        return reply(answer.id, ask=answer.ask)
+        return encode(AnswerReply(answer.id, ok=True, ask=answer.ask))
 
 
 _REFUSALS: dict[type[Exception], str] = {
@@ -238,14 +242,17 @@ def _name(session_id: str, id_: RequestId) -> str:
     return blake2b(msgspec.json.encode([session_id, id_]), digest_size=12).hexdigest()
 
 
-def _placement(receipt: Receipt) -> dict[str, object]:
-    """Where a message is, for ever."""
-    position = receipt.position
+def _placement(id_: RequestId, run_id: str | None, receipt: Receipt) -> SendReply:
+    position, seq = receipt.position, receipt.seq
     assert position is not None, "a message that was stored has a place"
-    return {
-        "thread_id": receipt.thread_id,
-        "event_id": receipt.event_id,
-        "seq": receipt.seq,
-        "epoch": position.epoch,
-        "offset": position.offset,
-    }
+    assert seq is not None, "a message that was stored has a number"
+    return SendReply(
+        id_,
+        ok=True,
+        run_id=run_id,
+        thread_id=receipt.thread_id,
+        event_id=receipt.event_id,
+        seq=seq,
+        epoch=position.epoch,
+        offset=position.offset,
+    )
