@@ -21,8 +21,8 @@ from actors.context import Context
 from actors.errors import PeerError, Unencodable
 from actors.events.event import check_identifier
 from actors.kernel.failures import Barrier
-from actors.protocol.codes import CLOSINGS
 from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.protocol.codes import CLOSINGS
 from actors.wire.http import RequestHead
 
 COOKIE = "actors_token"
