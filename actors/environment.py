@@ -18,7 +18,10 @@ import trio
 
 
 def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
-    """Raise TypeError for what is no number, ValueError for no length of time, or one over ``most`` that has an end."""
+    """Raise TypeError for a value that is no number, ValueError for one that is no length of time, or over ``most``.
+
+    Infinity is always a length of time.
+    """
     bound = "" if most == math.inf else f", at most {most:,.0f}, or math.inf"
     expected = f"{name}: expected seconds, 0 or more{bound}"
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):

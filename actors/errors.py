@@ -18,7 +18,7 @@
     ├── RestartsExhausted       the operator: a supervisor gave up, the runtime ends
     └── PeerError               the client at the other end of a socket
 
-Each text says what was expected and what came.
+Each text says what was expected and what was got.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class EmitterError(ActorsError):
     """The call itself was wrong; the same call will fail again."""
 
 
-class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the payload is
+class Unencodable(EmitterError, ValueError):  # noqa: N818 - the state of the payload
     """A payload that JSON cannot carry, or that is over a limit.
 
     Raised by ``emit`` before the event takes a number: nothing was accepted.
-    ``path`` names the offending place, ``payload.args[2]`` for example.
+    ``path`` is that of the offending value, ``payload.args[2]`` for example.
     """
 
     def __init__(self, path: str, expected: str, came: str) -> None:
@@ -50,7 +50,7 @@ class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
     """An event id under which this thread already has an event with another body."""
 
 
-class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
+class NotTheOwner(EmitterError):  # noqa: N818 - the state of the user
     """The thread is owned by another user than the one this call names."""
 
 
@@ -77,7 +77,7 @@ class Quarantined(ActorsError):  # noqa: N818 - a state
     """An actor spent its restart budget; until it is released it takes nothing."""
 
 
-class Unanswered(ActorsError):  # noqa: N818 - what the question is
+class Unanswered(ActorsError):  # noqa: N818 - the state of the question
     """A question that no device answered in time, or that no device was there to answer."""
 
 

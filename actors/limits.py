@@ -30,7 +30,7 @@ MOMENT = 0.001
 class Limits:
     """The bounds of one runtime, each with the least and the most that it may be set to.
 
-    Raises TypeError for what is no number of its field's kind, ValueError for a
+    Raises TypeError for a value that is no number of its field's kind, ValueError for a
     number out of bounds, and for numbers that do not go together.
     """
 
@@ -72,32 +72,32 @@ class Limits:
     # --- the store ------------------------------------------------------------
 
     retained_events: int = within(1, MANY, default=1_000)
-    """Per user. An hour of lively conversation: enough for a phone that slept through a lunch."""
+    """Events retained per user. An hour of lively conversation: enough for a phone that slept through a lunch."""
 
     retained_bytes: int = within(1, GIB, default=MIB)
-    """Per user. 1,000 events of 1 KiB; the bound that matters when events are large."""
+    """Bytes retained per user. 1,000 events of 1 KiB; the bound that matters when events are large."""
 
     retained_seconds: float = within(0.0, YEAR, default=300.0)
-    """Per user. Longer absences reload the conversation from the application's own database."""
+    """Age of a retained event. Longer absences reload the conversation from the application's own database."""
 
     unbound_events: int = within(1, MANY, default=256)
-    """Per thread without an owner. A whole run of an agent that started before its thread was bound."""
+    """Events held per thread without an owner. A whole run of an agent that started before its thread was bound."""
 
     unbound_bytes: int = within(1, GIB, default=256 * KIB)
-    """Per thread without an owner. At least one event of the largest size always fits."""
+    """Bytes held per thread without an owner. At least one event of the largest size always fits."""
 
     unbound_seconds: float = within(0.0, YEAR, default=60.0)
-    """A bind that has not come after a minute is a bug in the application, and is said to be one."""
+    """Age of a held event. A bind that has not come after a minute is a bug in the application."""
 
     unbound_total_bytes: int = within(1, 1_024 * GIB, default=64 * MIB)
-    """Over all threads without an owner: a leak of threads must not become a leak of memory."""
+    """Bytes held over all threads without an owner, because a leak of threads must not become a leak of memory."""
 
     unbound_total_threads: int = within(1, MANY, default=100_000)
-    """Threads without an owner that hold events; with the bytes, bounds what a producer of thread ids can cost."""
+    """Threads without an owner that hold events; with the bytes, bounds the cost of a producer of thread ids."""
 
     vacant_threads: int = within(1, MANY, default=10_000)
-    """Threads that never had an owner and whose events all expired: their numbering, and what to tell a late owner. Of
-    more, the oldest are forgotten: they begin again at 1, and their owner is not told."""
+    """Threads that never had an owner, and whose events all expired: the store keeps their numbering, and the notice
+    for a late owner. Of more, it forgets the oldest: they begin again at 1, and their owner gets no notice."""
 
     idempotency_seconds: float = within(0.0, YEAR, default=600.0)
     """Time for which the store remembers an event id that an emitter chose. Longer than any sane retry."""
@@ -120,11 +120,11 @@ class Limits:
     way it still fits into one event."""
 
     runs: int = within(1, MANY, default=1_000)
-    """Runs started by messages, active or waiting, and closed ones whose code goes on. Each holds a task and what the
-    application gives it."""
+    """Runs started by messages, active or waiting, and closed ones whose code goes on. Each holds a task and the
+    application's own state."""
 
     runs_per_thread: int = within(1, MANY, default=16)
-    """Of those in one thread: more messages than a person types while one answer is written."""
+    """Runs of one thread among those: more messages than a person types while one answer is written."""
 
     ended_runs: int = within(1, MANY, default=10_000)
     """Ended runs remembered, so that a cancel that comes too late is told so."""
@@ -143,14 +143,15 @@ class Limits:
     """With ``on_disconnect="cancel_after"``: time for a user to come back. A tunnel, a reload."""
 
     requests: int = within(1, 1_024, default=16)
-    """Of one connection, not answered yet. A client that waits for answers has one or two. Each may be of the largest
+    """Unanswered requests of one connection. A client that waits for answers has one or two. Each may be of the largest
     size."""
 
     history_events: int = within(1, MANY, default=1_000)
-    """In one answer to a read; all that a log retains by default."""
+    """Events in one answer to a read; all that a log retains by default."""
 
     history_bytes: int = within(1, 4 * MIB, default=256 * KIB)
-    """In one answer to a read, unless one event alone is larger. Like ``event_bytes``, well below what clients take."""
+    """Bytes in one answer to a read, unless one event alone is larger. Like ``event_bytes``, well below the 16 MiB that
+    clients take."""
 
     # --- events that no device acks -------------------------------------------
 
@@ -173,7 +174,7 @@ class Limits:
     closed_asks: int = within(1, MANY, default=10_000)
     """Questions remembered after they were closed, so that a late answer is told so."""
 
-    # --- what is remembered ---------------------------------------------------
+    # --- memory of the past ---------------------------------------------------
 
     explained_events: int = within(1, MANY, default=100_000)
     """The newest events, which ``explain`` knows; 4 MB of columns. As many ids that emitters chose are known by

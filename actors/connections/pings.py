@@ -1,7 +1,7 @@
 """The pings of one connection: what a pong proves, and whether one can be expected yet.
 
-A device takes messages in order, and a slow one takes what was written before
-a ping first: it cannot answer what has not reached it.
+A device takes messages in order, and a slow one first takes those written
+before a ping: it cannot answer a ping that has not reached it.
 """
 
 from __future__ import annotations

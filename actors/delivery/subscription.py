@@ -135,7 +135,7 @@ class Subscription:
 
     @property
     def state(self) -> State:
-        """The state, from what is left to send."""
+        """The state, from the ranges that are left to send."""
         if self._ended:
             return State.ENDED
         if self._catching_up_to is not None:
@@ -209,7 +209,7 @@ class Subscription:
         return encode(CaughtUp(self.cursor.position))
 
     def catch_up_again(self) -> None:
-        """Have :meth:`catch_up` be due once more, so that what is active and open is told anew."""
+        """Make :meth:`catch_up` due once more, so that active runs and open questions are told anew."""
         if self._catching_up_to is None:
             self._catching_up_to = self.cursor.position
 
@@ -253,7 +253,7 @@ class Subscription:
     def ack(self, offset: int) -> list[tuple[int, int]]:
         """Ack everything sent up to an offset; returns the spans that are new.
 
-        Raises :class:`~actors.errors.PeerError` for an offset beyond what was sent.
+        Raises :class:`~actors.errors.PeerError` for an offset beyond the last one sent.
         """
         return self.cursor.ack(offset)
 

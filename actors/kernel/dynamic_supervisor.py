@@ -26,7 +26,7 @@ from actors.kernel.restarts import Backoff, Intensity, RestartWindow
 M = TypeVar("M")
 
 
-class Kind(Protocol[M]):  # type: ignore[misc] # mailboxes are invariant, and so is what they are of
+class Kind(Protocol[M]):  # type: ignore[misc] # a mailbox is invariant in its messages
     """One kind of actor: how to build one, and how to account for the loss of a message or of the whole actor."""
 
     def build(self, key: str, /) -> Actor[M]:
@@ -38,7 +38,7 @@ class Kind(Protocol[M]):  # type: ignore[misc] # mailboxes are invariant, and so
         ...
 
     def quarantined(self, key: str, failure: Failure, /) -> None:
-        """Settle what an actor had when its budget was spent; its mailbox is closed by then."""
+        """Settle the state of an actor that spent its budget; its mailbox is closed by then."""
 
 
 @attrs.frozen(kw_only=True)

@@ -55,10 +55,10 @@ class Actor(Protocol[M_contra]):
         ...
 
     async def settle(self) -> None:
-        """Finish what ``handle`` left; cancelled only when the actor is asked to stop."""
+        """Finish the work that ``handle`` left; cancelled only when the actor is asked to stop."""
 
 
-class Crashed(Exception):  # noqa: N818 - what happened to the actor
+class Crashed(Exception):  # noqa: N818 - the state of the actor
     """A handler raised. Only the text is kept, because a live exception would keep the senders' frames."""
 
     def __init__(self, failure: Failure) -> None:
@@ -243,7 +243,7 @@ class Mailbox(Generic[M]):
             self._schedule()
 
     def _take(self, message: M) -> None:
-        """Handle a message in the sender's step; schedule a task for what is left to settle."""
+        """Handle a message in the sender's step; schedule a task for work that is left to settle."""
         self._state = _INLINE
         dispatcher = self._dispatcher
         dispatcher.depth += 1

@@ -118,7 +118,7 @@ class Backoff:
 
         Between half and whole, "equal jitter" in Brooker's *Exponential Backoff And Jitter*
         (AWS, 2015). Full jitter spreads a crowd of clients better, but may also wait not at
-        all; here few restart together, and what they depend on is always given time.
+        all; here few restart together, and their dependencies always get some time.
         """
         try:
             whole = min(self.first_seconds * self.factor ** (attempt - 1), self.longest_seconds)

@@ -70,8 +70,7 @@ class Supervisor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise until no child is left; ``started()`` once all of them serve.
 
-        However it ends, the children are stopped first, and what it raises is bare,
-        never in a group:
+        However it ends, it stops the children first. It raises bare, never in a group:
 
         - :exc:`RestartsExhausted`, when one restart more was needed than the intensity allows. It has the
           last error as text; with its traceback that is in ``failures``, once, like every other crash.
@@ -172,7 +171,7 @@ class _Supervision:
             await self._take_exit(life)
 
     async def _exit_before(self, due: float) -> _Life | None:
-        # What is there comes first, even at the due time: a crash concerns the siblings that were to start next.
+        # An exit comes first, even at the due time, because a crash may concern the siblings that were to start next.
         with suppress(trio.WouldBlock):
             return self._exits.receive_nowait()
         with trio.move_on_at(due):
@@ -180,7 +179,7 @@ class _Supervision:
         return None
 
     async def _take_exit(self, life: _Life) -> None:
-        """Do what OTP does about an exit, after a pause."""
+        """Carry out OTP's plan for an exit, after a pause."""
         slot = life.slot
         slot.life = None
         if life.stop_requested:

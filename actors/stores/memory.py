@@ -38,7 +38,7 @@ class _Held(msgspec.Struct, gc=False, frozen=True):
 
 
 class _Thread:
-    """One thread: its numbering, its owner, and what it holds while it has none.
+    """One thread: its numbering, its owner, and the events it holds while it has none.
 
     Invariant: ``held`` is one run of sequence numbers that ends at ``seq``,
     and is empty while there is an owner.

@@ -105,7 +105,7 @@ class UserActor:
         session.pass_to(device, subscription)
 
     def _reset(self) -> None:
-        """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
+        """Move every device that reads an ended epoch into the present one; its unacked events stay unacked."""
         bounds, ledger = self._log()
         for device in self._presence.devices:
             if _subscription_of(device).ledger is not ledger:
