@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import trio
 
-from actors.bounded import RecentMap
 from actors.connections.actor import Connection, ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.heartbeat import Heartbeat
@@ -27,6 +26,7 @@ from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
 from actors.kernel.affinity import Affinity
+from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
 from actors.kernel.mailbox import Dispatcher, Mailbox
 from actors.kernel.restarts import Backoff, Intensity

@@ -14,7 +14,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "environment", "limits", "bounds", "bounded", "checks"},
+    {"stages", "errors", "environment", "limits", "bounds", "checks"},
     {"kernel", "context"},
     {"events"},
     {"receipts"},
@@ -82,15 +82,15 @@ def test_actors_do_not_import_each_other(kind: str) -> None:
 
 
 def test_the_kernel_knows_no_event() -> None:
-    """The kernel is an actor library by itself: of this package it imports errors, clocks and bounded structures."""
+    """The kernel is an actor library by itself: of the rest of this package it imports errors and clocks."""
     for path in (HOUSE / "kernel").glob("*.py"):
         ours = {name for name in imported(path) if name.startswith("actors.")}
         others = {name for name in ours if not name.startswith("actors.kernel.")}
-        assert others <= {"actors.errors", "actors.environment", "actors.bounded"}, path.name
+        assert others <= {"actors.errors", "actors.environment"}, path.name
 
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
-PURE_MODULES = ("bounded", "stages", "runs/turns", "runs/thread_index", "kernel/restarts")
+PURE_MODULES = ("stages", "runs/turns", "runs/thread_index", "kernel/bounded", "kernel/restarts")
 
 
 def pure_modules() -> list[Path]:

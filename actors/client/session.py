@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from actors.bounded import TokenBucket
 from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
@@ -27,6 +26,7 @@ from actors.errors import ActorsError, PeerError
 from actors.events.delivered import Event
 from actors.events.event import History, Payload, check_identifier, check_whole, encode
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
+from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
 from actors.protocol import client_messages

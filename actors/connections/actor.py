@@ -25,7 +25,6 @@ from typing import assert_never
 import attrs
 import trio
 
-from actors.bounded import TokenBucket
 from actors.connections.pings import Pings
 from actors.connections.request_queue import RequestQueue
 from actors.context import Context
@@ -35,6 +34,7 @@ from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply

@@ -16,9 +16,9 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 import trio
 
-from actors.bounded import RecentMap
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
+from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier, Failure, Failures, failure_of
 from actors.kernel.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity, RestartWindow

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from actors.bounded import RecentMap
 from actors.checks import awaitable
 from actors.context import Context
 from actors.events.event import Lifecycle
+from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage

@@ -16,12 +16,12 @@ import attrs
 import msgspec
 import trio
 
-from actors.bounded import RecentMap
 from actors.context import Context
 from actors.delivery.announcements import Item
 from actors.environment import check_seconds
 from actors.errors import Unanswered
 from actors.events.event import Payload, check_identifier, encode
+from actors.kernel.bounded import RecentMap
 from actors.protocol import server_messages
 from actors.protocol.server_messages import AskEnd
 from actors.runs.thread_index import ThreadIndex

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import attrs
 import trio
 
-from actors.bounded import RecentMap
 from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
+from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier, unwrap
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer

@@ -13,7 +13,6 @@ from hashlib import blake2b
 import msgspec
 import trio
 
-from actors.bounded import RecentMap
 from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import (
@@ -26,6 +25,7 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
+from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier
 from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send
 from actors.protocol.server_messages import AnswerReply, CancelReply, ReadReply, SendReply, encode, refusal

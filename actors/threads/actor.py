@@ -13,10 +13,10 @@ from typing import TypeVar
 import attrs
 import trio
 
-from actors.bounded import RecentMap
 from actors.delivery.accounts import Accounts
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events.event import fingerprint
+from actors.kernel.bounded import RecentMap
 from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.store import Binding, Placement, StaleGeneration, Store

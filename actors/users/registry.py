@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import trio
 
-from actors.bounded import LogThrottle
 from actors.context import Context
 from actors.errors import ActorsError
+from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log, printable
 from actors.users.presence import RING, Presence, Subscriber
 

@@ -12,7 +12,7 @@ hold in pieces is kept here, as the bytes that came, until the message is whole.
 
 from __future__ import annotations
 
-from actors.bounded import TokenBucket
+from actors.kernel.bounded import TokenBucket
 
 PIECE_BYTES = 64
 """What a piece of a message costs the engine beside its bytes: an object, and a place in a list."""

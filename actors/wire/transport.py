@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import trio
 
-from actors.bounded import TokenBucket
+from actors.kernel.bounded import TokenBucket
 from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.bounded import LogThrottle, RecentMap, TokenBucket
+from actors.kernel.bounded import LogThrottle, RecentMap, TokenBucket
 
 
 @given(capacity=st.integers(2, 9), keys=st.lists(st.integers(0, 12), max_size=80))
