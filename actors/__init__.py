@@ -29,15 +29,14 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.delivered import Event
-from actors.events.event import History, Lifecycle
-from actors.handle import Thread
+from actors.events.event import Event, History, Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.receipts import Fate, Position, Receipt
 from actors.runs.asks import Answer
 from actors.runs.run import Message, Run, Tool
 from actors.runs.supervisor import Cancellation
-from actors.runtime import Runtime, open_runtime
+from actors.runtime import Runtime, Thread, open_runtime
 from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered
 from actors.stages import Cause, Stage

@@ -14,7 +14,7 @@ import actors
 HOUSE = Path(actors.__file__).parent
 
 FLOORS = [
-    {"stages", "errors", "environment", "limits", "bounds", "checks"},
+    {"stages", "errors", "environment", "limits", "checks"},
     {"kernel", "context"},
     {"events"},
     {"receipts"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"threads", "users"},
     {"connections", "runs", "observability"},
     {"server"},
-    {"options", "handle", "tree", "runtime"},
+    {"options", "tree", "runtime"},
     {"client"},
     {"web", "examples"},
     {"tools", "testing"},

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from actors.bounds import Bounds
 from actors.delivery.cursor import Bounds as LogBounds
 from actors.delivery.cursor import Start
 from actors.delivery.subscription import opening
-from actors.limits import YEAR, Limits
+from actors.limits import YEAR, Bounds, Limits
 from actors.protocol.server_messages import ServerLimits, Welcome, decode
 
 FIELDS = {field.name: field for field in attrs.fields(Limits)}
