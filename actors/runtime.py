@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import trio
-from msgspec import UNSET, UnsetType
 
 from actors.checks import check_instance, check_word
 from actors.context import Context
@@ -313,8 +312,8 @@ class Runtime:
 
     async def serve(
         self,
-        host: str | UnsetType = UNSET,
-        port: int = 0,
+        host: str | None = None,
+        port: int | None = None,
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -322,24 +321,26 @@ class Runtime:
     ) -> None:
         """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
 
-        Without a ``host`` it is 127.0.0.1; port 0 is any that is free.
-        ``await nursery.start(runtime.serve, host, port)`` returns the address
-        that was bound. Of what lies at ``path`` only a socket that nobody
-        listens on is taken away; while tokens are not checked the new one is
-        for this account alone (mode 0600; an abstract address has no mode, and
-        is as open as a loopback port). Cancelled, it says goodbye to its
-        clients first, within twice ``close_seconds``.
+        ``host`` None is 127.0.0.1; ``port`` None or 0 is any free one.
+        ``await nursery.start(runtime.serve, host, port)`` returns the bound
+        address: ``(host, port)``, or the path. At ``path`` the server replaces
+        a socket that no process listens on, and nothing else. While tokens are
+        not checked the new socket is for this account alone (mode 0600),
+        because every account of the machine could be any user; an abstract
+        address has no mode, and is as open as a loopback port.
 
         Raises OSError when the address cannot be bound, and ValueError for
         what is no address, for a ``host``, or a ``port`` other than 0, beside a
-        ``path``, for no context of a server, and for an address that is not
-        loopback while tokens are not checked.
+        ``path``, for an ``ssl_context`` that is not a server's, and for an
+        address that is not loopback while tokens are not checked. Cancelled,
+        it says goodbye to its clients first, within twice ``close_seconds``.
         """
         self._affinity.check_task("serve")
-        if path is not None and (host is not UNSET or port != 0):
-            beside = f"port {port!r}" if host is UNSET else f"host {host!r}"
+        if path is not None and (host is not None or port not in (None, 0)):
+            beside = f"port {port!r}" if host is None else f"host {host!r}"
             raise ValueError(f"path: expected a path, or a host and a port, got {path!r} and the {beside}")
-        await self.tree.server.serve("127.0.0.1" if host is UNSET else host, port, path, ssl_context, task_status)
+        address = "127.0.0.1" if host is None else host, 0 if port is None else port
+        await self.tree.server.serve(*address, path, ssl_context, task_status)
 
     async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
         """Serve one connection that the host has accepted, from its request to its end."""
@@ -414,47 +415,41 @@ async def open_runtime(
 ) -> AsyncIterator[Runtime]:
     """Run a delivery runtime around the body of ``async with``.
 
-    ``authenticate`` says who a client is; without it a token is taken for the
-    user's name, and only loopback may be served. ``authorize`` says whether a
-    user may have a thread that nobody owns by naming it; without it, never.
-    ``origins`` lists the web origins that may connect (a string is one of
-    them, ``"*"`` is all), ``None`` allows pages of the same host and port.
+    ``authenticate`` says which user a client is; without it the token is taken
+    for the user's name, and only loopback may be served. ``authorize`` says
+    whether a user may claim a thread without an owner by naming it; without
+    it, never. ``origins`` lists the web origins that may connect (a string is
+    one of them, ``"*"`` is all); None allows pages of the same host and port.
 
-    ``on_message`` answers what users send, a run for each message. While a run
-    is active in the thread, ``concurrency`` says what a new message does: it
-    waits (``"queue"``), is refused (``"reject"``), ends the other
-    (``"cancel_previous"``), or is answered at the same time (``"parallel"``).
-    A user who goes away ends nothing (``on_disconnect="detach"``), or after
-    ``disconnect_grace_seconds`` his runs (``"cancel_after"``).
-    ``on_undelivered`` is called with the fate of every event, tokens excepted,
-    that no device has confirmed within ``undelivered_seconds``.
-    ``pages`` are shown by their paths, beside ``/ws`` and ``/healthz``;
-    ``services`` serve upgrades to WebSockets at theirs, and authenticate
-    clients themselves.
+    ``on_message`` answers each message of a user with a run. While a run is
+    active in the thread, a new message waits (``concurrency="queue"``), is
+    refused (``"reject"``), ends the other run (``"cancel_previous"``), or is
+    answered beside it (``"parallel"``). The runs of a user without a device go
+    on (``on_disconnect="detach"``), or end after ``disconnect_grace_seconds``
+    (``"cancel_after"``). ``on_undelivered`` is called with the fate of each
+    event, tokens excepted, that no device has acked within
+    ``undelivered_seconds``. ``pages`` and ``services`` (which authenticate
+    their clients themselves) answer at their paths, beside ``/ws`` and
+    ``/healthz``: HTTP requests, and upgrades to WebSockets.
 
     Raises ValueError and TypeError, before anything is started, for an option
-    that cannot be meant: an origin that no page has, a word that is none of
-    its row, a function that is not a coroutine's.
+    that cannot be meant, and :class:`~actors.errors.ForeignLoop` where Trio
+    does not run: an asyncio program calls :func:`trio.run` in a thread of its
+    own, and emits with :meth:`Runtime.emit_from_thread`. Every other call is
+    for the thread that opened the runtime, and raises
+    :class:`~actors.errors.ForeignThread` in another, without effect.
 
     The body's own exception comes out bare, not in a group; so does Ctrl-C,
-    wherever it strikes. When a part of the runtime fails beyond mending, the
-    body is cancelled and :class:`~actors.errors.RestartsExhausted` comes out. On the way out,
-    whatever is cancelled, runs are cancelled and have ``shutdown_seconds`` to
-    end, and clients are told, for at most twice ``close_seconds``. A host that
-    serves in the body and is cancelled there says goodbye to its clients
-    first; one that wants them to see their runs end calls :meth:`Runtime.drain`.
-
-    Raises :class:`~actors.errors.ForeignLoop` where Trio does not run. An
-    asyncio program runs it with :func:`trio.run` in a thread of its own, and
-    emits with :meth:`Runtime.emit_from_thread`. The runtime is to be called
-    from the thread that opened it: any other call raises
-    :class:`~actors.errors.ForeignThread`, and takes nothing.
+    wherever it strikes. When the runtime's restarts are exhausted, the body is
+    cancelled and :class:`~actors.errors.RestartsExhausted` comes out. On the
+    way out, cancelled or not, the runtime cancels its runs, which have
+    ``shutdown_seconds`` to end, and tells its clients, within twice
+    ``close_seconds``. A listener in the body's own nursery that is cancelled
+    there says goodbye first; for clients to see their runs end, call
+    :meth:`Runtime.drain` before.
     """
     check_trio("open_runtime")
-    limits = Limits() if limits is None else limits
-    environment = Environment() if environment is None else environment
-    check_instance("limits", limits, Limits)
-    check_instance("environment", environment, Environment)
+    context = _context(limits, environment)
     options = Options(
         access=Access(authenticate, allowed(origins)),
         authorize=authorize,
@@ -464,9 +459,22 @@ async def open_runtime(
         pages={} if pages is None else pages,
         services={} if services is None else services,
     )
+    async with _running(Runtime(context, options)) as runtime:
+        yield runtime
+
+
+def _context(limits: Limits | None, environment: Environment | None) -> Context:
+    limits = Limits() if limits is None else limits
+    environment = Environment() if environment is None else environment
+    check_instance("limits", limits, Limits)
+    check_instance("environment", environment, Environment)
     failures = Failures(limits.failures, environment.wall_clock)
-    context = Context(limits=limits, environment=environment, failures=failures)
-    runtime = Runtime(context, options)
+    return Context(limits=limits, environment=environment, failures=failures)
+
+
+@asynccontextmanager
+async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
+    """Run the tree around the body, and raise what ended either of them outside of the nursery, and so bare."""
     ended: list[BaseException] = []
     try:
         async with open_interruptible_nursery() as nursery:
@@ -474,7 +482,7 @@ async def open_runtime(
             await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
             try:
                 yield runtime
-            except BaseException as error:  # raised below, outside of the nursery and so bare
+            except BaseException as error:
                 if cancels(error):
                     raise
                 ended.append(error)
@@ -493,12 +501,12 @@ async def open_runtime(
 def _keeping(
     ended: list[BaseException], run: Callable[[trio.TaskStatus[None]], Awaitable[None]], nursery: trio.Nursery
 ) -> Callable[..., Awaitable[None]]:
-    """Keep what the tree ends with, and cancel the body for it; a nursery would wrap it in a group."""
+    """Keep the exception that ends the tree, and cancel the body for it; a nursery would wrap it in a group."""
 
     async def keeping(task_status: trio.TaskStatus[None]) -> None:
         try:
             await run(task_status)
-        except BaseException as error:  # raised by open_runtime
+        except BaseException as error:
             if cancels(error):
                 raise
             ended.append(error)

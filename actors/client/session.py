@@ -394,37 +394,35 @@ async def connect(
     ``ws://host/ws`` or ``wss://host/ws``; ``http:`` and ``https:`` stand for
     them, and a URL without a path means ``/ws``.
 
-    Does not wait for the server: the first connection is made in the
-    background, and so is every other one. ``session.state`` says how it
-    stands, and ``on_state`` is called with each new state; what it raises is
-    said in the log.
+    Does not wait for the server: each connection, the first one too, is made
+    in the background. ``session.state`` is the newest state; ``on_state`` is
+    called with each, and what it raises is logged.
 
-    - ``token``: who this is. It travels in the first message, never in the URL.
-      A function, ``async`` or not, is asked for it once the server has taken
-      each connection, so that a session outlives its token. What it raises is
-      a connection that could not be made: the state says why, and the next one
-      is tried after the usual wait.
-    - ``cursor``: where an earlier session of this application was
-      (``session.cursor``). Without it ``origin`` says where to begin.
+    - ``token`` travels in the first message, never in the URL. A function,
+      ``async`` or not, is called for it on each connection, so that a session
+      outlives its token; when it raises, that connection has failed, and the
+      next one is tried after the usual wait.
+    - ``cursor``: the place of an earlier session (``session.cursor``). Without
+      it ``origin`` says where to begin.
     - ``headers`` of the upgrade, a cookie for example; ``ssl_context`` for
       ``wss:``, Python's default one if left out.
     - ``connect_seconds``: what reaching the server, the token and the welcome may take together.
     - ``queued_items``, ``queued_bytes``: what may wait for the application.
-      When that is reached, what else comes is not kept; the connection is
-      ended, unless a request waits for its answer, and the next one resumes
-      when the application has taken everything (the state is ``paused``).
+      Beyond it nothing is kept: the session ends the connection, unless a
+      request waits for its answer, and resumes when the application has taken
+      everything (the state is ``paused``).
 
-    When the block ends, what was taken is confirmed, and goodbye is said,
-    which takes at most 7 seconds. Cancelled, or with no connection, nothing is
-    waited for. The last item in hand is not taken.
+    When the block ends, the session acks what was taken (not the last item in
+    hand) and says goodbye, in at most 7 seconds. Cancelled, or with no
+    connection, it waits for nothing.
 
     Raises, before anything is started, :class:`TypeError` for an option of
     another kind and :class:`ValueError` for one that cannot be meant: a URL of
     another kind, headers that HTTP cannot carry or that the upgrade has itself,
     a time that cannot be waited, no room at all, an ``ssl_context`` without
     TLS. Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
-    asyncio program runs it with :func:`trio.run`, in a thread of its own). The
-    body's own exceptions pass through.
+    asyncio program calls :func:`trio.run` in a thread of its own). The body's
+    own exceptions pass through.
     """
     check_trio("connect")
     options = Options(
@@ -443,12 +441,19 @@ async def connect(
     activity = Activity()
     arrivals = Arrivals(cursor, queued_items, queued_bytes, activity.is_news)
     session = Session(Conversation(None, arrivals, origin, activity), options)
+    async with _running(session):
+        yield session
+
+
+@asynccontextmanager
+async def _running(session: Session) -> AsyncIterator[None]:
+    """Run the session's tasks around the body, and raise what ended it outside of the nursery, and so bare."""
     outcome: BaseException | None = None
     async with open_interruptible_nursery() as nursery:
         nursery.start_soon(session.run)
         try:
-            yield session
-        except BaseException as error:  # raised again below, outside of the nursery
+            yield
+        except BaseException as error:
             if cancels(error):
                 raise
             outcome = error
