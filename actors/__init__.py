@@ -29,13 +29,13 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.delivered import Event
-from actors.events.event import Event, History, Lifecycle
+from actors.events.event import History, Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.receipts import Fate, Position, Receipt
 from actors.runs.asks import Answer
+from actors.runs.endings import Cancellation
 from actors.runs.run import Message, Run, Tool
-from actors.runs.supervisor import Cancellation
 from actors.runtime import Runtime, Thread, open_runtime
 from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered

@@ -26,8 +26,9 @@ from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer, Asks
+from actors.runs.endings import Cancellation
 from actors.runs.run import RESERVED, Run
-from actors.runs.supervisor import Agents, Cancellation, OnDisconnect, OnMessage, Runs
+from actors.runs.supervisor import Agents, OnDisconnect, OnMessage, Runs
 from actors.runs.turns import Concurrency
 from actors.server.authentication import Authenticate, trust
 from actors.server.drain import DrainReport, RunsPolicy
@@ -138,7 +139,7 @@ class Thread:
         """What begins and ends a run here is emitted by the run, and by nobody else."""
         if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder says what is wrong with the others
             return
-        if run_id in self._runs.active and type_ in RESERVED:
+        if run_id in self._runs.registry.active and type_ in RESERVED:
             raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))
 
 
@@ -245,7 +246,7 @@ class Runtime:
         Called from inside of the run, it ends there with the run.
         """
         self._affinity.check_task("cancel")
-        return await self.tree.runs.cancel(run_id, reason) or Cancellation((), ())
+        return await self.tree.runs.endings.cancel(run_id, reason) or Cancellation((), ())
 
     # --- owners ---------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def test_the_kernel_knows_no_event() -> None:
 
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
-PURE_MODULES = ("stages", "runs/turns", "runs/thread_index", "kernel/bounded", "kernel/restarts")
+PURE_MODULES = ("stages", "runs/text_buffer", "runs/turns", "runs/thread_index", "kernel/bounded", "kernel/restarts")
 
 
 def pure_modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The joiner: emits what runs have gathered, when its window is over.
+"""The coalescer: emits the text that runs have gathered, once for each window.
 
 One task for all runs. A task or a timer for each would wake up 30 times a
 second for every agent that is speaking, at 25 to 45 µs a time; here windows
@@ -9,30 +9,53 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
 from actors.kernel.signals import Doorbell
-from actors.runs.run import Run
 
 _RETRY_MS = 10.0
 """Between two tries of a run whose thread has no room, where there is no window."""
 
 
+class Gathering(Protocol):
+    """What the coalescer knows of a run's output."""
+
+    @property
+    def gathering(self) -> bool:
+        """True if there is text that was not emitted yet."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """The number of the batch that gathers; it changes when the batch is emitted, or dropped."""
+        ...
+
+    def flush(self) -> None:
+        """Emit the gathered text if there is room."""
+
+
 class DeltaCoalescer:
-    """Calls :meth:`Run.flush` once for each window, in the order in which the windows began."""
+    """Flushes each output once for each window, in the order in which the windows began.
+
+    ``window_ms`` is in milliseconds, ``clock`` monotonic and in seconds.
+    """
 
     def __init__(self, window_ms: float, clock: Callable[[], float]) -> None:
         self._window_seconds = (window_ms or _RETRY_MS) / 1000
         self._clock = clock
-        self._due: deque[tuple[float, Run, int]] = deque()
+        self._due: deque[tuple[float, Gathering, int]] = deque()
         self._bell = Doorbell()
 
-    def gather(self, run: Run) -> None:
-        """A run has text; its window begins now."""
+    def __repr__(self) -> str:
+        return f"<DeltaCoalescer {len(self._due)} windows>"
+
+    def gather(self, output: Gathering) -> None:
+        """Begin the window of an output that has text."""
         if not self._due:
             self._bell.ring()
-        self._due.append((self._clock() + self._window_seconds, run, run.batch))
+        self._due.append((self._clock() + self._window_seconds, output, output.batch))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled."""
@@ -46,11 +69,11 @@ class DeltaCoalescer:
             self.flush()
 
     def flush(self) -> None:
-        """Emit what is due; what found no room is tried again a window later."""
+        """Emit the text whose window is over; an output without room gets another window."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
-            _, run, batch = self._due.popleft()
-            if run.batch == batch and run.gathering:
-                run.flush()
-                if run.gathering:
-                    self.gather(run)
+            _, output, batch = self._due.popleft()
+            if output.batch == batch and output.gathering:
+                output.flush()
+                if output.gathering:
+                    self.gather(output)

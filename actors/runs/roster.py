@@ -1,8 +1,8 @@
 """The roster: which runs are active, as the devices of their threads' owners are told.
 
 The log says when a run begins and when it ends. A device that comes in between
-is told here, as it is of open questions: what it reads of the log may begin
-after the run did, and a run that waits for its turn is not in it at all.
+is told here, as it is of open questions, because the log that it reads may
+begin after the run did, and does not have a run that waits for its turn.
 """
 
 from __future__ import annotations
@@ -24,42 +24,44 @@ class Roster:
         self, owner_of: Callable[[str], str | None], devices_of: Callable[[str], Iterable[Subscriber]]
     ) -> None:
         self._runs: ThreadIndex[Run] = ThreadIndex(owner_of)
+        self._owner_of = owner_of
         self._devices_of = devices_of
         self._homes: dict[Run, str | None] = {}
         """The users to whom runs went with their threads."""
 
     def __len__(self) -> int:
-        """How many threads have an active run."""
+        """The number of threads that have an active run."""
         return len(self._runs)
 
+    def __repr__(self) -> str:
+        return f"<Roster of runs in {len(self)} threads>"
+
     def add(self, run: Run) -> None:
-        """A run is active, or waits for its turn."""
+        """Add a run that is active, or waits for its turn."""
         self._runs.add(run.thread_id, run)
 
-    def part(self, run: Run, user_id: str | None) -> None:
-        """A run's last event is in a user's log, or in none; whoever knows of the run and will not read it is told."""
+    def end(self, run: Run, user_id: str | None) -> None:
+        """Take off a run whose last event is in this user's log, or in none; tell devices that will not read it."""
         home = self._remove(run)
         if home != user_id:
             self._tell(home, _inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
 
     def lose(self, run: Run) -> None:
-        """A run has ended without a last event."""
+        """Take off a run that has ended without a last event."""
         home = self._remove(run)
-        if run.standing is not None:
+        if run.beginning.standing is not None:
             self._tell(home, _inactive(run.run_id, "gone"))
 
     def pending(self, user_id: str) -> list[Item]:
-        """What a device that has come has to be told, oldest first."""
-        return [partial(self._told, run, user_id) for run in self._runs.of(user_id)]
+        """The messages for a device that has come, oldest run first."""
+        return [partial(self._message, run, user_id) for run in self._runs.of(user_id)]
 
-    def announce(self, run: Run, user_id: str | None) -> None:
-        """A run waits for its turn, of which the log says nothing: the devices that are here are told."""
-        told = run.standing
-        if told is not None:
-            self._tell(user_id, told)
+    def announce(self, run: Run) -> None:
+        """Tell the devices that are here of a run that waits for its turn, because the log says nothing of it."""
+        self._announce(run, self._owner_of(run.thread_id))
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
-        """A thread belongs to somebody else: its runs are taken from the one's screens, and shown on the other's."""
+        """Withdraw a thread's runs from its former owner's devices, and show them on the new owner's."""
         former = self._runs.owner(thread_id)
         homes = {run: self._home(run) for run in self._runs.in_thread(thread_id)}
         self._runs.move(thread_id, user_id)
@@ -68,11 +70,18 @@ class Roster:
             if home != user_id:
                 self._tell(home, _inactive(run.run_id, "withdrawn"))
             if former != user_id:
-                self.announce(run, user_id)
+                self._announce(run, user_id)
+
+    def _announce(self, run: Run, user_id: str | None) -> None:
+        text = run.beginning.standing
+        if text is not None:
+            self._tell(user_id, text)
 
     def _home(self, run: Run) -> str | None:
-        """The user whose devices know of a run: what it began with may have been taken for a former owner."""
-        return self._homes[run] if run in self._homes else run.first_owner or self._runs.owner(run.thread_id)
+        """The user whose devices know of a run: its first event may have been placed for a former owner."""
+        if run in self._homes:
+            return self._homes[run]
+        return run.beginning.first_owner or self._runs.owner(run.thread_id)
 
     def _remove(self, run: Run) -> str | None:
         home = self._home(run)
@@ -80,9 +89,9 @@ class Roster:
         self._runs.remove(run.thread_id, run)
         return home
 
-    def _told(self, run: Run, user_id: str) -> bytes | None:
-        """A run as it is told, if it still is this user's and active."""
-        return run.standing if self._runs.belongs(run.thread_id, run, user_id) else None
+    def _message(self, run: Run, user_id: str) -> bytes | None:
+        """The message ``active`` for a run, if it still is, and in a thread of this user."""
+        return run.beginning.standing if self._runs.belongs(run.thread_id, run, user_id) else None
 
     def _tell(self, user_id: str | None, text: bytes) -> None:
         """Tell the devices of a user; those that are still catching up ask for :meth:`pending` themselves."""

@@ -118,9 +118,9 @@ class Drain:
         await trio.lowlevel.checkpoint()
         await self._parts.server.shut()
         if policy == "finish":
-            await self._parts.runs.finish(left(_FINISH))
-        cancelled = (*self._parts.runs.abandoned, *self._parts.runs.active)
-        abandoned = await self._parts.runs.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
+            await self._parts.runs.endings.finish(left(_FINISH))
+        cancelled = (*self._parts.runs.registry.abandoned, *self._parts.runs.registry.active)
+        abandoned = await self._parts.runs.endings.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
             await self._settle(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
@@ -130,7 +130,7 @@ class Drain:
     async def close(self) -> None:
         """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
         self._refuse_clients()
-        await self._parts.runs.close("shutdown", self._limits.shutdown_seconds)
+        await self._parts.runs.endings.close("shutdown", self._limits.shutdown_seconds)
         with trio.move_on_after(self._limits.close_seconds):
             await self._settle(lambda: False)
         self._parts.server.close()
@@ -139,7 +139,7 @@ class Drain:
 
     def _check_outside(self) -> None:
         """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
-        run = self._parts.runs.around
+        run = self._parts.runs.registry.around
         where = "a connection, where authenticate and authorize are called" if run is None else f"run {run.run_id}"
         if run is not None or self._parts.server.is_around:
             text = f"drain: expected a task outside of what it ends, this one is inside of {where}"

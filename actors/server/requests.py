@@ -30,9 +30,10 @@ from actors.kernel.failures import Barrier
 from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send
 from actors.protocol.server_messages import AnswerReply, CancelReply, ReadReply, SendReply, encode, refusal
 from actors.receipts import Receipt
+from actors.runs.admission import MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.run import Message
-from actors.runs.supervisor import Expected, Runs
+from actors.runs.supervisor import Runs
 from actors.stages import Cause, Stage
 from actors.stores.store import Store
 from actors.threads.emitter import Emitter
@@ -153,11 +154,11 @@ class Requests:
 
     async def _place(self, message: Message, run_id: str, *, claims: bool, again: bool) -> Receipt:
         """Place a message, once; Refused says why it was not."""
-        expected = self._runs.expect(run_id, message, again=again)
-        if expected is None:
+        arrival = self._runs.expect(run_id, message, again=again)
+        if arrival is None:
             raise Refused("shutting_down" if self.refusing else "busy")
         try:
-            receipt = await self._emit(message, expected, claims=claims)
+            receipt = await self._emit(message, arrival, claims=claims)
             self._threads.put(message.event_id, message.thread_id)
             await receipt.reached(Stage.STORED)
         except Unencodable as error:
@@ -168,7 +169,7 @@ class Requests:
             raise Refused(_REFUSALS[type(error)]) from None
         return receipt
 
-    async def _emit(self, message: Message, expected: Expected, *, claims: bool) -> Receipt:
+    async def _emit(self, message: Message, arrival: MessageArrival, *, claims: bool) -> Receipt:
         try:
             emission = self._emitter.compose(
                 message.thread_id,
@@ -177,17 +178,17 @@ class Requests:
                 event_id=message.event_id,
                 user_id=message.user_id,
                 claims=claims,
-                arrival=expected,
+                arrival=arrival,
             )
             return await self._emitter.emit(emission)
         except BaseException:
-            expected.refused()
+            arrival.refused()
             raise
 
     # --- ending a run, reading a thread -------------------------------------------
 
     async def _cancel(self, cancel: CancelRun, user_id: str) -> bytes:
-        outcome = await self._runs.cancel(cancel.run_id, "user", user_id)
+        outcome = await self._runs.endings.cancel(cancel.run_id, "user", user_id)
         if outcome is None:
             raise Refused("unknown_run")
         stopped, running = tuple(outcome.stopped), tuple(outcome.running)

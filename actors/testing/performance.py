@@ -243,7 +243,7 @@ class Performance:
 
     async def _do_cancel(self, action: Action, chance: Chance) -> None:
         runtime = self._world.runtime
-        active = list(runtime.tree.runs.active)
+        active = list(runtime.tree.runs.registry.active)
         if not active:
             return
         run_id, devices = chance.one(active), [one for one in self._of(action.user) if not one.left and not one.plain]

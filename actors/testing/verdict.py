@@ -68,21 +68,21 @@ def check_remains(world: Scene) -> None:
     runtime, runs, asks = world.runtime, world.runtime.tree.runs, world.runtime.tree.asks
     left = {
         "connections": runtime.tree.server.connections,
-        "active runs": runs.active,
-        "runs whose code goes on": runs.abandoned,
+        "active runs": runs.registry.active,
+        "runs whose code goes on": runs.registry.abandoned,
         "threads on the roster": len(runs.roster),
-        "turns": runs._turns,
-        "expected messages": runs._expected,
-        "tasks of runs": runs._tasks,
-        "waiting cancels": runs._awaited,
-        "messages": runs._messages,
+        "turns": runs.admission._turns,
+        "expected messages": runs.admission.expected,
+        "tasks of runs": runs.admission._tasks,
+        "waiting cancels": runs.registry._awaited,
+        "messages": runs.admission.messages,
         "open questions": asks._open,
         "threads with questions": len(asks._threads),
         "scheduled threads": runtime.tree.threads._scheduled,
         "scheduled users": runtime.tree.users._scheduled,
         "holds": [hold for hold in runtime.tree.accounts.holds.values() if hold.held],
         "devices": [one.devices for one in runtime.tree.registry._presences.values() if one.devices],
-        "gathered texts": [run for _, run, _ in runs.deltas._due if run.gathering],
+        "gathered texts": [output for _, output, _ in runs.deltas._due if output.gathering],
     }
     for what, there in left.items():
         if there:

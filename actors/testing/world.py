@@ -182,7 +182,7 @@ class World:
 
     def _quiet(self) -> bool:
         runtime = self.runtime
-        if not self.up or runtime.tree.runs.active or any(device.open for device in self.staying):
+        if not self.up or runtime.tree.runs.registry.active or any(device.open for device in self.staying):
             return False
         self._release()
         self._attend()

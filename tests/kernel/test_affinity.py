@@ -87,7 +87,7 @@ async def _untouched(call: Callable[[Runtime, Run], object]) -> None:
             before = runtime.audit()
             with pytest.raises(actors.ForeignThread, match=r"emit_from_thread.*from_thread"):
                 await trio.to_thread.run_sync(call, runtime, run)
-            assert (runtime.audit(), run.outcome, run.children, run.gathering) == (before, None, [], False)
+            assert (runtime.audit(), run.outcome, run.children, run.output.gathering) == (before, None, [], False)
             run.delta("kept")
             await trio.sleep(0.05)
         assert (runtime.owner("t1"), run.outcome) == ("alice", "agent_completed")

@@ -1,19 +1,16 @@
-"""The joiner: every window is over once, in order, and many of them are few wake-ups."""
+"""The coalescer: every window is over once, in order, and many of them are few wake-ups."""
 
 from __future__ import annotations
-
-from typing import cast
 
 import pytest
 import trio
 import trio.testing
 
 from actors.runs.deltas import DeltaCoalescer
-from actors.runs.run import Run
 
 
 class Speaker:
-    """What the joiner knows of a run: text that was gathered, and whether there is room for it."""
+    """What the coalescer knows of a run's output: text that was gathered, and whether there is room for it."""
 
     def __init__(self, name: str, said: list[tuple[str, float]], room: bool = True) -> None:
         self.name = name
@@ -45,21 +42,21 @@ class Wakes(trio.abc.Instrument):
         self.steps += self._name in task.name
 
 
-def gather(joiner: DeltaCoalescer, *speakers: Speaker) -> None:
+def gather(coalescer: DeltaCoalescer, *speakers: Speaker) -> None:
     for speaker in speakers:
-        joiner.gather(cast(Run, speaker))
+        coalescer.gather(speaker)
 
 
 async def test_windows_end_in_the_order_in_which_they_began(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Each run is flushed once, when its own window is over, and at most an eighth of a window later."""
-    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
-    await nursery.start(joiner.run)
+    coalescer, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
+    await nursery.start(coalescer.run)
     begun = {}
     for name in "abcd":
         begun[name] = trio.current_time()
-        gather(joiner, Speaker(name, said))
+        gather(coalescer, Speaker(name, said))
         await trio.sleep(0.015)
     await trio.sleep(1)
     assert [name for name, _ in said] == list("abcd")
@@ -68,14 +65,14 @@ async def test_windows_end_in_the_order_in_which_they_began(
 
 
 async def test_many_runs_are_few_wakes(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
-    """A thousand runs whose windows end within one eighth of a window wake the joiner as often as one; idle, never."""
-    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
+    """A thousand windows that end within an eighth of one wake the coalescer as often as one does; idle, it sleeps."""
+    coalescer, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
     wakes = Wakes("DeltaCoalescer.run")
-    await nursery.start(joiner.run)
+    await nursery.start(coalescer.run)
     await trio.testing.wait_all_tasks_blocked()
     trio.lowlevel.add_instrument(wakes)
     for number in range(1_000):
-        gather(joiner, Speaker(str(number), said))
+        gather(coalescer, Speaker(str(number), said))
     await trio.sleep(60)
     trio.lowlevel.remove_instrument(wakes)
     assert len(said) == 1_000
@@ -87,15 +84,15 @@ async def test_what_was_emitted_meanwhile_is_over(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A run that emitted its text before the window was over is left alone; what it says then has its own window."""
-    joiner, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
-    await nursery.start(joiner.run)
+    coalescer, said = DeltaCoalescer(80, trio.current_time), list[tuple[str, float]]()
+    await nursery.start(coalescer.run)
     speaker = Speaker("a", said)
-    gather(joiner, speaker)
+    gather(coalescer, speaker)
     await trio.sleep(0.05)
     speaker.emptied()
     speaker.gathering = True
     again = trio.current_time()
-    gather(joiner, speaker)
+    gather(coalescer, speaker)
     await trio.sleep(1)
     assert speaker.tries == 1
     assert said[0][1] >= again + 0.08
@@ -107,10 +104,10 @@ async def test_no_room_is_tried_again(
     window_ms: float, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A run without room is tried again, not all the time, and costs another its turn never; without a window, too."""
-    joiner, said = DeltaCoalescer(window_ms, trio.current_time), list[tuple[str, float]]()
-    await nursery.start(joiner.run)
+    coalescer, said = DeltaCoalescer(window_ms, trio.current_time), list[tuple[str, float]]()
+    await nursery.start(coalescer.run)
     stuck, free = Speaker("stuck", said, room=False), Speaker("free", said)
-    gather(joiner, stuck, free)
+    gather(coalescer, stuck, free)
     await trio.sleep(1)
     assert [name for name, _ in said] == ["free"]
     assert 5 < stuck.tries <= 101

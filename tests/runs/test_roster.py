@@ -133,7 +133,7 @@ async def test_attaching_costs_what_is_ones_own() -> None:
     async with served() as house:
         runtime = house.runtime
         looked: list[str] = []
-        runtime.tree.runs.active = Watched(looked)
+        runtime.tree.runs.registry.active = Watched(looked)
         runtime.tree.asks._open = Watched(looked)
         for user_id in ("alice", "bob"):
             async with house.peer() as peer:

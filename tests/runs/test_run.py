@@ -298,7 +298,7 @@ async def test_names_that_cannot_be_names(field: str, name: Any) -> None:
             assert (await told(runtime))[-1][0] == "agent_failed"
         else:
             assert await told(runtime) == []
-        assert not runtime.tree.runs.active
+        assert not runtime.tree.runs.registry.active
 
 
 async def test_only_the_run_begins_and_ends_itself() -> None:
@@ -329,7 +329,7 @@ async def test_one_active_run_of_an_id() -> None:
             with pytest.raises(actors.IdempotencyConflict, match="r1"):
                 async with run.run("other", run_id="r1"):
                     pytest.fail("it has begun")
-            assert runtime.tree.runs.active == {"r1": run}
+            assert runtime.tree.runs.registry.active == {"r1": run}
         async with thread.run("bot", run_id="r1"):
             pass
         assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_completed"] * 2
@@ -561,7 +561,7 @@ async def test_cancelled_while_the_first_event_waits(autojump_clock: trio.testin
             async with runtime.thread("t1").run("bot", run_id="r1"):
                 pytest.fail("it has begun")
         assert scope.cancelled_caught
-        assert not runtime.tree.runs.active
+        assert not runtime.tree.runs.registry.active
         assert await settled(runtime, store) == []
 
 
@@ -630,8 +630,8 @@ async def test_closed_while_the_first_event_waits(autojump_clock: trio.testing.M
 
         nursery.start_soon(work)
         await trio.testing.wait_all_tasks_blocked()
-        runtime.tree.runs.cancel_all("shutdown")
-        assert await runtime.tree.runs.close("shutdown", 1.0) != ()
+        runtime.tree.runs.endings.cancel_all("shutdown")
+        assert await runtime.tree.runs.endings.close("shutdown", 1.0) != ()
         await trio.testing.wait_all_tasks_blocked()
         assert ended == [actors.RunEnded]
         assert await settled(runtime, store) == []
@@ -652,7 +652,7 @@ async def test_closed_at_any_step_of_its_beginning(autojump_clock: trio.testing.
 
             nursery.start_soon(work, runtime)
             await trio.testing.wait_all_tasks_blocked()
-            (run,) = runtime.tree.runs.active.values()
+            (run,) = runtime.tree.runs.registry.active.values()
             if steps:
                 store.gate.set()
                 await trio.sleep(0.01)
@@ -678,7 +678,7 @@ async def test_nothing_can_be_said_any_more() -> None:
             runtime.tree.emitter.closed = True
             run.abandon("tired")
             assert run.outcome == "agent_cancelled"
-            assert not runtime.tree.runs.active
+            assert not runtime.tree.runs.registry.active
             runtime.tree.emitter.closed = False
 
 
@@ -1294,8 +1294,8 @@ async def _cancelled_at(store_class: type[MemoryStore], step: int) -> bool:
             await trio.sleep(1)
             _check_story(await told(runtime, "r1"), cancelled=instrument.scope.cancelled_caught)
             _check_story(await told(runtime, "r1.1"), cancelled=instrument.scope.cancelled_caught)
-            assert not runtime.tree.runs.active
-            assert not runtime.tree.runs._turns
+            assert not runtime.tree.runs.registry.active
+            assert not runtime.tree.runs.admission._turns
             assert len(runtime.failures) == 0
     finally:
         trio.lowlevel.remove_instrument(instrument)

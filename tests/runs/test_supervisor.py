@@ -183,8 +183,8 @@ async def test_a_message_that_comes_again_has_one_run(concurrency: Any) -> None:
         await quiet()
         assert agent.asked == ["a"]
         assert await here.story() == ["a?", "a: agent_started", "a: agent_completed"]
-        assert here.runtime.tree.runs._messages == 0
-        assert not here.runtime.tree.runs._turns
+        assert here.runtime.tree.runs.admission.messages == 0
+        assert not here.runtime.tree.runs.admission._turns
 
 
 async def test_an_agent_that_raises_ends_nobody_else() -> None:
@@ -202,7 +202,7 @@ async def test_an_agent_that_raises_ends_nobody_else() -> None:
         await quiet()
         assert (await here.events())[-1].payload == {"error": {"type": "LookupError", "message": "no idea"}}
         assert [failure.error for failure in here.runtime.failures] == ["LookupError: no idea"]
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
         assert (await device.send("good"))["ok"]
 
 
@@ -443,13 +443,13 @@ async def test_a_tool_that_blocks_a_thread_is_stopped(concurrency: Any) -> None:
             (failure,) = here.runtime.failures
             assert (failure.path, failure.handling) == (f"runs/{run_id}", "its cancellation")
             assert "await trio.to_thread.run_sync(blocked.wait)" in failure.traceback
-            assert here.runtime.tree.runs._messages == 1
-            code = here.runtime.tree.runs.abandoned[run_id]
+            assert here.runtime.tree.runs.admission.messages == 1
+            code = here.runtime.tree.runs.registry.abandoned[run_id]
         finally:
             blocked.set()
         await code.over.wait()
         await quiet()
-        assert here.runtime.tree.runs._messages == 0
+        assert here.runtime.tree.runs.admission.messages == 0
         assert (await device.ask("cancel", run_id=run_id))["stopped"] == [run_id]
         assert [line for line in await here.story() if line.startswith("a: ")][1:] == ["a: agent_cancelled (user)"]
 
@@ -538,20 +538,20 @@ async def test_a_run_is_cancelled_before_its_turn(by: str) -> None:
         story = await here.story()
         assert story[4:6] == ["b: agent_started", f"b: agent_cancelled ({by})"]
         assert story[-1] == "c: agent_completed"
-        assert here.runtime.tree.runs._messages == 0
+        assert here.runtime.tree.runs.admission.messages == 0
 
 
 async def test_a_run_is_cancelled_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is cancelled when its task is about to start is told as begun and ended; the agent is not called."""
     agent = Agent(patient=False)
     async with house(agent) as here:
-        admit = here.runtime.tree.runs.admit
+        admit = here.runtime.tree.runs.admission.admit
 
         def admit_and_cancel(run: Run) -> None:
             admit(run)
             run.cancel("user")
 
-        monkeypatch.setattr(here.runtime.tree.runs, "admit", admit_and_cancel)
+        monkeypatch.setattr(here.runtime.tree.runs.admission, "admit", admit_and_cancel)
         await (await here.device()).send("a")
         await quiet()
         assert await here.story() == ["a?", "a: agent_started", "a: agent_cancelled (user)"]
@@ -572,7 +572,7 @@ async def test_a_cancel_that_overtakes_its_message(autojump_clock: trio.testing.
             await trio.sleep_forever()
         await cancel("nobody's")
         assert results == [actors.Cancellation(("mine",), ()), actors.Cancellation((), ())]
-        assert not here.runtime.tree.runs._awaited
+        assert not here.runtime.tree.runs.registry._awaited
 
 
 async def test_others_runs_are_nobodys(autojump_clock: trio.testing.MockClock) -> None:
@@ -583,7 +583,7 @@ async def test_others_runs_are_nobodys(autojump_clock: trio.testing.MockClock) -
         refusals = [(await mallory.ask("cancel", run_id=name))["error"] for name in (run_id, "no such run")]
         assert refusals[0] == refusals[1]
         assert refusals[0]["name"] == "unknown_run"
-        assert list(here.runtime.tree.runs.active) == [run_id]
+        assert list(here.runtime.tree.runs.registry.active) == [run_id]
 
 
 # --- the runtime's end ------------------------------------------------------------------
@@ -639,11 +639,11 @@ async def test_finishing_waits_for_messages_on_their_way(autojump_clock: trio.te
             await device.peer.say({"op": "send", "id": 1, "thread_id": "t1", "payload": {"text": "a"}})
         await quiet()
         assert agent.asked == []
-        await here.runtime.tree.runs.finish(LIMITS.shutdown_seconds)
+        await here.runtime.tree.runs.endings.finish(LIMITS.shutdown_seconds)
         assert agent.asked == ["a"]
         await trio.sleep(5)
         assert await here.story() == ["a?", "a: agent_started", "a: agent_completed"]
-        assert not here.runtime.tree.runs._expected
+        assert not here.runtime.tree.runs.admission.expected
 
 
 async def test_a_message_placed_when_the_runtime_has_closed(autojump_clock: trio.testing.MockClock) -> None:
@@ -656,7 +656,7 @@ async def test_a_message_placed_when_the_runtime_has_closed(autojump_clock: trio
         await quiet()
     assert agent.asked == []
     assert here.failures() == []
-    assert here.runtime.tree.runs._messages == 0
+    assert here.runtime.tree.runs.admission.messages == 0
 
 
 class BreakingStore(MemoryStore):
@@ -697,12 +697,12 @@ async def test_a_run_whose_thread_is_out_of_service(autojump_clock: trio.testing
         await break_thread(here, store)
         agent.open("a")
         await quiet()
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
         agent.open("b")
         await quiet()
         assert (await here.story("t2"))[-1] == "b: agent_completed"
         assert "Quarantined" in here.failures()[-1]
-        assert not here.runtime.tree.runs.active
+        assert not here.runtime.tree.runs.registry.active
         await trio.sleep(1)
         assert not here.runtime.tree.runs.deltas._due, "nobody tries to emit the text of a run that has ended"
 
@@ -725,7 +725,7 @@ async def test_closing_a_run_whose_thread_is_out_of_service(autojump_clock: trio
         await device.send("b")
         await break_thread(here, store)
         await trio.sleep(LIMITS.cancel_seconds + 1)
-        assert [run.thread_id for run in here.runtime.tree.runs.active.values()] == ["t2"]
+        assert [run.thread_id for run in here.runtime.tree.runs.registry.active.values()] == ["t2"]
         assert (await here.story("t2"))[-1] == "other: agent_delta"
 
 
@@ -741,7 +741,7 @@ async def test_detach(autojump_clock: trio.testing.MockClock) -> None:
         await device.send("a")
         await device.leave()
         await trio.sleep(GRACE * 3)
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
 
 
 @pytest.mark.parametrize("stays_seconds", [0.0, 5.0])
@@ -754,7 +754,7 @@ async def test_cancel_after(stays_seconds: float, autojump_clock: trio.testing.M
         for device in devices:
             await device.leave()
         await trio.sleep(GRACE - 1)
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
         await trio.sleep(3)
         assert (await here.story())[-1] == "a: agent_cancelled (disconnected)"
 
@@ -769,7 +769,7 @@ async def test_who_comes_back_in_time(autojump_clock: trio.testing.MockClock) ->
             await device.leave()
             await trio.sleep(GRACE - 5)
             device = await here.device()
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
 
 
 async def test_one_device_is_enough(autojump_clock: trio.testing.MockClock) -> None:
@@ -779,7 +779,7 @@ async def test_one_device_is_enough(autojump_clock: trio.testing.MockClock) -> N
         await devices[0].send("a")
         await devices[0].leave()
         await trio.sleep(GRACE * 2)
-        assert len(here.runtime.tree.runs.active) == 1
+        assert len(here.runtime.tree.runs.registry.active) == 1
 
 
 async def test_who_was_never_there_has_not_gone(autojump_clock: trio.testing.MockClock) -> None:
@@ -797,7 +797,7 @@ async def test_who_was_never_there_has_not_gone(autojump_clock: trio.testing.Moc
         await trio.sleep(2)
         nursery.start_soon(work, "unseen")
         await trio.sleep(GRACE * 2)
-        assert list(here.runtime.tree.runs.active) == ["unseen"]
+        assert list(here.runtime.tree.runs.registry.active) == ["unseen"]
         await here.runtime.cancel("unseen")
 
 
@@ -842,7 +842,7 @@ async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step:
 
     if isinstance(store, WaitingStore):
         store.lose_answer = lose
-    instrument = ActAtStep(step, lambda: next(iter(here.runtime.tree.runs.active.values())).cancel("user"))
+    instrument = ActAtStep(step, lambda: next(iter(here.runtime.tree.runs.registry.active.values())).cancel("user"))
 
     async def answer(run: Run, message: Message) -> str:
         if message.payload["text"] == "a":
@@ -876,9 +876,9 @@ async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step:
                 assert sum(kind in RESERVED for kind in kinds) == 2
                 assert kinds.count("tool_executing") == kinds.count("tool_completed")
             assert here.failures() == []
-            assert not here.runtime.tree.runs.active
-            assert not here.runtime.tree.runs._turns
-            assert here.runtime.tree.runs._messages == 0
+            assert not here.runtime.tree.runs.registry.active
+            assert not here.runtime.tree.runs.admission._turns
+            assert here.runtime.tree.runs.admission.messages == 0
     finally:
         trio.lowlevel.remove_instrument(instrument)
     return instrument.left <= 0

@@ -85,9 +85,11 @@ async def until_logged(runtime: Runtime, type_: str) -> Message:
 async def at_rest(runtime: Runtime) -> None:
     """Until no run is left; then nothing of any is: no turn is taken or reserved, and no message counted."""
     runs = runtime.tree.runs
-    while runs.active or runs._tasks or any(turns.expected for turns in runs._turns.values()):
+    while (
+        runs.registry.active or runs.admission._tasks or any(turns.expected for turns in runs.admission._turns.values())
+    ):
         await trio.lowlevel.checkpoint()
-    assert (runs._turns, runs._messages, runs._awaited) == ({}, 0, {})
+    assert (runs.admission._turns, runs.admission.messages, runs.registry._awaited) == ({}, 0, {})
 
 
 async def quietly(run: actors.Run, message: actors.Message) -> None:
@@ -140,7 +142,7 @@ async def alice(**options: Any) -> AsyncIterator[tuple[Served, Peer]]:
             yield house, peer
         if house.runtime.tree.requests.refusing:
             return
-        for run in tuple(house.runtime.tree.runs.active.values()):
+        for run in tuple(house.runtime.tree.runs.registry.active.values()):
             run.cancel()
         await at_rest(house.runtime)
 
@@ -492,7 +494,7 @@ async def test_again_while_its_run_is_active(concurrency: Any) -> None:
     async with alice(on_message=for_ever, concurrency=concurrency) as (house, peer):
         first = await send(peer)
         assert await send(peer) == first
-        assert list(house.runtime.tree.runs.active) == [first["run_id"]]
+        assert list(house.runtime.tree.runs.registry.active) == [first["run_id"]]
         assert len(log(house.runtime)) == 1
 
 
@@ -502,7 +504,7 @@ async def test_again_at_the_limit_of_runs() -> None:
         first = await send(peer)
         refused(await send(peer, "c2"), "busy")
         assert await send(peer) == first
-        house.runtime.tree.runs.active[first["run_id"]].cancel()
+        house.runtime.tree.runs.registry.active[first["run_id"]].cancel()
         await at_rest(house.runtime)
         placement(await send(peer, "c2"))
 
@@ -742,7 +744,7 @@ async def test_cancel_before_its_turn() -> None:
         second = (await send(peer, "c2", thread_id=thread_id))["run_id"]
         assert (await ask(peer, "cancel", "c3", run_id=second))["stopped"] == [second]
         assert [one["run_id"] for one in log(house.runtime, type_="agent_cancelled")] == [second]
-        assert list(house.runtime.tree.runs.active) == [first]
+        assert list(house.runtime.tree.runs.registry.active) == [first]
 
 
 async def test_cancel_too_late() -> None:
@@ -795,7 +797,7 @@ async def test_cancel_of_a_family() -> None:
 
     async with alice(on_message=parent) as (house, peer):
         run_id = (await send(peer))["run_id"]
-        while len(house.runtime.tree.runs.active) < 2:
+        while len(house.runtime.tree.runs.registry.active) < 2:
             await trio.lowlevel.checkpoint()
         reply = await ask(peer, "cancel", "c2", run_id=run_id)
         assert (reply["stopped"], reply["running"]) == ([run_id, f"{run_id}.1"], [])
@@ -812,8 +814,8 @@ async def test_cancel_of_anothers_run() -> None:
             refused(await ask(peer, "cancel", run_id=run_id), "unknown_run")
             replies.append(peer.frames[-1])
         assert replies == replies[:1] * 4
-        assert list(house.runtime.tree.runs.active) == [active]
-        assert house.runtime.tree.runs._awaited == {}
+        assert list(house.runtime.tree.runs.registry.active) == [active]
+        assert house.runtime.tree.runs.registry._awaited == {}
 
 
 async def test_cancel_while_a_message_waits() -> None:
@@ -1104,8 +1106,8 @@ async def test_going_away() -> None:
             await peer.next_message()
         await peer.ack(3)
         await peer.farewell()
-    assert house.runtime.tree.runs._messages == 0
-    assert house.runtime.tree.runs._turns == {}
+    assert house.runtime.tree.runs.admission.messages == 0
+    assert house.runtime.tree.runs.admission._turns == {}
 
 
 async def test_a_failure_of_ours() -> None:
@@ -1142,7 +1144,7 @@ async def test_cancelled_while_it_waits_for_room() -> None:
             await store.asked.wait()
             await thread.emit("tick", {})
             await peer.say({**SEND, "thread_id": "t1"})
-            while not house.runtime.tree.runs._messages:
+            while not house.runtime.tree.runs.admission.messages:
                 await trio.lowlevel.checkpoint()
             peer.reset()
         await house.all_gone()

@@ -22,9 +22,9 @@ from actors.errors import NotTheOwner, StoreUnavailable
 from actors.events.event import Lifecycle
 from actors.kernel.failures import Failures
 from actors.kernel.mailbox import Mailbox
+from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.run import Run
-from actors.runs.supervisor import Expected, Runs
 from actors.stages import Cause
 from actors.stores.idempotency import IdempotencyWindow
 from actors.stores.memory import MemoryStore
@@ -363,8 +363,8 @@ def terminal_event_twice(patch: pytest.MonkeyPatch) -> None:
     end = Run._end
 
     def twice(self: Run, outcome: Lifecycle | None) -> None:
-        if outcome is not None and self.outcome is None and self.begun:
-            self._owner.emitter.emit_reserved(self._compose(outcome, {}))
+        if outcome is not None and self.outcome is None and self.beginning.emitted:
+            self._supervisor.emitter.emit_reserved(self.output.compose(outcome, {}))
         end(self, outcome)
 
     patch.setattr(Run, "_end", twice)
@@ -387,10 +387,10 @@ def terminal_event_lost_in_a_full_mailbox(patch: pytest.MonkeyPatch) -> None:
 def message_starts_two_runs(patch: pytest.MonkeyPatch) -> None:
     """A message that is said again is answered again."""
 
-    def eager(self: Expected) -> None:
+    def eager(self: MessageArrival) -> None:
         self.placed()
 
-    patch.setattr(Expected, "refused", eager)
+    patch.setattr(MessageArrival, "refused", eager)
 
 
 @mutant("run", "send")
@@ -399,7 +399,7 @@ def delta_dropped(patch: pytest.MonkeyPatch) -> None:
     conclude = Run._conclude
 
     def forgetful(self: Run, outcome: Lifecycle, payload: dict[str, Any]) -> None:
-        self._take_texts()
+        self.output._buffer.clear()
         conclude(self, outcome, payload)
 
     patch.setattr(Run, "_conclude", forgetful)
@@ -408,7 +408,7 @@ def delta_dropped(patch: pytest.MonkeyPatch) -> None:
 @mutant("run", "send")
 def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
     """Whose turn it is in a thread is remembered for ever."""
-    patch.setattr(Runs, "_forget_idle", lambda self, thread_id, turns: None)
+    patch.setattr(Admission, "_forget_idle", lambda self, thread_id, turns: None)
 
 
 @mutant("emit", "sleep", "cut", "reload")

@@ -73,7 +73,7 @@ async def theirs() -> AsyncIterator[Theirs]:
                 "open": questions[1],
             },
         )
-        assert next(iter(runtime.tree.runs.active)) == active["run_id"]
+        assert next(iter(runtime.tree.runs.registry.active)) == active["run_id"]
         assert list(runtime.failures) == []
         nursery.cancel_scope.cancel()
 

@@ -106,7 +106,7 @@ async def test_a_flood_of_cancels() -> None:
         assert {reply["id"] for reply in replies} == set(range(100))
         names = [reply["error"]["name"] for reply in replies]
         assert set(names) == {"too_many_requests", "unknown_run"}
-        assert house.runtime.tree.runs._awaited == {}
+        assert house.runtime.tree.runs.registry._awaited == {}
 
 
 async def test_gone_in_the_middle_of_requests() -> None:
@@ -121,5 +121,5 @@ async def test_gone_in_the_middle_of_requests() -> None:
                 await peer.send(request(2) * 8)
                 peer.reset()
         await house.all_gone()
-        assert house.runtime.tree.runs._awaited == {}
+        assert house.runtime.tree.runs.registry._awaited == {}
         assert house.failures() == []

@@ -122,9 +122,9 @@ async def test_runs_go_on() -> None:
         await peer.next_op("reply")
         house.runtime.revoke("alice")
         await is_sent_away(peer)
-        assert len(house.runtime.tree.runs.active) == 1
+        assert len(house.runtime.tree.runs.registry.active) == 1
         go_on.set()
-        while house.runtime.tree.runs.active:
+        while house.runtime.tree.runs.registry.active:
             await trio.lowlevel.checkpoint()
         async with house.peer() as again:
             await again.attach("alice")

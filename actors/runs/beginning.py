@@ -1,0 +1,59 @@
+"""The beginning of a run: its ``agent_started``, and what devices are told of it while the run is active."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.events.event import Lifecycle
+from actors.protocol.server_messages import Active, encode
+from actors.runs.output import Output
+from actors.threads.messages import Emission
+
+
+class Beginning:
+    """How one run began, or is to begin."""
+
+    __slots__ = ("_about", "_emission", "_run_id", "_thread_id", "waiting")
+
+    def __init__(self, thread_id: str, run_id: str, about: dict[str, str]) -> None:
+        self._thread_id = thread_id
+        self._run_id = run_id
+        self._about = about
+        self._emission: Emission | None = None
+        self.waiting = False
+        """True while the run waits for its turn."""
+
+    def compose(self, output: Output) -> Emission:
+        """Encode ``agent_started``, or raise; nothing is emitted yet."""
+        return output.compose(Lifecycle.AGENT_STARTED, self._about)
+
+    def begin(self, output: Output) -> Emission:
+        """Encode it as the event with which the run begins, once it is emitted."""
+        self._emission = self.compose(output)
+        return self._emission
+
+    @property
+    def emitted(self) -> bool:
+        """True if ``agent_started`` was emitted."""
+        return self._emission is not None and self._emission.returned
+
+    @property
+    def first_owner(self) -> str | None:
+        """The user in whose log the run began; ``None`` where it is in none yet."""
+        position = None if self._emission is None else self._emission.receipt.position
+        return None if position is None else position.user_id
+
+    @property
+    def standing(self) -> bytes | None:
+        """The message ``active`` for the run; ``None`` where the log has yet to say that it begins."""
+        if self.waiting:
+            about = {"type": Lifecycle.AGENT_STARTED, "payload": self._about}
+            event = {**about, "thread_id": self._thread_id, "run_id": self._run_id}
+            return _active(msgspec.json.encode(event), waiting=True)
+        if self._emission is None or not self.emitted:
+            return None
+        return _active(self._emission.body + b"}")
+
+
+def _active(event: bytes, *, waiting: bool = False) -> bytes:
+    return encode(Active(msgspec.Raw(event), waiting))

@@ -1,0 +1,156 @@
+"""The events of one run on their way to its thread, in the order in which the run emitted them.
+
+Text gathers in a buffer, and goes out before the run's next other event. Two
+places in the thread's mailbox are beyond its room, because what takes them
+cannot wait: one for text, and one for an event that ends something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import trio
+
+from actors.errors import ActorsError, Dropped, RunEnded
+from actors.events.event import Lifecycle, Payload
+from actors.kernel.affinity import check_trio
+from actors.limits import Limits
+from actors.receipts import Receipt
+from actors.runs.deltas import DeltaCoalescer
+from actors.runs.text_buffer import TextBuffer
+from actors.stages import Stage
+from actors.threads.emitter import Emitter
+from actors.threads.messages import Emission
+
+T = TypeVar("T")
+
+
+class Output:
+    """What one run emits, until it is closed with the run."""
+
+    def __init__(
+        self, thread_id: str, run_id: str, *, emitter: Emitter, deltas: DeltaCoalescer, limits: Limits
+    ) -> None:
+        self._thread_id = thread_id
+        self._run_id = run_id
+        self._emitter = emitter
+        self._deltas = deltas
+        self._waits_for_window = bool(limits.delta_window_ms)
+        # JSON writes a byte of text as six at most.
+        self._buffer = TextBuffer(min(limits.delta_bytes, limits.event_bytes // 8))
+        self._closed = False
+        self._outcome: Lifecycle | None = None
+        self._waits: set[trio.CancelScope] = set()
+        """Calls that wait for room, or for an answer; the end of the run ends them."""
+        self._spare: Receipt | None = None
+        """The newest text that took the one place in the mailbox that is reserved for text."""
+
+    @property
+    def gathering(self) -> bool:
+        """True if there is text that was not emitted yet."""
+        return len(self._buffer) > 0
+
+    @property
+    def batch(self) -> int:
+        """The number of the batch that gathers; it changes when the batch is emitted, or dropped."""
+        return self._buffer.batch
+
+    def check_open(self) -> None:
+        """Raise :class:`~actors.errors.RunEnded` after the run's end, ForeignThread or ForeignLoop elsewhere."""
+        self._emitter.affinity.check()
+        if self._closed:
+            raise self._ended()
+
+    def compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
+        """Encode an event of the run, or raise; nothing is emitted yet."""
+        return self._emitter.compose(self._thread_id, type_, payload, self._run_id, event_id)
+
+    async def emit(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
+        """Emit an event after the gathered text, waiting for room; raises RunEnded when the run ends meanwhile."""
+        self.check_open()
+        check_trio("emit")
+        emission = self.compose(type_, payload, event_id)
+
+        async def emit() -> Receipt:
+            await self._flush_waiting()
+            return await self._emitter.emit(emission)
+
+        return await self.wait(emit)
+
+    def emit_reserved(self, type_: str, payload: Payload) -> None:
+        """Emit an event after the gathered text, in the place that is reserved for it."""
+        self.check_open()
+        emission = self.compose(type_, payload)
+        self._flush(reserved=True)
+        self._emitter.emit_reserved(emission)
+
+    def emit_last(self, emission: Emission) -> None:
+        """Emit the run's last event after all its text, in the place that is reserved for it."""
+        self._buffer.give_up_half()
+        self._flush(reserved=True)
+        self._emitter.emit_reserved(emission)
+
+    def add(self, text: str) -> None:
+        """Add text to what gathers. Raises :class:`trio.WouldBlock`, and adds nothing, when there is no room."""
+        self.check_open()
+        piece = self._buffer.piece(text)
+        if not self._buffer.has_room(piece):
+            self._flush(reserved=False)
+        self._buffer.add(piece)
+        if not piece.text:
+            return
+        if not self._waits_for_window:
+            self.flush()
+        if len(self._buffer) == 1:
+            self._deltas.gather(self)
+
+    def flush(self) -> None:
+        """Emit the gathered text if there is room."""
+        with suppress(trio.WouldBlock, ActorsError):
+            self._flush(reserved=False)
+
+    async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Await what the end of the run is to end, with RunEnded."""
+        with trio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                return await act()
+            finally:
+                self._waits.discard(scope)
+        raise self._ended()
+
+    def close(self, outcome: Lifecycle | None) -> None:
+        """End the output with its run: text is dropped, calls that wait raise RunEnded, and so does every later one."""
+        self._closed = True
+        self._outcome = outcome
+        self._buffer.clear()
+        for scope in self._waits:
+            scope.cancel()
+
+    def _ended(self) -> RunEnded:
+        return RunEnded(f"run {self._run_id}: expected a run that is active, it has ended ({self._outcome})")
+
+    async def _flush_waiting(self) -> None:
+        """Emit the gathered text, in the place reserved for it if need be, or wait until that place is free.
+
+        Cancelled, the text is neither lost nor doubled.
+        """
+        while self.gathering:
+            with suppress(trio.WouldBlock):
+                self._flush(reserved=False)
+                return
+            if self._spare is None or self._spare.seq is not None or self._spare.stage.final:
+                self._spare = self._flush(reserved=True)
+            else:
+                with suppress(Dropped):
+                    await self._spare.reached(Stage.BUFFERED)
+
+    def _flush(self, *, reserved: bool) -> Receipt | None:
+        if not self.gathering:
+            return None
+        emission = self.compose(Lifecycle.AGENT_DELTA, {"text": self._buffer.text})
+        receipt = (self._emitter.emit_reserved if reserved else self._emitter.emit_nowait)(emission)
+        self._buffer.clear()
+        return receipt
