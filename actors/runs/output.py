@@ -37,9 +37,11 @@ class Output:
         self._run_id = run_id
         self._emitter = emitter
         self._deltas = deltas
-        self._waits_for_window = bool(limits.delta_window_ms)
+        self._has_window = bool(limits.delta_window_ms)
         # JSON writes a byte of text as six at most.
         self._buffer = TextBuffer(min(limits.delta_bytes, limits.event_bytes // 8))
+        self._due = -1
+        """The batch whose window has begun; each has one."""
         self._closed = False
         self._outcome: Lifecycle | None = None
         self._waits: set[trio.CancelScope] = set()
@@ -50,7 +52,7 @@ class Output:
     @property
     def gathering(self) -> bool:
         """True if there is text that was not emitted yet."""
-        return len(self._buffer) > 0
+        return self._buffer.size > 0
 
     @property
     def batch(self) -> int:
@@ -95,15 +97,14 @@ class Output:
     def add(self, text: str) -> None:
         """Add text to what gathers. Raises :class:`trio.WouldBlock`, and adds nothing, when there is no room."""
         self.check_open()
-        piece = self._buffer.piece(text)
-        if not self._buffer.has_room(piece):
+        buffer = self._buffer
+        if not buffer.add(text):
             self._flush(reserved=False)
-        self._buffer.add(piece)
-        if not piece.text:
-            return
-        if not self._waits_for_window:
+            buffer.add(text)
+        if not self._has_window:
             self.flush()
-        if len(self._buffer) == 1:
+        if buffer.size and buffer.batch != self._due:
+            self._due = buffer.batch
             self._deltas.gather(self)
 
     def flush(self) -> None:

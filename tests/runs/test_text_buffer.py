@@ -33,24 +33,22 @@ class Speech(RuleBasedStateMachine):
 
     @rule(text=st.lists(UNITS, max_size=8).map("".join) | st.just("\ude00"))
     def add(self, text: str) -> None:
-        before = self.buffer.text, self.buffer.batch
+        before = repr(self.buffer), self.buffer.text, self.buffer.batch
         try:
-            piece = self.buffer.piece(text)
+            if not self.buffer.add(text):
+                assert (repr(self.buffer), self.buffer.text, self.buffer.batch) == before, "no room changes nothing"
+                self.emit()
+                assert self.buffer.add(text), "an empty buffer has room for whatever is not refused"
+            self.added += text
         except Unencodable:
-            assert (self.buffer.text, self.buffer.batch) == before, "what is refused changes nothing"
-            return
-        if not self.buffer.has_room(piece):
-            self.emit()
-        assert self.buffer.has_room(piece), "an empty buffer has room for whatever is a piece"
-        self.buffer.add(piece)
-        self.added += text
+            assert (repr(self.buffer), self.buffer.text, self.buffer.batch) == before, "a refusal changes nothing"
 
     @rule()
     def emit(self) -> None:
         batch = self.buffer.batch
         self.emitted += self.buffer.text
         self.buffer.clear()
-        assert (self.buffer.batch, len(self.buffer), self.buffer.text) == (batch + 1, 0, "")
+        assert (self.buffer.batch, self.buffer.size, self.buffer.text) == (batch + 1, 0, "")
 
     @rule()
     def give_up(self) -> None:
@@ -61,7 +59,7 @@ class Speech(RuleBasedStateMachine):
     @invariant()
     def holds_whole_characters(self) -> None:
         assert half_in(self.buffer.text) is None
-        assert (len(self.buffer) == 0) == (self.buffer.text == "")
+        assert self.buffer.size == len(self.buffer.text.encode())
 
     @invariant()
     def says_what_was_added(self) -> None:
@@ -84,21 +82,22 @@ def test_any_cut_is_mended(text: str) -> None:
     """A text that was cut between any two units of UTF-16 is whole again."""
     buffer = TextBuffer(MOST_BYTES)
     for unit in cut(text):
-        buffer.add(buffer.piece(unit))
+        assert buffer.add(unit)
     assert buffer.text == text
 
 
 def test_too_much_at_once() -> None:
-    """A piece beyond the buffer's size is refused in bytes, the half before it included; up to it, it is taken."""
+    """Text beyond the buffer's size is refused in bytes, the half before it included; up to it, it is added."""
     buffer = TextBuffer(8)
-    buffer.add(buffer.piece("\ud83d"))
+    buffer.add("\ud83d")
     with pytest.raises(Unencodable, match="at most 8 bytes in one delta, got 9"):
-        buffer.piece("\ude00aaaaa")
-    assert buffer.piece("\ude00aaaa") == ("😀aaaa", "", 8)
+        buffer.add("\ude00aaaaa")
+    assert buffer.add("\ude00aaaa")
+    assert (buffer.text, buffer.size) == ("😀aaaa", 8)
 
 
 def test_it_prints_itself() -> None:
     """A buffer says how much it holds."""
     buffer = TextBuffer(8)
-    buffer.add(buffer.piece("é\ud83d"))
+    buffer.add("é\ud83d")
     assert repr(buffer) == "<TextBuffer 2 of 8 B and half a character>"
