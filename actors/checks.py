@@ -1,4 +1,4 @@
-"""Checks of what an application hands in, made where it is handed in: found out by the first user, it would be late."""
+"""Checks of what an application hands in, made where it does so, because the first user would find out late."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import partial
 from typing import Any, get_args, get_origin, get_type_hints
 
 
-class NotAwaitable(TypeError):  # noqa: N818 - what the answer is
+class NotAwaitable(TypeError):  # noqa: N818 - says what the result is
     """A function that was to be a coroutine function returned something else."""
 
 
 def awaitable(name: str, value: Any) -> Awaitable[Any]:
-    """What a function has returned, to be awaited.
+    """Return a function's result, to be awaited.
 
-    Raises :class:`NotAwaitable`, which names the function, if it cannot be.
-    For what could not be known before the first call: a lambda does not say
-    what it returns.
+    Raises :class:`NotAwaitable`, which names the function, if it cannot be
+    awaited. That is checked here, at the call, because a lambda does not say
+    before what it returns.
     """
     if inspect.isawaitable(value):
         return value
@@ -25,7 +25,7 @@ def awaitable(name: str, value: Any) -> Awaitable[Any]:
 
 
 def described(value: object) -> str:
-    """Something in an error's words."""
+    """Describe a value in an error's words."""
     if isinstance(value, type) or inspect.isroutine(value):
         what = "the class" if isinstance(value, type) else "the function"
         return f"{what} {getattr(value, '__qualname__', value)}"
@@ -35,7 +35,7 @@ def described(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """The same without its value, which may be secret, or long."""
+    """Name the kind of a value, and not the value, which may be secret, or long."""
     return "None" if value is None else type(value).__name__
 
 
@@ -46,7 +46,7 @@ def check_word(name: str, value: object, words: object) -> None:
 
 
 def check_coroutine(name: str, function: object, *parameters: str) -> None:
-    """Raise TypeError unless something can be called with so many arguments, and awaited, as far as can be known."""
+    """Raise TypeError unless ``function`` takes so many arguments and, as far as can be known, returns an awaitable."""
     expected = f"{name}: expected a coroutine function, async def {name}({', '.join(parameters)})"
     if not callable(function):
         raise TypeError(f"{expected}, got {described(function)}")
@@ -56,7 +56,7 @@ def check_coroutine(name: str, function: object, *parameters: str) -> None:
 
 
 def check_function(name: str, function: object, *parameters: str) -> None:
-    """Raise TypeError unless something can be called with so many arguments, and nothing has to be awaited for it."""
+    """Raise TypeError unless ``function`` takes so many arguments and is no coroutine function."""
     expected = f"{name}: expected a function, {name}({', '.join(parameters)})"
     if not callable(function):
         raise TypeError(f"{expected}, got {described(function)}")
@@ -85,7 +85,7 @@ def _check_parameters(expected: str, function: Callable[..., Any], parameters: t
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:
-    """True for ``def`` without ``async`` that does not say that it returns something to await.
+    """True for ``def`` without ``async`` that is not annotated to return an awaitable.
 
     Lambdas cannot say it, and objects that are called may do as they like.
     """

@@ -1,4 +1,4 @@
-"""What every part of one runtime works with: its bounds, its clocks and chance, and the observer of failures."""
+"""The record that all parts of one runtime share: its bounds, its clocks and chance, and the observer of failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.limits import Limits
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """The record that each part of one runtime is given; that of an actor has the neighbours as well."""
+    """The bounds, clocks and failures of one runtime; the contexts of actors add their neighbours."""
 
     limits: Limits
     environment: Environment

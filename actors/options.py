@@ -1,4 +1,4 @@
-"""What a runtime or a session is opened with, checked before anything starts: the first user would find out late."""
+"""The options of a runtime, checked before anything starts, because the first user would find out late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public face of a runtime: the calls that applications make, and :func:`open_runtime`."""
+"""The public face of a runtime: the calls that applications make on it and on a thread, and :func:`open_runtime`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ from actors.wire.http import Page
 
 
 class Thread:
-    """A conversation's handle: cheap, and made anew whenever one is needed."""
+    """The handle of a conversation, to emit into it, to run an agent in it, to ask its owner.
+
+    Cheap, because it holds no state of the conversation: make one whenever one is needed.
+    """
 
     __slots__ = ("_asks", "_emitter", "_runs", "thread_id")
 
@@ -55,6 +58,9 @@ class Thread:
         self._emitter = emitter
         self._runs = runs
         self._asks = asks
+
+    def __repr__(self) -> str:
+        return f"<Thread {self.thread_id}>"
 
     async def emit(
         self,
@@ -67,15 +73,15 @@ class Thread:
     ) -> Receipt:
         """Emit an event; waits for room, and for nothing else. A checkpoint.
 
-        ``event_id`` makes it idempotent: the same id with the same content
-        again gives the first receipt. ``user_id`` binds the thread to that
-        user if it has no owner yet. Raises
-        :class:`~actors.errors.Unencodable`,
-        :class:`~actors.errors.IdempotencyConflict`,
-        :class:`~actors.errors.NotTheOwner`,
+        ``payload`` is a JSON object, or one encoded. ``event_id`` makes the
+        call idempotent: the same id with the same content again gives the
+        first receipt. ``user_id`` binds the thread to that user if it has no
+        owner yet. Raises :class:`~actors.errors.Unencodable` for what no event
+        can carry, :class:`~actors.errors.IdempotencyConflict` for an id that
+        names another event of the thread, :class:`~actors.errors.NotTheOwner`,
         :class:`~actors.errors.Quarantined` or
         :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
-        included: that event will not be delivered.
+        included, that event will not be delivered.
         """
         self._check_type(type, run_id)
         emitter = self._emitter
@@ -90,7 +96,7 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """As :meth:`emit`, without waiting: raises :class:`trio.WouldBlock` when there is no room."""
+        """Emit an event without waiting; raises what :meth:`emit` does, and :class:`trio.WouldBlock` without room."""
         self._check_type(type, run_id)
         emitter = self._emitter
         return emitter.emit_nowait(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
@@ -103,41 +109,42 @@ class Thread:
         timeout: float,  # noqa: ASYNC109 - what devices are told, and not only when to give up
         run_id: str | None = None,
     ) -> Answer:
-        """Ask the owner something: an approval, a choice; returns the first answer that one of the devices gives.
+        """Ask the owner something, an approval or a choice, and wait for the first answer of a device. A checkpoint.
 
-        The question is shown on every device that is there or comes, for
-        ``timeout`` seconds; with ``math.inf``, until it is answered. Raises
+        Every device that is there or comes shows the question, for ``timeout``
+        seconds; with ``math.inf``, until it is answered. Raises
         :class:`~actors.errors.Unanswered`, with the reason, when there is no
-        answer by then, :class:`~actors.errors.Unencodable`, and ValueError or TypeError for
-        a ``timeout`` that is negative, no number, or longer than the 24 days
-        that a browser's timer can wait. Cancelled, the question is withdrawn
-        from all devices. A checkpoint.
+        answer by then, :class:`~actors.errors.Unencodable` for a payload that
+        is no JSON object, and ValueError or TypeError for a ``timeout`` that
+        is negative, no number, or longer than the 24 days that a browser's
+        timer can wait. Cancelled, the question is withdrawn from all devices.
         """
         self._emitter.affinity.check_task("ask")
         return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
 
     @asynccontextmanager
     async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
-        """A run of an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
+        """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
-        Returned from, it is ``agent_completed``, with ``run.result`` if that
-        was set; left by an exception, ``agent_failed``, and the exception
-        comes out; cancelled, ``agent_cancelled``. A cancellation by a client,
-        or by :meth:`Runtime.cancel`, ends with the block, and is what the run
-        has come to, whatever the block does then; its result is kept, its
-        exception comes out. A block that goes on for ``cancel_seconds`` after
-        that is reported in ``failures``, and its run closed: the block itself
-        is the host's, and goes on, but what it emits in the run raises
-        :class:`~actors.errors.RunEnded`. Raises what :meth:`emit` raises, and
-        IdempotencyConflict when a run with this ``run_id`` is active, or one
-        that was closed without its code has that still going on.
+        A block that ends is ``agent_completed``, with ``run.result`` if that
+        was set; one that raises is ``agent_failed``, and the exception comes
+        out; one that is cancelled is ``agent_cancelled``. A cancellation by a
+        client, or by :meth:`Runtime.cancel`, stops at the block, and decides
+        the terminal event whatever the block does then; its result is kept,
+        its exception comes out. A block that goes on for ``cancel_seconds``
+        after that is reported in ``failures``, and its run closed: the block
+        itself goes on, because it is the host's, but to emit in the run raises
+        :class:`~actors.errors.RunEnded`.
+
+        Raises what :meth:`emit` raises, and IdempotencyConflict while a run
+        with this ``run_id`` is active, or was closed and its code goes on.
         """
         async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
             yield run
 
     def _check_type(self, type_: str, run_id: str | None) -> None:
-        """What begins and ends a run here is emitted by the run, and by nobody else."""
-        if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder says what is wrong with the others
+        """Leave to a run of this runtime the events that begin and end it."""
+        if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder refuses the others
             return
         if run_id in self._runs.registry.active and type_ in RESERVED:
             raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))
@@ -154,9 +161,14 @@ class Runtime:
         self._token = trio.lowlevel.current_trio_token()
         self._affinity = Affinity(IN_A_RUNTIME)
         self._ended_at: float | None = None
-        """When it was over; Trio's clock may be gone by the time that somebody asks what became of an event."""
+        """The monotonic time of its end, because Trio's clock may be gone when the application asks for a fate."""
         self.tree = Tree(context, options, self._affinity)
         """The parts, for tests and for studying; an application needs none of them."""
+
+    def __repr__(self) -> str:
+        state = "open" if self._ended_at is None else "closed"
+        connections, active = len(self.tree.server.connections), len(self.tree.runs.registry.active)
+        return f"<Runtime {state}, {connections} connections, {active} active runs>"
 
     # --- events ---------------------------------------------------------------
 
@@ -168,7 +180,7 @@ class Runtime:
         return Thread(thread_id, self.tree.emitter, self.tree.runs, self.tree.asks)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
-        """:meth:`Thread.emit`, for a caller in another operating system thread, which it blocks.
+        """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.
 
         An agent on an asyncio loop of its own is such a caller. Raises what
         ``emit`` raises, and RuntimeClosed when Trio has ended.
@@ -181,11 +193,11 @@ class Runtime:
             raise RuntimeClosed("expected an open runtime, Trio has ended") from None
 
     def explain(self, event: str | Receipt, thread_id: str | None = None) -> Fate:
-        """Where an event is and why, by its receipt or its id; ``str()`` of the answer is a sentence.
+        """Say where an event is and why, by its receipt or its id; ``str()`` of the fate is a sentence.
 
-        An id that was given names one event in each thread. Where several have
-        one and no ``thread_id`` says which is meant, the answer is about none
-        of them, and names the threads.
+        An id that an application gave names one event in each thread. Without
+        ``thread_id``, the fate of an id that several threads have names them,
+        and is about none of the events. Beyond memory it says "forgotten".
         """
         self._affinity.check()
         receipt = self._find(event, thread_id) if isinstance(event, str) else event
@@ -203,7 +215,7 @@ class Runtime:
         return self.tree.emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
 
     def audit(self) -> Audit:
-        """The books at this moment: per user, for what nobody owns, and in total."""
+        """Count the events in each stage at this moment: per user, for threads without an owner, and in total."""
         self._affinity.check()
         return self.tree.accounts.audit()
 
@@ -213,14 +225,14 @@ class Runtime:
         return tuple(self.tree.accounts.dead_letters)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
-        """A thread's events after a sequence number, oldest first, as far as they are retained; and what is gone.
+        """Read a thread's retained events after a sequence number, oldest first, and what is gone. A checkpoint.
 
         For a page that opens late on one conversation. At most ``limit``
         events, ``history_events`` without one, and about ``history_bytes``;
-        ``more`` says that there are others. Of a thread without an owner there
-        are none yet. Raises :class:`~actors.errors.Unencodable`, which is a
+        ``more`` is true if there are others. A thread without an owner has
+        none yet. Raises :class:`~actors.errors.Unencodable`, which is a
         ValueError, for an ``after_seq`` that is no whole number from 0 on or a
-        ``limit`` that is none from 1 on. A checkpoint.
+        ``limit`` that is none from 1 on.
         """
         self._affinity.check_task("read")
         check_identifier("thread_id", thread_id)
@@ -233,17 +245,17 @@ class Runtime:
         return History(thread_id, tuple(map(decode, found.events)), found.gone, found.head_seq, found.more)
 
     async def cancel(self, run_id: str, *, reason: str = "application") -> Cancellation:
-        """Cancel a run and its children; whose code has stopped within ``cancel_seconds``, and whose has not.
+        """Cancel a run and its children, and wait up to ``cancel_seconds`` for their code to stop. A checkpoint.
 
         From now on the run's last event is ``agent_cancelled``, whatever its
-        code does. What has not stopped by then is reported in ``failures``,
-        and closed without its code: what that emits later raises RunEnded, its
-        thread's next turn begins, and of ``limits.runs`` it holds one until it
-        ends. One that ended before has stopped; one that nobody knows, a
-        moment later, is in neither list. Raises
-        :class:`~actors.errors.Unencodable` for a reason that is no word. A
-        checkpoint; cancelled, the run may or may not have been asked to end.
-        Called from inside of the run, it ends there with the run.
+        code does. A run whose code has not stopped by then is reported in
+        ``failures`` and closed: to emit in it raises RunEnded, its thread's
+        next turn begins, and it holds one of ``limits.runs`` until its code
+        ends. A run that had ended counts as stopped; one that is unknown, also
+        after ``cancel_hold_seconds``, is in neither list. Raises
+        :class:`~actors.errors.Unencodable` for a reason that is no identifier.
+        Cancelled, the run may or may not have been asked to end. Called from
+        inside of the run, it ends there with the run.
         """
         self._affinity.check_task("cancel")
         return await self.tree.runs.endings.cancel(run_id, reason) or Cancellation((), ())
@@ -251,36 +263,36 @@ class Runtime:
     # --- owners ---------------------------------------------------------------
 
     async def bind(self, thread_id: str, user_id: str) -> None:
-        """Make a user the owner of a thread that has none, and place what it held in the user's log.
+        """Make a user the owner of a thread that has none, and place its held events in the user's log. A checkpoint.
 
         Binding it to its owner again changes nothing. Raises
         :class:`~actors.errors.NotTheOwner` when it is another user's,
         :class:`~actors.errors.Quarantined` when the thread is out of service
-        (its text says when it is not known whether the owner was changed: bind
-        again after the release), :class:`~actors.errors.RuntimeClosed`. A
-        checkpoint; cancelled, it may or may not have happened.
+        (its text says so if the owner may have changed: bind again after the
+        release), :class:`~actors.errors.RuntimeClosed`. Cancelled, it may or
+        may not have happened.
         """
         check_identifier("user_id", user_id)
         await self._change_owner(thread_id, "bind", user_id)
 
     async def rebind(self, thread_id: str, user_id: str) -> None:
-        """Make a user the owner of a thread, whoever owned it. What was accepted before stays with the former owner.
+        """Make a user the owner of a thread in place of any other. Events accepted before stay with the former owner.
 
-        Raises as :meth:`bind` does, but for NotTheOwner.
+        A checkpoint, and raises, as :meth:`bind`, but for NotTheOwner.
         """
         check_identifier("user_id", user_id)
         await self._change_owner(thread_id, "rebind", user_id)
 
     async def unbind(self, thread_id: str) -> None:
-        """Leave a thread without an owner: its events are held from now on. Raises as :meth:`rebind` does."""
+        """Leave a thread without an owner, so that its events are held. A checkpoint, and raises, as :meth:`rebind`."""
         await self._change_owner(thread_id, "unbind", None)
 
     def owner(self, thread_id: str) -> str | None:
-        """Who owns a thread, or ``None``."""
+        """The user who owns a thread, or None."""
         return self.tree.store.owner(thread_id)
 
     def devices(self, user_id: str) -> int:
-        """How many connections a user has."""
+        """The number of connections that a user has."""
         return self.tree.registry.devices(user_id)
 
     def release(self, path: str) -> None:
@@ -294,7 +306,7 @@ class Runtime:
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
-        if name == "threads":  # a change of owner may have been carried out, and nobody have heard of it
+        if name == "threads":  # the store may have changed the owner, and its reply been lost
             owner = self.owner(key)
             self.tree.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
 
@@ -349,13 +361,13 @@ class Runtime:
         await self.tree.server.handle(stream)
 
     def revoke(self, user_id: str) -> int:
-        """End every connection of a user whose credentials are worth nothing any more; 4504, which does not come back.
+        """End every connection of a user whose credentials are revoked, with 4504, on which clients do not come back.
 
-        To be called once ``authenticate`` refuses the credentials: whoever it
-        is being asked about meanwhile is refused as well. The user's sessions
-        are forgotten; runs go on, and events wait in the log. Returns how many
-        connections there were. Raises :class:`~actors.errors.Unencodable` for
-        what can be no user.
+        Call it once ``authenticate`` refuses the credentials; connections that
+        are being authenticated meanwhile are refused as well. The user's
+        sessions are forgotten; runs go on, and events wait in the log. Returns
+        the number of connections. Raises :class:`~actors.errors.Unencodable`
+        for what can be no user.
         """
         self._affinity.check()
         check_identifier("user_id", user_id)
@@ -368,24 +380,24 @@ class Runtime:
         return count
 
     async def drain(self, deadline_seconds: float, *, runs: RunsPolicy = "finish") -> DrainReport:
-        """Go away in good order, within so many seconds: nothing new is taken, what can be delivered is.
+        """Go away in good order, within so many seconds, and return what could not be delivered. A checkpoint.
 
-        New sockets and messages are refused, devices are told to come back
-        later (``going_away``); runs finish, or are cancelled (``runs``);
-        events are refused; what was accepted is stored, written and confirmed;
-        connections are closed with 1012, sockets that take nothing aborted.
-        Who has not said hello yet is sent away at once; who has only to answer
-        the Close gets ``close_seconds``, also beyond the deadline. Afterwards
-        the runtime is closed. Returns what could not be delivered. A
-        checkpoint; cancelled, it stops where it is. Called again meanwhile, it
-        does the same, and whichever has the shorter deadline decides.
+        The runtime refuses new sockets and messages, and tells devices to come
+        back later (``going_away``); runs finish, or are cancelled (``runs``);
+        then it refuses events, and sees those that it accepted stored, written
+        and acked; it closes connections with 1012, and aborts sockets that
+        take nothing. A client that has not said hello is sent away at once;
+        one that has only to answer the Close gets ``close_seconds``, also
+        beyond the deadline. Afterwards the runtime is closed. Cancelled, the
+        drain stops where it is. A second call meanwhile does the same, and the
+        shorter deadline decides.
 
         Raises TypeError for a deadline that is no number, ValueError for one
-        that is negative or a policy that there is not, and RuntimeError when
-        it is called from inside of what it ends and waits for: a run,
-        ``authenticate`` or ``authorize``, or a tool's thread with
-        ``trio.from_thread.run``. Then nothing has happened. A run that is to
-        end its runtime starts this in a nursery of the host.
+        that is negative or for an unknown policy, and RuntimeError, without
+        effect, when it is called from inside of what it ends and waits for: a
+        run, ``authenticate`` or ``authorize``, or a tool's thread with
+        ``trio.from_thread.run``. A run that is to end its runtime starts this
+        in a nursery of the host.
         """
         self._affinity.check_task("drain")
         check_seconds("deadline_seconds", deadline_seconds)

@@ -65,7 +65,7 @@ class Tree:
         self.context = context
         store = options.store
         self.store: Store = MemoryStore(limits, context.environment) if store is None else store
-        # What the books are told happens now, on whichever clock.
+        # The accounts are told of each change as it happens, so "now" is right, on whichever clock.
         self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: wall_clock())
         self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
@@ -129,7 +129,7 @@ class Tree:
         )
 
     async def close_store(self) -> None:
-        """Close the store; with one that does not outlive the process, that is the end of what it had."""
+        """Close the store; the events of one that does not outlive the process end with it."""
         await self.store.aclose()
         if not self.store.outlives_process:
             self.accounts.close(Cause.SHUTDOWN, self.context.environment.clock())
@@ -218,7 +218,7 @@ class Tree:
 
 
 class Pulse:
-    """Once a period: expire what is too old, ask devices that are silent, end those that do not answer."""
+    """The periodic work: expire what is too old, ping devices that are silent, end those that do not answer."""
 
     def __init__(self, tree: Tree) -> None:
         limits = tree.context.limits
@@ -257,7 +257,7 @@ class Pulse:
                 connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")
 
     def _expire(self) -> bool:
-        """Drop what is too old; true if there is more of it."""
+        """Drop events that are too old; True if there are more of them."""
         tree, now = self._tree, self._clock()
         expiry = tree.store.expire(now)
         for user_id, low in expiry.lows:
@@ -269,7 +269,7 @@ class Pulse:
     def _forget(self, user_id: str) -> bool:
         """Forget the log, the account and the actor of a user who has gone, if nothing is left in them.
 
-        The user keeps the threads, and the store where the log ended. True if it was done.
+        The user keeps the threads, and the store the place where the log ended. True if it was done.
         """
         tree = self._tree
         if not tree.accounts.is_settled(user_id) or not tree.store.forget(user_id):

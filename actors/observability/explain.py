@@ -1,4 +1,4 @@
-"""The sentence that says where an event is, and why."""
+"""The fate of an event, as a sentence: where it is, and why."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _CAUSES = {
 
 
 def forgotten(event_id: str, thread_id: str | None = None) -> Fate:
-    """The fate of an event beyond memory."""
+    """The fate of an event that the runtime no longer remembers, or never knew."""
     where = "here" if thread_id is None else f"in thread {thread_id}"
     return Fate(event_id, None, (f"{event_id}: forgotten, or never accepted {where}",))
 
 
 def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
-    """The fate of an event whose id names others as well, in other threads."""
+    """The fate of an id that names several events, each in a thread of its own."""
     which = f"{', '.join(threads[:-1])} and {threads[-1]}"
     text = f"{event_id}: {len(threads)} events have this id, in the threads {which}; name the thread of one"
     return Fate(event_id, None, (text,), tuple(threads))
@@ -41,7 +41,10 @@ def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
 def fate_of(
     receipt: Receipt, accounts: Accounts, presence: Presence | None, quarantine: Failure | None, now: float
 ) -> Fate:
-    """Follow an event step by step; ``presence`` and ``quarantine`` are its owner's."""
+    """Follow an event step by step, at ``now`` of the monotonic clock, in seconds.
+
+    ``presence`` and ``quarantine`` are those of its owner.
+    """
     steps = [f"accepted {_clock(receipt.accepted_at)}"]
     if receipt.seq is None:
         steps.append(f"thread {receipt.thread_id}")

@@ -1,6 +1,6 @@
-"""UndeliveredWatch: the application is told of events that no device confirmed in time.
+"""UndeliveredWatch: tells the application of events that no device acked in time.
 
-So that it can reach the user in another way, by a push notification or a mail.
+It can then reach the user in another way, by a push notification or a mail.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from actors.stages import Stage
 from actors.threads.messages import Emission
 
 OnUndelivered = Callable[[Fate], Awaitable[None]]
-"""Is told the fate of an event that nobody confirmed in time."""
+"""The application's function: takes the fate of an event that no device acked in time."""
 
 _DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'"'
 
 
 class UndeliveredWatch:
-    """Watches every event but tokens, whose run's last event speaks for them, until it is confirmed or its time is up.
+    """Watches every event until it is acked or its time is up; of tokens, their run's last event stands for them.
 
     The hook is called once for each event, several at a time; a call that
     raises or takes too long is a failure of its own and of nothing else.
@@ -41,11 +41,14 @@ class UndeliveredWatch:
         self._failures = context.failures
         self._waiting: deque[tuple[float, Receipt]] = deque()
         self._repeatable: RecentMap[tuple[str, str], bool] = RecentMap(limits.idempotency_ids)
-        """Events whose id was given, and may come again."""
+        """Events whose id was given, and may be emitted again."""
         self._calls = trio.Semaphore(limits.undelivered_calls)
 
+    def __repr__(self) -> str:
+        return f"<UndeliveredWatch {len(self._waiting)} events wait for an ack>"
+
     def watch(self, emission: Emission) -> None:
-        """An event was accepted: its time begins."""
+        """Begin the time of an event that was accepted."""
         receipt = emission.receipt
         if emission.body.startswith(_DELTA):
             return
@@ -59,7 +62,7 @@ class UndeliveredWatch:
             self._waiting = deque(one for one in self._waiting if one[1].stage is not Stage.ACKED)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Call the hook for what nobody confirmed, until cancelled."""
+        """Call the hook for events that no device acked, until cancelled."""
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
@@ -69,7 +72,7 @@ class UndeliveredWatch:
                     nursery.start_soon(self._call, receipt)
 
     def _due(self) -> list[Receipt]:
-        """What was not confirmed, of events whose time is up; when there are too many, of the oldest."""
+        """Take the events that were not acked, of those whose time is up; when there are too many, of the oldest."""
         now, waiting = self._environment.clock(), self._waiting
         due = []
         while waiting and (waiting[0][0] <= now or len(waiting) > self._limits.undelivered_events):
@@ -79,7 +82,7 @@ class UndeliveredWatch:
         return due
 
     async def _call(self, receipt: Receipt) -> None:
-        """One call; it has to be over in time, and has a place that it must give back."""
+        """Make one call, bounded in time, and give back its place."""
 
         def report(error: BaseException) -> None:
             self._failures.report("undelivered", f"event {receipt.event_id}", error)

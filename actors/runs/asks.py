@@ -1,8 +1,8 @@
 """Asks: questions that wait for one answer, from whichever of a user's devices gives it first.
 
-A question stands outside the log: it has no offset and is not acknowledged. It
-is shown to every device that is there, and to every one that comes, until it
-is answered, expires or is withdrawn; then all of them are told so.
+A question stands outside the log: it has no offset, and no device acks it.
+Every device that is there or comes is shown it until it is answered, expires
+or is withdrawn; then all of them are told so.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ LONGEST_SECONDS = (2**31 - 1) // 1000
 
 @attrs.frozen
 class Answer:
-    """What a user answered."""
+    """A user's answer."""
 
     payload: dict[str, Any]
     user_id: str
     at: float
-    """Wall clock, seconds."""
+    """Wall clock, in seconds."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Ask:
     """One open question."""
 
@@ -50,14 +50,20 @@ class Ask:
     event: bytes
     """The question as an event, without numbers."""
     deadline: float
+    """Monotonic clock, in seconds."""
     user_id: str | None
-    """Whose devices see it."""
+    """The user whose devices see it."""
     shown: int = 0
-    """To how many devices it was sent."""
+    """The number of devices that were shown it."""
     answer: Answer | None = None
     request: str = ""
     """The request that answered."""
     over: trio.Event = attrs.field(factory=trio.Event)
+
+    def __repr__(self) -> str:
+        user = "no user" if self.user_id is None else f"{self.user_id} on {self.shown} devices"
+        state = "open" if self.answer is None else "answered"
+        return f"<Ask {self.ask_id} in {self.thread_id}, asked of {user}: {state}>"
 
 
 class Asks:
@@ -77,17 +83,22 @@ class Asks:
         self._threads: ThreadIndex[Ask] = ThreadIndex(owner_of)
         self._open: dict[str, Ask] = {}
         self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
-        """Whose question it was, and which request answered it, by question."""
+        """The user who was asked, and the request that answered, by question."""
+
+    def __repr__(self) -> str:
+        return f"<Asks {len(self._open)} open>"
 
     async def ask(
         self, thread_id: str, type_: str, payload: Payload, timeout_seconds: float, run_id: str | None
     ) -> Answer:
-        """Ask the owner of a thread, and wait for the first answer.
+        """Ask the owner of a thread, and wait for the first answer. A checkpoint.
 
-        Raises :class:`~actors.errors.Unanswered`, which says why there is
-        none, :class:`~actors.errors.Unencodable` for what cannot be asked,
-        ValueError for a time that cannot be waited. With ``math.inf`` there is
-        no deadline. Cancelled, the question is withdrawn. A checkpoint.
+        Raises :class:`~actors.errors.Unanswered`, with the reason, when there
+        is none in time, or too many questions are open in the thread;
+        :class:`~actors.errors.Unencodable` for a payload that is no JSON
+        object; ValueError and TypeError for a time that is negative, beyond
+        :data:`LONGEST_SECONDS` or no number. With ``math.inf`` there is no
+        deadline. Cancelled, the question is withdrawn.
         """
         ask = self._begin(thread_id, type_, payload, timeout_seconds, run_id)
         end: AskEnd = "withdrawn"
@@ -103,7 +114,7 @@ class Asks:
         return ask.answer
 
     def answer(self, ask_id: str, payload: dict[str, Any], user_id: str, request: str) -> bool | None:
-        """Answer a question. ``None``: the user was not asked it; ``False``: too late.
+        """Answer a question: True if it counts, False if it is too late, None if the user was not asked.
 
         The first answer counts; the same request again is that answer again.
         """
@@ -119,11 +130,11 @@ class Asks:
         return known[1] == request
 
     def pending(self, user_id: str) -> list[Item]:
-        """What a device that has come has to be shown, oldest first."""
-        return [partial(self._shown, ask, user_id) for ask in self._threads.of(user_id)]
+        """The questions for a device that has come, oldest first."""
+        return [partial(self._show_one, ask, user_id) for ask in self._threads.of(user_id)]
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
-        """A thread belongs to somebody else: its questions are withdrawn from the one, and shown to the other."""
+        """Withdraw a thread's questions from its former owner's devices, and show them on the new owner's."""
         self._threads.move(thread_id, user_id)
         for ask in self._threads.in_thread(thread_id):
             if ask.user_id == user_id or ask.answer is not None:
@@ -146,31 +157,31 @@ class Asks:
         return ask
 
     def _close(self, ask: Ask, end: AskEnd) -> None:
-        """The question is over: remembered for late answers, and taken off every screen."""
+        """Take a question off every screen, and remember it for late answers."""
         del self._open[ask.ask_id]
         self._threads.remove(ask.thread_id, ask)
         self._closed.put(ask.ask_id, (ask.user_id, ask.request))
         self._tell_closed(ask, end)
 
     def _show(self, ask: Ask) -> None:
-        """To the devices of the one who is asked; those that are catching up ask for :meth:`pending` themselves."""
+        """Tell the devices of the user; those that are catching up ask for :meth:`pending` themselves."""
         for device in () if ask.user_id is None else self._devices_of(ask.user_id):
             if device.caught_up:
-                ask.shown += device.tell(self._said(ask))
+                ask.shown += device.tell(self._message(ask))
 
-    def _shown(self, ask: Ask, user_id: str) -> bytes | None:
-        """A question as it is told to one device, if it is still open, and asked of this user."""
+    def _show_one(self, ask: Ask, user_id: str) -> bytes | None:
+        """The message ``ask`` for one device, if the question is still open, and asked of this user."""
         if ask.user_id != user_id or ask.answer is not None or ask.ask_id not in self._open:
             return None
         ask.shown += 1
-        return self._said(ask)
+        return self._message(ask)
 
     def _tell_closed(self, ask: Ask, end: AskEnd) -> None:
         for device in () if ask.user_id is None else self._devices_of(ask.user_id):
             if device.caught_up:
                 device.tell(server_messages.encode(server_messages.AskClosed(ask.ask_id, end)))
 
-    def _said(self, ask: Ask) -> bytes:
+    def _message(self, ask: Ask) -> bytes:
         seconds = max(ask.deadline - self._environment.clock(), 0.0)
         timeout = None if seconds == math.inf else round(seconds, 3)
         return server_messages.encode(server_messages.Ask(msgspec.Raw(ask.event), timeout))

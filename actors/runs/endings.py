@@ -31,7 +31,6 @@ class Endings:
 
     def __init__(self, context: Context, registry: RunRegistry, admission: Admission) -> None:
         self._limits = context.limits
-        self._environment = context.environment
         self._failures = context.failures
         self._registry = registry
         self._admission = admission

@@ -1,4 +1,4 @@
-"""What is in threads at the moment, found by thread or by owner without a look at what is anybody else's."""
+"""An index of things by their thread and its owner; no look-up costs what other owners have."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class ThreadIndex(Generic[T]):
     """Things that are each in a thread, and with it belong to its owner.
 
     Invariant: a thread is filed under one owner, or none, while something is
-    in it; the owner is asked for when the first thing comes, and said from
-    then on.
+    in it. The index asks for the owner when the first thing comes, and is told
+    by :meth:`move` from then on.
     """
 
     __slots__ = ("_count", "_owner_of", "_owners", "_threads", "_users")
@@ -21,18 +21,18 @@ class ThreadIndex(Generic[T]):
     def __init__(self, owner_of: Callable[[str], str | None]) -> None:
         self._owner_of = owner_of
         self._threads: dict[str, dict[T, int]] = {}
-        """The things in a thread, and which in the order of all they were."""
+        """The things in each thread, with their place in the order of all."""
         self._owners: dict[str, str | None] = {}
         self._users: dict[str, dict[str, None]] = {}
         """The threads of an owner that something is in."""
         self._count = 0
 
     def __len__(self) -> int:
-        """How many threads something is in."""
+        """The number of threads that something is in."""
         return len(self._threads)
 
     def add(self, thread_id: str, thing: T) -> None:
-        """A thing is in a thread from now on."""
+        """Add a thing to a thread."""
         if thread_id not in self._threads:
             self._threads[thread_id] = {}
             self._file(thread_id, self._owner_of(thread_id))
@@ -40,7 +40,7 @@ class ThreadIndex(Generic[T]):
         self._threads[thread_id][thing] = self._count
 
     def remove(self, thread_id: str, thing: T) -> None:
-        """It is there no more; nothing happens when it was not."""
+        """Remove a thing from a thread; no effect if it is not there."""
         things = self._threads.get(thread_id, {})
         things.pop(thing, None)
         if not things and self._threads.pop(thread_id, None) is not None:
@@ -55,16 +55,16 @@ class ThreadIndex(Generic[T]):
         return self._owners.get(thread_id) == user_id and thing in self._threads[thread_id]
 
     def in_thread(self, thread_id: str) -> tuple[T, ...]:
-        """What is in a thread, oldest first."""
+        """The things in a thread, oldest first."""
         return tuple(self._threads.get(thread_id, ()))
 
     def of(self, user_id: str) -> list[T]:
-        """What is in the threads of an owner, oldest first."""
+        """The things in the threads of an owner, oldest first."""
         things = [entry for thread_id in self._users.get(user_id, ()) for entry in self._threads[thread_id].items()]
         return [thing for thing, _ in sorted(things, key=lambda entry: entry[1])]
 
     def move(self, thread_id: str, user_id: str | None) -> None:
-        """A thread has another owner, or none."""
+        """File a thread under another owner, or none."""
         if thread_id in self._threads:
             self._take_out(thread_id)
             self._file(thread_id, user_id)

@@ -1,4 +1,4 @@
-"""Whose turn it is in a thread: what a new message does while a run is active.
+"""Turns in a thread: a new message waits for the active run, ends it, runs beside it, or is refused.
 
 A message takes three steps. It is *expected* when it comes in, which is when
 it can be refused; *admitted* when the store has placed it, or *retracted* when
@@ -12,7 +12,7 @@ from collections import deque
 from typing import Generic, Literal, TypeVar
 
 Concurrency = Literal["queue", "reject", "cancel_previous", "parallel"]
-"""What a message does in a thread where a run is active: wait for it, be refused, end it, or run beside it."""
+"""A message in a thread with an active run waits for it, is refused, ends it, or runs beside it."""
 
 R = TypeVar("R")
 
@@ -33,26 +33,29 @@ class Turns(Generic[R]):
         self.expected = 0
         """Messages that came in and are not placed yet."""
 
+    def __repr__(self) -> str:
+        return f"<Turns {len(self.active)} active, {len(self.waiting)} waiting, {self.expected} expected>"
+
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to remember."""
+        """True if there is nothing to remember."""
         return not self.active and not self.expected
 
     def expects(self) -> bool:
-        """Whether another message may come in."""
+        """True if another message may come in."""
         most = 1 if self._concurrency == "reject" else self._most_runs
         return len(self.active) + len(self.waiting) + self.expected < most
 
     def expect(self) -> None:
-        """A message has come in. One that came before is expected again, whatever :meth:`expects` says."""
+        """Count a message that has come in; one that came before too, whatever :meth:`expects` says."""
         self.expected += 1
 
     def retract(self) -> None:
-        """An expected message was not placed, or was placed before."""
+        """Take back an expected message that was not placed, or was placed before."""
         self.expected -= 1
 
     def admit(self, run: R) -> tuple[bool, list[R]]:
-        """An expected message was placed: whether its run starts now, and which ones must end for it."""
+        """Admit the run of an expected message: True if it starts now, and the runs that must end for it."""
         self.expected -= 1
         if not self.active or self._concurrency == "parallel":
             self.active.append(run)
@@ -65,12 +68,12 @@ class Turns(Generic[R]):
         return False, ending
 
     def join(self, run: R) -> None:
-        """A run begins that asks nobody: the application's own; one whose turn it is, is there already."""
+        """Add a run that waits for no turn, the application's own; one whose turn it is, is there already."""
         if run not in self.active:
             self.active.append(run)
 
     def end(self, run: R) -> R | None:
-        """A run has ended, perhaps before its turn; the one whose turn it is now, if any."""
+        """Remove a run that has ended, perhaps before its turn; returns the run whose turn begins, if any."""
         if run in self.active:
             self.active.remove(run)
         elif run in self.waiting:
