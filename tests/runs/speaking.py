@@ -1,0 +1,104 @@
+"""A runtime in which runs speak, over a store that can be stopped, and what devices are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import actors
+from actors.environment import Environment
+from tests.stores.waiting import WaitingStore
+
+Told = list[tuple[str, dict[str, Any]]]
+STARTED = ("agent_started", {"agent_name": "bot"})
+LIMITS = actors.Limits()
+TEXT_LIMIT = LIMITS.delta_bytes
+
+
+async def told(runtime: actors.Runtime, run_id: str | None = None, thread_id: str = "t1") -> Told:
+    """What the devices of a thread's owner are told, of one run or of all."""
+    if runtime.owner(thread_id) is None:
+        await runtime.bind(thread_id, "alice")
+    events = (await runtime.read(thread_id)).events
+    return [(event.type, event.payload) for event in events if run_id in (None, event.run_id)]
+
+
+@asynccontextmanager
+async def opened(**options: Any) -> AsyncIterator[actors.Runtime]:
+    """A runtime whose thread ``t1`` is alice's."""
+    async with actors.open_runtime(**options) as runtime:
+        await runtime.bind("t1", "alice")
+        yield runtime
+
+
+class StalledStore(WaitingStore):
+    """A store that answers nothing until it is opened."""
+
+    def __init__(self, limits: actors.Limits) -> None:
+        super().__init__(limits, Environment())
+        self.gate = trio.Event()
+
+    async def append(self, *arguments: Any) -> Any:
+        await self.gate.wait()
+        return await super().append(*arguments)
+
+
+@asynccontextmanager
+async def stalled(most_messages: int = 4, **limits: Any) -> AsyncIterator[tuple[actors.Runtime, StalledStore]]:
+    """A runtime over a store that answers nothing until it is opened, or until the block ends."""
+    bounds = actors.Limits(mailbox_messages=most_messages, **limits)
+    store = StalledStore(bounds)
+    async with opened(limits=bounds, store=store) as runtime:
+        try:
+            yield runtime, store
+        finally:
+            store.gate.set()
+
+
+async def fill(runtime: actors.Runtime) -> int:
+    """Fill the thread's mailbox; how many events that took."""
+    count = 0
+    with suppress(trio.WouldBlock):
+        while True:
+            runtime.thread("t1").emit_nowait("filling", {})
+            count += 1
+            await trio.testing.wait_all_tasks_blocked()
+    return count
+
+
+async def settled(runtime: actors.Runtime, store: StalledStore) -> Told:
+    """Let the store answer; what the devices are told then, without what filled the mailbox."""
+    store.gate.set()
+    await trio.sleep(5)
+    assert runtime.audit().total.queued == 0
+    return [event for event in await told(runtime) if event[0] != "filling"]
+
+
+def failed(type_: str, message: str) -> tuple[str, dict[str, Any]]:
+    return "agent_failed", {"error": {"type": type_, "message": message}}
+
+
+def cancelled(reason: str) -> tuple[str, dict[str, Any]]:
+    return "agent_cancelled", {"reason": reason}
+
+
+@contextmanager
+def raises_inside(kind: type[BaseException]) -> Iterator[list[BaseException]]:
+    """Expect an exception, which may be alone in groups; it is in the list afterwards."""
+    raised: list[BaseException] = []
+    try:
+        yield raised
+    except BaseException as error:
+        found = error
+        while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+            found = found.exceptions[0]
+        if not isinstance(found, kind):
+            raise
+        raised.append(found)
+    else:
+        pytest.fail(f"{kind.__name__} was not raised")
