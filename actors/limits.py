@@ -33,7 +33,7 @@ _UNITS = {"seconds": "seconds", "second": "messages per second", "ms": "millisec
 
 @attrs.frozen
 class Bounds:
-    """The least and the most that a field takes. Of a field of whole numbers both are whole."""
+    """The least and the most that a field takes; both are ints for a field of whole numbers."""
 
     least: float
     most: float

@@ -1,4 +1,4 @@
-"""The tree: who is started in which order, and who knows whom.
+"""The tree: the parts of a runtime, in the order in which they start, each with the parts that it knows.
 
     runtime ─┬ flusher                       one write per connection and tick
              ├ users ──── UserActor ─ ─ ─ Connection
@@ -141,7 +141,7 @@ class Tree:
         quarantine = None if user_id is None else self.users.quarantined(user_id)
         return fate_of(receipt, self.accounts, self.registry.known(user_id), quarantine, now)
 
-    # --- who knows whom ---------------------------------------------------------
+    # --- the neighbours of each part ----------------------------------------------
 
     def _users(self) -> UserKind:
         context = UserContext(

@@ -91,14 +91,14 @@ class Requests:
         """The server has forgotten the session: what it may have carried out cannot be asked for again."""
         for request in [*self._open.values()]:
             if request.known and not isinstance(request.message, _HARMLESS):
-                self._settle(request, SessionLost(_LOST))
+                self._resolve(request, SessionLost(_LOST))
             request.known = False
 
     def expire(self, now: float) -> None:
         """Give up what the server may have forgotten: asked again, it could be carried out twice."""
         for request in [*self._open.values()]:
             if now >= request.until:
-                self._settle(request, SessionLost(_LOST))
+                self._resolve(request, SessionLost(_LOST))
 
     def due(self, most_bytes: int, most_waiting: int, now: float) -> Request | None:
         """The next request to write; it counts as written. One that is too large is refused instead."""
@@ -108,7 +108,7 @@ class Requests:
                 self._note_written(request, now)
                 return request
             size = f"{len(request.text.encode())} bytes"
-            self._settle(request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size))
+            self._resolve(request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size))
         return None
 
     def answer(self, reply: Reply, text: str) -> None:
@@ -118,15 +118,15 @@ class Requests:
             return
         problem = reply.error
         if problem is None:
-            self._settle(request, text)
+            self._resolve(request, text)
         else:
             refused = RequestRefused(problem.code, problem.name, problem.temporary, problem.message)
-            self._settle(request, refused)
+            self._resolve(request, refused)
 
     def end(self, error: Callable[[], ActorsError]) -> None:
         """There will be no answers any more."""
         for request in [*self._open.values()]:
-            self._settle(request, error())
+            self._resolve(request, error())
 
     @staticmethod
     def _note_written(request: Request, now: float) -> None:
@@ -140,7 +140,7 @@ class Requests:
             return None
         return next((request for request in self._open.values() if not request.waiting), None)
 
-    def _settle(self, request: Request, outcome: str | ActorsError) -> None:
+    def _resolve(self, request: Request, outcome: str | ActorsError) -> None:
         del self._open[request.id]
         request.outcome = outcome
         request.settled()

@@ -45,7 +45,7 @@ class MessageArrival:
 
 
 class Admission:
-    """Which messages may come in, and whose turn it is in each thread."""
+    """The messages that are being answered or may be, and the turns in each thread."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Admission:
         return False
 
     def expect(self, run: Run) -> MessageArrival:
-        """Count a run whose message is on its way to the store, which is to tell what is returned."""
+        """Count a run while its message is on its way to the store; returns the arrival to be told of the answer."""
         self._turns_of(run.thread_id).expect()
         self.expected[run] = None
         self.messages += 1
@@ -123,7 +123,7 @@ class Admission:
             run.decline(reason)
 
     def join(self, run: Run) -> None:
-        """Let a run begin that waits for no turn: the application's own, or one whose turn it is."""
+        """Let a run begin that need not wait: the application's own, or one that has its turn."""
         self._turns_of(run.thread_id).join(run)
 
     def end(self, run: Run) -> None:

@@ -11,7 +11,7 @@ from actors.threads.messages import Emission
 
 
 class Beginning:
-    """How one run began, or is to begin."""
+    """The first event of one run, emitted or to come."""
 
     __slots__ = ("_about", "_emission", "_run_id", "_thread_id", "waiting")
 
@@ -22,6 +22,10 @@ class Beginning:
         self._emission: Emission | None = None
         self.waiting = False
         """True while the run waits for its turn."""
+
+    def __repr__(self) -> str:
+        state = "waiting for its turn" if self.waiting else "emitted" if self.emitted else "to come"
+        return f"<Beginning of {self._run_id}: {state}>"
 
     def compose(self, output: Output) -> Emission:
         """Encode ``agent_started``, or raise; nothing is emitted yet."""

@@ -16,11 +16,11 @@ import trio
 from actors.kernel.signals import Doorbell
 
 _RETRY_MS = 10.0
-"""Between two tries of a run whose thread has no room, where there is no window."""
+"""The pause between two tries to emit into a full thread, where there is no window."""
 
 
 class Gathering(Protocol):
-    """What the coalescer knows of a run's output."""
+    """A run's output, as the coalescer knows it."""
 
     @property
     def gathering(self) -> bool:
@@ -69,7 +69,7 @@ class DeltaCoalescer:
             self.flush()
 
     def flush(self) -> None:
-        """Emit the text whose window is over; an output without room gets another window."""
+        """Emit the text of each window that is over; an output without room gets another window."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             _, output, batch = self._due.popleft()

@@ -84,7 +84,7 @@ class Endings:
                 await left[0].closed.wait()
 
     async def close(self, reason: str, seconds: float) -> tuple[str, ...]:
-        """End every run within so many seconds; returns the ids of those whose code goes on all the same."""
+        """End every run within so many seconds; returns the ids of those that have not stopped."""
         self.cancel_all(reason)
         await self.finish(seconds)
         self._abandon(list(self._registry.active.values()), "its shutdown", seconds)
@@ -96,7 +96,7 @@ class Endings:
         self._abandon(runs, "its cancellation", seconds)
 
     def _abandon(self, runs: list[Run], handling: str, seconds: float) -> None:
-        """Close runs whose code goes on so long after they were cancelled; each is reported once."""
+        """Close runs that have not stopped so long after they were cancelled; each is reported once."""
         for run in runs:
             if run.over.is_set() or self._registry.abandoned.get(run.run_id) is run:
                 continue

@@ -28,7 +28,10 @@ T = TypeVar("T")
 
 
 class Output:
-    """What one run emits, until it is closed with the run."""
+    """The way out for the events of one run, closed with the run.
+
+    Invariant: no event overtakes text that was added before it.
+    """
 
     def __init__(
         self, thread_id: str, run_id: str, *, emitter: Emitter, deltas: DeltaCoalescer, limits: Limits
@@ -41,13 +44,17 @@ class Output:
         # JSON writes a byte of text as six at most.
         self._buffer = TextBuffer(min(limits.delta_bytes, limits.event_bytes // 8))
         self._due = -1
-        """The batch whose window has begun; each has one."""
+        """The newest batch that has a window; each gets one."""
         self._closed = False
         self._outcome: Lifecycle | None = None
         self._waits: set[trio.CancelScope] = set()
         """Calls that wait for room, or for an answer; the end of the run ends them."""
         self._spare: Receipt | None = None
         """The newest text that took the one place in the mailbox that is reserved for text."""
+
+    def __repr__(self) -> str:
+        state = f"closed ({self._outcome})" if self._closed else f"{len(self._waits)} calls wait"
+        return f"<Output of {self._run_id}: {state}, {self._buffer!r}>"
 
     @property
     def gathering(self) -> bool:

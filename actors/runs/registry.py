@@ -18,9 +18,9 @@ class RunRegistry:
 
     def __init__(self, roster: Roster, owner_of: Callable[[str], str | None], limits: Limits) -> None:
         self.active: dict[str, Run] = {}
-        """Runs that have begun, and those whose turn is to come."""
+        """Runs that have begun, or wait for their turn."""
         self.abandoned: dict[str, Run] = {}
-        """Runs that were closed because they did not stop, and whose code goes on. Their threads go on, too."""
+        """Runs that were closed because their code did not stop, until it does. Their threads go on meanwhile."""
         self.closing = False
         """True once the runtime ends: only what is on its way may begin."""
         self._roster = roster
@@ -69,7 +69,7 @@ class RunRegistry:
             del self.abandoned[run.run_id]
 
     def find(self, run_id: str) -> Run | None:
-        """The run of this id whose code goes on, or whose turn is to come."""
+        """The run of this id that is active, waits for its turn, or was abandoned."""
         return self.active.get(run_id) or self.abandoned.get(run_id)
 
     @property

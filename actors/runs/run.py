@@ -62,7 +62,7 @@ class Message:
 
 
 class RunSupervisor(Protocol):
-    """What a run knows of its supervisor."""
+    """The supervisor of runs, as a run knows it."""
 
     emitter: Emitter
     asks: Asks
@@ -145,7 +145,7 @@ class Run:
         self.outcome: Lifecycle | None = None
         """The type of the terminal event, once there is one."""
         self.children: list[Run] = []
-        """The child runs whose code has not left its block."""
+        """The child runs that have not left their blocks."""
         self.block: Block | None = None
         """The block of the run's code, while a task is in it."""
         self.closed = trio.Event()
@@ -343,7 +343,7 @@ class Run:
 
     @property
     def family(self) -> list[Run]:
-        """This run, and all below it whose code goes on."""
+        """This run, and all below it that have not left their blocks."""
         return [self, *(one for child in self.children for one in child.family)]
 
     async def _begin(self) -> None:

@@ -37,7 +37,7 @@ OnMessage = Callable[[Run, Message], Awaitable[Any]]
 """Answers a user's message; its result is the run's, unless it is None."""
 
 OnDisconnect = Literal["detach", "cancel_after"]
-"""A run whose user's last device has gone goes on, or ends after a grace."""
+"""When its user's last device has gone, a run goes on, or ends after a grace."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,11 +104,10 @@ class Runs:
         return Run(thread_id, self._environment.new_id("run") if run_id is None else run_id, agent_name, self)
 
     def expect(self, run_id: str, message: Message, *, again: bool) -> MessageArrival | None:
-        """Make the run that answers a message, unless the message may not come in now: then None.
+        """Make the run that answers a message, and return the arrival to be told of the store's answer.
 
-        The store's answer for the message is to be told to what is returned. A
-        message that came before (``again``) is always expected, because its
-        run exists.
+        None if the message may not come in now. One that came before
+        (``again``) always may, because its run exists.
         """
         if not self.answers:
             return MessageArrival(self.admission, None)

@@ -68,12 +68,12 @@ class Turns(Generic[R]):
         return False, ending
 
     def join(self, run: R) -> None:
-        """Add a run that waits for no turn, the application's own; one whose turn it is, is there already."""
+        """Add a run that waits for no turn, the application's own; a run that has its turn is there already."""
         if run not in self.active:
             self.active.append(run)
 
     def end(self, run: R) -> R | None:
-        """Remove a run that has ended, perhaps before its turn; returns the run whose turn begins, if any."""
+        """Remove a run that has ended, perhaps before its turn; returns the run that has its turn now, if any."""
         if run in self.active:
             self.active.remove(run)
         elif run in self.waiting:

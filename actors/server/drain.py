@@ -122,7 +122,7 @@ class Drain:
         cancelled = (*self._parts.runs.registry.abandoned, *self._parts.runs.registry.active)
         abandoned = await self._parts.runs.endings.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_CONFIRM)):
-            await self._settle(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
+            await self._finish_delivery(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
         goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]
         return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
@@ -132,7 +132,7 @@ class Drain:
         self._refuse_clients()
         await self._parts.runs.endings.close("shutdown", self._limits.shutdown_seconds)
         with trio.move_on_after(self._limits.close_seconds):
-            await self._settle(lambda: False)
+            await self._finish_delivery(lambda: False)
         self._parts.server.close()
         with trio.move_on_after(self._limits.close_seconds):
             await self._parts.server.gone()
@@ -157,7 +157,7 @@ class Drain:
             share = self._environment.random.uniform(*_SPREAD)
             connection.say(encode(GoingAway(round(self._limits.retry_seconds * share * 1000))))
 
-    async def _settle(self, awaits_more: Callable[[], bool]) -> None:
+    async def _finish_delivery(self, awaits_more: Callable[[], bool]) -> None:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
         self._parts.emitter.closed = True
         await self._parts.threads.wait_idle()
