@@ -51,7 +51,7 @@ class Bounds:
 
 
 def within(least: N, most: N, *, default: N) -> N:
-    """Make a field of an attrs class that takes numbers from ``least`` to ``most``; whole ones only if these are."""
+    """Declare an attrs field that takes numbers from ``least`` to ``most``; only whole ones if these are ints."""
     field: N = attrs.field(default=default, validator=Bounds(least, most))
     return field
 

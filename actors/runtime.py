@@ -481,8 +481,7 @@ def _context(limits: Limits | None, environment: Environment | None) -> Context:
     environment = Environment() if environment is None else environment
     check_instance("limits", limits, Limits)
     check_instance("environment", environment, Environment)
-    failures = Failures(limits.failures, environment.wall_clock)
-    return Context(limits=limits, environment=environment, failures=failures)
+    return Context(limits=limits, environment=environment, failures=Failures(limits.failures, environment.wall_clock))
 
 
 @asynccontextmanager

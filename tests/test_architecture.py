@@ -68,6 +68,12 @@ def test_imports_go_down(path: Path) -> None:
         assert parts[1] == own or not {parts[1], own} <= {"stores", "wire"}, f"{path.relative_to(HOUSE)} imports {name}"
 
 
+def test_few_modules_stand_beside_the_folders() -> None:
+    """The first listing that a reader sees is folders, and few enough modules to know each by its name."""
+    beside = [path.name for path in modules() if path.parent == HOUSE]
+    assert len(beside) <= 10, beside
+
+
 ACTORS = {"threads", "users", "connections", "runs"}
 
 

@@ -108,7 +108,9 @@ class Requests:
                 self._note_written(request, now)
                 return request
             size = f"{len(request.text.encode())} bytes"
-            self._resolve(request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size))
+            self._resolve(
+                request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size)
+            )
         return None
 
     def answer(self, reply: Reply, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.events.event import Lifecycle
-from actors.protocol.server_messages import Active, encode
+from actors.protocol import server_messages
 from actors.runs.output import Output
 from actors.threads.messages import Emission
 
@@ -60,4 +60,4 @@ class Beginning:
 
 
 def _active(event: bytes, *, waiting: bool = False) -> bytes:
-    return encode(Active(msgspec.Raw(event), waiting))
+    return server_messages.encode(server_messages.Active(msgspec.Raw(event), waiting))

@@ -15,11 +15,11 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.bounded import LogThrottle
 from actors.checks import NotAwaitable, awaitable
 from actors.context import Context
 from actors.errors import PeerError, Unencodable
 from actors.events.event import check_identifier
+from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import Barrier
 from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.protocol.codes import CLOSINGS

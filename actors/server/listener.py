@@ -25,8 +25,8 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.bounded import LogThrottle
 from actors.context import Context
+from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log
 from actors.server.origins import is_loopback
 from actors.wire.endpoint import Endpoint, SocketEndpoint

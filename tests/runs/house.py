@@ -13,7 +13,7 @@ import trio.testing
 
 import actors
 from actors import Message, Run
-from actors.events.event import Event
+from actors.events.delivered import Event
 from tests.support.raw import Peer
 
 LIMITS = actors.Limits()
