@@ -19,10 +19,10 @@ for each seed (swarm testing), and an independent ledger has the last word.
     python -m actors.testing --seed 42 --trace  all that happened
 
 From the ground up: what is pure (``plan``, ``shrinking``, ``owners``,
-``ledger``, ``frames``), what is seeded (``chance``, ``determinism``), the parts
-of a world (``network``, ``store``, ``faults``, ``device``), the ``world`` and
+``oracle``, ``frames``), what is seeded (``chance``, ``determinism``), the parts
+of a world (``network``, ``store``, ``crashes``, ``device``), the ``world`` and
 its ``verdict`` on the ten ``invariants``, and what is done in it (``agents``, ``performance``,
-``stepping``). With pytest: :mod:`actors.testing.fixtures`.
+``scenarios``). With pytest: :mod:`actors.testing.fixtures`.
 
 Real sockets have no seed. For a real server and real clients there is a TCP
 proxy that delays, slices, stalls, resets and forgets their connections:
@@ -30,16 +30,16 @@ proxy that delays, slices, stalls, resets and forgets their connections:
     async with fault_proxy("127.0.0.1", 8765, lambda: Faults(down=Way(limit_bytes=500), harm="reset")) as proxy:
         ...
 
-It is in ``proxy``, one connection in ``link``, and what is pure of it in ``course``.
+It is in ``proxy``, one connection in ``link``, and what is pure of it in ``network_faults``.
 """
 
 from actors.testing.chance import Chance
-from actors.testing.course import Faults, Way
 from actors.testing.determinism import TrioChanged, run
 from actors.testing.device import Device
+from actors.testing.network_faults import Faults, Way
 from actors.testing.oracle import Mismatch
 from actors.testing.proxy import FaultProxy, fault_proxy
-from actors.testing.stepping import cancel_at_every_step, fail_every_store_call, run_seeds
+from actors.testing.scenarios import cancel_at_every_step, fail_every_store_call, run_seeds
 from actors.testing.world import Mismatched, World, simulate
 
 __all__ = [

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.testing.stepping import run_seeds
+from actors.testing.scenarios import run_seeds
 
 Simulated = Callable[..., None]
 

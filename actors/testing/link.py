@@ -9,7 +9,7 @@ from collections import Counter
 import trio
 
 from actors.testing.chance import Chance
-from actors.testing.course import CHUNK_BYTES, Course, Direction, Faults, Harm, Mark, Step
+from actors.testing.network_faults import CHUNK_BYTES, Course, Direction, Faults, Harm, Mark, Step
 
 _CHUNKS_UNDER_WAY = 64
 """What one direction holds at most, 256 KiB: a sender that is faster finds its socket full, as on any long line."""

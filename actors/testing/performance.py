@@ -14,9 +14,9 @@ from actors.limits import Limits
 from actors.protocol.messages import Origin
 from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
+from actors.testing.crashes import Moment
 from actors.testing.determinism import run
 from actors.testing.device import Device
-from actors.testing.faults import Moment
 from actors.testing.oracle import Mismatch
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
 from actors.testing.store import Fault

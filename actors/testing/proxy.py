@@ -6,8 +6,8 @@
         ...
         assert proxy.harmed["vanish"] == 1
 
-What goes wrong is said for each connection before it begins, as :class:`~actors.testing.course.Faults`, or for all
-that are open, by the methods of :class:`FaultProxy`. The faults are Toxiproxy's, and those of middleboxes:
+What goes wrong is set for each connection before it begins, as :class:`~actors.testing.network_faults.Faults`, or for
+all open ones, by the methods of :class:`FaultProxy`. The faults are Toxiproxy's, and those of middleboxes:
 
     latency, bandwidth   Way(latency_seconds=0.2, jitter_seconds=0.1), Way(bytes_per_second=16_384)
     slicer               Way(slice_bytes=(1, 7))
@@ -35,8 +35,8 @@ import trio
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import cancels
 from actors.testing.chance import Chance
-from actors.testing.course import Direction, Faults, Harm
 from actors.testing.link import Link, Network, set_to_reset
+from actors.testing.network_faults import Direction, Faults, Harm
 
 
 class FaultProxy:

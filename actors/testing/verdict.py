@@ -9,8 +9,8 @@ from typing import Protocol
 from actors.limits import Limits
 from actors.receipts import DOUBTFUL, Receipt
 from actors.runtime import Runtime
+from actors.testing.crashes import Crashes
 from actors.testing.device import Device
-from actors.testing.faults import Crashes
 from actors.testing.oracle import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
 from actors.testing.store import FaultyStore
 

@@ -22,9 +22,9 @@ from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
 from actors.testing.chance import Chance
+from actors.testing.crashes import Crashes, FragileKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
-from actors.testing.faults import Crashes, FragileKind
 from actors.testing.frames import TEXT, FrameReader, TornFrame
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe

@@ -21,11 +21,11 @@ from actors.stages import Stage
 from actors.tools.backpressure import Pace
 from actors.tools.default_owner import Heir
 from actors.tools.echo import echo
-from actors.tools.halves import Halves
 from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineReader, Spoken
 from actors.tools.receipt_tracker import Tally
 from actors.tools.serving import connections, listening
 from actors.tools.signals import leave, open_signals, until_signal
+from actors.tools.surrogate_pairs import Halves
 from actors.tools.terminal import FAILED, CannotStart, Outlet, StreamFailed, descriptor, input_, output, read
 from actors.tools.tokens import check_against, read_tokens
 

@@ -34,12 +34,12 @@ from actors.errors import PeerError
 from actors.kernel.failures import cancels, printable
 from actors.limits import Limits
 from actors.protocol.closing import closing_of
-from actors.wire.agreement import AgreementReader, Declined
 from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children
 from actors.wire.frame_limits import Fragments
 from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
+from actors.wire.upgrade_answer import AgreementReader, Declined
 
 _READ_BYTES = 16_384
 _EARLY_BYTES = 4 * _READ_BYTES

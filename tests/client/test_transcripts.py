@@ -28,13 +28,13 @@ from actors.client import (
     connect,
 )
 from actors.environment import Environment
-from tests.client.scripted import URL, Line, Scripted, server
 from tests.protocol.reading import Scenario
-from tests.support.due import Given
-from tests.support.due import event as given_event
-from tests.support.played import Ear, View, Wishes
-from tests.support.playing import left_out, play, plays
+from tests.support.client_interface import Ear, View, Wishes
+from tests.support.expected_items import Given
+from tests.support.expected_items import event as given_event
 from tests.support.raw import Message
+from tests.support.scripted_server import URL, Line, Scripted, server
+from tests.support.transcript_runner import left_out, play, plays
 
 __all__ = ["server"]
 

@@ -16,8 +16,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from actors.testing.chance import Chance
-from actors.testing.course import Course, Step
 from actors.testing.link import set_to_reset
+from actors.testing.network_faults import Course, Step
 
 PATIENCE_SECONDS = 10.0
 """A safety net against hangs."""

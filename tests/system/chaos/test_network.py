@@ -19,9 +19,9 @@ from trio.testing import MockClock
 
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from actors.testing.chance import Chance
-from actors.testing.course import Direction, Harm
+from actors.testing.network_faults import Direction, Harm
 from tests.system.chaos.report import Report
-from tests.system.chaos.town import Device, Town, town
+from tests.system.chaos.workload import Device, Town, town
 from tests.tools.command import Running, running, stages
 
 pytestmark = pytest.mark.slow

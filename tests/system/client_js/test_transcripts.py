@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import trio
 
-from tests.client.scripted import Line
 from tests.protocol.reading import Scenario
-from tests.support.due import Given
-from tests.support.due import event as given_event
-from tests.support.played import Ear, View, Wishes
-from tests.support.playing import left_out, play, plays
+from tests.support.client_interface import Ear, View, Wishes
+from tests.support.expected_items import Given
+from tests.support.expected_items import event as given_event
 from tests.support.raw import PING, Message, frame
+from tests.support.scripted_server import Line
+from tests.support.transcript_runner import left_out, play, plays
 from tests.system.client_js.node import CLIENT, NO_NODE, node_command
 
 PLAYER = Path(__file__).with_name("player.mjs")

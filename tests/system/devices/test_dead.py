@@ -101,7 +101,13 @@ async def test_a_laptop_asleep(tmp_path: Path) -> None:
     """A laptop that sleeps is found dead; awake again it comes back as itself, and has had every event exactly once."""
     async with served(limits=SOON) as house:
         assert isinstance(house.address, tuple)
-        arguments = [sys.executable, "-m", "tests.system.devices.laptop", str(house.address[1]), str(tmp_path / "read")]
+        arguments = [
+            sys.executable,
+            "-m",
+            "tests.system.devices.device_process",
+            str(house.address[1]),
+            str(tmp_path / "read"),
+        ]
         laptop = await trio.lowlevel.open_process(arguments, cwd=ROOT)
         try:
             await sleeps_and_wakes(house, laptop, tmp_path / "read")

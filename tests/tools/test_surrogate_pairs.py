@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from actors.tools.halves import HELD_HALVES, Halves
 from actors.tools.json_lines import BadLine, parse
+from actors.tools.surrogate_pairs import HELD_HALVES, Halves
 
 
 def line(payload: str, type_: str = "agent_delta", run_id: str = "r", more: str = "") -> bytes:

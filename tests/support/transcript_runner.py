@@ -2,7 +2,7 @@
 
 A transcript is played once for each of its devices, as if there were no other. What a client does is compared after
 each step: what it says, what it confirms and when, what it gives to its application, when it connects and when not.
-What differs from client to client is behind :class:`~tests.support.played.Client`.
+What differs from client to client is behind :class:`~tests.support.client_interface.Client`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import trio
 from actors.limits import Limits
 from actors.protocol.closing import Closing
 from tests.protocol.reading import ALL, PATIENCE_SECONDS, Scenario, split
-from tests.support.due import Due
-from tests.support.played import Client, Ear, View, Wishes
+from tests.support.client_interface import Client, Ear, View, Wishes
+from tests.support.expected_items import Due
 from tests.support.raw import Message
 
 REQUESTS = frozenset({"send", "cancel", "answer", "read"})

@@ -11,10 +11,10 @@ from typing import Protocol
 import attrs
 import trio
 
-from tests.client.scripted import Line
 from tests.support import raw
-from tests.support.due import Given
+from tests.support.expected_items import Given
 from tests.support.raw import Frame, Message, frame
+from tests.support.scripted_server import Line
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.agreement import HEAD_BYTES, SAID_BYTES, Agreed, AgreementReader, Declined
+from actors.wire.upgrade_answer import HEAD_BYTES, SAID_BYTES, Agreed, AgreementReader, Declined
 from tests.support.raw import KEY, accept_of, upgrade_request
 
 RIGHT = (

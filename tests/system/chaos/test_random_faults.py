@@ -14,7 +14,7 @@ import actors
 from actors.client import CaughtUp, Event, Session, connect
 from actors.environment import Environment
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
-from actors.testing.course import Harm
+from actors.testing.network_faults import Harm
 from tests.system.chaos.report import Report
 
 
