@@ -39,7 +39,7 @@ _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
 
-class Fragments:
+class FrameLimits:
     """Follows the frames of one peer, and says where they become too much.
 
     A message may have ``most_bytes``, in as many fragments as cost as much

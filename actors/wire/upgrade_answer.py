@@ -29,7 +29,7 @@ _READABLE = frozenset({"", "text/plain", "application/json", "application/proble
 """Kinds of bodies that say something to a person in a line; a page does not."""
 
 
-class Declined(Exception):  # noqa: N818 - what the server did
+class UpgradeRefused(Exception):  # noqa: N818 - what the server did
     """The server did something else than to agree."""
 
     def __init__(self, text: str, status: int | None = None, *, final: bool = False) -> None:
@@ -41,14 +41,14 @@ class Declined(Exception):  # noqa: N818 - what the server did
 
 
 @attrs.frozen
-class Agreed:
+class Upgraded:
     """The server agreed: an answer as an engine expects it, and what came behind the server's own."""
 
     answer: bytes
     rest: bytes
 
 
-class AgreementReader:
+class UpgradeAnswerReader:
     """Collects bytes until they are the answer to one upgrade request, given as it was sent.
 
     Of a refusal, what the server says is waited for: :attr:`refusing` is true
@@ -68,15 +68,15 @@ class AgreementReader:
         self._refusal: h11.Response | None = None
         self._said = b""
 
-    def feed(self, data: bytes) -> Agreed | None:
+    def feed(self, data: bytes) -> Upgraded | None:
         """Add bytes, at most some KiB at once; the agreement once it is complete.
 
-        Raises :class:`Declined` for anything else.
+        Raises :class:`UpgradeRefused` for anything else.
         """
         self._first += data[: _SHOWN_CHARACTERS - len(self._first)]
         self._size_bytes += len(data)
         if not _HTTP.startswith(self._first) and not self._first.startswith(_HTTP):
-            raise Declined(self._unexpected())  # what waits for us to speak its protocol would never end its head
+            raise UpgradeRefused(self._unexpected())  # what waits for us to speak its protocol would never end its head
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -86,18 +86,18 @@ class AgreementReader:
         except h11.RemoteProtocolError:
             if self._refusal is not None:
                 self.end()
-            raise Declined(self._unexpected()) from None
+            raise UpgradeRefused(self._unexpected()) from None
         if self._refusal is None and self._size_bytes > HEAD_BYTES:
-            raise Declined(self._unexpected())
+            raise UpgradeRefused(self._unexpected())
         return None
 
     def end(self) -> None:
-        """Nothing more will come, or nothing more is waited for. Raises :class:`Declined`."""
+        """Nothing more will come, or nothing more is waited for. Raises :class:`UpgradeRefused`."""
         if self._refusal is not None:
-            raise Declined(_told(self._refusal, self._said), self._refusal.status_code)
+            raise UpgradeRefused(_told(self._refusal, self._said), self._refusal.status_code)
         if self._size_bytes:
-            raise Declined(f"{self._unexpected()}, and then the end")
-        raise Declined("expected an upgrade, the connection ended")
+            raise UpgradeRefused(f"{self._unexpected()}, and then the end")
+        raise UpgradeRefused("expected an upgrade, the connection ended")
 
     def _take(self, event: object) -> None:
         """A part of an answer that is no agreement."""
@@ -108,7 +108,7 @@ class AgreementReader:
         if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(self._said) >= SAID_BYTES:
             self.end()
 
-    def _agree(self, event: h11.InformationalResponse) -> Agreed:
+    def _agree(self, event: h11.InformationalResponse) -> Upgraded:
         headers: dict[str, str] = {}
         for raw_name, raw_value in event.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
@@ -116,17 +116,17 @@ class AgreementReader:
         for name, expected in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
             came = headers.get(name.lower())
             if expected.lower() not in map(str.lower, _tokens(came or "")):
-                raise Declined(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
+                raise UpgradeRefused(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
         if headers.get("sec-websocket-accept") != _accept_of(self._key):
             came = headers.get("sec-websocket-accept")
-            raise Declined(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
+            raise UpgradeRefused(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
         if "sec-websocket-extensions" in headers:
-            raise Declined(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
+            raise UpgradeRefused(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
         chosen = headers.get("sec-websocket-protocol")
         if chosen is not None and chosen not in self._offers:
             offers = ", ".join(self._offers) or "none"
-            raise Declined(f"expected the subprotocol {offers}, got {_shown(chosen)}", final=True)
-        return Agreed(_answer(self._key, chosen), bytes(self._connection.trailing_data[0]))
+            raise UpgradeRefused(f"expected the subprotocol {offers}, got {_shown(chosen)}", final=True)
+        return Upgraded(_answer(self._key, chosen), bytes(self._connection.trailing_data[0]))
 
     def _unexpected(self) -> str:
         if self._first.startswith(_TLS_ALERT):

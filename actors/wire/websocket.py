@@ -36,10 +36,10 @@ from actors.limits import Limits
 from actors.protocol.closing import closing_of
 from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children
-from actors.wire.frame_limits import Fragments
+from actors.wire.frame_limits import FrameLimits
 from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
-from actors.wire.upgrade_answer import AgreementReader, Declined
+from actors.wire.upgrade_answer import UpgradeAnswerReader, UpgradeRefused
 
 _READ_BYTES = 16_384
 _EARLY_BYTES = 4 * _READ_BYTES
@@ -131,12 +131,12 @@ class _EngineStream(trio.abc.Stream):
         self._over = False
         self._ended = False
         """Nothing more will come from the peer."""
-        self._fragments = Fragments(
+        self._frame_limits = FrameLimits(
             limits.inbound_bytes, limits.inbound_burst, limits.inbound_messages_per_second, trio.current_time()
         )
         self._transport = transport
         self._head = head
-        self._early = self._fragments.admit(rest, trio.current_time()) if rest else b""
+        self._early = self._frame_limits.admit(rest, trio.current_time()) if rest else b""
         """What has come and the engine has not got."""
         self._on_heard = on_heard
         self._answered = trio.Event()
@@ -173,19 +173,19 @@ class _EngineStream(trio.abc.Stream):
             self._ended = True
         if self._early or self._ended:
             self._waiting.cancel()  # the engine waits for what was taken here
-        if self._fragments.closing:
+        if self._frame_limits.closing:
             return "left"
         return "vanished" if self._ended else None
 
     def _take(self, data: bytes) -> None:
         self._on_heard()
         self._ended = not data
-        self._early += self._fragments.admit(data, trio.current_time())
+        self._early += self._frame_limits.admit(data, trio.current_time())
 
     @property
     def excess(self) -> tuple[str, str] | None:
         """What of the peer's was too much, as a row of the closing table, and how."""
-        return self._fragments.excess
+        return self._frame_limits.excess
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -319,11 +319,11 @@ class _DialledStream(trio.abc.Stream):
         """A Close was sent: an answer to the server's, or our own."""
         self._below = below
         self._on_heard = on_heard
-        self._agreement: AgreementReader | None = None
+        self._agreement: UpgradeAnswerReader | None = None
         self._agreed = False
         self._rest = b""
         limits = Limits()
-        self._fragments = Fragments(
+        self._frame_limits = FrameLimits(
             most_bytes,
             limits.inbound_burst,
             limits.inbound_messages_per_second,
@@ -334,7 +334,7 @@ class _DialledStream(trio.abc.Stream):
     @property
     def excess(self) -> tuple[str, str] | None:
         """What of the server's was too much, as a row of the closing table, and how."""
-        return self._fragments.excess
+        return self._frame_limits.excess
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self._agreed:
@@ -344,7 +344,7 @@ class _DialledStream(trio.abc.Stream):
             if not data:
                 return b""
             self._on_heard()
-            if admitted := self._fragments.admit(data, trio.current_time()):
+            if admitted := self._frame_limits.admit(data, trio.current_time()):
                 return admitted
         await trio.lowlevel.checkpoint()
         return b""
@@ -366,7 +366,7 @@ class _DialledStream(trio.abc.Stream):
                     return agreed.answer
                 saying = _SAYING_SECONDS if reader.refusing else math.inf
                 patience = trio.CancelScope(deadline=min(patience.deadline, trio.current_time() + saying))
-        except Declined as declined:
+        except UpgradeRefused as declined:
             name = "vanished" if declined.status is None else "unavailable"
             raise Closed(name, str(declined), status=declined.status, final=declined.final) from None
 
@@ -388,7 +388,7 @@ class _DialledStream(trio.abc.Stream):
             if not is_goodbye:  # a server that does not wait for an answer has closed all the same, and said why
                 raise
         if self._agreement is None:
-            self._agreement = AgreementReader(bytes(data))
+            self._agreement = UpgradeAnswerReader(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._below.wait_send_all_might_not_block()
