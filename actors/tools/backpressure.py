@@ -25,7 +25,7 @@ _ENVELOPE_BYTES = 256
 """What an event has besides its line: id, timestamp, numbers."""
 
 
-class _Ahead:
+class _Outstanding:
     """One user's events that his devices have yet to take, oldest first."""
 
     __slots__ = ("confirmed", "events", "size_bytes")
@@ -58,14 +58,14 @@ class _Ahead:
             self.pop()
 
 
-class Pace:
+class Backpressure:
     """Waits for the devices of the users whom the input is for."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._most_events = max(runtime.limits.retained_events // 2, 1)
         self._most_bytes = runtime.limits.retained_bytes // 2
-        self._users: dict[str, _Ahead] = {}
+        self._users: dict[str, _Outstanding] = {}
 
     async def keep(self, receipt: Receipt, size: int) -> None:
         """Note an event of ``size`` bytes that was emitted; wait while its user's devices are too far behind."""
@@ -76,37 +76,37 @@ class Pace:
         if not self._runtime.devices(user_id):
             self._users.pop(user_id, None)
             return
-        ahead = self._users.setdefault(user_id, _Ahead())
-        ahead.put(receipt, size + _ENVELOPE_BYTES)
-        while self._is_too_far(ahead) and self._runtime.devices(user_id):
-            awaited = self._awaited(user_id, ahead)
-            ahead.settle(awaited)
-            if self._is_too_far(ahead):
-                await self._wait(ahead, awaited)
+        outstanding = self._users.setdefault(user_id, _Outstanding())
+        outstanding.put(receipt, size + _ENVELOPE_BYTES)
+        while self._is_too_far(outstanding) and self._runtime.devices(user_id):
+            awaited = self._awaited(user_id, outstanding)
+            outstanding.settle(awaited)
+            if self._is_too_far(outstanding):
+                await self._wait(outstanding, awaited)
 
-    def _is_too_far(self, ahead: _Ahead) -> bool:
-        return len(ahead.events) > self._most_events or ahead.size_bytes > self._most_bytes
+    def _is_too_far(self, outstanding: _Outstanding) -> bool:
+        return len(outstanding.events) > self._most_events or outstanding.size_bytes > self._most_bytes
 
-    def _awaited(self, user_id: str, ahead: _Ahead) -> Stage:
+    def _awaited(self, user_id: str, outstanding: _Outstanding) -> Stage:
         """What a user's devices can be expected to do with an event."""
-        confirming = ahead.confirmed and any(
+        confirming = outstanding.confirmed and any(
             device.user_id == user_id and not device.plain for device in connections(self._runtime)
         )
         return Stage.ACKED if confirming else Stage.WRITTEN
 
-    async def _wait(self, ahead: _Ahead, awaited: Stage) -> None:
+    async def _wait(self, outstanding: _Outstanding, awaited: Stage) -> None:
         """Wait for the oldest, as long as a device may take nothing before it is aborted."""
         with trio.move_on_after(self._runtime.limits.write_deadline_seconds) as patience:
             try:
-                await ahead.events[0][0].reached(awaited)
+                await outstanding.events[0][0].reached(awaited)
             except Dropped:
                 return
         if not patience.cancelled_caught:
             return
         if awaited is Stage.ACKED:
-            ahead.confirmed = False
+            outstanding.confirmed = False
         else:
-            ahead.skip(awaited)
+            outstanding.skip(awaited)
 
 
 def _is_over(receipt: Receipt, awaited: Stage) -> bool:

@@ -19,7 +19,7 @@ _WAITING_THREADS = 10_000
 """More threads without an owner than this are not waited for; the oldest are left as they are."""
 
 
-class Heir:
+class DefaultOwner:
     """Waits for the first user, who gets the threads that are waiting, and those that come."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -44,7 +44,7 @@ class Line:
 
 
 @attrs.frozen
-class Spoken:
+class LineEvent:
     """An event as a line spells it."""
 
     type: str
@@ -113,7 +113,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def parse(text: bytes) -> Spoken:
+def parse(text: bytes) -> LineEvent:
     """Read one line. Raises :class:`BadLine`.
 
     ``thread_id``, ``run_id``, ``event_id`` and ``user_id`` are taken from the
@@ -131,7 +131,7 @@ def parse(text: bytes) -> Spoken:
     if thread_id is None:
         raise BadLine("expected a thread_id, at the top level or in the payload, got none")
     run_id, event_id, user_id = (_first(name, fields, inner) for name in ("run_id", "event_id", "user_id"))
-    return Spoken(type_, payload, thread_id, run_id, event_id, user_id)
+    return LineEvent(type_, payload, thread_id, run_id, event_id, user_id)
 
 
 def _fields(text: bytes) -> _Fields:

@@ -69,7 +69,7 @@ class _Group:
             self._on_ring(self)
 
 
-class Tally:
+class ReceiptTracker:
     """Follows receipts; counts where each event is, and says each stage that one goes through."""
 
     def __init__(self, say: Say | None = None) -> None:

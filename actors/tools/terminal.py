@@ -26,8 +26,8 @@ from actors.kernel.signals import Doorbell
 FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""
 
-_OUTLET_BYTES = 1 << 20
-"""What may wait for a slow reader before :meth:`Outlet.room` makes the caller wait: some 10,000 receipts."""
+_OUTPUT_BYTES = 1 << 20
+"""What may wait for a slow reader before :meth:`OutputWriter.room` makes the caller wait: some 10,000 receipts."""
 
 
 class CannotStart(Exception):  # noqa: N818 - a state; said on one line
@@ -152,7 +152,7 @@ class _Harmless(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
-class Outlet:
+class OutputWriter:
     """Text on its way to a descriptor, written in another thread: a reader that is slow stops no delivery.
 
     :meth:`run` must run meanwhile. When the reader has gone, what is written
@@ -177,7 +177,7 @@ class Outlet:
 
     async def room(self) -> None:
         """Wait until the reader has taken enough of what was written."""
-        while len(self._pending) > _OUTLET_BYTES:
+        while len(self._pending) > _OUTPUT_BYTES:
             await self._taken.wait()
 
     async def drain(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.tools.terminal import Outlet, StreamFailed, read, write
+from actors.tools.terminal import OutputWriter, StreamFailed, read, write
 from tests.tools.command import PATIENCE_SECONDS, Finished, device, events, running
 
 EVENT = b'{"type":"x","thread_id":"t","user_id":"alice"}\n'
@@ -201,7 +201,7 @@ async def test_an_outlet_tells_once_what_failed() -> None:
     """A stream that fails in the middle is told, once; what is written later goes nowhere, and nobody waits for it."""
     told: list[StreamFailed] = []
     with opened("/dev/full", os.O_WRONLY) as fd:
-        outlet = Outlet(fd, "standard output", told.append)
+        outlet = OutputWriter(fd, "standard output", told.append)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outlet.run)
             for _ in range(3):
