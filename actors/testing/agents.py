@@ -32,7 +32,7 @@ class Agents:
         self.released = trio.Event()
         """Who hangs, hangs until then."""
 
-    def inhabit(self, world: World) -> None:
+    def enter(self, world: World) -> None:
         """This is the world they are in."""
         self._world = world
 

@@ -48,7 +48,7 @@ class Crashes:
         return sum(one == path for one in self.fired.values())
 
 
-class Fragile:
+class CrashingActor:
     """An actor that crashes when it is told to."""
 
     def __init__(self, actor: Any, path: str, crashes: Crashes) -> None:
@@ -69,7 +69,7 @@ class Fragile:
         await self._actor.settle()
 
 
-class FragileKind:
+class CrashingKind:
     """A kind of actor, each of which crashes when the plan says so."""
 
     def __init__(self, kind: Kind[Any], name: str, crashes: Crashes) -> None:
@@ -79,6 +79,6 @@ class FragileKind:
         self.dead_letter = kind.dead_letter
         self.quarantined = kind.quarantined
 
-    def build(self, key: str) -> Fragile:
+    def build(self, key: str) -> CrashingActor:
         """Build an actor behind its fragility."""
-        return Fragile(self._kind.build(key), f"{self._name}/{key}", self._crashes)
+        return CrashingActor(self._kind.build(key), f"{self._name}/{key}", self._crashes)

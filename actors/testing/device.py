@@ -53,7 +53,7 @@ class Exchange(Protocol):
 
 
 @attrs.define(eq=False)
-class Asked:
+class PendingRequest:
     """A request that waits for its reply, over all connections of its session."""
 
     id: str
@@ -103,7 +103,7 @@ class Device:
         self.away_until = -math.inf
         """It does not connect before that."""
         self.caught_up = False
-        self.open: list[Asked] = []
+        self.open: list[PendingRequest] = []
         self.wire: Wire | None = None
         self.lost: list[str] = []
         """Requests of sessions that are gone: nobody knows whether they were carried out."""
@@ -147,11 +147,11 @@ class Device:
         self.questions.clear()
         self.running.clear()
 
-    def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> Asked:
+    def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> PendingRequest:
         """Make a request; it is repeated on each connection of the session until there is a reply."""
         self._requests += 1
         id_ = f"{self.label}.{self._requests}"
-        asked = Asked(id_, {"op": op, "id": id_, **fields}, on_reply)
+        asked = PendingRequest(id_, {"op": op, "id": id_, **fields}, on_reply)
         self.open.append(asked)
         if self.caught_up:
             self._say_open()
@@ -285,7 +285,7 @@ class Device:
                         self._exchange.ledger.complain(6, f"{self.label}: the connection ended inside of a frame")
                     raise Gone
                 return data
-            self._confirm(line)
+            self._ack(line)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -388,7 +388,7 @@ class Device:
 
     # --- what it says ---------------------------------------------------------------
 
-    def _confirm(self, line: Line) -> None:
+    def _ack(self, line: Line) -> None:
         self._ack_at = math.inf
         if self.cursor is not None and self.cursor[1] > self._acked and self.wire is not None:
             epoch, self._acked = self.cursor

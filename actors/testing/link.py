@@ -9,7 +9,7 @@ from collections import Counter
 import trio
 
 from actors.testing.chance import Chance
-from actors.testing.network_faults import CHUNK_BYTES, Course, Direction, Faults, Harm, Mark, Step
+from actors.testing.network_faults import CHUNK_BYTES, Direction, Faults, Harm, Mark, Shaper, Step
 
 _CHUNKS_UNDER_WAY = 64
 """What one direction holds at most, 256 KiB: a sender that is faster finds its socket full, as on any long line."""
@@ -37,8 +37,8 @@ class Link:
         self.faults = faults
         self.passed_at = trio.current_time()
         self._ends = [client]
-        self._up = Pipe(self, "up", Course(faults.up, chance.of("up")))
-        self._down = Pipe(self, "down", Course(faults.down, chance.of("down")))
+        self._up = Pipe(self, "up", Shaper(faults.up, chance.of("up")))
+        self._down = Pipe(self, "down", Shaper(faults.down, chance.of("down")))
         self._stalled = False
         self._scope = trio.CancelScope()
 
@@ -108,13 +108,13 @@ class Link:
 class Pipe:
     """One direction: what one end has said waits in the channel until the other gets it."""
 
-    def __init__(self, link: Link, direction: Direction, course: Course) -> None:
+    def __init__(self, link: Link, direction: Direction, shaper: Shaper) -> None:
         self.direction = direction
         self.lost = False
         """Nothing comes out any more, whatever goes in; and so it stays."""
         self.ended = False
         self._link = link
-        self._course = course
+        self._shaper = shaper
         self._broken = False
         """The end that it reads from is gone."""
         self._into, self._out = trio.open_memory_channel[list[Step]](_CHUNKS_UNDER_WAY)
@@ -122,9 +122,9 @@ class Pipe:
     async def read(self, source: trio.SocketStream) -> None:
         """Take what one end says, and note when it says no more."""
         try:
-            await self._into.send(self._course.take(b"", trio.current_time()))
+            await self._into.send(self._shaper.take(b"", trio.current_time()))
             while data := await source.receive_some(CHUNK_BYTES):
-                await self._into.send(self._course.take(bytes(data), trio.current_time()))
+                await self._into.send(self._shaper.take(bytes(data), trio.current_time()))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._broken = True
         await self._note_end()

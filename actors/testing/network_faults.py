@@ -73,7 +73,7 @@ Step = tuple[float, bytes | Mark]
 """When something is due at the other end, and what it is."""
 
 
-class Course:
+class Shaper:
     """In what pieces the bytes of one direction arrive, and when."""
 
     def __init__(self, way: Way, chance: Chance) -> None:

@@ -16,7 +16,7 @@ import attrs
 
 from actors.receipts import Receipt
 from actors.testing.invariants import name_of
-from actors.testing.owners import Act, Owners
+from actors.testing.owners import OwnerChange, Owners
 
 STARTED = "agent_started"
 TERMINAL = frozenset({"agent_completed", "agent_failed", "agent_cancelled"})
@@ -183,11 +183,11 @@ class Ledger:
         if not emit.calls:
             emit.ended = self.tick()
 
-    def owning(self, thread_id: str, user_id: str | None, *, only_if_free: bool = False) -> Act:
+    def owning(self, thread_id: str, user_id: str | None, *, only_if_free: bool = False) -> OwnerChange:
         """Somebody begins to change a thread's owner."""
         return self.owners_of(thread_id).begin(user_id, self.tick(), only_if_free=only_if_free)
 
-    def owned(self, thread_id: str, act: Act, *, happened: bool | None) -> None:
+    def owned(self, thread_id: str, act: OwnerChange, *, happened: bool | None) -> None:
         """He was told that it has happened, or that it has not; or his call was cut short."""
         self.owners_of(thread_id).end(act, self.tick(), happened=happened)
 
@@ -231,7 +231,7 @@ class Ledger:
         wire.hello = hello
         resume, session = hello.get("resume"), hello.get("session")
         if resume is not None and session is not None:
-            self._confirm(wire.user_id, resume["epoch"], session, resume["offset"])
+            self._ack(wire.user_id, resume["epoch"], session, resume["offset"])
 
     def write(self, wire: Wire, message: dict[str, Any]) -> None:
         """A line has taken a whole message from the server."""
@@ -261,7 +261,7 @@ class Ledger:
 
     def confirm(self, wire: Wire, epoch: str, offset: int) -> None:
         """The device confirms what came to its session, up to an offset."""
-        self._confirm(wire.user_id, epoch, wire.session, offset)
+        self._ack(wire.user_id, epoch, wire.session, offset)
 
     def log(self, user_id: str, epoch: str, life: int) -> Log:
         """An epoch of a user's log."""
@@ -428,7 +428,7 @@ class Ledger:
         if wire.user_id not in owners.after(emit.begun, emit.ended):
             self.complain(4, f"event {placed.event_id} of {placed.thread_id} was sent to {wire.user_id}")
 
-    def _confirm(self, user_id: str, epoch: str, session: str, offset: int) -> None:
+    def _ack(self, user_id: str, epoch: str, session: str, offset: int) -> None:
         log = self.logs.get((user_id, epoch))
         if log is not None:
             log.confirmed.update(one for one in log.received.get(session, ()) if one <= offset)

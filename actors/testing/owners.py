@@ -14,7 +14,7 @@ import attrs
 
 
 @attrs.define
-class Act:
+class OwnerChange:
     """One call that may change a thread's owner."""
 
     user_id: str | None
@@ -34,16 +34,16 @@ class Act:
 class Owners:
     """The calls about one thread, in the order in which they began."""
 
-    acts: list[Act] = attrs.field(factory=list)
+    acts: list[OwnerChange] = attrs.field(factory=list)
 
-    def begin(self, user_id: str | None, now: int, *, only_if_free: bool = False) -> Act:
+    def begin(self, user_id: str | None, now: int, *, only_if_free: bool = False) -> OwnerChange:
         """A call begins."""
         self.look(now)
-        act = Act(user_id, now, only_if_free=only_if_free)
+        act = OwnerChange(user_id, now, only_if_free=only_if_free)
         self.acts.append(act)
         return act
 
-    def end(self, act: Act, now: int, *, happened: bool | None) -> None:
+    def end(self, act: OwnerChange, now: int, *, happened: bool | None) -> None:
         """A call has ended; without an answer it may still be carried out."""
         act.happened = happened
         act.ended = math.inf if happened is None else now

@@ -20,7 +20,7 @@ from actors.testing.device import Device
 from actors.testing.oracle import Mismatch
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
 from actors.testing.store import Fault
-from actors.testing.world import TROUBLES, Weather, World, open_world, trouble
+from actors.testing.world import TROUBLES, World, WorldSetting, open_world, trouble
 
 _STORE_SECONDS = {"memory": None, "waiting": 0.001, "slow": 0.3}
 _DEVICES = 4
@@ -50,7 +50,7 @@ def perform(plan: Plan) -> Outcome:
 
     async def main(seed: int) -> None:
         chance = Chance(f"world {seed}")
-        weather = Weather(faulty=plan.setting.slow_lines, store_seconds=_STORE_SECONDS[plan.setting.store])
+        setting = WorldSetting(faulty=plan.setting.slow_lines, store_seconds=_STORE_SECONDS[plan.setting.store])
         options: dict[str, Any] = {
             "concurrency": plan.setting.concurrency,
             "on_disconnect": plan.setting.on_disconnect,
@@ -60,9 +60,9 @@ def perform(plan: Plan) -> Outcome:
             options["on_undelivered"] = _hear
         agents = Agents()
         with trio.fail_after(3_600):
-            async with open_world(chance, weather, limits_of(plan.setting), agents.answer, options) as world:
+            async with open_world(chance, setting, limits_of(plan.setting), agents.answer, options) as world:
                 found.append(world)
-                agents.inhabit(world)
+                agents.enter(world)
                 await Performance(world, agents, plan).run()
 
     with Barrier(lambda error: crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))):

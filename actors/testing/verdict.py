@@ -15,7 +15,7 @@ from actors.testing.oracle import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
 from actors.testing.store import FaultyStore
 
 
-class Scene(Protocol):
+class WorldView(Protocol):
     """What a verdict looks at: a :class:`~actors.testing.World`."""
 
     runtime: Runtime
@@ -40,7 +40,7 @@ class Scene(Protocol):
         ...
 
 
-def check_settled(world: Scene) -> None:
+def check_settled(world: WorldView) -> None:
     """Liveness: what was accepted has arrived or has a reason; every run has ended; the books agree."""
     if not world.up:
         world.ledger.complain(7, "the runtime is not there")
@@ -53,7 +53,7 @@ def check_settled(world: Scene) -> None:
     _check_failures(world)
 
 
-def check_life(world: Scene) -> None:
+def check_life(world: WorldView) -> None:
     """A runtime has ended: every receipt has an answer, and nothing is left in its books."""
     if not hasattr(world, "runtime"):
         return
@@ -63,7 +63,7 @@ def check_life(world: Scene) -> None:
     _check_failures(world)
 
 
-def check_remains(world: Scene) -> None:
+def check_remains(world: WorldView) -> None:
     """Everybody has gone: what was there for them has gone, too (invariant 8)."""
     runtime, runs, asks = world.runtime, world.runtime.tree.runs, world.runtime.tree.asks
     left = {
@@ -92,7 +92,7 @@ def check_remains(world: Scene) -> None:
 # --- devices --------------------------------------------------------------------
 
 
-def _check_devices(world: Scene) -> None:
+def _check_devices(world: WorldView) -> None:
     """Whoever stays is at the head of the log, and was answered."""
     for device in world.staying:
         bounds = world.store.bounds(device.user_id)
@@ -109,7 +109,7 @@ def _check_devices(world: Scene) -> None:
             world.ledger.complain(7, f"{device.label} shows {sorted(device.questions)}, and {sorted(asked)} are open")
 
 
-def _has_ended(world: Scene, run_id: str) -> bool:
+def _has_ended(world: WorldView, run_id: str) -> bool:
     """Whether a run's last event is in a log, or was, so that whoever knew of the run must know."""
     return any(
         receipt.position is not None
@@ -122,7 +122,7 @@ def _has_ended(world: Scene, run_id: str) -> bool:
 # --- receipts and books -----------------------------------------------------------
 
 
-def _check_receipts(world: Scene, life: int, *, closed: bool) -> None:
+def _check_receipts(world: WorldView, life: int, *, closed: bool) -> None:
     for emit in world.ledger.emits.values():
         for receipt in emit.receipts if emit.life == life else ():
             if not receipt.stage.final and not _may_stay(world, receipt):
@@ -131,7 +131,7 @@ def _check_receipts(world: Scene, life: int, *, closed: bool) -> None:
                 _check_drop(world, emit, receipt, closed=closed)
 
 
-def _may_stay(world: Scene, receipt: Receipt) -> bool:
+def _may_stay(world: WorldView, receipt: Receipt) -> bool:
     """Whether nobody can say more of an event: its only device was forgotten, or its thread before the store had
     answered."""
     position = receipt.position
@@ -141,7 +141,7 @@ def _may_stay(world: Scene, receipt: Receipt) -> bool:
     return log is not None and position.offset in log.forgotten
 
 
-def _check_drop(world: Scene, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
+def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
     """An event is dropped for a reason that there was."""
     owners = world.ledger.owners_of(emit.thread_id)
     cause, position = receipt.cause.name if receipt.cause else "", receipt.position
@@ -165,7 +165,7 @@ def _check_drop(world: Scene, emit: Emit, receipt: Receipt, *, closed: bool) -> 
         world.ledger.complain(1, f"{receipt} was dropped ({cause}), and there was no reason to")
 
 
-def _check_books(world: Scene) -> None:
+def _check_books(world: WorldView) -> None:
     """The runtime's books say what the emitters' receipts say; notices are the runtime's own events."""
     audit, ledger = world.runtime.audit(), world.ledger
     if not audit.balanced:
@@ -195,14 +195,14 @@ def _check_books(world: Scene) -> None:
 # --- order, runs, failures ----------------------------------------------------------
 
 
-def _check_logs(world: Scene) -> None:
+def _check_logs(world: WorldView) -> None:
     """Invariant 2, over everything that devices were ever sent."""
     for (user_id, epoch), log in world.ledger.logs.items():
         _check_order(world, log, f"{user_id}, epoch {epoch}")
     _check_emit_order(world)
 
 
-def _check_order(world: Scene, log: Log, where: str) -> None:
+def _check_order(world: WorldView, log: Log, where: str) -> None:
     """Within an epoch a thread's numbers ascend with the offsets."""
     last: dict[str, tuple[int, int]] = {}
     for offset in sorted(log.events):
@@ -214,7 +214,7 @@ def _check_order(world: Scene, log: Log, where: str) -> None:
         last[placed.thread_id] = offset, max(placed.seq, 0 if before is None else before[1])
 
 
-def _check_emit_order(world: Scene) -> None:
+def _check_emit_order(world: WorldView) -> None:
     """Whoever emitted after another call had returned is behind it; no number is given twice."""
     threads: dict[tuple[int, str], list[Emit]] = {}
     for emit in world.ledger.emits.values():
@@ -233,7 +233,7 @@ def _check_emit_order(world: Scene) -> None:
                 latest = emit
 
 
-def _check_runs(world: Scene) -> None:
+def _check_runs(world: WorldView) -> None:
     """Invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
     runs: dict[tuple[int, str], dict[str, Emit]] = {}
     for emit in world.ledger.emits.values():
@@ -244,7 +244,7 @@ def _check_runs(world: Scene) -> None:
         _check_run(world, life, run_id, list(emits.values()))
 
 
-def _check_run(world: Scene, life: int, run_id: str, emits: list[Emit]) -> None:
+def _check_run(world: WorldView, life: int, run_id: str, emits: list[Emit]) -> None:
     ledger = world.ledger
     first = [one for one in emits if one.type == STARTED]
     last = [one for one in emits if one.type in TERMINAL]
@@ -263,7 +263,7 @@ def _check_run(world: Scene, life: int, run_id: str, emits: list[Emit]) -> None:
         ledger.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
 
 
-def _check_failures(world: Scene) -> None:
+def _check_failures(world: WorldView) -> None:
     """Invariant 10: each crash was reported once, and nothing failed that was not made to."""
     failures = [(failure.path, failure.error) for failure in world.runtime.failures]
     for number in list(world.crashes.fired)[world.crashes.before :]:

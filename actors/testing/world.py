@@ -22,7 +22,7 @@ from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
 from actors.testing.chance import Chance
-from actors.testing.crashes import Crashes, FragileKind
+from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
 from actors.testing.frames import TEXT, FrameReader, TornFrame
@@ -51,7 +51,7 @@ class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
 
 
 @attrs.frozen(kw_only=True)
-class Weather:
+class WorldSetting:
     """What lines are like, and how the store is reached."""
 
     faulty: bool = True
@@ -64,12 +64,12 @@ class World:
     """One simulation. ``runtime`` is the one that is there now; :meth:`device` opens a device of a user."""
 
     def __init__(
-        self, chance: Chance, nursery: trio.Nursery, weather: Weather, limits: Limits, options: dict[str, Any]
+        self, chance: Chance, nursery: trio.Nursery, setting: WorldSetting, limits: Limits, options: dict[str, Any]
     ) -> None:
         self.chance = chance
         self.nursery = nursery
         self.limits = limits
-        self.weather = weather
+        self._setting = setting
         self.runtime: Runtime
         self.store: FaultyStore
         self.ledger = Ledger(self._low_of)
@@ -224,7 +224,7 @@ class World:
         """One runtime after the other, until cancelled."""
         while True:
             environment = self._environment()
-            self.store = FaultyStore(self.limits, environment, self.weather.store_seconds)
+            self.store = FaultyStore(self.limits, environment, self._setting.store_seconds)
             try:
                 await self._live_once(environment, task_status)
             finally:
@@ -241,7 +241,7 @@ class World:
             runtime = self.runtime
             observe(runtime, self.ledger)
             for supervisor in (runtime.tree.users, runtime.tree.threads):
-                supervisor._kind = FragileKind(supervisor._kind, supervisor.name, self.crashes)
+                supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, self.crashes)
             self._asked = trio.Event()
             self.up = True
             self._tell_up(task_status)
@@ -277,7 +277,7 @@ class World:
     # --- the network -----------------------------------------------------------------
 
     def _conditions(self, number: int) -> Conditions:
-        if self.calm or not self.weather.faulty:
+        if self.calm or not self._setting.faulty:
             return CALM
         chance = self.chance.of(f"line {number}")
         return Conditions(
@@ -319,14 +319,14 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    chance: Chance, weather: Weather, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
+    chance: Chance, setting: WorldSetting, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
 ) -> AsyncIterator[World]:
     """A world while the block lasts; nothing is checked at its end."""
     check_clock()
     outcome: BaseException | None = None
     with quiet():
         async with trio.open_nursery() as nursery:
-            world = World(chance, nursery, weather, limits, options)
+            world = World(chance, nursery, setting, limits, options)
             if on_message is not None:
                 options["on_message"] = _noting(on_message, world)
             await nursery.start(world.live)
@@ -367,7 +367,7 @@ async def simulate(
 
     ``world.runtime`` is the runtime, ``world.device("alice")`` a device of a
     user on a network that delays, stalls and cuts it; ``await world.settle()``
-    ends the bad weather and waits until everything has arrived,
+    ends all faults and waits until everything has arrived,
     ``world.check()`` raises :class:`Mismatched` if an invariant was broken, and
     so does the end of the block. ``faulty=False`` is a network without faults;
     ``store_seconds`` makes the store one that has to be waited for. Other
@@ -381,11 +381,11 @@ async def simulate(
     check_seed(seed)
     check_agent(on_message)
     chance = Chance(f"simulation {seed}")
-    weather = Weather(faulty=faulty, store_seconds=store_seconds)
+    setting = WorldSetting(faulty=faulty, store_seconds=store_seconds)
     with deterministic(chance):
-        async with open_world(chance, weather, limits or Limits(), on_message, options) as world:
+        async with open_world(chance, setting, limits or Limits(), on_message, options) as world:
             if faulty:
-                world.nursery.start_soon(storm, world)
+                world.nursery.start_soon(random_troubles, world)
             yield world
             if not world.calm:
                 await world.settle()
@@ -404,20 +404,20 @@ def check_agent(on_message: object) -> None:
         check_coroutine("on_message", on_message, "run", "message")
 
 
-async def storm(world: World) -> None:
-    """Bad weather: now and then something happens to a device, until the world is calm."""
-    chance = world.chance.of("storm")
+async def random_troubles(world: World) -> None:
+    """Let something happen to a device now and then, until the world is calm."""
+    chance = world.chance.of("random_troubles")
     while not world.calm:
         await trio.sleep(chance.between(0.02, 1.5))
         devices = [device for device in world.devices if not device.left]
         if devices and not world.calm:
-            trouble(world, chance.one(devices), chance.one(_STORMS), chance)
+            trouble(world, chance.one(devices), chance.one(_RANDOM_TROUBLES), chance)
 
 
 TROUBLES = "cut", "midframe", "reset", "sleep", "vanish", "lag", "freeze", "reload", "slow_ack"
 """What can happen to a device."""
 
-_STORMS = tuple(kind for kind in TROUBLES if kind != "reload")
+_RANDOM_TROUBLES = tuple(kind for kind in TROUBLES if kind != "reload")
 """And by itself: a page that is reloaded has forgotten what it showed and asked, which is for a test to decide."""
 
 

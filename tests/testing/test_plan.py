@@ -24,7 +24,7 @@ def test_swarm() -> None:
 
 
 def test_only() -> None:
-    """Asked for some kinds, a plan has no others."""
+    """PendingRequest for some kinds, a plan has no others."""
     assert {action.kind for action in plan_of(1, ("emit", "cut")).actions} <= {"emit", "cut"}
 
 

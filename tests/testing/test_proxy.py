@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from actors.testing.chance import Chance
 from actors.testing.link import set_to_reset
-from actors.testing.network_faults import Course, Step
+from actors.testing.network_faults import Shaper, Step
 
 PATIENCE_SECONDS = 10.0
 """A safety net against hangs."""
@@ -86,12 +86,12 @@ chunks = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=200)), max_size=
 
 def walk(way: Way, said: list[tuple[float, bytes]]) -> tuple[list[Step], list[float]]:
     """The steps of all chunks, each some seconds after the one before; and for each step, when it was said."""
-    course, now = Course(way, Chance("walk")), 0.0
-    steps = course.take(b"", now)
+    shaper, now = Shaper(way, Chance("walk")), 0.0
+    steps = shaper.take(b"", now)
     times = [now] * len(steps)
     for pause, data in said:
         now += pause
-        steps += course.take(data, now)
+        steps += shaper.take(data, now)
         times += [now] * (len(steps) - len(times))
     return steps, times
 

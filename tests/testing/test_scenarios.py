@@ -117,7 +117,7 @@ async def test_in_a_test_of_its_own(autojump_clock: object) -> None:
         await conversation(world)
 
 
-def test_without_weather() -> None:
+def test_without_faults() -> None:
     """``run`` runs any function under a seed."""
 
     async def quiet(seed: int) -> int:
