@@ -12,7 +12,7 @@ Real actors, real session code and the real protocol engine run under one
 integer: scheduling, time, ids and every misfortune follow from it. The same
 seed is the same run, event for event. It is the idea of FoundationDB's
 simulation and of TigerBeetle's VOPR; what is allowed to go wrong is drawn anew
-for each seed (swarm testing), and an independent ledger has the last word.
+for each seed (swarm testing), and an independent oracle has the last word.
 
     python -m actors.testing --seeds 10000      many seeds, with everything going wrong
     python -m actors.testing --seed 42          one of them; a failing plan is made as short as it fails
@@ -37,8 +37,8 @@ from actors.testing.chance import Chance
 from actors.testing.determinism import TrioChanged, run
 from actors.testing.device import Device
 from actors.testing.network_faults import Faults, Way
-from actors.testing.oracle import Mismatch
 from actors.testing.proxy import FaultProxy, fault_proxy
+from actors.testing.records import Mismatch
 from actors.testing.scenarios import cancel_at_every_step, fail_every_store_call, run_seeds
 from actors.testing.world import Mismatched, World, simulate
 

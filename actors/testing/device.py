@@ -18,7 +18,8 @@ from actors.protocol.messages import Origin
 from actors.testing.chance import Chance
 from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
 from actors.testing.network import Line
-from actors.testing.oracle import STARTED, TERMINAL, Ledger, Wire
+from actors.testing.oracle import Oracle
+from actors.testing.records import STARTED, TERMINAL, Records, Wire
 
 _REQUEST = (
     "GET /ws HTTP/1.1\r\nHost: simulation\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -42,7 +43,8 @@ class Gone(Exception):  # noqa: N818 - what the connection is
 class Exchange(Protocol):
     """Where devices dial: the network in front of whichever runtime is there."""
 
-    ledger: Ledger
+    records: Records
+    oracle: Oracle
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
         """A line to the server; ``None`` when nobody answers."""
@@ -170,7 +172,7 @@ class Device:
             code = await self._attend()
             self._exchange.note(self.label, f"connection over ({code})")
             if code in _FINAL_CODES:
-                self._exchange.ledger.complain(7, f"{self.label} was sent away with {code}")
+                self._exchange.records.complain(7, f"{self.label} was sent away with {code}")
                 return
             self._failures += 1
             pause = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures) * self._chance.between(0.3, 1)
@@ -226,7 +228,7 @@ class Device:
         if self.cursor is not None:
             hello["resume"] = {"epoch": self.cursor[0], "offset": self.cursor[1]}
         assert self.wire is not None, "a device that greets has a wire"
-        self._exchange.ledger.greet(self.wire, hello)
+        self._exchange.oracle.greet(self.wire, hello)
         self._say(line, hello)
         while (message := await self._next(line)).get("op") != "welcome":
             self._take_passing(line, message)
@@ -282,7 +284,7 @@ class Device:
                 data = await line.device.receive()
                 if not data or self.line is not line:
                     if self._frames.midway and not line.down.broken and not line.up.broken and self.line is line:
-                        self._exchange.ledger.complain(6, f"{self.label}: the connection ended inside of a frame")
+                        self._exchange.records.complain(6, f"{self.label}: the connection ended inside of a frame")
                     raise Gone
                 return data
             self._ack(line)
@@ -291,7 +293,7 @@ class Device:
         try:
             self._inbox += self._frames.feed(data)
         except TornFrame as error:
-            self._exchange.ledger.complain(6, f"{self.label}: {error}")
+            self._exchange.records.complain(6, f"{self.label}: {error}")
             raise Gone from None
 
     # --- what it is told ------------------------------------------------------------
@@ -354,9 +356,9 @@ class Device:
         assert self.cursor is not None, "a device that is sent events has a cursor"
         epoch, offset = self.cursor
         if first != offset + 1:
-            self._exchange.ledger.complain(3, f"{self.label}: {first} to {last} came after {offset}")
+            self._exchange.records.complain(3, f"{self.label}: {first} to {last} came after {offset}")
         assert self.wire is not None, "a device that is sent events has a wire"
-        self._exchange.ledger.receive(self.wire, epoch, first, last)
+        self._exchange.oracle.receive(self.wire, epoch, first, last)
         self._move(last)
 
         for event in events:
@@ -392,7 +394,7 @@ class Device:
         self._ack_at = math.inf
         if self.cursor is not None and self.cursor[1] > self._acked and self.wire is not None:
             epoch, self._acked = self.cursor
-            self._exchange.ledger.confirm(self.wire, epoch, self._acked)
+            self._exchange.oracle.ack(self.wire, epoch, self._acked)
             self._say(line, {"op": "ack", "offset": self._acked})
 
     def _say_open(self) -> None:

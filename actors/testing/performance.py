@@ -17,8 +17,8 @@ from actors.testing.chance import Chance
 from actors.testing.crashes import Moment
 from actors.testing.determinism import run
 from actors.testing.device import Device
-from actors.testing.oracle import Mismatch
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
+from actors.testing.records import Mismatch
 from actors.testing.store import Fault
 from actors.testing.world import TROUBLES, World, WorldSetting, open_world, trouble
 
@@ -67,7 +67,7 @@ def perform(plan: Plan) -> Outcome:
 
     with Barrier(lambda error: crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))):
         run(main, plan.seed)
-    mismatches = (found[0].ledger.mismatches if found else []) + crash
+    mismatches = (found[0].records.mismatches if found else []) + crash
     return Outcome(plan, mismatches, found[0].trace if found else [])
 
 
@@ -152,7 +152,7 @@ class Performance:
         """Invariant 7: what happens to others is not her affair."""
         for event, at in zip(bystander.seen, bystander.seen_at, strict=True):
             if at > event["payload"]["at"] + _BYSTANDER_SECONDS:
-                self._world.ledger.complain(7, f"the bystander waited until {at:.3f} for {event}")
+                self._world.records.complain(7, f"the bystander waited until {at:.3f} for {event}")
 
     async def _own_everything(self) -> None:
         """What is held is placed: so it has to arrive somewhere, too."""
@@ -179,7 +179,7 @@ class Performance:
         elif world.up:
             act: Callable[[Action, Chance], Awaitable[None]] = getattr(self, f"_do_{kind}")
             await act(action, chance)
-        world.ledger.probe()
+        world.oracle.probe()
 
     async def _do_emit(self, action: Action, chance: Chance) -> None:
         await self._emit(action.thread, chance, self._owner_for(action, chance))
@@ -221,7 +221,7 @@ class Performance:
             answer = await thread.ask("approval", {"question": "?"}, timeout=seconds)
         except ActorsError:
             return
-        self._world.ledger.answered(action.thread, answer.user_id, answer.payload["said"])
+        self._world.oracle.answered(action.thread, answer.user_id, answer.payload["said"])
 
     async def _do_send(self, action: Action, chance: Chance) -> None:
         devices = [one for one in self._of(action.user) if not one.left and not one.plain]
@@ -255,7 +255,7 @@ class Performance:
     async def _do_answer(self, action: Action, chance: Chance) -> None:
         for device in self._of(action.user):
             for question in tuple(device.questions):
-                device.ask("answer", ask=question, payload={"said": self._world.ledger.tick()})
+                device.ask("answer", ask=question, payload={"said": self._world.records.tick()})
 
     async def _do_bind(self, action: Action, chance: Chance) -> None:
         with trio.move_on_after(chance.one((60.0, 60.0, 60.0, 0.0, 0.001))):
@@ -310,13 +310,13 @@ class Performance:
     async def _do_look(self, action: Action, chance: Chance) -> None:
         """What people look at must be there, whatever else happens."""
         runtime = self._world.runtime
-        receipts = [emit.receipt for emit in self._world.ledger.emits.values() if emit.receipt is not None]
+        receipts = [emit.receipt for emit in self._world.records.emits.values() if emit.receipt is not None]
         for receipt in receipts[-5:]:
             str(runtime.explain(receipt))
             str(runtime.explain(receipt.event_id))
         await self._try(lambda: runtime.read(action.thread))
         if not runtime.audit().balanced:
-            self._world.ledger.complain(1, f"the books do not balance: {runtime.audit()}")
+            self._world.records.complain(1, f"the books do not balance: {runtime.audit()}")
 
     # --- what actions are made of --------------------------------------------------------
 

@@ -28,7 +28,8 @@ from actors.testing.device import Device
 from actors.testing.frames import TEXT, FrameReader, TornFrame
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
-from actors.testing.oracle import Ledger, Mismatch, Wire
+from actors.testing.oracle import Oracle
+from actors.testing.records import Mismatch, Records, Wire
 from actors.testing.store import FaultyStore
 from actors.testing.verdict import check_life, check_remains, check_settled
 
@@ -72,7 +73,8 @@ class World:
         self._setting = setting
         self.runtime: Runtime
         self.store: FaultyStore
-        self.ledger = Ledger(self._low_of)
+        self.records = Records()
+        self.oracle = Oracle(self.records, self._low_of)
         self.devices: list[Device] = []
         self.crashes = Crashes()
         self.own_failures: list[str] = []
@@ -105,7 +107,7 @@ class World:
         """What a device does to reach the server; ``None`` while there is none."""
         if not self.up:
             return None
-        wire = self.ledger.connect(device.user_id, plain=device.plain)
+        wire = self.oracle.connect(device.user_id, plain=device.plain)
         conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
         line = Line(wire.number, conditions, self._tap(wire))
         self._lines.append((device, line))
@@ -138,7 +140,7 @@ class World:
         deadline = trio.current_time() + _SETTLE_SECONDS
         while not self._quiet() and trio.current_time() < deadline:  # noqa: ASYNC110 - many things have to be so
             await trio.sleep(_LOOK_SECONDS)
-        self.ledger.probe()
+        self.oracle.probe()
         check_settled(self)
         self.note("world", "settled")
 
@@ -171,9 +173,9 @@ class World:
 
     def check(self) -> None:
         """Raise Mismatched if anything so far contradicts an invariant."""
-        self.ledger.probe()
-        if self.ledger.mismatches:
-            raise Mismatched(self.chance.name, self.ledger.mismatches, self.trace)
+        self.oracle.probe()
+        if self.records.mismatches:
+            raise Mismatched(self.chance.name, self.records.mismatches, self.trace)
 
     @property
     def staying(self) -> list[Device]:
@@ -231,7 +233,7 @@ class World:
                 self.up = False
                 check_life(self)
             self.note("world", "restarted")
-            self.ledger.begin_life()
+            self.records.begin_life()
             self.crashes.heal()
             self.crashes.before = len(self.crashes.fired)
 
@@ -239,7 +241,7 @@ class World:
         options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
-            observe(runtime, self.ledger)
+            observe(runtime, self.oracle)
             for supervisor in (runtime.tree.users, runtime.tree.threads):
                 supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, self.crashes)
             self._asked = trio.Event()
@@ -267,7 +269,7 @@ class World:
             line.server.close()
 
     def _environment(self) -> Environment:
-        chance = self.chance.of(f"runtime {self.ledger.life}")
+        chance = self.chance.of(f"runtime {self.records.life}")
         return Environment(
             wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
             entropy=chance.of("entropy").bytes,
@@ -303,12 +305,12 @@ class World:
             try:
                 frames = reader.feed(data)
             except TornFrame as error:
-                self.ledger.complain(6, f"wire {wire.number}: {error}")
+                self.records.complain(6, f"wire {wire.number}: {error}")
                 return
             for opcode, payload in frames:
                 if opcode == TEXT:
                     self._notes.append((trio.current_time(), f"-> wire {wire.number}", payload.decode()))
-                    self.ledger.write(wire, msgspec.json.decode(payload))
+                    self.oracle.write(wire, msgspec.json.decode(payload))
 
         return taken
 
@@ -347,7 +349,7 @@ def _noting(on_message: OnMessage, world: World) -> OnMessage:
     """The application's answer to messages; that it was asked is noted."""
 
     async def answer(run: Run, message: Message) -> Any:
-        world.ledger.answering(message.event_id)
+        world.oracle.answering(message.event_id)
         return await awaitable("on_message", on_message(run, message))
 
     return answer

@@ -11,7 +11,7 @@ import trio
 import actors
 from actors.testing import Mismatched, World, cancel_at_every_step, fail_every_store_call, run, simulate
 from actors.testing.fixtures import Simulated, simulated
-from actors.testing.oracle import Mismatch
+from actors.testing.records import Mismatch
 
 __all__ = ["simulated"]
 
@@ -134,7 +134,7 @@ async def test_the_block_checks(autojump_clock: object) -> None:
     """What contradicts an invariant comes out of the block, with the seed."""
     with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3, no silent gap: so it is"):
         async with simulate(5) as world:
-            world.ledger.mismatches.append(Mismatch(3, "so it is"))
+            world.records.mismatches.append(Mismatch(3, "so it is"))
 
 
 async def test_errors_come_out_as_they_are(autojump_clock: object) -> None:
