@@ -45,7 +45,7 @@ class FaultProxy:
     def __init__(self, host: str, port: int, faults: Callable[[], Faults], chance: Chance) -> None:
         self._network = Network((host, port))
         self.faults = faults
-        """PendingRequest what goes wrong with each connection; may be changed, for those to come."""
+        """Called for the faults of each connection; a change holds for the connections to come."""
         self.port = 0
         """Where it listens, on 127.0.0.1."""
         self.connections = 0

@@ -151,7 +151,7 @@ class World:
             await trio.sleep(_LOOK_SECONDS)
         self.store.heal()
         self.crashes.heal()
-        self._release()
+        self.release_all()
         for device in self.devices:
             device.lag_until = device.away_until = -math.inf
             device.ack_seconds = min(device.ack_seconds, 0.2)
@@ -186,7 +186,7 @@ class World:
         runtime = self.runtime
         if not self.up or runtime.tree.runs.active or any(device.open for device in self.staying):
             return False
-        self._release()
+        self.release_all()
         self._attend()
         total = runtime.audit().total
         waiting = self.queued or total.held or total.retained
@@ -215,7 +215,8 @@ class World:
             if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
                 self.device(user_id, origin="unacked")
 
-    def _release(self) -> None:
+    def release_all(self) -> None:
+        """Put every quarantined actor back into service."""
         for supervisor in (self.runtime.tree.users, self.runtime.tree.threads):
             for key in tuple(supervisor._quarantined):
                 self.runtime.release(f"{supervisor.name}/{key}")

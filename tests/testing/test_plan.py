@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from actors.testing.actions import ACTIONS
 from actors.testing.plan import KINDS, Action, Plan, plan_of
 from actors.testing.shrinking import shrink
+from actors.testing.world import TROUBLES
 
 
 def test_a_plan_follows_from_its_seed() -> None:
@@ -23,8 +25,14 @@ def test_swarm() -> None:
     assert len({frozenset(some) for some in kinds}) > 190
 
 
+def test_kinds() -> None:
+    """Every kind of action is a trouble of a device, or has a function that does it."""
+    assert set(KINDS) == set(TROUBLES) | set(ACTIONS)
+    assert not set(TROUBLES) & set(ACTIONS)
+
+
 def test_only() -> None:
-    """PendingRequest for some kinds, a plan has no others."""
+    """A plan that is restricted to some kinds has no others."""
     assert {action.kind for action in plan_of(1, ("emit", "cut")).actions} <= {"emit", "cut"}
 
 
