@@ -16,7 +16,8 @@ from actors.testing.crashes import Moment
 from actors.testing.device import Device
 from actors.testing.plan import Action
 from actors.testing.store import Fault
-from actors.testing.world import World, trouble
+from actors.testing.troubles import trouble
+from actors.testing.world import World
 
 _DEVICES = 4
 """Devices of one user at once; the runtime allows more, because it still counts one that vanished silently."""
@@ -271,4 +272,4 @@ ACTIONS: dict[str, Act] = {
     "drain": drain,
     "look": look,
 }
-"""By the kind that a plan names; the other kinds are troubles of a device, in :mod:`actors.testing.world`."""
+"""By the kind that a plan names; the other kinds are troubles of a device, in :mod:`actors.testing.troubles`."""

@@ -67,6 +67,70 @@ class PendingRequest:
     """On this connection."""
 
 
+class Standing:
+    """The questions that are open and the runs that are active, as a client knows them (section 8).
+
+    Each caught-up connection shows them again. One that is not shown before the
+    next pong ended while the device was away, and is dropped.
+    """
+
+    def __init__(self) -> None:
+        self.questions: dict[str, dict[str, Any]] = {}
+        """Open questions, by their ids."""
+        self.running: dict[str, str] = {}
+        """The threads of active runs, by run."""
+        self._doubtful: set[str] = set()
+        """Questions that the server has not shown since the device caught up."""
+        self._doubtful_runs: set[str] = set()
+
+    def begin_connection(self) -> None:
+        """Doubt nothing until the device has caught up."""
+        self._doubtful = set()
+        self._doubtful_runs = set()
+
+    def catch_up(self) -> None:
+        """Doubt everything, because the server shows what stands after this."""
+        self._doubtful = set(self.questions)
+        self._doubtful_runs = set(self.running)
+
+    def drop_doubtful(self) -> None:
+        """Drop what the server has not shown."""
+        for gone in self._doubtful:
+            del self.questions[gone]
+        for over in self._doubtful_runs:
+            del self.running[over]
+        self.begin_connection()
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Take a message that shows or ends a question or a run; others change nothing."""
+        match message:
+            case {"op": "active", "event": event}:
+                self._begin(event)
+            case {"op": "inactive", "run_id": run_id}:
+                self._end(run_id)
+            case {"op": "ask", "event": event}:
+                self.questions[event["event_id"]] = event
+                self._doubtful.discard(event["event_id"])
+            case {"op": "ask_closed", "ask": ask_id}:
+                self._doubtful.discard(ask_id)
+                self.questions.pop(ask_id, None)
+
+    def take_event(self, event: dict[str, Any]) -> None:
+        """Take an event, which may be the first or the last of a run."""
+        if event["type"] == STARTED:
+            self._begin(event)
+        elif event["type"] in TERMINAL:
+            self._end(event["run_id"])
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.running[event["run_id"]] = event["thread_id"]
+        self._doubtful_runs.discard(event["run_id"])
+
+    def _end(self, run_id: str) -> None:
+        self.running.pop(run_id, None)
+        self._doubtful_runs.discard(run_id)
+
+
 class Device:
     """One client; :meth:`run` is its life."""
 
@@ -93,9 +157,9 @@ class Device:
         """Every event it was sent, once, in order."""
         self.seen_at: list[float] = []
         """And when."""
-        self.questions: dict[str, dict[str, Any]] = {}
-        self.running: dict[str, str] = {}
-        """The runs that it knows to be active, and their threads."""
+        self._standing = Standing()
+        self.questions = self._standing.questions
+        self.running = self._standing.running
         self.ack_seconds = 0.2
         """How long it waits before it confirms."""
         self.left = False
@@ -117,10 +181,6 @@ class Device:
         self._acked = 0
         self._requests = 0
         self._failures = 0
-        self._doubtful: set[str] = set()
-        """Questions that were not shown since it caught up: closed, once a pong has come."""
-        self._doubtful_runs: set[str] = set()
-        """Runs of which the same is true."""
         self._stirred = trio.Event()
 
     # --- what can happen to it ------------------------------------------------------
@@ -188,8 +248,7 @@ class Device:
         self.line, self.wire = dialled
         line, self._frames, self._inbox = dialled[0], FrameReader(), []
         self._ack_at, self._acked = math.inf, 0
-        self._doubtful = set()
-        self._doubtful_runs = set()
+        self._standing.begin_connection()
         try:
             with trio.fail_after(_WELCOME_SECONDS):
                 await self._upgrade(line)
@@ -313,36 +372,16 @@ class Device:
                 self.running.clear()
             case "caught_up":
                 self.caught_up = True
-                self._doubtful = set(self.questions)
-                self._doubtful_runs = set(self.running)
+                self._standing.catch_up()
                 self._say(line, {"op": "ping"})
                 self._say_open()
             case "pong":
-                for gone in self._doubtful:
-                    del self.questions[gone]
-                self._doubtful = set()
-                for over in self._doubtful_runs:
-                    del self.running[over]
-                self._doubtful_runs = set()
+                self._standing.drop_doubtful()
             case "reply":
                 self._take_reply(message)
             case _:
-                self._take_standing(message)
+                self._standing.take(message)
                 self._take_passing(line, message)
-
-    def _take_standing(self, message: dict[str, Any]) -> None:
-        """What is active and open."""
-        match message:
-            case {"op": "active", "event": event}:
-                self._begins(event)
-            case {"op": "inactive", "run_id": run_id}:
-                self._ends(run_id)
-            case {"op": "ask", "event": event}:
-                self.questions[event["event_id"]] = event
-                self._doubtful.discard(event["event_id"])
-            case {"op": "ask_closed", "ask": ask_id}:
-                self._doubtful.discard(ask_id)
-                self.questions.pop(ask_id, None)
 
     def _take_passing(self, line: Line, message: dict[str, Any]) -> None:
         if message.get("op") == "ping":
@@ -360,20 +399,8 @@ class Device:
         assert self.wire is not None, "a device that is sent events has a wire"
         self._exchange.oracle.receive(self.wire, epoch, first, last)
         self._move(last)
-
         for event in events:
-            if event["type"] == STARTED:
-                self._begins(event)
-            elif event["type"] in TERMINAL:
-                self._ends(event["run_id"])
-
-    def _begins(self, event: dict[str, Any]) -> None:
-        self.running[event["run_id"]] = event["thread_id"]
-        self._doubtful_runs.discard(event["run_id"])
-
-    def _ends(self, run_id: str) -> None:
-        self.running.pop(run_id, None)
-        self._doubtful_runs.discard(run_id)
+            self._standing.take_event(event)
 
     def _move(self, offset: int) -> None:
         assert self.cursor is not None, "a device that goes on has a cursor"

@@ -15,7 +15,8 @@ from actors.testing.determinism import run
 from actors.testing.device import Device
 from actors.testing.plan import BYSTANDER, Action, Plan, Setting
 from actors.testing.records import Mismatch
-from actors.testing.world import TROUBLES, World, WorldSetting, open_world, trouble
+from actors.testing.troubles import TROUBLES, trouble
+from actors.testing.world import World, WorldSetting, open_world
 
 _STORE_SECONDS = {"memory": None, "waiting": 0.001, "slow": 0.3}
 _BYSTANDER_SECONDS = 1.0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 
 from actors.checks import awaitable, check_coroutine, described
@@ -25,13 +24,14 @@ from actors.testing.chance import Chance
 from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
-from actors.testing.frames import TEXT, FrameReader, TornFrame
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
 from actors.testing.oracle import Oracle
 from actors.testing.records import Mismatch, Records, Wire
 from actors.testing.store import FaultyStore
+from actors.testing.troubles import random_troubles
 from actors.testing.verdict import check_life, check_remains, check_settled
+from actors.testing.wire_tap import WireTap
 
 _WALL_CLOCK = 1_763_800_000.0
 """When a simulation begins, for people to read."""
@@ -109,7 +109,7 @@ class World:
             return None
         wire = self.oracle.connect(device.user_id, plain=device.plain)
         conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
-        line = Line(wire.number, conditions, self._tap(wire))
+        line = Line(wire.number, conditions, WireTap(wire, self).take)
         self._lines.append((device, line))
         self.note(device.label, f"connects (wire {wire.number})")
         self.nursery.start_soon(self._serve, self.runtime, line)
@@ -290,31 +290,6 @@ class World:
             room_bytes=chance.one((300, 4_096, 65_536)),
         )
 
-    def _tap(self, wire: Wire) -> Callable[[bytes], None]:
-        """Reads along what a line has taken of the server, byte by byte."""
-        reader, head = FrameReader(), bytearray()
-        upgraded = False
-
-        def taken(data: bytes) -> None:
-            nonlocal upgraded
-            if not upgraded:
-                head.extend(data)
-                first, end, data = bytes(head).partition(b"\r\n\r\n")
-                upgraded = bool(end) and first.startswith(b"HTTP/1.1 101 ")
-                if not upgraded:
-                    return
-            try:
-                frames = reader.feed(data)
-            except TornFrame as error:
-                self.records.complain(6, f"wire {wire.number}: {error}")
-                return
-            for opcode, payload in frames:
-                if opcode == TEXT:
-                    self._notes.append((trio.current_time(), f"-> wire {wire.number}", payload.decode()))
-                    self.oracle.write(wire, msgspec.json.decode(payload))
-
-        return taken
-
     def _low_of(self, user_id: str) -> tuple[str, int]:
         bounds = self.store.bounds(user_id)
         return bounds.epoch, bounds.low
@@ -407,57 +382,6 @@ def check_agent(on_message: object) -> None:
         check_coroutine("on_message", on_message, "run", "message")
 
 
-async def random_troubles(world: World) -> None:
-    """Let something happen to a device now and then, until the world is calm."""
-    chance = world.chance.of("random_troubles")
-    while not world.calm:
-        await trio.sleep(chance.between(0.02, 1.5))
-        devices = [device for device in world.devices if not device.left]
-        if devices and not world.calm:
-            trouble(world, chance.one(devices), chance.one(_RANDOM_TROUBLES), chance)
-
-
-TROUBLES = "cut", "midframe", "reset", "sleep", "vanish", "lag", "freeze", "reload", "slow_ack"
-"""What can happen to a device."""
-
-_RANDOM_TROUBLES = tuple(kind for kind in TROUBLES if kind != "reload")
-"""And by itself: a page that is reloaded has forgotten what it showed and asked, which is for a test to decide."""
-
-
-def trouble(world: World, device: Device, kind: str, chance: Chance) -> None:
-    """Something happens to a device."""
-    line, now = device.line, trio.current_time()
-    world.note(device.label, kind)
-    seconds = chance.one((0.05, 0.7, 6.0, 30.0)) * chance.between(0.5, 1.5)
-    match kind:
-        case "cut" if line is not None:
-            line.cut(line.down.size)
-        case "midframe" if line is not None:
-            line.cut(chance.count(0, max(line.down.size - 1, 0)))
-        case "reset" if line is not None:
-            line.reset()
-        case "sleep":
-            device.away_until = now + seconds
-            device.hang_up()
-        case "vanish":
-            device.away_until = now + seconds / 4
-            device.hang_up(silently=True)
-        case "lag":
-            device.lag_until = now + seconds
-        case "freeze" if line is not None:
-            line.freeze(frozen=True)
-            world.nursery.start_soon(_thaw, line, seconds)
-        case "reload":
-            device.reload()
-        case "slow_ack":
-            device.ack_seconds = seconds
-
-
-async def _thaw(line: Line, seconds: float) -> None:
-    await trio.sleep(seconds)
-    line.freeze(frozen=False)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Failures are looked at, and not shouted: thousands of them are made on purpose."""
@@ -468,9 +392,3 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         log.disabled = before
-
-
-async def soon(act: Callable[[], Awaitable[Any]], errors: type[Exception]) -> None:
-    """Do something, and take a refusal for an answer."""
-    with suppress(errors):
-        await act()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.testing.actions import ACTIONS
 from actors.testing.plan import KINDS, Action, Plan, plan_of
 from actors.testing.shrinking import shrink
-from actors.testing.world import TROUBLES
+from actors.testing.troubles import TROUBLES
 
 
 def test_a_plan_follows_from_its_seed() -> None:
