@@ -34,7 +34,7 @@ async def agent(run: actors.Run, message: actors.Message) -> None:
         await trio.sleep(PAUSE_SECONDS)
 
 
-class Servant:
+class Commands:
     """Carries out what the process is told."""
 
     def __init__(self, runtime: actors.Runtime) -> None:
@@ -73,13 +73,13 @@ async def main(*words: str) -> None:
     (text,) = words
     limits = actors.Limits(**msgspec.json.decode(text))
     async with listening("127.0.0.1", 0, on_message=agent, limits=limits) as (runtime, _, _):
-        servant = Servant(runtime)
+        commands = Commands(runtime)
         rest = b""
         async for chunk in trio.lowlevel.FdStream(sys.stdin.fileno()):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 order: dict[str, Any] = msgspec.json.decode(line)
-                answer = await getattr(servant, order.pop("do"))(**order)
+                answer = await getattr(commands, order.pop("do"))(**order)
                 sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
                 sys.stdout.flush()
 
