@@ -12,13 +12,13 @@ import attrs
 import trio
 
 from tests.support import raw
-from tests.support.expected_items import Given
+from tests.support.expected_items import DeliveredItem
 from tests.support.raw import Frame, Message, frame
 from tests.support.scripted_server import Line
 
 
 @attrs.frozen
-class Wishes:
+class SessionOptions:
     """What an application decides before its client says hello."""
 
     token: str | None
@@ -28,12 +28,12 @@ class Wishes:
 
 
 @attrs.frozen
-class View:
+class ClientView:
     """What there is to be seen of a client and its application."""
 
     dialled: int
     """Connections that it has begun."""
-    given: list[Given]
+    given: list[DeliveredItem]
     """What it gave to its application."""
     outcomes: dict[str, Message]
     """What became of requests, by their ids in the transcript."""
@@ -46,7 +46,7 @@ class View:
 class Client(Protocol):
     """A client and an application that takes all it is given."""
 
-    async def begin(self, wishes: Wishes) -> None:
+    async def begin(self, chosen: SessionOptions) -> None:
         """Open a session."""
 
     async def accept(self) -> Line:
@@ -64,7 +64,7 @@ class Client(Protocol):
     async def leave(self) -> None:
         """The application closes the session."""
 
-    async def settle(self, ear: Ear | None) -> View:
+    async def settle(self, server_side: ServerSide | None) -> ClientView:
         """Wait until everything has happened that happens without the time going on; how it stands then."""
 
     async def advance(self, most_seconds: float) -> float:
@@ -72,7 +72,7 @@ class Client(Protocol):
 
 
 @attrs.define
-class Ear:
+class ServerSide:
     """The server's end of one connection, which hears while the runner does other things."""
 
     line: Line

@@ -8,23 +8,23 @@ import attrs
 
 from tests.support.raw import Message
 
-Given = tuple[Any, ...]
+DeliveredItem = tuple[Any, ...]
 """An item: its kind, and what it says."""
 
 EVENT_FIELDS = ("offset", "seq", "seq0", "type", "payload", "thread_id", "run_id", "event_id")
 _LAST_WORDS = frozenset({"agent_completed", "agent_failed", "agent_cancelled"})
 
 
-def event(message: Message) -> Given:
+def event(message: Message) -> DeliveredItem:
     """An event as an item."""
     return ("event", *(message.get(field) for field in EVENT_FIELDS))
 
 
 @attrs.define
-class Due:
+class ExpectedItems:
     """What is due to an application, from the first message on."""
 
-    items: list[Given] = attrs.field(factory=list)
+    items: list[DeliveredItem] = attrs.field(factory=list)
     last: int | None = None
     """The last offset; ``None`` where there is none."""
     defect: bool = False
@@ -92,7 +92,7 @@ class Due:
                 elif one["type"] in _LAST_WORDS:
                     self._active.pop(one["run_id"], None)
 
-    def _range(self, first: int, last: int, items: list[Given]) -> bool:
+    def _range(self, first: int, last: int, items: list[DeliveredItem]) -> bool:
         """Whether a range is new, and follows."""
         assert self.last is not None, "a welcome before events"
         if self.defect or last <= self.last:

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from tests.protocol.reading import Scenario
-from tests.support.client_interface import Ear, View, Wishes
-from tests.support.expected_items import Given
+from tests.support.client_interface import ClientView, ServerSide, SessionOptions
+from tests.support.expected_items import DeliveredItem
 from tests.support.expected_items import event as given_event
 from tests.support.raw import PING, Message, frame
 from tests.support.scripted_server import Line
@@ -61,12 +61,12 @@ class Browser:
         self._rest = b""
         self._accepted = 0
 
-    async def begin(self, wishes: Wishes) -> None:
+    async def begin(self, chosen: SessionOptions) -> None:
         """Open a session to a socket of this process."""
         port = self._listener.socket.getsockname()[1]
-        cursor = None if wishes.cursor is None else {"epoch": wishes.cursor[0], "offset": wishes.cursor[1]}
-        token = {} if wishes.token is None else {"token": wishes.token}
-        options = {"cursor": cursor, "from": wishes.origin, "listens": self._listens, **token}
+        cursor = None if chosen.cursor is None else {"epoch": chosen.cursor[0], "offset": chosen.cursor[1]}
+        token = {} if chosen.token is None else {"token": chosen.token}
+        options = {"cursor": cursor, "from": chosen.origin, "listens": self._listens, **token}
         await self._act("begin", url=f"ws://127.0.0.1:{port}/ws", **options)
 
     async def accept(self) -> Line:
@@ -90,27 +90,27 @@ class Browser:
         """Close the session."""
         await self._act("leave")
 
-    async def settle(self, ear: Ear | None) -> View:
+    async def settle(self, server_side: ServerSide | None) -> ClientView:
         """What was said has been heard once a ping that followed it is answered, in both directions."""
-        await self._sound(ear)
-        over = ear.number if ear is not None and ear.ended else None
+        await self._sound(server_side)
+        over = server_side.number if server_side is not None and server_side.ended else None
         seen = await self._act("look", accepted=self._accepted, over=over)
-        await self._sound(ear)
+        await self._sound(server_side)
         cursor = seen["cursor"] and (seen["cursor"]["epoch"], seen["cursor"]["offset"])
         items = [given(item) for item in seen["given"]]
-        return View(seen["dialled"], items, seen["outcomes"], seen["refused"], cursor)
+        return ClientView(seen["dialled"], items, seen["outcomes"], seen["refused"], cursor)
 
     async def advance(self, most_seconds: float) -> float:
         """To the next timer of the client."""
         return float(await self._act("advance", seconds=most_seconds))
 
-    async def _sound(self, ear: Ear | None) -> None:
-        if ear is None or ear.ended:
+    async def _sound(self, server_side: ServerSide | None) -> None:
+        if server_side is None or server_side.ended:
             return
-        due = ear.pongs + 1
-        if not ear.closing:
-            await ear.write(frame(PING, b"", masked=False))
-        await ear.until(lambda: ear.pongs >= due or ear.ended)
+        due = server_side.pongs + 1
+        if not server_side.closing:
+            await server_side.write(frame(PING, b"", masked=False))
+        await server_side.until(lambda: server_side.pongs >= due or server_side.ended)
 
     async def _act(self, act: str, **fields: Any) -> Any:
         await self._control.send_all(json.dumps({"act": act, **fields}).encode() + b"\n")
@@ -122,7 +122,7 @@ class Browser:
         return json.loads(line)
 
 
-def given(item: Message) -> Given:
+def given(item: Message) -> DeliveredItem:
     """An item, as the runner compares it."""
     match item:
         case {"kind": "event"}:
