@@ -48,7 +48,7 @@ class Device:
 
 
 @attrs.define
-class House:
+class Harness:
     """A runtime in which alice owns the thread ``t1``."""
 
     runtime: actors.Runtime
@@ -85,11 +85,11 @@ class House:
 
 
 @asynccontextmanager
-async def house(on_message: Any = None, **options: Any) -> AsyncIterator[House]:
+async def house(on_message: Any = None, **options: Any) -> AsyncIterator[Harness]:
     async with trio.open_nursery() as nursery:
         async with actors.open_runtime(on_message=on_message, **options) as runtime:
             await runtime.bind("t1", "alice")
-            here = House(runtime, nursery)
+            here = Harness(runtime, nursery)
             yield here
             for device in here.devices:
                 await device.leave()
@@ -670,7 +670,7 @@ class BreakingStore(MemoryStore):
         return super().append_nowait(append, now)
 
 
-async def break_thread(here: House, store: BreakingStore) -> None:
+async def break_thread(here: Harness, store: BreakingStore) -> None:
     store.broken = True
     with suppress(actors.Quarantined):
         while True:
