@@ -44,14 +44,14 @@ SILENCE_SECONDS = 10.0
 """A server that is behind still sends; after so long without a byte, what is missing is lost."""
 
 NOTES = 5
-"""How many odd occurrences are told in words; the counts are complete."""
+"""Odd occurrences that are told in words; the counts are complete."""
 
 DIGITS = re.compile(rb"\d+")
 
 
 @attrs.frozen
 class Report:
-    """What the client saw of one run."""
+    """The client's account of one run."""
 
     events: int
     p50_ms: float
@@ -67,7 +67,7 @@ class Report:
 
 @attrs.define
 class Totals:
-    """What all connections together have seen; an event due before ``mark`` is warm-up."""
+    """The sums over all connections; an event due before ``mark`` is warm-up."""
 
     mark: float = math.inf
     latencies: array[float] = attrs.field(factory=lambda: array("d"))
@@ -290,7 +290,7 @@ class Load:
         return bool(ready)
 
     def sweep(self, since: float) -> float:
-        """Send the acks whose second is over, spread evenly: all at once would stall what is measured."""
+        """Send the acks that are due for a second, spread evenly: all at once would stall what is measured."""
         now = time.monotonic()
         per_second = len(self.connections) / ACK_SECONDS
         first, last = (int(moment * per_second) for moment in (since, now))
