@@ -1,4 +1,4 @@
-"""What a dialled server answers to an upgrade request: read under a limit, checked, and told in our words.
+"""A dialled server's answer to an upgrade request: read under a limit, checked, and told in words of ours.
 
 An engine that reads it keeps as much of a refusal's body as a server cares to
 send, and fails on a wrong answer in words of its own. So it is read here, and
@@ -17,7 +17,7 @@ import h11
 from actors.kernel.failures import printable
 
 HEAD_BYTES = 16 * 1024
-"""What may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
+"""The most that may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
 SAID_BYTES = 512
 """Of what a server says when it refuses, this much is repeated."""
 
@@ -51,8 +51,8 @@ class Upgraded:
 class UpgradeAnswerReader:
     """Collects bytes until they are the answer to one upgrade request, given as it was sent.
 
-    Of a refusal, what the server says is waited for: :attr:`refusing` is true
-    from then on, and whoever reads may call :meth:`end` at any time.
+    Of a refusal the reader waits for the body: :attr:`refusing` is true from
+    then on, and the caller may call :meth:`end` at any time.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -166,7 +166,7 @@ def _answer(key: str, subprotocol: str | None) -> bytes:
 
 
 def _accept_of(key: str) -> str:
-    """What answers a key (RFC 6455, section 4.2.2)."""
+    """Return the answer to a key (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
@@ -180,7 +180,7 @@ def _tokens(value: str) -> tuple[str, ...]:
 
 
 def _shown(text: str | None) -> str:
-    """What came, on one line and not too long."""
+    """Return what came, on one line and not too long."""
     if text is None:
         return "none"
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

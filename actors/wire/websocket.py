@@ -43,15 +43,15 @@ from actors.wire.upgrade_answer import UpgradeAnswerReader, UpgradeRefused
 
 _READ_BYTES = 16_384
 _EARLY_BYTES = 4 * _READ_BYTES
-"""What is read of a peer ahead of the engine, to see whether it is still there."""
+"""The bytes that are read ahead of the engine, to see whether the peer is still there."""
 _DIAL_SECONDS = 10.0
-"""What a dialled server gets to be reached and to agree, and again to answer a Close."""
+"""The time that a dialled server gets to be reached and to answer the request, and again to answer a Close."""
 _MESSAGE_BYTES = 1 << 24
-"""What a dialled server may say at once: 16 times what a default server retains of a user's events."""
+"""The most that a dialled server may send at once: 16 times what a default server retains of a user's events."""
 _SAYING_SECONDS = 1.0
-"""What a server that refuses gets to say why."""
+"""The time that a server gets to send the body of a refusal."""
 _REASON_BYTES = 123
-"""What a Close frame has room for (RFC 6455, section 5.5)."""
+"""The room of a Close frame (RFC 6455, section 5.5)."""
 
 _ENGINE_ERRORS = (
     wsproto.utilities.ProtocolError,
@@ -92,7 +92,7 @@ class WebSocket:
             raise PeerError(row.name, f"{row.text} ({code})") from None
 
     def ended_by(self) -> Literal["left", "vanished"] | None:
-        """How the peer has ended the connection, as a row of the closing table, if it has by now."""
+        """Return the row of the closing table for the peer's end of the connection, if it has ended it by now."""
         return self._stream.look()
 
     async def close(self, code: int, reason: str) -> None:
@@ -109,14 +109,14 @@ class WebSocket:
 
 
 class _EngineStream(trio.abc.Stream):
-    """What the engine takes for its network.
+    """The network of the engine that serves a connection.
 
     The request head was read before it: the engine is given the head alone,
     then nothing until it has answered, then the bytes that came behind the
     head. Given together, it would park the rest until more bytes come.
 
-    An engine that gave up on its peer would read once more, and so would be in
-    the way of whoever discards what the peer still sends: it is told the end.
+    An engine that gave up on its peer would read once more, and take bytes from
+    the task that discards what the peer still sends: it is told the end.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class _EngineStream(trio.abc.Stream):
         self._transport = transport
         self._head = head
         self._early = self._frame_limits.admit(rest, trio.current_time()) if rest else b""
-        """What has come and the engine has not got."""
+        """Bytes that came and that the engine has not got."""
         self._on_heard = on_heard
         self._answered = trio.Event()
         self._waiting = trio.CancelScope()
@@ -184,7 +184,7 @@ class _EngineStream(trio.abc.Stream):
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """What of the peer's was too much, as a row of the closing table, and how."""
+        """The limit that the peer exceeded, as a row of the closing table, and how."""
         return self._frame_limits.excess
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -279,7 +279,7 @@ class DialledWebSocket:
 
     @property
     def subprotocol(self) -> str | None:
-        """What the server has chosen of what it was offered."""
+        """The subprotocol that the server chose of those offered."""
         return self._engine.subprotocol
 
     async def receive(self) -> str:
@@ -308,7 +308,7 @@ class DialledWebSocket:
 
 
 class _DialledStream(trio.abc.Stream):
-    """What an engine that dials takes for its network.
+    """The network of an engine that dials.
 
     The answer to its request is read here, and checked; the engine is given
     one that is right, or nothing: what else came is raised as :class:`Closed`.
@@ -333,7 +333,7 @@ class _DialledStream(trio.abc.Stream):
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """What of the server's was too much, as a row of the closing table, and how."""
+        """The limit that the server exceeded, as a row of the closing table, and how."""
         return self._frame_limits.excess
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -371,7 +371,7 @@ class _DialledStream(trio.abc.Stream):
             raise Closed(name, str(declined), status=declined.status, final=declined.final) from None
 
     async def _receive(self) -> bytes:
-        """What came, ``b""`` when nothing will."""
+        """Return what came, ``b""`` when nothing will."""
         try:
             return bytes(await self._below.receive_some(_READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -482,7 +482,7 @@ async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext
 
 @attrs.frozen
 class _Upgrade:
-    """What a server is asked for."""
+    """An upgrade request."""
 
     where: SplitResult
     subprotocol: str | None
@@ -509,7 +509,7 @@ async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upg
 
 
 def _refusal(error: Exception) -> Closed:
-    """What a dialled server did instead of speaking WebSocket."""
+    """Describe what a dialled server did instead of speaking WebSocket."""
     if isinstance(error, Closed):
         return error
     return Closed("bad_frame", f"expected a WebSocket, the connection failed{f': {error}' if str(error) else ''}")
