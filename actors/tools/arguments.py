@@ -1,4 +1,4 @@
-"""What a command line can mean: each function reads one argument, or says what was expected."""
+"""Arguments of a command line: each function reads one, or says what was expected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actors.events.event import check_identifier
 from actors.tools.terminal import complain, say
 
 Wrong = argparse.ArgumentTypeError
-"""What argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
+"""The error that argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
 
 
 def text(words: str) -> str:

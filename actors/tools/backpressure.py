@@ -1,10 +1,10 @@
-"""How far the input may run ahead of the devices.
+"""Backpressure on the input: how far it may run ahead of the devices.
 
-Standard input is a source that can wait, so a long input need not be shed by
-retention: while somebody is there to receive it, no more is read than half of
-what a log retains. The other half is what the log already had.
+Standard input can wait, so retention need not shed a long input: while a
+device is there to take it, the feed reads no more than half of what a log
+retains. The other half is what the log already had.
 
-Written is not far enough for devices that confirm. The socket buffers of one
+Written is not far enough for devices that ack. The socket buffers of one
 connection hold thousands of events; against a client that took 500 a second,
 waiting for the socket alone left 2,000 of 3,000 events unconfirmed.
 """
@@ -22,11 +22,11 @@ from actors.stages import Stage
 from actors.tools.serving import connections
 
 _ENVELOPE_BYTES = 256
-"""What an event has besides its line: id, timestamp, numbers."""
+"""The size of an event besides its line: id, timestamp, numbers."""
 
 
 class _Outstanding:
-    """One user's events that his devices have yet to take, oldest first."""
+    """One user's events that devices have yet to take, oldest first."""
 
     __slots__ = ("confirmed", "events", "size_bytes")
 
@@ -34,7 +34,7 @@ class _Outstanding:
         self.events: deque[tuple[Receipt, int]] = deque()
         self.size_bytes = 0
         self.confirmed = True
-        """Whether his devices confirm in time, as far as is known."""
+        """True while the user's devices ack in time, as far as is known."""
 
     def put(self, receipt: Receipt, size: int) -> None:
         self.events.append((receipt, size))
@@ -59,7 +59,7 @@ class _Outstanding:
 
 
 class Backpressure:
-    """Waits for the devices of the users whom the input is for."""
+    """Waits for the devices of the users that the input is for."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -88,7 +88,7 @@ class Backpressure:
         return len(outstanding.events) > self._most_events or outstanding.size_bytes > self._most_bytes
 
     def _awaited(self, user_id: str, outstanding: _Outstanding) -> Stage:
-        """What a user's devices can be expected to do with an event."""
+        """Return the stage that a user's devices can be expected to bring an event to."""
         confirming = outstanding.confirmed and any(
             device.user_id == user_id and not device.plain for device in connections(self._runtime)
         )

@@ -1,4 +1,4 @@
-"""``actors demo``: an assistant to talk to; once with proof, or for whoever opens the page."""
+"""``actors demo``: an assistant to talk to; once with proof, or for every user that opens the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from actors.web import pages
 from actors.wire.websocket import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0
-"""What a run of two seconds gets."""
+"""The time that a run of two seconds gets."""
 _USER = "alice"
 _QUESTION = "What is the weather in Oslo?"
 
@@ -37,7 +37,7 @@ Agent = Literal["scripted", "approval", "mcp"]
 
 @attrs.frozen(kw_only=True)
 class DemoOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     host: str
     port: int
@@ -55,7 +55,8 @@ async def demo(options: DemoOptions) -> int:
 
 @asynccontextmanager
 async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
-    """What answers messages. Raises :class:`~actors.tools.terminal.CannotStart` when it is not installed."""
+    """Return the agent that answers messages. Raises :class:`~actors.tools.terminal.CannotStart` where it is not
+    installed."""
     if agent != "mcp":
         yield approval if agent == "approval" else assistant
         return
@@ -68,11 +69,11 @@ async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
 
 
 async def _allow(user_id: str, thread_id: str) -> bool:
-    """Anyone who names a thread that nobody owns gets it."""
+    """Allow any user to claim a thread that has no owner."""
     return True
 
 
-# --- for whoever opens the page -------------------------------------------------
+# --- for every user that opens the page ------------------------------------------
 
 
 async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
@@ -88,7 +89,7 @@ async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
 
 
 def _invitation(url: str) -> str:
-    """How to look at it: with a browser, or with any WebSocket client."""
+    """Say how to look at it: with a browser, or with any WebSocket client."""
     page = url.replace("ws://", "http://", 1).removesuffix("ws")
     return f"""\
 open {page} in a browser, or talk to it:
@@ -101,19 +102,19 @@ open {page} in a browser, or talk to it:
 
 
 class Report(Protocol):
-    """How what was seen is said."""
+    """The form in which the proof is reported."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
         """An event has arrived as ``text``; its receipt says ``stage``."""
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """What ``explain`` says of an event."""
+        """Report the explanation of an event."""
 
     def books(self, audit: Audit) -> None:
-        """What ``audit`` says."""
+        """Report the books."""
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Whether everything went as it must."""
+        """Report the verdict: without problems, everything went as it must."""
 
 
 async def _prove_or_leave(options: DemoOptions, on_message: OnMessage) -> int:
@@ -213,7 +214,7 @@ class Proof:
         return [fate.receipt for fate in fates if fate.receipt is not None]
 
     def _misplaced(self) -> list[str]:
-        """What did not come in the order in which a run is emitted, or not in that of the log."""
+        """Return the events that came out of the order in which a run emits, or out of the log's."""
         types = [event.type for event in self.arrived]
         misplaced = []
         if types[:2] != ["user_message", Lifecycle.AGENT_STARTED] or types[-1:] != [Lifecycle.AGENT_COMPLETED]:

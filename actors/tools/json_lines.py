@@ -172,7 +172,7 @@ def _string(name: str, raw: msgspec.Raw) -> str | None:
 
 
 def _kind(text: bytes) -> str:
-    """What kind of JSON value a text is; numbers are shown."""
+    """Name the kind of JSON value that a text is; numbers are shown."""
     return _KINDS.get(text[0]) or f"the number {_excerpt(text)}"
 
 

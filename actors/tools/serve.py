@@ -36,7 +36,7 @@ _UNDELIVERED = (Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED)
 
 @attrs.frozen(kw_only=True)
 class ServeOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     host: str
     port: int
@@ -67,7 +67,8 @@ async def serve(options: ServeOptions) -> int:
 
 
 def _tokens(path: Path, user_id: str | None) -> dict[str, str]:
-    """Users by token; the user whom the input is for must be one of them, or nothing could ever be delivered."""
+    """Read users by token; the user that the input is for must be one of them, because nothing could be delivered
+    otherwise."""
     tokens = read_tokens(path)
     if user_id is not None and user_id not in tokens.values():
         raise CannotStart(f"--user {printable(user_id)}: expected a user of {path}, it has no token for this one")
@@ -85,7 +86,7 @@ class Feed:
         self.tracker = ReceiptTracker(self._say if options.receipts else None)
         self.bad_lines = 0
         self.default_owner = DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None
-        """Who gets the threads that no line names a user for."""
+        """The owner of the threads that no line names a user for."""
         self._runtime = runtime
         self._options = options
         self._backpressure = Backpressure(runtime)
@@ -170,7 +171,7 @@ class Feed:
         return self.default_owner.user_id
 
     def _is_settled(self) -> bool:
-        """Whether every event is final, or written with nobody left who could confirm it."""
+        """True if every event is final, or is written and no device is left that could ack it."""
         if self.tracker.count(*_UNDELIVERED):
             return False
         if not self.tracker.count(Stage.WRITTEN):

@@ -17,7 +17,7 @@ from actors.runs.run import TERMINAL
 from actors.tools.json_lines import LineEvent, parse
 
 HELD_HALVES = 1_000
-"""Streams whose next event is waited for; the oldest is given up for another one."""
+"""Streams that may each have one half waiting; at one more, the oldest half is given up."""
 
 _ESCAPE_BYTES = 6
 _REPLACEMENT = rb"\ufffd"
@@ -41,13 +41,13 @@ class _Held:
 
 @attrs.define
 class _Cut:
-    """What becomes of a line's strings."""
+    """The changes to a line's strings."""
 
     edits: list[tuple[int, int, bytes]] = attrs.field(factory=list)
-    """What is to stand between two places of the line."""
+    """New text, and the two places of the line that it stands between."""
     held: dict[_Stream, _Held] = attrs.field(factory=dict)
     taken: list[_Stream] = attrs.field(factory=list)
-    """What was held, and goes into this line."""
+    """Held halves that go into this line."""
     broken: list[_Stream] = attrs.field(factory=list)
     """Of that: what this line does not complete."""
 
@@ -84,7 +84,7 @@ class SurrogateJoiner:
         self._give_up(list(self._held))
 
     def remarks(self) -> list[str]:
-        """What there is to say since it was last asked for: halves that nothing completed."""
+        """Return the remarks since the last call: halves that no line completed."""
         said, self._remarks = self._remarks, []
         return said
 

@@ -27,7 +27,8 @@ FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""
 
 _OUTPUT_BYTES = 1 << 20
-"""What may wait for a slow reader before :meth:`OutputWriter.room` makes the caller wait: some 10,000 receipts."""
+"""The most that may wait for a slow reader before :meth:`OutputWriter.room` makes the caller wait: some 10,000
+receipts."""
 
 
 class CannotStart(Exception):  # noqa: N818 - a state; said on one line
@@ -129,9 +130,9 @@ def read(fd: int, most_bytes: int) -> bytes:
 
 
 def _told(error: OSError, name: str) -> BrokenPipeError | StreamFailed:
-    """What a stream's error means: BrokenPipeError that its reader has gone, StreamFailed anything else."""
+    """Translate a stream's error: BrokenPipeError if its reader has gone, StreamFailed for anything else."""
     if isinstance(error, BrokenPipeError | ConnectionResetError) and name != "standard input":
-        return BrokenPipeError()  # a socket's reader who goes with something unread resets it
+        return BrokenPipeError()  # a socket's reader that goes with something unread resets it
     return StreamFailed(f"{name}: {error.strerror or error}")
 
 
@@ -170,7 +171,7 @@ class OutputWriter:
         self._writing = False
 
     def write(self, text: str) -> None:
-        """Add text; whoever adds much awaits :meth:`room` in between."""
+        """Add text; a caller that adds much awaits :meth:`room` in between."""
         if self._fd is not None:
             self._pending += encoded(text)
             self._more.ring()

@@ -1,4 +1,4 @@
-"""Who may connect: a TOML file with a user for each token."""
+"""The users that may connect: a TOML file with a user for each token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_tokens(path: Path) -> dict[str, str]:
 
 
 def check_against(tokens: dict[str, str]) -> Authenticate:
-    """What says who a token belongs to."""
+    """Return an ``authenticate`` that looks a token up."""
     # Looked up by digest: how long a refusal takes then says nothing about
     # how much of a token was right.
     users = {_digest(token): user_id for token, user_id in tokens.items()}
@@ -63,7 +63,7 @@ def _read(path: Path) -> str:
 
 
 def _without_keys(error: Exception) -> str:
-    """What the parser says, without the keys that it quotes: they are tokens."""
+    """Return the parser's complaint without the keys that it quotes, because they are tokens."""
     what, at, where = str(error).rpartition(" (at ")
     return f"{what.partition(' (')[0]}{at}{where}" if at else where.partition(" (")[0]
 
