@@ -1,4 +1,4 @@
-"""What a plan's actions do: one coroutine function for each kind, found by its name."""
+"""The actions of a plan: one coroutine function for each kind, found by its name."""
 
 from __future__ import annotations
 

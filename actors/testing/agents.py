@@ -30,7 +30,7 @@ class Agents:
         self._failures = 0
         self._tokens = 0
         self.released = trio.Event()
-        """Who hangs, hangs until then."""
+        """Set when faults end: an agent that hangs, hangs until then."""
 
     def enter(self, world: World) -> None:
         """This is the world they are in."""

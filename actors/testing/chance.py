@@ -28,7 +28,7 @@ class Chance:
         return Chance(f"{self.name}/{part}")
 
     def bytes(self, count: int) -> bytes:
-        """What takes the place of ``os.urandom``."""
+        """Return random bytes, in the place of ``os.urandom``."""
         return self.random.randbytes(count)
 
     def happens(self, probability: float) -> bool:

@@ -88,7 +88,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """What Ctrl-C puts its number into, while the block lasts; the second one does not wait for the seed."""
+    """Yield the list that Ctrl-C puts its number into, while the block lasts; a second Ctrl-C does not wait for the
+    seed."""
     interrupted: list[int] = []
 
     def heed(number: int, _frame: object) -> None:

@@ -24,7 +24,7 @@ class Crashes:
     fired: dict[int, str] = attrs.field(factory=dict)
     """The path of the actor, by the number of the crash."""
     before: int = 0
-    """How many happened to earlier runtimes."""
+    """The crashes that happened to earlier runtimes."""
 
     def arm(self, path: str, moments: list[Moment]) -> None:
         """The next messages of an actor crash it."""
@@ -44,7 +44,7 @@ class Crashes:
         self.armed.clear()
 
     def count(self, path: str) -> int:
-        """How often an actor has crashed."""
+        """Count the crashes of an actor."""
         return sum(one == path for one in self.fired.values())
 
 

@@ -23,7 +23,7 @@ S = TypeVar("S", int, str)
 T = TypeVar("T")
 
 _NAMES = "_ALLOW_DETERMINISTIC_SCHEDULING", "_r"
-"""Whether each batch of tasks is sorted before it is shuffled, and what shuffles it."""
+"""The switch that sorts each batch of tasks before it is shuffled, and the source that shuffles it."""
 
 
 class TrioChanged(Exception):  # noqa: N818 - what has happened

@@ -26,10 +26,10 @@ _REQUEST = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 _WELCOME_SECONDS = 12.0
-"""What a server gets to answer; a device whose line is silent gives it up."""
+"""The time that a server gets to answer; a device gives up a line that stays silent."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 4.0
 _FINAL_CODES = frozenset({1002, 1003, 1007, 1009, *range(4501, 5000)})
-"""What a client that keeps to the protocol is never sent away with."""
+"""The close codes that a client never gets as long as it keeps to the protocol."""
 
 
 class Gone(Exception):  # noqa: N818 - what the connection is
@@ -41,13 +41,13 @@ class Gone(Exception):  # noqa: N818 - what the connection is
 
 
 class Exchange(Protocol):
-    """Where devices dial: the network in front of whichever runtime is there."""
+    """The network that devices dial into, in front of the runtime of the moment."""
 
     records: Records
     oracle: Oracle
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
-        """A line to the server; ``None`` when nobody answers."""
+        """Return a line to the server; ``None`` while there is no server."""
         ...
 
     def note(self, who: str, what: str) -> None:
@@ -146,7 +146,7 @@ class Device:
     ) -> None:
         self.user_id = user_id
         self.origin = origin
-        """Where it begins, when it has nothing."""
+        """The place to begin at, without a cursor."""
         self.label = label
         self.plain = plain
         self.line: Line | None = None
@@ -161,7 +161,7 @@ class Device:
         self.questions = self._standing.questions
         self.running = self._standing.running
         self.ack_seconds = 0.2
-        """How long it waits before it confirms."""
+        """The time that the device waits before it acks."""
         self.left = False
         """It will not come back."""
         self.lag_until = -math.inf
@@ -172,7 +172,7 @@ class Device:
         self.open: list[PendingRequest] = []
         self.wire: Wire | None = None
         self.lost: list[str] = []
-        """Requests of sessions that are gone: nobody knows whether they were carried out."""
+        """Requests of sessions that are gone: the device cannot know whether the server carried them out."""
         self._exchange = exchange
         self._chance = chance
         self._frames = FrameReader()
@@ -260,7 +260,7 @@ class Device:
         except trio.TooSlowError:
             return 1006
         finally:
-            if not line.up.frozen:  # who vanishes tells nobody
+            if not line.up.frozen:  # a device that vanishes tells the server nothing
                 line.device.close()
             self.caught_up = False
             if self.line is line:
@@ -294,12 +294,12 @@ class Device:
         if self.session != message["session"]:
             self._lose_session()
         self.session = message["session"]
-        self._say(line, {"op": "ping"})  # whose answer falls in the midst of what it missed
+        self._say(line, {"op": "ping"})  # the answer falls in the midst of what the device missed
         if message["resume"] == "fresh":
             self.cursor = message["epoch"], message["start"] - 1
 
     def _lose_session(self) -> None:
-        """What was said on a session that is gone must not be said again."""
+        """Drop the requests of a session that is gone, because in another session they would be other requests."""
         self.lost += [asked.id for asked in self.open if asked.session]
         self.open = [asked for asked in self.open if not asked.session]
 

@@ -1,4 +1,4 @@
-"""The invariants that everything here speaks of: the books, the simulation, its verdict."""
+"""The invariants that the books, the simulation and its verdict all speak of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INVARIANTS = {
     9: "durability: what the store has reported as stored survives what the store promises to survive",
     10: "failures: each crash is reported once, with the path of its actor, and nothing else is",
 }
-"""What must hold at every moment, by the number that a mismatch names."""
+"""The conditions that hold at every moment, by the number that a mismatch names."""
 
 
 def name_of(number: int) -> str:

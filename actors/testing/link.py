@@ -12,19 +12,19 @@ from actors.testing.chance import Chance
 from actors.testing.network_faults import CHUNK_BYTES, Direction, Faults, Harm, Mark, Shaper, Step
 
 _CHUNKS_UNDER_WAY = 64
-"""What one direction holds at most, 256 KiB: a sender that is faster finds its socket full, as on any long line."""
+"""The most that one direction holds, 256 KiB: a sender that is faster finds its socket full, as on any long line."""
 
 
 class Network:
-    """What all connections of a proxy have in common."""
+    """The state that all connections of a proxy share."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
-        """Where the server is."""
+        """The server's address."""
         self.stalled = False
-        """Whether nothing passes for now."""
+        """True while nothing passes."""
         self.stirred = trio.lowlevel.ParkingLot()
-        """Where connections wait for that to change."""
+        """The tasks of connections that wait for that to change."""
         self.harmed: Counter[str] = Counter()
         self.passed_bytes: Counter[str] = Counter()
 
@@ -62,7 +62,7 @@ class Link:
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing passes for now."""
+        """True while nothing passes."""
         return self._stalled or self.network.stalled
 
     def suffer(self, harm: Harm, direction: Direction | None = None) -> None:
@@ -89,7 +89,7 @@ class Link:
             self.end(reset=False)
 
     async def reach_limit(self) -> None:
-        """What comes when the limit of a direction is reached."""
+        """Do the harm that comes when a direction reaches its limit."""
         if self.faults.stall_seconds:
             self.network.harmed["stall"] += 1
             self._stalled = True
@@ -140,7 +140,7 @@ class Pipe:
                     await self._pass_on(what, sink)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lost = back._broken = True
-                    if back.lost:  # nobody is left to hear of it
+                    if back.lost:  # the other end has gone
                         self._link.end(reset=True)
                     await back._note_end()
 
@@ -167,5 +167,5 @@ class Pipe:
 
 
 def set_to_reset(stream: trio.SocketStream) -> None:
-    """When it is closed, it is closed with a RST."""
+    """Have a socket closed with a RST."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

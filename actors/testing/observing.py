@@ -1,4 +1,4 @@
-"""What emitters and owners are told, noted by the oracle: every call at the runtime's door, whoever makes it."""
+"""Observers at the runtime's doors: they tell the oracle every emit and every change of owner, by any caller."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _observe_owners(runtime: Runtime, oracle: Oracle) -> None:
 
 
 def _is_busy(runtime: Runtime, thread_id: str) -> bool:
-    """Whether a thread's actor has something left to do."""
+    """True if a thread's actor has something left to do."""
     threads = runtime.tree.threads
     mailbox = threads._recent.get(thread_id) or threads._older.get(thread_id)
     return mailbox is not None and not mailbox.idle

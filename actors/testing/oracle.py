@@ -27,7 +27,7 @@ class Oracle:
     def __init__(self, records: Records, low_of: Callable[[str], tuple[str, int]] | None = None) -> None:
         self._records = records
         self._answers: dict[tuple[int, str], int] = {}
-        """How often the runtime gave a message to an agent, by life and event id."""
+        """The number of times that the runtime gave each message to an agent, by life and event id."""
         self._protocol = ProtocolCheck(records, PlacementCheck(records, low_of), low_of)
         self._receipts = ReceiptCheck(records)
 

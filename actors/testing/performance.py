@@ -1,4 +1,4 @@
-"""Performing a plan: each action at its time, in a task of its own if it may wait."""
+"""The performance of a plan: each action at its time, in a task of its own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from actors.testing.world import World, WorldSetting, open_world
 
 _STORE_SECONDS = {"memory": None, "waiting": 0.001, "slow": 0.3}
 _BYSTANDER_SECONDS = 1.0
-"""What an event takes to the bystander at most: her line is short, and nothing happens to her."""
+"""The longest that an event may take to the bystander, because no fault reaches that user's short line."""
 
 
 class Outcome:
-    """What became of one simulation."""
+    """The outcome of one simulation."""
 
     def __init__(self, plan: Plan, mismatches: list[Mismatch], trace: list[str]) -> None:
         self.plan = plan
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether something contradicted an invariant."""
+        """True if something contradicted an invariant."""
         return bool(self.mismatches)
 
 

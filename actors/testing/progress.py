@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, plain lines now and then elsewhere."""
+"""The progress of a long command: a bar on a terminal, plain lines now and then elsewhere."""
 
 from __future__ import annotations
 

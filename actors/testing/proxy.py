@@ -47,13 +47,13 @@ class FaultProxy:
         self.faults = faults
         """Called for the faults of each connection; a change holds for the connections to come."""
         self.port = 0
-        """Where it listens, on 127.0.0.1."""
+        """The port that it listens on, at 127.0.0.1."""
         self.connections = 0
-        """How many there were, refused ones too."""
+        """The number of connections, refused ones too."""
         self.passed_bytes = self._network.passed_bytes
-        """How many were passed on, ``up`` and ``down``."""
+        """The bytes that it passed on, ``up`` and ``down``."""
         self.harmed = self._network.harmed
-        """How many connections were harmed in each way: ``close``, ``reset``, ``vanish``, ``stall``, ``refuse``,
+        """The number of connections harmed in each way: ``close``, ``reset``, ``vanish``, ``stall``, ``refuse``,
         ``idle``; ``unreachable`` when there was no server."""
         self._chance = chance
         self._links: set[Link] = set()
@@ -61,7 +61,7 @@ class FaultProxy:
 
     @property
     def target(self) -> tuple[str, int]:
-        """Where the server is; may be changed, for the connections to come."""
+        """The server's address; a change holds for the connections to come."""
         return self._network.target
 
     @target.setter
@@ -87,8 +87,8 @@ class FaultProxy:
         self._harm("vanish", direction)
 
     def stall(self) -> None:
-        """Pass nothing on until :meth:`go_on`, on new connections either. Nothing is lost: what was said waits, and
-        whoever says more finds a full socket. Never ended, it is the other kind of half-open."""
+        """Pass nothing on until :meth:`go_on`, on new connections either. Nothing is lost: bytes under way wait, and
+        a sender of more finds a full socket. Never ended, it is the other kind of half-open."""
         self._network.stalled = True
         self.harmed["stall"] += len(self._links)
 

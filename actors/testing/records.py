@@ -110,7 +110,7 @@ class Log:
     life: int
     events: dict[int, Placed] = attrs.field(factory=dict)
     written: set[int] = attrs.field(factory=set)
-    """Offsets whose bytes a line took."""
+    """Offsets that a line took, with all their bytes."""
     received: dict[str, set[int]] = attrs.field(factory=dict)
     """Offsets that devices received, by session."""
     acked: set[int] = attrs.field(factory=set)

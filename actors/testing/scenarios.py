@@ -23,7 +23,7 @@ from actors.testing.store import Fault
 from actors.testing.world import World, check_agent, check_seed, simulate
 
 Scenario = Callable[[World], Awaitable[None]]
-"""What happens in a world; an exception of its own is a failure, too."""
+"""A use of a world; an exception of its own is a failure, too."""
 
 _STORE_SECONDS = 0.001
 
@@ -122,8 +122,8 @@ def fail_every_store_call(
 ) -> int:
     """Run a scenario with its first call of the store failing, its second, and so on; returns how many there were.
 
-    ``lost``: the call was not carried out, and nobody knows. ``unanswered``: it
-    was, and nobody knows. ``broken``: the store raised what no store may raise.
+    ``lost``: the store did not carry the call out, and does not say so.
+    ``unanswered``: it did, and does not say so. ``broken``: the store raised what no store may raise.
     """
     _check_steps(scenario, seed, options, most_calls=most_calls)
     check_word("fault", fault, Fault)

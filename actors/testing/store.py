@@ -17,7 +17,7 @@ from actors.stores.store import Append, Binding, Placement
 T = TypeVar("T")
 
 Fault = Literal["lost", "unanswered", "broken"]
-"""The call was never carried out; it was, and nobody was told; the store failed in a way that nobody expects."""
+"""Faults of a call: never carried out; carried out, and the answer lost; failed outside of the contract."""
 
 
 class Broken(Exception):  # noqa: N818 - what the store is
@@ -31,7 +31,7 @@ class FaultyStore(MemoryStore):
         super().__init__(limits, environment)
         self.stalled_until = 0.0
         self.faults: deque[Fault] = deque()
-        """What happens to the next calls."""
+        """The faults of the next calls."""
         self.calls = 0
         self.fail_call = 0
         """The one call to fail, counted from 1, as ``fail_with`` says."""

@@ -1,4 +1,4 @@
-"""What can happen to a device: troubles of its line, of its page, of the machine that it runs on."""
+"""Troubles of a device: of its line, of its page, of the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.testing.device import Device
 from actors.testing.network import Line
 
 TROUBLES = "cut", "midframe", "reset", "sleep", "vanish", "lag", "freeze", "reload", "slow_ack"
-"""What can happen to a device."""
+"""The troubles that a plan may name."""
 
 _RANDOM_TROUBLES = tuple(kind for kind in TROUBLES if kind != "reload")
 """And by itself: a page that is reloaded has forgotten what it showed and asked, which is for a test to decide."""

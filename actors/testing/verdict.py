@@ -17,7 +17,7 @@ from actors.testing.store import FaultyStore
 
 
 class WorldView(Protocol):
-    """What a verdict looks at: a :class:`~actors.testing.World`."""
+    """The part of a :class:`~actors.testing.World` that a verdict looks at."""
 
     runtime: Runtime
     limits: Limits
@@ -34,11 +34,11 @@ class WorldView(Protocol):
         ...
 
     def is_current(self, device: Device) -> bool:
-        """Whether a device has all that its user's log has."""
+        """True if a device has all that its user's log has."""
         ...
 
     def questions_of(self, user_id: str) -> set[str]:
-        """What a user is asked at the moment."""
+        """Return the ids of the questions that are open to a user."""
         ...
 
 
@@ -66,7 +66,7 @@ def check_life(world: WorldView) -> None:
 
 
 def check_remains(world: WorldView) -> None:
-    """Everybody has gone: what was there for them has gone, too (invariant 8)."""
+    """Check that nothing is left for devices that have all gone (invariant 8)."""
     runtime, runs, asks = world.runtime, world.runtime.tree.runs, world.runtime.tree.asks
     left = {
         "connections": runtime.tree.server.connections,
@@ -95,7 +95,7 @@ def check_remains(world: WorldView) -> None:
 
 
 def _check_devices(world: WorldView) -> None:
-    """Whoever stays is at the head of the log, and was answered."""
+    """Check that each device that stays is at the head of the log, and that its requests are answered."""
     for device in world.staying:
         bounds = world.store.bounds(device.user_id)
         if not world.is_current(device):
@@ -112,7 +112,8 @@ def _check_devices(world: WorldView) -> None:
 
 
 def _has_ended(world: WorldView, run_id: str) -> bool:
-    """Whether a run's last event is in a log, or was, so that whoever knew of the run must know."""
+    """True if a log has, or had, the last event of a run, from which every device that knew of the run knows its
+    end."""
     return any(
         receipt.position is not None
         for emit in world.records.emits.values()
@@ -134,7 +135,7 @@ def _check_receipts(world: WorldView, life: int, *, closed: bool) -> None:
 
 
 def _may_stay(world: WorldView, receipt: Receipt) -> bool:
-    """Whether nobody can say more of an event: its only device was forgotten, or its thread before the store had
+    """True if a receipt may stay as it is: its only device was forgotten, or its thread before the store had
     answered."""
     position = receipt.position
     if position is None:
@@ -217,7 +218,7 @@ def _check_order(world: WorldView, log: Log, where: str) -> None:
 
 
 def _check_emit_order(world: WorldView) -> None:
-    """Whoever emitted after another call had returned is behind it; no number is given twice."""
+    """Check that an event emitted after another call had returned is behind it, and that no number is given twice."""
     threads: dict[tuple[int, str], list[Emit]] = {}
     for emit in world.records.emits.values():
         if emit.seq:

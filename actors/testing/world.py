@@ -36,7 +36,7 @@ from actors.testing.wire_tap import WireTap
 _WALL_CLOCK = 1_763_800_000.0
 """When a simulation begins, for people to read."""
 _SETTLE_SECONDS = 90.0
-"""What everything gets to settle once nothing goes wrong any more: longer than the longest deadline of the runtime."""
+"""The time that a world gets to settle once all faults have ended: longer than the longest deadline of the runtime."""
 _LOOK_SECONDS = 0.5
 
 
@@ -53,12 +53,12 @@ class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
 
 @attrs.frozen(kw_only=True)
 class WorldSetting:
-    """What lines are like, and how the store is reached."""
+    """The quality of lines, and of the way to the store."""
 
     faulty: bool = True
     """Lines differ, and things happen to devices by themselves."""
     store_seconds: float | None = None
-    """What a call of the store takes; ``None`` for one that answers at once."""
+    """The time that a call of the store takes; ``None`` for a store that answers at once."""
 
 
 class World:
@@ -80,7 +80,7 @@ class World:
         self.own_failures: list[str] = []
         """Texts that may stand in failures: what the simulation's own code raised."""
         self.spared: set[str] = set()
-        """Users to whose devices nothing happens."""
+        """Users that get lines without faults."""
         self.calm = False
         """Nothing goes wrong any more."""
         self.up = False
@@ -104,7 +104,7 @@ class World:
         return device
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
-        """What a device does to reach the server; ``None`` while there is none."""
+        """Connect a device to the server; ``None`` while there is none."""
         if not self.up:
             return None
         wire = self.oracle.connect(device.user_id, plain=device.plain)
@@ -121,7 +121,7 @@ class World:
 
     @property
     def trace(self) -> list[str]:
-        """What has happened, for people to follow."""
+        """The trace of everything that has happened, a line each."""
         return [f"{at:9.3f}  {who:<12} {what}" for at, who, what in self._notes]
 
     async def restart(self, drain_seconds: float | None = None) -> None:
@@ -145,7 +145,7 @@ class World:
         self.note("world", "settled")
 
     async def heal(self) -> None:
-        """End every fault; who was away comes back, and each user has a device that stays."""
+        """End every fault; devices that were away come back, and each user has a device that stays."""
         self.calm = True
         while not self.up:  # noqa: ASYNC110 - it may go again meanwhile
             await trio.sleep(_LOOK_SECONDS)
@@ -160,7 +160,7 @@ class World:
             if line is device.line:
                 line.calm()
             else:
-                line.reset()  # whoever was at its other end is somewhere else by now
+                line.reset()  # its device has another line by now, or has gone
         self._attend()
 
     async def leave(self) -> None:
@@ -198,18 +198,18 @@ class World:
         return self.runtime.audit().total.queued - self.runtime.tree.accounts.doubtful
 
     def is_current(self, device: Device) -> bool:
-        """Whether a device has all that its user's log has."""
+        """True if a device has all that its user's log has."""
         bounds = self.store.bounds(device.user_id)
         here = device.caught_up and device.cursor == (bounds.epoch, bounds.head)
         return here and set(device.questions) == self.questions_of(device.user_id)
 
     def questions_of(self, user_id: str) -> set[str]:
-        """What a user is asked at the moment."""
+        """Return the ids of the questions that are open to a user."""
         asks = self.runtime.tree.asks._open.values()
         return {ask.ask_id for ask in asks if ask.user_id == user_id and not ask.answer}
 
     def _attend(self) -> None:
-        """Each user who has a log has a device that stays, and wants all that nobody has confirmed."""
+        """Give each user with a log a device that stays, and that wants all that no device has acked."""
         for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.tree.accounts.users)):
             wanted = {"unacked", "low"}
             if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
@@ -256,7 +256,7 @@ class World:
                 self.note("world", str(report).partition("\n")[0])
 
     def _tell_up(self, task_status: trio.TaskStatus[None]) -> None:
-        """Whoever waits for a runtime has one."""
+        """Tell the task that waits for a runtime that there is one."""
         asked, self._restart = self._restart, None
         if asked is None:
             task_status.started()
