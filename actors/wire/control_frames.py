@@ -11,7 +11,7 @@ _CLOSE_OPCODE = 0x88
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A Close; a reason that is too long for one is cut."""
+    """Build a Close; a reason that is too long for one is cut."""
     return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
 
 

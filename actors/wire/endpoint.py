@@ -307,7 +307,7 @@ class StreamEndpoint:
 
 
 def _fileno_below(stream: object) -> int:
-    """The socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
+    """Return the socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
     while stream is not None and not isinstance(stream, trio.SocketStream):
         stream = getattr(stream, "transport_stream", None)
     return -1 if stream is None else stream.socket.fileno()

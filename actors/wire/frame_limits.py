@@ -152,7 +152,7 @@ class FrameLimits:
         return 2 + extended + (4 if header[1] & _MASKED else 0) - len(header)
 
     def _begin(self, now: float) -> None:
-        """A header is complete: its payload follows."""
+        """Begin a frame: its header is complete, and its payload follows."""
         first, second = self._header[0], self._header[1]
         short = second & _LENGTH
         length = short if short < 126 else int.from_bytes(self._header[2 : 4 if short == 126 else 10])

@@ -54,11 +54,11 @@ class RequestHead:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
     def offers(self) -> tuple[str, ...]:
-        """The subprotocols that the client offers."""
+        """Return the subprotocols that the client offers."""
         return _tokens(self.headers.get("sec-websocket-protocol", ""))
 
     def cookie(self, name: str) -> str | None:
-        """The value of the first cookie of a name.
+        """Return the value of the first cookie of a name.
 
         The standard library's parser gives up on all of them when it does not
         like one, and pages have cookies of many makers.
@@ -204,7 +204,7 @@ in them (RFC 9113, section 8.2.3)."""
 
 
 def _target(target: str) -> tuple[str, str | None]:
-    """The path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
+    """Return the path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
 
     That is the absolute form, which a server must take (RFC 9112, section 3.2.2).
     """
@@ -221,7 +221,7 @@ def _target(target: str) -> tuple[str, str | None]:
 
 
 def _unquoted(value: str) -> str:
-    """A cookie's value without its quotes, which are a pair or none (RFC 6265, section 4.1.1)."""
+    """Return a cookie's value without its quotes, which are a pair or none (RFC 6265, section 4.1.1)."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 

@@ -38,7 +38,7 @@ _KINDS = (
 
 
 async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
+    """Open sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
 
     Raises ValueError for what can be no host or port, OSError when the address cannot be had.
     """
@@ -84,7 +84,7 @@ class PathListener:
 
 
 async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, private: bool = False) -> PathListener:
-    """A Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
+    """Open a Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
 
     An abstract address has no mode. A socket that a killed server left behind is taken over; one that answers,
     and what is no socket, is not touched. Raises ValueError for what can be no

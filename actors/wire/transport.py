@@ -160,7 +160,7 @@ class Transport:
         return self._endpoint.receive(most_bytes)
 
     async def _work_off(self) -> None:
-        """The writer: send the backlog, under a deadline that any progress renews."""
+        """Work as the writer: send the backlog, under a deadline that any progress renews."""
         assert self.stalled_since is not None, "there is a backlog"
         delivered = self.delivered_bytes
         while self._backlog:

@@ -92,7 +92,7 @@ class UpgradeAnswerReader:
         return None
 
     def end(self) -> None:
-        """Nothing more will come, or nothing more is waited for. Raises :class:`UpgradeRefused`."""
+        """End: nothing more will come, or nothing more is waited for. Raises :class:`UpgradeRefused`."""
         if self._refusal is not None:
             raise UpgradeRefused(_told(self._refusal, self._said), self._refusal.status_code)
         if self._size_bytes:
@@ -100,7 +100,7 @@ class UpgradeAnswerReader:
         raise UpgradeRefused("expected an upgrade, the connection ended")
 
     def _take(self, event: object) -> None:
-        """A part of an answer that is no agreement."""
+        """Take a part of an answer that is no agreement."""
         if isinstance(event, h11.Response):
             self._refusal, self.refusing = event, True
         elif isinstance(event, h11.Data):
@@ -141,7 +141,7 @@ _ASKED = [("Host", "actors"), ("Upgrade", "websocket"), ("Connection", "Upgrade"
 
 
 def _told(refusal: h11.Response, said: bytes) -> str:
-    """A refusal in one line: its status, and what the server says, where that is for people."""
+    """Put a refusal in one line: its status, and what the server says, where that is for people."""
     status = refusal.status_code
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in refusal.headers}
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -70,7 +70,7 @@ class WebSocket:
         self._stream = stream
 
     async def receive(self) -> str:
-        """The next text message; a checkpoint.
+        """Return the next text message; a checkpoint.
 
         Raises :class:`~actors.errors.PeerError` with the row of the closing
         table that fits when there will be none, or it was not acceptable.
@@ -81,7 +81,7 @@ class WebSocket:
         return message
 
     async def receive_either(self) -> str | bytes:
-        """The next message, text or binary; like :meth:`receive`."""
+        """Return the next message, text or binary; like :meth:`receive`."""
         try:
             return await self._engine.get_message()
         except ConnectionClosed as closed:
@@ -199,7 +199,7 @@ class _EngineStream(trio.abc.Stream):
             self._transport.write_control(frames)
 
     def _send_close(self, close: bytes) -> None:
-        """The first one counts, however much was said before: it is no answer that a peer could ask for again."""
+        """Send the first Close; none of a later call, because a Close is no answer that a peer could ask for again."""
         if not self.closed:
             self.closed = True
             self.close_code = int.from_bytes(close[2:4]) or None
@@ -211,7 +211,7 @@ class _EngineStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """The endpoint is closed by its connection, when everything is sent; not by the engine."""
+        """End for the engine alone, because the connection closes its endpoint once everything is sent."""
         self._over = True
         await trio.lowlevel.checkpoint()
 
@@ -283,7 +283,7 @@ class DialledWebSocket:
         return self._engine.subprotocol
 
     async def receive(self) -> str:
-        """The next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
+        """Return the next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
         try:
             message = await self._engine.get_message()
         except ConnectionClosed as closed:
@@ -350,7 +350,7 @@ class _DialledStream(trio.abc.Stream):
         return b""
 
     async def _agree(self) -> bytes:
-        """The answer to our request, as the engine expects it. Raises :class:`Closed` unless the server agrees."""
+        """Return the answer to our request, as the engine expects it. Raises :class:`Closed` unless the server agrees."""
         reader = self._agreement
         assert reader is not None, "an engine that dials asks before it reads"
         patience = trio.CancelScope()
@@ -394,7 +394,7 @@ class _DialledStream(trio.abc.Stream):
         await self._below.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """The engine has said what it had to say; nothing more is waited for."""
+        """Close what is below: the engine has said what it had to say."""
         await trio.aclose_forcefully(self._below)
 
 
@@ -451,7 +451,7 @@ async def dial(
 
 
 async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
-    """A stream to the server. Raises :class:`Closed` when there is none by the deadline."""
+    """Open a stream to the server. Raises :class:`Closed` when there is none by the deadline."""
     secure = where.scheme == "wss"
     host, awaited = where.hostname or "", f"a server at {where.netloc}"
     try:
@@ -492,7 +492,7 @@ class _Upgrade:
 
 
 async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upgrade) -> WebSocketConnection:
-    """The engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
+    """Return the engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
     where = request.where
     with trio.move_on_at(request.deadline):
         return await wrap_client_stream(
