@@ -28,7 +28,7 @@ class DefaultOwner:
         self._waiting: dict[str, None] = {}
 
     def expect(self, thread_id: str) -> None:
-        """A thread waits for an owner."""
+        """Note a thread that waits for an owner."""
         self._waiting[thread_id] = None
         if len(self._waiting) > _WAITING_THREADS:
             del self._waiting[next(iter(self._waiting))]

@@ -105,7 +105,7 @@ class Report(Protocol):
     """The form in which the proof is reported."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """An event has arrived as ``text``; its receipt says ``stage``."""
+        """Report that an event has arrived as ``text``; its receipt says ``stage``."""
 
     def fate(self, fate: Fate, stage: Stage) -> None:
         """Report the explanation of an event."""
@@ -189,7 +189,7 @@ class Proof:
             await receipt.reached(Stage.ACKED)
 
     async def _take(self) -> None:
-        """The next event, said with the stage that its receipt tells, and confirmed."""
+        """Report the next event, with the stage that its receipt tells, and ack it."""
         while "op" in (message := await self._hear()):
             if "error" in message:
                 self.problems.append(str(message["error"]))
@@ -231,21 +231,21 @@ class TextReport:
     """For people."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """One line per event."""
+        """Write one line per event."""
         payload = msgspec.json.encode(event.payload).decode()
         _out(f"seq {event.seq}  offset {event.offset}  {stage.name:7}  {event.type:15}  {payload}")
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """The sentence."""
+        """Write the sentence."""
         _out(f"{fate.event_id}: {fate}")
 
     def books(self, audit: Audit) -> None:
-        """One line per user, and the total."""
+        """Write one line per user, and the total."""
         for name, balance in (*audit.users.items(), ("total", audit.total)):
             _out(f"audit, {name}: {_sum(balance)}")
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Each problem, or that there is none."""
+        """Write each problem, or that there is none."""
         for problem in problems:
             _out(f"failed: {problem}")
         if not problems:
@@ -256,20 +256,20 @@ class JSONReport:
     """For programs: an object per line, told apart by ``kind``."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """The event stands as it came under ``event``."""
+        """Write the event as it came under ``event``."""
         self._say("event", seq=event.seq, offset=event.offset, stage=stage.name, event=msgspec.Raw(text.encode()))
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """The sentence under ``text``, its parts under ``steps``."""
+        """Write the sentence under ``text``, its parts under ``steps``."""
         self._say("explain", event_id=fate.event_id, stage=stage.name, text=str(fate), steps=fate.steps)
 
     def books(self, audit: Audit) -> None:
-        """The total and each user's row."""
+        """Write the total and each user's row."""
         rows = {user_id: attrs.asdict(balance) for user_id, balance in audit.users.items()}
         self._say("audit", balanced=audit.balanced, total=attrs.asdict(audit.total), users=rows)
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Comes last."""
+        """Write the verdict, last."""
         self._say("verdict", passed=not problems, problems=problems, events=events)
 
     def _say(self, kind: str, **fields: Any) -> None:
@@ -277,7 +277,7 @@ class JSONReport:
 
 
 def _sum(balance: Balance) -> str:
-    """The equation of the books, with its numbers."""
+    """Return the equation of the books, with its numbers."""
     accepted, *columns = attrs.asdict(balance).items()
     right = " + ".join(f"{name} {number}" for name, number in columns)
     return f"{accepted[0]} {accepted[1]} {'=' if balance.balanced else '≠'} {right}"

@@ -65,7 +65,7 @@ class LineReader:
         self._skipping = False
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that a chunk completes; a line that is too long is answered as soon as that is known."""
+        """Yield the lines that a chunk completes, and a line that is too long as soon as that is known."""
         *ends, rest = chunk.split(b"\n")
         for piece in ends:
             yield from self._take(piece)
@@ -73,7 +73,7 @@ class LineReader:
         yield from self._take(rest)
 
     def finish(self) -> Iterator[Line]:
-        """The last line, when it has no newline."""
+        """Yield the last line, when it has no newline."""
         if self._pending:
             yield from self._end()
 
@@ -159,7 +159,7 @@ def _first(name: str, fields: _Ids, inner: _Ids) -> str | None:
 
 
 def _string(name: str, raw: msgspec.Raw) -> str | None:
-    """A field that must be a string if it is there."""
+    """Read a field that must be a string if it is there."""
     text = bytes(raw)
     if text in (b"", b"null"):
         return None
@@ -182,7 +182,7 @@ def _complain(expected: str, text: bytes, error: Exception) -> NoReturn:
 
 
 def _excerpt(text: bytes) -> str:
-    """The beginning of a text, on one line and without control characters."""
+    """Return the beginning of a text, on one line and without control characters."""
     shown = text[: _EXCERPT_CHARACTERS * 4].decode(errors="replace").strip()
     cut = shown[:_EXCERPT_CHARACTERS] + ("…" if len(shown) > _EXCERPT_CHARACTERS else "")
     return printable(cut)

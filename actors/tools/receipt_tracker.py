@@ -159,7 +159,7 @@ class ReceiptTracker:
 
 
 def _passed(receipt: Receipt, stage: Stage) -> tuple[Stage, ...]:
-    """The stages that an event has certainly been through, the present one last."""
+    """Return the stages that an event has certainly been through, the present one last."""
     if stage is not Stage.DROPPED:
         return _PASSED[stage]
     if receipt.position is not None:

@@ -116,7 +116,7 @@ class SurrogateJoiner:
 
 
 def _strings(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The strings directly in the payload of a line that was read: key, and where their content begins and ends."""
+    """Yield the strings directly in the payload of a line: key, and where their content begins and ends."""
     keys: list[bytes] = []
     last = name = b""
     is_value = False

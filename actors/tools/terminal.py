@@ -40,14 +40,15 @@ class StreamFailed(Exception):  # noqa: N818 - what has happened; said on one li
 
 
 def descriptor(stream: TextIO | None) -> int | None:
-    """The file descriptor of a standard stream; ``None`` when the process was started without it."""
+    """Return the file descriptor of a standard stream; ``None`` when the process was started without it."""
     # The number alone would not do: with standard output closed, the first
     # socket that is opened gets number 1.
     return None if stream is None else stream.fileno()
 
 
 def output() -> int:
-    """The descriptor of standard output. Raises :class:`StreamFailed` when there is none, or none to write to."""
+    """Return the descriptor of standard output. Raises :class:`StreamFailed` when there is none, or none to write
+    to."""
     fd = descriptor(sys.stdout)
     if fd is None:
         raise StreamFailed("standard output: expected it to be open, it is closed")
@@ -61,7 +62,8 @@ def output() -> int:
 
 
 def input_() -> int:
-    """The descriptor of standard input. Raises :class:`StreamFailed` when there is none, or none to read from."""
+    """Return the descriptor of standard input. Raises :class:`StreamFailed` when there is none, or none to read
+    from."""
     fd = descriptor(sys.stdin)
     if fd is None:
         raise StreamFailed("standard input: expected events, it is closed")
@@ -119,7 +121,7 @@ def write(fd: int, data: bytes, name: str = "standard output") -> None:
 
 
 def read(fd: int, most_bytes: int) -> bytes:
-    """Some bytes of standard input, none at its end; blocks until there are some. Raises :class:`StreamFailed`."""
+    """Read some bytes of standard input, none at its end; block until there are some. Raises :class:`StreamFailed`."""
     while True:
         try:
             return os.read(fd, most_bytes)

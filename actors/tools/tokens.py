@@ -18,7 +18,7 @@ _EXPECTED = 'expected token = "user"'
 
 
 def read_tokens(path: Path) -> dict[str, str]:
-    """Users by token.
+    """Read users by token.
 
     Raises :class:`~actors.tools.terminal.CannotStart`, which names the line and
     shows no token, for anything but ``token = "user"`` lines.
@@ -52,7 +52,7 @@ def check_against(tokens: dict[str, str]) -> Authenticate:
 
 
 def _read(path: Path) -> str:
-    """The file's text, without the byte order mark that some editors begin it with."""
+    """Read the file's text, without the byte order mark that some editors begin it with."""
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -69,7 +69,7 @@ def _without_keys(error: Exception) -> str:
 
 
 def _entries(text: str) -> Iterator[tuple[int, str, Any]]:
-    """The line, key and value of each statement of a TOML text, as if it stood alone."""
+    """Yield the line, key and value of each statement of a TOML text, as if it stood alone."""
     begun, statement = 1, ""
     for number, line in enumerate(text.split("\n"), 1):
         statement += f"{line}\n"

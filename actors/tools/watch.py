@@ -83,7 +83,7 @@ async def cancel(options: ClientOptions, run_id: str) -> int:
 
 
 def payload_of(words: str) -> dict[str, Any]:
-    """A JSON object as it is; anything else is the text of a message.
+    """Read a payload: a JSON object as it is, anything else as the text of a message.
 
     Raises :class:`~actors.tools.arguments.Wrong` for what begins as a JSON
     object, ``{"``, and is none that can be sent.
@@ -172,7 +172,7 @@ async def _in_time(session: Session, options: ClientOptions, ask: Callable[[Sess
 
 
 def _line(item: Event | Ask) -> str:
-    """An item for people."""
+    """Format an item for people."""
     payload = msgspec.json.encode(item.payload).decode()
     when = datetime.fromtimestamp(item.timestamp).strftime("%H:%M:%S")
     thread_id, type_ = printable(item.thread_id), printable(item.type)
