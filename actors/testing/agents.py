@@ -33,7 +33,7 @@ class Agents:
         """Set when faults end: an agent that hangs, hangs until then."""
 
     def enter(self, world: World) -> None:
-        """This is the world they are in."""
+        """Enter the world that the agents run in."""
         self._world = world
 
     async def answer(self, run: Run, message: Message) -> Any:

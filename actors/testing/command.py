@@ -143,7 +143,7 @@ def _one(seed: int, only: tuple[str, ...], interrupted: list[int], *, trace: boo
 
 
 def _shorter(outcome: Outcome, interrupted: list[int]) -> Outcome:
-    """The plan of a failure without the actions that it does not need."""
+    """Return the outcome of the plan without the actions that its failure does not need."""
     wanted = {mismatch.invariant for mismatch in outcome.mismatches}
     progress = Progress(sys.stderr, 0)
     least = shrink(

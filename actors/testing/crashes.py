@@ -27,7 +27,7 @@ class Crashes:
     """The crashes that happened to earlier runtimes."""
 
     def arm(self, path: str, moments: list[Moment]) -> None:
-        """The next messages of an actor crash it."""
+        """Have the next messages of an actor crash it."""
         self.armed.setdefault(path, []).extend(moments)
 
     def strike(self, path: str, moment: Moment) -> None:
@@ -40,7 +40,7 @@ class Crashes:
             raise InjectedCrash(f"injected crash {number};")
 
     def heal(self) -> None:
-        """Nothing crashes any more."""
+        """Crash no actor any more."""
         self.armed.clear()
 
     def count(self, path: str) -> int:

@@ -51,7 +51,7 @@ class Exchange(Protocol):
         ...
 
     def note(self, who: str, what: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
 
 
 @attrs.define(eq=False)
@@ -240,7 +240,7 @@ class Device:
                 await self._stirred.wait()
 
     async def _attend(self) -> int:
-        """One connection; the code it ended with."""
+        """Live through one connection; return the code that it ended with."""
         dialled = self._exchange.dial(self)
         if dialled is None:
             await trio.lowlevel.checkpoint()
@@ -316,7 +316,7 @@ class Device:
     # --- reading --------------------------------------------------------------------
 
     async def _next(self, line: Line) -> dict[str, Any]:
-        """The next message; confirms what is due meanwhile."""
+        """Return the next message; ack meanwhile what is due."""
         while True:
             while self._inbox:
                 opcode, payload = self._inbox.pop(0)

@@ -20,5 +20,5 @@ Simulated = Callable[..., None]
 
 @pytest.fixture
 def simulated() -> Simulated:
-    """Runs a scenario under many seeds."""
+    """Run a scenario under many seeds."""
     return run_seeds

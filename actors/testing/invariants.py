@@ -20,10 +20,10 @@ INVARIANTS = {
 
 
 def name_of(number: int) -> str:
-    """The word or two that an invariant goes by."""
+    """Return the word or two that an invariant goes by."""
     return INVARIANTS[number].partition(":")[0]
 
 
 def listed(numbers: Iterable[int] = INVARIANTS) -> str:
-    """The invariants of these numbers, one a line."""
+    """List the invariants of these numbers, one a line."""
     return "\n".join(f"  {number:>2}  {INVARIANTS[number]}" for number in sorted(set(numbers)))

@@ -84,7 +84,7 @@ class Link:
         self._scope.cancel()
 
     def end_way(self) -> None:
-        """One direction has ended, and its end was passed on."""
+        """Note that one direction has ended, and that its end was passed on."""
         if self._up.ended and self._down.ended:
             self.end(reset=False)
 

@@ -77,7 +77,7 @@ class Flow:
         return b"" if self.ended and not self._chunks else None
 
     def lose(self, keep_bytes: int) -> None:
-        """Of what is under way only so much arrives, and nothing after it."""
+        """Let only so much arrive of what is under way, and nothing after it."""
         kept: deque[tuple[float, bytes]] = deque()
         for at, chunk in self._chunks:
             kept.append((at, chunk[:keep_bytes]))
@@ -95,7 +95,7 @@ class Flow:
         self.stir()
 
     def calm(self) -> None:
-        """Nothing holds up what comes from now on."""
+        """Hold up nothing that comes from now on."""
         self._seconds, self._room_bytes, self._bite_bytes = 0.0, math.inf, None
         self.freeze(frozen=False)
 
@@ -146,13 +146,13 @@ class Line:
         self.device = DeviceEnd(self)
 
     def cut(self, keep_bytes: int) -> None:
-        """The line breaks; of what is under way to the device, so many bytes still arrive."""
+        """Break the line; of what is under way to the device, so many bytes still arrive."""
         self.up.snap()
         self.down.lose(keep_bytes)
         self.down.stir()
 
     def reset(self) -> None:
-        """The line breaks for both ends at once."""
+        """Break the line for both ends at once."""
         self.up.snap()
         self.down.snap()
 

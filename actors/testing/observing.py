@@ -31,7 +31,7 @@ def _observe_quarantines(supervisor: Any, oracle: Oracle) -> None:
 
 
 def _observe_emits(emitter: Any, oracle: Oracle) -> None:
-    """Three doors: waiting, at once, and in a place that was reserved. The first goes through the second."""
+    """Observe three doors: waiting, at once, and in a reserved place. The first goes through the second."""
     emit, emit_nowait, emit_reserved = emitter.emit, emitter.emit_nowait, emitter.emit_reserved
     waiting: list[Emission] = []
 

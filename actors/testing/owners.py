@@ -37,14 +37,14 @@ class Owners:
     acts: list[OwnerChange] = attrs.field(factory=list)
 
     def begin(self, user_id: str | None, now: int, *, only_if_free: bool = False) -> OwnerChange:
-        """A call begins."""
+        """Note that a call begins."""
         self.look(now)
         act = OwnerChange(user_id, now, only_if_free=only_if_free)
         self.acts.append(act)
         return act
 
     def end(self, act: OwnerChange, now: int, *, happened: bool | None) -> None:
-        """A call has ended; without an answer it may still be carried out."""
+        """Note that a call has ended; without an answer it may still be carried out."""
         act.happened = happened
         act.ended = math.inf if happened is None else now
 

@@ -66,7 +66,7 @@ def perform(plan: Plan) -> Outcome:
 
 
 def limits_of(setting: Setting) -> Limits:
-    """The limits of a simulation: small ones are reached, large ones are those of a deployment."""
+    """Return the limits of a simulation: small ones are reached, large ones are those of a deployment."""
     return Limits(
         retained_events=setting.retained_events,
         mailbox_messages=setting.mailbox_messages,

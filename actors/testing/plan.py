@@ -113,7 +113,8 @@ class Plan:
 
 
 def plan_of(seed: int, only: tuple[str, ...] = ()) -> Plan:
-    """The plan of a seed; ``only`` allows these kinds and no others, for a seed that is to look for something."""
+    """Return the plan of a seed; ``only`` allows these kinds and no others, for a seed that is to look for
+    something."""
     chance = Chance(f"plan {seed}")
     setting = _setting(chance.of("setting"))
     weights = _swarm(chance.of("swarm"), only)

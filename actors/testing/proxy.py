@@ -116,7 +116,7 @@ class FaultProxy:
             link.suffer(harm, direction)
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, until it ends."""
+        """Serve one connection, until it ends."""
         self.connections += 1
         faults = self.faults()
         async with client:
@@ -136,7 +136,7 @@ class FaultProxy:
 async def fault_proxy(
     host: str, port: int, faults: Callable[[], Faults] = Faults, *, chance: Chance | None = None
 ) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of the server at an address, on a free port of 127.0.0.1, for as long as the block runs.
+    """Open a proxy in front of the server at an address, on a free port of 127.0.0.1, for as long as the block runs.
 
     ``faults`` is called for each connection, and must not raise. Jitter and the sizes of slices follow from
     ``chance``, and are the same in every run without it; when the system passes them on is its own affair. When the

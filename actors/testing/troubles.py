@@ -40,7 +40,7 @@ async def random_troubles(world: Troubled) -> None:
 
 
 def trouble(world: Troubled, device: Device, kind: str, chance: Chance) -> None:
-    """Something happens to a device."""
+    """Bring one trouble to a device."""
     line, now = device.line, trio.current_time()
     world.note(device.label, kind)
     seconds = chance.one((0.05, 0.7, 6.0, 30.0)) * chance.between(0.5, 1.5)

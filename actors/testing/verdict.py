@@ -56,7 +56,7 @@ def check_settled(world: WorldView) -> None:
 
 
 def check_life(world: WorldView) -> None:
-    """A runtime has ended: every receipt has an answer, and nothing is left in its books."""
+    """Check a runtime that has ended: every receipt has an answer, and nothing is left in its books."""
     if not hasattr(world, "runtime"):
         return
     world.oracle.probe()
@@ -145,7 +145,7 @@ def _may_stay(world: WorldView, receipt: Receipt) -> bool:
 
 
 def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
-    """An event is dropped for a reason that there was."""
+    """Check that there was the reason for which an event was dropped."""
     owners = world.records.owners_of(emit.thread_id)
     cause, position = receipt.cause.name if receipt.cause else "", receipt.position
     crashes = world.crashes.fired, world.store.failed.count("broken")
@@ -169,7 +169,7 @@ def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool)
 
 
 def _check_books(world: WorldView) -> None:
-    """The runtime's books say what the emitters' receipts say; notices are the runtime's own events."""
+    """Check that the books say what the emitters' receipts say; notices are the runtime's own events."""
     audit, records = world.runtime.audit(), world.records
     if not audit.balanced:
         records.complain(1, f"the books do not balance: {audit}")
@@ -199,14 +199,14 @@ def _check_books(world: WorldView) -> None:
 
 
 def _check_logs(world: WorldView) -> None:
-    """Invariant 2, over everything that devices were ever sent."""
+    """Check invariant 2 over everything that the runtime ever sent to devices."""
     for (user_id, epoch), log in world.records.logs.items():
         _check_order(world, log, f"{user_id}, epoch {epoch}")
     _check_emit_order(world)
 
 
 def _check_order(world: WorldView, log: Log, where: str) -> None:
-    """Within an epoch a thread's numbers ascend with the offsets."""
+    """Check that within an epoch a thread's numbers ascend with the offsets."""
     last: dict[str, tuple[int, int]] = {}
     for offset in sorted(log.events):
         placed = log.events[offset]
@@ -237,7 +237,7 @@ def _check_emit_order(world: WorldView) -> None:
 
 
 def _check_runs(world: WorldView) -> None:
-    """Invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
+    """Check invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
     runs: dict[tuple[int, str], dict[str, Emit]] = {}
     for emit in world.records.emits.values():
         run_id = emit.run_id
@@ -267,7 +267,7 @@ def _check_run(world: WorldView, life: int, run_id: str, emits: list[Emit]) -> N
 
 
 def _check_failures(world: WorldView) -> None:
-    """Invariant 10: each crash was reported once, and nothing failed that was not made to."""
+    """Check invariant 10: each crash was reported once, and no other failure came than those that were injected."""
     failures = [(failure.path, failure.error) for failure in world.runtime.failures]
     for number in list(world.crashes.fired)[world.crashes.before :]:
         actor = world.crashes.fired[number]

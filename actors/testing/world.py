@@ -116,7 +116,7 @@ class World:
         return line, wire
 
     def note(self, who: str, what: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         self._notes.append((trio.current_time(), who, what))
 
     @property
@@ -135,7 +135,7 @@ class World:
     # --- its end -----------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Nothing goes wrong any more: wait until everything that was promised is there."""
+        """End all faults, and wait until everything that was promised is there."""
         await self.heal()
         deadline = trio.current_time() + _SETTLE_SECONDS
         while not self._quiet() and trio.current_time() < deadline:  # noqa: ASYNC110 - many things have to be so
@@ -164,7 +164,7 @@ class World:
         self._attend()
 
     async def leave(self) -> None:
-        """All devices go; what is there for them has to go as well."""
+        """Have all devices leave; what is there for them has to go as well."""
         for device in self.devices:
             device.left = True
             device.hang_up()
@@ -224,7 +224,7 @@ class World:
     # --- the runtime -----------------------------------------------------------------
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """One runtime after the other, until cancelled."""
+        """Run one runtime after the other, until cancelled."""
         while True:
             environment = self._environment()
             self.store = FaultyStore(self.limits, environment, self._setting.store_seconds)
@@ -299,7 +299,7 @@ class World:
 async def open_world(
     chance: Chance, setting: WorldSetting, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
 ) -> AsyncIterator[World]:
-    """A world while the block lasts; nothing is checked at its end."""
+    """Open a world while the block lasts; nothing is checked at its end."""
     check_clock()
     outcome: BaseException | None = None
     with quiet():
@@ -322,7 +322,7 @@ async def open_world(
 
 
 def _noting(on_message: OnMessage, world: World) -> OnMessage:
-    """The application's answer to messages; that it was asked is noted."""
+    """Wrap the application's answer to messages, so that the oracle hears of each."""
 
     async def answer(run: Run, message: Message) -> Any:
         world.oracle.answering(message.event_id)
@@ -341,7 +341,7 @@ async def simulate(
     store_seconds: float | None = None,
     **options: Any,
 ) -> AsyncIterator[World]:
-    """A world for your own agents, in which everything follows from a seed.
+    """Open a world for your own agents, in which everything follows from a seed.
 
     ``world.runtime`` is the runtime, ``world.device("alice")`` a device of a
     user on a network that delays, stalls and cuts it; ``await world.settle()``
@@ -384,7 +384,7 @@ def check_agent(on_message: object) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Failures are looked at, and not shouted: thousands of them are made on purpose."""
+    """Log no failures while the block lasts, because the simulation makes thousands of them on purpose."""
     log = logging.getLogger("actors")
     before = log.disabled
     log.disabled = True
