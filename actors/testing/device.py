@@ -1,4 +1,4 @@
-"""A device: one client of one user, over lines that break. It watches, confirms, asks, and comes back.
+"""A device: one client of one user, over lines that break. It watches, acks, asks, and comes back.
 
 Written from the protocol page alone. It keeps what a client keeps, session and
 cursor, and takes nothing on trust: what comes out of order is a mismatch.

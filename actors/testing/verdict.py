@@ -30,7 +30,7 @@ class WorldView(Protocol):
 
     @property
     def staying(self) -> list[Device]:
-        """The devices that have not left for good, and confirm what they get."""
+        """The devices that have not left for good, and ack what they get."""
         ...
 
     def is_current(self, device: Device) -> bool:

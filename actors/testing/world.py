@@ -95,7 +95,7 @@ class World:
     # --- what happens in it ----------------------------------------------------------
 
     def device(self, user_id: str, *, plain: bool = False, origin: Origin = "unacked") -> Device:
-        """Open a device of a user, which watches, confirms, and comes back."""
+        """Open a device of a user, which watches, acks, and comes back."""
         number = len(self.devices) + 1
         label = f"d{number}.{user_id}"
         device = Device(self, user_id, label, self.chance.of(f"device {number}"), plain=plain, origin=origin)
@@ -179,7 +179,7 @@ class World:
 
     @property
     def staying(self) -> list[Device]:
-        """The devices that have not left for good, and confirm what they get."""
+        """The devices that have not left for good, and ack what they get."""
         return [device for device in self.devices if not device.left and not device.plain]
 
     def _quiet(self) -> bool:

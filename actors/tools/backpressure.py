@@ -28,12 +28,12 @@ _ENVELOPE_BYTES = 256
 class _Outstanding:
     """One user's events that devices have yet to take, oldest first."""
 
-    __slots__ = ("confirmed", "events", "size_bytes")
+    __slots__ = ("acks_in_time", "events", "size_bytes")
 
     def __init__(self) -> None:
         self.events: deque[tuple[Receipt, int]] = deque()
         self.size_bytes = 0
-        self.confirmed = True
+        self.acks_in_time = True
         """True while the user's devices ack in time, as far as is known."""
 
     def put(self, receipt: Receipt, size: int) -> None:
@@ -43,7 +43,7 @@ class _Outstanding:
     def pop(self) -> None:
         receipt, size = self.events.popleft()
         self.size_bytes -= size
-        self.confirmed = self.confirmed or receipt.stage is Stage.ACKED
+        self.acks_in_time = self.acks_in_time or receipt.stage is Stage.ACKED
 
     def settle(self, awaited: Stage) -> None:
         """Forget the oldest that need not be waited for."""
@@ -89,10 +89,10 @@ class Backpressure:
 
     def _awaited(self, user_id: str, outstanding: _Outstanding) -> Stage:
         """Return the stage that a user's devices can be expected to bring an event to."""
-        confirming = outstanding.confirmed and any(
+        acking = outstanding.acks_in_time and any(
             device.user_id == user_id and not device.plain for device in connections(self._runtime)
         )
-        return Stage.ACKED if confirming else Stage.WRITTEN
+        return Stage.ACKED if acking else Stage.WRITTEN
 
     async def _wait(self, outstanding: _Outstanding, awaited: Stage) -> None:
         """Wait for the oldest, as long as a device may take nothing before it is aborted."""
@@ -104,7 +104,7 @@ class Backpressure:
         if not patience.cancelled_caught:
             return
         if awaited is Stage.ACKED:
-            outstanding.confirmed = False
+            outstanding.acks_in_time = False
         else:
             outstanding.skip(awaited)
 

@@ -105,7 +105,7 @@ class Feed:
             await self._take(line)
 
     async def linger(self) -> None:
-        """Give devices a moment to take and confirm what is under way, and no longer than that can help."""
+        """Give devices a moment to take and ack what is under way, and no longer than that can help."""
         with trio.move_on_after(self._options.linger_seconds):
             while True:
                 self.tracker.look()

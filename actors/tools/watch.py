@@ -106,7 +106,7 @@ async def _attended(
 
     After a signal the status is ``interrupted``, if that is given.
     """
-    output()  # without it, what comes would be confirmed and shown nowhere
+    output()  # without it, what comes would be acked and shown nowhere
     status, number = 0, 0
     working, unsaid = trio.CancelScope(), list[StreamFailed]()
 
@@ -153,7 +153,7 @@ async def _print(session: Session, options: ClientOptions) -> int:
             printed += isinstance(item, Event)
         else:
             complain(_remark(item))
-    # To come back for the next item confirms the last one; cancelled, it takes nothing.
+    # To come back for the next item acks the last one; cancelled, it takes nothing.
     with trio.CancelScope() as scope:
         scope.cancel()
         await anext(session)

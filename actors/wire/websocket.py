@@ -350,7 +350,8 @@ class _DialledStream(trio.abc.Stream):
         return b""
 
     async def _agree(self) -> bytes:
-        """Return the answer to our request, as the engine expects it. Raises :class:`Closed` unless the server agrees."""
+        """Return the answer to our request, as the engine expects it. Raises :class:`Closed` unless the server
+        agrees."""
         reader = self._agreement
         assert reader is not None, "an engine that dials asks before it reads"
         patience = trio.CancelScope()
