@@ -28,7 +28,7 @@ def test_masked() -> None:
 
 @pytest.mark.parametrize("torn", [b"\x00\x01a", b"\x83\x01a", b"\x81\x81aaaab", b"xyz"])
 def test_torn(torn: bytes) -> None:
-    """What is not a whole frame of a server is said to be none."""
+    """Bytes that are no whole frame of a server are refused."""
     with pytest.raises(TornFrame):
         FrameReader().feed(torn)
 

@@ -45,7 +45,7 @@ MUTANT_NAMES: list[str] = []
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 MUTANTS: dict[str, tuple[Mutate, tuple[str, ...]]] = {}
-"""What each mutant changes, and the kinds of action that matter to it."""
+"""The change that each mutant makes, and the kinds of action that matter to it."""
 
 
 def mutant(*kinds: str) -> Callable[[Mutate], Mutate]:
@@ -122,7 +122,7 @@ def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "lag", "sleep", "freeze")
 def gap_not_told(patch: pytest.MonkeyPatch) -> None:
-    """What left the log is stepped over in silence."""
+    """A device steps over events that left the log, and is not told."""
 
     def silent(self: Subscription, low: int) -> tuple[bytes, ...]:
         self.cursor.skip(low)
@@ -174,7 +174,7 @@ def session_not_fenced(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "lag", "freeze")
 def frame_cut(patch: pytest.MonkeyPatch) -> None:
-    """What a socket did not take goes on a byte too late."""
+    """The rest of a write that a socket took in part goes on a byte too late."""
     send = Transport._send
 
     def skip(self: Transport, frames: bytes | bytearray) -> int:
@@ -207,7 +207,7 @@ def written_too_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "burst")
 def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
-    """What one user confirms is confirmed for all."""
+    """An ack of one user counts for all."""
 
     handle = UserActor.handle
 
@@ -291,7 +291,7 @@ def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "emit", "stall")
 def message_overtakes(patch: pytest.MonkeyPatch) -> None:
-    """What is told to an actor that has work in its hand is handled first."""
+    """An actor that has work in its hand handles a later message first."""
     take = Mailbox._next
 
     def newest_first(self: Mailbox[Any]) -> Any:
@@ -321,7 +321,7 @@ def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "bind", "unbind", "rebind")
 def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
-    """What is emitted after a user lost a thread is still placed in that user's log."""
+    """A user that lost a thread still gets its later events."""
     bind = MemoryStore.bind_nowait
 
     def leak(self: MemoryStore, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Any:
@@ -343,7 +343,7 @@ def question_follows_nobody(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "burst")
 def hold_sheds_in_silence(patch: pytest.MonkeyPatch) -> None:
-    """What a full hold lets go is in no column of the books."""
+    """Events that a full hold sheds are in no column of the books."""
     shed = Accounts.shed
 
     def silent(self: Accounts, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
@@ -407,7 +407,7 @@ def delta_dropped(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("run", "send")
 def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
-    """Whose turn it is in a thread is remembered for ever."""
+    """The turns of a thread are kept for ever."""
     patch.setattr(Runs, "_forget_idle", lambda self, thread_id, turns: None)
 
 

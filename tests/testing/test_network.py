@@ -72,7 +72,7 @@ async def test_frozen(autojump_clock: object) -> None:
 
 
 async def test_closed_and_aborted(autojump_clock: object) -> None:
-    """What was taken before a close arrives; what was taken before an abort does not."""
+    """Bytes taken before a close arrive; bytes taken before an abort do not."""
     closed, _ = line()
     closed.server.send(b"abc")
     closed.server.close()

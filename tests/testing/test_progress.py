@@ -1,4 +1,4 @@
-"""How far a long command is, on a terminal and elsewhere."""
+"""The progress of a long command, on a terminal and elsewhere."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def exactly(stream: trio.SocketStream, count: int) -> bytes:
 
 
 async def passes(here: trio.SocketStream, there: trio.SocketStream) -> None:
-    """What one end says arrives at the other, both ways."""
+    """Check that bytes of each end arrive at the other."""
     for source, sink in ((here, there), (there, here)):
         await source.send_all(b"hello")
         assert await exactly(sink, 5) == b"hello"
@@ -95,7 +95,7 @@ async def test_slices_arrive_in_order_and_whole() -> None:
 
 
 async def test_latency(mock_clock: MockClock) -> None:
-    """What goes up is under way for the latency, and no byte of it comes earlier; what comes down is not."""
+    """Bytes that go up are under way for the latency, and none comes earlier; bytes that come down are not held up."""
     async with linked(Faults(up=Way(latency_seconds=0.2))) as (proxy, client, server):
         await client.send_all(b"later")
         await server.send_all(b"at once")
@@ -118,7 +118,7 @@ async def test_bandwidth() -> None:
 
 
 async def test_a_stall_loses_nothing_and_gathers_little() -> None:
-    """Who says more than a stalled line holds has to wait; when it goes on, everything comes."""
+    """A sender of more than a stalled line holds has to wait; when it goes on, everything comes."""
     said = 16 * 1024 * 1024
     async with linked() as (proxy, client, server), trio.open_nursery() as nursery:
         await passes(client, server)
@@ -133,7 +133,7 @@ async def test_a_stall_loses_nothing_and_gathers_little() -> None:
 
 
 async def test_a_stall_of_all_is_one_of_new_connections_too() -> None:
-    """Who connects meanwhile has a connection, and hears nothing on it until it goes on."""
+    """A client that connects during a stall has a connection, and hears nothing on it until it goes on."""
     async with linked() as (proxy, client, server):
         proxy.stall()
         async with await trio.open_tcp_stream("127.0.0.1", proxy.port) as late:
@@ -268,7 +268,7 @@ async def test_slow_to_close(mock_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("harm", ["reset", "vanish"])
 async def test_an_idle_cutter(harm: str, mock_clock: MockClock) -> None:
-    """Whoever says something every 59 s keeps the connection; at 60 s of silence it is gone, said or unsaid."""
+    """A byte every 59 s keeps the connection; at 60 s of silence it is gone, with or without a word."""
     faults = Faults(idle_seconds=60.0, idle_harm="reset" if harm == "reset" else "vanish")
     async with linked(faults, patience_seconds=1_000) as (proxy, client, server):
         for _ in range(3):
@@ -364,7 +364,7 @@ async def test_cancelled_after_any_number_of_steps() -> None:
 
 
 async def test_exceptions_pass_through_as_they_are() -> None:
-    """What the body raises is raised, in no group."""
+    """An exception of the body is raised, in no group."""
     with pytest.raises(ZeroDivisionError):
         async with fault_proxy("127.0.0.1", 0):
             raise ZeroDivisionError

@@ -89,7 +89,7 @@ async def generator(world: World) -> AsyncIterator[int]:
     ],
 )
 def test_what_checks_nothing(simulated: Simulated, scenario: Any, seeds: Any, options: Any, said: str) -> None:
-    """What is no scenario, no agent or no seed is refused at once, and in these words."""
+    """A value that is no scenario, no agent or no seed is refused at once, and in these words."""
     with pytest.raises(TypeError, match=said):
         simulated(scenario, seeds, **options)
 
@@ -131,7 +131,7 @@ def test_without_faults() -> None:
 
 
 async def test_the_block_checks(autojump_clock: object) -> None:
-    """What contradicts an invariant comes out of the block, with the seed."""
+    """A mismatch comes out of the block, with the seed."""
     with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3, no silent gap: so it is"):
         async with simulate(5) as world:
             world.records.mismatches.append(Mismatch(3, "so it is"))

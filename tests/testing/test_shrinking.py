@@ -7,7 +7,7 @@ from actors.testing.shrinking import shrink
 
 
 def numbers(plan: Plan) -> list[int]:
-    """Which actions are left."""
+    """Return the numbers of the actions that are left."""
     return [action.number for action in plan.actions]
 
 

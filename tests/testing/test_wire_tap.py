@@ -50,7 +50,7 @@ def test_a_torn_frame() -> None:
 
 
 def test_a_refusal() -> None:
-    """What follows another answer than 101 is no WebSocket, and is not read."""
+    """Bytes behind another answer than 101 are no WebSocket, and are not read."""
     listener = Listener()
     WireTap(listener.oracle.connect("alice"), listener).take(b"HTTP/1.1 503 Busy\r\n\r\nlater")
     assert not listener.records.mismatches

@@ -51,7 +51,7 @@ def test_lines_are_those_of_split(text: bytes, chunk_bytes: int) -> None:
 
 
 def test_the_seed_event_is_read_from_its_payload() -> None:
-    """What chat products emit is enough: thread and run are found in the payload, which stays as it was."""
+    """An event as chat products emit it is enough: thread and run are found in the payload, which stays as it was."""
     assert parse(SEED.encode()) == LineEvent(
         type="agent_started",
         payload=SEED[SEED.index('"payload":') + 10 : -1].encode(),

@@ -94,7 +94,7 @@ async def test_what_retention_shed_is_told_with_its_cause() -> None:
 
 
 async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None:
-    """Where tokens are not checked, threads without a user wait for the first user, and are his from then on."""
+    """Threads without a user wait for the first user where tokens are not checked, and are that user's from then on."""
     async with running("serve", "--stdin", "--receipts") as command:
         await command.feed(SEED)
         async with device(command.url, "alice") as websocket:
@@ -189,7 +189,7 @@ async def test_a_long_input_waits_for_the_device() -> None:
 
 
 async def test_the_last_line_needs_no_newline_and_a_byte_order_mark_no_removal() -> None:
-    """What editors do to the ends of a file changes nothing."""
+    """A byte order mark and a missing newline, which editors leave, change nothing."""
     stdin = b"\xef\xbb\xbf" + EVENT.encode() + b"\n" + EVENT.encode()
     finished = await run("serve", "--stdin", "--linger", "0", "--port", "0", stdin=stdin)
     assert finished.summary == "2 events: 2 STORED"
@@ -337,7 +337,7 @@ async def test_a_port_in_use_is_one_line() -> None:
     ],
 )
 async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None:
-    """What cannot be meant is refused with the usage."""
+    """A command line that cannot be meant is refused with the usage."""
     finished = await run(*words)
     assert finished.status == 2
     assert "usage: actors" in finished.err

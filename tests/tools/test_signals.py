@@ -45,7 +45,7 @@ class Crowd:
         self.here = 0
         self.all_here = trio.Event()
         self.seen: list[tuple[int, int | None]] = []
-        """How often each was told to come back, and its Close."""
+        """The times that each was told to come back, and its Close."""
 
     async def join(self, address: tuple[str, int], user_id: str) -> None:
         async with connected(address) as peer:

@@ -15,7 +15,7 @@ def line(payload: str, type_: str = "agent_delta", run_id: str = "r", more: str 
 
 
 def said(joiner: SurrogateJoiner, *lines: bytes) -> list[str]:
-    """What the strings at ``text`` have become."""
+    """Return the strings at ``text`` as they came out."""
     return [json.loads(joiner.parse(number, one).payload)["text"] for number, one in enumerate(lines, 1)]
 
 

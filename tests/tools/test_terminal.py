@@ -35,7 +35,7 @@ SAYING = {
     "help of the simulation": (*TESTING, "--help"),
     "help of the benchmarks": (*BENCHMARKS, "--help"),
 }
-"""What a command says on standard output."""
+"""Return the standard output of a command."""
 
 every_output = pytest.mark.parametrize("words", SAYING.values(), ids=SAYING.keys())
 
@@ -72,7 +72,7 @@ async def finished(
 
 @every_output
 async def test_a_full_disk_is_one_line(words: Sequence[str]) -> None:
-    """What cannot be written on standard output is one line on standard error, and status 2."""
+    """Output that cannot be written is one line on standard error, and status 2."""
     await check_full(words, buffered=True)
 
 
@@ -121,7 +121,7 @@ async def test_a_reader_who_has_gone_is_no_failure(words: Sequence[str]) -> None
     "words", [(*ACTORS, "serve", "--port", "0"), (*ACTORS, "nonsense"), (*TESTING, "--seeds", "1")]
 )
 async def test_a_full_standard_error_is_a_status(words: Sequence[str]) -> None:
-    """Where not even an error can be said, the status is 2: a server does not listen where nobody can know."""
+    """An error that cannot even be said is status 2: a server does not listen where no person can know."""
     assert (await finished(words, "2> /dev/full")).status == 2
 
 
@@ -132,7 +132,7 @@ async def test_nothing_is_said_where_nobody_wants_to_hear(words: Sequence[str]) 
 
 
 async def test_a_socket_has_readers_who_go_as_well() -> None:
-    """Where standard output is a socket, its reader may go as one of a pipe may: delivery goes on, the status is 0."""
+    """A socket as standard output may lose its reader as a pipe may: delivery goes on, the status is 0."""
     receiver, sender = socket.socketpair()
     async with running("serve", "--stdin", "--receipts", stdout=sender.fileno()) as command:
         sender.close()
@@ -157,7 +157,7 @@ async def test_an_input_that_cannot_be_read_is_one_line(redirect: str) -> None:
 
 
 async def test_an_input_that_breaks_is_no_end_of_it() -> None:
-    """What was read before an input broke is delivered and counted; why there is no more is said; status 2."""
+    """Lines read before an input broke are delivered and counted; why there is no more is said; status 2."""
     ours, theirs = socket.socketpair()
     ours.sendall(EVENT)
     theirs.sendall(b"unread")  # so that closing resets the other end
@@ -212,7 +212,7 @@ async def test_an_outlet_tells_once_what_failed() -> None:
 
 
 async def test_any_locale_will_do() -> None:
-    """Where Python thinks that there is nothing but ASCII, what is typed and shown is UTF-8 all the same."""
+    """Text that is typed and shown is UTF-8 even where Python expects nothing but ASCII."""
     old = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     words = (*ACTORS, "serve", "--stdin", "--user", "é", "--receipts", "--linger", "0", "--port", "0")
     done = await finished(words, stdin='{"type":"x","thread_id":"é"}\n'.encode(), environment=old)

@@ -1,4 +1,4 @@
-"""Where a message becomes too much, byte for byte."""
+"""The limits on messages, byte for byte."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_what_is_no_frame_is_the_engines(sent: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=8), st.data())
 def test_however_it_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
-    """Where a stream is cut changes nothing about what is admitted of it."""
+    """The cuts of a stream change nothing about what is admitted of it."""
     stream = b"".join(frame(TEXT, payload) for payload in payloads) + frame(TEXT, b"x", declared=MOST + 1) + b"rest"
     expected = stream[: len(stream) - len(b"x" + b"rest")]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=200)))

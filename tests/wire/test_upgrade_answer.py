@@ -16,7 +16,7 @@ RIGHT = (
 
 
 def read(data: bytes, sizes: int = 4_096) -> Upgraded | UpgradeRefused:
-    """What a reader makes of an answer that comes in such pieces, and then ends."""
+    """Return what a reader makes of an answer that comes in such pieces, and then ends."""
     reader = UpgradeAnswerReader(upgrade_request("actors.v1"))
     try:
         for start in range(0, len(data), sizes):
