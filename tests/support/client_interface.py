@@ -1,4 +1,4 @@
-"""What the runner of transcripts knows of a client: its session, its application, and its connections."""
+"""The interface between the runner of transcripts and a client: its session, its application, its connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.scripted_server import Line
 
 @attrs.frozen
 class SessionOptions:
-    """What an application decides before its client says hello."""
+    """The choices of an application before its client says hello."""
 
     token: str | None
     origin: str
@@ -29,18 +29,18 @@ class SessionOptions:
 
 @attrs.frozen
 class ClientView:
-    """What there is to be seen of a client and its application."""
+    """The visible state of a client and its application."""
 
     dialled: int
     """Connections that it has begun."""
     given: list[DeliveredItem]
-    """What it gave to its application."""
+    """The items that it delivered to its application."""
     outcomes: dict[str, Message]
-    """What became of requests, by their ids in the transcript."""
+    """The outcomes of requests, by their ids in the transcript."""
     refused: int | None
     """The close code that it told its application not to come back for."""
     cursor: tuple[str, int] | None
-    """What its application may keep."""
+    """The cursor that its application may keep."""
 
 
 class Client(Protocol):
@@ -77,7 +77,7 @@ class ServerSide:
 
     line: Line
     number: int
-    """Which of the client's connections it is, from 0."""
+    """The number of the connection among the client's, from 0."""
     said: deque[Message] = attrs.field(factory=deque)
     pongs: int = 0
     closing: bool = False

@@ -24,11 +24,11 @@ from tests.support.raw import Message
 
 REQUESTS = frozenset({"send", "cancel", "answer", "read"})
 DEFAULTS = {"type": "user_message", "after_seq": 0, "from": "unacked"}
-"""What a client may say or leave out."""
+"""The fields that a client may send or leave out."""
 
 GOODBYES = frozenset({1000, 1001, 1005})
 LEAVE_SECONDS = 7.0
-"""What leaving may take."""
+"""The time that leaving may take."""
 
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.5, 10.0
 """The ceiling of the first wait doubles to that of the last: section 9 of the page."""
@@ -43,7 +43,7 @@ LEFT_OUT = {
     "offers": "it is another way of saying a token, which these clients say in the hello",
     "requests:too_many_requests": "a client that keeps to the limit of requests does not get there",
 }
-"""What is not played to a client, by its name or by what it needs, and why."""
+"""The scenarios that no client plays, by their names or by what they need, and why."""
 
 
 def devices(scenario: Scenario) -> list[str]:
@@ -72,7 +72,8 @@ def plays(lacks: Mapping[str, str]) -> list[tuple[Scenario, str]]:
 
 
 def left_out(lacks: Mapping[str, str]) -> set[str]:
-    """What a client could play, and is left out for a reason that is not that it is for servers only."""
+    """Return the scenarios that a client could play, and that are left out for another reason than being for servers
+    only."""
     rows = {f"{scenario}:{device}": why_not(scenario, device, lacks) for scenario, device in EVERY}
     assert {row for row in rows.values() if row is not None} == {*LEFT_OUT, *lacks}, "every row has its use"
     return {play for play, row in rows.items() if row not in {None, "server_only"}}
@@ -116,7 +117,7 @@ class TranscriptRun:
         """When its first connection ended: a client counts from no earlier moment."""
         self._ended_at = 0.0
         self._retry_seconds: float | None = None
-        """How long the client is to be away after this connection."""
+        """The time that the client is to be away after this connection."""
         self._said: deque[Message] = deque()
 
     async def run(self) -> None:
@@ -140,7 +141,7 @@ class TranscriptRun:
             await self._hears_nothing(fields[""])
 
     async def _end(self) -> None:
-        """What was taken is confirmed in time, and nothing was said that the transcript does not have."""
+        """Check that the client acks in time what it took, and says nothing that the transcript does not have."""
         await self._answer()
         if self._server_side is not None and self._welcomed:
             await self._until(
@@ -173,7 +174,7 @@ class TranscriptRun:
         await self._settle()
 
     def _wishes(self, step: dict[str, Any], cookie: str | None) -> SessionOptions:
-        """What the hello says that an application decides; of one that has left, with what it kept."""
+        """Return the fields of the hello that an application decides; after it has left, with what it kept."""
         steps = self._scenario.steps
         rest = itertools.islice(steps, next(n for n, one in enumerate(steps) if one is step), None)
         mine = (split(one) for one in rest)
@@ -309,7 +310,7 @@ class TranscriptRun:
             self._expected.run_ended = False
 
     def _asked(self) -> Message:
-        """What a welcome asks of a client."""
+        """Return the limits that a welcome asks a client to keep."""
         limits = self._limits
         asked = {
             "message_bytes": limits.inbound_bytes,
@@ -321,7 +322,7 @@ class TranscriptRun:
         return {"ping_s": limits.ping_seconds, "limits": asked}
 
     def _follow(self, heard: Message) -> None:
-        """What follows from what the client has heard."""
+        """Note what follows from what the client has heard."""
         self._expected.hear(heard)
         match heard.get("op"):
             case "welcome":

@@ -1,4 +1,4 @@
-"""Somebody who must not notice: a device that is sent events all the while, and gets each of them."""
+"""A bystander: a device that is sent events all the while, gets each of them, and must not notice anything."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], tim
 
 
 async def unharmed(house: Served) -> None:
-    """Everybody has gone, and nothing is left behind: no connection, no socket, no failure, no device."""
+    """Check that nothing is left behind: no connection, no socket, no failure, no device."""
     await house.all_gone()
     while house.runtime.tree.server._sockets:
         await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""What is another user's: no request, cursor, session or acknowledgement reaches it, or tells whether it exists."""
+"""Isolation of users: no request, cursor, session or ack reaches what is another user's, or tells whether it exists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def agent(run: actors.Run, message: actors.Message) -> None:
 
 @attrs.define
 class Theirs:
-    """What Bob has, by name, and a device of Mallory's."""
+    """Bob's things, by name, and a device of Mallory's."""
 
     peer: Peer
     names: dict[str, str]

@@ -57,7 +57,7 @@ async def test_every_connection_ends() -> None:
 
 
 async def test_nothing_is_written_afterwards() -> None:
-    """What is emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
+    """An event emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         house.runtime.revoke("alice")
@@ -73,7 +73,7 @@ async def test_nothing_is_written_afterwards() -> None:
 
 
 async def test_an_unread_backlog_is_not_delivered() -> None:
-    """What a socket has not taken when its user is revoked, it does not get: the connection is aborted."""
+    """A socket gets nothing that it had not taken when its user was revoked: the connection is aborted."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         (device,) = house.runtime.tree.registry.presence("alice").devices
@@ -87,7 +87,7 @@ async def test_an_unread_backlog_is_not_delivered() -> None:
 
 
 async def test_a_peer_that_does_not_answer() -> None:
-    """Who does not answer the Close loses the socket before others would: no patience is spent on it."""
+    """A peer that does not answer the Close loses the socket before others would: no patience is spent on it."""
     limits = actors.Limits(close_seconds=3_600.0, revoked_seconds=0.05)
     async with served(limits=limits) as house, house.peer() as peer:
         await peer.attach("alice")

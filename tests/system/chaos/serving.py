@@ -51,19 +51,19 @@ class Commands:
             await trio.sleep(pause_seconds)
 
     async def stages(self, user_id: str) -> dict[str, int]:
-        """How many of a user's events are in each stage."""
+        """Count a user's events in each stage."""
         return Counter(receipt.stage.name for receipt in self._receipts[user_id])
 
     async def explain(self, user_id: str, number: int) -> str:
-        """What there is to say about one event."""
+        """Explain one event."""
         return str(self._runtime.explain(self._receipts[user_id][number]))
 
     async def devices(self, user_id: str) -> int:
-        """How many connections a user has."""
+        """Count a user's connections."""
         return self._runtime.devices(user_id)
 
     async def failures(self) -> list[str]:
-        """What failed, and what does not balance."""
+        """Return the failures, and what does not balance."""
         audit = self._runtime.audit()
         return [str(failure) for failure in self._runtime.failures] + ([] if audit.balanced else [str(audit)])
 

@@ -47,7 +47,7 @@ class Hardship:
 
     @property
     def connections(self) -> set[int]:
-        """How many connections the victims have had, each."""
+        """The numbers of connections that the victims have had."""
         return {device.connections for device in self.victims}
 
     async def until_connected(self, times: int) -> None:
@@ -126,7 +126,7 @@ async def test_a_stall_that_ends(report: Report, virtual_clock: MockClock) -> No
 
 
 async def test_a_stall_that_ends_in_a_cut(report: Report, virtual_clock: MockClock) -> None:
-    """What waited in the line is lost with it, and comes again on the next one."""
+    """Bytes that waited in the line are lost with it, and come again on the next one."""
     async with ordeal(report, "stall of 5 s, then cut", "from the cut") as life:
         await trio.sleep(5)
         life.proxy.stall()
@@ -302,7 +302,7 @@ async def watch(device: Device, url: str) -> None:
 
 
 def astray(device: Device) -> int:
-    """What did not come, came twice, or was not the next."""
+    """Count what did not come, came twice, or was not the next."""
     return len(set(range(1, EVENTS + 1)) ^ set(device.offsets)) + sum(
         offset != number for number, offset in enumerate(device.offsets, 1)
     )

@@ -20,7 +20,7 @@ from tests.system.chaos.report import Report
 
 @attrs.define
 class UserRecord:
-    """What was emitted for one user and sent by him, and what his client got."""
+    """One user's events and messages, and what the user's client got."""
 
     user_id: str
     emitted: list[int] = attrs.field(factory=list)
@@ -48,7 +48,7 @@ class UserRecord:
                 self.others.append(item)
 
     def is_complete(self) -> bool:
-        """Whether as much has arrived as there is."""
+        """True if as much has arrived as there is."""
         complete = len(self.ticks) >= len(self.emitted) and len(self.messages) >= len(self.sent)
         if complete and not self.complete_at:
             self.complete_at = trio.current_time()
@@ -56,7 +56,7 @@ class UserRecord:
 
     @property
     def wrong(self) -> int:
-        """What is missing, comes twice, is out of order, or should not be there."""
+        """The number of items that are missing, come twice, are out of order, or should not be there."""
         pairs = (self.ticks, self.emitted), (self.messages, self.sent), (self.offsets, range(1, len(self.offsets) + 1))
         astray = sum(sum(a != b for a, b in zip(came, there, strict=False)) for came, there in pairs)
         return astray + sum(abs(len(came) - len(there)) for came, there in pairs) + len(self.others)
@@ -80,7 +80,7 @@ def random_faults(chance: random.Random, most_bytes: int, stall_seconds: float) 
 
 @attrs.frozen
 class Trial:
-    """What there was."""
+    """The outcome of one trial."""
 
     victims: list[UserRecord]
     bystander: UserRecord
@@ -160,8 +160,8 @@ async def talk(
 
 @pytest.mark.slow
 async def test_every_client_gets_what_was_emitted(report: Report, at_length: bool) -> None:
-    """What was emitted and what was sent came once and in order, without a hole, to each client, and to one who had
-    nothing to do with it. With ``--at-length``: to each of 200, after a minute of it."""
+    """Everything emitted and sent came once and in order, without a hole, to each client, and to a bystander. With
+    ``--at-length``: to each of 200, after a minute of it."""
     clients, seconds, pause_seconds = (200, 60.0, 0.25) if at_length else (20, 2.0, 0.05)
     with trio.fail_after(seconds + 60):
         trial = await run_with_faults(clients, seconds, seed=1, pause_seconds=pause_seconds)

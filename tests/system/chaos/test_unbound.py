@@ -20,8 +20,8 @@ MIB = 1024 * 1024
 @on_linux
 @pytest.mark.slow
 async def test_a_flood_of_threads_without_an_owner(report: Report) -> None:
-    """What they hold stays below the cap over all threads, and memory on a plateau; when their time is over it is
-    within a tenth of what it was. Every event was dropped with a cause, which its receipt and ``explain`` agree on."""
+    """Held events stay below the cap over all threads, and memory on a plateau; when their time is over it is within
+    a tenth of what it was. Every event was dropped with a cause, which its receipt and ``explain`` agree on."""
     found = await flooded()
     assert found.balanced
     assert set(found.fates) == {"DROPPED unbound_overflow", "DROPPED unbound_expired"}

@@ -40,11 +40,12 @@ SAMPLE = 50
 """Of so many threads one has its receipts kept."""
 
 PAYLOAD = {"text": "x" * 250}
-"""What makes an event of 400 bytes, which is a block of Python's allocator like everything else that an event costs."""
+"""The payload of an event of 400 bytes, which is a block of Python's allocator like everything else that an event
+costs."""
 
 
 class Measure(msgspec.Struct):
-    """What is there at one moment."""
+    """The measurements at one moment."""
 
     blocks: int
     """Of Python's allocator, in use: all that is smaller than half a KiB."""
@@ -54,7 +55,7 @@ class Measure(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What a flood has come to."""
+    """The outcome of a flood."""
 
     before: Measure
     halfway: Measure
@@ -66,9 +67,9 @@ class Found(msgspec.Struct):
     fates: dict[str, int]
     """Of kept receipts: stage and cause."""
     explained: dict[str, int]
-    """What ``explain`` said of them: a cause, or that they are forgotten; or something else, which is wrong."""
+    """The answers of ``explain``: a cause, or that the event is forgotten; or something else, which is wrong."""
     bystander_offsets: list[int]
-    """What the device of somebody else got."""
+    """The events that another user's device got."""
 
 
 def measure(runtime: actors.Runtime) -> Measure:
@@ -121,7 +122,7 @@ async def bystander(runtime: actors.Runtime) -> AsyncIterator[list[int]]:
 
 
 def explained(runtime: actors.Runtime, receipt: actors.Receipt) -> str:
-    """Whether ``explain`` knows what its receipt does, or says that it does not know."""
+    """True if ``explain`` knows what the receipt does, or says that it does not know."""
     fate = runtime.explain(receipt.event_id)
     if not fate.known:
         return "forgotten" if "forgotten" in str(fate) else str(fate)

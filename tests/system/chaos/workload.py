@@ -28,15 +28,15 @@ class Device:
     at: dict[str, float] = attrs.field(factory=dict)
     """When each event came, by its id."""
     said: list[int] = attrs.field(factory=list)
-    """What was said by whoever has it, as it came back."""
+    """The numbers of the user's own messages, as they came back."""
     gone: list[Gap] = attrs.field(factory=list)
     surprises: list[Any] = attrs.field(factory=list)
-    """What no device is to hear while its server lives."""
+    """Items that no device is to hear while its server lives."""
     states: list[State] = attrs.field(factory=list)
 
     @property
     def connections(self) -> int:
-        """How many it has had."""
+        """The number of connections so far."""
         return sum(state.name == "open" for state in self.states)
 
     def connect(self, url: str, environment: Environment | None = None) -> AbstractAsyncContextManager[Session]:
@@ -61,7 +61,7 @@ class Device:
                 self.surprises.append(item)
 
     def knows_of(self, offset: int) -> bool:
-        """Whether it has an event, or was told that it is gone."""
+        """True if it has an event, or was told that it is gone."""
         return any(gap.first <= offset <= gap.last for gap in self.gone) or offset in self.offsets
 
 
@@ -77,7 +77,7 @@ class User:
 
     @property
     def is_served(self) -> bool:
-        """Whether everything has come, to each device, and was confirmed."""
+        """True if everything has come, to each device, and was acked."""
         total = len(self.emitted) + len(self.said)
         acked = all(receipt.stage is actors.Stage.ACKED for _, receipt in self.emitted)
         return acked and all(len(device.at) >= total for device in self.devices)
@@ -136,15 +136,15 @@ class Workload:
             await trio.sleep(2.0)  # what came twice would come now
 
     def unaccounted(self, *devices: Device) -> int:
-        """What these devices cannot account for, nor anybody has told them."""
+        """Count what these devices cannot account for, and were not told of."""
         return sum(self.users[device.user_id].unaccounted(device) for device in devices)
 
     def recoveries(self, since: float, *devices: Device) -> list[float]:
-        """How long each had to wait for what was there at a moment, or was emitted after it."""
+        """Return how long each had to wait for what was there at a moment, or was emitted after it."""
         return [self.users[device.user_id].lateness(device, since) for device in devices]
 
     def hurt(self, *victims: Device) -> int:
-        """How many others lost or doubled something, lost their connection, or were told of anything unusual."""
+        """Count the others that lost or doubled something, lost their connection, or were told of anything unusual."""
         others = [device for user in self.users.values() for device in user.devices if device not in victims]
         assert others
         return sum(self.unaccounted(one) > 0 or one.connections != 1 or bool(one.gone) for one in others)

@@ -56,7 +56,7 @@ class Connection:
 
 
 class ReconnectingDevice:
-    """What is kept across connections."""
+    """The state that is kept across connections."""
 
     def __init__(self, port: int, log: Path) -> None:
         self._port = port

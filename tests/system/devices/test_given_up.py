@@ -59,7 +59,7 @@ class Desk:
     answered: trio.Event = attrs.field(factory=trio.Event)
 
     async def authenticate(self, credentials: actors.Credentials) -> str:
-        """Who it is."""
+        """The user's name."""
         name, _, slow = credentials.token.partition("-")
         if slow:
             self.asked.set()

@@ -21,7 +21,8 @@ from tests.support.served import Served, served
 from tests.system.devices.reader import Reading
 
 HASTE = 15.0
-"""How many times faster than in life: the deadline of five seconds is a third of one, two kilobytes a second thirty."""
+"""The speed of these tests against life: the deadline of five seconds is a third of one, two kilobytes a second
+thirty."""
 
 PATIENCE = actors.Limits(
     write_deadline_seconds=5.0 / HASTE,
