@@ -177,3 +177,24 @@ def test_a_module_has_a_test_of_its_name(folder: str) -> None:
         named = [Path(__file__).parent.parent / word for word in where if word.startswith("tests/")]
         assert named, f"{name}: expected the path of a test"
         assert all(path.exists() for path in named), f"{name}: {TESTED_ELSEWHERE[name]}"
+
+
+WORDED_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
+"""Folders whose docstrings open as an imperative, a noun phrase, or "True if"."""
+
+QUESTION_WORDS = {"What", "Whether", "Who", "Whose", "Whom", "Which", "How", "Where", "Whoever", "Nobody", "Somebody"}
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """The texts that stand alone: docstrings, and the notes below fields and constants."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+@pytest.mark.parametrize("folder", WORDED_FOLDERS)
+def test_how_docstrings_open(folder: str) -> None:
+    """A docstring names what it describes: a clause that opens with a question word is read twice."""
+    for path in sorted((HOUSE / folder).glob("*.py")):
+        for text in docstrings(path):
+            assert text.split()[0] not in QUESTION_WORDS, f"{path.relative_to(HOUSE)}: {text.splitlines()[0]}"
