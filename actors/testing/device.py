@@ -138,9 +138,9 @@ class Device:
         self,
         exchange: Exchange,
         user_id: str,
+        *,
         label: str,
         chance: Chance,
-        *,
         plain: bool = False,
         origin: Origin = "unacked",
     ) -> None:

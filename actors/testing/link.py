@@ -32,7 +32,7 @@ class Network:
 class Link:
     """One connection: a pipe in each direction, between two ends."""
 
-    def __init__(self, network: Network, faults: Faults, client: trio.SocketStream, chance: Chance) -> None:
+    def __init__(self, network: Network, faults: Faults, *, client: trio.SocketStream, chance: Chance) -> None:
         self.network = network
         self.faults = faults
         self.passed_at = trio.current_time()

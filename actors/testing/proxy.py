@@ -42,7 +42,7 @@ from actors.testing.network_faults import Direction, Faults, Harm
 class FaultProxy:
     """A proxy that runs; made by :func:`fault_proxy`. Its methods return at once."""
 
-    def __init__(self, host: str, port: int, faults: Callable[[], Faults], chance: Chance) -> None:
+    def __init__(self, host: str, port: int, *, faults: Callable[[], Faults], chance: Chance) -> None:
         self._network = Network((host, port))
         self.faults = faults
         """Called for the faults of each connection; a change holds for the connections to come."""
@@ -124,7 +124,7 @@ class FaultProxy:
                 self.harmed["refuse"] += 1
                 set_to_reset(client)
                 return
-            link = Link(self._network, faults, client, self._chance.of(self.connections))
+            link = Link(self._network, faults, client=client, chance=self._chance.of(self.connections))
             self._links.add(link)
             try:
                 await link.run()
@@ -143,7 +143,7 @@ async def fault_proxy(
     block ends or is cancelled, all connections end, half-open ones too. The body's own exceptions pass through.
     """
     check_trio("fault_proxy")
-    proxy = FaultProxy(host, port, faults, chance or Chance("fault proxy"))
+    proxy = FaultProxy(host, port, faults=faults, chance=chance or Chance("fault proxy"))
     outcome: BaseException | None = None
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

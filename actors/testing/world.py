@@ -65,7 +65,7 @@ class World:
     """One simulation. ``runtime`` is the one that is there now; :meth:`device` opens a device of a user."""
 
     def __init__(
-        self, chance: Chance, nursery: trio.Nursery, setting: WorldSetting, limits: Limits, options: dict[str, Any]
+        self, chance: Chance, nursery: trio.Nursery, *, setting: WorldSetting, limits: Limits, options: dict[str, Any]
     ) -> None:
         self.chance = chance
         self.nursery = nursery
@@ -98,7 +98,9 @@ class World:
         """Open a device of a user, which watches, acks, and comes back."""
         number = len(self.devices) + 1
         label = f"d{number}.{user_id}"
-        device = Device(self, user_id, label, self.chance.of(f"device {number}"), plain=plain, origin=origin)
+        device = Device(
+            self, user_id, label=label, chance=self.chance.of(f"device {number}"), plain=plain, origin=origin
+        )
         self.devices.append(device)
         self.nursery.start_soon(device.run, name=label)
         return device
@@ -304,7 +306,7 @@ async def open_world(
     outcome: BaseException | None = None
     with quiet():
         async with trio.open_nursery() as nursery:
-            world = World(chance, nursery, setting, limits, options)
+            world = World(chance, nursery, setting=setting, limits=limits, options=options)
             if on_message is not None:
                 options["on_message"] = _noting(on_message, world)
             await nursery.start(world.live)

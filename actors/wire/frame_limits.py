@@ -71,7 +71,7 @@ class FrameLimits:
         "excess",
     )
 
-    def __init__(self, most_bytes: int, burst: int, per_second: float, now: float, *, dialled: bool = False) -> None:
+    def __init__(self, most_bytes: int, *, burst: int, per_second: float, now: float, dialled: bool = False) -> None:
         self.excess: tuple[str, str] | None = None
         """The limit that was exceeded, as a row of the closing table, and how; nothing after it is of use."""
         self.closing = False

@@ -120,7 +120,7 @@ class _EngineStream(trio.abc.Stream):
     """
 
     def __init__(
-        self, transport: Transport, head: bytes, rest: bytes, limits: Limits, on_heard: Callable[[], None]
+        self, transport: Transport, head: bytes, *, rest: bytes, limits: Limits, on_heard: Callable[[], None]
     ) -> None:
         self.close_code: int | None = None
         """The code of the Close that was sent."""
@@ -132,7 +132,10 @@ class _EngineStream(trio.abc.Stream):
         self._ended = False
         """Nothing more will come from the peer."""
         self._frame_limits = FrameLimits(
-            limits.inbound_bytes, limits.inbound_burst, limits.inbound_messages_per_second, trio.current_time()
+            limits.inbound_bytes,
+            burst=limits.inbound_burst,
+            per_second=limits.inbound_messages_per_second,
+            now=trio.current_time(),
         )
         self._transport = transport
         self._head = head
@@ -234,7 +237,7 @@ async def upgrade(
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head, rest, limits, on_heard)
+    stream = _EngineStream(transport, head, rest=rest, limits=limits, on_heard=on_heard)
     outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -325,9 +328,9 @@ class _DialledStream(trio.abc.Stream):
         limits = Limits()
         self._frame_limits = FrameLimits(
             most_bytes,
-            limits.inbound_burst,
-            limits.inbound_messages_per_second,
-            trio.current_time(),
+            burst=limits.inbound_burst,
+            per_second=limits.inbound_messages_per_second,
+            now=trio.current_time(),
             dialled=True,
         )
 

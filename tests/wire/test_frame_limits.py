@@ -13,7 +13,7 @@ MOST = 1_000
 
 
 def following(most_bytes: int = MOST, burst: int = 1_000_000, per_second: float = 1.0) -> FrameLimits:
-    return FrameLimits(most_bytes, burst, per_second, 0.0)
+    return FrameLimits(most_bytes, burst=burst, per_second=per_second, now=0.0)
 
 
 def admitted(*parts: bytes) -> bytes:
@@ -55,7 +55,7 @@ def test_fragments_without_end(payload: bytes) -> None:
 
 def test_a_dialled_server() -> None:
     """A server masks no frame, its pings count as pongs do, its fragments are as large as proxies make them."""
-    frame_limits = FrameLimits(100_000, 10, 1.0, 0.0, dialled=True)
+    frame_limits = FrameLimits(100_000, burst=10, per_second=1.0, now=0.0, dialled=True)
     whole = frame(TEXT, b"x" * 100_000, masked=False)
     assert frame_limits.admit(whole + whole, 0.0) == whole * 2
     pieces = [frame(CONTINUATION, b"x", fin=False, masked=False) for _ in range(70)]
@@ -63,7 +63,7 @@ def test_a_dialled_server() -> None:
     assert frame_limits.excess is not None
     assert frame_limits.excess[0] == "too_big"
     for opcode in (PING, PONG):
-        frame_limits = FrameLimits(100_000, 10, 1.0, 0.0, dialled=True)
+        frame_limits = FrameLimits(100_000, burst=10, per_second=1.0, now=0.0, dialled=True)
         frame_limits.admit(frame(opcode, masked=False) * 10, 0.0)
         assert frame_limits.excess is None
         frame_limits.admit(frame(opcode, masked=False), 0.0)
