@@ -19,10 +19,13 @@ for each seed (swarm testing), and an independent oracle has the last word.
     python -m actors.testing --seed 42 --trace  all that happened
 
 From the ground up: what is pure (``plan``, ``shrinking``, ``owners``,
-``oracle``, ``frames``), what is seeded (``chance``, ``determinism``), the parts
-of a world (``network``, ``store``, ``crashes``, ``device``), the ``world`` and
-its ``verdict`` on the ten ``invariants``, and what is done in it (``agents``, ``performance``,
-``scenarios``). With pytest: :mod:`actors.testing.fixtures`.
+``records``, ``frames``, and the ``oracle`` with a check for each kind of claim:
+``protocol_check``, ``placement_check``, ``receipt_check``), what is seeded
+(``chance``, ``determinism``), the parts of a world (``network``, ``wire_tap``,
+``store``, ``crashes``, ``device``, ``troubles``), the ``world`` and its
+``verdict`` on the ten ``invariants``, and what is done in it (``agents``,
+``actions``, ``performance``, ``scenarios``). With pytest:
+:mod:`actors.testing.fixtures`.
 
 Real sockets have no seed. For a real server and real clients there is a TCP
 proxy that delays, slices, stalls, resets and forgets their connections:
@@ -30,7 +33,7 @@ proxy that delays, slices, stalls, resets and forgets their connections:
     async with fault_proxy("127.0.0.1", 8765, lambda: Faults(down=Way(limit_bytes=500), harm="reset")) as proxy:
         ...
 
-It is in ``proxy``, one connection in ``link``, and what is pure of it in ``network_faults``.
+The proxy is ``proxy``, one of its connections ``link``, and the pure part ``network_faults``.
 """
 
 from actors.testing.chance import Chance

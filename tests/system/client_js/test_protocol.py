@@ -43,7 +43,7 @@ PAGE = """
     globalThis.addEventListener = page.addEventListener.bind(page);
     const happens = (type) => page.dispatchEvent(new Event(type));
 """
-"""What a browser tells of a page."""
+"""The properties of a page that a browser tells."""
 QUICK = "const real = setTimeout; globalThis.setTimeout = (action, ms) => real(action, ms / 100);"
 """Makes time pass a hundred times as fast."""
 
@@ -56,7 +56,7 @@ async def node() -> AsyncIterator[Node]:
 
 
 async def kinds(node: Node, script: str) -> list[Any]:
-    """What the session gave after a script: the offset of an event, the kind of anything else."""
+    """Return the items of a session after a script: the offset of an event, the kind of anything else."""
     given = "a.items.map((item) => (item.kind === 'event' ? item.offset : item.kind))"
     found: list[Any] = await node.run(f"{WELCOMED} {script} await sleep(20); return {given};")
     return found
@@ -250,7 +250,7 @@ async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> 
 
 @pytest.mark.parametrize("hours", [-24, 24])
 async def test_a_clock_that_is_set_changes_no_wait(node: Node, hours: int) -> None:
-    """What is measured is measured on a clock that nobody sets; only what people read is of that one."""
+    """Times are measured on a clock that no person sets; only times for people are of that one."""
     script = f"""
         {HIGHEST} const set = Date.now; {WELCOMED}
         socket.say({{op: "caught_up", offset: 0}});
@@ -456,7 +456,7 @@ async def test_a_listener_for_one_event_takes_one(node: Node) -> None:
 
 
 async def test_a_listener_that_removes_itself_has_had_its_event(node: Node) -> None:
-    """What it has seen is taken when it returns, although it listens no more; what follows waits."""
+    """An event that was seen is taken when the loop returns, although it listens no more; what follows waits."""
     script = f"{LISTENED} const last = (e) => {{ hear(e); session.removeEventListener('event', last); }};"
     script += "session.addEventListener('event', last); await sleep(0);"
     script += "socket.say(event(1), event(2)); await lasts(); return [seen, acks()];"
@@ -464,7 +464,7 @@ async def test_a_listener_that_removes_itself_has_had_its_event(node: Node) -> N
 
 
 async def test_questions_go_past_events_that_nobody_takes(node: Node) -> None:
-    """Who listens for what stands outside of the log gets it, and confirms nothing."""
+    """A listener to what stands outside of the log gets it, and acks nothing."""
     script = f"""
         {LISTENED}
         for (const kind of ["caught_up", "ask", "ask_closed"]) session.addEventListener(kind, hear);
@@ -841,7 +841,7 @@ UNENCODABLE = {
     "{}, {threadId: '😀'[0]}": "thread_id: expected text that UTF-8 can encode, "
     "got half of a surrogate pair at index 0",
 }
-"""What JSON would change, or leave out, without a word."""
+"""Values that JSON would change, or leave out, without a word."""
 
 
 @pytest.mark.parametrize("payload", UNENCODABLE)
@@ -1012,8 +1012,8 @@ async def test_a_hello_that_a_close_answered_is_not_late(node: Node, code: int, 
 
 
 async def test_a_pong_to_an_earlier_ping_ends_nothing(node: Node) -> None:
-    """What is active and open follows the second ``caught_up``, whatever the pong to the first comes between; with the
-    pong to the second, what has not come is gone. A pong to no ping is nothing."""
+    """Active runs and open questions follow the second ``caught_up``, whatever the pong to the first comes between;
+    with the pong to the second, those that have not come are gone. A pong to no ping is nothing."""
     active = "{op: 'active', event: {run_id: 'r', thread_id: 't', payload: {}}}"
     ask = "{op: 'ask', event: event(undefined, {event_id: 'q'})}"
     script = f"""

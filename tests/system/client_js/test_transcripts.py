@@ -25,7 +25,7 @@ from tests.system.client_js.node import CLIENT, NO_NODE, node_command
 
 PLAYER = Path(__file__).with_name("player.mjs")
 LACKS = {"cookie": "a script cannot set the cookies of an upgrade: the browser does"}
-"""What this client does not play, and why."""
+"""The scenarios that this client does not play, and why."""
 LISTENERS_LACK = {"is_busy": "a listener that has returned has come back"}
 PLAYS = [
     *((*play, "loop") for play in plays(LACKS)),
@@ -91,7 +91,8 @@ class Browser:
         await self._act("leave")
 
     async def settle(self, server_side: ServerSide | None) -> ClientView:
-        """What was said has been heard once a ping that followed it is answered, in both directions."""
+        """Wait until everything said has been heard, as the answer to a ping that followed it shows, in both
+        directions."""
         await self._sound(server_side)
         over = server_side.number if server_side is not None and server_side.ended else None
         seen = await self._act("look", accepted=self._accepted, over=over)
@@ -148,7 +149,7 @@ def given(item: Message) -> DeliveredItem:
 async def test_the_client_does_what_the_transcript_has(
     player: int, scenario: Scenario, device: str, consumer: str
 ) -> None:
-    """What it says, confirms and gives, when it comes back and when it stays away, is that of the transcript."""
+    """The client says, acks and delivers, comes back and stays away, as the transcript has it."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     with trio.fail_after(HANG_SECONDS):
         async with listener, await trio.open_tcp_stream("127.0.0.1", player) as control:
