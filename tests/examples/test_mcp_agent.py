@@ -29,7 +29,7 @@ both_transports = pytest.mark.parametrize("mode", ["auto", "legacy"], ids=["dire
 
 
 class Meeting:
-    """An MCP server with one tool, ``wait``, whose calls end when the test says so."""
+    """An MCP server with one tool, ``wait``: its calls end when the test says so."""
 
     def __init__(self, *names: str) -> None:
         self.entered = {name: trio.Event() for name in names}
@@ -144,7 +144,7 @@ async def test_answers_come_from_the_tools(question: str, tools: list[str], said
 
 
 async def test_a_message_starts_it() -> None:
-    """A device's message starts the agent, whose answer is the result of ``agent_completed``."""
+    """A device's message starts the agent, and its answer is the result of ``agent_completed``."""
     async with open_mcp_agent() as on_message, served(on_message=on_message) as house, house.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": "c1", "type": "user_message", "payload": {"text": "3 + 4"}})

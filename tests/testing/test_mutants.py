@@ -254,7 +254,7 @@ def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "fault")
 def retry_without_fingerprint(patch: pytest.MonkeyPatch) -> None:
-    """An event whose answer was lost is given to the store as if it were new."""
+    """An event that the store did not answer is given to the store as if it were new."""
     append_all = ThreadActor._append_all
 
     async def forgetful(self: ThreadActor, emissions: Any) -> None:
@@ -308,7 +308,7 @@ def message_overtakes(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "crash", "burst")
 def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
-    """After a restart nobody does again what the crash undid."""
+    """After a restart no actor does again what the crash undid."""
 
     def forget(self: Mailbox[Any], actor: Any) -> None:
         self._unsettled, self.actor = None, actor
@@ -337,7 +337,7 @@ def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("ask", "rebind", "answer")
 def question_follows_nobody(patch: pytest.MonkeyPatch) -> None:
-    """A question stays with whoever owned the thread when it was asked."""
+    """A question stays with the user that owned the thread when it was asked."""
     patch.setattr(Asks, "change_owner", lambda self, thread_id, user_id: None)
 
 
@@ -413,7 +413,7 @@ def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "sleep", "cut", "reload")
 def forgotten_logs_begin_anew(patch: pytest.MonkeyPatch) -> None:
-    """Of a user who has gone the store keeps nothing, and a device that comes back is told that its log was lost."""
+    """The store keeps nothing of a user that has gone, and a device that comes back is told that its log was lost."""
     forget = MemoryStore.forget
 
     def all_of_it(self: MemoryStore, user_id: str) -> bool:
@@ -441,13 +441,13 @@ def crash_reported_twice(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("crash", "emit")
 def crash_swallowed(patch: pytest.MonkeyPatch) -> None:
-    """An actor that crashes is restarted, and nobody is told."""
+    """An actor that crashes is restarted, and no failure is recorded."""
     patch.setattr(Failures, "record", lambda self, failure: None)
 
 
 @mutant("burst", "lag", "device")
 def slow_device_holds_up_the_others(patch: pytest.MonkeyPatch) -> None:
-    """The flusher goes no further than to the first device whose socket is full."""
+    """The flusher goes no further than to the first device with a full socket."""
     flush = Flusher.flush
 
     def strict(self: Flusher) -> None:

@@ -6,7 +6,7 @@ from actors.testing.owners import Owners
 
 
 def test_nobody_at_first() -> None:
-    """Without a call nobody owns it."""
+    """Without a call it has no owner."""
     assert Owners().at(1, 2) == {None}
 
 

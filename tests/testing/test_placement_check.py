@@ -68,7 +68,7 @@ def test_an_offset_has_one_event() -> None:
 
 
 def test_a_refused_event() -> None:
-    """An event whose emit raised is delivered to no device."""
+    """An event that its emitter was refused is delivered to no device."""
     records, oracle, wire = opened()
     refused: Emit = oracle.emitting(event(2, "e2"))
     oracle.refused(refused)
@@ -79,7 +79,7 @@ def test_a_refused_event() -> None:
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_leak(plain: bool) -> None:
-    """An event goes to no user who did not own its thread when a store took it, quarantine or not."""
+    """An event goes to no user that did not own its thread when a store took it, quarantine or not."""
     records, oracle, wire = opened("mallory", plain=plain)
     oracle.quarantine("users/mallory")
     oracle.write(wire, event(1))

@@ -11,7 +11,7 @@ from actors.testing.records import Records
 
 
 def event(offset: int, **fields: Any) -> dict[str, Any]:
-    """An event of a thread, whose number is its offset."""
+    """An event of a thread, with its offset as its number."""
     return {"type": "tick", "offset": offset, "seq": offset, "thread_id": "t1", "payload": {}, **fields}
 
 

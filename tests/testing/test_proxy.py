@@ -193,7 +193,7 @@ async def test_reset() -> None:
 
 
 async def test_the_reset_of_an_end_is_passed_on() -> None:
-    """As if there was one connection: who resets it resets it for the other."""
+    """As if there was one connection: a reset by one end is a reset for the other."""
     async with linked() as (proxy, client, server):
         await passes(client, server)
         set_to_reset(client)

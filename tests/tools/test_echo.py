@@ -356,7 +356,7 @@ async def test_any_page_may_have_it() -> None:
 
 
 async def test_gone_in_the_middle() -> None:
-    """A peer that breaks off costs nobody anything, wherever it does."""
+    """A peer that breaks off costs no other anything, wherever it does."""
     async with echoing() as house:
         for sent in (b"", frame(TEXT, b"x" * 100)[:50], frame(TEXT, b"x" * 1_000_000)):
             async with opened(house) as peer:

@@ -21,7 +21,7 @@ def read(text: bytes, chunk_bytes: int, most_bytes: int = 100) -> list[Line]:
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 7, 1000])
 def test_lines_are_numbered_however_they_arrive(chunk_bytes: int) -> None:
-    """Chunk boundaries are nobody's business; a blank line has a number, and a last line needs no newline."""
+    """Chunk boundaries change nothing; a blank line has a number, and a last line needs no newline."""
     expected = [Line(1, b"one"), Line(2, b""), Line(3, b"three\r"), Line(4, b"four")]
     assert read(b"one\n\nthree\r\nfour", chunk_bytes) == expected
 

@@ -1,4 +1,4 @@
-"""Receipts in groups: what is counted, and whose confirmations are awaited."""
+"""Receipts in groups: what is counted, and which acks are awaited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.served import served
 
 
 async def test_a_group_that_emptied_is_not_the_next_one() -> None:
-    """Of a log whose events were all confirmed once, later events of the same range are awaited as any others."""
+    """In a log of which all events were acked once, later events of the same range are awaited as any others."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         tracker = ReceiptTracker()

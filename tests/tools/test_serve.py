@@ -64,7 +64,8 @@ async def test_the_seed_event_reaches_the_user_named_on_the_command_line() -> No
 
 
 async def test_a_plain_client_leaves_events_written() -> None:
-    """A client without a subprotocol cannot confirm: nobody waits for that, and written is enough for status 0."""
+    """A client without a subprotocol cannot ack: the command does not wait for that, and written is enough for
+    status 0."""
     async with (
         running("serve", "--stdin", "--receipts", "--linger", "inf") as command,
         dial(command.url, headers={"Cookie": "actors_token=alice"}) as websocket,
@@ -85,7 +86,7 @@ async def test_without_a_device_the_status_says_so() -> None:
 
 
 async def test_what_retention_shed_is_told_with_its_cause() -> None:
-    """More events than a log retains, and nobody there: the oldest are DROPPED, each with its line and cause."""
+    """More events than a log retains, and no device there: the oldest are DROPPED, each with its line and cause."""
     finished = await run("serve", "--stdin", "--receipts", "--linger", "0", "--port", "0", stdin=lines(*[EVENT] * 1003))
     assert (finished.status, finished.summary) == (1, "1003 events: 1000 STORED, 3 DROPPED (retention)")
     dropped = [receipt for receipt in finished.objects if receipt["stage"] == "DROPPED"]
@@ -107,7 +108,7 @@ async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None
 
 
 async def test_a_held_event_goes_up_the_ladder_from_where_it_was(tmp_path: Path) -> None:
-    """An event whose thread has no owner is BUFFERED, and goes on when a later line names the owner."""
+    """An event of a thread without an owner is BUFFERED, and goes on when a later line names the owner."""
     tokens = tmp_path / "tokens.toml"
     tokens.write_text('alice = "alice"\n')
     async with (

@@ -1,4 +1,4 @@
-"""The standard streams of every command: a reader who has gone is no failure, and whatever else goes wrong is said."""
+"""The standard streams of every command: a reader that has gone is no failure, and whatever else goes wrong is said."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_no_output_is_said_before_anything_is_done(name: str, redirect: st
 
 @every_output
 async def test_a_reader_who_has_gone_is_no_failure(words: Sequence[str]) -> None:
-    """A pipe that nobody reads any more is no error, and no traceback."""
+    """A pipe without a reader is no error, and no traceback."""
     if "ws://127.0.0.1:9/ws" in words:
         pytest.skip("it has nothing to say where there is no server")
     receiving, sending = os.pipe()
@@ -198,7 +198,7 @@ async def test_a_descriptor_shared_with_a_program_that_does_not_block() -> None:
 
 
 async def test_an_outlet_tells_once_what_failed() -> None:
-    """A stream that fails in the middle is told, once; what is written later goes nowhere, and nobody waits for it."""
+    """A stream that fails in the middle is told, once; what is written later goes nowhere, and no task waits for it."""
     told: list[StreamFailed] = []
     with opened("/dev/full", os.O_WRONLY) as fd:
         outlet = OutputWriter(fd, "standard output", told.append)

@@ -1,4 +1,4 @@
-"""The file of tokens: whom it lets in, and what it is refused for, by the line."""
+"""The file of tokens: the users that it lets in, and what it is refused for, by the line."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def test_large(pipe: Pipe) -> None:
 
 
 async def test_take_part(pipe: Pipe) -> None:
-    """A pipe whose other end does not read stops taking, says so with 0, and waits until that changes."""
+    """A pipe with another end that does not read stops taking, says so with 0, and waits until that changes."""
     endpoint, stream = pipe
     offered = memoryview(LARGE * 4)
     taken = 0
@@ -294,7 +294,7 @@ async def test_abort_resets() -> None:
 
 
 async def test_tuned_socket() -> None:
-    """A TCP connection delays nothing, and the kernel gives up on nobody: pings find the dead."""
+    """A TCP connection delays nothing, and the kernel gives no peer up: pings find the dead."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stream = await trio.open_tcp_stream(*listener.getsockname())
         accepted, _ = listener.accept()

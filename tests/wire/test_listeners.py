@@ -90,7 +90,7 @@ async def test_what_is_no_socket_stays(lay: Callable[[Path], None], came: str, t
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 async def test_a_dead_socket_goes(kind: socket.SocketKind, tmp_path: Path) -> None:
-    """A socket that nobody has any more does not stand in the way."""
+    """A socket that no process has any more does not stand in the way."""
     leave_dead(tmp_path / "actors.sock", kind)
     async with served({"path": tmp_path / "actors.sock"}) as house, house.peer() as peer:
         await peer.attach("alice")
@@ -108,7 +108,7 @@ async def test_a_socket_of_another_kind_stays(tmp_path: Path) -> None:
 
 
 async def test_a_socket_that_may_not_be_asked_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket whose permissions forbid to ask whether somebody answers is left alone, and that is said."""
+    """A socket with permissions that forbid to ask whether a server answers is left alone, and that is said."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.EACCES)  # root may ask any

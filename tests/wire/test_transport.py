@@ -234,7 +234,7 @@ async def test_progress_renews_the_deadline(autojump_clock: MockClock) -> None:
 
 
 async def test_what_is_below_shows_progress(autojump_clock: MockClock) -> None:
-    """A socket without room whose system is still rid of a byte now and then is a slow one, and explain may say so."""
+    """A socket without room that is still rid of a byte now and then is a slow one, and explain may say so."""
     async with bench() as b:
         b.pipe.pending = 100
         b.transport.write(FRAMES[0])

@@ -18,7 +18,7 @@ LIMITS = actors.Limits(
     sessions_per_user=400,
     inbound_bytes=24 * 1024,
 )
-"""For many hostile peers at once, all of one user, who are to be through in no time."""
+"""For many hostile peers at once, all of one user, which are to be through in no time."""
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ async def _withstand(attacks: Sequence[bytes]) -> None:
 
 @asynccontextmanager
 async def _stream(runtime: actors.Runtime, nursery: trio.Nursery) -> AsyncIterator[trio.abc.Stream]:
-    """A connection to the server, whose end is waited for."""
+    """A connection to the server; the test waits for its end."""
     ours, theirs = memory_stream_pair()
     over = trio.Event()
 

@@ -1,4 +1,4 @@
-"""The application's own code raises what is no Exception, wherever it is called: nobody else notices."""
+"""The application's own code raises what is no Exception, wherever it is called: no other part notices."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class UnsayableError(Exception):
 
 
 class BrokenStream(trio.abc.Stream):
-    """A connection that the host accepted, and whose own code is broken."""
+    """A connection that the host accepted, with broken code of its own."""
 
     def __init__(self, end: Callable[[], BaseException]) -> None:
         self.end = end

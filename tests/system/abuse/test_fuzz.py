@@ -1,4 +1,4 @@
-"""Any bytes, any frames, any messages: the server answers or closes, never fails, and nobody else notices."""
+"""Any bytes, any frames, any messages: the server answers or closes, never fails, and no other device notices."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ async def test_a_message_that_trickles_in() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 125])
 async def test_pings_unread(payload: bytes) -> None:
-    """Pings whose answers nobody reads are kept up to a bound, and then the connection goes."""
+    """Pings with answers that the peer does not read are kept up to a bound, and then the connection goes."""
     limits = actors.Limits(inbound_bytes=MOST, close_seconds=0.1)
     async with served(limits=limits) as house, mallory(house) as peers:
         flood = frame(PING, payload) * 100

@@ -1,4 +1,4 @@
-"""A server without a descriptor left: who is here is served, who is not waits, and gets in when somebody leaves."""
+"""A server without a descriptor left: clients that are in are served, others wait, and get in when one leaves."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def room() -> Iterator[None]:
 @on_linux
 @pytest.mark.slow
 async def test_no_descriptor_left(room: None, report: Report) -> None:
-    """With 400 clients and 256 descriptors, those who are in get every event, and the others wait; when 300 have left
+    """With 400 clients and 256 descriptors, those that are in get every event, and the others wait; when 300 have left
     all others are in, and have what came for them meanwhile. In the end not one descriptor more is open."""
     guests = [Guest(f"user{number}") for number in range(CLIENTS)]
     serving = "actors", "serve", "--stdin", "--receipts", "--linger", "0", "--port", "0"

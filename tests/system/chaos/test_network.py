@@ -169,7 +169,7 @@ async def test_resets_anywhere(report: Report, virtual_clock: MockClock) -> None
 async def test_half_open(
     direction: Direction | None, what: str, note: str, report: Report, virtual_clock: MockClock
 ) -> None:
-    """A connection whose bytes disappear without a word is found by the heartbeats of one side or the other, and what
+    """A connection that loses all bytes without a word is found by the heartbeats of one side or the other, and what
     was said into the void comes again."""
     async with ordeal(report, what, note) as life:
         await trio.sleep(5)
@@ -194,7 +194,7 @@ async def test_an_unreachable_server(report: Report, virtual_clock: MockClock) -
     assert life.proxy.harmed["refuse"] >= len(VICTIMS)
 
 
-# --- lines that are cut when nobody speaks --------------------------------------------
+# --- lines that are cut in silence --------------------------------------------------
 
 
 async def test_an_idle_cutter_of_a_minute(report: Report, virtual_clock: MockClock) -> None:

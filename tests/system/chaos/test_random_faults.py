@@ -84,7 +84,7 @@ class Trial:
 
     victims: list[UserRecord]
     bystander: UserRecord
-    """Of somebody who is not behind the proxy."""
+    """The record of a user that is not behind the proxy."""
     proxy: FaultProxy
     recoveries: list[float]
 

@@ -1,4 +1,4 @@
-"""100,000 threads that nobody ever owns: a plateau, then nothing but their number, and a cause for every event."""
+"""100,000 threads without an owner: a plateau, then nothing but their number, and a cause for every event."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_flood_of_threads_without_an_owner(report: Report) -> None:
 
 
 async def flooded() -> Found:
-    """Have it happen in a process of its own, whose memory is nobody else's."""
+    """Have it happen in a process of its own, with a memory of its own."""
     with trio.fail_after(PATIENCE_SECONDS):
         done = await trio.run_process(
             [sys.executable, "-m", "tests.system.chaos.unbound", str(THREADS)],

@@ -1,4 +1,4 @@
-"""A process that emits into threads which nobody will ever own, beside a device that must not notice.
+"""A process that emits into threads that never have an owner, beside a device that must not notice.
 
     python -m tests.system.chaos.unbound THREADS
 
@@ -98,7 +98,7 @@ async def expire(limits: actors.Limits) -> None:
 
 @asynccontextmanager
 async def bystander(runtime: actors.Runtime) -> AsyncIterator[list[int]]:
-    """A device of a user who has nothing to do with it; the offsets that it gets."""
+    """A device of a user that has nothing to do with it; the offsets that it gets."""
     offsets: list[int] = []
 
     async def live(peer: Peer) -> None:
@@ -132,7 +132,7 @@ def explained(runtime: actors.Runtime, receipt: actors.Receipt) -> str:
 async def main(threads: int) -> None:
     """Flood twice, and say what the second time has come to."""
     gc.set_threshold(50_000, 20, 100)
-    logging.getLogger("actors").setLevel(logging.ERROR)  # it would say of each thread that nobody owns it
+    logging.getLogger("actors").setLevel(logging.ERROR)  # it would say of each thread that it has no owner
     async with actors.open_runtime(limits=LIMITS) as runtime, bystander(runtime) as offsets:
         await flood(runtime, "first", range(threads), [])
         await expire(LIMITS)

@@ -16,7 +16,7 @@ from actors.client import CaughtUp, Event, Gap, Session, State, connect
 from actors.environment import Environment
 
 PATIENCE_SECONDS = 100.0
-"""After the last fault nobody waits longer, in the time of the test's clock: a safety net against hangs."""
+"""After the last fault no device waits longer, in the time of the test's clock: a safety net against hangs."""
 
 
 @attrs.define(eq=False)
@@ -108,7 +108,7 @@ class Workload:
     tick_bytes: int = 100
     users: dict[str, User] = attrs.field(factory=dict)
     quiet: set[str] = attrs.field(factory=set)
-    """For whom nothing is emitted, and who say nothing."""
+    """Users that nothing is emitted for, and that say nothing."""
     over: bool = False
     _talking: int = 0
 

@@ -19,7 +19,7 @@ AGAIN = "socket = Fake.sockets.at(-1);"
 HIGHEST = "Math.random = () => 1;"
 """Makes every wait as long as it may be."""
 CLOCK = "let now = 0; performance.now = () => now;"
-"""Makes time stand still, for whoever measures it."""
+"""Makes time stand still, for everything that measures it."""
 VIRTUAL = """
     let [now, made] = [0, 0];
     const timers = new Map();
@@ -235,7 +235,8 @@ async def test_after_an_outage_a_client_is_away_about_as_long_again(node: Node) 
 
 
 async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> None:
-    """One that was live for less than ten seconds does not: who ends each at once is asked ever more rarely."""
+    """One that was live for less than ten seconds does not: a server that ends each at once is asked ever more
+    rarely."""
     script = f"""
         {CLOCK} {HIGHEST} {WELCOMED} {LOSE}
         const live = async (ms) => {{
@@ -370,7 +371,7 @@ async def test_a_token_may_be_made_for_each_connection(node: Node) -> None:
     assert await node.run(script) == ["waiting", "no token: Error: offline", "t2"]
 
 
-# --- who takes what ---------------------------------------------------------------
+# --- consumers -------------------------------------------------------------------
 
 LISTENED = """
     const session = connect("ws://test/ws", {WebSocket: Fake});
@@ -403,12 +404,12 @@ NOBODY = {
     "a_loop_that_returned": "const loop = session[Symbol.asyncIterator](); await loop.return();",
     "a_loop_that_broke": "socket.say({op: 'caught_up', offset: 0}); for await (const item of session) break;",
 }
-"""Ways in which there is nobody who would take an event."""
+"""Ways in which there is no consumer that would take an event."""
 
 
 @pytest.mark.parametrize("way", NOBODY)
 async def test_what_nobody_takes_is_not_confirmed(node: Node, way: str) -> None:
-    """It waits, unconfirmed, for the next who listens, and is handed to nobody."""
+    """It waits, unconfirmed, for the next listener, and is handed to no other."""
     script = f"""
         {LISTENED} {NOBODY[way]}
         await sleep(0);
@@ -438,7 +439,7 @@ SOMEBODY = {
     "session.addEventListener('event', hear, {signal: stop.signal}); stop.abort();"
     "session.addEventListener('event', hear);",
 }
-"""Ways in which there is still one who listens."""
+"""Ways in which there is still a listener."""
 
 
 @pytest.mark.parametrize("way", SOMEBODY)

@@ -70,7 +70,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(**serve: object) -> AsyncIterator[tuple[Desk, Served]]:
-    """A server whose application takes its time."""
+    """A server with an application that takes its time."""
     checks = Desk()
     async with served(serve, authenticate=checks.authenticate) as house:
         yield checks, house

@@ -134,7 +134,7 @@ class Delivery(RuleBasedStateMachine):
         self.placed: dict[tuple[str, str, int], str] = {}
         """The events by user, epoch and offset."""
         self.meant_for: dict[str, str | None] = {}
-        """By event: who owned its thread when it was accepted, or came to own what was held."""
+        """By event: the owner of its thread when it was accepted, or the one that came to own what was held."""
         self.acked: set[tuple[str, str, int]] = set()
 
     # --- threads --------------------------------------------------------------

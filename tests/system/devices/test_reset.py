@@ -90,7 +90,7 @@ async def test_an_answer_to_an_earlier_ping_proves_nothing() -> None:
 
 
 async def test_an_ack_beyond_the_new_log() -> None:
-    """In the new log as in the old one, who confirms what was not sent is sent away, and nothing is confirmed."""
+    """In the new log as in the old one, a device that acks what was not sent is sent away, and nothing is acked."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         await house.emit(5)

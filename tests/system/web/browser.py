@@ -140,7 +140,7 @@ class Browser:
         await self._command("Network.emulateNetworkConditions", {"offline": offline, **speed})
 
     async def freeze(self, *, frozen: bool = True) -> None:
-        """Freeze the tab, as browsers do with those that nobody looks at, or thaw it. A frozen one answers nothing."""
+        """Freeze the tab, as browsers do with hidden ones, or thaw it. A frozen one answers nothing."""
         await self._command("Page.setWebLifecycleState", {"state": "frozen" if frozen else "active"})
 
     async def block(self, *patterns: str) -> None:
