@@ -198,3 +198,17 @@ def test_how_docstrings_open(folder: str) -> None:
     for path in sorted((HOUSE / folder).glob("*.py")):
         for text in docstrings(path):
             assert text.split()[0] not in QUESTION_WORDS, f"{path.relative_to(HOUSE)}: {text.splitlines()[0]}"
+
+
+SMALL_CLASS_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
+"""Folders whose classes have fewer than 25 methods."""
+
+
+@pytest.mark.parametrize("folder", SMALL_CLASS_FOLDERS)
+def test_classes_are_small(folder: str) -> None:
+    """A class of 25 methods has objects in it that are not found yet."""
+    for path in sorted((HOUSE / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+                assert len(methods) < 25, f"{path.relative_to(HOUSE)}: {node.name} has {len(methods)} methods"
