@@ -5,20 +5,9 @@
         receipt = await runtime.thread("t1").emit("agent_started", {"agent_name": "assistant"})
         await receipt.reached(actors.Stage.ACKED)
 
-The map of the house, from the ground up; a module imports only from below it:
-
-    stages, errors, affinity, limits, environment, failures, numbers, receipts, events
-                                                                 the words
-    delivery/     what decides: no trio, no clock, no I/O
-    stores/       the contract of a store; in memory
-    wire/         messages, endpoints, the protocol engine
-    mailbox, supervisor, dynamic_supervisor                      the machinery
-    presence, thread, emitter, user, flusher, connection         the actors
-    run, joiner, runs, asks, requests, escalation                agents, and what people say to them
-    switchboard, explain, server, drain, handle, runtime         the whole
-    client/                                                      devices in Python
-    web/, examples/                                              devices in browsers, agents to start from
-    testing/, tools/                                             the simulation, the command line
+The folders are the actors, because a failure's path is where its code is:
+``threads/t1`` in the log is ``threads/`` here. ``README.md`` beside this
+module has the map, the tree, and one event's way through it.
 """
 
 from actors.delivery.accounts import Audit, Balance, DeadLetter
@@ -39,7 +28,8 @@ from actors.errors import (
     Unconfirmed,
     Unencodable,
 )
-from actors.events.event import Event, History, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import History, Lifecycle
 from actors.handle import Thread
 from actors.kernel.failures import Failure
 from actors.limits import Limits
@@ -48,8 +38,8 @@ from actors.runs.asks import Answer
 from actors.runs.run import Message, Run, Tool
 from actors.runs.supervisor import Cancellation
 from actors.runtime import Runtime, open_runtime
+from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered
-from actors.server.server import Credentials
 from actors.stages import Cause, Stage
 
 __all__ = [

@@ -17,9 +17,9 @@ class RecentMap(Generic[K, V]):
     """The newest entries by key: at least ``capacity // 2`` of them, at most ``capacity`` (two or more).
 
     Two generations at constant cost: the young one fills, then it becomes the
-    old one and what was old is forgotten. Evicting single entries from one
-    dictionary would cost a walk over the graves of those evicted before, and
-    an ordered dictionary twice the memory.
+    old one and the former old one is forgotten. Evicting single entries from
+    one dictionary would cost a walk over the slots of those evicted before,
+    and an ordered dictionary twice the memory.
     """
 
     __slots__ = ("_half", "_old", "_young")
@@ -36,12 +36,15 @@ class RecentMap(Generic[K, V]):
         self._young[key] = value
 
     def get(self, key: K) -> V | None:
-        """The newest entry of a key, unless it was forgotten."""
+        """Return the newest entry of a key, unless it was forgotten."""
         value = self._young.get(key)
         return self._old.get(key) if value is None else value
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old.keys() - self._young.keys())
+
+    def __repr__(self) -> str:
+        return f"<RecentMap {len(self)} of {2 * self._half}>"
 
 
 class TokenBucket:
@@ -56,7 +59,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take one token; false when there is none, and then nothing was taken."""
+        """Take one token; false, and nothing taken, when there is none."""
         gained = (now - self._at) * self._per_second
         self._tokens = min(self._burst, self._tokens + gained)
         self._at = now

@@ -1,4 +1,4 @@
-"""Fields that take a number within bounds: checked where the record is made, not where the number is used."""
+"""Fields that take a number within bounds, checked when the record is made and not when the number is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 N = TypeVar("N", int, float)
 
 _UNITS = {"seconds": "seconds", "second": "messages per second", "ms": "milliseconds", "bytes": "whole bytes"}
-"""By the last word of a field's name; of anything else there is a number."""
+"""Units by the last word of a field's name; a field without one of these counts."""
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class Bounds:
 
 
 def within(least: N, most: N, *, default: N) -> N:
-    """A field of an attrs class that takes numbers from ``least`` to ``most``; whole ones only if these are."""
+    """Make a field of an attrs class that takes numbers from ``least`` to ``most``; whole ones only if these are."""
     field: N = attrs.field(default=default, validator=Bounds(least, most))
     return field
 

@@ -29,7 +29,7 @@ def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
 
 @attrs.frozen(kw_only=True)
 class Environment:
-    """Where a runtime takes what it cannot decide itself."""
+    """The sources of time, randomness and ids of one runtime."""
 
     clock: Callable[[], float] = trio.current_time
     """Monotonic seconds, for deadlines and ages."""
@@ -41,8 +41,8 @@ class Environment:
     """Secret random bytes: session ids, epochs, event ids."""
 
     random: random.Random = attrs.field(factory=random.Random)
-    """Randomness that nobody needs to keep secret: jitter."""
+    """Randomness that need not be secret: jitter."""
 
     def new_id(self, prefix: str) -> str:
-        """A fresh id of 96 random bits, readable in a log: ``e_`` and 24 hexadecimal digits."""
+        """Make an id of 96 random bits, readable in a log: ``e_`` and 24 hexadecimal digits."""
         return f"{prefix}_{self.entropy(12).hex()}"

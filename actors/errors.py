@@ -1,20 +1,20 @@
-"""The errors of this package. Their type says who must act.
+"""The errors of this package. A type says which side must act.
 
     ActorsError
     ├── EmitterError            the caller of this API: change the call
     │   ├── Unencodable         the payload cannot travel (also a ValueError)
     │   ├── IdempotencyConflict this event id already names another event
-    │   ├── NotTheOwner         the thread belongs to somebody else
+    │   ├── NotTheOwner         the thread belongs to another user
     │   ├── RunEnded            the run has emitted its last event
     │   ├── ForeignThread       called from outside the runtime's own thread
     │   └── ForeignLoop         called from asyncio, or from no event loop
     ├── RuntimeClosed           the runtime takes no more events
     ├── Quarantined             the operator: this actor crashed too often
-    ├── Unanswered              nobody: the question was not answered, and says why
-    ├── Dropped                 nobody: the stage waited for will never come
-    │   └── Unconfirmed         it was written to a socket, and no device confirmed it
+    ├── Unanswered              no side: the question was not answered, and the text says why
+    ├── Dropped                 no side: the stage waited for will never come
+    │   └── Unconfirmed         it was written to a socket, and no device acked it
     ├── StoreError              the operator: the store refused or failed
-    │   └── StoreUnavailable    nobody yet: the store's answer is unknown, the runtime asks again
+    │   └── StoreUnavailable    no side yet: the store's answer is unknown, the runtime asks again
     ├── RestartsExhausted       the operator: a supervisor gave up, the runtime ends
     └── PeerError               the client at the other end of a socket
 
@@ -47,7 +47,7 @@ class Unencodable(EmitterError, ValueError):  # noqa: N818 - reads as what the p
 
 
 class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
-    """An event id that was given before in this thread, with another body."""
+    """An event id under which this thread already has an event with another body."""
 
 
 class NotTheOwner(EmitterError):  # noqa: N818 - reads as what the user is
@@ -78,7 +78,7 @@ class Quarantined(ActorsError):  # noqa: N818 - a state
 
 
 class Unanswered(ActorsError):  # noqa: N818 - what the question is
-    """Nobody answered a question in time, or there was nobody to ask."""
+    """A question that no device answered in time, or that no device was there to answer."""
 
 
 class Dropped(ActorsError):  # noqa: N818 - the field's own word
@@ -90,15 +90,15 @@ class Dropped(ActorsError):  # noqa: N818 - the field's own word
 
 
 class Unconfirmed(Dropped):
-    """The event was written to a socket, and left retention before any device acknowledged it."""
+    """The event was written to a socket, and left retention before any device acked it."""
 
 
 class StoreError(ActorsError):
-    """The store failed in a way that trying again does not mend."""
+    """The store failed in a way that a retry does not mend."""
 
 
 class StoreUnavailable(StoreError):  # noqa: N818 - a state that passes
-    """The store did not say whether it took the events; they are offered again under their ids."""
+    """The store did not say whether it took the events; the runtime appends them again under their ids."""
 
 
 class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
@@ -108,7 +108,7 @@ class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
 class PeerError(ActorsError):
     """The other end of a connection broke the protocol, or was refused.
 
-    ``name`` is a row of :data:`actors.protocol.closing.TABLE`, which gives the close code.
+    ``name`` is a row of :data:`actors.protocol.codes.CLOSINGS`, which gives the close code.
     """
 
     def __init__(self, name: str, text: str) -> None:

@@ -1,8 +1,8 @@
-"""Every bound of the runtime, each with its reason.
+"""Every bound that a deployment may change, each with its reason.
 
-A deployment changes them by passing its own :class:`Limits` to
-:func:`actors.open_runtime`; nothing else in the package is a magic number.
-Sizes are bytes, times are seconds.
+A deployment passes its own :class:`Limits` to :func:`actors.open_runtime`.
+Numbers that no deployment should have to choose stand in the modules that use
+them, named, with their reasons. Sizes are bytes, times are seconds.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from actors.bounds import within
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
-"""What is held is held in memory: more is meant to be no bound, and is one that nobody reaches."""
+"""The most that a bound on bytes takes, because they are bytes of memory: to ask for more is to ask for no bound."""
 
 MANY = 2**31 - 1
-"""The same of what is counted."""
+"""The most that a bound on a count takes."""
 
 YEAR = 365 * 24 * 3_600.0
-"""No process waits for longer; infinity, which some timers and clients take for nothing, is not needed for "never"."""
+"""The longest time. No process waits for longer, and some timers and clients take infinity for no time at all."""
 
 MOMENT = 0.001
-"""Where no time at all would let nobody in, or have a loop spin."""
+"""The shortest time where none at all would admit no peer, or have a loop spin."""
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """The bounds of one runtime, each with what it may be set to.
+    """The bounds of one runtime, each with the least and the most that it may be set to.
 
     Raises TypeError for what is no number of its field's kind, ValueError for a
     number out of bounds, and for numbers that do not go together.
@@ -41,7 +41,7 @@ class Limits:
     take messages of 16 MiB at most."""
 
     payload_depth: int = within(1, 256, default=64)
-    """Nesting of a payload. Far beyond any real one, far below what exhausts a parser's stack."""
+    """Nesting of a payload. Far beyond any real one, far below the depth that exhausts a parser's stack."""
 
     # --- actors ---------------------------------------------------------------
 
@@ -53,20 +53,21 @@ class Limits:
     which 64 take a good part."""
 
     sweep_events: int = within(1, MANY, default=2_000)
-    """What one step of a sweep lets go of, with a turn for everybody else in between: 5 ms. At once, all that may be
-    held would take half a second."""
+    """Events that one step of a sweep drops before other tasks get a turn: 5 ms. To drop at once all that may be held
+    would take half a second."""
 
     retire_seconds: float = within(MOMENT, YEAR, default=60.0)
-    """A thread's actor that was idle for this long, and at most twice as long, is forgotten and built again."""
+    """Idle time after which a thread's actor is forgotten, at most twice as long; it is built again when it is
+    needed."""
 
     restarts: int = within(0, MANY, default=3)
-    """Crashes of one actor within ``restart_period_seconds`` that are mended; the next one is not (OTP's semantics)."""
+    """Restarts of one actor within ``restart_period_seconds``; one crash more quarantines it (OTP's semantics)."""
 
     restart_period_seconds: float = within(MOMENT, YEAR, default=5.0)
     """A crash loop is faster than this, an unlucky actor is slower."""
 
     shutdown_seconds: float = within(0.0, YEAR, default=5.0)
-    """What a child gets to stop by itself before it is cancelled (OTP's default for workers)."""
+    """Time for a child to stop by itself before its supervisor cancels it (OTP's default for workers)."""
 
     # --- the store ------------------------------------------------------------
 
@@ -99,20 +100,20 @@ class Limits:
     more, the oldest are forgotten: they begin again at 1, and their owner is not told."""
 
     idempotency_seconds: float = within(0.0, YEAR, default=600.0)
-    """How long a given event id is remembered. Longer than any sane retry."""
+    """Time for which the store remembers an event id that an emitter chose. Longer than any sane retry."""
 
     idempotency_ids: int = within(1, MANY, default=100_000)
-    """Given ids remembered over all threads; about 30 MB."""
+    """Ids that emitters chose, remembered over all threads; about 30 MB."""
 
     sweep_seconds: float = within(MOMENT, 5.0, default=1.0)
-    """How often age is looked at. The error that a reader could notice in 60 s and 300 s. Also how late a ping may be:
-    of the 10 s that clients wait for it, half are left for its way."""
+    """Time between two looks at the age of everything: the error that a reader could notice in 60 s and 300 s. Also the
+    most by which a ping is late: of the 10 s that clients wait for one, half are left for its way."""
 
     # --- runs -----------------------------------------------------------------
 
     delta_window_ms: float = within(0.0, 10_000.0, default=30.0)
-    """How long a run's tokens gather before they go out as one event; 0 sends each alone. Two frames of a screen:
-    nobody sees it, and a model's 100 tokens a second become 30 events."""
+    """Time for which a run's tokens gather before they go out as one event; 0 sends each alone. Two frames of a screen:
+    no eye sees it, and a model's 100 tokens a second become 30 events."""
 
     delta_bytes: int = within(1, GIB, default=32 * KIB)
     """Text that a run may gather while its thread takes nothing: minutes of the fastest model. Escaped in the worst
@@ -129,17 +130,17 @@ class Limits:
     """Ended runs remembered, so that a cancel that comes too late is told so."""
 
     authorize_seconds: float = within(MOMENT, YEAR, default=10.0)
-    """What the application's ``authorize`` may take."""
+    """Time for the application's ``authorize``."""
 
     cancel_seconds: float = within(0.0, YEAR, default=5.0)
-    """What a cancelled run gets to stop. Then whoever cancelled it is told that it did not, it is closed without its
-    code, and its thread's next turn begins: a person who has pressed Stop waits no longer."""
+    """Time for a cancelled run to stop. Then the caller that cancelled it learns that it did not, the runtime closes it
+    without its code, and its thread's next turn begins: a person who has pressed Stop waits no longer."""
 
     cancel_hold_seconds: float = within(0.0, YEAR, default=1.0)
-    """How long a cancel for a run that is not known is kept: it may have overtaken the message that starts it."""
+    """Time for which a cancel for an unknown run is kept, because it may have overtaken the message that starts it."""
 
     disconnect_grace_seconds: float = within(0.0, YEAR, default=30.0)
-    """With ``on_disconnect="cancel_after"``: what a user who has gone gets to come back. A tunnel, a reload."""
+    """With ``on_disconnect="cancel_after"``: time for a user to come back. A tunnel, a reload."""
 
     requests: int = within(1, 1_024, default=16)
     """Of one connection, not answered yet. A client that waits for answers has one or two. Each may be of the largest
@@ -151,11 +152,11 @@ class Limits:
     history_bytes: int = within(1, 4 * MIB, default=256 * KIB)
     """In one answer to a read, unless one event alone is larger. Like ``event_bytes``, well below what clients take."""
 
-    # --- what nobody confirms -------------------------------------------------
+    # --- events that no device acks -------------------------------------------
 
     undelivered_seconds: float = within(0.0, YEAR, default=60.0)
-    """With ``on_undelivered``: what devices get to confirm an event before the application is told. A page that is
-    loading, a phone that wakes up; and well within retention."""
+    """With ``on_undelivered``: time for devices to ack an event before the application is told. A page that is loading,
+    a phone that wakes up; and well within retention."""
 
     undelivered_events: int = within(1, MANY, default=100_000)
     """Events watched at once; beyond it the oldest are decided early. 10 MB."""
@@ -164,7 +165,7 @@ class Limits:
     """Calls of the hook at once. It talks to a mail server or a push service, one connection each."""
 
     undelivered_call_seconds: float = within(MOMENT, YEAR, default=30.0)
-    """What a call gets before it counts as failed."""
+    """Time for a call before it counts as failed."""
 
     asks_per_thread: int = within(1, MANY, default=16)
     """Questions open at once in one thread. A person answers one at a time."""
@@ -175,11 +176,12 @@ class Limits:
     # --- what is remembered ---------------------------------------------------
 
     explained_events: int = within(1, MANY, default=100_000)
-    """The newest events, which ``explain`` knows; 4 MB of columns. As many given ids are known by name."""
+    """The newest events, which ``explain`` knows; 4 MB of columns. As many ids that emitters chose are known by
+    name."""
 
     failures: int = within(1, MANY, default=1_000)
-    """Failures kept as text, 20 KB each at most. More in one process's life is a loop, and its beginning is what
-    matters less."""
+    """Failures kept as text, 20 KB each at most. More in one process's life are a loop, whose beginning matters
+    less."""
 
     dead_letters: int = within(1, MANY, default=1_000)
     """Records of drops kept, each for a range of events."""
@@ -188,11 +190,11 @@ class Limits:
     """Closed connections remembered per user, so that ``explain`` can say why a device is gone."""
 
     warning_seconds: float = within(0.0, YEAR, default=60.0)
-    """One warning per thread and this period about events that nobody can receive, and one about a system that has no
-    room for another connection."""
+    """One warning per thread and this period about events that no device can receive, and one about a system that has
+    no room for another connection."""
 
     warnings: int = within(1, MANY, default=100)
-    """Threads warned of in one period; of more, their number. Nobody reads 100,000 lines, and each costs 20 µs."""
+    """Threads warned of in one period; of more, their number. No person reads 100,000 lines, and each costs 20 µs."""
 
     # --- connections ----------------------------------------------------------
 
@@ -210,8 +212,8 @@ class Limits:
     """Sessions remembered per user: twice the connections, so that each may be replaced once."""
 
     session_seconds: float = within(0.0, YEAR, default=600.0)
-    """How long the sessions of a user without devices are kept, and a retire period more: as long as a message that is
-    sent again is known to be the same. What is retained is gone by then."""
+    """Time for which the sessions of a user without devices are kept, and a retire period more: as long as the store
+    knows a message that is sent again. Retained events are gone by then."""
 
     request_head_bytes: int = within(256, MIB, default=16 * KIB)
     """A request line and headers. Common servers allow 8 to 16 KiB."""
@@ -223,7 +225,7 @@ class Limits:
     """From the upgrade to the hello."""
 
     authenticate_seconds: float = within(MOMENT, YEAR, default=10.0)
-    """What the application's ``authenticate`` may take."""
+    """Time for the application's ``authenticate``."""
 
     inbound_bytes: int = within(64, 16 * MIB, default=64 * KIB)
     """One message from a client, in at most a 64th as many fragments. People type less; uploads do not belong on this
@@ -236,45 +238,46 @@ class Limits:
     """Messages a connection may send at once, after a reconnect for example."""
 
     ack_events: int = within(1, 1_000_000, default=128)
-    """What a client is asked to confirm at once. An acknowledgement costs as much as ten events; retention holds
-    eight times as many, so none is lost for being late."""
+    """Events after which a client is asked to ack. An ack costs as much as ten events; retention holds eight times as
+    many, so none is lost for being late."""
 
     ack_seconds: float = within(0.0, 60.0, default=1.0)
-    """How long a client may wait with a confirmation: what a person would not notice. Beyond a minute it would say
-    nothing about what is on a screen; and a JavaScript timer of more than 24 days, or of infinity, is over at once."""
+    """Time for which a client may hold an ack back: a person would not notice it. Beyond a minute an ack would say
+    nothing about a screen; and a JavaScript timer of more than 24 days, or of infinity, is over at once."""
 
     write_bytes: int = within(1, 4 * MIB, default=64 * KIB)
-    """Handed to a socket in one write, or joined in one batch. Larger gains nothing, and makes one slow device's turn
+    """Bytes of one write to a socket, or joined in one batch. Larger gains nothing, and makes one slow device's turn
     long."""
 
     flush_ms: float = within(0.0, 1_000.0, default=0.0)
-    """How long writes are held back, to join the frames of that time: 0 for the least delay, some milliseconds where
-    system calls cost more than they are worth."""
+    """Time for which the flusher holds writes back, to join the frames of that time: 0 for the least delay, some
+    milliseconds where system calls cost more than they are worth."""
 
     control_bytes: int = within(64, GIB, default=16 * KIB)
-    """Control frames and replies waiting behind an unread socket; more is a flood of pings, and it is aborted."""
+    """Control frames and replies that wait behind an unread socket; more is a flood of pings, and the socket is
+    aborted."""
 
     write_deadline_seconds: float = within(MOMENT, YEAR, default=10.0)
-    """A socket that took nothing for this long is aborted; its cursor is where it comes back to. The kernel of one that
-    is read at 1 KB/s opens its window in steps, and shows nothing for 5.6 to 8.6 s in between: 5 s would end it."""
+    """Time without progress after which a socket is aborted; its device comes back to its cursor. The kernel of one
+    that is read at 1 KB/s opens its window in steps, and shows nothing for 5.6 to 8.6 s in between: 5 s would end
+    it."""
 
     ping_seconds: float = within(0.01, 600.0, default=15.0)
-    """Silence from a client before it is asked; shorter than the 20 to 60 s after which proxies cut idle links. Clients
-    give a server up that is silent for 10 s longer; beyond ten minutes that would be no use to anybody."""
+    """Silence from a client before it is pinged; shorter than the 20 to 60 s after which proxies cut idle links.
+    Clients give a server up that is silent for 10 s longer; beyond ten minutes that would be of no use."""
 
     pong_seconds: float = within(0.01, 600.0, default=10.0)
-    """What it has to answer. With ``ping_seconds``: a dead device is found within 25 s."""
+    """Time for a pong. With ``ping_seconds``: a dead device is found within 25 s."""
 
     close_seconds: float = within(0.0, YEAR, default=2.0)
-    """What a peer gets to answer our Close before the socket is aborted."""
+    """Time for a peer to answer our Close before the socket is aborted."""
 
     revoked_seconds: float = within(0.0, YEAR, default=0.8)
     """The same of a peer whose credentials were revoked: a second later it has no socket."""
 
     retry_seconds: float = within(0.0, 40.0, default=2.0)
-    """What devices are told to wait when the server goes away, each between half and one and a half of it: a restart
-    takes about as long, and all at once would be a second outage. A client waits for a minute at
-    most."""
+    """Time that devices are told to wait when the server goes away, each between half and one and a half of it: a
+    restart takes about as long, and all at once would be a second outage. A client waits for a minute at most."""
 
     accept_backlog: int = within(1, 65_535, default=1_024)
     """Connections the kernel completes for us while a burst of reconnects is worked off."""
@@ -282,18 +285,8 @@ class Limits:
     accept_retry_seconds: float = within(MOMENT, YEAR, default=0.1)
     """Pause after the system had no descriptor or memory left for another connection."""
 
-    def asked(self) -> dict[str, float]:
-        """What is asked of clients, by its names in the welcome."""
-        return {
-            "message_bytes": self.inbound_bytes,
-            "messages_per_s": self.inbound_messages_per_second,
-            "ack_events": self.ack_events,
-            "ack_s": self.ack_seconds,
-            "requests": self.requests,
-        }
-
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot work together."""
+        """Refuse bounds that cannot work together."""
         for name in ("unbound_bytes", "unbound_total_bytes"):
             if getattr(self, name) < self.event_bytes:
                 raise ValueError(

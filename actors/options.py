@@ -10,8 +10,9 @@ from actors.checks import check_coroutine, check_word, described
 from actors.observability.undelivered import OnUndelivered
 from actors.runs.supervisor import Agents, OnDisconnect
 from actors.runs.turns import Concurrency
+from actors.server.handshake import Service
 from actors.server.requests import Authorize
-from actors.server.server import Access, Service
+from actors.server.server import Access
 from actors.stores.store import Store
 from actors.wire.http import Page
 

@@ -1,10 +1,10 @@
-"""What became of an event: receipts, the places they read it from, and fates.
+"""Receipts, the states that they read, and fates: the answers to "where is this event?".
 
-A :class:`Receipt` has no state of its own beyond *where its event is*: a
-:class:`Place` and a number in it. The place is shared by many events (an
-unbound thread's hold, 64 offsets of a user's log), and the stage is read from
-it at the moment of asking. A receipt therefore costs nothing to keep true, and
-cannot contradict the runtime's accounts: it is computed from them.
+A :class:`Receipt` has no state of its own beyond *where its event is*: an
+:class:`EventState` and a number in it. Many events share a state (an unbound
+thread's hold, 64 offsets of a user's log), and the receipt reads its stage
+when it is asked. A receipt therefore costs nothing to keep true, and cannot
+contradict the runtime's accounts, because it is computed from them.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from actors.kernel.failures import Barrier, complain
 from actors.stages import Cause, Stage
 
 
-class Place(Protocol):
-    """Where events are, many at once; each is known in it by a number."""
+class EventState(Protocol):
+    """The state of many events at once, each known in it by a number."""
 
     def stage(self, number: int) -> Stage:
-        """How far the event with this number has come."""
+        """Return the stage of the event with this number."""
         ...
 
     def cause(self, number: int) -> Cause | None:
-        """Why the event with this number was dropped, if it was."""
+        """Return the cause for which the event with this number was dropped, if it was."""
         ...
 
     def position(self, number: int) -> Position | None:
-        """Where the event with this number stands in its owner's log, once it does."""
+        """Return the position of the event with this number in its owner's log, once it has one."""
         ...
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Call back after the next changes here; returns what ends the watch."""
+        """Call back after each change here; returns the function that ends the watch."""
         ...
 
     def notify(self) -> None:
-        """Call everybody who watches."""
+        """Call every watcher."""
 
 
 @attrs.frozen
 class Position:
-    """An event's standing in a log: placed once, for ever."""
+    """The log and the offset at which the store placed an event, once and for ever."""
 
     user_id: str
     epoch: str
@@ -57,7 +57,7 @@ class Position:
 
 
 def _ringer(bell: trio.Event) -> Callable[[], object]:
-    """What rings a bell for a task that waits here, whichever thread the change comes in."""
+    """Make a callback that rings a bell for a task of this thread, in whichever thread the change comes."""
     thread, token = get_ident(), trio.lowlevel.current_trio_token()
 
     def ring() -> None:
@@ -75,15 +75,15 @@ def _complain(error: BaseException) -> None:
 
 
 class Watchers:
-    """Callbacks owed to whoever waits for a place to change; none, most of the time."""
+    """The callbacks of one state; none, most of the time."""
 
     __slots__ = ("_callbacks",)
 
     def __init__(self) -> None:
-        self._callbacks: set[Callable[[], object]] | None = None
+        self._callbacks: set[Callable[[], object]] | None = None  # a set for each of many states would cost memory
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Add a callback; the returned function takes it away again, and may be called twice."""
+        """Add a callback; the returned function removes it, and may be called twice."""
         if self._callbacks is None:
             self._callbacks = set()
         callbacks = self._callbacks
@@ -91,7 +91,7 @@ class Watchers:
         return lambda: callbacks.discard(callback)
 
     def notify(self) -> None:
-        """Call everybody who watches."""
+        """Call every watcher; one that raises is logged, and stops no other."""
         if self._callbacks:
             for callback in tuple(self._callbacks):
                 with Barrier(_complain):
@@ -99,34 +99,34 @@ class Watchers:
 
 
 class Queued(Watchers):
-    """The place of one event that waits in a mailbox."""
+    """The state of one event that waits in a mailbox."""
 
     __slots__ = ()
 
     def stage(self, number: int) -> Stage:
-        """It is in the runtime's hands, and no more than that is known."""
+        """Return ACCEPTED, because no more than that is known."""
         return Stage.ACCEPTED
 
     def cause(self, number: int) -> Cause | None:
-        """It is not dropped."""
+        """Return no cause: it is not dropped."""
         return None
 
     def position(self, number: int) -> Position | None:
-        """It has none yet."""
+        """Return no position: it has none yet."""
         return None
 
 
 QUEUED = Queued()
-"""The place of every event that is still in its emitter's own call: nobody can watch it yet."""
+"""The state of every event that is still in its emitter's own call: no receipt is out that could be watched."""
 
 
 class Doubtful(Queued):
-    """The place of events that the store may have taken or not, and about which nobody asks it any more."""
+    """The state of events that the store may or may not have taken, and will not be asked about again."""
 
     __slots__ = ()
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Nothing changes here any more."""
+        """Ignore the callback, because this state never changes."""
         return lambda: None
 
 
@@ -134,7 +134,7 @@ DOUBTFUL = Doubtful()
 
 
 class Lost:
-    """The place of events that were dropped for one cause before they had any other."""
+    """The state of events that were dropped for one cause before the store placed or held them."""
 
     __slots__ = ("_cause",)
 
@@ -142,84 +142,84 @@ class Lost:
         self._cause = cause
 
     def stage(self, number: int) -> Stage:
-        """Dropped, for ever."""
+        """Return DROPPED, for ever."""
         return Stage.DROPPED
 
     def cause(self, number: int) -> Cause | None:
-        """The one cause."""
+        """Return the one cause."""
         return self._cause
 
     def position(self, number: int) -> Position | None:
-        """It never had one."""
+        """Return no position: it never had one."""
         return None
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Nothing changes here any more."""
+        """Ignore the callback, because this state never changes."""
         return lambda: None
 
     def notify(self) -> None:
-        """Nobody watches."""
+        """Do nothing, because there are no watchers."""
 
 
 class Receipt(msgspec.Struct, gc=False, eq=False):
-    """What ``emit`` returns: the truth about one event, now and later.
+    """The answer to ``emit``: the truth about one event, now and later.
 
     ``event_id``, ``thread_id`` and ``accepted_at`` (wall clock, seconds since
     the epoch, for display) are fixed, and so is ``seq``, the event's number in
-    its thread, once the store took it. Everything else is read from the
-    runtime's accounts at the moment of asking.
+    its thread, once the store took it. A receipt reads everything else from
+    the runtime's accounts, when it is asked.
     """
 
-    # Out of the cyclic collector's sight: the runtime remembers 100,000 of
+    # Hidden from the cyclic collector, because the runtime remembers 100,000 of
     # these, and nothing that a receipt refers to refers back to it.
     event_id: str
     thread_id: str
     accepted_at: float
-    place: Place
-    """Where the event is, and ``number`` its number there: the runtime's, for it to change."""
+    state: EventState
+    """The state that has the event, under ``number``. Only the runtime changes the two."""
     seq: int | None = None
     number: int = 0
 
-    def move(self, place: Place, number: int) -> None:
-        """Record where the event is from now on (called by the runtime, not by its users)."""
-        before, self.place, self.number = self.place, place, number
+    def move(self, state: EventState, number: int) -> None:
+        """Read from another state from now on (called by the runtime, not by applications)."""
+        before, self.state, self.number = self.state, state, number
         if before is not QUEUED:
             before.notify()
 
     def follow(self, first: Receipt) -> None:
-        """Stand where the first receipt of the same event stands (called by the runtime)."""
+        """Read from where the first receipt of the same event reads (called by the runtime)."""
         self.seq = first.seq
-        self.move(first.place, first.number)
+        self.move(first.state, first.number)
 
     @property
     def stage(self) -> Stage:
-        """How far the event has come. It never goes back."""
-        return self.place.stage(self.number)
+        """The event's stage. It never goes back."""
+        return self.state.stage(self.number)
 
     @property
     def cause(self) -> Cause | None:
-        """Why the event was dropped, or went unconfirmed, if it did."""
-        return self.place.cause(self.number)
+        """The cause for which the event was dropped, or went unconfirmed, if it did."""
+        return self.state.cause(self.number)
 
     @property
     def position(self) -> Position | None:
         """User, epoch and offset, once the event is in its owner's log."""
-        return self.place.position(self.number)
+        return self.state.position(self.number)
 
     @property
     def offset(self) -> int | None:
-        """Its number in its owner's log, once it is there."""
-        position = self.place.position(self.number)
+        """The event's number in its owner's log, once it is there."""
+        position = self.state.position(self.number)
         return None if position is None else position.offset
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Call back when the stage may have advanced; returns what ends the watch.
+        """Call back when the stage may have advanced; returns the function that ends the watch.
 
         A callback runs inside the runtime's own step: it must not block, and
-        what it raises is said in the log. The place of an event changes during its life, so whoever
-        watches for long renews the watch after each call.
+        the runtime logs what it raises. An event moves from state to state, so
+        a caller that watches for long renews the watch after each call.
         """
-        return self.place.watch(callback)
+        return self.state.watch(callback)
 
     async def reached(self, stage: Stage) -> None:
         """Wait until the event has been through ``stage``.
@@ -242,7 +242,7 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _settled(self, awaited: Stage) -> bool:
-        if self.place is DOUBTFUL and awaited is not Stage.ACCEPTED:
+        if self.state is DOUBTFUL and awaited is not Stage.ACCEPTED:
             text = f"event {self.event_id}: expected the store to say whether it took it, and nobody asks any more"
             raise StoreUnavailable(text)
         stage = self.stage
@@ -275,11 +275,11 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
 
 @attrs.frozen
 class Fate:
-    """An answer to "where is this event, and why": :meth:`Runtime.explain` returns it.
+    """The answer of :meth:`Runtime.explain` to "where is this event, and why?".
 
-    ``str(fate)`` reads as a sentence. ``receipt`` is ``None`` when the event
-    is beyond the runtime's bounded memory, or was never here, or when the id
-    alone does not say which of several events is meant.
+    ``str(fate)`` reads as a sentence. ``receipt`` is ``None`` when the
+    runtime's bounded memory has lost the event or never had it, or when the
+    id alone does not say which of several events is meant.
     """
 
     event_id: str
@@ -290,7 +290,7 @@ class Fate:
 
     @property
     def known(self) -> bool:
-        """Whether the runtime still remembers the event."""
+        """True if the runtime still remembers the event."""
         return self.receipt is not None
 
     def __str__(self) -> str:

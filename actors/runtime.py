@@ -29,10 +29,12 @@ from actors.options import Options
 from actors.receipts import Fate, Receipt
 from actors.runs.supervisor import Agents, Cancellation, OnDisconnect, OnMessage
 from actors.runs.turns import Concurrency
+from actors.server.authentication import Authenticate, trust
 from actors.server.drain import DrainReport, RunsPolicy
+from actors.server.handshake import Service
 from actors.server.origins import allowed
 from actors.server.requests import Authorize, deny
-from actors.server.server import Access, Authenticate, Service, trust
+from actors.server.server import Access
 from actors.stores.store import Binding, Store
 from actors.threads.messages import Bind
 from actors.tree import Tree
@@ -361,7 +363,8 @@ async def open_runtime(
         pages={} if pages is None else pages,
         services={} if services is None else services,
     )
-    context = Context(limits=limits, environment=environment, failures=Failures(limits.failures))
+    failures = Failures(limits.failures, environment.wall_clock)
+    context = Context(limits=limits, environment=environment, failures=failures)
     runtime = Runtime(context, options)
     ended: list[BaseException] = []
     try:

@@ -1,31 +1,31 @@
-"""How far an event has come, and why it was dropped."""
+"""The stages of an event on its way to a device, and the causes for which it may be dropped."""
 
 from __future__ import annotations
 
 import enum
 
 _INTEGER_FORMATS = "bcdoxXn"
-"""What the last letter of a format is when the number is asked for."""
+"""The last letters of a format that ask for the number."""
 
 
 class Stage(enum.IntEnum):
-    """How far an event has come. The first five are a ladder; the last three are final.
+    """A stage of an event. The first five are a ladder; the last three are final.
 
-    As a text it is its name, as a number and in JSON its place on the ladder.
+    As a text it is its name, as a number and in JSON its rung on the ladder.
     """
 
     ACCEPTED = 1
-    """In the runtime's hands."""
+    """The runtime took it from its emitter."""
     BUFFERED = 2
     """Held by the store: its thread has no owner yet."""
     STORED = 3
-    """Placed in its owner's log."""
+    """The store placed it in its owner's log."""
     WRITTEN = 4
     """Its bytes were handed to at least one socket."""
     ACKED = 5
-    """A device confirmed it. Final."""
+    """A device acked it. Final."""
     UNCONFIRMED = 6
-    """Written, and left retention without an acknowledgement. Final."""
+    """Written, and left retention before a device acked it. Final."""
     DROPPED = 7
     """It will not be delivered; there is a :class:`Cause`. Final."""
 
@@ -37,11 +37,11 @@ class Stage(enum.IntEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing comes after this stage."""
+        """True if no stage comes after this one."""
         return self >= Stage.ACKED
 
     def covers(self, awaited: Stage) -> bool:
-        """Whether an event in this stage has been through ``awaited``."""
+        """True if an event in this stage has been through ``awaited``."""
         if self is Stage.UNCONFIRMED:
             return awaited <= Stage.WRITTEN or awaited is Stage.UNCONFIRMED
         if self is Stage.DROPPED:
@@ -50,10 +50,10 @@ class Stage(enum.IntEnum):
 
 
 class Cause(enum.StrEnum):
-    """Why an event was dropped."""
+    """The cause for which an event was dropped."""
 
     RETENTION = "retention"
-    """Left its owner's log before any socket took it."""
+    """It left its owner's log before any socket took it."""
     UNBOUND_OVERFLOW = "unbound_overflow"
     """Its thread had no owner and its hold was full; the oldest go first."""
     UNBOUND_EXPIRED = "unbound_expired"
@@ -65,7 +65,7 @@ class Cause(enum.StrEnum):
     NOT_THE_OWNER = "not_the_owner"
     """Emitted for a user who does not own the thread; found after acceptance."""
     CRASHED = "crashed"
-    """In the hand of an actor that crashed before the store took it."""
+    """The actor that was handling it crashed before the store took it."""
     LOST = "lost"
     """The store lost it: the log goes on in another epoch."""
     QUARANTINED = "quarantined"

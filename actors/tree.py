@@ -84,10 +84,22 @@ class Tree:
             devices_of=self.registry.devices_of,
             owner_of=self.store.owner,
         )
-        self.requests = Requests(context, self.emitter, self.runs, self.asks, self.store, options.authorize)
+        self.requests = Requests(
+            context,
+            emitter=self.emitter,
+            runs=self.runs,
+            asks=self.asks,
+            store=self.store,
+            authorize=options.authorize,
+        )
         self.pulse = Pulse(self)
         self.server = Server(
-            context, self._neighbours(), options.access, options.pages, options.services, self.registry.devices
+            context,
+            self._neighbours(),
+            access=options.access,
+            pages=options.pages,
+            services=options.services,
+            devices_of=self.registry.devices,
         )
         self.drain = Drain(context, self)
 
@@ -239,7 +251,7 @@ class Pulse:
         for connection in pinged:
             connection.ping()
         for connection in dead:
-            if connection.reading:
+            if connection.ping_still_queued():
                 self.heartbeat.wait(connection, self._clock())
             else:
                 connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ FLOORS = [
 """From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
 
 PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
-"""What decides does not wait, ask for the time, or throw dice."""
+"""Modules that code which decides must not import, because it does not wait, read a clock, or throw dice."""
 
 
 def modules() -> list[Path]:
@@ -103,6 +104,31 @@ def test_what_decides_is_pure(path: Path) -> None:
     assert not PURE & {name.partition(".")[0] for name in imported(path)}
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_constructors_can_be_read_where_they_are_called(path: Path) -> None:
+    """A constructor takes six arguments at most, and four of them at most by position."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            by_position = node.args.posonlyargs + node.args.args[1:]
+            assert len(by_position) <= 4, f"{path.name}:{node.lineno}"
+            assert len(by_position) + len(node.args.kwonlyargs) <= 6, f"{path.name}:{node.lineno}"
+
+
+PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {
+    f"actors.events.{name}" for name in ("delivered", "numbers", "surrogates")
+}
+
+
+def test_the_protocol_stands_alone() -> None:
+    """The messages of both roles need errors and what events are made of, and nothing that waits: a host without Trio
+    can read and write them."""
+    needs = [HOUSE / f"{name.removeprefix('actors.').replace('.', '/')}.py" for name in PROTOCOL_NEEDS]
+    for path in [*(HOUSE / "protocol").glob("*.py"), *needs]:
+        ours = {name for name in imported(path) if name.startswith("actors.")}
+        assert {name for name in ours if not name.startswith("actors.protocol.")} <= PROTOCOL_NEEDS, path.name
+        assert not PURE & {name.partition(".")[0] for name in imported(path)}, path.name
+
+
 def test_one_importer_of_the_engine() -> None:
     """trio-websocket is imported in exactly one module."""
     importers = [path.name for path in modules() if any(name.startswith("trio_websocket") for name in imported(path))]
@@ -138,6 +164,54 @@ def test_one_barrier(path: Path) -> None:
 
 def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
     return path.read_text().splitlines()[handler.lineno - 1].lstrip().startswith("except*")
+
+
+PROSE = (
+    "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
+    "examples", "testing", "tools", "wire",
+)  # fmt: skip
+"""Rooms whose docstrings open as the tests below say."""
+
+CLAUSE = re.compile(r"(What|Whatever|Whether|Who|Whoever|Whom|Whose|Which|Why|How|When|Where)\b")
+PERSON = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whom|he|him|his)\b", re.IGNORECASE)
+
+
+def spoken_modules() -> list[Path]:
+    return [path for path in sorted(HOUSE.rglob("*.py")) if room(path) in PROSE]
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the text of every docstring, those of attributes included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        for one in getattr(node, "body", []) if not isinstance(node, ast.Lambda | ast.IfExp) else []:
+            match one:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield one.lineno, text
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_docstrings_open_with_a_noun_or_an_imperative(path: Path) -> None:
+    """A first line names the thing or the act: a clause in its place has to be read to its end to know which."""
+    clauses = [f"{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if CLAUSE.match(text)]
+    assert clauses == []
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_conditions_open_with_true(path: Path) -> None:
+    """A property that is a bool says of which condition it is true."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and isinstance(node.returns, ast.Name) and node.returns.id == "bool":
+            text = ast.get_docstring(node)
+            is_property = any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list)
+            assert not is_property or text is None or text.startswith("True "), f"{node.lineno}: {text}"
+
+
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+def test_no_program_is_somebody(path: Path) -> None:
+    """An actor, a caller and a socket have names; so has a user, who is not taken for a man."""
+    people = [f"{line}: {found[0]}" for line, text in docstrings(path) if (found := PERSON.search(text))]
+    assert people == []
 
 
 PAIRED_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
@@ -177,27 +251,6 @@ def test_a_module_has_a_test_of_its_name(folder: str) -> None:
         named = [Path(__file__).parent.parent / word for word in where if word.startswith("tests/")]
         assert named, f"{name}: expected the path of a test"
         assert all(path.exists() for path in named), f"{name}: {TESTED_ELSEWHERE[name]}"
-
-
-WORDED_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
-"""Folders whose docstrings open as an imperative, a noun phrase, or "True if"."""
-
-QUESTION_WORDS = {"What", "Whether", "Who", "Whose", "Whom", "Which", "How", "Where", "Whoever", "Nobody", "Somebody"}
-
-
-def docstrings(path: Path) -> Iterator[str]:
-    """The texts that stand alone: docstrings, and the notes below fields and constants."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield node.value.value
-
-
-@pytest.mark.parametrize("folder", WORDED_FOLDERS)
-def test_how_docstrings_open(folder: str) -> None:
-    """A docstring names what it describes: a clause that opens with a question word is read twice."""
-    for path in sorted((HOUSE / folder).glob("*.py")):
-        for text in docstrings(path):
-            assert text.split()[0] not in QUESTION_WORDS, f"{path.relative_to(HOUSE)}: {text.splitlines()[0]}"
 
 
 SMALL_CLASS_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")

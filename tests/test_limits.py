@@ -14,17 +14,17 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from actors.bounds import Bounds
-from actors.client.hearing import Asked, Welcome, hear
 from actors.delivery.cursor import Bounds as LogBounds
 from actors.delivery.cursor import Start
 from actors.delivery.subscription import opening
 from actors.limits import YEAR, Limits
+from actors.protocol.server_messages import ServerLimits, Welcome, decode
 
 FIELDS = {field.name: field for field in attrs.fields(Limits)}
 TIMER_MS = 2**31 - 1
 """The longest that JavaScript's setTimeout waits; beyond it, and for what is no number, it does not wait at all."""
 PATIENCE_MS = 10_000
-"""What clients add to ``ping_s`` before they give a server up."""
+"""Seconds that clients add to ``ping_s`` before they give a server up."""
 
 
 def bounds_of(name: str) -> Bounds:
@@ -34,7 +34,7 @@ def bounds_of(name: str) -> Bounds:
 
 
 def numbers(name: str) -> st.SearchStrategy[float]:
-    """What a field takes, its ends above all."""
+    """Values that a field takes, its ends above all."""
     bounds = bounds_of(name)
     ends = st.sampled_from([bounds.least, bounds.most, FIELDS[name].default])
     if isinstance(bounds.least, int):
@@ -122,12 +122,18 @@ def test_a_welcome_for_both_clients(chosen: dict[str, Any]) -> None:
     except ValueError:
         assume(False)
     begin, bounds = Start("fresh", 1), LogBounds("ep_1", 1, 0)
-    (said_first,) = opening(begin, bounds, "s_1", limits.ping_seconds, limits.asked())
+    (said_first,) = opening(begin, bounds, "s_1", limits)
     text = said_first.decode()
-    said = hear(text)
+    said = decode(text)
     assert isinstance(said, Welcome)
     assert said.ping_s == limits.ping_seconds
-    assert said.limits == Asked(**limits.asked())  # type: ignore[arg-type] # whole numbers stay whole
+    assert said.limits == ServerLimits(
+        limits.inbound_bytes,
+        limits.inbound_messages_per_second,
+        limits.ack_events,
+        limits.ack_seconds,
+        limits.requests,
+    )
     told = json.loads(text, parse_constant=lambda word: pytest.fail(f"JavaScript does not read {word}"))
     assert told["ping_s"] * 1_000 + PATIENCE_MS <= TIMER_MS
     assert told["limits"]["ack_s"] * 1_000 <= TIMER_MS

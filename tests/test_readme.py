@@ -1,4 +1,4 @@
-"""The README is true: its examples run as printed, and so do its commands."""
+"""The documents are true: examples run as printed, links lead somewhere, and the map is the listing."""
 
 from __future__ import annotations
 
@@ -16,22 +16,35 @@ import pytest
 import trio
 
 from actors.errors import PeerError
+from actors.events.event import Lifecycle
 from actors.examples import assistant
+from tests.support.pages import ROOT, documents, examples, prose
 from tests.support.raw import connected
-from tests.support.served import served
+from tests.test_architecture import FLOORS, HOUSE
 from tests.tools.command import device, events
 
-README = Path(__file__).parent.parent / "README.md"
+README = ROOT / "README.md"
 
 
-def examples() -> list[str]:
-    """The Python examples, as they stand on the page."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+COMMANDS = (
+    "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/actors demo",
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest",
+)
+"""How to see it, and how to test it."""
+
+OWN_STYLE = {"actors/protocol/README.md", "actors/server/threats.md", "tests/protocol/transcripts/README.md"}
+"""Specifications, whose lines are their clauses."""
+
+
+def named(page: Path) -> str:
+    """A page by its path from the root."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def printed() -> str:
     """The embedding example."""
-    return examples()[0]
+    (example,) = examples("README.md")
+    return example
 
 
 async def test_the_example_runs_as_printed() -> None:
@@ -96,34 +109,6 @@ async def ask(url: str, text: str | dict[str, Any]) -> list[str]:
             await trio.sleep(0.05)
 
 
-async def test_the_client_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """The client example, copied from the page, prints the answer to its question."""
-    names: dict[str, Any] = {}
-    exec(examples()[1], names)  # noqa: S102 - it is this project's own page
-    async with served(on_message=assistant.assistant) as house:
-        assert isinstance(house.address, tuple)
-        host, port = house.address
-        await names["follow"](f"ws://{host}:{port}/ws", "alice")
-    assert capsys.readouterr().out.startswith("The sky over Oslo is clear tonight, at 4 degrees.")
-
-
-async def test_the_proxy_example_runs_as_printed() -> None:
-    """The fault proxy's example, copied from the page, gets its event over a line that is slow and was reset."""
-    names: dict[str, Any] = {}
-    exec(examples()[3], names)  # noqa: S102 - it is this project's own page
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        await house.emit(1)
-        event = await names["first_event_over_a_bad_line"](*house.address)
-    assert event.offset == 1
-
-
-async def test_the_simulation_example_runs_as_printed() -> None:
-    """The simulation example, copied from the page, passes."""
-    done = await trio.run_process([sys.executable, "-c", examples()[2]], capture_stderr=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-
-
 def test_the_example_is_the_demo() -> None:
     """What the page prints is the assistant that ``actors demo`` runs, in some 25 lines of code."""
     assert printed() == Path(assistant.__file__).read_text()
@@ -132,18 +117,85 @@ def test_the_example_is_the_demo() -> None:
 
 
 def test_what_is_to_be_installed_can_be() -> None:
-    """Every ``pip install`` on the page and in an error works from the checkout: it names a folder and known extras."""
-    pages = [README, *(README.parent / "actors").rglob("*.py"), *(README.parent / "benchmarks").rglob("*.py")]
+    """Every ``pip install`` on a page and in an error works from the checkout: it names a folder and known extras."""
+    pages = [*documents(), *(ROOT / "actors").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     found = [words for page in pages for words in re.findall(r"pip install ([^\n&)]+)", page.read_text())]
-    extras = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert len(found) >= 4
     for words in found:
-        assert (target := re.match(r"(?:-q )?(?:-e )?'?\.(?:\[(\w+)\])?", words)), words
-        assert target[1] is None or target[1] in extras
+        assert (target := re.match(r"(?:-q )?(?:-e )?'?\.(?:\[([\w,]+)\])?", words)), words
+        assert target[1] is None or set(target[1].split(",")) <= set(extras)
 
 
-def test_links_lead_somewhere() -> None:
-    """Every file that the page points to is there."""
-    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README.read_text())
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+# --- the front door -----------------------------------------------------------
+
+
+def test_it_is_a_front_door() -> None:
+    """The README is read in one sitting, has a picture, and both commands on lines of their own."""
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 250
+    assert "(tests/system/web/page.png)" in README.read_text()
+    for command in COMMANDS:
+        assert lines.count(f"    {command}") == 1
+
+
+@pytest.mark.parametrize("page", documents(), ids=named)
+def test_one_sentence_a_line(page: Path) -> None:
+    """A line of prose is one sentence, and no longer than a reader takes in."""
+    if named(page) in OWN_STYLE:
+        return
+    for line in prose(page):
+        text = re.sub(r"`[^`]*`|\*\*[^*]*\*\*|^ *\d+\.", "x", line)
+        assert len(line if page == README else re.sub(r"\]\([^)]*\)", "]", line)) <= 200, line
+        assert re.search(r"[.?!]\)? +[A-Z]", text) is None, line
+
+
+# --- links and the map ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", documents(), ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every file and every heading that a page points to is there."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+
+
+@pytest.mark.parametrize("page", documents(), ids=named)
+def test_paths_that_are_named_are_there(page: Path) -> None:
+    """What a page calls by its path from the root, a test that it says to run for one, is there."""
+    for name in re.findall(r"\b((?:actors|tests|benchmarks)/[\w./]+)", re.sub(r"\]\([^)]*\)", "]", page.read_text())):
+        assert name.endswith("test_") or (ROOT / name.rstrip(".")).exists(), name
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_map_is_the_listing() -> None:
+    """The map has every folder and module of the package, once, and on the floor on which the architecture has it."""
+    rows = re.findall(r"^\| (\d+) \| \[([\w.]+)/?\]\(", (HOUSE / "README.md").read_text(), re.MULTILINE)
+    mapped = [(int(number), name.removesuffix(".py")) for number, name in rows]
+    assert mapped == sorted(mapped, key=lambda row: row[0])
+    assert len(set(mapped)) == len(mapped)
+    assert set(mapped) == {(number, name) for number, names in enumerate(FLOORS, 1) for name in names}
+    there = {path.stem for path in HOUSE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert {name for _, name in mapped} == there - {"__init__", "__main__"}
+
+
+def test_the_tree_is_the_one_that_runs() -> None:
+    """Both pictures of the tree name the children that the runtime starts, in their order."""
+    started = re.findall(r'Child\(name="(\w+)"', (HOUSE / "tree.py").read_text())
+    for page in (README, HOUSE / "README.md"):
+        drawn = re.findall(r"^(?:runtime ─| +)[┬├└] (\w+)", page.read_text(), re.MULTILINE)
+        assert sorted(drawn) == sorted(started)
+
+
+def test_the_events_of_a_run_are_in_the_table() -> None:
+    """Each type of the lifecycle has a row that says what its payload is, and when it comes."""
+    table = (HOUSE / "runs" / "README.md").read_text()
+    assert [type_ for type_ in Lifecycle if f"| `{type_}` | " not in table] == []

@@ -12,14 +12,14 @@ import trio.testing
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
 from actors.errors import Dropped, Unconfirmed
-from actors.receipts import Fate, Lost, Place, Position, Queued, Receipt
+from actors.receipts import EventState, Fate, Lost, Position, Queued, Receipt
 from actors.stages import Cause, Stage
 
 LADDER = [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED, Stage.WRITTEN, Stage.ACKED]
 
 
 class Scripted:
-    """A place that is in whatever stage a test says, and counts who watches it."""
+    """A state that is in whatever stage a test says, and counts who watches it."""
 
     def __init__(self, stage: Stage, cause: Cause | None = None) -> None:
         self.now, self.why = stage, cause
@@ -47,8 +47,8 @@ class Scripted:
         self.notify()
 
 
-def receipt_at(place: Place, number: int = 0) -> Receipt:
-    return Receipt("e1", "t1", 12.5, place, None, number)
+def receipt_at(state: EventState, number: int = 0) -> Receipt:
+    return Receipt("e1", "t1", 12.5, state, None, number)
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ def test_the_ladder() -> None:
     ],
 )
 def test_the_other_ends(stage: Stage, covered: set[Stage]) -> None:
-    """What was written and never confirmed had been written; of what was dropped only its acceptance is sure."""
+    """An unacked event had been written; of a dropped one only its acceptance is sure."""
     assert {awaited for awaited in Stage if stage.covers(awaited)} == covered
 
 
@@ -91,12 +91,12 @@ def test_what_is_final() -> None:
 
 
 def test_a_receipt_reads_its_place() -> None:
-    """Stage, cause and position are what the event's place says at the moment of asking."""
-    place = Scripted(Stage.STORED)
-    receipt = receipt_at(place, 41)
+    """Stage, cause and position are what the event's state says at the moment of asking."""
+    state = Scripted(Stage.STORED)
+    receipt = receipt_at(state, 41)
     assert (receipt.stage, receipt.cause, receipt.offset) == (Stage.STORED, None, 41)
     assert receipt.position == Position("alice", "e", 41)
-    place.advance(Stage.DROPPED, Cause.SHUTDOWN)
+    state.advance(Stage.DROPPED, Cause.SHUTDOWN)
     assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.SHUTDOWN)
 
 
@@ -115,7 +115,7 @@ def test_a_receipt_follows_its_event() -> None:
     receipt.seq = 7
     receipt.move(hold, 7)
     stages.append(receipt.stage)
-    ledger.place(1)
+    ledger.add(1)
     hold.bind(ledger, 1)
     stages.append(receipt.stage)
     ledger.write(1, 1)
@@ -158,8 +158,8 @@ def test_a_fate_reads_as_a_sentence() -> None:
 
 async def test_reached_waits() -> None:
     """``reached`` returns when the event has been through the stage, also when it skipped it, and not before."""
-    place = Scripted(Stage.ACCEPTED)
-    receipt, passed = receipt_at(place), list[Stage]()
+    state = Scripted(Stage.ACCEPTED)
+    receipt, passed = receipt_at(state), list[Stage]()
 
     async def wait(stage: Stage) -> None:
         await receipt.reached(stage)
@@ -170,16 +170,16 @@ async def test_reached_waits() -> None:
             nursery.start_soon(wait, stage)
         await trio.testing.wait_all_tasks_blocked()
         assert passed == [Stage.ACCEPTED]
-        place.advance(Stage.STORED)
+        state.advance(Stage.STORED)
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(passed) == [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED]
-        place.advance(Stage.ACKED)
+        state.advance(Stage.ACKED)
     assert sorted(passed) == LADDER
-    assert place.watchers == []
+    assert state.watchers == []
 
 
 async def test_reached_follows_the_event() -> None:
-    """Who waits is not left behind when the event moves from one place to the next."""
+    """A waiter is not left behind when the event moves from one state to the next."""
     hold, ledger = Hold(1), Ledger("alice", "e")
     receipt = receipt_at(Queued())
     async with soon() as nursery:
@@ -188,7 +188,7 @@ async def test_reached_follows_the_event() -> None:
         hold.take(1)
         receipt.move(hold, 1)
         await trio.testing.wait_all_tasks_blocked()
-        ledger.place(1)
+        ledger.add(1)
         hold.bind(ledger, 1)
         await trio.testing.wait_all_tasks_blocked()
         ledger.write(1, 1)
@@ -199,22 +199,22 @@ async def test_reached_follows_the_event() -> None:
 
 
 async def test_reached_goes_on_with_the_first_receipt() -> None:
-    """Who waits on the receipt of a repetition is woken by what becomes of the first event."""
-    place = Scripted(Stage.STORED)
-    first, again = receipt_at(place, 1), receipt_at(Queued())
+    """A waiter on the receipt of a repetition is woken by the fate of the first event."""
+    state = Scripted(Stage.STORED)
+    first, again = receipt_at(state, 1), receipt_at(Queued())
     async with soon() as nursery:
         nursery.start_soon(again.reached, Stage.ACKED)
         await trio.testing.wait_all_tasks_blocked()
         again.follow(first)
         await trio.testing.wait_all_tasks_blocked()
-        place.advance(Stage.ACKED)
+        state.advance(Stage.ACKED)
 
 
 @pytest.mark.parametrize("stage", [stage for stage in Stage if not Stage.DROPPED.covers(stage)])
 async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
     """Waiting for a stage that a dropped event cannot reach ends with the cause, also for who waited already."""
-    place = Scripted(Stage.BUFFERED if stage > Stage.BUFFERED else Stage.ACCEPTED)
-    receipt, causes = receipt_at(place), list[Cause]()
+    state = Scripted(Stage.BUFFERED if stage > Stage.BUFFERED else Stage.ACCEPTED)
+    receipt, causes = receipt_at(state), list[Cause]()
 
     async def wait() -> None:
         with pytest.raises(Dropped, match="e1 was dropped") as dropped:
@@ -225,7 +225,7 @@ async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
     async with soon() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        place.advance(Stage.DROPPED, Cause.UNBOUND_EXPIRED)
+        state.advance(Stage.DROPPED, Cause.UNBOUND_EXPIRED)
     await wait()
     assert causes == [Cause.UNBOUND_EXPIRED] * 2
     await receipt.reached(Stage.ACCEPTED)
@@ -235,7 +235,7 @@ async def test_reached_raises_what_was_dropped(stage: Stage) -> None:
 async def test_reached_raises_what_is_unconfirmed() -> None:
     """Waiting for the acknowledgement of an event that left retention without one ends with that."""
     ledger = Ledger("alice", "e")
-    receipt = receipt_at(ledger.place(1), 1)
+    receipt = receipt_at(ledger.add(1), 1)
     ledger.write(1, 1)
     ledger.trim(2, Cause.RETENTION)
     for stage in (Stage.ACKED, Stage.DROPPED):
@@ -258,9 +258,9 @@ async def test_reached_is_a_checkpoint() -> None:
 
 
 async def test_cancelled_waiting_leaves_nothing_behind() -> None:
-    """Who stops waiting leaves no watcher behind, and changes nothing for the event or for others who wait."""
-    place = Scripted(Stage.STORED)
-    receipt = receipt_at(place)
+    """A waiter that stops leaves no watcher behind, and changes nothing for the event or for other waiters."""
+    state = Scripted(Stage.STORED)
+    receipt = receipt_at(state)
     async with soon() as nursery:
         nursery.start_soon(receipt.reached, Stage.ACKED)
         with trio.CancelScope() as scope:
@@ -268,56 +268,56 @@ async def test_cancelled_waiting_leaves_nothing_behind() -> None:
             async with trio.open_nursery() as cancelled:
                 cancelled.start_soon(receipt.reached, Stage.ACKED)
                 await trio.testing.wait_all_tasks_blocked()
-                assert len(place.watchers) == 3
+                assert len(state.watchers) == 3
                 scope.cancel()
-        assert len(place.watchers) == 2
+        assert len(state.watchers) == 2
         assert receipt.stage is Stage.STORED
-        place.advance(Stage.ACKED)
-    assert place.watchers == []
+        state.advance(Stage.ACKED)
+    assert state.watchers == []
 
 
-# --- places ---------------------------------------------------------------------------
+# --- states ---------------------------------------------------------------------------
 
 
 def test_a_lost_event_stays_lost() -> None:
-    """The place of lost events says so for any of them, for ever, and calls nobody."""
+    """The state of lost events says so for any of them, for ever, and calls nobody."""
     lost = Lost(Cause.CRASHED)
     end = lost.watch(lambda: pytest.fail("nothing changes here"))
     assert (lost.stage(1), lost.cause(2), lost.position(3)) == (Stage.DROPPED, Cause.CRASHED, None)
     end()
 
 
-def _queued() -> tuple[Place, Callable[[], object]]:
-    place = Queued()
-    return place, lambda: receipt_at(place).move(Lost(Cause.CRASHED), 0)
+def _queued() -> tuple[EventState, Callable[[], object]]:
+    state = Queued()
+    return state, lambda: receipt_at(state).move(Lost(Cause.CRASHED), 0)
 
 
-def _held() -> tuple[Place, Callable[[], object]]:
+def _held() -> tuple[EventState, Callable[[], object]]:
     hold = Hold(1)
     hold.take(1)
     return hold, lambda: hold.shed(1, Cause.UNBOUND_EXPIRED)
 
 
-def _bound() -> tuple[Place, Callable[[], object]]:
+def _bound() -> tuple[EventState, Callable[[], object]]:
     hold, ledger = Hold(1), Ledger("alice", "e")
     hold.take(1)
-    ledger.place(1)
+    ledger.add(1)
     hold.bind(ledger, 1)
     return hold, lambda: ledger.write(1, 1)
 
 
-def _stored() -> tuple[Place, Callable[[], object]]:
+def _stored() -> tuple[EventState, Callable[[], object]]:
     ledger = Ledger("alice", "e")
-    return ledger.place(1), lambda: ledger.ack(1, 1)
+    return ledger.add(1), lambda: ledger.ack(1, 1)
 
 
 @pytest.mark.parametrize("make", [_queued, _held, _bound, _stored])
-def test_a_watch_ends(make: Callable[[], tuple[Place, Callable[[], object]]]) -> None:
-    """Whoever watches a place is called when it changes; not after the watch was ended, which may be done twice."""
-    place, change = make()
+def test_a_watch_ends(make: Callable[[], tuple[EventState, Callable[[], object]]]) -> None:
+    """A watcher of a state is called when it changes; not after the watch was ended, which may be done twice."""
+    state, change = make()
     called = list[str]()
-    end_first = place.watch(lambda: called.append("first"))
-    end_second = place.watch(lambda: called.append("second"))
+    end_first = state.watch(lambda: called.append("first"))
+    end_second = state.watch(lambda: called.append("second"))
     end_second()
     end_second()
     change()
@@ -330,7 +330,7 @@ def test_a_watch_ends(make: Callable[[], tuple[Place, Callable[[], object]]]) ->
 def test_a_callback_may_end_its_watch() -> None:
     """A callback that ends its own watch, or begins another, disturbs nobody."""
     ledger, called = Ledger("alice", "e"), list[str]()
-    page = ledger.place(1)
+    page = ledger.add(1)
 
     def once() -> None:
         called.append("once")

@@ -1,4 +1,4 @@
-"""What a stage says of itself."""
+"""The words and the numbers of a stage."""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@
 
 The parts, from the ground up; all but the last know neither Trio nor clocks nor I/O:
 
-    items, errors, hearing, backoff,
-    address                              the words
+    items, errors, backoff, address      the words; those of the protocol are in ``protocol``
     arrivals, questions, activity        contiguity and confirming; what is open; what is active
     requests                             what was asked
     conversation                         what to do with each message, and what to say
@@ -36,8 +35,9 @@ from actors.client.items import (
 )
 from actors.client.options import Token
 from actors.client.session import Session, connect
-from actors.events.event import Event, History
-from actors.protocol.messages import Origin
+from actors.events.delivered import Event
+from actors.events.event import History
+from actors.protocol.client_messages import Origin
 
 __all__ = [
     "Active",

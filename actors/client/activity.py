@@ -8,9 +8,10 @@ what it was handed, and nothing else.
 
 from __future__ import annotations
 
-from actors.client.hearing import ActiveTold, InactiveTold
 from actors.client.items import Active, Inactive, Item, Reset
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
+from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 
@@ -38,7 +39,7 @@ class Activity:
         if event.type == Lifecycle.AGENT_STARTED and event.run_id is not None:
             self._arrive(event.run_id)
 
-    def told(self, told: ActiveTold) -> Active | None:
+    def told(self, told: server_messages.Active[server_messages.Beginning]) -> Active | None:
         """A run is told to be active; ``None`` when it is told without its name."""
         event = told.event
         if event.run_id is None:
@@ -53,7 +54,7 @@ class Activity:
             waiting=told.waiting,
         )
 
-    def ended(self, told: InactiveTold) -> Inactive:
+    def ended(self, told: server_messages.Inactive) -> Inactive:
         """A run is told not to be active for this user any more."""
         return Inactive(told.run_id, told.reason)
 

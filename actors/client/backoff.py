@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.protocol.closing import Closing
+from actors.protocol.codes import is_temporary
 
 _LEAST_CEILING_SECONDS, _MOST_CEILING_SECONDS = 0.5, 10.0
 _LEAST_ASKED_SECONDS, _MOST_ASKED_SECONDS = 0.25, 60.0
@@ -30,4 +30,4 @@ def is_final(code: int, status: int | None = None) -> bool:
     """Whether a close code, or the status of a refused upgrade, says that this client need not come back as it is."""
     if status is not None:
         return 200 <= status < 500 and status not in _PASSING_STATUSES
-    return not Closing(code, "", "").temporary
+    return not is_temporary(code)

@@ -9,39 +9,39 @@ through :attr:`Conversation.arrivals` and :attr:`Conversation.requests`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
-import msgspec
 
 from actors.client.activity import Activity
 from actors.client.backoff import asked, is_final, pause
-from actors.client.hearing import (
-    ActiveTold,
-    AskClosedTold,
-    Asked,
-    AskTold,
-    Batch,
-    CaughtUpTold,
-    ErrorTold,
-    GapTold,
-    Garbled,
-    GoingAway,
-    InactiveTold,
-    Ping,
-    Pong,
-    Reply,
-    ResetTold,
-    Welcome,
-    hear,
-)
 from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Item
 from actors.client.pending import Requests
 from actors.client.questions import Questions
-from actors.events.event import Event
+from actors.errors import PeerError
+from actors.events.delivered import Event
 from actors.kernel.failures import printable
-from actors.protocol.messages import Origin
+from actors.protocol import client_messages
+from actors.protocol.client_messages import Ack, Hello, Origin, ResumePoint
+from actors.protocol.server_messages import (
+    Active,
+    Ask,
+    AskClosed,
+    Batch,
+    Beginning,
+    CaughtUp,
+    Error,
+    Gap,
+    GoingAway,
+    Inactive,
+    Ping,
+    Pong,
+    Question,
+    Reply,
+    Reset,
+    ServerLimits,
+    Welcome,
+    decode,
+)
 
 _SILENCE_SECONDS = 10.0
 """How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
@@ -50,8 +50,8 @@ _SAID_CHARACTERS = 1_024
 _BROKEN = 1006
 _SUPERSEDED = 4500
 
-_PONG = '{"op":"pong"}'
-_PING = '{"op":"ping"}'
+_PING = client_messages.encode(client_messages.Ping())
+_PONG = client_messages.encode(client_messages.Pong())
 
 
 @attrs.frozen
@@ -75,14 +75,14 @@ class Conversation:
         self.requests = Requests()
         self.welcomed = False
         """Whether the server has answered this connection's hello."""
-        self.asked = Asked()
+        self.asked = ServerLimits()
         self.silence_seconds = 0.0
         """After the welcome: how long a server that is alive may say nothing."""
         self.failures = 0
         """Connections in a row that came to nothing."""
         self.token = token
         """Who this is, as the next hello says it."""
-        self._origin = origin
+        self._origin: Origin = origin
         self._session: str | None = None
         self._questions = Questions()
         self._activity = activity or Activity()
@@ -129,49 +129,47 @@ class Conversation:
         self._questions.begin()
         self._pings = 0
         self.requests.begin()
-        said: dict[str, Any] = {"op": "hello", "v": 1}
-        if self.token is not None:
-            said["token"] = self.token
-        if self._session is not None:
-            said["session"] = self._session
         self._late_hellos += self._greeting
         self._greeting = self._session is not None
         resume = self.arrivals.begin()
-        if resume is not None:
-            said["resume"] = {"epoch": resume.epoch, "offset": resume.offset}
-        elif self._origin != "unacked" or self.arrivals.starting_over:
-            said["from"] = "low" if self.arrivals.starting_over else self._origin
-        return msgspec.json.encode(said).decode()
+        point = None if resume is None else ResumePoint(resume.epoch, resume.offset)
+        origin: Origin = "low" if self.arrivals.starting_over else self._origin
+        return client_messages.encode(
+            Hello(1, self.token, self._session, point, origin if point is None else "unacked")
+        )
 
     def take(self, text: str) -> None:
         """A message has come.
 
         Raises :class:`~actors.client.inbox.OutOfOrder` or
-        :class:`~actors.client.hearing.Garbled` when the connection is to be
+        :class:`~actors.errors.PeerError` when the connection is to be
         given up because of it; :meth:`distrust` is told of the former.
         """
-        heard = hear(text)
+        heard = decode(text)
         if heard is None:
             return
-        if not self.welcomed and not isinstance(heard, Welcome | ErrorTold | GoingAway | Ping | Pong):
-            raise Garbled(f"expected a welcome first, got {text[:80]!r}")
+        if not self.welcomed and not isinstance(
+            heard,
+            Welcome | Error | GoingAway | Ping | Pong,
+        ):
+            raise PeerError("bad_message", f"expected a welcome first, got {text[:80]!r}")
         if self._settled_in:
             self._held()
         match heard:
             case Event() | Batch():
                 self._arrived(heard, len(text))
-            case GapTold():
+            case Gap():
                 self.arrivals.gap(heard)
-            case ResetTold():
+            case Reset():
                 self.arrivals.reset(heard)
-            case CaughtUpTold():
+            case CaughtUp():
                 self._catch_up(heard)
             case Welcome():
                 self._welcome(heard)
             case Reply():
-                self.requests.answer(heard)
+                self.requests.answer(heard, text)
                 self._held()
-            case AskTold() | AskClosedTold() | ActiveTold() | InactiveTold():
+            case Ask() | AskClosed() | Active() | Inactive():
                 self._stand(heard, len(text))
             case _:
                 self._keep_in_touch(heard)
@@ -183,7 +181,7 @@ class Conversation:
         said, self._say = self._say, []
         offset = self.arrivals.ack(now, self.asked, everything=everything)
         if offset is not None:
-            said.append(msgspec.json.encode({"op": "ack", "offset": offset}).decode())
+            said.append(client_messages.encode(Ack(offset)))
         while (request := self.requests.due(self.asked.message_bytes, self.asked.requests, now)) is not None:
             said.append(request.text)
         return said
@@ -221,7 +219,7 @@ class Conversation:
 
     def _welcome(self, said: Welcome) -> None:
         if self.welcomed:
-            raise Garbled("expected one welcome, got another")
+            raise PeerError("bad_message", "expected one welcome, got another")
         self._greeting = False
         if said.session != self._session:
             self._late_hellos = 0
@@ -232,7 +230,7 @@ class Conversation:
         self.silence_seconds = said.ping_s + _SILENCE_SECONDS
         self.arrivals.welcome(said)
 
-    def _arrived(self, heard: Event | Batch, size: int) -> None:
+    def _arrived(self, heard: Event | Batch[Event], size: int) -> None:
         """Something of the log came; if it was new, this connection came to something."""
         before = self.arrivals.received
         for event in (heard,) if isinstance(heard, Event) else heard.events:
@@ -248,7 +246,7 @@ class Conversation:
         """This connection came to something: whatever was lost before it is over."""
         self.failures, self._lost_at = 0, None
 
-    def _catch_up(self, said: CaughtUpTold) -> None:
+    def _catch_up(self, said: CaughtUp) -> None:
         self.arrivals.caught_up(said)
         self._settled_in = True
         doubts = self._questions.caught_up(), self._activity.caught_up()
@@ -256,19 +254,23 @@ class Conversation:
             self._pings += 1
             self._say.append(_PING)
 
-    def _stand(self, heard: AskTold | AskClosedTold | ActiveTold | InactiveTold, size: int) -> None:
+    def _stand(
+        self,
+        heard: Ask[Question] | AskClosed | Active[Beginning] | Inactive,
+        size: int,
+    ) -> None:
         """Without room it is not heard: what is open and active then comes again on the next connection."""
         if not self.arrivals.has_room():
             return
         item: Item | None
         match heard:
-            case AskTold():
+            case Ask():
                 item = self._questions.ask(heard)
-            case AskClosedTold():
+            case AskClosed():
                 item = self._questions.close(heard)
-            case ActiveTold():
+            case Active():
                 item = self._activity.told(heard)
-            case InactiveTold():
+            case Inactive():
                 item = self._activity.ended(heard)
         if item is not None:
             self.arrivals.add(item, size)
@@ -281,7 +283,7 @@ class Conversation:
                 self.arrivals.add(item)
         self._pings = max(0, self._pings - 1)
 
-    def _keep_in_touch(self, heard: Ping | Pong | GoingAway | ErrorTold) -> None:
+    def _keep_in_touch(self, heard: Ping | Pong | GoingAway | Error) -> None:
         match heard:
             case Ping():
                 if _PONG not in self._say:
@@ -290,5 +292,5 @@ class Conversation:
                 self._resolve()
             case GoingAway(retry_ms):
                 self._retry_seconds = asked(retry_ms)
-            case ErrorTold(error):
+            case Error(error):
                 self._complaint = printable(error.message[:_SAID_CHARACTERS])

@@ -24,9 +24,10 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.client.hearing import Asked, Batch, CaughtUpTold, GapTold, ResetTold, Welcome
 from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
+from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 """When a run has ended, its confirmation does not wait."""
@@ -127,7 +128,7 @@ class Arrivals:
         """From now on no cursor is trusted; the application is told when the log begins anew."""
         self._defect = why
 
-    def welcome(self, said: Welcome) -> None:
+    def welcome(self, said: server_messages.Welcome) -> None:
         """The server says where the connection begins. Raises :class:`OutOfOrder` when that cannot be."""
         resume = self._resume
         self._epoch = said.epoch
@@ -168,7 +169,7 @@ class Arrivals:
         if self._is_next(event.offset, event.offset):
             self._arrive(event, event.offset, event.offset, size)
 
-    def batch(self, batch: Batch, size: int) -> None:
+    def batch(self, batch: server_messages.Batch[Event], size: int) -> None:
         """Events that stand for a range; each stands for what is between it and the one before it."""
         if not self._is_next(batch.first, batch.last):
             return
@@ -179,19 +180,19 @@ class Arrivals:
         for last_before, event in zip(before, batch.events, strict=False):
             self._arrive(event, last_before + 1, event.offset, size // len(offsets))
 
-    def gap(self, gap: GapTold) -> None:
+    def gap(self, gap: server_messages.Gap) -> None:
         """A range that is gone; of what was received all the same, nothing is said."""
         if self._is_next(gap.first, gap.last):
             first = gap.first if self.received is None else max(gap.first, self.received.offset + 1)
             self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
 
-    def reset(self, reset: ResetTold) -> None:
+    def reset(self, reset: server_messages.Reset) -> None:
         """Another log, from now on."""
         self._place(Cursor(reset.epoch, reset.low - 1))
         self._unacked_since = None
         self._begin_anew(Reset(reset.epoch, reset.low))
 
-    def caught_up(self, said: CaughtUpTold) -> None:
+    def caught_up(self, said: server_messages.CaughtUp) -> None:
         """What was there has come."""
         if self._position is None or said.offset > self._position:
             raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
@@ -276,7 +277,7 @@ class Arrivals:
 
     # --- confirming -------------------------------------------------------------
 
-    def ack(self, now: float, asked: Asked, *, everything: bool = False) -> int | None:
+    def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
         """The offset to confirm at ``now``, if one is due; with ``everything``, if there is one."""
         offset = self._confirmable()
         if offset <= self._acked:
@@ -291,7 +292,7 @@ class Arrivals:
         self._unacked_since = None
         return offset
 
-    def ack_at(self, asked: Asked) -> float:
+    def ack_at(self, asked: server_messages.ServerLimits) -> float:
         """When a confirmation will be due, if nothing more is taken."""
         return math.inf if self._unacked_since is None else self._unacked_since + asked.ack_s
 

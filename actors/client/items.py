@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.events.event import Event
+from actors.events.delivered import Event
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from actors.client.items import Cursor, State
 from actors.environment import Environment, check_seconds
 from actors.events.event import check_text, check_whole
 from actors.kernel.failures import Barrier, describe, printable
-from actors.protocol.messages import TEXT_CHARACTERS, Origin
+from actors.protocol.client_messages import TEXT_CHARACTERS, Origin
 
 Token = str | Callable[[], Awaitable[str | None] | str | None]
 """Who this is; or a function, ``async`` or not, that is asked for each connection: ``None`` leaves it to a cookie."""

@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
 
 import attrs
-import msgspec
 
 from actors.client.errors import RequestRefused, SessionLost
-from actors.client.hearing import Reply
 from actors.errors import ActorsError, Unencodable
-
-Op = Literal["send", "answer", "cancel", "read"]
+from actors.protocol import client_messages
+from actors.protocol.client_messages import CancelRun, ReadThread, op_of
+from actors.protocol.server_messages import Reply
 
 _WINDOW = 8
 """Requests of one connection that wait for their answers at once, unless the server allows fewer; 16 by default."""
 
-_HARMLESS: frozenset[Op] = frozenset({"cancel", "read"})
+_HARMLESS = (CancelRun, ReadThread)
 """What may be carried out twice."""
 
 
@@ -41,14 +39,15 @@ class Request:
     """One request, until its outcome is there."""
 
     id: str
-    op: Op
+    message: client_messages.Request
     text: str
     settled: Callable[[], None]
     """Called when there is an outcome."""
     expires: Callable[[float], None]
     """Called when it is first written, with the time at which it is to be given up."""
     until: float = math.inf
-    outcome: Reply | ActorsError | None = None
+    outcome: str | ActorsError | None = None
+    """The text of the reply, of which the one that asked knows the kind."""
     known: bool = False
     """It was written on a connection of this session."""
     waiting: bool = False
@@ -67,13 +66,16 @@ class Requests:
         return len(self._open)
 
     def make(
-        self, op: Op, fields: dict[str, Any], settled: Callable[[], None], expires: Callable[[float], None]
+        self,
+        message_of: Callable[[str], client_messages.Request],
+        settled: Callable[[], None],
+        expires: Callable[[float], None],
     ) -> Request:
-        """Note a request, which the next call of :meth:`due` gives out."""
+        """Note a request, made with the next id, which the next call of :meth:`due` gives out."""
         self._made += 1
         id_ = f"c{self._made}"
-        text = msgspec.json.encode({"op": op, "id": id_, **fields}).decode()
-        request = self._open[id_] = Request(id_, op, text, settled, expires)
+        message = message_of(id_)
+        request = self._open[id_] = Request(id_, message, client_messages.encode(message), settled, expires)
         return request
 
     def forget(self, request: Request) -> None:
@@ -88,7 +90,7 @@ class Requests:
     def lose_session(self) -> None:
         """The server has forgotten the session: what it may have carried out cannot be asked for again."""
         for request in [*self._open.values()]:
-            if request.known and request.op not in _HARMLESS:
+            if request.known and not isinstance(request.message, _HARMLESS):
                 self._settle(request, SessionLost(_LOST))
             request.known = False
 
@@ -106,17 +108,17 @@ class Requests:
                 self._note_written(request, now)
                 return request
             size = f"{len(request.text.encode())} bytes"
-            self._settle(request, Unencodable(request.op, f"a message of at most {most_bytes} bytes", size))
+            self._settle(request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size))
         return None
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply, text: str) -> None:
         """An answer has come; one to nothing that waits is left alone."""
         request = self._open.get(str(reply.id))
         if request is None:
             return
         problem = reply.error
         if problem is None:
-            self._settle(request, reply)
+            self._settle(request, text)
         else:
             refused = RequestRefused(problem.code, problem.name, problem.temporary, problem.message)
             self._settle(request, refused)
@@ -138,7 +140,7 @@ class Requests:
             return None
         return next((request for request in self._open.values() if not request.waiting), None)
 
-    def _settle(self, request: Request, outcome: Reply | ActorsError) -> None:
+    def _settle(self, request: Request, outcome: str | ActorsError) -> None:
         del self._open[request.id]
         request.outcome = outcome
         request.settled()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.client.hearing import AskClosedTold, AskTold
 from actors.client.items import Ask, AskClosed
+from actors.protocol import server_messages
 
 
 class Questions:
@@ -22,7 +22,7 @@ class Questions:
         """A connection begins."""
         self._doubtful = set(self._open)
 
-    def ask(self, told: AskTold) -> Ask | None:
+    def ask(self, told: server_messages.Ask[server_messages.Question]) -> Ask | None:
         """A question has come; ``None`` when it is known."""
         event = told.event
         self._doubtful.discard(event.event_id)
@@ -39,7 +39,7 @@ class Questions:
             timeout_s=told.timeout_s,
         )
 
-    def close(self, told: AskClosedTold) -> AskClosed | None:
+    def close(self, told: server_messages.AskClosed) -> AskClosed | None:
         """A question is closed; ``None`` when it was not known."""
         if told.ask not in self._open:
             return None

@@ -18,18 +18,20 @@ from actors.bounded import TokenBucket
 from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
-from actors.client.hearing import Garbled, Reply
 from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Cancellation, Cursor, Item, Sent, State
 from actors.client.options import NoToken, Options, Token, token_of
-from actors.client.pending import Op, Request
+from actors.client.pending import Request
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
+from actors.events.delivered import Event
 from actors.events.event import History, Payload, check_identifier, check_whole, encode
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
 from actors.limits import Limits
-from actors.protocol.messages import SUBPROTOCOL, Origin
+from actors.protocol import client_messages
+from actors.protocol.client_messages import SUBPROTOCOL, AnswerAsk, CancelRun, Origin, ReadThread, Send
+from actors.protocol.server_messages import CancelReply, ReadReply, SendReply
 from actors.wire.websocket import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000
@@ -135,16 +137,17 @@ class Session:
         if thread_id is not None:
             check_identifier("thread_id", thread_id)
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
-        content = {"type": type, "payload": _ready(payload)}
-        reply = await self._ask("send", content if thread_id is None else {"thread_id": thread_id, **content})
-        return _decoded(reply, Sent)
+        ready = _ready(payload)
+        reply = _decoded(await self._ask("send", lambda id_: Send(id_, ready, thread_id, type)), SendReply)
+        return Sent(reply.thread_id, reply.event_id, reply.run_id, reply.epoch, reply.seq, reply.offset)
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
         """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
         self._affinity.check_task("answer")
         check_identifier("ask_id", ask_id)
         encode("answer", payload, "none", None, ask_id, 0.0, Limits())
-        await self._ask("answer", {"ask": ask_id, "payload": _ready(payload)})
+        ready = _ready(payload)
+        await self._ask("answer", lambda id_: AnswerAsk(id_, ask_id, ready))
 
     async def cancel(self, run_id: str) -> Cancellation:
         """End a run and those below it; returns when they have ended, or after the server's patience, 5 seconds.
@@ -152,7 +155,8 @@ class Session:
         Raises as :meth:`send` does; SessionLost only after ten minutes without a reply, for it is asked again.
         """
         check_identifier("run_id", run_id)
-        return _decoded(await self._ask("cancel", {"run_id": run_id}), Cancellation)
+        reply = _decoded(await self._ask("cancel", lambda id_: CancelRun(id_, run_id)), CancelReply)
+        return Cancellation(reply.run_id, reply.stopped, reply.running)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
         """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
@@ -165,15 +169,16 @@ class Session:
         check_whole("after_seq", after_seq, 0)
         if limit is not None:
             check_whole("limit", limit, 1, 2**31)
-        fields = {"thread_id": thread_id, "after_seq": after_seq} | ({} if limit is None else {"limit": limit})
-        return _decoded(await self._ask("read", fields), History)
+        text = await self._ask("read", lambda id_: ReadThread(id_, thread_id, after_seq, limit))
+        reply = _decoded(text, ReadReply[Event])
+        return History(reply.thread_id, reply.events, reply.gone, reply.head_seq, reply.more)
 
     def reconnect_now(self) -> None:
         """Wait no longer before the next attempt: the machine has come online, somebody looks at it again."""
         self._affinity.check()
         self._pausing.cancel()
 
-    async def _ask(self, op: Op, fields: dict[str, Any]) -> Reply:
+    async def _ask(self, op: str, message_of: Callable[[str], client_messages.Request]) -> str:
         self._affinity.check_task(op)
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._error is not None:
@@ -183,7 +188,7 @@ class Session:
         def expires(until: float) -> None:
             patience.deadline = until
 
-        request: Request = requests.make(op, fields, settled.set, expires)
+        request: Request = requests.make(message_of, settled.set, expires)
         self._stir()
         try:
             with patience:
@@ -302,10 +307,10 @@ class Session:
         except OutOfOrder as error:
             conversation.distrust(error)
             return Ended(str(error))
-        except Garbled as error:
-            return Ended(str(error))
         except Closed as closed:
             return Ended(str(closed), closed.code)
+        except PeerError as error:  # of which Closed is one
+            return Ended(str(error))
         finally:
             self._reading = None
         if self._leaving or conversation.wants_to_leave:
@@ -461,14 +466,14 @@ def _complain(error: BaseException) -> None:
 T = TypeVar("T")
 
 
-def _decoded(reply: Reply, kind: type[T]) -> T:
+def _decoded(text: str, kind: type[T]) -> T:
     """A reply's fields. Raises :class:`~actors.errors.PeerError` when they are not those of the protocol."""
     try:
-        return msgspec.json.decode(reply.text, type=kind)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as error:
         raise PeerError("bad_message", f"expected a reply with the fields of the protocol, got {error}") from None
 
 
-def _ready(payload: Payload) -> Payload:
+def _ready(payload: Payload) -> Any:
     """Ready JSON, marked as such."""
     return msgspec.Raw(bytes(payload)) if isinstance(payload, bytes | bytearray | memoryview) else payload

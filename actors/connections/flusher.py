@@ -1,6 +1,6 @@
-"""The flusher: one write per connection and tick, whatever number of events came.
+"""The flusher: one write per connection and tick, for any number of events.
 
-Whoever makes a log grow marks its user; one task then writes to each of the
+A step that makes a log grow marks its user; one task then writes to each of the
 user's devices once. An emitter that places eight events in one step costs each
 device one system call and not eight. A deployment that would rather have fewer
 writes than early ones lets it wait for a window (``flush_ms``) first.
@@ -19,13 +19,16 @@ from actors.users.presence import Presence, Subscriber
 
 
 class Flusher:
-    """Writes to the devices of marked users. A device's failure stays its own: ``on_failed`` is told."""
+    """Writes to the devices of marked users. A device that fails is passed to ``on_failed``, and stops no other."""
 
     def __init__(self, on_failed: Callable[[Subscriber, BaseException], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
         self._window_seconds = window_ms / 1000
         self._marked: dict[Presence, None] = {}
         self._bell = Doorbell()
+
+    def __repr__(self) -> str:
+        return f"<Flusher marked={len(self._marked)}>"
 
     def mark(self, presence: Presence) -> None:
         """Have a user's devices written to in this tick."""
@@ -34,7 +37,7 @@ class Flusher:
         self._marked[presence] = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Flush until cancelled; what is marked meanwhile is flushed in the next round."""
+        """Flush until cancelled; users marked during a round are flushed in the next."""
         task_status.started()
         while True:
             await self._bell.wait()
@@ -44,11 +47,11 @@ class Flusher:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody is marked."""
+        """True if no user is marked."""
         return not self._marked
 
     def flush(self) -> None:
-        """One round: write to everybody who is marked now."""
+        """Write one round: to the devices of every user that is marked now."""
         marked, self._marked = self._marked, {}
         for presence in marked:
             presence.rung = False

@@ -1,9 +1,9 @@
-"""Who has been silent for too long, at constant cost however many there are.
+"""The heartbeat: finds the peers that have been silent for too long, at constant cost for any number of them.
 
 Peers stand in the order in which they were last heard (a dictionary keeps the
-order of insertion), so looking for the silent ones stops at the first that is
-not. Source of the idea: the timer rings of network stacks; with one period for
-everybody a queue is enough.
+order of insertion), so that the search for silent ones stops at the first that
+is not. Source of the idea: the timer rings of network stacks; a queue is enough
+because all peers have the same period.
 """
 
 from __future__ import annotations
@@ -14,41 +14,44 @@ K = TypeVar("K")
 
 
 class Heartbeat(Generic[K]):
-    """Peers by last sign of life: silent for ``ping_seconds`` → ask; silent ``pong_seconds`` more → dead."""
+    """Peers by last sign of life: silent for ``ping_seconds`` → ping; silent ``pong_seconds`` more → dead."""
 
-    __slots__ = ("_asked", "_heard", "_ping_seconds", "_pong_seconds")
+    __slots__ = ("_heard", "_ping_seconds", "_pinged", "_pong_seconds")
 
     def __init__(self, ping_seconds: float, pong_seconds: float) -> None:
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds
         self._heard: dict[K, float] = {}
-        self._asked: dict[K, float] = {}
+        self._pinged: dict[K, float] = {}
 
     def hear(self, peer: K, now: float) -> None:
-        """A sign of life, the first one included."""
+        """Note a sign of life, the first one included."""
         self._heard.pop(peer, None)
-        self._asked.pop(peer, None)
+        self._pinged.pop(peer, None)
         self._heard[peer] = now
 
     def wait(self, peer: K, now: float) -> None:
-        """The question has not reached the peer yet: it has as long again."""
-        self._asked[peer] = now
+        """Give a peer as long again, because the ping has not reached it yet."""
+        self._pinged[peer] = now
 
     def forget(self, peer: K) -> None:
-        """The peer is gone."""
+        """Forget a peer that is gone."""
         self._heard.pop(peer, None)
-        self._asked.pop(peer, None)
+        self._pinged.pop(peer, None)
 
     def silent(self, now: float) -> tuple[list[K], list[K]]:
-        """Whom to ask now, and who did not answer in time; the second are forgotten."""
-        dead = _older(self._asked, now - self._pong_seconds)
+        """Return the peers to ping now, and those that did not answer in time; forget the second."""
+        dead = _older(self._pinged, now - self._pong_seconds)
         for peer in dead:
-            del self._asked[peer]
-        ask = _older(self._heard, now - self._ping_seconds)
-        for peer in ask:
+            del self._pinged[peer]
+        silent = _older(self._heard, now - self._ping_seconds)
+        for peer in silent:
             del self._heard[peer]
-            self._asked[peer] = now
-        return ask, dead
+            self._pinged[peer] = now
+        return silent, dead
+
+    def __repr__(self) -> str:
+        return f"<Heartbeat heard={len(self._heard)} pinged={len(self._pinged)}>"
 
 
 def _older(times: dict[K, float], limit: float) -> list[K]:

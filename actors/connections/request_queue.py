@@ -1,4 +1,4 @@
-"""What a device has asked for: one request after the other, in its connection's nursery."""
+"""The requests of one device, carried out one after the other in its connection's nursery."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.delivery.frames import text_frame
-from actors.protocol import messages
-from actors.protocol.messages import Request
+from actors.protocol.client_messages import CancelRun, Request, RequestId
+from actors.protocol.server_messages import refusal
 from actors.wire.transport import Transport
 
 
-class Errands:
-    """The requests of one connection that were not answered yet.
+class RequestQueue:
+    """The requests of one connection that are not answered yet.
 
-    They are carried out in the order in which they came; a cancel at once, and
-    while others wait. ``answer`` carries one out and returns the reply.
+    They are carried out in the order in which they came, but for a cancel,
+    which overtakes those that wait. ``answer`` carries one out and returns the
+    reply.
     """
 
     def __init__(
@@ -31,22 +32,25 @@ class Errands:
         """Those that wait for their turn; the first one has it."""
         self._open = 0
 
+    def __repr__(self) -> str:
+        return f"<RequestQueue open={self._open} of {self._most}>"
+
     def take(self, request: Request) -> None:
-        """Have a request carried out, unless too many are."""
+        """Have a request carried out, or refuse it if too many are open."""
         if self._open >= self._most:
             self.refuse(request.id, "too_many_requests")
             return
         self._open += 1
-        if isinstance(request, messages.CancelRun):
+        if isinstance(request, CancelRun):
             self._nursery.start_soon(self._carry_out, request)
             return
         self._waiting.append(request)
         if len(self._waiting) == 1:
             self._nursery.start_soon(self._carry_out_in_turn)
 
-    def refuse(self, id_: messages.RequestId, name: str, text: str = "") -> None:
-        """Answer a request that is not carried out."""
-        self._transport.write_control(text_frame(messages.refusal(id_, name, text)))
+    def refuse(self, id_: RequestId, name: str, text: str = "") -> None:
+        """Refuse a request, in place of a reply."""
+        self._transport.write_control(text_frame(refusal(id_, name, text)))
 
     async def _carry_out_in_turn(self) -> None:
         while self._waiting:
@@ -54,7 +58,7 @@ class Errands:
             self._waiting.popleft()
 
     async def _carry_out(self, request: Request) -> None:
-        """Answer, and wait until the socket has had room for it: a device that does not read asks for no more."""
+        """Answer, and wait until the socket has taken the reply, so that a device that does not read gets no more."""
         self._transport.write(text_frame(await self._answer(request)))
         await self._transport.emptied()
         self._open -= 1

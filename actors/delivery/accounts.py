@@ -2,14 +2,14 @@
 
     accepted = queued + held + retained + acked + unconfirmed + dropped + deduplicated
 
-``accepted`` is counted where an emitter hands an event over, ``queued`` is what
-of that has not arrived anywhere yet; ``held`` and ``retained`` are counted from
-the holds and the ledgers when somebody asks, the others as they happen. So the
-equation can fail, in total and for each user, and a test that checks it says
-something.
+``accepted`` is counted where an emitter hands an event over, and ``queued`` are
+those of them that have not arrived anywhere yet; ``held`` and ``retained`` are
+counted from the holds and the ledgers at each audit, the others as they happen.
+So the equation can fail, in total and for each user, and a test that checks it
+proves something.
 
-The books outlive the actors that write into them: an actor that crashes takes
-no account along.
+The books outlive the actors that write into them, so that a crash of an actor
+takes no account along.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Balance:
 
     @property
     def balanced(self) -> bool:
-        """Whether every accepted event is in exactly one column."""
+        """True if every accepted event is in exactly one column."""
         if min(attrs.astuple(self)) < 0:
             return False
         return self.accepted == (
@@ -57,17 +57,17 @@ class Balance:
 
 @attrs.frozen
 class Audit:
-    """The books at one moment: a row per user, one for those who have gone, one for what no user owns, the total."""
+    """The books at one moment: a row per user, one for former users, one for events without an owner, the total."""
 
     total: Balance
     unowned: Balance
     users: dict[str, Balance]
     former: Balance = attrs.field(factory=Balance)
-    """What users came to who have gone, and of whose logs nothing is left."""
+    """The sum of the users that have gone, and of whose logs nothing is left."""
 
     @property
     def balanced(self) -> bool:
-        """Whether every row adds up."""
+        """True if every row adds up."""
         return all(row.balanced for row in [self.total, self.unowned, self.former, *self.users.values()])
 
 
@@ -81,7 +81,7 @@ class DeadLetter:
     cause: Cause
     count: int
     at: float
-    """When the last of them was dropped: wall clock, seconds since 1970."""
+    """The time at which the last of them was dropped: wall clock, seconds since 1970."""
     user_id: str | None = None
     thread_id: str | None = None
     event_id: str | None = None
@@ -90,11 +90,11 @@ class DeadLetter:
 
 
 _ENDED_EPOCHS = 4
-"""Of one user. An epoch ends with a quarantine, and a store's answer takes less time than four of those."""
+"""Ended epochs remembered per user. An epoch ends with a quarantine, and a store's reply takes less time than four."""
 
 
 class UserAccount:
-    """One user's books: the ledger of the log's present epoch, and what earlier epochs came to."""
+    """One user's books: the ledger of the log's present epoch, and the sums of earlier ones."""
 
     __slots__ = ("_closed", "_ended", "accepted", "deduplicated", "ledger")
 
@@ -103,16 +103,16 @@ class UserAccount:
         self.accepted = 0
         self.deduplicated = 0
         self._ended: list[Ledger] = []
-        """Ledgers of earlier epochs: the newest, and those in which a socket still had something to take."""
+        """Ledgers of earlier epochs: the newest, and those in which a write was still unfinished."""
         self._closed = Balance()
 
     def renew(self, ledger: Ledger) -> None:
-        """Begin another epoch; what the one that ended still has open is in flight."""
+        """Begin another epoch; unfinished writes still count in the one that ended."""
         self.end(self.ledger)
         self.ledger = ledger
 
     def end(self, ledger: Ledger) -> Ledger:
-        """Keep the ledger of an epoch that has ended for a while."""
+        """Keep the ledger of an ended epoch for a while."""
         self._ended.append(ledger)
         for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.retained]:
             self._ended.remove(ended)
@@ -120,13 +120,16 @@ class UserAccount:
         return ledger
 
     def ended(self, epoch: str) -> Ledger | None:
-        """The ledger of an earlier epoch, while an answer of the store may still speak of it."""
+        """Return the ledger of an earlier epoch, while a reply of the store may still speak of it."""
         return next((one for one in self._ended if one.epoch == epoch), None)
 
     def balance(self) -> Balance:
-        """This user's row."""
+        """Return this user's row."""
         row = sum(map(_row, self._ended), self._closed + _row(self.ledger))
         return attrs.evolve(row, accepted=self.accepted, deduplicated=self.deduplicated)
+
+    def __repr__(self) -> str:
+        return f"<UserAccount {self.ledger!r} accepted={self.accepted} ended={len(self._ended)}>"
 
 
 def _row(ledger: Ledger) -> Balance:
@@ -145,11 +148,11 @@ class Accounts:
         self._wall_time_of = wall_time_of
         """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
         self.present = present
-        """A user's log as it is now, where that is known; an answer may be about an earlier epoch or low."""
+        """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self.accepted = 0
-        """Events that emitters handed over; counted by whoever takes them from an emitter."""
+        """Events that emitters handed over; the emitter counts them."""
         self.doubtful = 0
-        """Queued events of which nobody will learn whether the store has taken them."""
+        """Queued events of which the runtime will never learn whether the store has taken them."""
         self._arrived = 0
         """Events that the store has answered for, or that are known to be lost."""
         self.users: dict[str, UserAccount] = {}
@@ -158,12 +161,16 @@ class Accounts:
         self._unowned = Balance()
         self._former = Balance()
         self._shed_ahead: dict[str, list[tuple[int, Cause]]] = {}
-        """What was shed of a thread before it was noted as held: up to which number, and why."""
+        """Early sheds by thread: the last number and the cause, of events that are not noted as held yet."""
+
+    def __repr__(self) -> str:
+        queued = self.accepted - self._arrived
+        return f"<Accounts accepted={self.accepted} queued={queued} users={len(self.users)} holds={len(self.holds)}>"
 
     # --- an event's way through the columns -----------------------------------
 
-    def place(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
-        """The store placed an accepted event in its owner's log, which now begins at ``low``."""
+    def note_placed(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
+        """Note that the store placed an accepted event in its owner's log, which now begins at ``low``."""
         self._arrived += 1
         account = self.users.get(user_id)
         if account is None or account.ledger.epoch != epoch:
@@ -171,20 +178,20 @@ class Accounts:
         else:
             ledger = account.ledger
         account.accepted += 1
-        page = ledger.place(offset)
-        if receipt.place is QUEUED:
-            receipt.place, receipt.number = page, offset
+        page = ledger.add(offset)
+        if receipt.state is QUEUED:
+            receipt.state, receipt.number = page, offset
         else:
             receipt.move(page, offset)
         if offset < ledger.low:
             self._note_late(receipt, now)
         if ledger is not account.ledger:
-            self._settle_ended(ledger, now)
+            self._drop_late(ledger, now)
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
     def hold(self, receipt: Receipt, seq: int, now: float) -> None:
-        """The store holds an accepted event, or has held it: its thread has no owner."""
+        """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
         self._arrived += 1
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
@@ -195,7 +202,7 @@ class Accounts:
             self._note_shed_ahead(receipt.thread_id, now)
 
     def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
-        """An accepted event is another copy of one in the books: its receipt stands where the first one stands."""
+        """Note that an accepted event repeats one in the books; its receipt reads from where the first one reads."""
         self._arrived += 1
         account = self.users.get(user_id) if user_id is not None else None
         if account is None:
@@ -206,19 +213,23 @@ class Accounts:
         receipt.follow(first)
 
     def doubt(self, receipt: Receipt) -> None:
-        """Nobody will learn what the store made of an accepted event: it stays queued, and says so."""
+        """Note that the store's reply about an accepted event will never come: it stays queued, and says so."""
         self.doubtful += 1
         receipt.move(DOUBTFUL, 0)
 
     def lose(self, receipt: Receipt, cause: Cause, now: float) -> None:
-        """An accepted event was definitely not placed, and will not be."""
+        """Note that the store has not placed an accepted event, and will not."""
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._bury(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
+        self._record(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
-        """The store let go of the oldest held events of a thread, up to ``last_seq``; some may be noted as held yet."""
+        """Note that the store shed the oldest held events of a thread, up to ``last_seq``.
+
+        Of those that are not noted as held yet the shed is kept, and applied
+        when they are: a store may shed an event before its append is answered.
+        """
         hold = self.holds.get(thread_id)
         last_held = hold.high if hold is not None else 0
         if last_seq > last_held:
@@ -231,25 +242,25 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._bury(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
+            self._record(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
 
     def forget_shed(self, thread_id: str) -> None:
-        """Nothing more of a thread's hold will be noted: it was quarantined."""
+        """Forget a quarantined thread's early sheds, because no more of its hold will be noted."""
         self._shed_ahead.pop(thread_id, None)
 
     def _note_shed_ahead(self, thread_id: str, now: float) -> None:
-        """What was let go of before it was noted as held is let go of now."""
+        """Apply sheds that the store reported before this hold was noted."""
         for last_seq, cause in self._shed_ahead.pop(thread_id, ()):
             self.shed(thread_id, last_seq, cause, now)
 
     def bind(
         self, thread_id: str, user_id: str, epoch: str, first_offset: int, low: int, now: float, *, notice: bool
     ) -> int:
-        """A thread got an owner: what was held is in the owner's log from ``first_offset`` on.
+        """Note that a thread got an owner, in whose log the held events stand from ``first_offset`` on.
 
-        A ``notice`` of what had been shed stands before it, as an event that
-        the runtime itself emitted. Returns how many events were placed. A bind
-        that is in the books already places nothing.
+        A ``notice`` of those shed stands before them, as an event that the
+        runtime itself emitted. Returns the number of events placed: none by a
+        bind that is in the books already.
         """
         hold = self.holds.pop(thread_id, None)
         self._shed_ahead.pop(thread_id, None)
@@ -259,24 +270,24 @@ class Accounts:
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
         for offset in range(first_offset, first_offset + count + notice):
-            ledger.place(offset)
+            ledger.add(offset)
         account.accepted += count + notice
         self.accepted += notice
         self._arrived += notice
         if hold is not None:
             hold.bind(ledger, first_offset + notice)
-        if ledger.dropped > dropped:  # it had left the log before it was noted here
+        if ledger.dropped > dropped:  # they had left the log before they were noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
             cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._bury(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
+            self._record(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
-            self._settle_ended(ledger, now)
+            self._drop_late(ledger, now)
         return count + notice
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
-        """Whether the books know of an offset, or are beyond its epoch."""
+        """True if the books know of an offset, or are beyond its epoch."""
         account = self.users.get(user_id)
         if account is None:
             return False
@@ -286,30 +297,30 @@ class Accounts:
     # --- a log's way through the columns --------------------------------------
 
     def _books_of(self, user_id: str, epoch: str, low: int, now: float) -> tuple[UserAccount, Ledger]:
-        """A user's account, and the ledger of an epoch: an answer that was under way may be about one that ended."""
+        """Find a user's account, and the ledger of an epoch, because a late reply may be about one that has ended."""
         account = self.users.get(user_id)
         ended = None if account is None else account.ended(epoch)
         if account is not None and ended is not None:
             return account, ended
         present = self.present(user_id)
         if present is None or present.epoch == epoch:
-            # Books that begin late begin where the log does: what left it before is never trimmed again.
+            # Books that begin late begin where the log does, because what left it before is never trimmed again.
             account = self.account(user_id, epoch, low if present is None else max(low, present.low), now)
             return account, account.ledger
         account = self.account(user_id, present.epoch, present.low, now)
         return account, account.end(Ledger(user_id, epoch, low))
 
-    def _settle_ended(self, ledger: Ledger, now: float) -> None:
-        """What an answer that was long under way has added to an epoch that has ended is gone with it."""
+    def _drop_late(self, ledger: Ledger, now: float) -> None:
+        """Drop events that a late reply placed in an epoch that has already ended."""
         first, last = ledger.low, ledger.head
         dropped = ledger.trim(last + 1, Cause.RETENTION)
         if dropped:
-            self._bury(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
+            self._record(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
-        """A user's account, opened when it is first needed, in the epoch that the store names.
+        """Find a user's account, or open one, in the epoch that the store names.
 
-        What an epoch still has when another one follows is lost.
+        Events that an epoch still retains when another one follows are lost.
         """
         account = self.users.get(user_id)
         if account is None:
@@ -320,39 +331,39 @@ class Accounts:
         return account
 
     def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
-        """Offsets below ``low`` left a user's log."""
+        """Note that offsets below ``low`` left a user's log."""
         account = self.users.get(user_id)
         if account is None:
             return
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._bury(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
+            self._record(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
 
     def is_settled(self, user_id: str) -> bool:
-        """Whether nothing more can become of what a user had: nothing of it is retained, and nothing of anybody's is on
-        its way to the store, for it might be his."""
+        """True if this account can no longer change: no event of the user's is retained, and none at all is on its way
+        to the store, because it could be the user's."""
         if self.accepted - self._arrived > self.doubtful:
             return False
         account = self.users.get(user_id)
         return account is None or not account.balance().retained
 
     def forget(self, user_id: str) -> None:
-        """A user has gone, and the log is empty: of the account the sum is kept. Another one may be opened later, in
-        the same epoch."""
+        """Close the account of a user that has gone, whose log is empty, and keep its sum. Another one may be opened
+        later, in the same epoch."""
         account = self.users.pop(user_id, None)
         if account is not None:
             self._former += account.balance()
 
     def close(self, cause: Cause, now: float) -> None:
-        """Settle everything that is still held or retained: the store that had it is gone."""
+        """Drop all that is still held or retained, because the store that had it is gone."""
         for thread_id, hold in tuple(self.holds.items()):
             self.shed(thread_id, hold.high, cause, now)
         for user_id, account in self.users.items():
             self.trim(user_id, account.ledger.head + 1, cause, now)
 
     def audit(self) -> Audit:
-        """The books as they stand."""
+        """Return the books as they stand."""
         users = {user_id: account.balance() for user_id, account in self.users.items()}
         unowned = attrs.evolve(
             self._unowned,
@@ -364,15 +375,15 @@ class Accounts:
         return Audit(total, unowned, users, self._former)
 
     def _note_late(self, receipt: Receipt, now: float) -> None:
-        """An event was noted after it had left the log; if nobody had taken it, that is said now."""
+        """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
         position = receipt.position
         if receipt.stage is Stage.DROPPED and position is not None:
             letter = DeadLetter(
                 Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset
             )
-            self._bury(letter)
+            self._record(letter)
 
-    def _bury(self, letter: DeadLetter) -> None:
+    def _record(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""
         last = self.dead_letters[-1] if self.dead_letters else None
         cause, count, at = letter.cause, letter.count, self._wall_time_of(letter.at)
@@ -380,7 +391,7 @@ class Accounts:
         if last is not None and _continues(last, letter):
             self.dead_letters.pop()
             count, event_id, first = last.count + count, last.event_id, last.first
-        # Not evolved: of a user without a device each event that comes has another one dropped.
+        # Not attrs.evolve, which is slow: for a user without a device each event that comes has another one dropped.
         self.dead_letters.append(DeadLetter(cause, count, at, user_id, thread_id, event_id, first, letter.last))
 
 

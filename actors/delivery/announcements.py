@@ -1,4 +1,4 @@
-"""What a device is told beside the log: what is active and open, in bounded writes."""
+"""Announcements: messages to a device beside the log, about active runs and open questions, in bounded writes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 Item = Callable[[], bytes | None]
-"""What is to be said, as it is when it is said; ``None`` when there is nothing to say any more."""
+"""Composes a message when it is sent; ``None`` when its subject is over by then."""
 
 
 class Announcements:
-    """What one device has yet to be told, and the answers to its pings that must not come before.
+    """The messages that one device has yet to be sent, and the pongs that must not come before them.
 
-    A list of things, and not of texts: what they say is composed when the
-    socket has room for it, so that a device that reads slowly costs no memory,
-    and is never told of what was over meanwhile.
+    A list of things, and not of texts. A text is composed when the socket has
+    room for it, so that a device that reads slowly costs no memory, and is
+    never told of a thing that is over.
     """
 
     __slots__ = ("_items", "_pongs")
@@ -25,21 +25,21 @@ class Announcements:
 
     @property
     def is_over(self) -> bool:
-        """True if nothing is left to be told."""
+        """True if no message is left to send."""
         return not self._items
 
     def begin(self, items: Iterable[Item]) -> None:
-        """Tell these."""
+        """Send these from now on; the last ones must be over."""
         assert self.is_over, "what was begun is told to its end"
         self._items.extend(items)
 
     def postpone_pong(self) -> bool:
-        """A ping has come; true if its answer has to wait, and will be among what is taken."""
+        """Note a ping; true if its pong has to wait, and comes with a later :meth:`take`."""
         self._pongs += not self.is_over
         return not self.is_over
 
     def take(self, most_bytes: int, pong: bytes) -> list[bytes]:
-        """The next texts: so many bytes, and at most one text more; after the last one, the answers that waited."""
+        """Take the next texts: so many bytes, and at most one text more; after the last one, the pongs that waited."""
         texts: list[bytes] = []
         size = 0
         while self._items and size < most_bytes:
@@ -51,3 +51,6 @@ class Announcements:
             texts += [pong] * self._pongs
             self._pongs = 0
         return texts
+
+    def __repr__(self) -> str:
+        return f"<Announcements left={len(self._items)} pongs={self._pongs}>"

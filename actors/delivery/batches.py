@@ -1,10 +1,10 @@
 """Batches: a contiguous range of a log as one message, in which tokens are joined.
 
-Who lags behind, or comes back, does not need each piece of a text as it came.
-In a batch the ``agent_delta`` events of a run that follow each other in their
-thread are one event: the last of them, with the texts of all, and ``seq0`` for
-the first. Nothing else is joined, and nothing is left out; so the range is the
-whole truth for acknowledgements and resumes, whatever is in it.
+A device that lags behind, or comes back, does not need each piece of a text as
+it came. In a batch the ``agent_delta`` events of a run that follow each other in
+their thread are one event: the last of them, with the texts of all, and ``seq0``
+for the first. No other event is joined, and none is left out; so the range is
+the whole truth for acks and resumes, whatever is in it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def batch(first: int, last: int, frames: bytes) -> bytes | None:
-    """Offsets ``first`` to ``last``, given as frames, as the text of one batch; ``None`` where nothing is joined."""
+    """Compose one batch of offsets ``first`` to ``last``, given as frames; ``None`` where none can be joined."""
     if frames.count(_DELTA) < 2:
         return None
     texts = list(texts_of(frames))
@@ -53,9 +53,9 @@ def batch(first: int, last: int, frames: bytes) -> bytes | None:
 
 
 def join(texts: Iterable[bytes]) -> list[bytes]:
-    """Events of a log in order, deltas of a run with consecutive sequence numbers joined.
+    """Join the deltas of a run with consecutive sequence numbers, in events of a log in order.
 
-    A joined event stands where its last part stood: offsets still ascend.
+    A joined event stands where its last part stood, so that offsets still ascend.
     """
     events: list[bytes | list[_Delta]] = []
     speaking: dict[str, tuple[int, list[_Delta]]] = {}

@@ -1,4 +1,4 @@
-"""A device's place in its user's log: where it starts, what it was handed, what it confirmed."""
+"""A device's cursor in its user's log: the offset it starts at, those it was sent, those it acked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 import attrs
 
 from actors.errors import PeerError
-from actors.protocol.messages import Origin, Resume
+from actors.protocol.client_messages import Origin
+from actors.protocol.server_messages import Resume
 
 
 @attrs.frozen
@@ -22,17 +23,17 @@ class Bounds:
 
 @attrs.frozen
 class Start:
-    """How a connection begins, as the welcome says it."""
+    """The start of a connection, as the welcome says it."""
 
     kind: Resume
     offset: int
-    """The first offset it will be sent."""
+    """The first offset that it will be sent."""
     gap: tuple[int, int] | None = None
-    """The offsets that it missed and that are gone."""
+    """The offsets that it missed and that are no longer retained."""
 
 
 def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_unacked: int) -> Start:
-    """Decide where a connection begins.
+    """Choose the offset at which a connection begins.
 
     ``resume`` is the cursor that the device kept (epoch, last offset seen).
     Integers are compared and no id is looked up, so a stolen or invented
@@ -51,40 +52,40 @@ def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_
     return Start("replayed", seen + 1)
 
 
-Standing = Literal["began later", "behind", "missed", "handed", "confirmed"]
+Standing = Literal["began later", "behind", "missed", "handed", "acked"]
 
 
 class Cursor:
-    """What one connection was handed and has confirmed.
+    """The offsets that one connection was handed, and those that it acked.
 
-    Invariant: ``confirmed <= position``, and the spans in ``_unconfirmed`` are
-    ascending, disjoint, and lie between the two; what is between the spans was
-    never handed to this connection.
+    Invariant: ``acked <= position``, and the spans in ``_unacked`` are
+    ascending, disjoint, and lie between the two; offsets between the spans
+    were never handed to this connection.
     """
 
-    __slots__ = ("_missed", "_unconfirmed", "confirmed", "first", "position")
+    __slots__ = ("_missed", "_unacked", "acked", "first", "position")
 
     def __init__(self, first: int) -> None:
         self.first = first
-        """Where this connection began."""
+        """The offset at which this connection began."""
         self.position = first - 1
         """The last offset handed to the socket, or told to be gone."""
-        self.confirmed = first - 1
-        """The highest offset that was acknowledged."""
-        self._unconfirmed: deque[tuple[int, int]] = deque()
-        # What is asked for is in the log, or was a moment ago; so the newest gaps are enough.
+        self.acked = first - 1
+        """The highest offset that the device acked."""
+        self._unacked: deque[tuple[int, int]] = deque()
+        # The newest gaps are enough, because explain asks for offsets that are in the log or were a moment ago.
         self._missed: deque[tuple[int, int]] = deque(maxlen=8)
 
     def advance(self, first: int, last: int) -> None:
-        """Offsets ``first`` to ``last``, the next ones, were handed to the socket."""
+        """Note that offsets ``first`` to ``last``, the next ones, were handed to the socket."""
         assert first == self.position + 1, f"offset {first} handed out after {self.position}"
-        if self._unconfirmed and self._unconfirmed[-1][1] == first - 1:
-            first = self._unconfirmed.pop()[0]
-        self._unconfirmed.append((first, last))
+        if self._unacked and self._unacked[-1][1] == first - 1:
+            first = self._unacked.pop()[0]
+        self._unacked.append((first, last))
         self.position = last
 
     def skip(self, low: int) -> tuple[int, int] | None:
-        """Step over what left the log before this connection read it; returns that range, if any."""
+        """Step over offsets that left the log before this connection read them; returns that range, if any."""
         if low <= self.position + 1:
             return None
         gone = self.position + 1, low - 1
@@ -93,29 +94,32 @@ class Cursor:
         return gone
 
     def standing(self, offset: int) -> Standing:
-        """What this connection knows of an offset."""
+        """Return this connection's knowledge of an offset."""
         if offset < self.first:
             return "began later"
         if offset > self.position:
             return "behind"
         if any(first <= offset <= last for first, last in self._missed):
             return "missed"
-        return "confirmed" if offset <= self.confirmed else "handed"
+        return "acked" if offset <= self.acked else "handed"
 
     def ack(self, offset: int) -> list[tuple[int, int]]:
-        """Confirm everything handed out up to ``offset``; returns the spans newly confirmed.
+        """Ack every offset handed out up to ``offset``; returns the spans newly acked.
 
-        An old acknowledgement changes nothing. One beyond what was handed out
-        raises :class:`~actors.errors.PeerError` and changes nothing.
+        An old ack changes nothing. One beyond the last offset handed out
+        raises :class:`~actors.errors.PeerError`, and changes nothing.
         """
         if offset > self.position:
             text = f"ack: expected an offset of at most {self.position}, the last one sent here, got {offset}"
             raise PeerError("bad_ack", text)
         spans = []
-        while self._unconfirmed and self._unconfirmed[0][0] <= offset:
-            first, last = self._unconfirmed.popleft()
+        while self._unacked and self._unacked[0][0] <= offset:
+            first, last = self._unacked.popleft()
             spans.append((first, min(last, offset)))
             if last > offset:
-                self._unconfirmed.appendleft((offset + 1, last))
-        self.confirmed = max(self.confirmed, offset)
+                self._unacked.appendleft((offset + 1, last))
+        self.acked = max(self.acked, offset)
         return spans
+
+    def __repr__(self) -> str:
+        return f"<Cursor next={self.position + 1} acked={self.acked} unacked={len(self._unacked)}>"

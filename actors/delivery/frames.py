@@ -16,7 +16,7 @@ _LONG = struct.Struct("!BBQ")
 
 
 def header(size_bytes: int) -> bytes:
-    """The header of a whole, unmasked text message of a size (RFC 6455, section 5.2)."""
+    """Make the header of a whole, unmasked text message of a size (RFC 6455, section 5.2)."""
     if size_bytes < 126:
         return _SHORT[size_bytes]
     if size_bytes < 65_536:
@@ -25,22 +25,22 @@ def header(size_bytes: int) -> bytes:
 
 
 def text_frame(text: bytes) -> bytes:
-    """One text message as a frame."""
+    """Frame one text message."""
     return header(len(text)) + text
 
 
 def text_frames(texts: Iterable[bytes]) -> bytes:
-    """Several text messages, joined for one write."""
+    """Frame several text messages, joined for one write."""
     return b"".join([part for text in texts for part in (header(len(text)), text)])
 
 
 def text_of(frame: bytes) -> bytes:
-    """The text in a frame that :func:`text_frame` made."""
+    """Return the text in a frame that :func:`text_frame` made."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def texts_of(frames: bytes) -> Iterator[bytes]:
-    """The texts in frames that were joined for one write."""
+    """Yield the texts in frames that were joined for one write."""
     start = 0
     while start < len(frames):
         size = frames[start + 1]

@@ -1,9 +1,9 @@
-"""One thread's events in its owner's log, and which of them are gone.
+"""One thread's events in its owner's log, and the ranges of them that are gone.
 
-A log is in the order of all its threads; who opens one conversation late wants
-that conversation's own order, and to know what it will not get. Logs are
-bounded and this is asked for rarely, so it is a walk over the log and costs
-those who append nothing.
+A log is in the order of all its threads; a device that opens one conversation
+late wants that conversation's own order, and the ranges that it will not get.
+This is a walk over the log, because logs are bounded and devices ask rarely;
+an index would cost each append.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import msgspec
 
 @attrs.frozen
 class Excerpt:
-    """Events of one thread, oldest first, as JSON texts, and what there is to say about the others."""
+    """Events of one thread, oldest first, as JSON texts, and the ranges that are not among them."""
 
     events: tuple[bytes, ...]
     gone: tuple[tuple[int, int], ...]
-    """Ranges of ``seq`` that were asked for and are not in the log (any more)."""
+    """Ranges of ``seq`` within the request that are not, or no longer, in the log."""
     head_seq: int
     """The thread's newest ``seq``."""
     more: bool
-    """Whether there are later events, beyond the limit."""
+    """True if there are later events, beyond the limit."""
 
 
 class _Head(msgspec.Struct):
@@ -50,7 +50,7 @@ def excerpt(
     """Take a thread's events after ``after_seq`` out of a log; the first is taken whatever its size.
 
     Up to ``settled_seq`` an event that is not in the log will not come into
-    it; what is between that and ``head_seq`` is on its way.
+    it; those between that and ``head_seq`` are on their way.
     """
     events: list[bytes] = []
     gone: list[tuple[int, int]] = []

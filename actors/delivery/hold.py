@@ -1,9 +1,9 @@
-"""Where the events of a thread without an owner are, from the first one held until the bind.
+"""A hold: the events of a thread without an owner, from the first one held until the bind.
 
 Events leave a hold in two ways only: from its old end, shed for a cause, or
-all that is left at once, when the thread is bound. What is left is therefore
-always one run of sequence numbers, and a bind maps it to one run of offsets:
-two integers say where every receipt of the hold has gone.
+all at once, when the thread is bound. The rest is therefore always one run of
+sequence numbers, and a bind maps it to one run of offsets: two integers tell
+every receipt of the hold where its event has gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.stages import Cause, Stage
 
 
 class Hold(Watchers):
-    """The :class:`~actors.receipts.Place` of one unbound period's events, each known by its ``seq``."""
+    """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
     __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low")
 
@@ -26,8 +26,8 @@ class Hold(Watchers):
         """The first ``seq`` still held."""
         self.high = first_seq - 1
         """The last ``seq`` held."""
-        # No bound on these is needed: the same cause merges, and the cause
-        # can only alternate when the whole hold has expired in between, which
+        # These need no bound, because the same cause merges, and the cause can
+        # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
         self._shed: tuple[tuple[int, Cause], ...] = ()
         self._shift: int | None = None
@@ -36,16 +36,16 @@ class Hold(Watchers):
 
     @property
     def held(self) -> int:
-        """How many events are here."""
+        """The number of events held."""
         return 0 if self._shift is not None else self.high - self.low + 1
 
     def take(self, seq: int) -> None:
-        """One more event, the one after ``high``."""
+        """Hold one more event, the one after ``high``."""
         assert seq == self.high + 1, f"seq {seq} held after {self.high}"
         self.high = seq
 
     def shed(self, last_seq: int, cause: Cause) -> int:
-        """Everything up to ``last_seq`` is dropped for a cause; returns how many events that is."""
+        """Drop every event up to ``last_seq`` for a cause; returns their number."""
         count = last_seq - self.low + 1
         if count <= 0:
             return 0
@@ -57,10 +57,10 @@ class Hold(Watchers):
         return count
 
     def bind(self, ledger: Ledger, first_offset: int) -> None:
-        """All that is left was placed in a log: ``low`` at ``first_offset``, and so on.
+        """Map the held events to a log, where the store placed them: ``low`` at ``first_offset``, and so on.
 
-        The offsets are already known to the ledger. The hold keeps their
-        pages, for the receipts that have only the hold.
+        The ledger knows the offsets already. The hold keeps their pages,
+        because a receipt may have nothing but the hold.
         """
         self._shift = first_offset - self.low
         self._first_page = first_offset >> PAGE_BITS
@@ -70,7 +70,7 @@ class Hold(Watchers):
         self.notify()
 
     def stage(self, number: int) -> Stage:
-        """Held, dropped, or what the log's page says."""
+        """Return BUFFERED while it is held, DROPPED once shed, and after the bind the stage in the log's page."""
         if number < self.low:
             return Stage.DROPPED
         if self._shift is None:
@@ -78,7 +78,7 @@ class Hold(Watchers):
         return self._page(number).stage(number + self._shift)
 
     def cause(self, number: int) -> Cause | None:
-        """Why an event was shed, here or later from the log."""
+        """Return the cause for which an event was shed here, or later left the log."""
         if number < self.low:
             return next(cause for last, cause in self._shed if number <= last)
         if self._shift is None:
@@ -86,13 +86,13 @@ class Hold(Watchers):
         return self._page(number).cause(number + self._shift)
 
     def position(self, number: int) -> Position | None:
-        """Where the bind has put an event."""
+        """Return the position at which the bind placed an event."""
         if number < self.low or self._shift is None:
             return None
         return self._page(number).position(number + self._shift)
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
-        """Call back on changes of the hold, and of every page it was bound to."""
+        """Call back on changes of the hold, and of every page that it was bound to."""
         ends = [page.watch(callback) for page in self._pages]
         ends.append(super().watch(callback))
         return lambda: [end() for end in ends]
@@ -100,3 +100,7 @@ class Hold(Watchers):
     def _page(self, seq: int) -> Page:
         assert self._shift is not None
         return self._pages[((seq + self._shift) >> PAGE_BITS) - self._first_page]
+
+    def __repr__(self) -> str:
+        bound = "" if self._shift is None else f" bound to offset {self.low + self._shift}"
+        return f"<Hold seq={self.low}-{self.high} held={self.held}{bound}>"

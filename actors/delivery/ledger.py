@@ -1,12 +1,12 @@
-"""What became of every offset of one log: pages of 64 offsets, a bit for each fact.
+"""A ledger: the fate of every offset of one log, in pages of 64 offsets, a bit for each fact.
 
 A receipt needs an answer for its offset even after the log has let go of it,
-while nobody may pay for a record per event. So the ledger is cut into *pages*
+while a record per event would cost too much. So the ledger is cut into *pages*
 of 64 offsets. A page is two integers (written, acked) and one for each cause
 for which offsets left the log. The ledger keeps the pages of the offsets still
 in the log; a receipt keeps its own page. When the log moves on, the ledger
-forgets the page and the last receipt in it takes it along: what was settled
-stays readable for exactly as long as somebody may ask.
+forgets the page and the last receipt in it takes it along: settled facts stay
+readable for exactly as long as a receipt is there to read them.
 
 Set operations on 64 offsets are one machine-size integer operation in
 CPython, and the counts for the accounts are ``int.bit_count``. Interval sets
@@ -25,12 +25,11 @@ from actors.stages import Cause, Stage
 PAGE_BITS = 6
 PAGE_SIZE = 1 << PAGE_BITS
 
-
 ALL = (1 << PAGE_SIZE) - 1
 
 
 class Page(Watchers):
-    """64 offsets of one log; the :class:`~actors.receipts.Place` of the events there.
+    """64 offsets of one log; the :class:`~actors.receipts.EventState` of the events there.
 
     Invariant: an offset's bit in ``gone`` is set once and for one cause; from
     then on its other facts do not change. An offset may be written, acked and
@@ -50,7 +49,7 @@ class Page(Watchers):
         self._left: dict[Cause, int] = {}
 
     def stage(self, number: int) -> Stage:
-        """Read one offset's stage from its bits."""
+        """Return one offset's stage, from its bits."""
         bit = 1 << (number & (PAGE_SIZE - 1))
         if self.acked & bit:
             return Stage.ACKED
@@ -59,23 +58,23 @@ class Page(Watchers):
         return Stage.DROPPED if self.gone & bit else Stage.STORED
 
     def cause(self, number: int) -> Cause | None:
-        """Why an offset left the log before a device confirmed it."""
+        """Return the cause for which an offset left the log before a device acked it."""
         if self.stage(number) < Stage.UNCONFIRMED:
             return None
         bit = 1 << (number & (PAGE_SIZE - 1))
         return next(cause for cause, bits in self._left.items() if bits & bit)
 
     def position(self, number: int) -> Position:
-        """The offset with its log."""
+        """Return the offset with its log."""
         return Position(self._user_id, self._epoch, number)
 
     def write(self, bits: int) -> None:
-        """Mark offsets as handed to a socket; those that left the log stay as they were."""
+        """Mark offsets as written to a socket; those that left the log stay as they were."""
         self._written |= bits & ~self.gone
         self.notify()
 
     def ack(self, bits: int) -> int:
-        """Mark offsets as confirmed, and so written; returns how many placed ones were not before."""
+        """Mark offsets as acked, and so written; returns how many placed ones were not before."""
         fresh = bits & ~self.gone & ~self.acked
         self.acked |= fresh
         self._written |= fresh
@@ -93,28 +92,32 @@ class Page(Watchers):
 
     @property
     def open(self) -> int:
-        """The offsets that were placed, not confirmed, and have not left."""
+        """The offsets that were placed, are not acked, and have not left."""
         return self.placed & ~self.acked & ~self.gone
 
     def unwritten(self, bits: int) -> int:
-        """Which of these offsets were placed, and no socket took them."""
+        """Select the offsets that were placed, and that no socket took."""
         return bits & self.placed & ~self._written
 
     def unacked(self, bits: int) -> int:
-        """Which of these offsets were placed, and no device confirmed them."""
+        """Select the offsets that were placed, and that no device acked."""
         return bits & self.placed & ~self.acked
 
     def awaited(self, bits: int) -> int:
-        """Which of these offsets no device confirmed, whether the store's answer for them was noted or not."""
+        """Select the offsets that no device acked, whether the store's reply for them was noted or not."""
         return bits & ~self.acked & ~self.gone
 
     def unsent(self, bits: int) -> int:
-        """Which of these offsets no socket took, whether the store's answer for them was noted or not."""
+        """Select the offsets that no socket took, whether the store's reply for them was noted or not."""
         return bits & ~self._written & ~self.gone
+
+    def __repr__(self) -> str:
+        counts = f"placed={self.placed.bit_count()} written={self._written.bit_count()} acked={self.acked.bit_count()}"
+        return f"<Page {self._user_id} {self._epoch} {counts} gone={self.gone.bit_count()}>"
 
 
 class Ledger:
-    """The facts about one log, from ``low`` to ``head``, and the totals of what it let go.
+    """The facts about one log, from ``low`` to ``head``, and the totals of the offsets that left it.
 
     Invariant: the offsets placed here are ``retained + acked + unconfirmed +
     dropped``, where ``retained`` is counted from the pages and the others as
@@ -133,14 +136,20 @@ class Ledger:
         self.dropped = 0
         self._pages: dict[int, Page] = {}
         self._writes: list[tuple[int, int]] = []
-        """Runs of offsets that sockets have begun to take; what became of them is not known yet."""
+        """Runs of offsets that sockets have begun to take; the outcome is not known yet."""
         self._trims: list[tuple[int, Cause]] = []
-        """What is below an offset left for a cause; one entry per change of cause, of which there are few."""
+        """Offsets and causes: all below the offset left for the cause. One entry per change of cause, of which there
+        are few."""
         page = self.page(low)
         page.placed = page.gone
 
+    def __repr__(self) -> str:
+        writes = f" writes={len(self._writes)}" if self._writes else ""
+        counts = f"low={self.low} head={self.head} acked={self.acked} retained={self.retained}{writes}"
+        return f"<Ledger {self.user_id} {self.epoch} {counts}>"
+
     def page(self, offset: int) -> Page:
-        """The page of an offset, made when it is first needed: what is below ``low`` by then has left."""
+        """Find or make the page of an offset; offsets of a new one below ``low`` have left."""
         index = offset >> PAGE_BITS
         page = self._pages.get(index)
         if page is None:
@@ -149,11 +158,11 @@ class Ledger:
             page.gone = ((1 << left) - 1) & ~self._in_writing(page)
         return page
 
-    def place(self, offset: int) -> Page:
-        """Take note of an offset that the store has given; returns its page.
+    def add(self, offset: int) -> Page:
+        """Add an offset at which the store placed an event; returns its page.
 
-        Answers of one commit may be noted in any order, and after a device has
-        confirmed the event.
+        Replies of one commit may be noted in any order, and after a device has
+        acked the event.
         """
         page = self._pages.get(offset >> PAGE_BITS) or self.page(offset)
         bit = 1 << (offset & (PAGE_SIZE - 1))
@@ -165,12 +174,12 @@ class Ledger:
         return page
 
     def knows(self, offset: int) -> bool:
-        """Whether an offset was placed here, or has left and was forgotten."""
+        """True if an offset was placed here, or has left and was forgotten."""
         page = self._pages.get(offset >> PAGE_BITS)
         return offset < self.low if page is None else bool(page.placed & 1 << (offset & (PAGE_SIZE - 1)))
 
     def write(self, first: int, last: int) -> None:
-        """Offsets ``first`` to ``last`` were handed to a socket."""
+        """Note that offsets ``first`` to ``last`` were written to a socket."""
         if first == last >= self.low:
             self.page(first).write(1 << (first & (PAGE_SIZE - 1)))
             return
@@ -178,14 +187,14 @@ class Ledger:
             page.write(bits)
 
     def ack(self, first: int, last: int) -> int:
-        """Offsets ``first`` to ``last`` were confirmed; returns how many of them newly."""
+        """Note that a device acked offsets ``first`` to ``last``; returns how many of them were not acked before."""
         leaving = self._here(first, min(last, self.low - 1))
         fresh = sum(page.ack(bits) for page, bits in chain(leaving, self._spans(first, last)))
         self.acked += fresh
         return fresh
 
     def trim(self, low: int, cause: Cause) -> int:
-        """Everything below ``low`` left the log; returns how many events were dropped unwritten."""
+        """Note that all below ``low`` left the log; returns how many events were dropped unwritten."""
         if low <= self.low:
             return 0
         first, self.low = self.low, low
@@ -195,12 +204,12 @@ class Ledger:
         return self._leave(first, low - 1, cause)
 
     def begin_write(self, first: int, last: int) -> None:
-        """A socket has begun to take offsets ``first`` to ``last``, and not finished: they are neither
-        written nor not. Should they leave the log meanwhile, they are settled when they land."""
+        """Note that a socket has begun to take offsets ``first`` to ``last``, which are neither written nor unwritten
+        yet. Should they leave the log meanwhile, :meth:`finish_write` settles them."""
         self._writes.append((first, last))
 
     def finish_write(self, first: int, last: int, *, written: bool) -> None:
-        """What :meth:`begin_write` began is over: the socket took everything, or is gone."""
+        """Note that a write is over: the socket took everything, or is gone."""
         self._writes.remove((first, last))
         if written:
             for page, bits in self._here(first, last):
@@ -210,20 +219,20 @@ class Ledger:
 
     @property
     def retained(self) -> int:
-        """Events that are placed, not confirmed and not settled: in the log, or on their way out of it."""
+        """Events that are placed, not acked and not settled: in the log, or in an unfinished write."""
         return sum(page.open.bit_count() for page in self._pages.values())
 
     @property
     def stored(self) -> int:
-        """Of the retained events, those that no socket took."""
+        """Retained events that no socket took."""
         return sum(page.unwritten(page.open).bit_count() for page in self._pages.values())
 
     def first_unacked(self) -> int:
-        """The first offset in the log that no device confirmed, or ``head + 1``."""
+        """Return the first offset in the log that no device acked, or ``head + 1``."""
         return self._first(Page.awaited)
 
     def first_unwritten(self) -> int:
-        """The first offset in the log that no socket took, or ``head + 1``."""
+        """Return the first offset in the log that no socket took, or ``head + 1``."""
         return self._first(Page.unsent)
 
     def _first(self, missing: Callable[[Page, int], int]) -> int:
@@ -236,7 +245,7 @@ class Ledger:
         return self.head + 1
 
     def _leave(self, first: int, last: int, cause: Cause) -> int:
-        """Settle offsets below ``low``, but for those in flight; returns how many were dropped unwritten."""
+        """Settle offsets below ``low``, but for unfinished writes; returns how many were dropped unwritten."""
         dropped = 0
         for page, bits in self._here(first, last):
             unconfirmed, lost = page.leave(bits & ~self._in_writing(page) & ~page.gone, cause)
@@ -248,19 +257,19 @@ class Ledger:
         return dropped
 
     def _cause_of(self, offset: int) -> Cause:
-        """For what an offset below ``low`` has left the log; before this ledger began, that was its age or number."""
+        # An offset that left before this ledger began left for its age, or for its number.
         return next((cause for low, cause in self._trims if offset < low), Cause.RETENTION)
 
     def _in_writing(self, page: Page) -> int:
-        """Which offsets of a page a socket has begun to take."""
-        flying = 0
-        for flight in self._writes:
-            for other, bits in self._here(*flight):
-                flying |= bits if other is page else 0
-        return flying
+        """Select the offsets of a page that an unfinished write has begun to send."""
+        writing = 0
+        for first, last in self._writes:
+            for other, bits in self._here(first, last):
+                writing |= bits if other is page else 0
+        return writing
 
     def _note_late(self, offset: int, page: Page, bit: int) -> None:
-        """Count an event that was confirmed, or left the log, before the store's answer came."""
+        """Count an event that was acked, or left the log, before the store's reply came."""
         if offset < self.low and not self._in_writing(page) & bit:
             page.leave(bit, self._cause_of(offset))
         stage = page.stage(offset)
@@ -271,13 +280,13 @@ class Ledger:
             self._forget(offset >> PAGE_BITS)
 
     def _forget(self, index: int) -> None:
-        """Let go of a page below ``low``, unless a late note or a landing may still ask for it."""
+        """Let go of a page below ``low``, unless a late reply or an unfinished write may still ask for it."""
         page = self._pages.get(index)
         if page is not None and page.placed == ALL and page.gone == ALL:
             del self._pages[index]
 
     def _spans(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
-        """The pages that ``first`` to ``last`` touch, above ``low``, with the bits touched."""
+        """Yield the pages that ``first`` to ``last`` touch from ``low`` on, with the bits touched."""
         first = max(first, self.low)
         while first <= last:
             start = first & (PAGE_SIZE - 1)
@@ -286,7 +295,7 @@ class Ledger:
             first += size
 
     def _here(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
-        """As :meth:`_spans`, below ``low`` as well: the pages that are still here."""
+        """Yield as :meth:`_spans` does, below ``low`` as well, but only the pages that are still here."""
         for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
             page = self._pages.get(index)
             if page is not None:

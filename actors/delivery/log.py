@@ -21,23 +21,23 @@ _COMPACT_ABOVE = 64
 
 @attrs.frozen
 class Chunk:
-    """Consecutive events of a log: their frames, and which offsets those are."""
+    """Consecutive events of a log: their frames and their offsets."""
 
     first: int
     last: int
-    """``first - 1`` when there are none."""
+    """The last offset; ``first - 1`` when there are no events."""
     frames: bytes
     epoch: str
-    """The life of the log that these offsets belong to."""
+    """The epoch of the log, to which these offsets belong."""
 
 
 class Log:
     """The retained events of one log, in order.
 
     Invariant: ``_frames[_start]`` has offset ``low`` and the last one
-    ``head``, and so in ``_times``. What stands before ``_start`` is gone
-    already, and is cut off when it is half of the columns, so that trimming
-    costs O(1) per event.
+    ``head``, and so in ``_times``. Entries before ``_start`` are gone already,
+    and are cut off when they are half of the columns, so that trimming costs
+    O(1) per event.
     """
 
     __slots__ = ("_frames", "_start", "_times", "epoch", "head", "low", "size_bytes")
@@ -48,7 +48,7 @@ class Log:
         """The first offset still here; ``head + 1`` when nothing is."""
         self.head = head
         self.size_bytes = 0
-        """What the retained frames take."""
+        """The size of the retained frames."""
         self._frames: list[bytes] = []
         self._times = array("d")
         self._start = 0
@@ -56,13 +56,16 @@ class Log:
     def __len__(self) -> int:
         return self.head - self.low + 1
 
+    def __repr__(self) -> str:
+        return f"<Log {self.epoch} low={self.low} head={self.head} bytes={self.size_bytes}>"
+
     @property
     def oldest_at(self) -> float:
-        """When the event at ``low`` was stored; the log must not be empty."""
+        """The time at which the event at ``low`` was stored; the log must not be empty."""
         return self._times[self._start]
 
     def append(self, frame: bytes, now: float) -> int:
-        """Place an event; returns its offset."""
+        """Append an event; returns its offset."""
         self._frames.append(frame)
         self._times.append(now)
         self.size_bytes += len(frame)
@@ -79,11 +82,11 @@ class Log:
         self._cut(low)
 
     def expire(self, stored_before: float) -> None:
-        """Let go what was stored before a time."""
+        """Drop the events that were stored before a time."""
         self._cut(self.low + bisect_left(self._times, stored_before, self._start) - self._start)
 
     def read(self, first: int, most_bytes: int) -> Chunk:
-        """Events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""
+        """Read events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""
         first = max(first, self.low)
         start = self._start + first - self.low
         if first == self.head:
@@ -97,7 +100,7 @@ class Log:
         return Chunk(first, first + end - start - 1, b"".join(self._frames[start:end]), self.epoch)
 
     def texts(self) -> Iterator[bytes]:
-        """The retained events as JSON, oldest first."""
+        """Yield the retained events as JSON, oldest first."""
         return map(text_of, islice(self._frames, self._start, None))
 
     def _size(self, first: int, end: int) -> int:
@@ -105,7 +108,6 @@ class Log:
         return sum(map(len, self._frames[start : start + end - first]))
 
     def _cut(self, low: int) -> None:
-        """Let go of everything below an offset."""
         gone = low - self.low
         if gone <= 0:
             return

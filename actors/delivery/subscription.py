@@ -1,13 +1,13 @@
-"""A subscription: one device's place in its user's log, from attach to the end. Sans-I/O.
+"""A subscription: one device's reading of its user's log, from attach to the end. Sans-I/O.
 
     CATCHING_UP ◀──▶ LIVE ◀──▶ LAGGING
          └────────────┴─────────┴─────▶ ENDED
 
-It takes bells (:meth:`Subscription.pull`), acks and resets, and returns what to
-send; whoever has a socket, a connection here, tells it what became of a write.
-So a host with frames of its own, an ASGI mount or an event stream, uses it as
-it is. The idea of one printable object for each peer's progress is etcd-io/raft's
-``Progress``.
+It takes bells (:meth:`Subscription.pull`), acks and resets, and returns the
+messages to send; its host, here a connection with a socket, reports the outcome
+of each write. So a host with frames of its own, an ASGI mount or an event
+stream, uses it as it is. The idea of one printable object for each peer's
+progress is etcd-io/raft's ``Progress``.
 
 Nothing is queued in it: a device that does not read is a cursor that stands
 still, and the log goes on without it.
@@ -16,7 +16,7 @@ still, and the log goes on without it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -26,18 +26,19 @@ from actors.delivery.cursor import Bounds, Cursor, Standing, Start
 from actors.delivery.frames import text_frames, texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
-from actors.protocol import messages
+from actors.limits import Limits
+from actors.protocol.server_messages import CaughtUp, Gap, Ping, Reset, ServerLimits, Welcome, encode
 
 
 class State(enum.Enum):
-    """How a subscription stands to the head of its log."""
+    """The state of a subscription, by its distance to the head of its log."""
 
     CATCHING_UP = "catching up"
-    """It has yet to be sent what was there when it began, or when it was told of a gap or a reset."""
+    """It has yet to be sent the events that were there when it began, or when it was told of a gap or a reset."""
     LIVE = "live"
     """It was sent everything, as single events."""
     LAGGING = "lagging"
-    """Its socket has yet to take something, or the log is ahead of it; what can be joined is sent joined."""
+    """Its socket has yet to take something, or the log is ahead of it; deltas that can be joined are sent joined."""
     ENDED = "ended"
     """It is sent nothing more."""
 
@@ -46,7 +47,7 @@ _STANDINGS: dict[Standing, str] = {
     "began later": "began after it",
     "missed": "missed it: it had left the log",
     "handed": "written, not confirmed yet",
-    "confirmed": "acked",
+    "acked": "acked",
 }
 
 
@@ -82,27 +83,35 @@ class Outgoing(msgspec.Struct, gc=False):
         yield from texts_of(self.frames)
 
 
-def opening(
-    start: Start, bounds: Bounds, session: str, ping_seconds: float, limits: Mapping[str, float]
-) -> list[bytes]:
-    """Return what a device is told before anything else: the welcome, and the gap or reset that it begins with."""
-    welcome = messages.welcome(
-        session,
+def opening(start: Start, bounds: Bounds, session: str, limits: Limits) -> list[bytes]:
+    """Return the first messages to a device: the welcome, and the gap or reset that it begins with."""
+    asked = ServerLimits(
+        message_bytes=limits.inbound_bytes,
+        messages_per_s=limits.inbound_messages_per_second,
+        ack_events=limits.ack_events,
+        ack_s=limits.ack_seconds,
+        requests=limits.requests,
+    )
+    welcome = Welcome(
+        session=session,
         epoch=bounds.epoch,
-        low=bounds.low,
         head=bounds.head,
+        low=bounds.low,
         start=start.offset,
         resume=start.kind,
-        ping_seconds=ping_seconds,
-        limits=limits,
+        ping_s=limits.ping_seconds,
+        limits=asked,
     )
+    first = [encode(welcome)]
     if start.gap is not None:
-        return [welcome, messages.gap(*start.gap, "retention")]
-    return [welcome, messages.reset(bounds.epoch, bounds.low)] if start.kind == "reset" else [welcome]
+        first.append(encode(Gap(*start.gap, "retention")))
+    elif start.kind == "reset":
+        first.append(encode(Reset(bounds.epoch, bounds.low)))
+    return first
 
 
 class Subscription:
-    """What one device was sent of one user's log, and what it acked.
+    """The offsets of one user's log that one device was sent, and those that it acked.
 
     Invariant: at most one write is unfinished, and while one is, nothing is
     pulled.
@@ -136,7 +145,7 @@ class Subscription:
 
     @property
     def caught_up(self) -> bool:
-        """True if the device was sent everything that was there when it began."""
+        """True if the device was sent every event that was there when it began."""
         return self._catching_up_to is None
 
     @property
@@ -147,7 +156,7 @@ class Subscription:
     @property
     def awaits_ack(self) -> bool:
         """True if this device may still ack something that no device has."""
-        return not self.plain and self.cursor.confirmed < self.cursor.position and self.ledger.retained > 0
+        return not self.plain and self.cursor.acked < self.cursor.position and self.ledger.retained > 0
 
     # --- sending ----------------------------------------------------------------
 
@@ -180,7 +189,7 @@ class Subscription:
         return False
 
     def begin_write(self, outgoing: Outgoing) -> None:
-        """Note that the socket took a part of a range; :meth:`finish_write` says what became of the rest."""
+        """Note that the socket took a part of a range; :meth:`finish_write` reports the outcome of the rest."""
         if outgoing.last < outgoing.first:
             return
         self.ledger.begin_write(outgoing.first, outgoing.last)
@@ -197,7 +206,7 @@ class Subscription:
     def catch_up(self) -> bytes:
         """Return the protocol message that says that the device was sent everything."""
         self._catching_up_to = None
-        return messages.caught_up(self.cursor.position)
+        return encode(CaughtUp(self.cursor.position))
 
     def catch_up_again(self) -> None:
         """Have :meth:`catch_up` be due once more, so that what is active and open is told anew."""
@@ -217,7 +226,7 @@ class Subscription:
         if self.plain:
             return []
         self._catching_up_to = bounds.head
-        return [messages.reset(bounds.epoch, bounds.low), messages.ping(bounds.head)]
+        return [encode(Reset(bounds.epoch, bounds.low)), encode(Ping(bounds.head))]
 
     def end(self, *, written: bool) -> None:
         """Send nothing more; an unfinished write counts as written, or does not. Idempotent."""
@@ -225,13 +234,13 @@ class Subscription:
         self.finish_write(written=written)
 
     def _skip(self, low: int) -> tuple[bytes, ...]:
-        """Step over what left the log before it was sent; returns the gap that says so."""
+        """Step over events that left the log before they were sent; returns the gap that says so."""
         gone = self.cursor.skip(low)
         if gone is None or self.plain:
             return ()
         if self._catching_up_to is None:  # because the end of a run may be in the gap
             self._catching_up_to = max(self.cursor.position, self.ledger.head)
-        return (messages.gap(*gone, "retention"),)
+        return (encode(Gap(*gone, "retention")),)
 
     def _join(self, outgoing: Outgoing) -> None:
         """Replace the events by a batch, where that joins some, for a device that is behind."""
@@ -267,5 +276,4 @@ class Subscription:
 
     def __repr__(self) -> str:
         writing = "" if self._writing is None else f" writing={self._writing[1]}-{self._writing[2]}"
-        place = f"next={self.cursor.position + 1} acked={self.cursor.confirmed}"
-        return f"<Subscription {self.state.value} {place}{writing}>"
+        return f"<Subscription {self.state.value} next={self.cursor.position + 1} acked={self.cursor.acked}{writing}>"

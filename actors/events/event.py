@@ -1,19 +1,17 @@
-"""Events: what they are made of, the lifecycle vocabulary, and their encoding.
+"""Events: their fields, the lifecycle vocabulary, and their encoding.
 
-An event is encoded once, in its emitter's own call, so that what cannot travel
-is the emitter's error and nobody else's. The encoder is msgspec; this module
-adds what a delivery system owes on top of it: the path of what could not be
-encoded, bounds on size and depth, and no silent replacement of values.
+An event is encoded once, in its emitter's own call, so that a value that
+cannot travel is an error of its emitter alone. The encoder is msgspec; this
+module adds what a delivery system owes on top of it: the path of the offending
+value, bounds on size and depth, and no silent replacement of values.
 """
 
 from __future__ import annotations
 
 import enum
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from hashlib import blake2b
@@ -23,8 +21,9 @@ import attrs
 import msgspec
 
 from actors.errors import Unencodable
+from actors.events.delivered import Event
 from actors.events.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
-from actors.events.surrogates import half_in
+from actors.events.surrogates import half_in, half_in_json
 from actors.kernel.failures import Barrier, describe, sift, text_of
 from actors.limits import Limits
 
@@ -52,32 +51,18 @@ DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An event as devices receive it."""
-
-    type: str
-    payload: dict[str, Any]
-    thread_id: str
-    run_id: str | None = None
-    event_id: str | None = None
-    timestamp: float = 0.0
-    seq: int
-    seq0: int | None = None
-    offset: int
-
-
 @attrs.frozen
 class History:
-    """Events of one thread, oldest first, and what there is to say about the others."""
+    """Events of one thread, oldest first, and the ranges that are not among them."""
 
     thread_id: str
     events: tuple[Event, ...]
     gone: tuple[tuple[int, int], ...]
-    """Ranges of ``seq`` that were asked for and are no longer retained, or were placed for a former owner."""
+    """Ranges of ``seq`` within the request that are no longer retained, or were placed for a former owner."""
     head_seq: int
     """The thread's newest ``seq``; 0 when it has none."""
     more: bool
-    """Whether there are later events, beyond the limit."""
+    """True if there are later events, beyond the limit."""
 
 
 class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
@@ -103,12 +88,13 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 def encode(
     type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, timestamp: float, limits: Limits
 ) -> bytes:
-    """Encode an event up to where ``seq`` and ``offset`` go; the closing brace is theirs.
+    """Encode an event up to where ``seq`` and ``offset`` go; the closing brace comes with them.
 
-    Raises :class:`~actors.errors.Unencodable`, naming the place, for anything
-    that JSON cannot carry or JavaScript would round, for sizes over ``event_bytes``, nesting deeper than
-    ``payload_depth``, a type or run id that is empty or too long, and the
-    reserved type. Thread and event ids were checked where they came in.
+    Raises :class:`~actors.errors.Unencodable`, naming the path, for anything
+    that JSON cannot carry or JavaScript would round, for sizes over
+    ``event_bytes``, nesting deeper than ``payload_depth``, a type or run id
+    that is empty or too long, and the reserved type. Thread and event ids were
+    checked where they came in.
     """
     check_identifier("type", type_)
     if run_id is not None:
@@ -156,7 +142,7 @@ def check_whole(name: str, value: object, least: int, most: int = MOST_INTEGER) 
 
 
 def check_string(name: str, value: object) -> str:
-    """A value that is a string. Raises :class:`~actors.errors.Unencodable` for anything else."""
+    """Return a value that is a string. Raises :class:`~actors.errors.Unencodable` for anything else."""
     if not isinstance(value, str):
         raise Unencodable(name, "a string", _name(value))
     return value
@@ -176,23 +162,23 @@ def check_object(name: str, value: object) -> None:
 
 
 def explain_json(text: str | bytes, error: Exception, root: str) -> str:
-    """What keeps a text from being read as JSON: the path of half a surrogate pair, else what the decoder says."""
+    """Explain the refusal of a text as JSON: by the path of half a surrogate pair, or by the decoder's own text."""
     found = half_in_json(text, root)
     return ": ".join(found) if found else str(error) or type(error).__name__
 
 
 def fingerprint(body: bytes) -> bytes:
-    """What makes two events of one id the same: everything but the time they were emitted."""
+    """Digest an event: two of one id are the same if all but the time of the emit is."""
     return blake2b(body[: body.rindex(b',"timestamp":')], digest_size=16).digest()
 
 
 def placed(body: bytes, seq: int, offset: int) -> bytes:
-    """The event's text, complete with its numbers."""
+    """Complete an event's text with its numbers."""
     return b'%b,"seq":%d,"offset":%d}' % (body, seq, offset)
 
 
 def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, int], timestamp: float) -> bytes:
-    """The notice that stands for sequence numbers that are gone, up to where its own numbers go."""
+    """Encode the notice that stands for sequence numbers that are gone, up to where its own numbers go."""
     content = {
         "type": DROPPED_NOTICE,
         "payload": {"count": last_seq - first_seq + 1, "causes": dict(causes)},
@@ -204,7 +190,7 @@ def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, i
 
 
 def _ready(text: bytes) -> msgspec.Raw:
-    """Ready JSON, checked: a byte that is wrong here would be wrong on every device."""
+    """Check ready JSON, because a byte that is wrong here would be wrong on every device."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -217,19 +203,8 @@ def _ready(text: bytes) -> msgspec.Raw:
     return msgspec.Raw(text.strip())
 
 
-def half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
-    """The path and the kind of the first half of a surrogate pair in a text that is JSON but for that."""
-    with suppress(ValueError, RecursionError):  # it is no JSON in any other way
-        for path, value in _walk(json.loads(text), root):
-            names = list(value) if isinstance(value, dict) else [value]
-            halves = (half_in(name) for name in names if isinstance(name, str))
-            if half := next(filter(None, halves), None):
-                return path.encode(errors="backslashreplace").decode(), half
-    return None
-
-
 def _is_plain(payload: dict[object, object]) -> bool:
-    """True if a payload holds scalars only, and each number arrives as it is: most do, and need no closer look."""
+    """True if a payload holds scalars only and each number arrives as it is, so that it needs no closer look."""
     for value in payload.values():
         kind = type(value)
         if kind is str:
@@ -243,7 +218,7 @@ def _is_plain(payload: dict[object, object]) -> bool:
 
 
 def _check_text(text: bytes, payload: Payload, most: int) -> None:
-    """Raise unless an encoded payload is an object, not too deep, and says what was meant."""
+    """Raise unless an encoded payload is an object, not too deep, and has the values of the emitter's."""
     begin = text.index(b',"payload":') + 11
     if text[begin] != _OPENING_BRACE:
         raise Unencodable("payload", "a JSON object", _name(payload))
@@ -251,7 +226,7 @@ def _check_text(text: bytes, payload: Payload, most: int) -> None:
         _check_depth(text, payload, most)
     if b"null" in text:
         _check_finite(payload)
-    # Without what is around it: the ids look like numerals now and then.
+    # The payload alone, because ids look like numerals now and then.
     written = text[begin : text.rindex(b',"thread_id":')]
     inexact = find_inexact(written, "payload", floats=isinstance(payload, msgspec.Raw))
     if inexact is not None:
@@ -259,10 +234,10 @@ def _check_text(text: bytes, payload: Payload, most: int) -> None:
 
 
 def _check_depth(text: bytes, payload: Payload, most: int) -> None:
-    """Count nesting by taking away the innermost brackets, all at once, level by level.
+    """Count nesting by removing the innermost brackets, all at once, level by level.
 
     The envelope itself is one level. Each pass is one ``bytes.replace``, so
-    the worst input costs what its size allows, not what its shape demands.
+    that the worst input costs what its size allows, whatever its shape.
     """
     brackets = _STRING.sub(b"", text).translate(_BRACKETS, _NOT_BRACKETS)
     for _ in range(most + 1):
@@ -273,7 +248,7 @@ def _check_depth(text: bytes, payload: Payload, most: int) -> None:
 
 
 def _inexact(payload: Payload) -> Unencodable | None:
-    """Where an integer is that not every device reads as it is; ``None`` for one in ready JSON, which has no paths."""
+    """Find an integer that some device would read as another; ``None`` for one in ready JSON, which has no paths."""
     return next((found for path, value in _walk(payload, "payload") if (found := _unsafe(path, value))), None)
 
 
@@ -285,7 +260,7 @@ def _unsafe(path: str, value: object) -> Unencodable | None:
 
 
 def _check_finite(payload: Payload) -> None:
-    """JSON has no NaN and no infinity, and msgspec writes ``null`` for them: say so instead."""
+    """Raise for NaN and infinity, because JSON has neither and msgspec writes ``null`` for them."""
     for path, value in _walk(payload, "payload"):
         number = value.value if isinstance(value, enum.Enum) else value
         if isinstance(number, float) and not math.isfinite(number):
@@ -295,7 +270,7 @@ def _check_finite(payload: Payload) -> None:
 def _complaint(
     type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
 ) -> Unencodable:
-    """Find what the encoder refused, and say where it is."""
+    """Find the value that the encoder refused, and its path."""
     with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
         return _found(type_, payload, thread_id, run_id, event_id, limits)
     return Unencodable("payload", "a value that JSON can carry", type(payload).__name__)
@@ -335,7 +310,7 @@ def _refused(value: object) -> str | None:
 
 
 def _deepest(payload: Payload, most: int) -> str:
-    """The first path that is one level too deep; ready JSON has no paths of its own."""
+    """Find the first path that is one level too deep; ready JSON has no paths of its own."""
     containers: list[tuple[str, object]] = [("payload", payload)]
     for _ in range(most):
         children = (child for path, value in containers for child in _children(value, path))
@@ -355,7 +330,7 @@ def _walk(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, obj
 
 
 def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
-    """What a value contains, each with its path, as the encoder sees it."""
+    """Yield the parts of a value, each with its path, as the encoder sees them."""
     if isinstance(value, Mapping):
         yield from ((f"{path}.{key}", child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
@@ -366,7 +341,7 @@ def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
 
 @attrs.frozen
 class _Unreadable:
-    """Stands for what an object does not give, and says why."""
+    """Stands for an attribute that raised, with the reason."""
 
     text: str
 

@@ -19,10 +19,10 @@ MOST_INTEGER = 2**53 - 1
 """The largest integer that every reader of JSON has exactly; JavaScript's ``Number.MAX_SAFE_INTEGER``."""
 
 EXPECTED = "a number that JavaScript's numbers hold (integers up to ±(2^53 - 1); longer ones as a string)"
-"""What is said to have been expected instead of a numeral that is not exact."""
+"""The expectation, in an error about a numeral that is not exact."""
 
 OUT_OF_RANGE = "out of range"
-"""What the decoder's refusal says of a numeral that is beyond everything."""
+"""The words by which the decoder refuses a numeral beyond any double."""
 
 _BEFORE_A_NUMERAL = b"[,:- \t\n\r"
 _INTEGERS = bytes.maketrans(b"123456789" + _BEFORE_A_NUMERAL, b"000000000" + b"[" * len(_BEFORE_A_NUMERAL))
@@ -39,12 +39,12 @@ _SHOWN = 40
 
 
 def find_inexact(text: bytes, name: str, *, floats: bool = True) -> tuple[str, str] | None:
-    """The first numeral of a JSON text that is not exact, and its path below ``name``; ``None`` when all are.
+    """Find the first numeral of a JSON text that is not exact, and its path below ``name``; ``None`` when all are.
 
-    Without ``floats`` only integers are looked at: an encoder writes the float
-    that it has. Nearly all texts are told by a pass or two over their bytes: an
-    integer that is not exact has 16 digits, anything else has as many, or an
-    exponent of three.
+    Without ``floats`` only integers are looked at, because an encoder writes
+    the float that it has. A pass or two over the bytes clears nearly all
+    texts, because an integer that is not exact has 16 digits, and any other
+    numeral as many or an exponent of three.
     """
     if _LONG_INTEGER not in text.translate(_INTEGERS) and not (floats and _may_have_long_floats(text)):
         return None
@@ -71,7 +71,7 @@ def is_exact(numeral: str) -> bool:
     digits = numeral.lower().partition("e")[0].replace(".", "").strip("-0")
     if not digits or math.isinf(number) or number == 0.0 or len(digits) > _MOST_DIGITS:
         return not digits
-    # The shortest form is not always the one with so many digits: between two that are as near, each takes another.
+    # Two forms, because of two numerals that are equally near to a double each form picks another.
     return Decimal(numeral) in (Decimal(repr(number)), Decimal(f"{number:.{len(digits) - 1}e}"))
 
 
@@ -80,7 +80,7 @@ def _is_integer(numeral: str) -> bool:
 
 
 def shown(number: object) -> str:
-    """A number as an error shows it: of a very long one, the beginning."""
+    """Format a number for an error: of a very long one, the beginning."""
     if isinstance(number, int) and number.bit_length() > 256:
         return f"an integer of {number.bit_length()} bits"
     text = str(number)
@@ -88,11 +88,11 @@ def shown(number: object) -> str:
 
 
 class _Inexact:
-    """Stands where a numeral stood that is not exact."""
+    """Stands in for a numeral that is not exact."""
 
 
 def _path_in(text: bytes, name: str, *, floats: bool) -> str:
-    """Where the first numeral that is not exact stands; the name of the whole where that cannot be said."""
+    """Find the path of the first numeral that is not exact; the name of the whole where the text cannot be walked."""
     try:
         value = json.loads(text, parse_int=_mark, parse_float=_mark if floats else None)
         return _path_below(value, name) or name

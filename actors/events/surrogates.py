@@ -1,17 +1,20 @@
-"""Halves of a surrogate pair: how characters beyond U+FFFF fall apart on their way, and are put together again.
+"""Halves of a surrogate pair: characters beyond U+FFFF that were cut on their way, and joined again here.
 
-A language model's stream is cut anywhere. What counts text in UTF-16 (JSON's
-escapes do, and so does JavaScript) cuts an emoji in two: ``\\ud83d`` at the end
-of one token, ``\\ude00`` at the beginning of the next. UTF-8 carries neither.
+A language model's stream is cut anywhere. A program that counts text in UTF-16
+(JSON's escapes do, and so does JavaScript) cuts an emoji in two: ``\\ud83d`` at
+the end of one token, ``\\ude00`` at the beginning of the next. UTF-8 carries
+neither.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 REPLACEMENT = "\ufffd"
-"""Stands for half a character that lost the other half, as Unicode has it."""
+"""Unicode's replacement character, for half a character that lost the other half."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _CUT_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -19,7 +22,7 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
 
 def join(held: str, text: str) -> tuple[str, str]:
-    """Text behind the half that was held for it; without the half that it ends in, which comes second.
+    """Join a text to the half that was held back before it; returns it without, and then, the half that it ends in.
 
     A held half that the text does not complete becomes U+FFFD. Other halves
     stay where they are.
@@ -36,14 +39,36 @@ def join(held: str, text: str) -> tuple[str, str]:
 
 
 def half_in(text: str) -> str | None:
-    """Which half of a surrogate pair is in a text and where, in words; ``None`` when there is none."""
+    """Describe the first half of a surrogate pair in a text, with its index; ``None`` when there is none."""
     found = None if text.isascii() else _HALF.search(text)
     return None if found is None else f"half of a surrogate pair, U+{ord(found[0]):X}, at index {found.start()}"
 
 
+def half_in_json(text: str | bytes, root: str) -> tuple[str, str] | None:
+    """Return the path and the kind of the first half of a surrogate pair, in a text that is JSON but for that."""
+    with suppress(ValueError, RecursionError):  # because it may be no JSON in other ways as well
+        for path, value in _strings(json.loads(text), root):
+            if half := half_in(value):
+                return path.encode(errors="backslashreplace").decode(), half
+    return None
+
+
 def lone_escapes(text: bytes) -> list[int]:
-    """Where in a JSON text the escapes (of six bytes) are that write half of a surrogate pair, without the other."""
+    """Find the escapes (of six bytes) in a JSON text that write half of a surrogate pair without the other."""
     return list(_lone(text)) if _CUT_ESCAPE.search(text) else []
+
+
+def _strings(value: object, path: str, depth: int = 256) -> Iterator[tuple[str, str]]:
+    """Yield each string with its path; names of members with the path of their object."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        yield from ((path, name) for name in value)
+        for name, child in value.items() if depth else ():
+            yield from _strings(child, f"{path}.{name}", depth - 1)
+    elif isinstance(value, list) and depth:
+        for index, child in enumerate(value):
+            yield from _strings(child, f"{path}[{index}]", depth - 1)
 
 
 def _lone(text: bytes) -> Iterator[int]:

@@ -1,8 +1,9 @@
-"""Where a runtime or a session may be called from: its own thread, and Trio's event loop in it.
+"""Thread affinity: a runtime or a session is called in its own thread, and in Trio's event loop there.
 
-Nothing in this package is guarded by locks. A call from another thread would
-find what it touches half changed, and a task that waits in another event loop
-is never woken. So each public call asks here first, before it takes anything.
+No lock guards anything in this package. A call from another thread would find
+the state that it touches half changed, and a task that waits in another event
+loop is never woken. So each public call checks here first, before it takes
+anything.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from actors.errors import ForeignLoop, ForeignThread
 
 IN_A_RUNTIME = "use Runtime.emit_from_thread, or trio.from_thread.run with the runtime's Trio token"
 IN_A_SESSION = "use trio.from_thread.run with the Trio token of the session's thread"
-"""What another thread may do instead."""
+"""The ways in from another thread."""
 
 _TO_BEGIN = "call trio.run(main); from asyncio code, in a thread of its own"
 
 
 class Affinity:
-    """The thread that something lives in, which is the one that makes this."""
+    """The thread that a runtime or a session lives in, which is the one that makes this."""
 
     __slots__ = ("_instead", "over", "thread")
 
     def __init__(self, instead: str) -> None:
         self.thread = get_ident()
         self.over = False
-        """It lives no more: looking at what is left does no harm from anywhere."""
+        """True once it has ended: to look at the rest does no harm from any thread."""
         self._instead = instead
 
     def check(self) -> None:
@@ -46,13 +47,12 @@ class Affinity:
 
 
 def check_trio(what: str, instead: str = _TO_BEGIN) -> None:
-    """Raise :class:`~actors.errors.ForeignLoop` outside of a Trio task, saying what is there and what to do instead."""
+    """Raise :class:`~actors.errors.ForeignLoop` outside of a Trio task, with the loop found and the way to do it."""
     if not trio.lowlevel.in_trio_task():
         raise ForeignLoop(f"{what}: expected a task of Trio's, got {_found()}; {instead}")
 
 
 def _found() -> str:
-    """The event loop that runs here."""
     asyncio = sys.modules.get("asyncio")  # where it was not imported it does not run, and importing it takes 50 ms
     with suppress(RuntimeError):
         if asyncio is not None and asyncio.get_running_loop() is not None:

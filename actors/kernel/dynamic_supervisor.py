@@ -5,8 +5,8 @@ quarantined: its mailbox refuses, its messages become dead letters, and no
 other actor notices. Elixir's ``DynamicSupervisor`` ends all its children when
 one exhausts the budget they share; conversations must not share that fate.
 
-The supervisor owns the mailboxes, so that a crash loses nothing that was
-queued. The actors behind them own no more than can be built again.
+The supervisor owns the mailboxes, so that a crash loses no queued message. The
+actors behind them own no more than can be built again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import trio
 from actors.bounded import RecentMap
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
-from actors.kernel.failures import Barrier, Failure, Failures, failure_of, shielded
+from actors.kernel.failures import Barrier, Failure, Failures, failure_of
 from actors.kernel.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity, RestartWindow
 
@@ -43,13 +43,17 @@ class Kind(Protocol[M]):  # type: ignore[misc] # mailboxes are invariant, and so
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """The restarts that one actor gets, and how patiently its supervisor restarts and stops it."""
+    """The restarts that one actor gets, the pauses before them, and its time to stop.
 
-    intensity: Intensity
-    backoff: Backoff
-    shutdown_seconds: float
+    The default intensity is that of Elixir's ``DynamicSupervisor``, and the
+    default time to stop is OTP's for workers.
+    """
+
+    intensity: Intensity = attrs.field(default=Intensity(restarts=3, period_seconds=5.0))
+    backoff: Backoff = attrs.field(default=Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0))
+    shutdown_seconds: float = 5.0
     """Time for a cancelled actor to end before it is reported as shielding itself."""
-    remembered: int
+    remembered: int = 1_000
     """Actors of which restarts are remembered at once."""
 
 
@@ -84,9 +88,9 @@ class DynamicSupervisor(Generic[M]):
         self._all_idle = trio.Event()
 
     def mailbox(self, key: str) -> Mailbox[M]:
-        """The mailbox of a key; its actor is built when the key is first named.
+        """Return the mailbox of a key; its actor is built when the key is first named.
 
-        Not to be kept across a turn of the scheduler where :meth:`retire` is used.
+        Callers must not keep it across a turn of the scheduler where :meth:`retire` is used.
         """
         mailbox = self._recent.get(key)
         if mailbox is None:
@@ -97,14 +101,14 @@ class DynamicSupervisor(Generic[M]):
         return mailbox
 
     def retire(self) -> None:
-        """Forget the actors that are idle and were not named since the last call but one; they are built again."""
+        """Forget the actors that are idle and were not named since the last call but one; the next name builds them."""
         for key, mailbox in self._older.items():
             if not mailbox.idle:
                 self._recent.setdefault(key, mailbox)
         self._older, self._recent = self._recent, {}
 
     def forget(self, key: str) -> bool:
-        """Forget one actor, which is built again when it is named; false if it has work, or is out of service."""
+        """Forget one actor, which the next name builds again; false if it has work, or is out of service."""
         mailbox = self._recent.get(key) or self._older.get(key)
         if mailbox is not None and (not mailbox.idle or key in self._quarantined):
             return False
@@ -113,7 +117,7 @@ class DynamicSupervisor(Generic[M]):
         return True
 
     def quarantined(self, key: str) -> Failure | None:
-        """The failure that spent an actor's budget, while it is out of service."""
+        """Return the failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
 
     def release(self, key: str) -> None:
@@ -130,7 +134,7 @@ class DynamicSupervisor(Generic[M]):
         shields itself from cancellation, and is reported. Then every mailbox
         is closed.
         """
-        if self._ended:  # started again: what was refused then is to be taken now
+        if self._ended:  # the mailboxes of the run before are closed, and refuse for ever
             self._recent, self._older, self._ended = {}, {}, False
         try:
             async with trio.open_nursery() as self._nursery:
@@ -147,8 +151,14 @@ class DynamicSupervisor(Generic[M]):
             self._close()
 
     def stop(self) -> None:
-        """Ask the supervisor to stop once its actors have finished what they were told."""
+        """Ask the supervisor to stop once its actors have handled all that they were told."""
         self._stop_requested.set()
+
+    def __repr__(self) -> str:
+        count = len(self._recent) + len(self._older)
+        state = "ended" if self._ended else "running" if self._nursery is not None else "not started"
+        counts = f"actors={count} scheduled={len(self._scheduled)} quarantined={len(self._quarantined)}"
+        return f"<DynamicSupervisor {self.name} {state} {counts}>"
 
     # --- the parent of its mailboxes ------------------------------------------
 
@@ -167,7 +177,7 @@ class DynamicSupervisor(Generic[M]):
         return failure_of(self.path(key), handling, error, self._environment.wall_clock())
 
     def path(self, key: str) -> str:
-        """``users/alice``, for example."""
+        """Return the path of an actor: ``users/alice``, for example."""
         return f"{self.name}/{key}"
 
     # --- one actor ------------------------------------------------------------
@@ -182,7 +192,6 @@ class DynamicSupervisor(Generic[M]):
                 self._all_idle.set()
 
     async def _run_until_idle(self, mailbox: Mailbox[M]) -> None:
-        """Let an actor work until it is idle, through restarts, or quarantined."""
         again, budget = False, self._budget
         while (failure := await self._crash_of(mailbox, again=again)) is not None:
             again = True
@@ -222,7 +231,7 @@ class DynamicSupervisor(Generic[M]):
         mailbox.close(lambda: Quarantined(text), Ended.QUARANTINED)
 
         def report(error: BaseException) -> None:
-            self._failures.record(self.failure_of(key, "its quarantine", error))
+            self._failures.report(self.path(key), "its quarantine", error)
 
         with Barrier(report):
             self._kind.quarantined(key, failure)
@@ -240,9 +249,8 @@ class DynamicSupervisor(Generic[M]):
         seconds = self._budget.shutdown_seconds
         with trio.move_on_after(seconds, shield=True):
             await self.wait_idle()
-        at = self._environment.wall_clock()
         for mailbox, task in self._scheduled.items():
-            self._failures.record(shielded(self.path(mailbox.key), seconds, task, at))
+            self._failures.report_shielded(self.path(mailbox.key), seconds, task)
 
     def _close(self) -> None:
         self._ended = True

@@ -1,8 +1,9 @@
 """The one observer of every failure.
 
-A crash is reported once, here, with the path of the actor, what it was
-handling, and the traceback as text. Text, because a live exception keeps the
-frames of whoever happened to send the message, and all they refer to.
+Supervisors report each crash here, once, with the path of the actor, the
+message that it was handling, and the traceback as text. As text, because a
+live exception keeps the frames of the code that happened to send the message,
+and all that they refer to.
 """
 
 from __future__ import annotations
@@ -21,33 +22,33 @@ import trio
 _logger = logging.getLogger("actors")
 
 PASSING = (KeyboardInterrupt, trio.Cancelled)
-"""What no barrier holds back: the wish of the person at the keyboard, and Trio's own way to end a scope.
+"""The exceptions that pass every barrier: the wish of the person at the keyboard, and Trio's own way to end a scope.
 
-Everything else is some code's failure and ends that code, because nothing else
-has a receiver out there: an ``asyncio.CancelledError`` belongs to a loop in
-another thread, and a tool that calls ``sys.exit()`` speaks for itself and not
-for the users of all the others.
+Every other exception is the failure of some code and ends that code, because
+no other has a receiver beyond it: an ``asyncio.CancelledError`` belongs to a
+loop in another thread, and a tool that calls ``sys.exit()`` speaks for itself
+and not for the users of all the others.
 """
 
 WORDS_CHARACTERS = 512
-"""Of an actor's path, and of what it had in hand: ids of the longest kind fit."""
+"""Characters kept of an actor's path, and of the message that it was handling: ids of the longest kind fit."""
 
 ERROR_CHARACTERS = 2_000
-"""Of an error's type and message: what a person reads. The message of an error may quote all that was given to it."""
+"""Characters kept of an error's type and message: as many as a person reads. A message may quote a whole argument."""
 
 TRACEBACK_CHARACTERS = 16_000
-"""Of a traceback: a hundred frames, or a few dozen in nested groups. A thousand failures, as many as a runtime keeps,
-are 20 MB of text at the worst, in the letters of ASCII."""
+"""Characters kept of a traceback: a hundred frames, or a few dozen in nested groups. A thousand failures, as many as a
+runtime keeps, are 20 MB of text at the worst, in the letters of ASCII."""
 
 _MEMBERS = 32
-"""Of a group's exceptions that are formatted, each with its own traceback."""
+"""Exceptions of a group that are formatted, each with its own traceback."""
 
 
 class Barrier:
-    """Keep what a block raises from what is outside of it: ``report`` is called with it, and the block is over.
+    """Stop an exception at the end of a block, and call ``report`` with it.
 
-    For every call into code that is not this package's own. Of a group that
-    has members of :data:`PASSING` those go on, and the others are reported.
+    It stands around every call into code that is not this package's own. Of a
+    group, members of :data:`PASSING` go on and the others are reported.
     """
 
     __slots__ = ("_report",)
@@ -72,11 +73,11 @@ class Barrier:
 
 
 def sift(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Part an exception into what a barrier holds back and what passes it; a group may be some of both.
+    """Split an exception into the part that a barrier holds back and the part that passes; a group may be some of both.
 
-    Not by ``BaseExceptionGroup.split``, because that asks each group's own
+    ``BaseExceptionGroup.split`` will not do, because it calls each group's own
     ``derive``, which may raise, and recurses, which a deep tree does not
-    survive: a barrier does neither.
+    survive. A barrier must do neither.
     """
     if not isinstance(error, BaseExceptionGroup):
         return (None, error) if isinstance(error, PASSING) else (error, None)
@@ -91,7 +92,7 @@ def sift(error: BaseException) -> tuple[BaseException | None, BaseException | No
 
 
 def _cut(text: str, characters: int, joint: str = " ") -> str:
-    """The head and the tail of a text that is longer than this, and how much is left out in between."""
+    """Shorten a text in its middle, and say there how much is left out."""
     if len(text) <= characters:
         return text
     half = characters // 2
@@ -112,12 +113,13 @@ def _cut_traceback(text: str) -> str:
 
 @attrs.frozen
 class Failure:
-    """One crash: who, doing what, and how. Longer texts than a person reads are cut in their middle."""
+    """One crash: the actor, the message in hand, the error. Texts longer than a person reads are cut in their
+    middle."""
 
     path: str = attrs.field(converter=_cut_words)
-    """The actor's place in the tree: ``users/alice/connections/c3``."""
+    """The actor's path in the tree: ``users/alice/connections/c3``."""
     handling: str = attrs.field(converter=_cut_words)
-    """What it had in hand."""
+    """The message that it was handling, or the part of its life that it was in."""
     error: str = attrs.field(converter=_cut_error)
     """Type and message, on one line; at most :data:`ERROR_CHARACTERS` of it."""
     traceback: str = attrs.field(converter=_cut_traceback)
@@ -132,12 +134,34 @@ class Failure:
 class Failures:
     """The newest failures of a runtime, oldest first; iterate, index or count them."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, wall_clock: Callable[[], float]) -> None:
         self._kept: deque[Failure] = deque(maxlen=capacity)
+        self._wall_clock = wall_clock
         self.total = 0
 
+    def report(
+        self, path: str, handling: str, error: BaseException, *, hide: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """Record what the actor at ``path`` raised, formatted while its frames are there; see :func:`failure_of`."""
+        self.record(failure_of(path, handling, error, self._wall_clock(), hide))
+
+    def report_shielded(
+        self, path: str, seconds: float, task: trio.lowlevel.Task | None, *, handling: str = "its shutdown"
+    ) -> None:
+        """Record a child that is still there so long after its cancellation, with the stack where it waits.
+
+        Trio has no kill, so a report is all that a supervisor can do.
+        """
+        text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
+        frames = () if task is None else task.iter_await_frames()
+        stack = "".join(traceback.StackSummary.extract(frames).format())
+        self.record(Failure(path, handling, text, stack, self._wall_clock()))
+
+    def __repr__(self) -> str:
+        return f"<Failures kept={len(self._kept)} total={self.total}>"
+
     def record(self, failure: Failure) -> None:
-        """Keep a failure and say it once, at level ERROR, in the ``actors`` log."""
+        """Keep a failure and log it once, at level ERROR, in the ``actors`` log."""
         self.total += 1
         self._kept.append(failure)
         log(logging.ERROR, "%s\n%s", failure, failure.traceback)
@@ -153,40 +177,39 @@ class Failures:
 
 
 def log(level: int, text: str, *values: object) -> None:
-    """Say something in the ``actors`` log. Its handlers are the application's: one that raises says nothing, and no
-    more comes of it than that."""
+    """Log a message in the ``actors`` log. Its handlers are the application's, so one that raises is ignored."""
     with Barrier(_forget):
         _logger.log(level, text, *values, stacklevel=2)
 
 
 def complain(about: str, error: BaseException) -> None:
-    """Say in the log what a callback of the application raised, where no runtime's ``failures`` are at hand."""
+    """Log an exception of an application's callback, where no runtime's ``failures`` are at hand."""
     said = printable(describe(error))
     log(logging.ERROR, "%s failed: %s\n%s", about, said, _cut_traceback(_formatted(error)))
 
 
 def printable(text: str) -> str:
-    """A text on one line, with escapes in place of what a terminal would obey: it may quote what some user has sent."""
+    """Escape every character that a terminal would obey, because a text may quote what some user has sent."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception says that the code was cancelled, and nothing else."""
+    """True if an exception is a cancellation, or a group of nothing else."""
     return all(isinstance(one, trio.Cancelled) for one in _members(error))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, at any depth, but for cancellations; or this one."""
+    """Yield the exceptions in a group, at any depth, but for cancellations; or the one that is no group."""
     return (one for one in _members(error) if not isinstance(one, trio.Cancelled))
 
 
 def cancels(error: BaseException) -> bool:
-    """True if an exception is a cancellation, or has one in it: then the scope that it is for must see it."""
+    """True if an exception is a cancellation or a group with one, which the scope that it is for must see."""
     return any(isinstance(one, trio.Cancelled) for one in _members(error))
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, in their order, at whatever depth; or the one that is no group."""
+    """Yield the exceptions in a group, in their order, at any depth; or the one that is no group."""
     left = [error]
     while left:
         one = left.pop()
@@ -203,9 +226,9 @@ def is_interrupt(error: BaseException) -> bool:
 
 @contextmanager
 def ungrouped_interrupt() -> Iterator[None]:
-    """Let Ctrl-C out of the block as KeyboardInterrupt: nurseries wrap it in groups, which no ``except`` for it takes.
+    """Let Ctrl-C out of the block as KeyboardInterrupt, because nurseries wrap it in groups that no ``except`` takes.
 
-    What failed at the same time is not told: the program was asked to end.
+    Failures at the same time are dropped, because the program was asked to end.
     """
     try:
         yield
@@ -217,37 +240,39 @@ def ungrouped_interrupt() -> Iterator[None]:
 
 @asynccontextmanager
 async def open_interruptible_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery out of which Ctrl-C comes as :func:`ungrouped_interrupt` has it."""
+    """Open a nursery that lets Ctrl-C out as :func:`ungrouped_interrupt` does."""
     with ungrouped_interrupt():
         async with trio.open_nursery() as nursery:
             yield nursery
 
 
-def innermost(error: BaseException) -> BaseException:
-    """What an exception is about: of a group with one member that is no cancellation, that member."""
+def unwrap(error: BaseException) -> BaseException:
+    """Unwrap a group with exactly one leaf that is no cancellation; return any other exception unchanged."""
     found = list(leaves(error))
     return found[0] if len(found) == 1 else error
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and message, on one line, at most :data:`ERROR_CHARACTERS` of it; one that cannot say what
-    it is has its type alone."""
+    """Format an exception's type and message on one line of at most :data:`ERROR_CHARACTERS`.
+
+    The type stands alone where ``str()`` of the exception raises.
+    """
     return _cut_error(_line(_said(error)))
 
 
 def _said(error: BaseException) -> str:
-    error = innermost(error)
+    error = unwrap(error)
     text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _line(said: str) -> str:
-    """The first line; of nothing but a type, where the message has none."""
+    """Return the first line; the type alone, where the message begins with a line break."""
     return said.partition("\n")[0].removesuffix(": ")
 
 
 def text_of(error: BaseException) -> str:
-    """An exception's own text; empty for one that cannot say it."""
+    """Return ``str()`` of an exception; empty for one where that raises."""
     with Barrier(_forget):
         return str(error)
     return ""
@@ -256,22 +281,22 @@ def text_of(error: BaseException) -> str:
 def failure_of(
     path: str, handling: str, error: BaseException, at: float, hide: Callable[[str], str] = lambda text: text
 ) -> Failure:
-    """Format an exception while its frames are still there. ``hide`` takes secrets out, before anything is cut."""
+    """Format an exception while its frames are still there. ``hide`` takes secrets out before the texts are cut."""
     return Failure(path, handling, _line(hide(_said(error))), hide(_formatted(error)), at)
 
 
 def _formatted(error: BaseException) -> str:
-    """The traceback as text; it asks the exception's notes, causes and values, which are the application's too."""
+    """Format the traceback, behind a barrier because the exception's notes and causes are the application's too."""
     with Barrier(_forget):
         return "".join(traceback.format_exception(_pruned(error)))
     return f"{type(error).__name__}, and its traceback cannot be formatted\n"
 
 
 def _pruned(error: BaseException) -> BaseException:
-    """A group of no more members, and no deeper, than can be formatted without a pause for everybody else.
+    """Reduce a group to as many members, and as few levels, as can be formatted without a pause for other tasks.
 
     Each member costs some 50 µs, also those that are not shown; and the
-    formatting of a group in a group in a group recurses.
+    formatting of nested groups recurses.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -284,7 +309,6 @@ def _pruned(error: BaseException) -> BaseException:
 
 
 def _depth(error: BaseException) -> int:
-    """How deep a group is, as far as it matters."""
     level, depth = [error], 0
     while level and depth <= _MEMBERS:
         level = [one for group in level if isinstance(group, BaseExceptionGroup) for one in group.exceptions]
@@ -293,13 +317,4 @@ def _depth(error: BaseException) -> int:
 
 
 def _forget(_: BaseException) -> None:
-    """Nothing is to be said of it."""
-
-
-def shielded(
-    path: str, seconds: float, task: trio.lowlevel.Task | None, at: float, *, handling: str = "its shutdown"
-) -> Failure:
-    """A child that is still there so long after it was cancelled, and where it waits. Trio has no kill."""
-    text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
-    frames = () if task is None else task.iter_await_frames()
-    return Failure(path, handling, text, "".join(traceback.StackSummary.extract(frames).format()), at)
+    """Report nothing."""

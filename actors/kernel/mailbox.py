@@ -4,7 +4,8 @@ An idle actor is a record: no task, no channel. A message to it is handled in
 the sender's own step (the *fast dispatcher*); a hop through a parked task would cost
 ten to a hundred times as much. When something must wait, when messages come
 faster than they are handled, or when a handler has crashed, the actor gets a
-task in its supervisor's nursery, which handles what gathered and ends.
+task in its supervisor's nursery, which handles the messages that gathered and
+ends.
 
 Order is the same either way, because of two rules:
 
@@ -12,10 +13,10 @@ Order is the same either way, because of two rules:
   runs. Only then is a message handled at once.
 - The channel is a buffer and nothing else. A task parked in its ``receive``
   would be handed the next message directly, the buffer would look empty, and
-  a later message would overtake the one in its hand; so nobody parks there.
+  a later message would overtake the one in its hand; so no task parks there.
 
-What an actor's author sees is :class:`Actor`; the rest of this module is
-between mailboxes and supervisors.
+The author of an actor sees :class:`Actor`; the rest of this module is between
+mailboxes and supervisors.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ T = TypeVar("T")
 
 
 class Actor(Protocol[M_contra]):
-    """Private state, and what to do with a message.
+    """Private state, and a handler of messages.
 
     ``handle`` must neither block nor start tasks nor ask for the current one,
-    because it runs in the step of any sender. When it returns true, work is
-    left that has to wait; then :meth:`settle` is awaited, once for all that
-    was left meanwhile. An exception out of either is a crash of this actor
-    alone.
+    because it runs in the step of any sender. It returns true when work is
+    left that has to wait; then the actor's task awaits :meth:`settle`, once
+    for all that was left meanwhile. An exception out of either is a crash of
+    this actor alone.
     """
 
     def handle(self, message: M_contra) -> bool | None:
-        """Take one message; true when there is something to settle."""
+        """Take one message; true when work is left to settle."""
         ...
 
     async def settle(self) -> None:
@@ -58,7 +59,7 @@ class Actor(Protocol[M_contra]):
 
 
 class Crashed(Exception):  # noqa: N818 - what happened to the actor
-    """A handler raised: only the text is kept, because a live exception would keep the senders' frames."""
+    """A handler raised. Only the text is kept, because a live exception would keep the senders' frames."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -86,8 +87,8 @@ class Dispatcher:
     """The thread and the context in which all handlers of one system of actors run.
 
     Handlers run in the context in which the dispatcher was made, not in that
-    of the first sender; and nested at most ``nesting`` deep, so that a cycle of actors ends
-    in a queue and not in a RecursionError.
+    of the first sender; and nested at most ``nesting`` deep, so that a cycle
+    of actors ends in a queue and not in a RecursionError.
     """
 
     __slots__ = ("capacity", "context", "depth", "nesting", "thread")
@@ -113,13 +114,13 @@ class Ended(enum.Enum):
 
 class _State(enum.Enum):
     IDLE = enum.auto()
-    """Nothing queued, nothing running."""
+    """No message is queued, and no code of the actor runs."""
     INLINE = enum.auto()
     """A handler is on some sender's stack."""
     SCHEDULED = enum.auto()
     """A task runs the actor, or will from the next tick on."""
     CLOSED = enum.auto()
-    """Nothing is taken any more."""
+    """The mailbox refuses messages."""
 
 
 # Looking a member up on its class takes as long as the rest of ``tell``.
@@ -129,9 +130,10 @@ _IDLE, _INLINE, _SCHEDULED, _CLOSED = _State
 class Mailbox(Generic[M]):
     """A bounded inbox and the actor behind it.
 
-    Invariant: ``_channel`` exists only outside IDLE, and what is in it was
-    told after everything in ``_redeliver``. ``_overflow`` is empty unless the queue
-    was full, and each message in it knows how many were dequeued before its turn.
+    Invariant: ``_channel`` exists only outside IDLE, and each message in it
+    was told after all in ``_redeliver``. ``_overflow`` is empty unless the
+    queue was full, and each message in it knows how many are dequeued before
+    its turn.
     """
 
     __slots__ = (
@@ -175,8 +177,8 @@ class Mailbox(Generic[M]):
 
         Raises :class:`trio.WouldBlock` when the queue is full,
         :class:`~actors.errors.ForeignThread` outside the dispatcher's thread,
-        and what :meth:`close` was given once the mailbox is closed. Nothing
-        that the actor raises reaches the sender.
+        and the refusal of :meth:`close` once the mailbox is closed. No
+        exception of the actor reaches the sender.
         """
         dispatcher = self._dispatcher
         if get_ident() != dispatcher.thread:
@@ -205,9 +207,9 @@ class Mailbox(Generic[M]):
     def tell_reserved(self, message: M) -> None:
         """Hand over a message with a reserved place: a full queue takes it, too. Raises as :meth:`tell` does otherwise.
 
-        The actor handles it after everything queued now, and before anything
-        queued later. The caller bounds how many places are reserved: they are
-        for messages that end something that was begun.
+        The actor handles it after every message queued now, and before any
+        queued later. The caller bounds the number of reserved places, because
+        the queue does not: they are for messages that end what another began.
         """
         try:
             self.tell(message)
@@ -283,10 +285,10 @@ class Mailbox(Generic[M]):
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Handle and settle what gathered; returns when the actor is idle, raises what the actor raised.
+        """Handle and settle the messages that gathered; returns when the actor is idle, raises what the actor raised.
 
-        To be called in the task that the parent started. Cancelled, it leaves
-        everything where it is, for :meth:`close`.
+        Called in the task that the parent started. Cancelled, it leaves every
+        message where it is, for :meth:`close`.
         """
         while True:
             more = self._crash is None and self._drain()
@@ -303,17 +305,17 @@ class Mailbox(Generic[M]):
                 return
 
     def restart(self, actor: Actor[M]) -> None:
-        """Put another actor behind this mailbox; the messages it had not settled are redelivered first."""
+        """Put another actor behind this mailbox; it gets the messages that the last one had not settled first."""
         if self._unsettled:
             self._redeliver = deque([*self._unsettled, *(self._redeliver or ())])
             self._unsettled = None
         self.actor = actor
 
     def close(self, refusal: Callable[[], Exception], ended: Ended) -> None:
-        """Take nothing more: senders get what ``refusal`` makes, and what was queued is a dead letter.
+        """Refuse messages from now on with the exception that ``refusal`` makes; those queued become dead letters.
 
-        A sender that waits for room gets the refusal as well; its message was
-        never handed over.
+        A sender that waits for room gets the refusal as well, because its
+        message was never handed over.
         """
         if self._state is _CLOSED:
             return
@@ -369,7 +371,7 @@ class Mailbox(Generic[M]):
         return message
 
     def _rest(self) -> None:
-        """Become a record again. The queue was just found empty, so no sender waits for room in it."""
+        """Become a record again. No sender waits for room, because the queue was just found empty."""
         if self._channel is not None:
             self._channel[0].close()
             self._channel[1].close()
@@ -382,7 +384,7 @@ class Mailbox(Generic[M]):
 
 
 def _buffered(receive: trio.MemoryReceiveChannel[M]) -> list[M]:
-    """Messages that a closed channel still holds."""
+    """Return the messages that a closed channel still holds."""
     left = []
     while True:
         try:

@@ -1,8 +1,7 @@
-"""Where a task is: inside of which block of which other task.
+"""Nesting of tasks in blocks: a call that waits for a block to end must not come from inside of it.
 
-What waits for a block to end must not be called from inside of it. A block of
-a task holds that task's own steps, and those of all tasks in nurseries that
-were opened in it; a nursery that was there before is outside.
+A block of a task holds that task's own steps, and those of all tasks in
+nurseries that were opened in it; a nursery that was there before is outside.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ class Block:
 
     _task: trio.lowlevel.Task
     _nurseries: int
-    """How many were open when it began; they close after it."""
+    """Nurseries that were open when it began, which close after it."""
 
     @classmethod
     def begin(cls) -> Block:
-        """A block of the current task that begins here."""
+        """Begin a block of the current task."""
         task = trio.lowlevel.current_task()
         return cls(task, len(task.child_nurseries))
 

@@ -1,9 +1,9 @@
-"""Who is started again, how often, and how soon: OTP's supervision as arithmetic.
+"""OTP's supervision as arithmetic: the children that are restarted, how often, and how soon.
 
 The words and the rules are those of Erlang's ``supervisor`` behaviour
 (https://www.erlang.org/doc/system/sup_princ.html). The pause before a restart
 is not: OTP restarts at once, which suits processes that fail on their own
-state; ours mostly fail on something outside, that needs a moment.
+state; ours mostly fail on something outside, which needs a moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs.validators import ge, gt
 
 
 class Strategy(enum.Enum):
-    """Whom a restart concerns."""
+    """The children that a restart concerns."""
 
     ONE_FOR_ONE = enum.auto()
     """The child that exited."""
@@ -27,7 +27,7 @@ class Strategy(enum.Enum):
 
 
 class Restart(enum.Enum):
-    """When a child is started again."""
+    """The exits after which a child is restarted."""
 
     PERMANENT = enum.auto()
     """After each exit."""
@@ -39,16 +39,16 @@ class Restart(enum.Enum):
 
 @attrs.frozen
 class Plan:
-    """What one exit leads to, as places in the order of start. Both empty: nothing."""
+    """The consequences of one exit, as indexes in the order of start. Both empty: none."""
 
     stop: tuple[int, ...] = ()
-    """In the order to stop them, the latest first. Those that do not run need no stopping."""
+    """Children to stop, the latest first; those that do not run need no stopping."""
     start: tuple[int, ...] = ()
-    """In the order to start them."""
+    """Children to start, in this order."""
 
 
 def plan(strategy: Strategy, children: Sequence[Restart], exited: int, *, crashed: bool) -> Plan:
-    """What to do when the child at place ``exited`` has crashed, or else returned.
+    """Plan for the exit of the child at index ``exited``, which has crashed or else returned.
 
     As in OTP, a transient sibling that had returned is started again along with the others.
     """
@@ -58,14 +58,14 @@ def plan(strategy: Strategy, children: Sequence[Restart], exited: int, *, crashe
     first = 0 if strategy is Strategy.ONE_FOR_ALL else exited
     end = exited + 1 if strategy is Strategy.ONE_FOR_ONE else len(children)
     return Plan(
-        stop=tuple(place for place in reversed(range(first, end)) if place != exited),
-        start=tuple(place for place in range(first, end) if children[place] is not Restart.TEMPORARY),
+        stop=tuple(index for index in reversed(range(first, end)) if index != exited),
+        start=tuple(index for index in range(first, end) if children[index] is not Restart.TEMPORARY),
     )
 
 
 @attrs.frozen
 class Intensity:
-    """How many restarts within which time are mended; one more is not."""
+    """The restarts allowed within a period; one more spends the budget."""
 
     restarts: int = attrs.field(validator=ge(0))
     period_seconds: float = attrs.field(validator=gt(0))
@@ -74,7 +74,7 @@ class Intensity:
 class RestartWindow:
     """The restarts of the last period; their number is its length.
 
-    A few hundred bytes, whatever happens: it keeps one time more than are allowed.
+    A few hundred bytes in any case, because it keeps one time more than are allowed.
     """
 
     __slots__ = ("_intensity", "_times")
@@ -96,6 +96,9 @@ class RestartWindow:
     def __len__(self) -> int:
         """Restarts within the period that ended with the latest one, which is included."""
         return len(self._times)
+
+    def __repr__(self) -> str:
+        return f"<RestartWindow {len(self._times)} of {self._intensity.restarts}>"
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What one task can wait for: a doorbell that coalesces rings, and a reply to one question."""
+"""Signals for one waiting task: a doorbell that coalesces rings, and a reply to one question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Doorbell:
-    """Wakes one task. Rings coalesce: however many there were, the task wakes once, and looks for itself."""
+    """A bell for one task. Rings coalesce: after any number of them the task wakes once, and looks for itself."""
 
     __slots__ = ("_rung", "_task")
 
@@ -39,6 +39,9 @@ class Doorbell:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    def __repr__(self) -> str:
+        return f"<Doorbell {'rung' if self._rung else 'silent'}{'' if self._task is None else ' awaited'}>"
+
 
 class Reply(Generic[T]):
     """One answer for the one task that waits for it."""
@@ -66,7 +69,8 @@ class Reply(Generic[T]):
         self._ring()
 
     async def wait(self) -> T:
-        """Return the answer or raise the error; a checkpoint. Cancelled, the question stands and its answer is lost."""
+        """Return the answer or raise the error; a checkpoint. Cancelled, the task loses an answer that may still
+        come."""
         if self._answer is None and self._error is None:
             self._bell = trio.Event()
             await self._bell.wait()
@@ -80,3 +84,7 @@ class Reply(Generic[T]):
     def _ring(self) -> None:
         if self._bell is not None:
             self._bell.set()
+
+    def __repr__(self) -> str:
+        state = "refused" if self._error is not None else "answered" if self._answer is not None else "open"
+        return f"<Reply {state}>"

@@ -6,9 +6,10 @@ child after the other, the latest first. A bare nursery would cancel all at once
 
     Return = stopped, raise = crashed, Cancelled = asked to stop.
 
-The loop does one thing at a time, as OTP's does: it takes an exit, stops whom the
-exit concerns, notes when they are due, and starts one that is due. While it waits
-for an exit or a due time it can be cancelled; stopping is bounded and is not.
+The loop does one thing at a time, as OTP's does: it takes an exit, stops the
+children that the exit concerns, notes when they are due, and starts one that is
+due. While it waits for an exit or a due time it can be cancelled; stopping is
+bounded and is not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from attrs.validators import gt
 
 from actors.environment import Environment
 from actors.errors import RestartsExhausted
-from actors.kernel.failures import Barrier, Failures, describe, failure_of, shielded
+from actors.kernel.failures import Barrier, Failures, describe
 from actors.kernel.restarts import Backoff, Intensity, Restart, RestartWindow, Strategy, plan
 
 __all__ = ["Child", "Restart", "Strategy", "Supervisor"]
@@ -32,19 +33,19 @@ __all__ = ["Child", "Restart", "Strategy", "Supervisor"]
 
 @attrs.frozen(kw_only=True)
 class Child:
-    """How to start, stop and restart one child."""
+    """The specification of one child: its start, its stop, its restarts."""
 
     name: str
-    """Its place below the supervisor's path, in failures and in task names."""
+    """Its name below the supervisor's path, in failures and in task names."""
 
     start: Callable[[trio.TaskStatus[Any]], Awaitable[None]]
     """Runs as the child's task, and calls ``started()`` once it serves: the next waits for that, or for its end."""
 
     restart: Restart = Restart.PERMANENT
-    """When it is started again."""
+    """The exits after which it is restarted."""
 
     shutdown_seconds: float = attrs.field(default=5.0, validator=gt(0))
-    """What it gets to stop by itself, and then again once cancelled. ``math.inf`` for a child that supervises."""
+    """Time to stop by itself, and as long again once cancelled. ``math.inf`` for a child that supervises."""
 
     stop: Callable[[], None] | None = None
     """Asks it to stop by itself. Without one it is cancelled at once."""
@@ -52,7 +53,7 @@ class Child:
 
 @attrs.frozen
 class Supervisor:
-    """Starts its children in order, restarts them as told, stops them in reverse.
+    """Starts its children in order, restarts them by its strategy, stops them in reverse.
 
     It is a description: :meth:`run` may be called again, as a supervisor above does
     that restarts this one. The restart intensity counts all children together.
@@ -87,13 +88,13 @@ class _Life:
 
     slot: _Slot
     first: bool
-    """No restart: if it crashes before it serves, the whole start has failed."""
+    """True if this is no restart: if it crashes before it serves, the whole start has failed."""
     scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     serving: trio.Event = attrs.field(factory=trio.Event)
-    """It said ``started()``, or has gone."""
+    """Set once it has said ``started()``, or has gone."""
     gone: trio.Event = attrs.field(factory=trio.Event)
     stop_requested: bool = False
-    """Its supervisor wants it to go: its exit is no news."""
+    """True once its supervisor has asked it to go, so that its exit has no consequences."""
     crash: str | None = None
     task: trio.lowlevel.Task | None = None
 
@@ -108,12 +109,21 @@ class _Life:
 
 @attrs.define(eq=False)
 class _Slot:
-    """A child's place in the order. It holds a life, or is due for one, or is due once the last one has gone."""
+    """A child's slot in the order. It holds a life, or is due for one, or is due once the last one has gone."""
 
     child: Child
     life: _Life | None = None
     due: float = math.inf
-    """When to start the child, on Trio's clock."""
+    """The time at which to start the child, on Trio's clock."""
+
+    @property
+    def state(self) -> str:
+        """The child's state in a word."""
+        if self.life is None:
+            return "gone" if self.due == math.inf else "due"
+        if self.life.stop_requested:
+            return "stopping"
+        return "serving" if self.life.serving.is_set() else "starting"
 
 
 class _Supervision:
@@ -126,6 +136,10 @@ class _Supervision:
         self._gone, self._exits = trio.open_memory_channel[_Life](math.inf)
         self._nursery: trio.Nursery
         self._ending: BaseException | None = None
+
+    def __repr__(self) -> str:
+        children = " ".join(f"{slot.child.name}={slot.state}" for slot in self._slots)
+        return f"<Supervision {self._supervisor.path} {children}>"
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -214,7 +228,7 @@ class _Supervision:
 
     def _note_crash(self, life: _Life, error: BaseException) -> None:
         life.crash = describe(error)
-        self._record(life, "its task", error)
+        self._report(life, "its task", error)
         if life.first and not life.serving.is_set() and not life.stop_requested:
             self._interrupt(error)
 
@@ -226,19 +240,19 @@ class _Supervision:
                     await self._stop_one(slot.life)
 
     async def _stop_one(self, life: _Life) -> None:
-        """Ask, wait, cancel, wait; Trio has no kill, so the rest is to say who is still there."""
+        """Ask, wait, cancel, wait; Trio has no kill, so a child that is still there is reported."""
         life.stop_requested = True
         if life.gone.is_set() or (self._request_stop(life) and await life.gone_in_time()):
             return
         life.scope.cancel()
         if not await life.gone_in_time():
-            self._record_shielded(life)
+            self._supervisor.failures.report_shielded(self._path(life), life.slot.child.shutdown_seconds, life.task)
 
     def _request_stop(self, life: _Life) -> bool:
         """Ask a child to stop by itself; False when it takes no such request, or failed on it."""
         if life.slot.child.stop is None:
             return False
-        with Barrier(lambda error: self._record(life, "the request to stop", error)):
+        with Barrier(lambda error: self._report(life, "the request to stop", error)):
             life.slot.child.stop()
             return True
         return False
@@ -262,7 +276,7 @@ class _Supervision:
         self._nursery.cancel_scope.cancel()
 
     def _cancel(self) -> None:
-        """Cancel whoever is left: nobody, unless an interrupt cut an orderly stop short."""
+        """Cancel the children that are left: none, unless an interrupt cut an orderly stop short."""
         for slot in self._slots:
             if slot.life is not None:
                 slot.life.scope.cancel()
@@ -270,11 +284,5 @@ class _Supervision:
     def _path(self, life: _Life) -> str:
         return f"{self._supervisor.path}/{life.slot.child.name}"
 
-    def _record(self, life: _Life, handling: str, error: BaseException) -> None:
-        at = self._supervisor.environment.wall_clock()
-        self._supervisor.failures.record(failure_of(self._path(life), handling, error, at))
-
-    def _record_shielded(self, life: _Life) -> None:
-        at = self._supervisor.environment.wall_clock()
-        seconds = life.slot.child.shutdown_seconds
-        self._supervisor.failures.record(shielded(self._path(life), seconds, life.task, at))
+    def _report(self, life: _Life, handling: str, error: BaseException) -> None:
+        self._supervisor.failures.report(self._path(life), handling, error)

@@ -61,7 +61,7 @@ def fate_of(
 def _outcome(receipt: Receipt, accounts: Accounts) -> str:
     stage = receipt.stage
     if stage is Stage.ACCEPTED:
-        asked = receipt.place is not DOUBTFUL
+        asked = receipt.state is not DOUBTFUL
         return "queued for the store" if asked else "given to the store, which did not say whether it took it"
     if stage is Stage.BUFFERED:
         hold = accounts.holds[receipt.thread_id]

@@ -14,7 +14,7 @@ from actors.bounded import RecentMap
 from actors.checks import awaitable
 from actors.context import Context
 from actors.events.event import Lifecycle
-from actors.kernel.failures import Barrier, failure_of
+from actors.kernel.failures import Barrier
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
 from actors.threads.messages import Emission
@@ -82,8 +82,7 @@ class UndeliveredWatch:
         """One call; it has to be over in time, and has a place that it must give back."""
 
         def report(error: BaseException) -> None:
-            at = self._environment.wall_clock()
-            self._failures.record(failure_of("undelivered", f"event {receipt.event_id}", error, at))
+            self._failures.report("undelivered", f"event {receipt.event_id}", error)
 
         try:
             with Barrier(report), trio.fail_after(self._limits.undelivered_call_seconds):

@@ -7,11 +7,13 @@ is answered, expires or is withdrawn; then all of them are told so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import attrs
+import msgspec
 import trio
 
 from actors.bounded import RecentMap
@@ -20,8 +22,8 @@ from actors.delivery.announcements import Item
 from actors.environment import check_seconds
 from actors.errors import Unanswered
 from actors.events.event import Payload, check_identifier, encode
-from actors.protocol import messages
-from actors.protocol.messages import AskEnd
+from actors.protocol import server_messages
+from actors.protocol.server_messages import AskEnd
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
 
@@ -166,10 +168,12 @@ class Asks:
     def _tell_closed(self, ask: Ask, end: AskEnd) -> None:
         for device in () if ask.user_id is None else self._devices_of(ask.user_id):
             if device.caught_up:
-                device.tell(messages.ask_closed(ask.ask_id, end))
+                device.tell(server_messages.encode(server_messages.AskClosed(ask.ask_id, end)))
 
     def _said(self, ask: Ask) -> bytes:
-        return messages.ask(ask.event, max(ask.deadline - self._environment.clock(), 0.0))
+        seconds = max(ask.deadline - self._environment.clock(), 0.0)
+        timeout = None if seconds == math.inf else round(seconds, 3)
+        return server_messages.encode(server_messages.Ask(msgspec.Raw(ask.event), timeout))
 
     def _why(self, ask: Ask, timeout_seconds: float) -> str:
         if ask.user_id is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from actors.delivery.announcements import Item
-from actors.protocol import messages
+from actors.protocol.server_messages import Inactive, RunLoss, encode
 from actors.runs.run import Run
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
@@ -40,13 +40,13 @@ class Roster:
         """A run's last event is in a user's log, or in none; whoever knows of the run and will not read it is told."""
         home = self._remove(run)
         if home != user_id:
-            self._tell(home, messages.inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
+            self._tell(home, _inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
 
     def lose(self, run: Run) -> None:
         """A run has ended without a last event."""
         home = self._remove(run)
         if run.standing is not None:
-            self._tell(home, messages.inactive(run.run_id, "gone"))
+            self._tell(home, _inactive(run.run_id, "gone"))
 
     def pending(self, user_id: str) -> list[Item]:
         """What a device that has come has to be told, oldest first."""
@@ -66,7 +66,7 @@ class Roster:
         for run, home in homes.items():
             self._homes[run] = user_id
             if home != user_id:
-                self._tell(home, messages.inactive(run.run_id, "withdrawn"))
+                self._tell(home, _inactive(run.run_id, "withdrawn"))
             if former != user_id:
                 self.announce(run, user_id)
 
@@ -89,3 +89,7 @@ class Roster:
         for device in () if user_id is None else self._devices_of(user_id):
             if device.caught_up:
                 device.tell(text)
+
+
+def _inactive(run_id: str, reason: RunLoss) -> bytes:
+    return encode(Inactive(run_id, reason))

@@ -25,10 +25,10 @@ from actors.errors import ActorsError, Dropped, RunEnded, Unencodable
 from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_string, check_text
 from actors.events.surrogates import REPLACEMENT, join
 from actors.kernel.affinity import check_trio
-from actors.kernel.failures import innermost, is_cancellation, leaves, text_of
+from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
-from actors.protocol import messages
+from actors.protocol import server_messages
 from actors.receipts import Receipt
 from actors.runs.asks import Answer, Asks
 from actors.stages import Stage
@@ -367,10 +367,10 @@ class Run:
         if self.waiting:
             about = {"type": Lifecycle.AGENT_STARTED, "payload": self._about}
             event = {**about, "thread_id": self.thread_id, "run_id": self.run_id}
-            return messages.active(msgspec.json.encode(event), waiting=True)
+            return _active(msgspec.json.encode(event), waiting=True)
         if self._first is None or not self.begun:
             return None
-        return messages.active(self._first.body + b"}")
+        return _active(self._first.body + b"}")
 
     @property
     def first_owner(self) -> str | None:
@@ -567,7 +567,7 @@ def described(error: BaseException) -> dict[str, str]:
     """An exception as a client may see it: its type and its text, never its traceback."""
     if is_cancellation(error):
         return {"type": trio.Cancelled.__name__, "message": "cancelled"}
-    error = innermost(error)
+    error = unwrap(error)
     text = text_of(error)
     if len(text) > _ERROR_CHARACTERS:
         text = text[: _ERROR_CHARACTERS - 1] + "…"
@@ -577,3 +577,7 @@ def described(error: BaseException) -> dict[str, str]:
 def _text_bytes(text: str) -> int:
     check_text("text", text)
     return len(text.encode())
+
+
+def _active(event: bytes, *, waiting: bool = False) -> bytes:
+    return server_messages.encode(server_messages.Active(msgspec.Raw(event), waiting))

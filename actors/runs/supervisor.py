@@ -19,7 +19,7 @@ from actors.checks import awaitable
 from actors.context import Context
 from actors.errors import IdempotencyConflict, RuntimeClosed
 from actors.events.event import check_identifier
-from actors.kernel.failures import Barrier, failure_of, innermost, shielded
+from actors.kernel.failures import Barrier, unwrap
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.roster import Roster
@@ -153,9 +153,8 @@ class Runs:
 
     def failed(self, run: Run, error: BaseException) -> None:
         """The application's code raised: said once, to the observer."""
-        if not isinstance(innermost(error), KeyboardInterrupt):
-            at = self._environment.wall_clock()
-            self._failures.record(failure_of(f"runs/{run.run_id}", f"thread {run.thread_id}", error, at))
+        if not isinstance(unwrap(error), KeyboardInterrupt):
+            self._failures.report(f"runs/{run.run_id}", f"thread {run.thread_id}", error)
 
     def gather(self, run: Run) -> None:
         """A run has text to join."""
@@ -315,13 +314,12 @@ class Runs:
 
     def _abandon(self, runs: list[Run], handling: str, seconds: float) -> None:
         """Close those that go on so long after they were cancelled, without their code: each is reported once."""
-        at = self._environment.wall_clock()
         for run in runs:
             if run.over.is_set() or self.abandoned.get(run.run_id) is run:
                 continue
             if run.begun:
                 task = None if run.block is None else run.block.task
-                self._failures.record(shielded(f"runs/{run.run_id}", seconds, task, at, handling=handling))
+                self._failures.report_shielded(f"runs/{run.run_id}", seconds, task, handling=handling)
             self.abandoned[run.run_id] = run
             run.abandon()
 

@@ -21,7 +21,7 @@ from actors.connections.flusher import Flusher
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.protocol import messages
+from actors.protocol.server_messages import GoingAway, encode
 from actors.runs.supervisor import Runs
 from actors.server.requests import Requests
 from actors.server.server import Server
@@ -155,7 +155,7 @@ class Drain:
             if connection.subscription is None:
                 connection.end("shutting_down", "")
             share = self._environment.random.uniform(*_SPREAD)
-            connection.say(messages.going_away(round(self._limits.retry_seconds * share * 1000)))
+            connection.say(encode(GoingAway(round(self._limits.retry_seconds * share * 1000))))
 
     async def _settle(self, awaits_more: Callable[[], bool]) -> None:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import attrs
 import idna
@@ -95,6 +95,16 @@ def page_of_host(origin: str, host: str) -> str | None:
     except ValueError:
         return None
     return theirs[0] if theirs == ours else None
+
+
+def is_loopback(host: str) -> bool:
+    """True if a host is this machine, and can be no other: ``localhost``, or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _entry(entry: object) -> Origin | str:

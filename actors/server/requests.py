@@ -26,8 +26,9 @@ from actors.errors import (
     Unencodable,
 )
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
-from actors.kernel.failures import Barrier, failure_of
-from actors.protocol.messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, refusal, reply
+from actors.kernel.failures import Barrier
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send
+from actors.protocol.server_messages import AnswerReply, CancelReply, ReadReply, SendReply, encode, refusal
 from actors.receipts import Receipt
 from actors.runs.asks import Asks
 from actors.runs.run import Message
@@ -61,10 +62,9 @@ class Requests:
     """Carries out what clients ask for, one request at a time for each call."""
 
     def __init__(
-        self, context: Context, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
+        self, context: Context, *, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
     ) -> None:
         self._limits = limits = context.limits
-        self._environment = context.environment
         self._failures = context.failures
         self.refusing = False
         """Nothing new is taken: the runtime drains."""
@@ -80,7 +80,7 @@ class Requests:
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:
         """Carry out a request of a user; the reply. Cancelled, it may or may not have been carried out."""
         handling = f"{type(request).__name__}, user {user_id}"
-        with Barrier(lambda error: self._record("requests", handling, error)):
+        with Barrier(lambda error: self._failures.report("requests", handling, error)):
             try:
                 return await self._carry_out(request, user_id, session_id)
             except Refused as refused:
@@ -121,7 +121,7 @@ class Requests:
             raise Refused("conflict")
         message = Message(thread_id, user_id, event_id, send.type, send.payload)
         receipt = await self._place(message, run_id, claims=claims, again=known is not None)
-        return reply(send.id, run_id=run_id if self._runs.answers else None, **_placement(receipt))
+        return encode(_placement(send.id, run_id if self._runs.answers else None, receipt))
 
     def _has_begun(self, thread_id: str) -> bool:
         """Whether a thread has events: then it may have been taken from the user who opened it."""
@@ -143,7 +143,7 @@ class Requests:
         handling = f"user {user_id}, thread {thread_id}"
         patience = trio.fail_after(self._limits.authorize_seconds)
         allowed: bool | None = None
-        with Barrier(lambda error: self._record("listeners/authorize", handling, error)), patience:
+        with Barrier(lambda error: self._failures.report("listeners/authorize", handling, error)), patience:
             allowed = bool(await awaitable("authorize", self._authorize(user_id, thread_id)))
         if allowed is None:
             raise Refused("unavailable")
@@ -190,7 +190,8 @@ class Requests:
         outcome = await self._runs.cancel(cancel.run_id, "user", user_id)
         if outcome is None:
             raise Refused("unknown_run")
-        return reply(cancel.id, run_id=cancel.run_id, stopped=outcome.stopped, running=outcome.running)
+        stopped, running = tuple(outcome.stopped), tuple(outcome.running)
+        return encode(CancelReply(cancel.id, ok=True, run_id=cancel.run_id, stopped=stopped, running=running))
 
     def _read(self, read: ReadThread, user_id: str) -> bytes:
         if self._store.owner(read.thread_id) != user_id:
@@ -198,14 +199,16 @@ class Requests:
         limits = self._limits
         most = min(read.limit or limits.history_events, limits.history_events)
         found = self._store.history(read.thread_id, read.after_seq, most, limits.history_bytes)
-        return reply(
+        reply = ReadReply(
             read.id,
+            ok=True,
             thread_id=read.thread_id,
-            events=[msgspec.Raw(text) for text in found.events],
-            gone=found.gone,
+            events=tuple(msgspec.Raw(text) for text in found.events),
+            gone=tuple(found.gone),
             head_seq=found.head_seq,
             more=found.more,
         )
+        return encode(reply)
 
     def _answer_ask(self, answer: AnswerAsk, user_id: str, session_id: str) -> bytes:
         accepted = self._asks.answer(answer.ask, answer.payload, user_id, _name(session_id, answer.id))
@@ -213,10 +216,7 @@ class Requests:
             raise Refused("unknown_ask")
         if not accepted:
             raise Refused("ask_closed")
-        return reply(answer.id, ask=answer.ask)
-
-    def _record(self, path: str, handling: str, error: BaseException) -> None:
-        self._failures.record(failure_of(path, handling, error, self._environment.wall_clock()))
+        return encode(AnswerReply(answer.id, ok=True, ask=answer.ask))
 
 
 _REFUSALS: dict[type[Exception], str] = {
@@ -242,14 +242,17 @@ def _name(session_id: str, id_: RequestId) -> str:
     return blake2b(msgspec.json.encode([session_id, id_]), digest_size=12).hexdigest()
 
 
-def _placement(receipt: Receipt) -> dict[str, object]:
-    """Where a message is, for ever."""
-    position = receipt.position
+def _placement(id_: RequestId, run_id: str | None, receipt: Receipt) -> SendReply:
+    position, seq = receipt.position, receipt.seq
     assert position is not None, "a message that was stored has a place"
-    return {
-        "thread_id": receipt.thread_id,
-        "event_id": receipt.event_id,
-        "seq": receipt.seq,
-        "epoch": position.epoch,
-        "offset": position.offset,
-    }
+    assert seq is not None, "a message that was stored has a number"
+    return SendReply(
+        id_,
+        ok=True,
+        run_id=run_id,
+        thread_id=receipt.thread_id,
+        event_id=receipt.event_id,
+        seq=seq,
+        epoch=position.epoch,
+        offset=position.offset,
+    )

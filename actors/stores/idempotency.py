@@ -1,4 +1,4 @@
-"""The memory of event ids that were given: what a second append of one id is compared with."""
+"""Idempotency: the first appends of ids that emitters chose, with which a later append of the same id is compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import OrderedDict
 import msgspec
 
 
-class Given(msgspec.Struct, gc=False):
-    """The first append of an event id: what it was, and where it was put (offset 0 while held)."""
+class FirstAppend(msgspec.Struct, gc=False):
+    """The first append of an event id: its fingerprint, and where the store put it (offset 0 while held)."""
 
     fingerprint: bytes
     seq: int
@@ -18,33 +18,36 @@ class Given(msgspec.Struct, gc=False):
     offset: int = 0
 
 
-class Window:
-    """Given ids by (thread, event id), for a time and up to a number; the oldest are forgotten first."""
+class IdempotencyWindow:
+    """First appends by (thread, event id), for a time and up to a number; the oldest are forgotten first."""
 
-    __slots__ = ("_capacity", "_given", "_seconds")
+    __slots__ = ("_capacity", "_first_appends", "_seconds")
 
     def __init__(self, capacity: int, seconds: float) -> None:
         self._capacity = capacity
         self._seconds = seconds
-        self._given: OrderedDict[tuple[str, str], Given] = OrderedDict()
+        self._first_appends: OrderedDict[tuple[str, str], FirstAppend] = OrderedDict()
 
-    def get(self, thread_id: str, event_id: str, now: float) -> Given | None:
-        """The first append of an id, unless it was longer ago than the window."""
-        given = self._given.get((thread_id, event_id))
-        return None if given is None or given.at < now - self._seconds else given
+    def get(self, thread_id: str, event_id: str, now: float) -> FirstAppend | None:
+        """Return the first append of an id, unless it was longer ago than the window."""
+        first = self._first_appends.get((thread_id, event_id))
+        return None if first is None or first.at < now - self._seconds else first
 
-    def put(self, thread_id: str, event_id: str, given: Given) -> None:
-        """Remember an append; the oldest goes when there are too many."""
+    def put(self, thread_id: str, event_id: str, first: FirstAppend) -> None:
+        """Remember an append; forget the oldest when there are too many."""
         key = (thread_id, event_id)
-        self._given[key] = given
-        self._given.move_to_end(key)
-        if len(self._given) > self._capacity:
-            self._given.popitem(last=False)
+        self._first_appends[key] = first
+        self._first_appends.move_to_end(key)
+        if len(self._first_appends) > self._capacity:
+            self._first_appends.popitem(last=False)
 
     def expire(self, now: float) -> None:
-        """Forget what is older than the window."""
-        while self._given and next(iter(self._given.values())).at < now - self._seconds:
-            self._given.popitem(last=False)
+        """Forget appends older than the window."""
+        while self._first_appends and next(iter(self._first_appends.values())).at < now - self._seconds:
+            self._first_appends.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._given)
+        return len(self._first_appends)
+
+    def __repr__(self) -> str:
+        return f"<IdempotencyWindow ids={len(self)} of {self._capacity}>"

@@ -1,9 +1,9 @@
 """A store in memory: answers at once, forgets at the end of the process.
 
-Everything a thread or a log holds is a structure that the cyclic collector
-does not walk. Two heaps, one for logs and one for holds, know which of them is
-oldest, so a sweep costs what it finds and not what there is; an entry that
-speaks of what is gone since is put right when it comes up.
+A thread or a log holds its events in structures that the cyclic collector does
+not walk. Two heaps, one for logs and one for holds, know which of them is
+oldest, so that a sweep costs as much as it finds and not as much as there is;
+a sweep corrects an outdated entry when it comes to the top.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events.event import notice, placed
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.idempotency import Given, Window
+from actors.stores.idempotency import FirstAppend, IdempotencyWindow
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 
 
@@ -34,7 +34,7 @@ class _Held(msgspec.Struct, gc=False, frozen=True):
     body: bytes
     seq: int
     at: float
-    given: Given | None
+    first_append: FirstAppend | None
 
 
 class _Thread:
@@ -51,7 +51,7 @@ class _Thread:
         self.user_id: str | None = None
         self.generation = 0
         self.binding: Binding | None = None
-        """What was answered to the last change of owner, until it is known to have arrived."""
+        """The reply to the last change of owner, until :meth:`MemoryStore.ack_binding`."""
         self.held: deque[_Held] | None = None
         self.held_bytes = 0
         self.shed: dict[Cause, int] | None = None
@@ -59,7 +59,7 @@ class _Thread:
 
 
 class _Forgotten(msgspec.Struct, gc=False, frozen=True):
-    """Where an empty log ended: all that a cursor into it is compared with."""
+    """The end of an empty log, with which a cursor into it is compared."""
 
     epoch: str
     head: int
@@ -81,18 +81,21 @@ class MemoryStore:
         self._threads: dict[str, _Thread] = {}
         self._logs: dict[str, Log] = {}
         self._forgotten: dict[str, _Forgotten] = {}
-        """Of users who have no log here, where it ended."""
-        self._window = Window(limits.idempotency_ids, limits.idempotency_seconds)
+        """The ends of empty logs, by user."""
+        self._window = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
         self._holding = 0
         """Threads that hold something."""
         self._held_bytes = 0
         self._shed: list[Shed] = []
-        """What holds let go of, and nobody was told yet."""
+        """Drops of held events, until :meth:`shed` reports them."""
         self._aging_holds: list[tuple[float, str]] = []
         self._aging_logs: list[tuple[float, str]] = []
-        # Threads that hold nothing and belong to nobody, oldest first: all
-        # that is left of them is their numbering and what they shed.
         self._vacant: dict[str, None] = {}
+        """Threads without events and without an owner, oldest first: kept for their numbering and their sheds."""
+
+    def __repr__(self) -> str:
+        counts = f"threads={len(self._threads)} holding={self._holding} logs={len(self._logs)} ids={len(self._window)}"
+        return f"<MemoryStore {counts}>"
 
     # --- append ---------------------------------------------------------------
 
@@ -103,27 +106,27 @@ class MemoryStore:
             if append.generation:
                 raise StaleGeneration(append.thread_id, 0, append.generation)
             thread = self._threads[append.thread_id] = _Thread()
-        given = None
+        first = None
         if append.fingerprint is not None:
-            first = self._window.get(append.thread_id, append.event_id, now)
-            if first is not None:
-                return self._repeat(append, first, thread)
-            given = Given(append.fingerprint, thread.seq + 1, now)
+            earlier = self._window.get(append.thread_id, append.event_id, now)
+            if earlier is not None:
+                return self._repeat(append, earlier, thread)
+            first = FirstAppend(append.fingerprint, thread.seq + 1, now)
         if append.generation is not None and append.generation != thread.generation:
             raise StaleGeneration(append.thread_id, thread.generation, append.generation)
-        if given is not None:
-            self._window.put(append.thread_id, append.event_id, given)
+        if first is not None:
+            self._window.put(append.thread_id, append.event_id, first)
         thread.seq += 1
         if thread.user_id is None:
-            return self._hold(append, thread, _Held(append.body, thread.seq, now, given))
+            return self._hold(append, thread, _Held(append.body, thread.seq, now, first))
         log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
-        if given is not None:
-            given.user_id, given.epoch, given.offset = thread.user_id, log.epoch, offset
+        if first is not None:
+            first.user_id, first.epoch, first.offset = thread.user_id, log.epoch, offset
         return Placement(thread.seq, thread.generation, thread.user_id, log.epoch, offset, log.low)
 
     async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        """Take events in order; a checkpoint, after which they are taken."""
+        """Take events in order, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         answers: list[Placement | Exception] = []
         for append in appends:
@@ -133,7 +136,7 @@ class MemoryStore:
                 answers.append(refusal)
         return answers
 
-    def _repeat(self, append: Append, first: Given, thread: _Thread) -> Placement:
+    def _repeat(self, append: Append, first: FirstAppend, thread: _Thread) -> Placement:
         if first.fingerprint != append.fingerprint:
             text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
             raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
@@ -142,7 +145,7 @@ class MemoryStore:
         return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, low, duplicate=True)
 
     def _place(self, user_id: str, log: Log, body: bytes, seq: int, now: float) -> int:
-        """Number an event in a log, which lets its oldest go for it."""
+        """Number an event in a log, which drops its oldest for it."""
         if log.low > log.head:
             heapq.heappush(self._aging_logs, (now, user_id))
         text = placed(body, seq, log.head + 1)
@@ -163,35 +166,35 @@ class MemoryStore:
         self._make_room(append.thread_id, thread)
         return Placement(held.seq, thread.generation)
 
-    # --- what a hold lets go --------------------------------------------------
+    # --- sheds ----------------------------------------------------------------
 
     def shed(self) -> Sequence[Shed]:
-        """What holds let go of since this was last asked."""
+        """Return the drops of held events since the last call."""
         if not self._shed:
             return ()
         shed, self._shed = self._shed, []
         return shed
 
     def _make_room(self, thread_id: str, thread: _Thread) -> None:
-        """Shed the oldest of this hold, and of the oldest holds of all, until every bound is kept."""
+        """Shed the oldest events of this hold, and of the oldest holds of all, until every bound is kept."""
         limits = self._limits
         while thread.held and (len(thread.held) > limits.unbound_events or thread.held_bytes > limits.unbound_bytes):
-            self._let_go(thread_id, thread, Cause.UNBOUND_OVERFLOW)
+            self._shed_oldest(thread_id, thread, Cause.UNBOUND_OVERFLOW)
         while self._held_bytes > limits.unbound_total_bytes:
-            self._let_go(*self._oldest_hold(), Cause.UNBOUND_OVERFLOW)
+            self._shed_oldest(*self._oldest_hold(), Cause.UNBOUND_OVERFLOW)
         while self._holding > limits.unbound_total_threads:
             oldest_id, oldest = self._oldest_hold()
             while oldest.held:
-                self._let_go(oldest_id, oldest, Cause.UNBOUND_OVERFLOW)
+                self._shed_oldest(oldest_id, oldest, Cause.UNBOUND_OVERFLOW)
 
     def _oldest_hold(self) -> tuple[str, _Thread]:
-        """The thread that has been holding for longest."""
-        self._settle_oldest_hold()
+        """Find the thread that has been holding for longest."""
+        self._correct_oldest_hold()
         thread_id = self._aging_holds[0][1]
         return thread_id, self._threads[thread_id]
 
-    def _settle_oldest_hold(self) -> None:
-        """Put the beginning of the heap right: entries may speak of events that are gone since."""
+    def _correct_oldest_hold(self) -> None:
+        """Correct the top of the heap, because its entry may be of an event that is gone since."""
         while self._aging_holds:
             at, thread_id = self._aging_holds[0]
             thread = self._threads.get(thread_id)
@@ -202,8 +205,8 @@ class MemoryStore:
             else:
                 return
 
-    def _let_go(self, thread_id: str, thread: _Thread, cause: Cause) -> None:
-        """Shed the oldest held event of a thread, and note what the owner will have to be told."""
+    def _shed_oldest(self, thread_id: str, thread: _Thread, cause: Cause) -> None:
+        """Shed the oldest held event of a thread, and count it for the owner's notice."""
         assert thread.held, "only a held event can be shed"
         oldest = thread.held.popleft()
         thread.held_bytes -= len(oldest.body)
@@ -219,7 +222,7 @@ class MemoryStore:
         self._shed.append(Shed(thread_id, oldest.seq, cause))
 
     def _vacate(self, thread_id: str, thread: _Thread) -> None:
-        """Nothing is held any more; of threads that nobody ever owned, remember so many and no more."""
+        """Note that a thread holds nothing any more; of those that never had an owner, remember so many."""
         thread.held = None
         self._holding -= 1
         if thread.generation:
@@ -253,21 +256,21 @@ class MemoryStore:
         thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         return thread.binding
 
-    def heard(self, thread_id: str, generation: int) -> None:
-        """Keep the answer to the last change of owner no longer."""
+    def ack_binding(self, thread_id: str, generation: int) -> None:
+        """Discard the reply to the bind that made this generation."""
         thread = self._threads.get(thread_id)
         if thread is not None and thread.generation == generation:
             thread.binding = None
 
     def _bound(self, thread_id: str, thread: _Thread) -> Binding:
-        """A thread's owner, where no event went to him with it."""
+        """Answer a bind that placed no event."""
         log = None if thread.user_id is None else self._logs.get(thread.user_id)
         if log is None:
             return Binding(thread_id, thread.generation, thread.user_id)
         return Binding(thread_id, thread.generation, thread.user_id, log.epoch, log.head + 1, False, log.low)
 
     async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        """As :meth:`bind_nowait`; a checkpoint, after which it is done."""
+        """Bind as :meth:`bind_nowait` does, after a checkpoint."""
         await trio.lowlevel.checkpoint()
         return self.bind_nowait(thread_id, user_id, now, take=take)
 
@@ -288,27 +291,27 @@ class MemoryStore:
         thread.held_bytes = 0
         for event in held:
             offset = self._place(user_id, log, event.body, event.seq, now)
-            if event.given is not None:
-                event.given.user_id, event.given.epoch, event.given.offset = user_id, log.epoch, offset
+            if (first := event.first_append) is not None:
+                first.user_id, first.epoch, first.offset = user_id, log.epoch, offset
 
     # --- reading --------------------------------------------------------------
 
     def owner(self, thread_id: str) -> str | None:
-        """Who owns a thread."""
+        """Return the owner of a thread, or ``None``."""
         thread = self._threads.get(thread_id)
         return None if thread is None else thread.user_id
 
     def bounds(self, user_id: str) -> Bounds:
-        """Epoch, low and head of a log."""
+        """Return epoch, low and head of a log."""
         log = self._log(user_id)
         return Bounds(log.epoch, log.low, log.head)
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
-        """Events of a log from an offset on, or from its low."""
+        """Read events of a log from an offset on, or from its low."""
         return self._log(user_id).read(first, most_bytes)
 
     def history(self, thread_id: str, after_seq: int, most_events: int, most_bytes: int) -> Excerpt:
-        """A thread's events in its owner's log."""
+        """Read a thread's events in its owner's log."""
         thread = self._threads.get(thread_id) or _Thread()
         log = None if thread.user_id is None else self._logs.get(thread.user_id)
         texts = () if log is None else log.texts()
@@ -333,26 +336,26 @@ class MemoryStore:
     # --- age ------------------------------------------------------------------
 
     def expire(self, now: float) -> Expiry:
-        """Let go of held events and records that became too old."""
+        """Drop held events and records that became too old."""
         self._window.expire(now)
         more = self._expire_holds(now - self._limits.unbound_seconds, self._limits.sweep_events)
         lows, more_logs = self._expire_logs(now - self._limits.retained_seconds, self._limits.sweep_events)
         return Expiry(lows, more or more_logs)
 
     def _expire_holds(self, before: float, most: int) -> bool:
-        """Shed what is older, at most so much of it; whether there is more."""
-        self._settle_oldest_hold()
+        """Shed older held events, at most so many; true if there are more."""
+        self._correct_oldest_hold()
         while self._aging_holds and self._aging_holds[0][0] < before:
             if not most:
                 return True
             most -= 1
             thread_id = self._aging_holds[0][1]
-            self._let_go(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
-            self._settle_oldest_hold()
+            self._shed_oldest(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
+            self._correct_oldest_hold()
         return False
 
     def _expire_logs(self, before: float, most: int) -> tuple[tuple[tuple[str, int], ...], bool]:
-        """Trim what is older, from logs that have so much of it together; their lows, and whether there are more."""
+        """Trim older events, from logs that have so many together; returns their lows, and true if there are more."""
         lows = []
         while most > 0 and self._aging_logs and self._aging_logs[0][0] < before:
             user_id = self._aging_logs[0][1]
@@ -372,13 +375,13 @@ class MemoryStore:
     # --- quarantine and the end -----------------------------------------------
 
     def release(self, thread_id: str) -> None:
-        """Let go of everything a thread holds."""
+        """Drop every event that a thread holds."""
         thread = self._threads.get(thread_id)
         while thread is not None and thread.held:
-            self._let_go(thread_id, thread, Cause.QUARANTINED)
+            self._shed_oldest(thread_id, thread, Cause.QUARANTINED)
 
     def forget(self, user_id: str) -> bool:
-        """Forget an empty log, but for where it ended."""
+        """Forget an empty log, but for its end."""
         log = self._logs.get(user_id)
         if log is None or len(log):
             return log is None
@@ -387,11 +390,11 @@ class MemoryStore:
         return True
 
     def renew(self, user_id: str) -> Bounds:
-        """Empty a user's log, under another epoch; its numbering starts again."""
+        """Empty a user's log, under another epoch, in which its numbering starts again."""
         self._forgotten.pop(user_id, None)
         self._logs[user_id] = Log(self._environment.new_id("ep"))
         return self.bounds(user_id)
 
     async def aclose(self) -> None:
-        """Nothing outlives this store; a checkpoint."""
+        """Do nothing, because no event outlives this store; a checkpoint."""
         await trio.lowlevel.checkpoint()

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from actors.errors import ActorsError
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
 from actors.testing.crashes import Moment

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 import attrs
 import trio
 
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.testing.chance import Chance
 from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
 from actors.testing.network import Line

@@ -37,7 +37,7 @@ class Way:
     slice_bytes: tuple[int, int] | None = None
     """Pass on pieces of so many bytes, the least and the most; ``None``: as they come."""
     limit_bytes: float = math.inf
-    """When so many have passed, the connection's harm is done."""
+    """The number of bytes after which the connection's harm is done."""
 
     def __attrs_post_init__(self) -> None:
         least, most = self.slice_bytes or (1, 1)
@@ -61,7 +61,7 @@ class Faults:
     refuse: bool = False
     """Reset it as soon as it is made."""
     idle_seconds: float = math.inf
-    """When nothing has passed for so long, ``idle_harm`` is done."""
+    """After so long a silence, ``idle_harm`` is done."""
     idle_harm: Harm = "vanish"
     linger_seconds: float = 0.0
     """By how much later one end hears that the other has closed."""
@@ -71,7 +71,7 @@ Mark = Literal["harm", "end", "reset"]
 """Marks between the bytes: the harm of the connection, the end of one side's stream, a side that is reset."""
 
 Step = tuple[float, bytes | Mark]
-"""When something is due at the other end, and what it is."""
+"""The time at which something is due at the other end, and the thing."""
 
 
 class Shaper:
@@ -82,9 +82,9 @@ class Shaper:
         self._chance = chance
         self._left_bytes = way.limit_bytes
         self._free_at = -math.inf
-        """When the line has sent everything it was given."""
+        """The time at which the line has sent everything it was given."""
         self._due = -math.inf
-        """When the last piece arrives; none overtakes it."""
+        """The time at which the last piece arrives; none overtakes it."""
 
     def take(self, data: bytes, now: float) -> list[Step]:
         """Shape bytes that come ``now``, in order: none is left out, and none is added."""

@@ -139,7 +139,7 @@ def _may_stay(world: WorldView, receipt: Receipt) -> bool:
     answered."""
     position = receipt.position
     if position is None:
-        return receipt.place is DOUBTFUL and f"threads/{receipt.thread_id}" in world.records.quarantined
+        return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.records.quarantined
     log = world.records.logs.get((position.user_id, position.epoch))
     return log is not None and position.offset in log.forgotten
 

@@ -16,7 +16,7 @@ from actors.environment import Environment
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import cancels
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
@@ -34,7 +34,7 @@ from actors.testing.verdict import check_life, check_remains, check_settled
 from actors.testing.wire_tap import WireTap
 
 _WALL_CLOCK = 1_763_800_000.0
-"""When a simulation begins, for people to read."""
+"""The date at which a simulation begins, for people to read."""
 _SETTLE_SECONDS = 90.0
 """The time that a world gets to settle once all faults have ended: longer than the longest deadline of the runtime."""
 _LOOK_SECONDS = 0.5

@@ -1,8 +1,8 @@
-"""The thread actor: takes events to the store, and rings the owner.
+"""The thread actor: appends events to the store, and rings the owner.
 
-After the store has placed an event nobody carries it: the owner is rung, and
-reads the log. Carried instead, two placements that one commit woke would
-arrive in either order.
+Once the store has placed an event, no message carries it: the thread rings the
+owner, and the owner's connections read the log. If messages carried events,
+two placements of one commit could arrive in either order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from actors.threads.messages import Bind, Emission, ThreadMessage
 T = TypeVar("T")
 
 RETRY_SECONDS = 0.1
-"""Between two tries to learn what the store made of an append."""
+"""The pause before a store that did not answer is asked again: longer than a hiccup, shorter than a person notices."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +38,12 @@ class ThreadContext:
     ring: Callable[[str | None, str], None]
     """Rings a thread's owner; ``None`` says that there is none."""
     receipts_by_id: RecentMap[tuple[str, str], Receipt]
-    """The first receipts of ids that emitters gave, by thread and id."""
+    """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]
-    """Says which user owns a thread, or that none does, where that may have changed."""
+    """Takes a thread's owner, or ``None``, whenever that may have changed."""
 
     def note_shed(self) -> None:
-        """Write into the books what the store has shed."""
+        """Note in the books the events that the store has shed."""
         now = self.clock()
         for shed in self.store.shed():
             self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
@@ -62,8 +62,12 @@ class ThreadActor:
         """The generation whose change of owner is in the books."""
         self._unsettled: list[ThreadMessage] | None = None
 
+    def __repr__(self) -> str:
+        state = "idle" if not self._unsettled else f"unsettled={len(self._unsettled)}"
+        return f"<ThreadActor {self.thread_id} generation={self._generation} {state}>"
+
     def handle(self, message: ThreadMessage) -> bool | None:
-        """Take one message; true when the store has to be waited for."""
+        """Take one message; true when it has to wait for the store."""
         now = self._context.clock()
         try:
             if isinstance(message, Emission):
@@ -78,9 +82,9 @@ class ThreadActor:
         return None
 
     async def settle(self) -> None:
-        """Wait for the store, with everything that had to: runs of events together, binds in between.
+        """Wait for the store with every message that has to: runs of events together, binds in between.
 
-        What was settled before a crash is here again after it, and is done.
+        A message that was settled before a crash comes again after it, and is skipped.
         """
         messages, self._unsettled = self._unsettled or [], None
         emissions: list[Emission] = []
@@ -106,9 +110,9 @@ class ThreadActor:
         try:
             if emission.user_id is not None and emission.claims:
                 binding = store.bind_nowait(self.thread_id, emission.user_id, now, take=False)
-                emission.asked = True
+                emission.bind_sent = True
                 self._note_bind(binding, now)
-                emission.asked = False
+                emission.bind_sent = False
                 emission.generation = self._generation
             elif emission.user_id is not None:
                 self._check_owner(emission.user_id)
@@ -119,21 +123,22 @@ class ThreadActor:
             self._note(emission, placement, now)
 
     def _check_owner(self, user_id: str | None) -> None:
-        """Raise NotTheOwner unless the thread is this user's; nobody but this actor changes that."""
+        """Raise NotTheOwner unless the thread is this user's. The answer stays true, because only this actor binds
+        it."""
         owner = self._context.store.owner(self.thread_id)
         if owner != user_id:
             text = "it is owned by nobody" if owner is None else f"it is owned by {owner!r}"
             raise NotTheOwner(f"thread {self.thread_id!r}: expected the owner {user_id!r}, {text}")
 
     async def _append_all(self, emissions: list[Emission]) -> None:
-        """Append, asking again for as long as the answer is unknown; so each id gets a fingerprint."""
+        """Append until the store answers. Each event gets a fingerprint, because the store may have taken it before."""
         if not emissions:
             return
         context = self._context
         for emission in emissions:
             emission.generation = self._generation
             emission.fingerprint = emission.fingerprint or fingerprint(emission.body)
-            emission.given = True
+            emission.append_sent = True
         now = context.clock()
         answers = await self._until_known(lambda: context.store.append(emissions, context.clock()))
         for emission, answer in zip(emissions, answers, strict=True):
@@ -143,7 +148,6 @@ class ThreadActor:
                 self._refuse(emission, answer, now)
 
     async def _until_known(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store until it answers."""
         while True:
             try:
                 return await ask()
@@ -151,14 +155,14 @@ class ThreadActor:
                 await trio.sleep(RETRY_SECONDS)
 
     def _note(self, emission: Emission, placement: Placement, now: float) -> None:
-        """Write into the books what the store has done, and ring whom it concerns.
+        """Note a placement in the books, and ring the owner.
 
-        A repetition that is not the repetition of anything noted here is this
-        very event: the store's first answer was lost on the way.
+        A duplicate of which no first receipt is known here is this very event,
+        because the store's first answer was lost on the way.
         """
         receipt, accounts = emission.receipt, self._context.accounts
         receipt.seq = placement.seq
-        emission.given = False
+        emission.append_sent = False
         self._generation = placement.generation
         first = self._context.receipts_by_id.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
@@ -171,15 +175,15 @@ class ThreadActor:
             self._context.note_shed()
             self._context.ring(None, self.thread_id)
         else:
-            accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
+            accounts.note_placed(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
             self._context.ring(placement.user_id, self.thread_id)
         if emission.arrival is not None:
             new = first is None and placement.user_id is not None
             (emission.arrival.placed if new else emission.arrival.refused)()
 
     def _refuse(self, emission: Emission, refusal: Exception, now: float) -> None:
-        """The store did not take it: the emitter is told, or if he has gone on, his receipt."""
-        emission.asked = emission.given = False
+        """Report that the store did not take an event: to its emitter, or to its receipt once the emit has returned."""
+        emission.bind_sent = emission.append_sent = False
         if isinstance(refusal, StaleGeneration):
             self._generation = refusal.generation
         if emission.returned:
@@ -197,12 +201,11 @@ class ThreadActor:
         except NotTheOwner as refusal:
             bind.reply.refuse(refusal.with_traceback(None))
         else:
-            bind.asked = True
+            bind.bind_sent = True
             self._answer(bind, binding)
 
     async def _settle_bind(self, bind: Bind) -> None:
-        """A change of owner."""
-        bind.asked = True
+        bind.bind_sent = True
         try:
             binding = await self._ask_bind(bind.user_id, take=bind.act != "bind")
         except NotTheOwner as refusal:
@@ -212,16 +215,16 @@ class ThreadActor:
 
     def _answer(self, bind: Bind, binding: Binding) -> None:
         self._note_bind(binding, self._context.clock())
-        bind.asked = False
+        bind.bind_sent = False
         bind.reply.give(binding)
 
     async def _settle_owner(self, emission: Emission) -> bool:
-        """Whether the thread is the user's whom an event names; it becomes his, if the event claims it."""
+        """Check that the thread belongs to the user that an event names, or bind it if the event claims it."""
         try:
             if emission.claims:
-                emission.asked = True
+                emission.bind_sent = True
                 self._note_bind(await self._ask_bind(emission.user_id, take=False), self._context.clock())
-                emission.asked = False
+                emission.bind_sent = False
             else:
                 self._check_owner(emission.user_id)
         except NotTheOwner as refusal:
@@ -234,9 +237,9 @@ class ThreadActor:
         return await self._until_known(lambda: context.store.bind(self.thread_id, user_id, context.clock(), take=take))
 
     def _note_bind(self, binding: Binding, now: float) -> None:
-        """Write into the books what a change of owner has placed, unless it is there.
+        """Note in the books the events that a change of owner has placed, unless they are there.
 
-        A bind that changed nothing may be one that is asked again, because its
+        A bind that changed nothing may be one that was sent again, because its
         first answer was lost.
         """
         if binding.generation == self._noted:
@@ -249,8 +252,8 @@ class ThreadActor:
         context.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
         placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
-        context.store.heard(self.thread_id, binding.generation)
-        # The books know of it only now, and the owner's devices may be written to at once.
+        context.store.ack_binding(self.thread_id, binding.generation)
+        # Only now, because this may write to the owner's devices at once, and the books must know the events by then.
         context.owner_changed(self.thread_id, user_id)
         if placed:
             context.ring(user_id, self.thread_id)

@@ -1,4 +1,4 @@
-"""The kind of actor that a thread is: how one is built, and what becomes of what it could not finish."""
+"""The kind of actor that a thread is: builds one, and accounts for messages and holds that one could not finish."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class ThreadKind:
         self._context = context
 
     def build(self, thread_id: str) -> ThreadActor:
-        """Build the actor of a thread, which knows nothing that the store does not."""
+        """Build the actor of a thread. It needs no state, because the store has it all."""
         return ThreadActor(thread_id, self._context)
 
     def dead_letter(self, message: ThreadMessage, ended: Ended) -> bool:
-        """Answer the message's sender and the books; true after a crash when the store may have done its work."""
+        """Answer the message's sender and note its end in the books; true, for redelivery, when a crash left its
+        outcome unknown because the store may have done its work."""
         if message.settled:
             return False
-        if ended is Ended.CRASHED and (message.asked or (isinstance(message, Emission) and message.given)):
+        if ended is Ended.CRASHED and (message.bind_sent or (isinstance(message, Emission) and message.append_sent)):
             return True
         if isinstance(message, Bind):
             _refuse(message, ended)
@@ -47,12 +48,12 @@ class ThreadKind:
     def _lose(self, emission: Emission, ended: Ended) -> None:
         """Drop an event, or leave it in doubt where the store may have taken it and still has it.
 
-        A quarantine ends what the store holds for the thread, and the end of
-        the process all that a store has which does not outlive it.
+        A quarantine ends the thread's hold, and the end of the process ends all
+        events of a store that does not outlive it.
         """
         context = self._context
         owned = context.store.owner(emission.thread_id) is not None
-        if emission.given and (context.store.outlives_process if ended is Ended.CLOSED else owned):
+        if emission.append_sent and (context.store.outlives_process if ended is Ended.CLOSED else owned):
             context.accounts.doubt(emission.receipt)
         else:
             context.accounts.lose(emission.receipt, _CAUSES[ended], context.clock())
@@ -62,5 +63,5 @@ class ThreadKind:
 
 def _refuse(bind: Bind, ended: Ended) -> None:
     refusals = {Ended.CLOSED: RuntimeClosed, Ended.QUARANTINED: Quarantined}
-    text = "it is not known whether the owner was changed" if bind.asked else "the owner was not changed"
+    text = "it is not known whether the owner was changed" if bind.bind_sent else "the owner was not changed"
     bind.reply.refuse(refusals.get(ended, ActorsError)(f"{text} ({_CAUSES[ended]})"))

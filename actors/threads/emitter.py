@@ -1,8 +1,8 @@
 """The emitters' half of the runtime: from a call to an event in its thread's mailbox, and a receipt.
 
-Encoding happens here, in the emitter's own call, and so do all the errors that
-are the emitter's. What was handed over is *accepted*; the books count it in
-the same step.
+Encoding happens here, in the emitter's own call, and all the emitter's errors
+are raised here. An event that was handed over is *accepted*; the books count it
+in the same step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import trio
 from actors.bounded import RecentMap
 from actors.context import Context
 from actors.delivery.accounts import Accounts
-from actors.delivery.receipt_index import Trail
+from actors.delivery.receipt_index import ReceiptIndex
 from actors.errors import RuntimeClosed
 from actors.events.event import Payload, check_identifier, encode, fingerprint
 from actors.kernel.affinity import Affinity, check_trio
@@ -25,7 +25,7 @@ from actors.receipts import QUEUED, Queued, Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
 _THREADS_OF_AN_ID = 16
-"""Threads that are remembered for one id that was given: an application may give every thread a ``welcome``."""
+"""Threads remembered for one id that emitters chose: an application may give every thread a ``welcome``."""
 
 
 class Emitter:
@@ -40,11 +40,11 @@ class Emitter:
     ) -> None:
         limits, environment = context.limits, context.environment
         self.affinity = affinity
-        """Where this may be called from."""
+        """The thread in which this may be called."""
         self.closed = False
-        """Whether events are refused."""
+        """True if events are refused."""
         self.watch: Callable[[Emission], None] | None = None
-        """Is told of each accepted event, where somebody has to know when nobody confirms it."""
+        """Takes each accepted event, for an application that has to know when no device acks it."""
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
@@ -52,11 +52,14 @@ class Emitter:
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
-        self._trail = Trail(limits.explained_events)
+        self._index = ReceiptIndex(limits.explained_events)
         self._given: RecentMap[tuple[str, str], Receipt] = RecentMap(limits.explained_events)
-        """Receipts of events whose id was given, by thread and id: an id names one event in each thread."""
+        """Receipts of events whose emitter chose the id, by thread and id: an id names one event in each thread."""
         self._threads_of: RecentMap[str, tuple[str, ...]] = RecentMap(limits.explained_events)
-        """The newest threads that have an event of a given id."""
+        """The newest threads that have an event of a chosen id."""
+
+    def __repr__(self) -> str:
+        return f"<Emitter {'closed' if self.closed else 'open'} numbered={self._number}>"
 
     def compose(
         self,
@@ -70,9 +73,9 @@ class Emitter:
         *,
         claims: bool = True,
     ) -> Emission:
-        """Encode an event, or raise; nothing is accepted yet.
+        """Encode an event, or raise; it is not accepted yet.
 
-        A thread that nobody owns becomes ``user_id``'s if he ``claims`` it.
+        With ``claims``, a thread without an owner becomes ``user_id``'s.
         """
         if get_ident() != self._thread:
             self.affinity.check()
@@ -104,7 +107,8 @@ class Emitter:
         )
 
     async def emit(self, emission: Emission) -> Receipt:
-        """Hand an event over, waiting for room and for nothing else; a checkpoint. If it raises it was not accepted."""
+        """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
+        accepted."""
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except RuntimeError:
@@ -124,7 +128,7 @@ class Emitter:
         return receipt
 
     def emit_nowait(self, emission: Emission) -> Receipt:
-        """Hand an event over at once. Raises :class:`trio.WouldBlock` when there is no room."""
+        """Hand an event over without waiting. Raises :class:`trio.WouldBlock` when there is no room."""
         self._accounts.accepted += 1
         try:
             self._threads.mailbox(emission.thread_id).tell(emission)
@@ -134,7 +138,7 @@ class Emitter:
         return self._conclude(emission)
 
     def emit_reserved(self, emission: Emission) -> Receipt:
-        """Hand over an event whose place was reserved: there is room for it, always."""
+        """Hand over an event with a reserved place, for which there is always room."""
         self._accounts.accepted += 1
         try:
             self._threads.mailbox(emission.thread_id).tell_reserved(emission)
@@ -144,13 +148,14 @@ class Emitter:
         return self._conclude(emission)
 
     def threads_of(self, event_id: str) -> tuple[str, ...]:
-        """The threads that have an event of this id, as far as is remembered; of very many, the newest."""
+        """Return the threads that have an event of this id, as far as is remembered; of very many, the newest."""
         threads = self._threads_of.get(event_id) or ()
         made_here = self._made_here(event_id)
         return threads if made_here is None or made_here.thread_id in threads else (made_here.thread_id, *threads)
 
     def remembered(self, event_id: str, thread_id: str) -> Receipt | None:
-        """The receipt of an event of a thread, by the number in an id that was made here, or by a given id."""
+        """Return the receipt of an event of a thread, by the number in an id made here, or by an id the emitter
+        chose."""
         made_here = self._made_here(event_id)
         if made_here is not None and made_here.thread_id == thread_id:
             return made_here
@@ -160,7 +165,7 @@ class Emitter:
         with suppress(ValueError):
             number = int(event_id.removeprefix(self._prefix), 16)
             if event_id == f"{self._prefix}{number:x}":
-                return self._trail.get(number, event_id)
+                return self._index.get(number, event_id)
         return None
 
     def _remember_given(self, receipt: Receipt) -> None:
@@ -173,13 +178,13 @@ class Emitter:
             self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
 
     def _conclude(self, emission: Emission) -> Receipt:
-        """The emitter's call returns: with the receipt, or with the store's refusal."""
+        """End the emitter's call: with the receipt, or with the store's refusal."""
         receipt = emission.receipt
         if receipt.seq is None:
             if emission.refusal is not None:
                 self._accounts.accepted -= 1
                 raise emission.refusal
-            if receipt.place is QUEUED:
+            if receipt.state is QUEUED:
                 receipt.move(Queued(), 0)
         elif emission.first is not None:
             return emission.first
@@ -187,7 +192,7 @@ class Emitter:
         if self.watch is not None:
             self.watch(emission)
         if emission.number:
-            self._trail.put(emission.number, receipt)
+            self._index.put(emission.number, receipt)
         else:
             self._remember_given(receipt)
         return receipt

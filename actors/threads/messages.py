@@ -1,7 +1,7 @@
-"""What is said to a thread's actor: an event on its way to the store, or a change of owner.
+"""The messages to a thread's actor: an event on its way to the store, or a change of owner.
 
-What emitters and the actor know of each other is in this module; neither
-imports the other.
+Emitters and the actor know of each other only this module; neither imports the
+other.
 """
 
 from __future__ import annotations
@@ -16,45 +16,44 @@ from actors.stores.store import Append, Binding
 
 
 class Arrival(Protocol):
-    """Somebody who waits to hear what the store made of an event, and does something about it at once.
+    """A continuation of an emit, for consequences of a placement that must follow even when the emitter has gone.
 
-    Called in the thread actor's own step, exactly once, and must not raise.
-    So what follows from a placement follows even when the emitter has gone.
+    The thread actor calls it in its own step, exactly once; it must not raise.
     """
 
     def placed(self) -> None:
-        """The event is new, and in its owner's log."""
+        """Go on from a new event, which the store has placed in its owner's log."""
 
     def refused(self) -> None:
-        """It is not: a repetition, refused, or lost."""
+        """Go on from a repetition, a refusal or a loss."""
 
 
 class Emission(Append, kw_only=True):
-    """An event on its way to the store: an append, and what its emitter has to do with it."""
+    """An event on its way to the store: an append, with the emitter's expectations and the outcome."""
 
     receipt: Receipt
     number: int
-    """Counts the events whose id was made here; 0 for an id that was given."""
+    """Counts the events whose id was made here; 0 for an id that the emitter chose."""
     user_id: str | None = None
-    """The user whom the emitter takes for the owner."""
+    """The owner that the emitter expects."""
     claims: bool = True
-    """Whether a thread that nobody owns becomes this user's."""
+    """True if a thread without an owner becomes this user's."""
     first: Receipt | None = None
     """The receipt of the first event of this id, if this one was a repetition."""
     refusal: Exception | None = None
-    """Why the event was not taken."""
+    """The error for which the event was not taken."""
     arrival: Arrival | None = None
-    """Who is to be told when this event is placed."""
-    asked: bool = False
-    """Whether the store was asked to make that user the owner, and what it answered is not in the books."""
-    given: bool = False
-    """Whether the store was asked to take this event, and has not answered: it may have."""
+    """The continuation, called when the outcome is known."""
+    bind_sent: bool = False
+    """True while the store may have made that user the owner, and its reply is not in the books."""
+    append_sent: bool = False
+    """True while the store may have taken this event, because its reply has not come."""
     returned: bool = False
-    """Whether the emitter's call has returned: from then on the event is accepted, whatever becomes of it."""
+    """True once the emitter's call has returned: from then on the event is accepted, whatever its outcome."""
 
     @property
     def settled(self) -> bool:
-        """Whether the store has answered, or the event is known to be lost: nothing more is to be done with it."""
+        """True if no work is left for this event, because the store has answered or the event is known to be lost."""
         return self.receipt.seq is not None or self.refusal is not None or self.receipt.stage.final
 
 
@@ -64,12 +63,12 @@ class Bind(msgspec.Struct):
     act: Literal["bind", "rebind", "unbind"]
     user_id: str | None
     reply: Reply[Binding]
-    asked: bool = False
-    """Whether the store was asked, and what it answered is not in the books."""
+    bind_sent: bool = False
+    """True while the store may have changed the owner, and its reply is not in the books."""
 
     @property
     def settled(self) -> bool:
-        """Whether whoever asked for it has an answer."""
+        """True if the caller has an answer."""
         return self.reply.answered
 
 

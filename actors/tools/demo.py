@@ -12,10 +12,11 @@ import trio
 
 from actors.delivery.accounts import Audit, Balance
 from actors.errors import ActorsError
-from actors.events.event import Event, Lifecycle
+from actors.events.delivered import Event
+from actors.events.event import Lifecycle
 from actors.examples.approval import approval
 from actors.examples.assistant import assistant
-from actors.protocol.messages import SUBPROTOCOL
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import Fate, Receipt
 from actors.runs.run import TERMINAL
 from actors.runs.supervisor import OnMessage

@@ -13,7 +13,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from actors.errors import PeerError
 from actors.limits import MIB, Limits
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import CLOSINGS
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
@@ -63,7 +63,7 @@ async def _mirror(websocket: WebSocket, transport: Transport) -> PeerError:
 async def _see_out(websocket: WebSocket, transport: Transport, ending: PeerError) -> None:
     """Answer what the engine has not answered, and let the peer read it."""
     if ending.name != "vanished":
-        await websocket.close(TABLE[ending.name].code, str(ending))
+        await websocket.close(CLOSINGS[ending.name].code, str(ending))
     await transport.drain()
     await transport.discard()
 

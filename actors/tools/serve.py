@@ -16,7 +16,7 @@ from actors.kernel.failures import printable
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.runtime import Runtime
-from actors.server.server import trust
+from actors.server.authentication import trust
 from actors.stages import Stage
 from actors.tools.backpressure import Backpressure
 from actors.tools.default_owner import DefaultOwner

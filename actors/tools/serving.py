@@ -10,7 +10,7 @@ import trio
 
 from actors.connections.actor import Connection
 from actors.runtime import Runtime, open_runtime
-from actors.server.server import Authenticate, trust
+from actors.server.authentication import Authenticate, trust
 from actors.tools.terminal import CannotStart, StreamFailed, complain
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
-from actors.protocol.messages import TEXT_CHARACTERS
-from actors.server.server import Authenticate, Credentials
+from actors.protocol.client_messages import TEXT_CHARACTERS
+from actors.server.authentication import Authenticate, Credentials
 from actors.tools.terminal import CannotStart
 
 _EXPECTED = 'expected token = "user"'

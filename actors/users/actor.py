@@ -1,9 +1,9 @@
-"""The user actor: who is there, where each device begins, and what was confirmed.
+"""The user actor: the devices that are here, the offset at which each begins, and their acks.
 
-Attaching is one message, handled in one step: reading the log's bounds,
-choosing where the device starts and putting it among the devices that are rung
-cannot be interleaved with anything. That step is the whole seam between replay
-and live delivery.
+Attaching is one message, handled in one step, so that no other step comes
+between reading the log's bounds, choosing the offset at which the device
+starts, and adding it to the devices that are flushed. That step is the whole
+seam between replay and live delivery.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actors.delivery.cursor import Bounds, start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import CLOSINGS
 from actors.stores.store import Store
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 
@@ -34,7 +34,7 @@ class UserContext(Context):
 
 
 class UserActor:
-    """One user's fan-out, attachments and acknowledgements. Never has to wait."""
+    """One user's fan-out, attachments and acks. Never has to wait."""
 
     __slots__ = ("_context", "_presence", "_user_id")
 
@@ -43,12 +43,19 @@ class UserActor:
         self._presence = presence
         self._context = context
 
+    def __repr__(self) -> str:
+        return f"<UserActor {self._user_id} {self._presence!r}>"
+
     def handle(self, message: UserMessage) -> None:
-        """Take one message, and look at the doorbell."""
+        """Take one message, and look at the doorbell.
+
+        After each message, because a ring may have found the mailbox full, or
+        its message may have been lost in a crash.
+        """
         if message is RING:
             pass
         elif isinstance(message, Acked):
-            message.enter()
+            note_acks(message)
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -59,13 +66,13 @@ class UserActor:
             self._context.mark(self._presence)
 
     async def settle(self) -> None:
-        """Nothing here waits."""
+        """Never called, because no message leaves work to wait for."""
         raise AssertionError("a user actor leaves nothing to settle")
 
     def _attach(self, attach: Attach) -> None:
         gone = attach.device.ended_by()
         if gone is not None:  # a client that gave this connection up has another one, which this must not supersede
-            attach.reply.refuse(PeerError(gone, TABLE[gone].text))
+            attach.reply.refuse(PeerError(gone, CLOSINGS[gone].text))
             return
         presence, limit = self._presence, self._context.limits.connections_per_user
         known = presence.sessions.get(attach.session_id) if attach.session_id is not None else None
@@ -85,11 +92,11 @@ class UserActor:
         attach.reply.give(session)
 
     def _begin(self, attach: Attach, session: Session) -> None:
-        """Ack what the cursor says was taken, and give the device its start in the log."""
+        """Ack the events that the device's cursor says it took, and subscribe it to the log."""
         device = attach.device
         bounds, ledger = self._log()
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
-            for first, last in session.confirm(attach.resume[1]):
+            for first, last in session.ack(attach.resume[1]):
                 ledger.ack(first, last)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
@@ -101,22 +108,22 @@ class UserActor:
         """Move every device that reads an ended epoch into the present one. What it has not acked stays unacked."""
         bounds, ledger = self._log()
         for device in self._presence.devices:
-            if _place(device).ledger is not ledger:
+            if _subscription_of(device).ledger is not ledger:
                 device.reset(bounds, ledger)
         for session in self._presence.sessions.values():
             if session.device is not None and session.ledger is not ledger:
-                session.pass_to(session.device, _place(session.device))
+                session.pass_to(session.device, _subscription_of(session.device))
         self._context.mark(self._presence)
 
     def _log(self) -> tuple[Bounds, Ledger]:
-        """The bounds of the user's log and the ledger of its epoch, read together."""
+        """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
         bounds = context.store.bounds(self._user_id)
         account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
         return bounds, account.ledger
 
     def _fence(self, device: Subscriber) -> None:
-        """A session has one connection: the newer one takes the older one's place."""
+        """End a session's older connection, because a session has one, and the newer one supersedes it."""
         device.end("superseded", "another connection of this session took over")
         self._presence.leave(device)
 
@@ -128,7 +135,7 @@ class UserActor:
         return session
 
     def _forget_session(self) -> None:
-        """Forget the session that was longest without a new connection; one in use is only forgotten last."""
+        """Forget the session that was longest without a new connection; one in use comes last."""
         sessions = self._presence.sessions
         unused = next((session.id for session in sessions.values() if session.device is None), None)
         del sessions[unused if unused is not None else next(iter(sessions))]
@@ -138,6 +145,12 @@ class UserActor:
         self._presence.leave(detach.device)
 
 
-def _place(device: Subscriber) -> Subscription:
-    assert device.subscription is not None, "a device that is here has a place in the log"
+def _subscription_of(device: Subscriber) -> Subscription:
+    assert device.subscription is not None, "a device that is here has a subscription"
     return device.subscription
+
+
+def note_acks(acked: Acked) -> None:
+    """Write a device's acks into the books. Idempotent, so that a crash may have it done twice."""
+    for first, last in acked.spans:
+        acked.ledger.ack(first, last)

@@ -1,4 +1,4 @@
-"""The kind of actor that a user is: how one is built, and what becomes of what it could not finish."""
+"""The kind of actor that a user is: builds one, and accounts for messages and devices that one could not finish."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
 from actors.stages import Cause
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor, UserContext, note_acks
 from actors.users.presence import Acked, Attach, Detach, Presence, UserMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
@@ -24,32 +24,33 @@ class UserKind:
         self._presence_of = presence_of
 
     def build(self, user_id: str) -> UserActor:
-        """Build the actor of a user. It looks at the log first, because the last one may not have heard a ring."""
+        """Build the actor of a user. The flusher looks at the log first, because the last actor may have lost a
+        ring."""
         presence = self._presence_of(user_id)
         presence.rung = False
         self._context.mark(presence)
         return UserActor(user_id, presence, self._context)
 
     def dead_letter(self, message: UserMessage, ended: Ended) -> None:
-        """Refuse an attachment, and carry out what a device will not say again: its acks, and that it has gone."""
+        """Refuse an attach; carry out acks and a detach, because no device sends them again."""
         if isinstance(message, Attach):
             message.reply.refuse(PeerError(_REFUSALS[ended], f"no place in the log ({_CAUSES[ended]})"))
         elif isinstance(message, Acked):
-            message.enter()
+            note_acks(message)
         elif isinstance(message, Detach) and message.device.user_id is not None:
             presence = self._presence_of(message.device.user_id)
             presence.departures.append(message.departure)
             presence.leave(message.device)
 
     def quarantined(self, user_id: str, _: Failure) -> None:
-        """Close the user's sockets and settle the log: what was not acked will not be."""
+        """Close the user's sockets, and drop the events that no device acked."""
         context, presence = self._context, self._presence_of(user_id)
         for device in tuple(presence.devices):
             device.end("quarantined", "")
             presence.leave(device)
         bounds, now = context.store.bounds(user_id), context.environment.clock()
-        # Also where the books know nothing of this epoch yet, because what
-        # was placed in it may be answered for later.
+        # Also where the books know nothing of this epoch yet, because the
+        # store may still answer for events that it placed there.
         context.accounts.account(user_id, bounds.epoch, bounds.low, now)
         context.accounts.trim(user_id, bounds.head + 1, Cause.QUARANTINED, now)
         bounds = context.store.renew(user_id)

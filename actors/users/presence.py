@@ -1,8 +1,8 @@
 """A user's devices, and the messages about them.
 
-A presence is owned above the user's actor, so that a crash of the actor takes
-no device along. What the actor and the connections know of each other is in
-this module; neither imports the other.
+The registry owns a presence, above the user's actor, so that a crash of the
+actor takes no device along. The actor and the connections know of each other
+only this module; neither imports the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 
 
 class Subscriber(Protocol):
@@ -28,64 +28,65 @@ class Subscriber(Protocol):
     user_id: str | None
     plain: bool
     subscription: Subscription | None
-    """The place in the log, from attach on."""
+    """Its subscription to the user's log, from attach on."""
 
     @property
     def caught_up(self) -> bool:
-        """Whether the device has been sent all that was there when it came; until then it is told nothing else."""
+        """True if the device has been sent all that was there when it came; until then it is told nothing else."""
         ...
 
     def ended_by(self) -> str | None:
-        """The row of the closing table by which the connection has ended, if it has by now, whichever side did it."""
+        """Return the row of the closing table by which the connection has ended, if either side has ended it by now."""
         ...
 
     def tell(self, text: bytes) -> bool:
-        """Write a message about what is active or open, after what the log has, to a device that speaks the protocol.
+        """Write a message about an active run or an open question, after the log's events, to a device of the protocol.
 
-        Where its socket takes nothing, nothing is written: it is told all that
-        is active and open, once it has caught up. True if it was, or will be.
+        Where its socket is full, it writes nothing: the device is told of all
+        that is active and open once it has caught up. True if it was, or will be.
         """
         ...
 
     def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
-        """Take a place in the user's log, and say so to the device."""
+        """Take a subscription to the user's log, and welcome the device."""
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
-        """Go on in another epoch of the log, from its low, and say so to the device."""
+        """Go on in another epoch of the log, from its low, and tell the device."""
 
     def flush(self) -> None:
-        """Write what the log has gained, once, without blocking."""
+        """Write the log's new events, once, without blocking."""
 
     def end(self, name: str, text: str) -> None:
         """End the connection for a reason of the closing table."""
 
     def fail(self, error: BaseException) -> None:
-        """End the connection for a failure of ours, and report that."""
+        """End the connection for a failure of ours, and report it."""
 
     def describe(self, offset: int, now: float) -> str:
-        """Where this device stands, as seen from one offset."""
+        """Describe how this device stands to one offset."""
         ...
 
 
 @attrs.define
 class Session:
-    """What one client keeps across its connections."""
+    """The state of one client across its connections."""
 
     id: str
     cursor: Cursor | None = None
-    """What the newest connection of this session was handed and has confirmed."""
+    """The cursor of this session's newest connection."""
     ledger: Ledger | None = None
-    """The epoch of that cursor."""
+    """The books of that cursor's epoch."""
     device: Subscriber | None = None
     former: Cursor | None = None
-    """What a connection before it was handed: a hello that was long under way may take the place of a newer one, and
-    its device comes back having more."""
+    """The cursor of a connection before it. A late hello may supersede a newer connection, and then its device comes
+    back with more than the newest cursor says."""
 
-    def confirm(self, offset: int) -> list[tuple[int, int]]:
-        """Confirm everything up to ``offset`` that was handed to this session; the spans newly confirmed.
+    def ack(self, offset: int) -> list[tuple[int, int]]:
+        """Ack every offset up to ``offset`` that this session was handed; returns the spans newly acked.
 
-        What the newest connection did not hand over up to its position is
-        gone, and it said so: only beyond that the former one counts.
+        The former cursor counts only beyond the newest one's position, because
+        up to there the newest connection has handed over, or told to be gone,
+        all that there is.
         """
         if self.cursor is None:
             return []
@@ -100,14 +101,18 @@ class Session:
         """Go on with another connection, or the same one in another epoch."""
         if self.ledger is not subscription.ledger:
             self.former = None
-        elif self.cursor is not None and self.cursor.confirmed < self.cursor.position:
+        elif self.cursor is not None and self.cursor.acked < self.cursor.position:
             self.former = self.cursor
         self.device, self.cursor, self.ledger = device, subscription.cursor, subscription.ledger
+
+    def __repr__(self) -> str:
+        device = "away" if self.device is None else self.device.label
+        return f"<Session {self.id} {device} {self.cursor!r}>"
 
 
 @attrs.frozen
 class Departure:
-    """A device that has gone, and why."""
+    """A device that has gone, with the reason."""
 
     label: str
     name: str
@@ -129,12 +134,16 @@ class Presence:
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self.departures: deque[Departure] = deque(maxlen=departures)
         self.absences = 0
-        """How often in a row nobody was here when it was looked."""
+        """The number of looks in a row at which no device was here."""
         self.rung = False
-        """The log has grown, and the flusher has not been here since. Rings coalesce here."""
+        """True if the log has grown since the flusher was here. Rings coalesce here."""
+
+    def __repr__(self) -> str:
+        devices = " ".join(device.label for device in self.devices) or "away"
+        return f"<Presence {devices} sessions={len(self.sessions)}{' rung' if self.rung else ''}>"
 
     def leave(self, device: Subscriber) -> None:
-        """A device is here no more; its session stays, without it."""
+        """Remove a device; its session stays, without it."""
         self.absences = 0
         if device in self.devices:
             self.devices.remove(device)
@@ -144,15 +153,15 @@ class Presence:
 
 
 class Ring(msgspec.Struct, frozen=True, gc=False):
-    """The user's doorbell. Carries nothing: the presence knows that it was rung, the log what is new."""
+    """The user's doorbell. It carries nothing, because the presence knows that it was rung, and the log its events."""
 
 
 class Rewound(msgspec.Struct, frozen=True, gc=False):
-    """The user's log is not the one that some device reads: it was rebuilt, or has lost something."""
+    """The user's log is in another epoch than the one that some device reads."""
 
 
 class Attach(msgspec.Struct, frozen=True):
-    """A device wants a place in the log."""
+    """A device's request for a subscription to the log."""
 
     device: Subscriber
     session_id: str | None
@@ -162,22 +171,17 @@ class Attach(msgspec.Struct, frozen=True):
 
 
 class Detach(msgspec.Struct, frozen=True):
-    """A device has gone."""
+    """A device's departure."""
 
     device: Subscriber
     departure: Departure
 
 
 class Acked(msgspec.Struct, frozen=True):
-    """A device confirmed spans of offsets, in the epoch in which it was sent them."""
+    """A device's acks: spans of offsets, in the epoch in which it was sent them."""
 
     ledger: Ledger
     spans: list[tuple[int, int]]
-
-    def enter(self) -> None:
-        """Write it into the books; again, it changes nothing."""
-        for first, last in self.spans:
-            self.ledger.ack(first, last)
 
 
 UserMessage = Ring | Rewound | Attach | Detach | Acked

@@ -1,4 +1,4 @@
-"""The registry: from a user's name to the user's devices, and the bell that rings their actor."""
+"""The registry: from a user's id to the user's devices, and the bell that rings their actor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actors.users.presence import RING, Presence, Subscriber
 
 
 class Registry:
-    """Every user's presence, by name; rings the users' actors."""
+    """Every user's presence, by id; rings the users' actors."""
 
     def __init__(self, context: Context) -> None:
         self._limits = limits = context.limits
@@ -23,27 +23,31 @@ class Registry:
         self._presences: dict[str, Presence] = {}
         self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
 
+    def __repr__(self) -> str:
+        devices = sum(len(presence.devices) for presence in self._presences.values())
+        return f"<Registry users={len(self._presences)} devices={devices}>"
+
     def presence(self, user_id: str) -> Presence:
-        """A user's presence, begun if there is none."""
+        """Return a user's presence, begun if there is none."""
         presence = self._presences.get(user_id)
         if presence is None:
             presence = self._presences[user_id] = Presence(self._limits.departures)
         return presence
 
     def known(self, user_id: str | None) -> Presence | None:
-        """A user's presence, if there is one."""
+        """Return a user's presence, if there is one."""
         return None if user_id is None else self._presences.get(user_id)
 
     def devices(self, user_id: str) -> int:
-        """How many connections a user has."""
+        """Return the number of a user's connections."""
         presence = self._presences.get(user_id)
         return 0 if presence is None else len(presence.devices)
 
     def retire(self, forget: Callable[[str], bool]) -> None:
-        """Forget the users who have had no device for long, if ``forget`` says so; called once in a retire period.
+        """Forget the users that have had no device for long, if ``forget`` agrees; called once in a retire period.
 
-        With their sessions goes what only a device could ask for. ``forget``
-        lets go of their log, their books and their actor.
+        Their sessions go, because only a device could ask for them. ``forget``
+        drops their log, their books and their actor, and returns true if it could.
         """
         most = self._limits.session_seconds / self._limits.retire_seconds + 1
         for user_id, presence in tuple(self._presences.items()):
@@ -52,12 +56,12 @@ class Registry:
                 del self._presences[user_id]
 
     def devices_of(self, user_id: str) -> tuple[Subscriber, ...]:
-        """A user's connections."""
+        """Return a user's connections."""
         presence = self._presences.get(user_id)
         return () if presence is None else tuple(presence.devices)
 
     def ring(self, user_id: str | None, thread_id: str) -> None:
-        """A thread's owner has something new; nobody may be there to receive it."""
+        """Ring a thread's owner, because the log has grown; warn where no device is there to receive it."""
         presence = None if user_id is None else self._presences.get(user_id)
         if presence is None or not presence.devices:
             self._warn(thread_id, user_id)
@@ -68,10 +72,10 @@ class Registry:
             except trio.WouldBlock:
                 return  # the actor looks at the bell after each message, and it has a queue of them
             except ActorsError:
-                presence.rung = False  # nobody answers this door any more
+                presence.rung = False  # the mailbox is closed, and no actor answers the bell
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
-        """Say once per thread and period that its events reach nobody; of very many threads, of some."""
+        """Warn once per thread and period that its events reach no device; of very many threads, of some."""
         unsaid = self._warnings.take(thread_id, self._clock())
         if unsaid is None:
             return

@@ -379,7 +379,7 @@ export class Session extends EventTarget {
     this.connect();
     for (const type of ["online", "pageshow", "resume", "visibilitychange"]) {
       // Captured: what happens to the document passes the window.
-      globalThis.addEventListener?.(type, () => this.#wake(), { capture: true, signal: this.#ended.signal });
+      globalThis.addEventListener?.(type, () => this.#wake(type), { capture: true, signal: this.#ended.signal });
     }
   }
 
@@ -762,9 +762,9 @@ export class Session extends EventTarget {
   }
 
   /** Online, or looked at, again: doubt a link that is there, or come back now, once between two waits. */
-  #wake() {
+  #wake(type) {
     const { name, until } = this.#state;
-    if (globalThis.document?.visibilityState === "hidden") return;
+    if (type === "visibilitychange" && globalThis.document?.visibilityState === "hidden") return;
     if (name === "live" && !this.#isDoubted) {
       this.#isDoubted = true;
       this.#expectWithin(PROBE_MS);

@@ -157,7 +157,7 @@ def _private() -> Iterator[None]:
     """Make files for this account alone meanwhile.
 
     By the umask, because a mode that is set afterwards leaves a moment in
-    which everybody may connect. It is the process's, so nothing waits here: a
+    which every account may connect. It is the process's, so nothing waits here: a
     file that another thread makes in this moment is too private, and not the
     other way around.
     """

@@ -1,4 +1,4 @@
-"""Why the system could not do something, in its own words and in one line."""
+"""The reasons of a failure of the system, in its own words and in one line."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Transport:
     """The write side, and the read side, of one endpoint.
 
     ``on_drained`` is called when a backlog is gone; ``on_failed``, with the
-    name of a row of :data:`~actors.protocol.closing.TABLE`, when the socket is.
+    name of a row of :data:`~actors.protocol.codes.CLOSINGS`, when the socket is.
     Both may be called from within any method here.
     """
 

@@ -33,7 +33,7 @@ from trio_websocket import (
 from actors.errors import PeerError
 from actors.kernel.failures import cancels, printable
 from actors.limits import Limits
-from actors.protocol.closing import closing_of
+from actors.protocol.codes import closing_of
 from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children
 from actors.wire.frame_limits import FrameLimits
@@ -120,7 +120,7 @@ class _EngineStream(trio.abc.Stream):
     """
 
     def __init__(
-        self, transport: Transport, head: bytes, *, rest: bytes, limits: Limits, on_heard: Callable[[], None]
+        self, transport: Transport, *, head: bytes, rest: bytes, limits: Limits, on_heard: Callable[[], None]
     ) -> None:
         self.close_code: int | None = None
         """The code of the Close that was sent."""
@@ -237,7 +237,7 @@ async def upgrade(
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head, rest=rest, limits=limits, on_heard=on_heard)
+    stream = _EngineStream(transport, head=head, rest=rest, limits=limits, on_heard=on_heard)
     outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -11,17 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from msgspec.structs import replace
 
 import actors.client
 from actors.client import AskClosed, Cursor, Event, Gap, Inactive, Reset, SessionLost
 from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
-from actors.client.hearing import Garbled, Reply, hear
 from actors.client.inbox import Arrivals
-from actors.client.pending import Op, Request
-from actors.protocol.closing import TABLE
+from actors.client.pending import Request
+from actors.errors import PeerError
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Send, op_of
+from actors.protocol.client_messages import Request as Message
+from actors.protocol.codes import CLOSINGS
+from actors.protocol.server_messages import decode
 
-PURE = ["address", "backoff", "conversation", "errors", "hearing", "inbox", "items", "pending", "questions"]
+PURE = ["address", "backoff", "conversation", "errors", "inbox", "items", "pending", "questions"]
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -237,7 +241,7 @@ class Client(RuleBasedStateMachine):
 
     @rule()
     def ask(self) -> None:
-        self.requests.append(self.client.requests.make("send", {"payload": {}}, lambda: None, lambda until: None))
+        self.requests.append(self.client.requests.make(lambda id_: Send(id_, {}), lambda: None, lambda until: None))
         self._look()
 
     def _see(self, item: object) -> None:
@@ -270,7 +274,7 @@ class Client(RuleBasedStateMachine):
             self.take(10)
         assert self.arrivals.taken == Cursor(self.epoch, self.head)
         for request in self.requests:
-            assert isinstance(request.outcome, Reply | SessionLost)
+            assert isinstance(request.outcome, str | SessionLost)
             assert len(self.placed.get(request.id, {None})) == 1, "carried out in two sessions"
 
 
@@ -362,17 +366,19 @@ def test_a_hello_that_a_close_answered_is_not_late(code: int, forgiven: bool) ->
     assert (client.end(Ended("", 4500), 0.5, 2.0) is not None) == forgiven
 
 
-@pytest.mark.parametrize("op", ["send", "read", "cancel", "answer"])
-def test_after_ten_minutes_a_request_is_given_up(op: Op) -> None:
+@pytest.mark.parametrize(
+    "message", [Send("", {}), ReadThread("", "t1"), CancelRun("", "r1"), AnswerAsk("", "a1", {})], ids=op_of
+)
+def test_after_ten_minutes_a_request_is_given_up(message: Message) -> None:
     """A server remembers it for so long since it was first written: it is not written again, and may have been carried
     out. One that no server has seen waits."""
     client, until = begun(), list[float]()
-    request = client.requests.make(op, {}, lambda: None, until.append)
+    request = client.requests.make(lambda id_: replace(message, id=id_), lambda: None, until.append)
     assert len(client.due(1_000.0)) == 1
     assert until == [1_600.0]
     client.hello()
     client.take(json.dumps(REPLAYED))
-    unseen = client.requests.make(op, {}, lambda: None, until.append)
+    unseen = client.requests.make(lambda id_: replace(message, id=id_), lambda: None, until.append)
     assert len(client.due(1_599.0)) == 2
     client.hello()
     client.take(json.dumps(REPLAYED))
@@ -428,8 +434,8 @@ def test_a_server_that_always_fails_is_not_hurried() -> None:
 
 def test_verdicts() -> None:
     """The verdict of a code is that of the server's table; codes that are in no table follow the rule."""
-    assert {row.code: is_final(row.code) for row in TABLE.values()} == {
-        row.code: not row.temporary for row in TABLE.values()
+    assert {row.code: is_final(row.code) for row in CLOSINGS.values()} == {
+        row.code: not row.temporary for row in CLOSINGS.values()
     }
     assert not is_final(1006, 103)
     assert not is_final(4499)
@@ -439,7 +445,7 @@ def test_verdicts() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"op":"welcome"}', '{"type":"x"}', '{"op":"gap","from":"a"}'])
 def test_what_is_no_message(text: str) -> None:
-    """Anything that is not one is Garbled; an op that is not known is nothing at all."""
-    with pytest.raises(Garbled):
-        hear(text)
-    assert hear('{"op":"news","of":"tomorrow"}') is None
+    """Anything that is not one is a bad message; an op that is not known is nothing at all."""
+    with pytest.raises(PeerError, match="expected a message of the protocol"):
+        decode(text)
+    assert decode('{"op":"news","of":"tomorrow"}') is None

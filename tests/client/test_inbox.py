@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from actors.client import Cursor, Event, Gap, Reset
-from actors.client.hearing import Asked, Batch, GapTold, ResetTold, Welcome
 from actors.client.inbox import Arrivals, OutOfOrder
+from actors.protocol import server_messages
+from actors.protocol.server_messages import Batch, ServerLimits, Welcome
 
-ASKED = Asked()
+ASKED = ServerLimits()
 
 
 def event(offset: int, seq0: int | None = None) -> Event:
@@ -57,7 +58,7 @@ def test_what_was_taken_is_confirmed_when_it_has_come_again() -> None:
 def test_what_was_taken_of_another_log_is_not_confirmed() -> None:
     """Neither while the reset waits for the application, nor is anything of the last log afterwards."""
     arrivals = begun(1, 2, 3)
-    arrivals.reset(ResetTold(epoch="f", low=1))
+    arrivals.reset(server_messages.Reset(epoch="f", low=1))
     arrivals.event(event(1), 1)
     take(arrivals, 3)
     assert arrivals.ack(0, ASKED, everything=True) is None
@@ -73,7 +74,7 @@ def test_a_log_that_was_rewound_within_its_epoch() -> None:
     arrivals.welcome(welcome(1, "reset"))
     with pytest.raises(OutOfOrder):
         arrivals.event(event(51), 1)
-    arrivals.reset(ResetTold(epoch="e", low=1))
+    arrivals.reset(server_messages.Reset(epoch="e", low=1))
     arrivals.event(event(1), 1)
     assert arrivals.ack(0, ASKED, everything=True) is None
     assert take(arrivals, 2) == [Reset("e", 1), event(1)]
@@ -85,7 +86,7 @@ def test_a_reset_that_nobody_saw_is_replaced() -> None:
     for _ in range(2):
         arrivals.begin()
         arrivals.welcome(welcome(1, "reset", "f"))
-        arrivals.reset(ResetTold(epoch="f", low=1))
+        arrivals.reset(server_messages.Reset(epoch="f", low=1))
         arrivals.event(event(1), 1)
     assert take(arrivals, 3) == [event(1), Reset("f", 1), event(1)]
     assert arrivals.drained
@@ -96,7 +97,7 @@ def test_of_a_gap_only_what_was_missed_is_said() -> None:
     arrivals = begun(1, 2)
     arrivals.begin()
     arrivals.welcome(welcome(6, "gap"))
-    arrivals.gap(GapTold(first=1, last=5, cause="retention"))
+    arrivals.gap(server_messages.Gap(first=1, last=5, cause="retention"))
     assert take(arrivals, 3) == [event(1), event(2), Gap(3, 5, "retention")]
 
 
@@ -149,7 +150,7 @@ def test_joined_pieces_that_come_joined_with_more() -> None:
         Batch(first=1, last=0, events=[]),
     ],
 )
-def test_batches_that_cannot_be(batch: Batch) -> None:
+def test_batches_that_cannot_be(batch: Batch[Event]) -> None:
     """Holes, a wrong end, a wrong order, and nothing."""
     with pytest.raises(OutOfOrder):
         begun().batch(batch, 1)

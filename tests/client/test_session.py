@@ -27,7 +27,7 @@ from actors.client import (
 )
 from actors.environment import Environment
 from actors.errors import Unencodable
-from actors.protocol import closing
+from actors.protocol.codes import CLOSINGS
 from tests.support.scripted_server import URL, Line, Scripted, autojump_clock, event, server
 
 __all__ = ["autojump_clock", "server"]
@@ -468,7 +468,7 @@ async def test_a_pause_can_be_ended(server: Scripted, autojump_clock: MockClock)
         assert trio.current_time() == before
 
 
-@pytest.mark.parametrize("code", [*(row.code for row in closing.TABLE.values() if not row.temporary), 1008, 4700])
+@pytest.mark.parametrize("code", [*(row.code for row in CLOSINGS.values() if not row.temporary), 1008, 4700])
 async def test_refused_for_good(server: Scripted, autojump_clock: MockClock, code: int) -> None:
     """Such a code ends the session: what had come is given, then an error with code and text; requests get it, too."""
     async with connect(URL) as session:
@@ -488,9 +488,7 @@ async def test_refused_for_good(server: Scripted, autojump_clock: MockClock, cod
     assert server.attempts == 1
 
 
-@pytest.mark.parametrize(
-    "code", [*(row.code for row in closing.TABLE.values() if row.temporary), 1001, 1005, 1011, 4499]
-)
+@pytest.mark.parametrize("code", [*(row.code for row in CLOSINGS.values() if row.temporary), 1001, 1005, 1011, 4499])
 async def test_come_back(server: Scripted, autojump_clock: MockClock, code: int) -> None:
     """With these codes the client comes back, with its session."""
     async with connect(URL):

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import actors
-from actors.protocol.closing import TABLE
+from actors.protocol.codes import CLOSINGS
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.support.served import Served, offsets, served
@@ -24,7 +24,7 @@ async def events(peer: Peer, count: int) -> list[Message]:
 
 async def ends(peer: Peer, name: str, *, said: bool = True) -> str:
     """The connection ends for a reason of the table, which is said in an error before it; returns what was said."""
-    row = TABLE[name]
+    row = CLOSINGS[name]
     ending = await peer.farewell()
     assert ending is not None
     assert ending[0] == row.code
@@ -214,7 +214,7 @@ async def test_ack() -> None:
 
 
 async def test_ack_beyond() -> None:
-    """Who acknowledges what he was not sent is told so and sent away; nothing is confirmed by it."""
+    """A device that acks beyond what it was sent is told so and closed; nothing is acked by it."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         receipts = await house.emit(2)
@@ -337,7 +337,7 @@ async def test_split_and_joined() -> None:
     ],
 )
 async def test_not_a_hello(hello: Message, expected: str) -> None:
-    """What is not a hello this server understands is refused, with what was expected and what came."""
+    """A first message that is no hello of this server's is refused, with what was expected and what came."""
     async with served() as house, house.peer() as peer:
         await peer.open(ACTORS)
         await peer.say(hello)
@@ -380,7 +380,7 @@ async def test_goodbye_without_a_code() -> None:
 
 
 async def test_no_hello() -> None:
-    """Who says nothing is sent away after a while."""
+    """A peer that says nothing is closed after a while."""
     async with served(limits=actors.Limits(hello_seconds=0.05)) as house, house.peer() as peer:
         await peer.open(ACTORS)
         assert await ends(peer, "no_hello") == "expected a hello within 0.05 s, got none"
@@ -426,13 +426,13 @@ async def test_a_burst_is_not_a_flood() -> None:
     ],
 )
 async def test_not_acceptable(sent: bytes, name: str) -> None:
-    """What is no text message of ours ends the connection with the code that says so, and is nobody's failure."""
+    """A message that is no text of ours ends the connection with the code that says so, and is no failure."""
     async with served(limits=actors.Limits(close_seconds=0.05)) as house, house.peer() as peer:
         await peer.attach("alice")
         await peer.send(sent)
         ending = await peer.farewell()
         assert ending is not None
-        assert ending[0] == TABLE[name].code
+        assert ending[0] == CLOSINGS[name].code
         await house.all_gone()
         (receipt,) = await house.emit(1)
         assert f"({name}:" in str(house.runtime.explain(receipt))
@@ -614,8 +614,8 @@ async def test_closing_writes_what_is_placed() -> None:
     assert read == list(range(1, 31))
 
 
-async def test_in_flight_across_an_epoch() -> None:
-    """What a socket was taking when its user was quarantined is settled in its own epoch, and the books balance."""
+async def test_a_write_across_an_epoch() -> None:
+    """A write unfinished when its user was quarantined is settled in its own epoch, and the books balance."""
     async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
         await stalled.attach("alice")
         said = ""

@@ -104,7 +104,7 @@ async def test_a_window_joins_writes(nursery: trio.Nursery, autojump_clock: trio
 
 
 async def test_marked_before_it_runs(nursery: trio.Nursery) -> None:
-    """Who was marked before the flusher runs, or while it was being restarted, is written to when it does."""
+    """Users marked before the flusher runs, or during its restart, are written to when it does."""
     flusher, pen = Flusher(unexpected), Pen("c1")
     alice = presence_of(pen)
     flusher.mark(alice)

@@ -1,4 +1,4 @@
-"""Who is asked for a sign of life, and who is dead."""
+"""The peers that are pinged, and those that are dead."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ steps = st.lists(
 
 @given(steps)
 def test_heartbeat_agrees_with_a_dictionary(steps: list[tuple[str, str | int | None]]) -> None:
-    """Silent for ``ping_seconds``: asked once. Silent for ``pong_seconds`` after that: dead, and forgotten."""
-    heartbeat, heard, asked, now = Heartbeat[str](PING, PONG), dict[str, int](), dict[str, int](), 0
+    """Silent for ``ping_seconds``: pinged once. Silent for ``pong_seconds`` after that: dead, and forgotten."""
+    heartbeat, heard, pinged, now = Heartbeat[str](PING, PONG), dict[str, int](), dict[str, int](), 0
     for name, value in steps:
         peer = str(value)
         if name == "wait":
             now += int(value or 0)
         elif name == "look":
-            ask, dead = heartbeat.silent(now)
-            assert sorted(dead) == sorted(peer for peer, at in asked.items() if now - at >= PONG)
-            asked = {peer: at for peer, at in asked.items() if now - at < PONG}
-            assert sorted(ask) == sorted(peer for peer, at in heard.items() if now - at >= PING)
-            asked |= dict.fromkeys(ask, now)
-            heard = {peer: at for peer, at in heard.items() if peer not in ask}
+            silent, dead = heartbeat.silent(now)
+            assert sorted(dead) == sorted(peer for peer, at in pinged.items() if now - at >= PONG)
+            pinged = {peer: at for peer, at in pinged.items() if now - at < PONG}
+            assert sorted(silent) == sorted(peer for peer, at in heard.items() if now - at >= PING)
+            pinged |= dict.fromkeys(silent, now)
+            heard = {peer: at for peer, at in heard.items() if peer not in silent}
         else:
             heard.pop(peer, None)
-            asked.pop(peer, None)
+            pinged.pop(peer, None)
             if name == "hear":
                 heartbeat.hear(peer, now)
                 heard[peer] = now
@@ -45,7 +45,7 @@ def test_heartbeat_agrees_with_a_dictionary(steps: list[tuple[str, str | int | N
 
 
 def test_a_silent_peer_is_found_in_time() -> None:
-    """A peer that says nothing is asked at ``ping_seconds`` and dead ``pong_seconds`` later; each is said once."""
+    """A peer that says nothing is pinged at ``ping_seconds`` and dead ``pong_seconds`` later; each is said once."""
     heartbeat = Heartbeat[str](15.0, 10.0)
     heartbeat.hear("a", 0.0)
     looks = {now: heartbeat.silent(now) for now in (14.9, 15.0, 16.0, 24.9, 25.0, 26.0)}
@@ -55,7 +55,7 @@ def test_a_silent_peer_is_found_in_time() -> None:
 
 
 def test_an_answer_is_a_sign_of_life() -> None:
-    """A peer that answers is not dead, and is asked again after as long a silence."""
+    """A peer that answers is not dead, and is pinged again after as long a silence."""
     heartbeat = Heartbeat[str](15.0, 10.0)
     heartbeat.hear("a", 0.0)
     heartbeat.silent(15.0)
@@ -65,7 +65,7 @@ def test_an_answer_is_a_sign_of_life() -> None:
 
 
 def test_a_late_look_gives_time_to_answer() -> None:
-    """A peer is not dead before it was asked, however late somebody looks."""
+    """A peer is not dead before it was pinged, however late somebody looks."""
     heartbeat = Heartbeat[str](15.0, 10.0)
     heartbeat.hear("a", 0.0)
     assert heartbeat.silent(1_000.0) == (["a"], [])
@@ -94,7 +94,7 @@ def test_looking_costs_what_it_finds() -> None:
 
 
 def test_who_has_not_got_the_question_yet() -> None:
-    """A peer that the question has not reached has as long again for its answer, and is not asked twice."""
+    """A peer that the question has not reached has as long again for its answer, and is not pinged twice."""
     heartbeat = Heartbeat[str](15.0, 10.0)
     heartbeat.hear("a", 0.0)
     assert heartbeat.silent(15.0) == (["a"], [])

@@ -36,7 +36,7 @@ class Office:
         self.store = MemoryStore(LIMITS, Environment())
         self.accounts = Accounts(10_000, self.store.bounds)
         self.former = {"alice": Balance(), "bob": Balance()}
-        """What users came to when they were last forgotten."""
+        """The sums of users when they were last forgotten."""
         self.now = 0.0
         self.ids = itertools.count(1)
         self.queued: list[Receipt] = []
@@ -77,7 +77,7 @@ class Office:
             self.shed()
         else:
             place = placement.user_id, placement.epoch, placement.offset, placement.low
-            self.accounts.place(receipt, *place, self.now)
+            self.accounts.note_placed(receipt, *place, self.now)
 
     def shed(self) -> None:
         for one in self.store.shed():
@@ -191,7 +191,7 @@ def test_an_audit_can_fail() -> None:
     """An event that the store placed, and that nobody had accepted, does not go unnoticed."""
     accounts = Accounts(10)
     assert accounts.audit().balanced
-    accounts.place(Receipt("e1", "t", 0.0, Queued()), "alice", "e", 1, 1, 0.0)
+    accounts.note_placed(Receipt("e1", "t", 0.0, Queued()), "alice", "e", 1, 1, 0.0)
     assert accounts.audit().total.queued == -1
 
 
@@ -217,7 +217,7 @@ def test_answers_are_noted_in_any_order(order: tuple[int, int]) -> None:
     """Answers of one commit may be noted in any order, a user's very first ones too."""
     accounts = Accounts(10)
     for offset in order:
-        accounts.place(accepted(accounts, f"e{offset}"), "alice", "e", offset, 1, 0.0)
+        accounts.note_placed(accepted(accounts, f"e{offset}"), "alice", "e", offset, 1, 0.0)
     audit = accounts.audit()
     assert audit.balanced
     assert audit.total.retained == 2
@@ -228,7 +228,7 @@ def test_every_drop_has_a_dead_letter(order: tuple[int, ...]) -> None:
     """The dead letters count what was dropped, also what had left its log before the answer was noted."""
     accounts = Accounts(10)
     for offset in order:
-        accounts.place(accepted(accounts, f"e{offset}"), "alice", "e", offset, offset, 0.0)
+        accounts.note_placed(accepted(accounts, f"e{offset}"), "alice", "e", offset, offset, 0.0)
     assert accounts.audit().total.dropped == 2
     assert sum(letter.count for letter in accounts.dead_letters) == 2
 
@@ -247,7 +247,7 @@ def test_dead_letters_of_one_run_are_one() -> None:
     accounts = Accounts(10)
     for user_id in ("alice", "bob"):
         for offset in range(1, 6):
-            accounts.place(accepted(accounts), user_id, "e", offset, 1, 0.0)
+            accounts.note_placed(accepted(accounts), user_id, "e", offset, 1, 0.0)
     for low, now in ((2, 1.0), (4, 2.0)):
         accounts.trim("alice", low, Cause.RETENTION, now)
     accounts.trim("bob", 2, Cause.RETENTION, 3.0)
@@ -258,7 +258,7 @@ def test_dead_letters_of_one_run_are_one() -> None:
 
 
 def test_what_a_hold_shed_is_buried_by_thread() -> None:
-    """What a thread's hold let go is one run of its sequence numbers."""
+    """The sheds of a thread's hold are one run of its sequence numbers."""
     accounts = Accounts(10)
     for seq in range(1, 6):
         accounts.hold(accepted(accounts), seq, 0.0)
@@ -287,14 +287,14 @@ def test_what_was_shed_before_it_was_noted_is_dropped_when_it_is() -> None:
 
 
 def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
-    """What a store says late about an epoch does not take the books back into it: a quarantine has settled it."""
+    """A late reply about an epoch does not take the books back into it, because a quarantine has settled it."""
     accounts = Accounts(10)
-    accounts.place(accepted(accounts), "alice", "e1", 1, 1, 0.0)
+    accounts.note_placed(accepted(accounts), "alice", "e1", 1, 1, 0.0)
     late, held = accepted(accounts), accepted(accounts, "held")
     accounts.hold(held, 1, 0.0)
     accounts.trim("alice", 4, Cause.QUARANTINED, 1.0)
     accounts.account("alice", "e2", 1, 1.0)
-    accounts.place(late, "alice", "e1", 2, 1, 2.0)
+    accounts.note_placed(late, "alice", "e1", 2, 1, 2.0)
     assert accounts.bind("t", "alice", "e1", 3, 1, 2.0, notice=False) == 1
     assert [receipt.cause for receipt in (late, held)] == [Cause.QUARANTINED] * 2
     assert accounts.users["alice"].ledger.epoch == "e2"
@@ -303,14 +303,14 @@ def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
 
 
 def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
-    """What a store placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
+    """An event placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
     accounts = Accounts(10, lambda user_id: Bounds("e2", 1, 1))
     present = accepted(accounts)
-    accounts.place(present, "alice", "e2", 1, 1, 0.0)
+    accounts.note_placed(present, "alice", "e2", 1, 1, 0.0)
     held, late = accepted(accounts, "held"), accepted(accounts, "late")
     accounts.hold(held, 1, 0.0)
     assert accounts.bind("t", "alice", "e1", 4, 1, 1.0, notice=False) == 1
-    accounts.place(late, "alice", "e1", 5, 1, 1.0)
+    accounts.note_placed(late, "alice", "e1", 5, 1, 1.0)
     assert [receipt.stage for receipt in (present, held, late)] == [Stage.STORED, Stage.DROPPED, Stage.DROPPED]
     assert accounts.users["alice"].ledger.epoch == "e2"
     assert accounts.audit().users == {"alice": Balance(accepted=3, retained=1, dropped=2)}
@@ -322,7 +322,7 @@ def test_an_answer_about_what_had_left_an_empty_log() -> None:
     held, late = accepted(accounts, "held"), accepted(accounts, "late")
     accounts.hold(held, 1, 0.0)
     assert accounts.bind("t", "alice", "e1", 1, 1, 1.0, notice=True) == 2
-    accounts.place(late, "alice", "e1", 3, 1, 1.0)
+    accounts.note_placed(late, "alice", "e1", 3, 1, 1.0)
     assert [(receipt.stage, receipt.cause) for receipt in (held, late)] == [(Stage.DROPPED, Cause.RETENTION)] * 2
     assert accounts.audit().users == {"alice": Balance(accepted=3, dropped=3)}
     assert sum(letter.count for letter in accounts.dead_letters) == 3
@@ -331,9 +331,9 @@ def test_an_answer_about_what_had_left_an_empty_log() -> None:
 def test_an_answer_about_what_had_left_before_the_books_began() -> None:
     """Books that begin in the middle of a log take a late answer about its beginning for what it is."""
     accounts = Accounts(10)
-    accounts.place(accepted(accounts), "alice", "e1", 3, 3, 0.0)
+    accounts.note_placed(accepted(accounts), "alice", "e1", 3, 3, 0.0)
     late = accepted(accounts, "late")
-    accounts.place(late, "alice", "e1", 1, 3, 1.0)
+    accounts.note_placed(late, "alice", "e1", 1, 3, 1.0)
     assert (late.stage, late.cause) == (Stage.DROPPED, Cause.RETENTION)
     assert accounts.audit().users == {"alice": Balance(accepted=2, retained=1, dropped=1)}
 
@@ -351,13 +351,13 @@ def test_an_epoch_that_ended_stays_in_the_books() -> None:
     """A user's row counts what earlier epochs of his log came to."""
     accounts = Accounts(10)
     for offset in (1, 2, 3):
-        accounts.place(accepted(accounts), "alice", "e1", offset, 1, 0.0)
+        accounts.note_placed(accepted(accounts), "alice", "e1", offset, 1, 0.0)
     ledger = accounts.users["alice"].ledger
     ledger.write(1, 2)
     ledger.ack(1, 1)
     accounts.trim("alice", 4, Cause.QUARANTINED, 1.0)
     late = accepted(accounts)
-    accounts.place(late, "alice", "e2", 1, 1, 2.0)
+    accounts.note_placed(late, "alice", "e2", 1, 1, 2.0)
     assert accounts.audit().users == {
         "alice": Balance(accepted=4, retained=1, acked=1, unconfirmed=1, dropped=1),
     }

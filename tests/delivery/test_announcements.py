@@ -1,4 +1,4 @@
-"""What is to be told is told in pieces, as it is when its turn comes, and before the pongs that wait for it."""
+"""Announcements are sent in pieces, composed when their turn comes, and before the pongs that wait for them."""
 
 from __future__ import annotations
 

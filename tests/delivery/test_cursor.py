@@ -1,4 +1,4 @@
-"""Where a device starts, what it was handed, what it confirmed."""
+"""The offset at which a device starts, those it was handed, those it acked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.cursor import Bounds, Cursor, Start, start
 from actors.errors import PeerError
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 
 LOG = Bounds("e1", low=11, head=20)
 EMPTY = Bounds("e1", low=21, head=20)
@@ -47,7 +47,8 @@ def test_a_device_without_a_cursor(origin: Origin, offset: int) -> None:
 
 @given(low=st.integers(1, 20), size=st.integers(0, 20), seen=st.integers(0, 45))
 def test_no_offset_is_missing_in_silence(low: int, size: int, seen: int) -> None:
-    """What a device has seen, what it is told to be gone, and what it will be sent are the whole log, each once."""
+    """The offsets a device has seen, those it is told are gone, and those it will be sent are the whole log, each
+    once."""
     bounds = Bounds("e", low, low + size - 1)
     begin = start(bounds, ("e", seen), "unacked", low)
     gone = range(begin.gap[0], begin.gap[1] + 1) if begin.gap is not None else range(0)
@@ -81,7 +82,7 @@ def test_cursor_agrees_with_a_set(first: int, steps: list[tuple[str, int]]) -> N
             assert all(low[1] + 1 < high[0] for low, high in pairwise(spans))
             open_ = {o for o in open_ if o > offset}
         assert cursor.position == position
-        assert first - 1 <= cursor.confirmed <= position
+        assert first - 1 <= cursor.acked <= position
 
 
 def test_confirming_is_cumulative() -> None:
@@ -90,7 +91,7 @@ def test_confirming_is_cumulative() -> None:
     cursor.advance(1, 10)
     assert cursor.ack(7) == [(1, 7)]
     assert cursor.ack(3) == []
-    assert cursor.confirmed == 7
+    assert cursor.acked == 7
     assert cursor.ack(7) == []
     assert cursor.ack(10) == [(8, 10)]
 
@@ -102,7 +103,7 @@ def test_an_ack_ahead_is_the_peers_error() -> None:
     with pytest.raises(PeerError, match=r"at most 5.* got 6") as refused:
         cursor.ack(6)
     assert refused.value.name == "bad_ack"
-    assert (cursor.confirmed, cursor.ack(5)) == (0, [(1, 5)])
+    assert (cursor.acked, cursor.ack(5)) == (0, [(1, 5)])
 
 
 def test_what_was_skipped_is_not_confirmed() -> None:
@@ -131,4 +132,4 @@ def test_standing_is_what_this_connection_knows() -> None:
     cursor.advance(9, 10)
     cursor.ack(9)
     standings = [cursor.standing(offset) for offset in (4, 5, 7, 8, 9, 10, 11)]
-    assert standings == ["began later", "confirmed", "missed", "missed", "confirmed", "handed", "behind"]
+    assert standings == ["began later", "acked", "missed", "missed", "acked", "handed", "behind"]

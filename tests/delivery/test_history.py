@@ -84,7 +84,7 @@ def ranges(numbers: set[int]) -> tuple[tuple[int, int], ...]:
 def test_against_a_model(
     log: tuple[list[Entry], dict[str, int]], thread_id: str, after: int, most: int, most_bytes: int, held: int
 ) -> None:
-    """What is given, what is gone and whether there is more are what a naive reading of the log says."""
+    """The events, the gaps and whether there is more are those of a naive reading of the log."""
     entries, heads = log
     mine = [one for one in entries if one.thread_id == thread_id and one.seq > after]
     taken = 0
@@ -110,7 +110,7 @@ def test_against_a_model(
 
 @given(logs(), st.sampled_from(THREADS), st.integers(1, 3))
 def test_page_by_page(log: tuple[list[Entry], dict[str, int]], thread_id: str, most: int) -> None:
-    """Whoever asks on from the last number he was given gets everything once, and hears of every hole."""
+    """A reader that asks on from the last number it got gets every event once, and hears of every hole."""
     entries, heads = log
     pages = [ask(entries, thread_id, head_seq=heads[thread_id], most_events=most)]
     while pages[-1].more:

@@ -62,7 +62,7 @@ def test_a_bound_hold_agrees_with_the_log(
     """After a bind an event is what its offset in the log is; what had been shed stays dropped."""
     hold, fates = fill(first, steps)
     ledger, low = Ledger("alice", "e", bound_at), hold.low
-    pages = [ledger.place(bound_at + index) for index in range(hold.held)]
+    pages = [ledger.add(bound_at + index) for index in range(hold.held)]
     hold.bind(ledger, bound_at)
     assert hold.held == 0
     for name, offset in after:
@@ -80,16 +80,16 @@ def test_a_bound_hold_agrees_with_the_log(
 
 
 def test_a_hold_outlives_the_log() -> None:
-    """What became of an event that was held can be read after the log that it went to has moved on."""
+    """The fate of an event that was held can be read after the log that it went to has moved on."""
     hold, ledger = Hold(1), Ledger("alice", "e")
     for seq in range(1, 4):
         hold.take(seq)
-        ledger.place(seq)
+        ledger.add(seq)
     hold.bind(ledger, 1)
     ledger.write(1, 2)
     ledger.ack(1, 1)
     for offset in range(4, 5 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
     ledger.trim(5 * PAGE_SIZE, Cause.SHUTDOWN)
     assert [hold.stage(seq) for seq in (1, 2, 3)] == [Stage.ACKED, Stage.UNCONFIRMED, Stage.DROPPED]
     assert [hold.cause(seq) for seq in (1, 2, 3)] == [None, Cause.SHUTDOWN, Cause.SHUTDOWN]
@@ -105,11 +105,11 @@ def test_holding_has_no_hole(seq: int) -> None:
 
 
 def test_a_watch_follows_the_bind() -> None:
-    """Who watches a hold is called when it sheds and when it is bound; after that, when any of its pages changes."""
+    """A watcher of a hold is called when it sheds and when it is bound; after that, when any of its pages changes."""
     hold, ledger, called = Hold(1), Ledger("alice", "e"), list[str]()
     for seq in range(1, 2 * PAGE_SIZE):
         hold.take(seq)
-        ledger.place(seq)
+        ledger.add(seq)
     end = hold.watch(lambda: called.append("held"))
     hold.shed(1, Cause.UNBOUND_EXPIRED)
     hold.bind(ledger, 1)

@@ -1,4 +1,4 @@
-"""What a ledger knows of each offset, and what it has counted."""
+"""A ledger's facts about each offset, and its counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.ledger import PAGE_SIZE, Ledger
-from actors.receipts import Place, Position
+from actors.receipts import EventState, Position
 from actors.stages import Cause, Stage
 
 offsets = st.integers(1, 3 * PAGE_SIZE)
@@ -26,7 +26,7 @@ steps = st.lists(
 
 @attrs.define
 class Fact:
-    """What the model knows of one offset."""
+    """The model's facts about one offset."""
 
     written: bool = False
     acked: bool = False
@@ -47,49 +47,49 @@ def test_ledger_agrees_with_a_dictionary(low: int, order: list[int], steps: list
     """Whatever is noted, and in whatever order, an offset's stage and the totals are what was done to it."""
     ledger, bottom = Ledger("alice", "e", low), low
     facts = {offset: Fact() for offset in range(bottom, bottom + 3 * PAGE_SIZE)}
-    places: dict[int, Place] = {}
+    states: dict[int, EventState] = {}
     unplaced = [bottom + index for index in order]
     for name, first, second in steps:
         if name == "place":
             for _ in range(min(first, len(unplaced))):
                 offset = unplaced.pop()
-                places[offset] = ledger.place(offset)
+                states[offset] = ledger.add(offset)
         elif name == "trim":
             assert isinstance(second, Cause)
             high = bottom + first - 1
             leaving = [offset for offset in range(low, high) if facts[offset].gone is None]
             for offset in leaving:
                 facts[offset].gone = second
-            lost = sum(offset in places and facts[offset].stage is Stage.DROPPED for offset in leaving)
+            lost = sum(offset in states and facts[offset].stage is Stage.DROPPED for offset in leaving)
             assert ledger.trim(high, second) == lost
             low = max(low, high)
         else:
             assert isinstance(second, int)
             last = bottom + second - 1
             touched = [facts[o] for o in range(max(low, bottom + first - 1), last + 1) if facts[o].gone is None]
-            before = sum(facts[o].acked for o in places)
+            before = sum(facts[o].acked for o in states)
             for fact in touched:
                 fact.written, fact.acked = True, fact.acked or name == "ack"
             if name == "write":
                 ledger.write(bottom + first - 1, last)
             else:
-                assert ledger.ack(bottom + first - 1, last) == sum(facts[o].acked for o in places) - before
-        check(ledger, facts, places, low)
+                assert ledger.ack(bottom + first - 1, last) == sum(facts[o].acked for o in states) - before
+        check(ledger, facts, states, low)
 
 
-def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low: int) -> None:
-    for offset, place in places.items():
+def check(ledger: Ledger, facts: dict[int, Fact], states: dict[int, EventState], low: int) -> None:
+    for offset, state in states.items():
         fact = facts[offset]
-        assert place.stage(offset) is fact.stage
-        assert place.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
-        assert place.position(offset) == Position("alice", "e", offset)
-    stages = Counter(facts[offset].stage for offset in places)
+        assert state.stage(offset) is fact.stage
+        assert state.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
+        assert state.position(offset) == Position("alice", "e", offset)
+    stages = Counter(facts[offset].stage for offset in states)
     assert ledger.acked == stages[Stage.ACKED]
     assert ledger.unconfirmed == stages[Stage.UNCONFIRMED]
     assert ledger.dropped == stages[Stage.DROPPED]
     assert ledger.retained == stages[Stage.STORED] + stages[Stage.WRITTEN]
     assert ledger.low == low
-    after = max(places, default=min(facts) - 1) + 1
+    after = max(states, default=min(facts) - 1) + 1
     assert ledger.head == after - 1
     inside = range(low, after)
     assert ledger.first_unacked() == next((o for o in inside if not facts[o].acked), after)
@@ -99,8 +99,8 @@ def check(ledger: Ledger, facts: dict[int, Fact], places: dict[int, Place], low:
 def test_a_settled_offset_stays_as_it_was() -> None:
     """After an event has left the log, neither writes nor acknowledgements nor another cause change what it was."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
-    assert ledger.place(2) is ledger.place(3) is page
+    page = ledger.add(1)
+    assert ledger.add(2) is ledger.add(3) is page
     ledger.write(2, 2)
     ledger.ack(3, 3)
     ledger.trim(4, Cause.RETENTION)
@@ -114,7 +114,7 @@ def test_a_settled_offset_stays_as_it_was() -> None:
 def test_a_log_does_not_grow_back() -> None:
     """A trim to where the log already began, or before, changes nothing."""
     ledger = Ledger("alice", "e")
-    ledger.place(1)
+    ledger.add(1)
     ledger.trim(2, Cause.RETENTION)
     assert ledger.trim(1, Cause.RETENTION) == 0
     assert (ledger.low, ledger.dropped) == (2, 1)
@@ -125,19 +125,19 @@ def test_pages_are_let_go(low: int) -> None:
     """However many events went through a log, its ledger keeps what it needs for those still there."""
     ledger = Ledger("alice", "e", low)
     for offset in range(low, low + 50 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
         ledger.trim(offset - 10, Cause.RETENTION)
     assert ledger.dropped == 50 * PAGE_SIZE - 11
     assert len(ledger._pages) <= 2
 
 
 def test_a_receipt_keeps_its_page() -> None:
-    """What became of an event can be read long after its log has moved on."""
+    """The fate of an event can be read long after its log has moved on."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
+    page = ledger.add(1)
     ledger.write(1, 1)
     for offset in range(2, 10 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
         ledger.trim(offset, Cause.RETENTION)
     assert page.stage(1) is Stage.UNCONFIRMED
 
@@ -146,19 +146,19 @@ def test_a_late_note_finds_its_page() -> None:
     """An event whose answer comes after its log has moved on is counted for what became of it."""
     ledger = Ledger("alice", "e")
     for offset in range(2, 2 * PAGE_SIZE):
-        ledger.place(offset)
+        ledger.add(offset)
     ledger.write(1, 1)
     ledger.trim(2 * PAGE_SIZE, Cause.RETENTION)
-    assert ledger.place(1).stage(1) is Stage.UNCONFIRMED
+    assert ledger.add(1).stage(1) is Stage.UNCONFIRMED
     assert (ledger.unconfirmed, ledger.dropped) == (1, 2 * PAGE_SIZE - 2)
     assert len(ledger._pages) <= 1
 
 
 @pytest.mark.parametrize("change", ["write", "ack", "trim"])
 def test_a_change_calls_back(change: str) -> None:
-    """Whoever watches an event's place is called when it is written, confirmed, or leaves the log."""
+    """A watcher of an event's state is called when it is written, acked, or leaves the log."""
     ledger, called = Ledger("alice", "e"), list[str]()
-    near, far = ledger.place(1), ledger.place(PAGE_SIZE * 5)
+    near, far = ledger.add(1), ledger.add(PAGE_SIZE * 5)
     near.watch(lambda: called.append("near"))
     far.watch(lambda: called.append("far"))
     if change == "write":
@@ -174,10 +174,10 @@ def test_a_change_calls_back(change: str) -> None:
     ("written", "acked", "stage"),
     [(True, False, Stage.UNCONFIRMED), (True, True, Stage.ACKED), (False, False, Stage.DROPPED)],
 )
-def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bool, stage: Stage) -> None:
-    """An event that a socket has begun to take is not settled by retention before it is known what became of it."""
+def test_an_unfinished_write_is_settled_when_it_is_over(written: bool, acked: bool, stage: Stage) -> None:
+    """An event that a socket has begun to take is not settled by retention before the outcome of the write is known."""
     ledger = Ledger("alice", "e")
-    pages = [ledger.place(offset) for offset in (1, 2, 3)]
+    pages = [ledger.add(offset) for offset in (1, 2, 3)]
     ledger.begin_write(2, 3)
     assert ledger.trim(4, Cause.RETENTION) == 1
     assert [page.stage(offset) for offset, page in enumerate(pages, 1)] == [Stage.DROPPED, Stage.STORED, Stage.STORED]
@@ -190,10 +190,10 @@ def test_what_leaves_in_flight_is_settled_when_it_lands(written: bool, acked: bo
     assert ledger.retained == 0
 
 
-def test_another_flight_holds_an_event_open() -> None:
+def test_another_write_holds_an_event_open() -> None:
     """An event that two sockets take is settled when the last of them is over."""
     ledger = Ledger("alice", "e")
-    page = ledger.place(1)
+    page = ledger.add(1)
     ledger.begin_write(1, 1)
     ledger.begin_write(1, 1)
     ledger.trim(2, Cause.RETENTION)

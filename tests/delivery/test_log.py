@@ -1,4 +1,4 @@
-"""What a user's log retains, and what of it a read gives."""
+"""The events that a user's log retains, and those of them that a read returns."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_newest_event_stays() -> None:
 
 
 def test_a_chunk_stays_what_it_was() -> None:
-    """What was read does not change when the log moves on."""
+    """A chunk does not change when the log moves on."""
     log = Log("e")
     log.append(b"one", 0.0)
     log.append(b"two", 0.0)

@@ -16,7 +16,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk, Log
 from actors.delivery.subscription import EpochEnded, Outgoing, State, Subscription
 from actors.errors import PeerError
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.stages import Cause, Stage
 
 MOST = 1 << 20
@@ -40,7 +40,7 @@ class Town:
     def place(self, count: int = 1, **fields: Any) -> None:
         for _ in range(count):
             event = {"type": "step", **fields, "offset": self.log.head + 1}
-            self.ledger.place(self.log.append(text_frame(msgspec.json.encode(event)), 0.0))
+            self.ledger.add(self.log.append(text_frame(msgspec.json.encode(event)), 0.0))
 
     def retain(self, count: int) -> None:
         self.log.trim(count, MOST)
@@ -58,7 +58,7 @@ class Town:
 
 
 def sent(subscription: Subscription, most_bytes: int = MOST) -> list[Any]:
-    """What a socket that takes everything is sent next, decoded."""
+    """Send the next range to a socket that takes everything, decoded."""
     texts: list[bytes] = []
     outgoing = subscription.pull(most_bytes)
     if outgoing is not None:
@@ -114,7 +114,7 @@ def test_a_write_that_is_not_finished() -> None:
 
 @pytest.mark.parametrize(("plain", "stage"), [(True, Stage.WRITTEN), (False, Stage.STORED)])
 def test_the_end_of_an_unfinished_write(plain: bool, stage: Stage) -> None:
-    """What a lost socket had begun to take is sent again to a device that acks, and never to a plain one."""
+    """An unfinished write of a lost socket is sent again to a device that acks, and never to a plain one."""
     town = Town()
     town.place()
     subscription = town.subscribe(plain=plain)
@@ -127,7 +127,7 @@ def test_the_end_of_an_unfinished_write(plain: bool, stage: Stage) -> None:
 
 
 def test_a_gap_is_told() -> None:
-    """What left the log before it was sent is said, and acked by nothing that comes after it."""
+    """A gap is told, and no later ack covers it."""
     town = Town()
     subscription = town.subscribe()
     sent(subscription)
@@ -229,7 +229,7 @@ def test_every_offset_is_sent_once_or_told(todo: list[tuple[str, int]], most_byt
             elif outgoing is not None:
                 subscription.wrote(outgoing)
         assert subscription.cursor.position == position
-        assert subscription.cursor.confirmed <= position
+        assert subscription.cursor.acked <= position
 
 
 def _check(outgoing: Outgoing | None, position: int) -> int:

@@ -1,4 +1,4 @@
-"""What can be emitted, what is refused and where, and what goes over the wire."""
+"""Payloads: those that can be emitted, those refused and at which path, and their bytes on the wire."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import EmitterError, Unencodable
+from actors.events.delivered import Event
 from actors.events.event import (
     DROPPED_NOTICE,
     IDENTIFIER_CHARACTERS,
-    Event,
     Lifecycle,
     check_identifier,
     encode,
@@ -183,7 +183,7 @@ class Colour(enum.Enum):
     ],
 )
 def test_what_json_cannot_carry_is_named(payload: Any, path: str) -> None:
-    """What JSON cannot carry is the emitter's error, which names the place."""
+    """A value that JSON cannot carry is the emitter's error, which names the path."""
     refused = refusal(payload)
     assert refused.path == path
     assert str(refused).startswith(f"{path}: expected a value that JSON can carry, got ")
@@ -246,7 +246,8 @@ def test_an_integer_of_no_end() -> None:
 
 @pytest.mark.parametrize("end", [SystemExit, KeyError, GeneratorExit])
 def test_an_object_that_does_not_let_itself_be_looked_at(end: type[BaseException]) -> None:
-    """What an application's object raises while its place is looked for changes nothing: it is the emitter's error."""
+    """An exception of the application's object while its path is looked for changes nothing: it is the emitter's
+    error."""
 
     class Shy(dict[str, Any]):
         def items(self) -> Any:
@@ -470,7 +471,7 @@ def test_a_fingerprint_tells_events_apart(other: dict[str, Any]) -> None:
 
 
 def test_a_notice_is_an_event() -> None:
-    """What stands for events that are gone is an event that says which, how many and why."""
+    """The notice for events that are gone is an event that says which, how many and why."""
     text = placed(notice("t1", 3, 7, {"unbound_overflow": 4, "unbound_expired": 1}, 12.5), 7, 41)
     assert msgspec.json.decode(text, type=Event) == Event(
         type="dropped", payload={"count": 5, "causes": {"unbound_overflow": 4, "unbound_expired": 1}},

@@ -111,7 +111,7 @@ async def test_a_coroutine_in_another_thread(name: str, enter: Callable[[Callabl
 
 
 async def test_text_from_another_thread() -> None:
-    """What a worker thread has to say it says through Trio, and in order."""
+    """A worker thread emits through Trio, and in order."""
 
     def work(run: Run) -> None:
         for word in ("one ", "two ", "three"):
@@ -144,7 +144,7 @@ async def test_a_session_in_another_thread(name: str) -> None:
     ids=["open_runtime", "connect", "fault_proxy"],
 )
 async def test_another_event_loop(open_: Callable[[], Any]) -> None:
-    """What needs Trio says so where there is another event loop, or none, and what to do about it."""
+    """A call that needs Trio says so where there is another event loop, or none, and what to do about it."""
     for enter, found in ((in_asyncio, "asyncio"), (in_nothing, "no event loop")):
         with pytest.raises(actors.ForeignLoop, match=rf"expected a task of Trio's, got {found}; call trio\.run"):
             await trio.to_thread.run_sync(enter, lambda: _enter(open_()))
@@ -177,7 +177,7 @@ async def test_a_receipt_in_another_thread() -> None:
 
 
 async def test_after_the_end() -> None:
-    """What is left of a runtime that has ended may be looked at from anywhere."""
+    """The rest of a runtime that has ended may be looked at from anywhere."""
     async with actors.open_runtime() as runtime:
         receipt = await runtime.thread("t1").emit("x", {})
     audit = await trio.to_thread.run_sync(runtime.audit)

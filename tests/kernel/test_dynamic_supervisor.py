@@ -23,7 +23,7 @@ AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 
 
 class Boom(Exception):  # noqa: N818 - what it is
-    """What the actors of these tests crash with."""
+    """The crash of the actors in these tests."""
 
 
 class Even(random.Random):
@@ -61,19 +61,19 @@ class Harness:
     """A supervisor, its actors, and what became of them; ``alice#2`` is the second actor built for alice."""
 
     acts: dict[str, Callable[[], Awaitable[None]]] = attrs.field(factory=dict)
-    """What settling a message means."""
+    """Settle a message as its name says."""
     said: list[str] = attrs.field(factory=list)
     built: dict[str, int] = attrs.field(factory=dict)
     dead_letters: list[tuple[str, Ended]] = attrs.field(factory=list)
     out_of_service: list[tuple[str, Failure]] = attrs.field(factory=list)
-    failures: Failures = attrs.field(factory=lambda: Failures(100))
+    failures: Failures = attrs.field(factory=lambda: Failures(100, lambda: 7.0))
     crash: type[BaseException] = Boom
 
     def say(self, text: str) -> None:
         self.said.append(f"{text}@{trio.current_time():g}")
 
     def heard(self) -> str:
-        """What was said since the last time, in one line."""
+        """Everything said since the last call, in one line."""
         text = " ".join(self.said)
         self.said.clear()
         return text
@@ -186,7 +186,7 @@ async def test_a_crash_is_reported_once(
 
 
 async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Harness) -> None:
-    """What was queued behind the message that crashed an actor is handled by the next actor, in order."""
+    """Messages behind the one that crashed an actor are handled by the next actor, in order."""
     troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor()
     async with trio.open_nursery() as nursery:
@@ -199,7 +199,7 @@ async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Har
 
 
 async def test_told_during_the_pause(autojump_clock: MockClock, troupe: Harness) -> None:
-    """What an actor is told while its restart is pending waits for the next actor, and is not lost."""
+    """A message to an actor whose restart is pending waits for the next actor, and is not lost."""
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -279,7 +279,7 @@ async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: 
 
 
 async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: MockClock, troupe: Harness) -> None:
-    """A message whose settling fails is given to each next actor, until the budget is spent and it is buried."""
+    """A message whose settling fails is given to each next actor, until the budget is spent and it is a dead letter."""
 
     async def spill() -> None:
         raise Boom("in settling")
@@ -499,7 +499,7 @@ async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe
 async def test_an_exit_is_a_crash(
     autojump_clock: MockClock, troupe: Harness, act: str, error: type[BaseException]
 ) -> None:
-    """What is no Exception is a crash like any other: reported, mended by a new actor, and nobody else notices."""
+    """A BaseException is a crash like any other: reported, mended by a new actor, and no other actor notices."""
     times = 0
 
     async def once() -> None:

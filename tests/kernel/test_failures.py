@@ -31,7 +31,7 @@ def failure(number: int) -> Failure:
 
 def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """A failure is one record at ERROR in the ``actors`` log: who, handling what, how, and the traceback."""
-    failures = Failures(10)
+    failures = Failures(10, lambda: 7.0)
     with caplog.at_level(logging.DEBUG):
         failures.record(failure(1))
     (record,) = caplog.records
@@ -42,14 +42,14 @@ def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
-    """What a failure says is never taken for a format."""
-    Failures(10).record(Failure("users/100%s", "%d", "%r", "%(x)s", 0.0))
+    """A failure's text is never taken for a format."""
+    Failures(10, lambda: 7.0).record(Failure("users/100%s", "%d", "%r", "%(x)s", 0.0))
     assert caplog.records[0].getMessage() == "users/100%s failed handling %d: %r\n%(x)s"
 
 
 def test_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """The newest failures are kept, oldest first, up to the bound; all are counted and all are said."""
-    failures = Failures(3)
+    failures = Failures(3, lambda: 7.0)
     assert (len(failures), failures.total, list(failures)) == (0, 0, [])
     for number in range(5):
         failures.record(failure(number))
@@ -61,11 +61,40 @@ def test_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_recorded_while_read(caplog: pytest.LogCaptureFixture) -> None:
     """A failure that comes while somebody reads them disturbs nobody."""
-    failures = Failures(2)
+    failures = Failures(2, lambda: 7.0)
     failures.record(failure(1))
     for _ in failures:
         failures.record(failure(2))
     assert failures.total == len(caplog.records) == 2
+
+
+def test_a_report_is_formatted_and_dated() -> None:
+    """What is reported is kept as text, with the wall clock's time, and without what ``hide`` takes out."""
+    failures = Failures(10, lambda: 7.0)
+    failures.report("users/alice", "Attach", raised(ValueError("for secret")))
+    failures.report("listeners", "a hello", raised(ValueError("for secret")), hide=lambda text: text.replace("se", ""))
+    shown, hidden = failures
+    assert (shown.path, shown.handling, shown.at) == ("users/alice", "Attach", 7.0)
+    assert (shown.error, hidden.error) == ("ValueError: for secret", "ValueError: for cret")
+    assert "for secret" in shown.traceback
+    assert "for secret" not in hidden.traceback
+
+
+async def test_a_task_that_shields_itself(nursery: trio.Nursery) -> None:
+    """What is still there after its time is reported with the frames in which it waits."""
+
+    async def stubborn(task_status: trio.TaskStatus[trio.lowlevel.Task]) -> None:
+        task_status.started(trio.lowlevel.current_task())
+        await trio.sleep_forever()
+
+    failures = Failures(10, lambda: 7.0)
+    failures.report_shielded("runs/r1", 2.5, await nursery.start(stubborn))
+    failures.report_shielded("runs/r2", 2.5, None, handling="its cancellation")
+    found, without = failures
+    assert (found.handling, without.handling) == ("its shutdown", "its cancellation")
+    assert found.error == "shields itself from cancellation, or waits for a thread, 2.5 s after it was cancelled"
+    assert "in stubborn" in found.traceback
+    assert without.traceback == ""
 
 
 @pytest.mark.parametrize(
@@ -109,7 +138,7 @@ def test_text_and_no_frames() -> None:
 
 
 MARGIN = 60
-"""What it takes to say how much is left out."""
+"""The characters that say how much is left out."""
 
 
 def raised(error: BaseException) -> BaseException:
@@ -181,7 +210,7 @@ def test_texts_without_end(
 ) -> None:
     """However much an exception says, a failure and the log have its head and its tail, and how much is left out."""
     made = failure_of("runs/r1" * 1_000, "thread " * 1_000, make(), 7.0)
-    Failures(10).record(made)
+    Failures(10, lambda: 7.0).record(made)
     complain("a callback", make())
     assert len(made.path) <= WORDS_CHARACTERS + MARGIN
     assert len(made.handling) <= WORDS_CHARACTERS + MARGIN
@@ -195,7 +224,7 @@ def test_texts_without_end(
 
 
 def test_how_much_is_left_out() -> None:
-    """What is cut is counted, and what just fits is whole."""
+    """A cut is counted, and a text that just fits is whole."""
     made = failure_of("runs/r1", "thread t1", raised(ValueError("x" * 10_000)), 7.0)
     half = ERROR_CHARACTERS // 2
     head = f"ValueError: {'x' * (half - 12)}"

@@ -91,7 +91,7 @@ async def test_idle_is_a_record(nursery: trio.Nursery) -> None:
 
 
 async def test_settled_once_for_all(nursery: trio.Nursery) -> None:
-    """What gathers while the actor waits is handled in order and settled together."""
+    """Messages that gather while the actor waits are handled in order and settled together."""
     actor, keeper = Recorder(lambda _: True), Keeper(nursery)
     actor.may_settle = trio.Event()
     mailbox = mailbox_of(actor, keeper)
@@ -108,7 +108,7 @@ async def test_settled_once_for_all(nursery: trio.Nursery) -> None:
 
 
 async def test_reentrant_messages_keep_their_order(nursery: trio.Nursery) -> None:
-    """What an actor is told while it handles is handled next, and nothing told later overtakes it."""
+    """A message told from a handler is handled next, and none told later overtakes it."""
     keeper = Keeper(nursery)
 
     def act(message: str) -> None:
@@ -228,7 +228,7 @@ async def test_senders_frames_are_not_kept(nursery: trio.Nursery) -> None:
 
 
 async def test_a_handlers_own_causes_are_reported(nursery: trio.Nursery) -> None:
-    """What the handler itself was handling when it raised is part of the report."""
+    """The exception that the handler itself was handling when it raised is part of the report."""
 
     def act(_: str) -> None:
         try:
@@ -359,7 +359,7 @@ async def test_cancelled_sender_sent_nothing(nursery: trio.Nursery) -> None:
 
 
 async def test_cancelled_while_settling_leaves_the_queue() -> None:
-    """An actor cancelled in ``settle`` leaves what it had and what was queued, to be buried with the cause."""
+    """An actor cancelled in ``settle`` leaves what it had and what was queued, to be dead letters with the cause."""
     actor = Recorder(lambda _: True)
     actor.may_settle = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -480,7 +480,8 @@ async def test_a_reserved_message_to_an_idle_actor_is_handled_at_once(nursery: t
 
 
 async def test_a_closed_mailbox_has_no_reserved_places() -> None:
-    """What was beyond a full queue is buried with the rest, last; afterwards a reserved message is refused as well."""
+    """Messages beyond a full queue are dead letters with the rest, last; afterwards a reserved one is refused as
+    well."""
     async with trio.open_nursery() as nursery:
         actor, keeper = Recorder(lambda _: True), Keeper(nursery)
         actor.may_settle = trio.Event()

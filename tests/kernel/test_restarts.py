@@ -1,4 +1,4 @@
-"""Who is started again, how often, and how soon."""
+"""The children that are restarted, how often, and how soon."""
 
 from __future__ import annotations
 

@@ -29,23 +29,24 @@ Status = trio.TaskStatus[Any]
 
 
 class Boom(Exception):  # noqa: N818 - what it is
-    """What a child of these tests crashes with."""
+    """The crash of a child in these tests."""
 
 
 @attrs.define
 class Stage:
-    """What happened, and to whom: ``+a`` started, ``-a`` ended, ``?a`` asked to stop; with ``@`` and the time."""
+    """A script of what happened to which child: ``+a`` started, ``-a`` ended, ``?a`` asked to stop; with ``@`` and the
+    time."""
 
     said: list[str] = attrs.field(factory=list)
     ends: dict[str, Callable[[BaseException | None], None]] = attrs.field(factory=dict)
-    failures: Failures = attrs.field(factory=lambda: Failures(100))
+    failures: Failures = attrs.field(factory=lambda: Failures(100, lambda: 7.0))
     opened: float = attrs.field(factory=trio.current_time)
 
     def say(self, text: str, *, timed: bool = False) -> None:
         self.said.append(f"{text}@{trio.current_time() - self.opened:g}" if timed else text)
 
     def heard(self) -> str:
-        """What was said since the last time, in one line."""
+        """Everything said since the last call, in one line."""
         text = " ".join(self.said)
         self.said.clear()
         return text
@@ -102,7 +103,7 @@ async def quiet() -> None:
 
 
 async def outcome(supervisor: Supervisor, script: Callable[[], Awaitable[None]]) -> BaseException | None:
-    """What comes out of a supervisor, bare, while a script plays beside it."""
+    """Play a script beside a supervisor, and return what comes out of it, bare."""
     came: BaseException | None = None
 
     async def run() -> None:
@@ -496,7 +497,7 @@ async def test_a_supervisor_below_a_supervisor(autojump_clock: MockClock, stage:
 
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()], ids=repr)
 async def test_an_exit_out_of_a_child(autojump_clock: MockClock, stage: Stage, error: BaseException) -> None:
-    """What a child raises is its crash, also where it is no Exception: the child is restarted, and the others stay."""
+    """A child's exception is its crash, also where it is no Exception: the child is restarted, and the others stay."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.supervisor(*(stage.child(name) for name in "ab")).run)
         await trio.sleep(1)
@@ -559,7 +560,7 @@ async def test_a_second_interrupt_cuts_the_shutdown_short(autojump_clock: MockCl
 
 
 async def test_cancelled_is_not_swallowed(autojump_clock: MockClock, stage: Stage) -> None:
-    """What was cancelled around a supervisor ends with it; nothing after it runs."""
+    """A cancelled scope around a supervisor ends with it; nothing after it runs."""
     with trio.move_on_after(1) as scope:
         await stage.supervisor(stage.child("a")).run()
         stage.say("went on")

@@ -16,7 +16,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
-from actors.protocol.messages import SUBPROTOCOL
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryStore
@@ -102,13 +102,13 @@ class Harness:
             mark=lambda _: None,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actor = UserActor(ALICE, self.presence, context)
         self._house = ConnectionContext(
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
             user=self._address,
             mark=lambda _: None,
             pending=lambda _: [],
@@ -141,7 +141,7 @@ class Harness:
         placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
         receipt = receipt_of(f"e{placement.seq}", placement.seq)
         self.accounts.accepted += 1
-        self.accounts.place(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
+        self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
         for device in self.presence.devices:
             device.flush()
         return receipt
@@ -194,7 +194,7 @@ def test_placed() -> None:
     accounts = Accounts(10)
     receipts = [receipt_of(f"e{seq}", seq) for seq in (1, 2, 3, 4)]
     for offset, receipt in enumerate(receipts, 41):
-        accounts.place(receipt, ALICE, "ep", offset, 41, 0.0)
+        accounts.note_placed(receipt, ALICE, "ep", offset, 41, 0.0)
     ledger = accounts.users[ALICE].ledger
     ledger.write(42, 43)
     ledger.ack(43, 43)
@@ -270,7 +270,7 @@ async def test_a_device_behind(nursery: trio.Nursery) -> None:
     device, _ = home.device("c1")
     home.actor.handle(Attach(device, None, None, "unacked", Reply[Session]()))
     receipt = receipt_of("e2", 2)
-    home.accounts.place(receipt, ALICE, home.store.bounds(ALICE).epoch, 2, 1, 0.0)
+    home.accounts.note_placed(receipt, ALICE, home.store.bounds(ALICE).epoch, 2, 1, 0.0)
     assert home.explain(receipt) == "stored, not written to any device yet → 1 device: c1 2 behind"
 
 
@@ -315,9 +315,9 @@ def test_a_quarantined_owner() -> None:
     """An event that still waits for an owner who is out of service says so, and for what failure."""
     accounts, failure = Accounts(10), Failure("users/alice", "Attach", "ValueError: cannot", "", AT)
     waiting, gone = receipt_of("e1", 1), receipt_of("e2", 2)
-    accounts.place(gone, ALICE, "ep", 1, 1, 0.0)
+    accounts.note_placed(gone, ALICE, "ep", 1, 1, 0.0)
     accounts.trim(ALICE, 2, Cause.QUARANTINED, 0.0)
-    accounts.place(waiting, ALICE, "ep", 2, 2, 0.0)
+    accounts.note_placed(waiting, ALICE, "ep", 2, 2, 0.0)
     assert said(waiting, accounts, Presence(8), failure).endswith(
         "stored, not written to any device yet → no device of alice is here, or was lately "
         "→ owner alice is out of service: ValueError: cannot"

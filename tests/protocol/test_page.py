@@ -6,18 +6,18 @@ from pathlib import Path
 
 import actors
 from actors.limits import Limits
-from actors.protocol import closing, refusals
+from actors.protocol.codes import CLOSINGS, REFUSALS
 
 PAGE = (Path(actors.__file__).parent / "protocol" / "README.md").read_text()
 
 
 def test_every_code_is_on_the_page() -> None:
     """The tables of refusals and of close codes stand on the page, row by row."""
-    for refusal in refusals.TABLE.values():
+    for refusal in REFUSALS.values():
         assert f"| {refusal.code} | `{refusal.name}` | {refusal.text} |" in PAGE
-    for row in closing.TABLE.values():
+    for row in CLOSINGS.values():
         assert f"| {row.code} | `{row.name}` | {'yes' if row.temporary else 'no'} | {row.text} |" in PAGE
-    assert PAGE.count("| 4") == sum(row.code >= 4000 for row in closing.TABLE.values()) + len(refusals.TABLE)
+    assert PAGE.count("| 4") == sum(row.code >= 4000 for row in CLOSINGS.values()) + len(REFUSALS)
 
 
 def test_the_page_has_the_limits() -> None:

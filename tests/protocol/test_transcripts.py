@@ -22,9 +22,9 @@ from trio.testing import MockClock, memory_stream_pair, memory_stream_pump, wait
 import actors
 from actors.environment import Environment
 from actors.limits import Limits
-from actors.protocol import closing, refusals
+from actors.protocol.codes import CLOSING_BY_CODE, CLOSINGS, REFUSALS
 from actors.runtime import Runtime
-from actors.server.server import Credentials
+from actors.server.authentication import Credentials
 from tests.protocol.reading import (
     ALL,
     CLIENT_ONLY,
@@ -490,7 +490,7 @@ def _take(ranges: Ranges, message: Message) -> None:
 def test_a_client_is_closed_with_every_code() -> None:
     """Every row of the table that a Close can say is said to a client; after the final ones it is seen to stay away."""
     steps = [step for scenario in ALL if not scenario.server_only for step in scenario.steps]
-    rows = [row for row in closing.TABLE.values() if row.name != "vanished"]
+    rows = [row for row in CLOSINGS.values() if row.name != "vanished"]
     assert {row.code for row in rows} <= {step["code"] for step in steps if "closed" in step.values()}
     stayed = {step.get("code") for step, after in itertools.pairwise(steps) if "stays_away" in after.values()}
     assert {row.code for row in rows if not row.temporary} <= stayed
@@ -511,10 +511,10 @@ def test_everything_on_the_page() -> None:
     seen |= {f"resume {message['resume']}" for message in heard if message.get("op") == "welcome"}
     refused = [message["error"] for message in heard if message.get("op") == "reply" and "error" in message]
     seen |= {f"refusal {error['name']}" for error in refused}
-    seen |= {f"close {closing.BY_CODE[step['code']].name}" for step in steps if "closed" in step.values()}
+    seen |= {f"close {CLOSING_BY_CODE[step['code']].name}" for step in steps if "closed" in step.values()}
     seen |= {f"close {step['because']}" for step in steps if "because" in step}
     seen |= {f"close {name}" for verb, name in (("leaves", "left"), ("drops", "vanished")) if verb in verbs}
     due = {f"op {op}" for op in re.findall(r'"op":"(\w+)"', PAGE)}
     due |= {f"resume {kind}" for kind in ("fresh", "replayed", "gap", "reset")}
-    due |= {f"refusal {name}" for name in refusals.TABLE} | {f"close {name}" for name in closing.TABLE}
+    due |= {f"refusal {name}" for name in REFUSALS} | {f"close {name}" for name in CLOSINGS}
     assert due - seen == set(LEFT_OUT)

@@ -17,7 +17,7 @@ import actors
 from actors import Message, Run
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
-from actors.events.event import Event
+from actors.events.delivered import Event
 from actors.runs.run import RESERVED, TERMINAL
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Placement

@@ -17,7 +17,7 @@ import actors
 from actors.environment import Environment
 from actors.kernel.signals import Reply
 from actors.limits import Limits
-from actors.protocol import refusals
+from actors.protocol.codes import REFUSALS
 from actors.runtime import Runtime
 from actors.stores.store import Append, Placement
 from actors.threads.messages import Bind, ThreadMessage
@@ -52,7 +52,7 @@ async def send(peer: Peer, id_: str | int = "c1", text: str = "hi", **fields: An
 
 def refused(reply: Message, name: str) -> str:
     """The reply refuses for a reason of the table, and says no more than that; returns its text."""
-    row, error = refusals.TABLE[name], reply["error"]
+    row, error = REFUSALS[name], reply["error"]
     assert set(reply) == {"op", "id", "error"}
     assert (error["code"], error["name"], error["temporary"]) == (row.code, name, row.temporary), reply
     text = error["message"]
@@ -713,7 +713,7 @@ async def test_bound_while_the_application_thinks(
         if name is None:
             placement(reply)
         else:
-            assert refused(reply, name) == refusals.TABLE[name].text
+            assert refused(reply, name) == REFUSALS[name].text
             assert not house.runtime.tree.store.bounds("bob").head
 
 

@@ -1,4 +1,4 @@
-"""What every store promises, as one suite that each of them runs.
+"""The promises of every store, as one suite that each of them runs.
 
 A store's own test module has a subclass of :class:`StoreContract` and one of
 :class:`StoreMachine`, which say how it is opened. A store that cannot answer
@@ -27,7 +27,8 @@ from actors.delivery.cursor import Bounds
 from actors.delivery.frames import text_frame
 from actors.delivery.log import Chunk
 from actors.errors import IdempotencyConflict, NotTheOwner
-from actors.events.event import DROPPED_NOTICE, Event, encode, fingerprint
+from actors.events.delivered import Event
+from actors.events.event import DROPPED_NOTICE, encode, fingerprint
 from actors.limits import Limits
 from actors.stages import Cause
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration, Store
@@ -40,7 +41,7 @@ DEFAULTS = Limits()
 
 
 def events_of(chunk: Chunk) -> list[Event]:
-    """What a WebSocket client makes of a chunk."""
+    """Read a chunk as a WebSocket client does."""
     engine = FrameProtocol(client=True, extensions=[])
     engine.receive_bytes(chunk.frames)
     return [msgspec.json.decode(str(frame.payload), type=Event) for frame in engine.received_frames()]
@@ -152,7 +153,7 @@ class StoreContract:
 
     @pytest.fixture
     def open_store(self) -> OpenStore:
-        """How the store is opened."""
+        """The opener of the store, from the subclass."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -191,7 +192,7 @@ class StoreContract:
             assert [(p.epoch, p.low) for p in placements] == [(bounds.epoch, low) for low in (1, 1, 2)]
 
     async def test_the_text_is_the_event(self, desk: OpenDesk) -> None:
-        """What a device receives is the event as it was encoded, complete with its numbers."""
+        """A device receives the event as it was encoded, complete with its numbers."""
         async with desk() as d:
             await d.append()
             await d.bind("alice")
@@ -243,7 +244,7 @@ class StoreContract:
             before = d.log("alice")
             assert [await d.bind("alice", take=take) for take in (False, True)] == [first, first]
             assert d.log("alice") == before
-            d.store.heard("t", first.generation)
+            d.store.ack_binding("t", first.generation)
             again = await d.bind("alice")
             assert (again.user_id, again.generation, again.notice) == ("alice", first.generation, False)
 
@@ -301,7 +302,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("owner", ["bob", None])
     async def test_an_older_generation_is_refused(self, desk: OpenDesk, owner: str | None) -> None:
-        """What was accepted for one owner is never placed or held for the next, and takes no number."""
+        """An event accepted for one owner is never placed or held for the next, and takes no number."""
         async with desk() as d:
             old = (await d.bind("alice")).generation
             new = (await d.bind(owner, take=True)).generation
@@ -494,7 +495,7 @@ class StoreContract:
             assert d.store.shed() == ()
 
     async def test_what_was_shed_waits_to_be_asked_for(self, desk: OpenDesk) -> None:
-        """What holds let go of is said in order when somebody asks, however many answers came in between."""
+        """Sheds are reported in order at the next call, however many answers came in between."""
         async with desk(unbound_events=2, unbound_seconds=60.0) as d:
             for now in (0.0, 1.0, 2.0, 3.0):
                 await d.append(now=now)
@@ -606,7 +607,7 @@ class StoreContract:
     # --- what an owner is told ----------------------------------------------------------
 
     async def test_a_notice_stands_before_the_backlog(self, desk: OpenDesk) -> None:
-        """What a hold had to let go is said to its owner by one event before what is left, at an offset of its own."""
+        """The owner learns of all sheds of a hold by one event before the rest, at an offset of its own."""
         async with desk(unbound_events=2) as d:
             for _ in range(5):
                 await d.append()
@@ -742,7 +743,7 @@ class StoreContract:
             assert d.history(most_bytes=0) == ([1], (), True)
 
     async def test_history_says_what_is_gone(self, desk: OpenDesk) -> None:
-        """What has left the log is gone, as far as it was asked for."""
+        """Events that have left the log are gone, within the range of the request."""
         async with desk(retained_events=2) as d:
             await d.bind("alice")
             for _ in range(5):
@@ -753,7 +754,7 @@ class StoreContract:
             assert d.history() == ([], ((1, 5),), False)
 
     async def test_history_belongs_to_the_owner(self, desk: OpenDesk) -> None:
-        """What was placed for a former owner is gone for this one, and there again when he is the owner again."""
+        """Events placed for a former owner are gone for this one, and there again when that user is the owner again."""
         async with desk() as d:
             for user_id in ("alice", "bob"):
                 await d.bind(user_id, take=True)
@@ -765,7 +766,7 @@ class StoreContract:
             assert d.history() == ([], ((1, 2),), False)
 
     async def test_history_of_what_is_held(self, desk: OpenDesk) -> None:
-        """What a thread holds is neither shown nor gone; what its hold let go is gone, and then told by a notice."""
+        """Held events are neither shown nor gone; shed ones are gone, and then told by a notice."""
         async with desk(unbound_events=2) as d:
             for _ in range(3):
                 await d.append()
@@ -828,7 +829,7 @@ class StoreContract:
             assert d.store.bounds("alice") == bounds
 
     async def test_a_forgotten_log_takes_a_backlog(self, desk: OpenDesk) -> None:
-        """What a bind places in a forgotten log follows its head."""
+        """The events that a bind places in a forgotten log follow its head."""
         async with desk() as d:
             await d.bind("alice")
             await d.append()
@@ -971,7 +972,7 @@ class Loop:
 
 
 class Thread:
-    """What the model knows of a thread."""
+    """The model's facts about a thread."""
 
     def __init__(self) -> None:
         self.owner: str | None = None
@@ -1009,7 +1010,7 @@ class StoreMachine(RuleBasedStateMachine):
     users = st.sampled_from(["alice", "bob"])
 
     def open_store(self, limits: Limits) -> AbstractAsyncContextManager[Store]:
-        """How the store is opened."""
+        """Open the store; from the subclass."""
         raise NotImplementedError
 
     @initialize()
@@ -1129,7 +1130,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert last_shed(self.desk.store.shed()) == self.overflow(append.thread_id)
 
     def overflow(self, thread_id: str) -> dict[tuple[str, Cause], int]:
-        """What the model's holds let go after this thread was given one more event."""
+        """The sheds of the model's holds after one more event of this thread."""
         expected: dict[tuple[str, Cause], int] = {}
         if len(self.model[thread_id].held) > self.limits.unbound_events:
             expected |= self.model[thread_id].shed_oldest(thread_id, Cause.UNBOUND_OVERFLOW)
@@ -1142,7 +1143,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def logs_show_each_event_once(self) -> None:
-        """What is new in the logs is what the model expects there."""
+        """The new events in the logs are those that the model expects there."""
         for user_id, last in self.seen.items():
             new = [event for event in self.desk.log(user_id) if event.offset > last]
             assert [event.offset for event in new] == list(range(last + 1, len(self.stored_at[user_id]) + 1))

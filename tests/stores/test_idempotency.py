@@ -1,11 +1,11 @@
-"""Which given ids are still remembered."""
+"""The first appends that are still remembered."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.stores.idempotency import Given, Window
+from actors.stores.idempotency import FirstAppend, IdempotencyWindow
 
 CAPACITY, SECONDS = 4, 10
 
@@ -22,14 +22,14 @@ operations = st.lists(
 @given(operations)
 def test_window_agrees_with_a_list(steps: list[tuple[str, str | int | None, str | None]]) -> None:
     """The newest ids are remembered, up to a number and for a time, each with its newest append."""
-    window, model, now = Window(CAPACITY, SECONDS), list[tuple[str, str, Given]](), 0
+    window, model, now = IdempotencyWindow(CAPACITY, SECONDS), list[tuple[str, str, FirstAppend]](), 0
     for name, first, second in steps:
         if name == "put":
             thread_id, event_id = str(first), str(second)
-            given = Given(b"f", now, float(now))
-            window.put(thread_id, event_id, given)
+            append = FirstAppend(b"f", now, float(now))
+            window.put(thread_id, event_id, append)
             model = [entry for entry in model if entry[:2] != (thread_id, event_id)]
-            model = [*model, (thread_id, event_id, given)][-CAPACITY:]
+            model = [*model, (thread_id, event_id, append)][-CAPACITY:]
         elif name == "expire":
             window.expire(now)
             model = [entry for entry in model if entry[2].at >= now - SECONDS]
@@ -43,8 +43,8 @@ def test_window_agrees_with_a_list(steps: list[tuple[str, str | int | None, str 
 
 def test_the_edge_of_the_window() -> None:
     """An id is remembered at the very end of its time, and not after it, swept or not."""
-    window = Window(10, 10.0)
-    window.put("t", "e", Given(b"f", 1, 0.0))
+    window = IdempotencyWindow(10, 10.0)
+    window.put("t", "e", FirstAppend(b"f", 1, 0.0))
     window.expire(10.0)
     assert window.get("t", "e", 10.0) is not None
     assert window.get("t", "e", 10.1) is None
@@ -54,8 +54,8 @@ def test_the_edge_of_the_window() -> None:
 
 def test_an_id_given_anew_is_new() -> None:
     """An id that is given again after its time is remembered from then on, and does not go with its older self."""
-    window = Window(2, 10.0)
+    window = IdempotencyWindow(2, 10.0)
     for event_id, at in (("x", 0.0), ("y", 1.0), ("x", 11.0), ("z", 12.0)):
-        window.put("t", event_id, Given(b"f", 1, at))
+        window.put("t", event_id, FirstAppend(b"f", 1, at))
     assert window.get("t", "x", 12.0) is not None
     assert window.get("t", "y", 12.0) is None

@@ -47,7 +47,7 @@ TestMemoryMachine.settings = settings(max_examples=60, stateful_step_count=40, d
 
 
 def test_forgets_with_the_process() -> None:
-    """What a store in memory holds is gone after a restart, and it says so."""
+    """The events of a store in memory are gone after a restart, and it says so."""
     assert not MemoryStore(Limits(), Environment()).outlives_process
 
 

@@ -10,6 +10,9 @@ import attrs
 import trio
 
 import actors
+from actors.context import Context
+from actors.environment import Environment
+from actors.kernel.failures import Failures
 from tests.support.raw import Message, Peer, connected
 
 PATIENCE_SECONDS = 10.0
@@ -62,6 +65,31 @@ async def served(serve: dict[str, Any] | None = None, **options: Any) -> AsyncIt
                 house = Served(runtime, address, nursery)
                 yield house
             nursery.cancel_scope.cancel()
+
+
+async def ask(house: Served, request: bytes) -> tuple[int, str]:
+    """Send a request on a connection of its own; the status and the body of the answer."""
+    async with house.peer() as peer:
+        answer = await peer.ask(request)
+        return answer.status, answer.body
+
+
+async def deliver(house: Served, peer: Peer) -> None:
+    """One event goes out to the peer, the peer acks it, and leaves."""
+    await peer.attach("alice")
+    (receipt,) = await house.emit(1)
+    event = await peer.next_event()
+    assert event["payload"]["n"] == 0
+    await peer.ack(event["offset"])
+    await receipt.reached(actors.Stage.ACKED)
+    assert await peer.leave() == (1000, "")
+
+
+def context_of(**limits: Any) -> Context:
+    """A context for one part alone, with limits of its own."""
+    environment = Environment()
+    failures = Failures(10, environment.wall_clock)
+    return Context(limits=actors.Limits(**limits), environment=environment, failures=failures)
 
 
 def offsets(events: list[Message]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from actors.limits import Limits
-from actors.protocol.closing import Closing
+from actors.protocol.codes import is_temporary
 from tests.protocol.reading import ALL, PATIENCE_SECONDS, Scenario, split
 from tests.support.client_interface import Client, ClientView, ServerSide, SessionOptions
 from tests.support.expected_items import ExpectedItems
@@ -203,7 +203,7 @@ class TranscriptRun:
         await self._live.close(code)
         await self._until(lambda: self._live.ended, LEAVE_SECONDS, "an answer to the Close")
         await self._ended()
-        final = None if Closing(code, "", "").temporary else code
+        final = None if is_temporary(code) else code
         assert self._view.refused == final, f"expected a refusal with {final}, got {self._view.refused}"
 
     async def _lost(self, because: str | None = None, within_s: float = PATIENCE_SECONDS) -> None:

@@ -26,13 +26,13 @@ from actors.runs.asks import Asks
 from actors.runs.run import Run
 from actors.runs.supervisor import Expected, Runs
 from actors.stages import Cause
-from actors.stores.idempotency import Window
+from actors.stores.idempotency import IdempotencyWindow
 from actors.stores.memory import MemoryStore
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
 from actors.threads.actor import ThreadActor
 from actors.threads.emitter import Emitter
-from actors.users.actor import UserActor
+from actors.users.actor import UserActor, note_acks
 from actors.users.presence import Acked, UserMessage
 from actors.users.registry import Registry
 from actors.wire.transport import Transport
@@ -215,7 +215,7 @@ def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
         handle(self, message)
         spans = message.spans if isinstance(message, Acked) else []
         for account in self._context.accounts.users.values():
-            Acked(account.ledger, spans).enter()
+            note_acks(Acked(account.ledger, spans))
 
     patch.setattr(UserActor, "handle", generous)
 
@@ -234,13 +234,13 @@ def ack_covers_everything_before(patch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "burst")
 def ack_lost(patch: pytest.MonkeyPatch) -> None:
     """Every third acknowledgement changes nothing."""
-    enter, acks = Acked.enter, itertools.count()
+    acks = itertools.count()
 
-    def forget(self: Acked) -> None:
+    def forget(acked: Acked) -> None:
         if next(acks) % 3:
-            enter(self)
+            note_acks(acked)
 
-    patch.setattr(Acked, "enter", forget)
+    patch.setattr("actors.users.actor.note_acks", forget)
 
 
 # --- emitting ---------------------------------------------------------------------
@@ -249,7 +249,7 @@ def ack_lost(patch: pytest.MonkeyPatch) -> None:
 @mutant("repeat", "resend", "send")
 def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
     """The store does not know an id that it has seen."""
-    patch.setattr(Window, "get", lambda self, thread_id, event_id, now: None)
+    patch.setattr(IdempotencyWindow, "get", lambda self, thread_id, event_id, now: None)
 
 
 @mutant("emit", "fault")

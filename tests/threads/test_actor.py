@@ -70,7 +70,8 @@ def crash_on(patch: pytest.MonkeyPatch, store: Unsteady, times: int) -> None:
 
 
 async def test_a_bind_whose_answer_was_lost(autojump_clock: trio.testing.MockClock) -> None:
-    """What a bind placed is in the books and the receipts though its answer was lost; so is the notice before it."""
+    """The events of a bind are in the books and the receipts though its answer was lost; so is the notice before
+    them."""
     store = Unsteady(actors.Limits(unbound_events=2))
     async with actors.open_runtime(store=store, limits=actors.Limits(unbound_events=2)) as runtime:
         receipts = [await runtime.thread("t1").emit("step", {}) for _ in range(3)]
@@ -119,7 +120,7 @@ async def test_an_answer_that_comes_after_its_users_quarantine(autojump_clock: t
 
 
 async def test_what_a_lost_answer_had_to_shed(autojump_clock: trio.testing.MockClock) -> None:
-    """What had to go for an event whose answer was lost is said dropped, and nothing else is."""
+    """The events shed for one whose answer was lost are dropped, and no others are."""
     limits = actors.Limits(unbound_events=2, unbound_total_threads=1)
     store = Unsteady(limits)
     async with actors.open_runtime(store=store, limits=limits) as runtime:
@@ -188,7 +189,7 @@ async def test_what_a_quarantined_thread_held_is_dropped_though_its_answer_was_l
 
 
 async def test_a_change_of_owner_that_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever changes an owner hears that it was done, though the actor crashed behind it: it is asked for again."""
+    """A bind is answered though the actor crashed behind it, because it is redelivered."""
     async with actors.open_runtime() as runtime:
         note = ThreadActor._note_bind
 

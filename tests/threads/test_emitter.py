@@ -186,7 +186,7 @@ async def test_the_end_of_the_runtime() -> None:
 
 
 async def test_an_emitter_who_waits_for_room() -> None:
-    """Who waits for room hears when there is some; who goes before that has handed nothing over."""
+    """An emitter that waits for room goes on when there is some; one that goes before that has handed nothing over."""
     async with opened(store := HeldStore(), mailbox_messages=1) as runtime, trio.open_nursery() as nursery:
         first, second, gone = (Recorder() for _ in range(3))
         for recorder, event_id in ((Recorder(), "a"), (first, "b")):
@@ -218,7 +218,7 @@ async def test_a_quarantined_thread() -> None:
 
 
 async def test_what_cannot_be_encoded() -> None:
-    """What cannot travel is its emitter's error, before anybody else hears of it."""
+    """A value that cannot travel is its emitter's error, before the arrival hears of it."""
     async with opened() as runtime:
         recorder = Recorder()
         for wrong in ({"event_id": ""}, {"user_id": ""}, {"text": "\ud800"}):

@@ -13,7 +13,7 @@ import attrs
 import msgspec
 import trio
 
-from actors.protocol.messages import SUBPROTOCOL
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.wire.websocket import DialledWebSocket, dial
 
 PATIENCE_SECONDS = 30.0

@@ -42,7 +42,7 @@ Came = list[tuple[int, bytes]]
 async def echoing() -> AsyncIterator[Served]:
     async with served(limits=LIMITS, services={"/echo": partial(echo, limits=LIMITS)}) as house:
         yield house
-        while house.runtime.tree.server._sockets:
+        while house.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
         assert house.failures() == []
 

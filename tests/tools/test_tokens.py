@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.server.server import Credentials
+from actors.server.authentication import Credentials
 from actors.tools.terminal import CannotStart
 from actors.tools.tokens import check_against, read_tokens
 

@@ -18,7 +18,7 @@ from actors.errors import PeerError
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
@@ -98,7 +98,7 @@ class Screen:
 
 
 def outcome(reply: Reply[Session]) -> Session | PeerError:
-    """What an attach was answered, at once."""
+    """Return the answer to an attach, which must be there at once."""
     if reply._error is not None:
         assert isinstance(reply._error, PeerError)
         return reply._error
@@ -127,7 +127,7 @@ class Harness:
             mark=self._mark,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actor = UserActor(ALICE, self.presence, context)
 
@@ -144,7 +144,7 @@ class Harness:
         placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
         receipt = Receipt("e", "t1", 0.0, QUEUED, seq=placement.seq)
         self.accounts.accepted += 1
-        self.accounts.place(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
+        self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
         if self.presence.devices and not self.presence.rung:
             self.presence.rung = True
             self.actor.handle(RING)
@@ -194,7 +194,7 @@ class Harness:
 
 @attrs.define
 class Books:
-    """What a reader of the protocol expects, kept as plain sets."""
+    """The expectations of a reader of the protocol, as plain sets."""
 
     acked: set[int] = attrs.field(factory=set)
     written: set[int] = attrs.field(factory=set)
@@ -206,14 +206,14 @@ class Books:
     def first_not_in(self, known: set[int], bounds: Bounds) -> int:
         return next(offset for offset in itertools.count(bounds.low) if offset > bounds.head or offset not in known)
 
-    def confirm(self, session_id: str, offset: int, low: int) -> None:
+    def ack(self, session_id: str, offset: int, low: int) -> None:
         confirmed = {one for one in self.handed[session_id] if low <= one <= offset}
         self.acked |= confirmed
         self.written |= confirmed
 
     def resume(self, session_id: str, offset: int, low: int, position: int) -> None:
         """Beyond the newest connection's position, what the former one was shown counts as well."""
-        self.confirm(session_id, offset, low)
+        self.ack(session_id, offset, low)
         former = self.former.get(session_id, ())
         confirmed = {one for one in former if max(low, position + 1) <= one <= offset}
         self.acked |= confirmed
@@ -270,7 +270,7 @@ class Seam:
 
     def ack(self, screen: Screen, back: int) -> None:
         offset = max(screen.place.cursor.position - back, 0)
-        self.books.confirm(screen.session_id or screen.label, offset, self.house.bounds.low)
+        self.books.ack(screen.session_id or screen.label, offset, self.house.bounds.low)
         self.house.ack(screen, offset)
 
     def attach(self, who: int, cursor: int, how: int) -> None:
@@ -299,7 +299,7 @@ class Seam:
             books.resume(answer.id, offset, bounds.low, before.position)
         unseen = books.first_not_in(books.written if plain else books.acked, bounds)
         assert screen.begun == start(bounds, resume, origin, unseen)
-        if before is not None and before.confirmed < before.position:
+        if before is not None and before.acked < before.position:
             books.former[answer.id] = books.handed[answer.id]
         books.handed[answer.id or screen.label] = set()
 
@@ -327,7 +327,7 @@ def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
 
 
 def test_placed_between_attach_and_its_first_write() -> None:
-    """What is placed after a device took its place, and before anything was written to it, comes once and in order."""
+    """Events placed after a device attached, and before anything was written to it, come once and in order."""
     house = Harness()
     house.place()
     screen, _ = house.try_attach()
@@ -379,7 +379,7 @@ async def test_nothing_waits() -> None:
 
 
 def test_acked() -> None:
-    """What a device confirmed is confirmed in the books, span by span, and nothing between."""
+    """A device's acks are in the books, span by span, and nothing between."""
     house = Harness()
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
@@ -477,7 +477,7 @@ def test_a_late_hello_takes_nothing_away() -> None:
 
 
 def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
-    """What a connection was handed and its device never got, and the next one says is gone, stays unconfirmed."""
+    """Events that a connection was handed, and that the next one tells its device are gone, stay unacked."""
     house = Harness(retained_events=1)
     phone = house.attach()
     receipts = []

@@ -41,7 +41,8 @@ class Harness:
         self.doors: dict[str, Door] = {}
         environment = Environment(clock=lambda: self.now)
         limits = Limits(warning_seconds=60.0)
-        self.registry = Registry(Context(limits=limits, environment=environment, failures=Failures(10)))
+        failures = Failures(10, environment.wall_clock)
+        self.registry = Registry(Context(limits=limits, environment=environment, failures=failures))
 
     def attach(self, user_id: str) -> Door:
         """One more device of a user."""

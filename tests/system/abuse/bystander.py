@@ -67,7 +67,7 @@ async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], tim
 async def unharmed(house: Served) -> None:
     """Check that nothing is left behind: no connection, no socket, no failure, no device."""
     await house.all_gone()
-    while house.runtime.tree.server._sockets:
+    while house.runtime.tree.server.sockets:
         await trio.lowlevel.checkpoint()
     assert house.failures() == []
     assert house.runtime.devices("mallory") == house.runtime.devices("alice") == 0

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import actors
-from actors.server.server import Authenticate
+from actors.server.authentication import Authenticate
 from tests.support.raw import ACTORS, TEXT, Peer, frame, upgrade_request
 from tests.support.served import Served, served
 

@@ -54,11 +54,11 @@ async def test_slow_handshakes() -> None:
         with sockets(house, SLOW) as peers:
             async with bystander(house), trio.open_nursery() as nursery:
                 nursery.start_soon(drip, peers)
-                while house.runtime.tree.server._sockets < SLOW:
+                while house.runtime.tree.server.sockets < SLOW:
                     await trio.lowlevel.checkpoint()
                 async with house.peer() as newcomer:
                     await newcomer.attach("bob")
-                while house.runtime.tree.server._sockets > 1:
+                while house.runtime.tree.server.sockets > 1:
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             answers = [peer.recv(1_000) for peer in peers]
@@ -73,7 +73,7 @@ async def test_what_a_slow_handshake_costs() -> None:
             for peer in peers:
                 peer.send(REQUEST[:-1])
             with growth() as told:
-                while house.runtime.tree.server._sockets < len(peers):
+                while house.runtime.tree.server.sockets < len(peers):
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked(0.01)
             assert told[0] <= len(peers) * SLOW_BYTES
@@ -84,14 +84,14 @@ async def test_so_many_handshakes() -> None:
     async with served(limits=actors.Limits(handshakes=5)) as house, house.peer() as settled:
         await settled.attach("alice")
         with sockets(house, 80) as peers:
-            while house.runtime.tree.server._sockets < 6:
+            while house.runtime.tree.server.sockets < 6:
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked(0.01)
-            assert house.runtime.tree.server._sockets == 6
+            assert house.runtime.tree.server.sockets == 6
             assert [peer.recv(1) for peer in peers[5:]] == [b""] * 75
             (receipt,) = await house.emit(1)
             assert (await settled.next_event())["offset"] == receipt.offset
-        while house.runtime.tree.server._sockets > 1:
+        while house.runtime.tree.server.sockets > 1:
             await trio.lowlevel.checkpoint()
         async with house.peer() as newcomer:
             await newcomer.attach("bob")
@@ -162,7 +162,7 @@ async def test_at_a_door_with_tls(said: bytes, reset: bool) -> None:
                 await peer.send(said)
                 if reset:
                     peer.reset()
-        while house.runtime.tree.server._sockets:
+        while house.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
         stream = await trio.open_ssl_over_tcp_stream(*house.address, ssl_context=trusting)
         await Peer(stream).attach("alice")

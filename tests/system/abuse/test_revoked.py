@@ -93,7 +93,7 @@ async def test_a_peer_that_does_not_answer() -> None:
         await peer.attach("alice")
         house.runtime.revoke("alice")
         await house.all_gone()
-        while house.runtime.tree.server._sockets:
+        while house.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.events import numbers
-from actors.protocol import closing
+from actors.protocol.codes import CLOSINGS
 from tests.client.test_address import DIALLED, NONE, SECRET
 from tests.system.client_js.node import Node, open_node
 
@@ -193,7 +193,7 @@ async def test_what_was_not_handed_out_comes_again(node: Node) -> None:
     assert await node.run(script) == [1, {"epoch": "ep", "offset": 0}, [2, 3, 4]]
 
 
-@pytest.mark.parametrize("code", [*(row.code for row in closing.TABLE.values() if not row.temporary), 1008])
+@pytest.mark.parametrize("code", [*(row.code for row in CLOSINGS.values() if not row.temporary), 1008])
 async def test_codes_that_say_stay_away(node: Node, code: int) -> None:
     """The state says the code, and the server's words."""
     script = "socket.say({op: 'error', error: {message: 'why'}}); socket.onclose({code, reason: 'short'});"
@@ -201,7 +201,7 @@ async def test_codes_that_say_stay_away(node: Node, code: int) -> None:
     assert state == {"name": "refused", "code": code, "reason": "why"}
 
 
-@pytest.mark.parametrize("code", [*(row.code for row in closing.TABLE.values() if row.temporary), 1001, 1005, 4499])
+@pytest.mark.parametrize("code", [*(row.code for row in CLOSINGS.values() if row.temporary), 1001, 1005, 4499])
 async def test_codes_that_say_come_back(node: Node, code: int) -> None:
     """It waits, and says until when."""
     state = await node.run(f"{WELCOMED} socket.onclose({{code, reason: ''}}); return a.session.state", code=code)

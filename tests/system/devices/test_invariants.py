@@ -21,7 +21,7 @@ from actors.errors import NotTheOwner, PeerError
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
-from actors.protocol.messages import Origin
+from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
@@ -124,7 +124,7 @@ class Delivery(RuleBasedStateMachine):
             mark=lambda _: None,
             limits=LIMITS,
             environment=environment,
-            failures=Failures(10),
+            failures=Failures(10, environment.wall_clock),
         )
         self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
         self.kept: list[tuple[str, str, tuple[str, int]]] = []
@@ -151,7 +151,9 @@ class Delivery(RuleBasedStateMachine):
             self.accounts.hold(receipt, placement.seq, self.now)
             self.shed()
             return
-        self.accounts.place(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, self.now)
+        self.accounts.note_placed(
+            receipt, placement.user_id, placement.epoch, placement.offset, placement.low, self.now
+        )
         self.placed[placement.user_id, placement.epoch, placement.offset] = event_id
 
     def shed(self) -> None:
@@ -223,7 +225,7 @@ class Delivery(RuleBasedStateMachine):
 
     def confirm(self, user_id: str, ledger: Ledger, cursor: Cursor, offset: int) -> None:
         """The model: what a cursor was handed up to an offset, and is still in the log, is confirmed."""
-        spans = [(first, min(last, offset)) for first, last in cursor._unconfirmed if first <= offset]
+        spans = [(first, min(last, offset)) for first, last in cursor._unacked if first <= offset]
         for first, last in spans:
             self.acked |= {(user_id, ledger.epoch, one) for one in range(max(first, ledger.low), last + 1)}
 

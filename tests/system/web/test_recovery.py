@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 QUESTION = "What is the weather in Oslo?"
 LONGEST_WAITS = "(Math.random = () => 1, true)"
 """Chance decides how long a page waits; so it does not come back early by luck."""
+ENDLESS_WAITS = "(Math.random = () => 10_000, true)"
+"""A page that waits for its turn does not come back while a test lasts."""
 HEALED = "document.querySelector('#recovery').dataset.cuts > 0 && document.querySelector('#recovery').dataset.away"
 HEALED += " === 'false'"
 
@@ -116,17 +118,20 @@ async def test_offline_and_online_again(network: FaultProxy, browser: Browser) -
 
 
 async def test_a_thawed_tab_comes_back_at_once(network: FaultProxy, browser: Browser) -> None:
-    """Chromium ends the connections of a tab that it freezes; thawed, the page does not wait for its turn."""
+    """Chromium ends the connections of a tab that it freezes; thawed, the page does not wait for its turn.
+
+    Its driver freezes a tab that is looked at, which a browser does not, and so says nothing of it; what a tab out of
+    sight is told is said here.
+    """
     await browser.open(through(network))
     await browser.say(QUESTION)
     await until_answering(browser)
-    await browser.ask(LONGEST_WAITS)
+    await browser.ask(ENDLESS_WAITS)
     await browser.freeze()
     await trio.sleep(3)
     await browser.freeze(frozen=False)
+    await browser.ask("document.dispatchEvent(new Event('resume'))")
     await browser.until(HEALED)
-    seconds = await browser.ask("document.querySelector('#recovery').textContent.match(/[\\d.]+/)[0]")
-    assert float(seconds) < 0.4
     await until_runs(browser, "completed")
     await assert_complete(browser, through(network))
 

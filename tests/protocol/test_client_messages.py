@@ -1,4 +1,4 @@
-"""What a client may say, and what it is told about what it may not."""
+"""The messages of a client: read strictly, and written as the protocol has them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PeerError
-from actors.protocol import messages, refusals
-from actors.protocol.messages import (
+from actors.protocol.client_messages import (
     Ack,
+    AnswerAsk,
     CancelRun,
     Hello,
     Malformed,
+    Message,
     Ping,
     Pong,
     ReadThread,
@@ -24,6 +25,7 @@ from actors.protocol.messages import (
     Send,
     Unknown,
     decode,
+    encode,
 )
 
 
@@ -220,38 +222,34 @@ def test_lone_surrogate() -> None:
         decode('{"op":"\ud800"}')
 
 
-def test_said_by_the_server() -> None:
-    """What the server says is the protocol's JSON, field by field."""
-    limits = {"message_bytes": 65_536.0}
-    said = messages.welcome("s", epoch="e", low=1, head=41, start=41, resume="fresh", ping_seconds=15.0, limits=limits)
-    assert json.loads(said) == {
-        "op": "welcome",
-        "session": "s",
-        "epoch": "e",
-        "head": 41,
-        "low": 1,
-        "start": 41,
-        "resume": "fresh",
-        "ping_s": 15.0,
-        "limits": {"message_bytes": 65_536},
-    }
-    assert json.loads(messages.caught_up(41)) == {"op": "caught_up", "offset": 41}
-    assert json.loads(messages.gap(12, 30, "retention")) == {"op": "gap", "from": 12, "to": 30, "cause": "retention"}
-    assert json.loads(messages.reset("e", 1)) == {"op": "reset", "epoch": "e", "low": 1}
-    assert json.loads(messages.ping(41)) == {"op": "ping", "head": 41}
-    assert json.loads(messages.PONG) == {"op": "pong"}
-    complaint = {"code": 4502, "name": "bad_message", "temporary": False, "message": "no"}
-    assert json.loads(messages.error(4502, "bad_message", False, "no")) == {"op": "error", "error": complaint}
-    assert json.loads(messages.reply(7, run_id=None)) == {"op": "reply", "id": 7, "ok": True, "run_id": None}
-    row = refusals.TABLE["busy"]
-    assert json.loads(messages.refusal("c1", "busy"))["error"] == {
-        "code": row.code,
-        "name": "busy",
-        "temporary": True,
-        "message": row.text,
-    }
-    assert json.loads(messages.refusal("c1", "unknown_run", "no")) == {
-        "op": "reply",
-        "id": "c1",
-        "error": {"code": 4603, "name": "unknown_run", "temporary": False, "message": "no"},
-    }
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (Hello(1), '{"op":"hello","v":1}'),
+        (
+            Hello(1, "x", "s", ResumePoint("e", 40)),
+            '{"op":"hello","v":1,"token":"x","session":"s","resume":{"epoch":"e","offset":40}}',
+        ),
+        (Hello(1, origin="low"), '{"op":"hello","v":1,"from":"low"}'),
+        (Ack(41), '{"op":"ack","offset":41}'),
+        (Ping(), '{"op":"ping"}'),
+        (Pong(), '{"op":"pong"}'),
+        (Send("c1", {"text": "hi"}), '{"op":"send","id":"c1","payload":{"text":"hi"},"type":"user_message"}'),
+        (Send(7, {}, "t1", "note"), '{"op":"send","id":7,"payload":{},"thread_id":"t1","type":"note"}'),
+        (CancelRun("c2", "r1"), '{"op":"cancel","id":"c2","run_id":"r1"}'),
+        (ReadThread("c3", "t1"), '{"op":"read","id":"c3","thread_id":"t1","after_seq":0}'),
+        (ReadThread("c3", "t1", 4, 2), '{"op":"read","id":"c3","thread_id":"t1","after_seq":4,"limit":2}'),
+        (AnswerAsk("c4", "a", {"x": 1}), '{"op":"answer","id":"c4","ask":"a","payload":{"x":1}}'),
+    ],
+)
+def test_written(message: Message, text: str) -> None:
+    """Each message is written with its op first, without what is the page's default; and it is read as it was."""
+    assert encode(message) == text
+    assert decode(text) == message
+
+
+@pytest.mark.parametrize("text", ['{"op":"ping","op":"pong"}', '{"op":"pong","op":"hello","v":1}'])
+def test_two_ops(text: str) -> None:
+    """A message of two ops is neither."""
+    with pytest.raises(PeerError, match="expected a JSON object with the fields of this op"):
+        decode(text)

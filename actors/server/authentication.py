@@ -1,0 +1,172 @@
+"""Authentication: from the credentials of a request, or of a hello, to a user.
+
+The application decides. It is asked behind a barrier and within a time, in the
+task of the connection, so that what it raises, and how long it takes, is that
+connection's own. A user that is revoked while the application is being asked is
+refused whatever it answers, because it may have looked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.bounded import LogThrottle
+from actors.checks import NotAwaitable, awaitable
+from actors.context import Context
+from actors.errors import PeerError, Unencodable
+from actors.events.event import check_identifier
+from actors.kernel.failures import Barrier
+from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.protocol.codes import CLOSINGS
+from actors.wire.http import RequestHead
+
+COOKIE = "actors_token"
+"""The cookie that carries a credential."""
+
+_MISUSES = 16
+"""Kinds of answers that ``authenticate`` may not give, of which each is reported once in a period."""
+
+_SECRET_CHARACTERS = 8
+"""A credential of fewer characters is not cut out of a text, because it may be a part of any word."""
+
+
+@attrs.frozen
+class Credentials:
+    """A token that a client presents, and where it stood; never in the query string, because that ends up in logs."""
+
+    token: str = attrs.field(repr=False)
+    source: Literal["hello", "ticket", "cookie"]
+    peer: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """The request's headers, by lower-case name."""
+
+
+Authenticate = Callable[[Credentials], Awaitable[str | None]]
+"""The application's function from credentials to a user id, ``None`` for no user; runs in the connection's task."""
+
+
+async def trust(credentials: Credentials) -> str | None:
+    """Take the token for the user's name, if it can be one: for demonstrations on one machine."""
+    with suppress(Unencodable):
+        check_identifier("token", credentials.token)
+        return credentials.token
+    return None
+
+
+class Authentication:
+    """The checks of one server: credentials are found, and the application is asked which user they belong to."""
+
+    def __init__(self, context: Context, authenticate: Authenticate) -> None:
+        self._limits = limits = context.limits
+        self._clock = context.environment.clock
+        self._failures = context.failures
+        self._authenticate = authenticate
+        self._checks: dict[object, set[str]] = {}
+        """For each question to the application: the users revoked since it was asked."""
+        self._misused = LogThrottle(_MISUSES, limits.warning_seconds)
+
+    @property
+    def is_trusting(self) -> bool:
+        """True if tokens are not checked, so that every client may be any user."""
+        return self._authenticate is trust
+
+    async def identify_request(self, head: RequestHead, peer: str, *, plain: bool) -> str | None:
+        """Find the user of a request, by its ticket, or by its cookie if it is a plain client's.
+
+        A plain client must present one of them; of any other ``None`` leaves
+        it to the hello. Raises PeerError when the user cannot be found.
+        """
+        credentials = _of_ticket(head, peer) or (_of_cookie(head, peer) if plain else None)
+        if credentials is not None:
+            return await self._identify(credentials)
+        if plain:
+            text = f"expected a cookie {COOKIE}, or the subprotocol {SUBPROTOCOL} and a token in its hello"
+            raise PeerError("unauthenticated", text)
+        return None
+
+    async def identify_hello(self, head: RequestHead, peer: str, token: str | None) -> str:
+        """Find the user of a hello, by its token, or without one by the request's cookie. Raises PeerError."""
+        credentials = _of_cookie(head, peer) if token is None else Credentials(token, "hello", peer, head.headers)
+        if credentials is None:
+            raise PeerError("unauthenticated", f"hello: expected a token, a ticket or a cookie {COOKIE}, got none")
+        return await self._identify(credentials)
+
+    def revoke(self, user_id: str) -> None:
+        """Refuse a user in every check that is under way."""
+        for revoked in self._checks.values():
+            revoked.add(user_id)
+
+    async def _identify(self, credentials: Credentials) -> str:
+        """Ask the application. Raises PeerError when it refuses, fails or takes too long.
+
+        It is not asked about an empty credential, because that is none, and
+        could match a default value or a blank line in its table of users.
+        """
+        refusal = PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
+        if not credentials.token.strip():
+            raise refusal
+        with self._checking() as revoked:
+            user_id: str | None = None
+            answered = False
+            with Barrier(lambda error: self._report(credentials, error)):
+                with trio.fail_after(self._limits.authenticate_seconds):
+                    user_id = await awaitable("authenticate", self._authenticate(credentials))
+                if user_id is not None and user_id != "":
+                    check_identifier("user_id", user_id)
+                answered = True
+        if not answered:
+            raise PeerError("unavailable", CLOSINGS["unavailable"].text)
+        if user_id is None or user_id == "":
+            raise refusal
+        if user_id in revoked:
+            raise PeerError("revoked", CLOSINGS["revoked"].text)
+        return user_id
+
+    @contextmanager
+    def _checking(self) -> Iterator[set[str]]:
+        """Collect the users that are revoked meanwhile."""
+        key = object()
+        self._checks[key] = set()
+        try:
+            yield self._checks[key]
+        finally:
+            del self._checks[key]
+
+    def _report(self, credentials: Credentials, error: BaseException) -> None:
+        """Report a failure of ``authenticate``; an answer of the wrong kind once in a period.
+
+        Because the function has to be mended for that, and until then each
+        attempt of each device would say the same.
+        """
+        is_misuse = isinstance(error, NotAwaitable | Unencodable)
+        if is_misuse and self._misused.take(str(error), self._clock()) is None:
+            return
+        handling = f"a {credentials.source} from {credentials.peer}"
+        secret = credentials.token
+        self._failures.report("listeners/authenticate", handling, error, hide=lambda text: _without(secret, text))
+
+
+def _of_ticket(head: RequestHead, peer: str) -> Credentials | None:
+    for offer in head.offers():
+        if offer.startswith(TICKET_PREFIX):
+            return Credentials(offer.removeprefix(TICKET_PREFIX), "ticket", peer, head.headers)
+    return None
+
+
+def _of_cookie(head: RequestHead, peer: str) -> Credentials | None:
+    token = head.cookie(COOKIE)
+    return None if not token else Credentials(token, "cookie", peer, head.headers)
+
+
+def _without(secret: str, text: str) -> str:
+    """Cut a credential out of a failure's text, because ``users[token]`` quotes it in its KeyError."""
+    if len(secret) < _SECRET_CHARACTERS:
+        return text
+    for form in (secret, repr(secret)[1:-1]):
+        text = text.replace(form, "[credential]")
+    return text

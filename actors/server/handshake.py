@@ -1,0 +1,228 @@
+"""The handshake: from a socket's first byte to a request for a connection that is let in, or to an HTTP answer.
+
+    TLS handshake ─ request head ┬ /ws                room, origin, subprotocol, credentials ─ Upgrade
+                                 ├ /healthz, a page   answer
+                                 └ a service          room, then the service's own
+
+Each step may refuse, which is an answer, too: it says in words what was
+expected. After an answer the server reads on for a moment (it lingers),
+because closing a socket that has unread bytes resets it, and the reset would
+overtake the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import attrs
+import trio
+
+from actors.context import Context
+from actors.errors import PeerError
+from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
+from actors.server.authentication import Authentication
+from actors.server.origins import Origin, is_allowed, is_loopback, page_of_host
+from actors.wire.endpoint import Endpoint
+from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
+from actors.wire.tls import TLSEndpoint
+
+_USE = f"/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN"
+_PAGE = "\nA page to try it with comes with open_runtime(pages=actors.web.pages())"
+"""Advice for a client that asks for a path where nothing is."""
+
+_READ_BYTES = 16_384
+_LINGER_READ_BYTES = 65_536
+
+Service = Callable[[Endpoint, RequestHead], Awaitable[None]]
+"""A handler of upgrade requests at a path of its own, from the answer to the end of the connection."""
+
+
+@attrs.frozen
+class Upgrade:
+    """A request for a connection that is let in."""
+
+    head: RequestHead
+    user_id: str | None
+    """``None`` where the hello is to name the user."""
+
+
+class Register(Protocol):
+    """The connections of a server, as a handshake asks about them."""
+
+    refusing: trio.Event
+    """Set once nothing more is accepted."""
+
+    @property
+    def connections(self) -> Collection[Endpoint]:
+        """The sockets that are connections."""
+        ...
+
+    def devices_of(self, user_id: str, /) -> int:
+        """Count the connections of one user."""
+        ...
+
+
+class Handshake:
+    """The handshakes of one server: each reads a request, and answers it or lets it in."""
+
+    def __init__(
+        self,
+        context: Context,
+        register: Register,
+        authentication: Authentication,
+        *,
+        origins: frozenset[Origin | str] | None,
+        pages: Mapping[str, Page],
+        services: Mapping[str, Service],
+    ) -> None:
+        self._limits = context.limits
+        self._register = register
+        self._authentication = authentication
+        self._origins = origins
+        self._pages = pages
+        self._services = services
+        """Handlers of upgrades at paths other than ``/ws``; the application is not asked to authenticate there."""
+
+    async def run(self, endpoint: Endpoint) -> Upgrade | None:
+        """Take a socket from its first byte; ``None`` once it was answered, or has gone.
+
+        An upgrade is returned without a checkpoint after there was found to be
+        room for it, so that a caller that registers it at once keeps the bound.
+        """
+        try:
+            head = await self._first_request(endpoint)
+        except HTTPRefusal as refusal:
+            await self._answer(endpoint, _refused(refusal))
+            return None
+        if head is None:
+            return None
+        try:
+            return await self._respond(endpoint, head)
+        except HTTPRefusal as refusal:
+            await self._answer(endpoint, _refused(refusal, body=head.method != "HEAD"))
+            return None
+
+    # --- reading ----------------------------------------------------------------
+
+    async def _first_request(self, endpoint: Endpoint) -> RequestHead | None:
+        """Read the request within its time; ``None`` from a peer that goes, or has to, before it is whole."""
+        seconds = self._limits.request_head_seconds
+        try:
+            with trio.fail_after(seconds):
+                if isinstance(endpoint, TLSEndpoint):
+                    await endpoint.handshake()
+                return await self._read_head(endpoint)
+        except trio.TooSlowError:
+            refusal = HTTPRefusal(408, f"expected a whole request within {seconds:g} s")
+            await self._answer(endpoint, _refused(refusal), linger_seconds=0)  # it had its time
+            return None
+
+    async def _read_head(self, endpoint: Endpoint) -> RequestHead | None:
+        reader = HeadReader(self._limits.request_head_bytes)
+        while True:
+            data = endpoint.receive(_READ_BYTES)
+            if data is None:  # and only then wait: with TLS, the handshake may have brought the request along
+                await endpoint.wait_readable()
+            elif not data:
+                return None
+            elif (head := reader.feed(data)) is not None:
+                return head
+
+    # --- deciding ---------------------------------------------------------------
+
+    async def _respond(self, endpoint: Endpoint, head: RequestHead) -> Upgrade | None:
+        """Do what a request asks for. Raises HTTPRefusal."""
+        if head.path == "/ws":
+            check_upgrade(head)
+            return await self._admit(endpoint, head)
+        if head.path in self._services:
+            check_upgrade(head)
+            self._check_room()
+            await self._services[head.path](endpoint, head)
+        elif head.path == "/healthz":
+            status, text = (503, "draining") if self._register.refusing.is_set() else (200, "ok")
+            await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
+        else:
+            page = self._page(head)
+            await self._answer(endpoint, page.response(body=head.method != "HEAD"))
+        return None
+
+    def _page(self, head: RequestHead) -> Page:
+        page = self._pages.get(head.path)
+        if page is None:
+            paths = ", ".join(["/ws", "/healthz", *self._services, *self._pages])
+            raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
+        if head.method not in ("GET", "HEAD"):
+            raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
+        return page
+
+    async def _admit(self, endpoint: Endpoint, head: RequestHead) -> Upgrade:
+        self._check_room()
+        self._check_origin(head)
+        offers = [offer for offer in head.offers() if not offer.startswith(TICKET_PREFIX)]
+        if offers and SUBPROTOCOL not in offers:
+            raise HTTPRefusal(400, f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}")
+        user_id = await self._identify(endpoint, head, plain=not offers)
+        self._check_room()  # again, because that took its time
+        return Upgrade(head, user_id)
+
+    async def _identify(self, endpoint: Endpoint, head: RequestHead, *, plain: bool) -> str | None:
+        """Authenticate a request. A plain client's user must have room now, any other's is asked about at the hello."""
+        try:
+            user_id = await self._authentication.identify_request(head, endpoint.peer, plain=plain)
+        except PeerError as error:
+            raise HTTPRefusal(503 if error.name == "unavailable" else 401, str(error)) from None
+        most = self._limits.connections_per_user
+        if plain and user_id is not None and self._register.devices_of(user_id) >= most:
+            raise HTTPRefusal(429, f"expected at most {most} connections of one user")
+        return user_id
+
+    def _check_room(self) -> None:
+        if self._register.refusing.is_set():
+            raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
+        if len(self._register.connections) >= self._limits.connections:
+            text = f"expected at most {self._limits.connections} connections, this is one more"
+            raise HTTPRefusal(503, text, (("Retry-After", "5"),))
+
+    def _check_origin(self, head: RequestHead) -> None:
+        """Ask the allow-list if there is one; else the page must come from the same host and port.
+
+        While tokens are not checked the host must be a loopback address, too,
+        because a stranger's page can be of a name that leads here (DNS
+        rebinding). A client that is no page sends no origin, and is let by.
+        """
+        origin, host = head.headers.get("origin"), head.headers.get("host", "")
+        if origin is None:
+            return
+        if self._origins is not None:
+            if not is_allowed(origin, self._origins):
+                raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+            return
+        page_host = page_of_host(origin, host)
+        if page_host is None:
+            text = f"expected a page of an allowed origin, which without a list is {host}, got {origin}"
+            raise HTTPRefusal(403, text)
+        if self._authentication.is_trusting and not is_loopback(page_host):
+            text = "expected a page of an allowed origin, on a loopback address while tokens are not checked"
+            raise HTTPRefusal(403, f"{text}, got {origin}")
+
+    # --- answering --------------------------------------------------------------
+
+    async def _answer(self, endpoint: Endpoint, answer: bytes, linger_seconds: float | None = None) -> None:
+        """Send an answer, and read on until the peer has closed, or ``close_seconds`` have passed."""
+        gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
+        seconds = self._limits.close_seconds if linger_seconds is None else linger_seconds
+        with trio.move_on_after(seconds), gone:
+            while answer:
+                answer = answer[endpoint.send(answer) :]
+                if answer:
+                    await endpoint.wait_writable()
+            endpoint.finish()
+            while endpoint.receive(_LINGER_READ_BYTES) != b"":
+                await endpoint.wait_readable()
+
+
+def _refused(refusal: HTTPRefusal, *, body: bool = True) -> bytes:
+    return response(refusal.status, str(refusal), refusal.headers, body=body)

@@ -1,0 +1,218 @@
+"""The listener: where a server can be reached, and the sockets that come in there.
+
+A *door* is what one call of ``serve`` opens: one address of each family that a
+name stands for, or one path. Its *guests* are the sockets that were accepted
+there. When the door is cancelled, its guests are told and closed, and those of
+other doors are not.
+
+An error of ``accept`` is one of three. The system has no room (no descriptors,
+no memory): the listener waits and tries again, because that passes, and a
+server that ended for it would have to be started by hand. The connection is
+gone already: it takes the next. Anything else says that the socket does not
+listen, which no retry mends: it propagates out of ``serve``.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+from contextlib import ExitStack
+from typing import Protocol
+
+import attrs
+import trio
+
+from actors.bounded import LogThrottle
+from actors.context import Context
+from actors.kernel.failures import log
+from actors.server.origins import is_loopback
+from actors.wire.endpoint import Endpoint, SocketEndpoint
+from actors.wire.listeners import listen_path, listen_tcp, shut
+from actors.wire.tls import TLSEndpoint, check_context
+
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The system has no room for another connection: wait, and try again."""
+
+_GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EINTR})
+"""The connection that was to be accepted is gone already (accept(2)): take the next."""
+
+_ACCEPTS_PER_TURN = 64
+"""Accepted in a row; then other tasks have a turn, because a burst must not hold up those that are connected."""
+
+
+class Receiver(Protocol):
+    """The server behind a listener, as the listener sees it."""
+
+    refusing: trio.Event
+    """Set once nothing more is accepted."""
+    closing: trio.Event
+    """Set once every connection is being ended."""
+
+    @property
+    def handshakes(self) -> int:
+        """The sockets that are served and are no connections, or not yet."""
+        ...
+
+    async def receive(self, endpoint: Endpoint, /) -> None:
+        """Serve a socket from its first byte to its last."""
+
+    def say_goodbye(self, endpoint: Endpoint, /) -> bool:
+        """End the connection of a socket with ``shutting_down``; false if the socket is no connection."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Door:
+    """The listening sockets of one call of ``serve``, and its guests."""
+
+    address: tuple[str, int] | str
+    sockets: list[socket.socket]
+    ssl_context: ssl.SSLContext | None
+    closing: ExitStack = attrs.field(factory=ExitStack)
+    guests: dict[Endpoint, trio.CancelScope] = attrs.field(factory=dict)
+    """The scope in which each is served."""
+
+
+class Listener:
+    """The doors of one server."""
+
+    def __init__(self, context: Context, receiver: Receiver, *, private: bool) -> None:
+        self._limits = context.limits
+        self._clock = context.environment.clock
+        self._receiver = receiver
+        self._private = private
+        """Tokens are not checked: only this machine may connect, and at a path only this account."""
+        self._doors: set[_Door] = set()
+        self._arriving = 0
+        """Sockets that were accepted and whose tasks have not begun."""
+        self._full = LogThrottle(len(_FULL), self._limits.warning_seconds)
+        self._departures = trio.lowlevel.ParkingLot()
+        """Where tasks wait for guests to leave and for doors to be shut."""
+
+    async def serve(
+        self,
+        host: str,
+        port: int,
+        path: str | bytes | os.PathLike[str] | None,
+        ssl_context: ssl.SSLContext | None,
+        task_status: trio.TaskStatus[tuple[str, int] | str],
+    ) -> None:
+        """Listen until cancelled, or until the server closes; then see the guests out."""
+        if ssl_context is not None:
+            check_context(ssl_context)
+        if path is None and self._private and not is_loopback(host):
+            text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
+            raise ValueError(text)
+        door = await self._open(host, port, path, ssl_context)
+        with door.closing:
+            async with trio.open_nursery() as nursery:
+                try:
+                    async with trio.open_nursery() as accepting:
+                        for listener in door.sockets:
+                            accepting.start_soon(self._accept, listener, door, nursery)
+                        task_status.started(door.address)
+                        await self._receiver.refusing.wait()
+                        accepting.cancel_scope.cancel()
+                    door.closing.close()
+                    await self._receiver.closing.wait()
+                finally:
+                    door.closing.close()
+                    await self._see_out(door)
+
+    async def wait_shut(self) -> None:
+        """Wait until every door is shut, once the server refuses."""
+        while self._doors:
+            await self._departures.park()
+
+    # --- doors ------------------------------------------------------------------
+
+    async def _open(
+        self, host: str, port: int, path: str | bytes | os.PathLike[str] | None, ssl_context: ssl.SSLContext | None
+    ) -> _Door:
+        backlog = self._limits.accept_backlog
+        if path is None:
+            sockets = await listen_tcp(host, port, backlog)
+            door = _Door(_address(sockets[0]), sockets, ssl_context)
+            self._note(door)
+        else:
+            at_path = await listen_path(path, backlog, private=self._private)
+            door = _Door(at_path.path, [at_path.socket], ssl_context)
+            self._note(door)
+            door.closing.callback(at_path.remove)  # the first thing to be done: while it still listens
+        return door
+
+    def _note(self, door: _Door) -> None:
+        self._doors.add(door)
+        door.closing.callback(self._forget, door)
+        for listener in door.sockets:
+            door.closing.callback(shut, listener)
+
+    def _forget(self, door: _Door) -> None:
+        self._doors.remove(door)
+        self._departures.unpark_all()
+
+    async def _see_out(self, door: _Door) -> None:
+        """Tell the guests that are connections, end the others, and after a moment all."""
+        for endpoint, scope in tuple(door.guests.items()):
+            if not self._receiver.say_goodbye(endpoint):
+                scope.cancel()
+        with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
+            while door.guests:
+                await self._departures.park()
+        for scope in door.guests.values():
+            scope.cancel()
+
+    # --- guests -----------------------------------------------------------------
+
+    async def _accept(self, listener: socket.socket, door: _Door, nursery: trio.Nursery) -> None:
+        """Accept for ever; see the head of this module for the errors that are retried."""
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(_ACCEPTS_PER_TURN):
+                try:
+                    sock, _address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _FULL:
+                        await self._wait_for_room(error)
+                    elif error.errno not in _GONE:
+                        raise
+                else:
+                    self._take_in(sock, door, nursery)
+
+    async def _wait_for_room(self, error: OSError) -> None:
+        """Log that the system has no room, and of what, once in a period; then wait."""
+        seconds = self._limits.accept_retry_seconds
+        if self._full.take(error.errno, self._clock()) is not None:
+            log(logging.ERROR, "accept: %s; trying again every %g s", error, seconds)
+        await trio.sleep(seconds)
+
+    def _take_in(self, sock: socket.socket, door: _Door, nursery: trio.Nursery) -> None:
+        """Start a guest's task, or close its socket when there are as many handshakes as may be at once."""
+        if self._arriving + self._receiver.handshakes >= self._limits.handshakes:
+            sock.close()
+        else:
+            self._arriving += 1
+            nursery.start_soon(self._welcome, SocketEndpoint(sock), door)
+
+    async def _welcome(self, endpoint: Endpoint, door: _Door) -> None:
+        """Serve one guest in a shielded scope of its own, so that a cancelled door sees its guests out one by one."""
+        self._arriving -= 1
+        if door.ssl_context is not None:
+            endpoint = TLSEndpoint(endpoint, door.ssl_context)
+        with trio.CancelScope(shield=True) as scope:
+            door.guests[endpoint] = scope
+            try:
+                await self._receiver.receive(endpoint)
+            finally:
+                del door.guests[endpoint]
+                self._departures.unpark_all()
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    name = listener.getsockname()
+    return name[0], name[1]
