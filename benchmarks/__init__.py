@@ -1,1 +1,1 @@
-"""What the README claims, as programs: one module per claim, run with ``python -m benchmarks <name>``."""
+"""The claims of the README as programs: one module per claim, run with ``python -m benchmarks <name>``."""

@@ -44,14 +44,14 @@ SILENCE_SECONDS = 10.0
 """A server that is behind still sends; after so long without a byte, what is missing is lost."""
 
 NOTES = 5
-"""How many odd occurrences are told in words; the counts are complete."""
+"""Odd occurrences that are told in words; the counts are complete."""
 
 DIGITS = re.compile(rb"\d+")
 
 
 @attrs.frozen
 class Report:
-    """What the client saw of one run."""
+    """The client's account of one run."""
 
     events: int
     p50_ms: float
@@ -66,8 +66,8 @@ class Report:
 
 
 @attrs.define
-class Tally:
-    """What all connections together have seen; an event due before ``mark`` is warm-up."""
+class Totals:
+    """The sums over all connections; an event due before ``mark`` is warm-up."""
 
     mark: float = math.inf
     latencies: array[float] = attrs.field(factory=lambda: array("d"))
@@ -111,7 +111,7 @@ class Connection:
     socket: socket.socket
     user: str
     acks: bool
-    tally: Tally
+    totals: Totals
     rest: bytes = b""
     n: int = 0
     holes: set[int] = attrs.field(factory=set)
@@ -131,7 +131,7 @@ class Connection:
             self.lose(repr(error))
             return
         if received:
-            self.tally.received_bytes += received
+            self.totals.received_bytes += received
             self.read(inbox, held + received, time.monotonic())
         else:
             self.lose("end of stream")
@@ -156,7 +156,7 @@ class Connection:
 
     def count(self, inbox: bytearray, start: int, stop: int, now: float) -> bool:
         """Count the events of one message, a batch or a single one; say whether there were any."""
-        tally = self.tally
+        totals = self.totals
         found = inbox.find(b'"n":', start, stop)
         if found < 0:
             return False
@@ -166,29 +166,29 @@ class Connection:
             due = inbox.find(b'"due":', comma, stop) + 6
             comma = inbox.find(b",", due, stop)
             at = float(inbox[due:comma])
-            if at >= tally.mark:
-                tally.latencies.append(now - at)
+            if at >= totals.mark:
+                totals.latencies.append(now - at)
             if n == self.n + 1:
                 self.n = n
             else:
                 self.misplaced(n)
             self.unacked += 1
-            tally.received += 1
+            totals.received += 1
             found = inbox.find(b'"n":', comma, stop)
         return True
 
     def misplaced(self, n: int) -> None:
         """Note an event that is not the next one: after a hole, late into one, or here already."""
-        self.tally.note(f"{self.user}: {n} after {self.n}")
+        self.totals.note(f"{self.user}: {n} after {self.n}")
         if n > self.n:
             self.holes.update(range(self.n + 1, n))
             self.n = n
             return
-        self.tally.out_of_order += 1
+        self.totals.out_of_order += 1
         if n in self.holes:
             self.holes.remove(n)
         else:
-            self.tally.received -= 1  # a repetition brings the end no nearer
+            self.totals.received -= 1  # a repetition brings the end no nearer
 
     def confirm(self, inbox: bytearray, end: int) -> None:
         """Note the last offset received, and send an ack when enough events wait for one."""
@@ -212,7 +212,7 @@ class Connection:
             case "ping":
                 self.send(TEXT, b'{"op":"pong"}')
             case "gap" | "reset":
-                self.tally.note(f"{self.user} was told {text.decode()}")
+                self.totals.note(f"{self.user} was told {text.decode()}")
 
     def control(self, first: int, payload: bytes) -> None:
         """Obey a control frame of RFC 6455."""
@@ -230,14 +230,14 @@ class Connection:
             if self.socket.send(data) < len(data):
                 self.lose("no room for half a frame")
         except BlockingIOError:
-            self.tally.note(f"{self.user}: no room for {payload!r}")
+            self.totals.note(f"{self.user}: no room for {payload!r}")
         except ConnectionError as error:
             self.lose(repr(error))
 
     def lose(self, reason: str) -> None:
         """Give the connection up; what it did not get is counted as lost."""
         self.closed = True
-        self.tally.note(f"{self.user}: {reason}")
+        self.totals.note(f"{self.user}: {reason}")
 
 
 @attrs.define
@@ -245,7 +245,7 @@ class Load:
     """All connections, and the loop that reads them."""
 
     schedule: Schedule
-    tally: Tally = attrs.field(factory=Tally)
+    totals: Totals = attrs.field(factory=Totals)
     connections: list[Connection] = attrs.field(factory=list)
     inbox: bytearray = attrs.field(factory=lambda: bytearray(FRAME_BYTES + RECEIVE_BYTES + HEADER_BYTES))
     selector: selectors.BaseSelector = attrs.field(factory=selectors.DefaultSelector)
@@ -254,11 +254,11 @@ class Load:
         """Open all connections, one after the other."""
         with memoryview(self.inbox) as window:
             for number in range(self.schedule.connections):
-                connection = opened(port, f"user-{number}", protocol, self.tally)
+                connection = opened(port, f"user-{number}", protocol, self.totals)
                 while connection.acks and not (connection.welcomed or connection.closed):
                     connection.receive(self.inbox, window)
                 if connection.closed:
-                    raise ConnectionError(self.tally.notes[0])
+                    raise ConnectionError(self.totals.notes[0])
                 connection.socket.setblocking(False)
                 self.selector.register(connection.socket, selectors.EVENT_READ, connection)
                 self.connections.append(connection)
@@ -266,12 +266,12 @@ class Load:
     def run(self, start: float) -> Report:
         """Read until every event is there, or nothing more comes."""
         cpu_before = process.cpu_seconds()
-        self.tally.mark = start + WARMUP_SECONDS
-        self.tally.received_bytes = 0
+        self.totals.mark = start + WARMUP_SECONDS
+        self.totals.received_bytes = 0
         expected = sum(map(self.schedule.events, range(self.schedule.connections)))
         swept = heard = max(start, time.monotonic())
         with memoryview(self.inbox) as window:
-            while self.tally.received < expected and self.selector.get_map():
+            while self.totals.received < expected and self.selector.get_map():
                 if self.poll(window):
                     heard = time.monotonic()
                 swept = self.sweep(swept)
@@ -290,7 +290,7 @@ class Load:
         return bool(ready)
 
     def sweep(self, since: float) -> float:
-        """Send the acks whose second is over, spread evenly: all at once would stall what is measured."""
+        """Send the acks that are due for a second, spread evenly: all at once would stall what is measured."""
         now = time.monotonic()
         per_second = len(self.connections) / ACK_SECONDS
         first, last = (int(moment * per_second) for moment in (since, now))
@@ -302,20 +302,20 @@ class Load:
 
     def report(self, cpu_seconds: float, wall_seconds: float) -> Report:
         """Sum up."""
-        tally = self.tally
-        ranked = sorted(tally.latencies)
+        totals = self.totals
+        ranked = sorted(totals.latencies)
         lost = sum(self.schedule.events(i) - one.n + len(one.holes) for i, one in enumerate(self.connections))
         return Report(
-            events=tally.received,
+            events=totals.received,
             p50_ms=1000 * quantile(ranked, 0.50),
             p99_ms=1000 * quantile(ranked, 0.99),
             max_ms=1000 * quantile(ranked, 1.0),
             lost=lost,
-            out_of_order=tally.out_of_order,
-            bytes_per_event=tally.received_bytes / max(1, tally.received),
+            out_of_order=totals.out_of_order,
+            bytes_per_event=totals.received_bytes / max(1, totals.received),
             cpu_seconds=cpu_seconds,
             wall_seconds=wall_seconds,
-            notes=tally.notes,
+            notes=totals.notes,
         )
 
 
@@ -324,7 +324,7 @@ def quantile(ranked: list[float], share: float) -> float:
     return ranked[math.ceil(share * len(ranked)) - 1] if ranked else math.inf
 
 
-def opened(port: int, user: str, protocol: str, tally: Tally) -> Connection:
+def opened(port: int, user: str, protocol: str, totals: Totals) -> Connection:
     """Make one WebSocket handshake, and say hello where the protocol wants it."""
     path = "/ws" if protocol == ACTORS else f"/{user}"
     offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol == ACTORS else ""
@@ -340,7 +340,7 @@ def opened(port: int, user: str, protocol: str, tally: Tally) -> Connection:
         raise ConnectionError(f"expected 101 for {path}, got {head!r}")
     if protocol == ACTORS:
         stream.sendall(frame(TEXT, json.dumps({"op": "hello", "v": 1, "token": user}).encode()))
-    return Connection(stream, user, acks=protocol == ACTORS, tally=tally, rest=rest)
+    return Connection(stream, user, acks=protocol == ACTORS, totals=totals, rest=rest)
 
 
 def response(stream: socket.socket) -> bytes:

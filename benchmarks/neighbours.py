@@ -8,7 +8,7 @@ import threading
 import time
 
 from benchmarks import process
-from benchmarks.load import ACTORS, Tally, opened
+from benchmarks.load import ACTORS, Totals, opened
 
 READ_BYTES = 4_096
 """A second, of one that is slow. It is sent several times as much."""
@@ -18,7 +18,7 @@ def live(port: int, user: str, *, reads: bool) -> None:
     """One device, for ever."""
     while True:
         try:
-            stream = opened(port, user, ACTORS, Tally()).socket
+            stream = opened(port, user, ACTORS, Totals()).socket
         except OSError:
             time.sleep(0.1)
             continue

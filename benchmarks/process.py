@@ -1,4 +1,4 @@
-"""What a benchmark's processes have in common: one core each, and a conversation in lines.
+"""The conventions of a benchmark's processes: one core each, and a conversation in lines.
 
 The parent writes ``go START`` and ``stop`` to a child's standard input; the child
 writes a word and its values to standard output: ``ready PORT``, ``connected``, ``report JSON``.

@@ -16,7 +16,7 @@ WARMUP_SECONDS = 1.0
 """Not counted: the first allocations, and the first segment of each connection."""
 
 TICK_SECONDS = 0.001
-"""How often a feeder wakes. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
+"""The interval in which a feeder wakes. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
 
 TEXT = "x" * 32
 """Fills the payload so that one event takes about 230 bytes on the wire, its envelope and frame header included."""
@@ -33,11 +33,11 @@ class Schedule:
 
     @property
     def turns(self) -> int:
-        """How often some connection gets its burst."""
+        """The interval in which some connection gets its burst."""
         return round(self.rate * (WARMUP_SECONDS + self.seconds) / self.burst)
 
     def events(self, connection: int) -> int:
-        """How many events this connection must have got at the end."""
+        """Return how many events this connection must have got at the end."""
         whole, more = divmod(self.turns, self.connections)
         return self.burst * (whole + (connection < more))
 
@@ -52,7 +52,7 @@ class Feed:
 
     @property
     def finished(self) -> bool:
-        """Whether every event was given out."""
+        """True if every event was given out."""
         return self.turn >= self.schedule.turns
 
     def due(self) -> Iterator[tuple[int, dict[str, object]]]:

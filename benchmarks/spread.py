@@ -38,10 +38,10 @@ LEAD_SECONDS = 0.2
 """From the word ``go`` to the first event: time for both processes to read it."""
 
 ANSWER_SECONDS = 60.0
-"""What a process gets to start, to connect, or to report: a server that hangs must not hang the benchmark."""
+"""The time that a process gets to start, to connect, or to report: a server that hangs must not hang the benchmark."""
 
 STOP_SECONDS = 30.0
-"""What a server gets to close its connections."""
+"""The time that a server gets to close its connections."""
 
 SERVERS = {"actors": ("benchmarks.server_actors", ACTORS), "websockets": ("benchmarks.peer_websockets", "plain")}
 RATES = (20_000, 30_000, 40_000, 50_000, 60_000, 70_000, 85_000, 100_000, 120_000, 140_000, 165_000, 200_000)
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def broken(self) -> bool:
-        """Whether an event was lost, doubled or swapped."""
+        """True if an event was lost, doubled or swapped."""
         return bool(self.load.lost or self.load.out_of_order)
 
 
@@ -75,17 +75,17 @@ class Rung:
 
     @property
     def holds(self) -> bool:
-        """Whether the rate was kept, in time and whole."""
+        """True if the rate was kept, in time and whole."""
         return self.quoted("p99_ms") <= HOLD_MS and not self.broken
 
     @property
     def broken(self) -> bool:
-        """Whether any of the rounds was."""
+        """True if any of the rounds was."""
         return any(run.broken for run in self.runs)
 
     @property
     def notes(self) -> list[str]:
-        """What the load client found odd."""
+        """The oddities that the load client found."""
         return [note for run in self.runs for note in run.load.notes]
 
     def row(self) -> dict[str, Any]:

@@ -175,6 +175,7 @@ def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
 PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
+    "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Rooms whose docstrings open as the tests below say."""
 
@@ -217,3 +218,56 @@ def test_no_program_is_somebody(path: Path) -> None:
     """An actor, a caller and a socket have names; so has a user, who is not taken for a man."""
     people = [f"{line}: {found[0]}" for line, text in docstrings(path) if (found := PERSON.search(text))]
     assert people == []
+
+
+PAIRED_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
+"""Folders of which each module has a test of its name in the same folder of ``tests``."""
+
+TESTED_ELSEWHERE: dict[str, str] = {
+    "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
+    "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
+    "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
+    "testing/fixtures": "tests/testing/test_scenarios.py uses the fixture",
+    "testing/invariants": "tests/testing/test_command.py compares what the command lists with them",
+    "testing/link": "tests/testing/test_proxy.py drives links between real sockets",
+    "testing/observing": "tests/testing/test_mutants.py: without it no mutant of the emitter is caught",
+    "testing/store": "tests/testing/test_scenarios.py fails each of its calls, in each way",
+    "testing/troubles": "tests/testing/test_performance.py performs each kind",
+    "testing/verdict": "tests/testing/test_mutants.py: each mutant contradicts one of its checks",
+    "testing/world": "tests/testing/test_scenarios.py opens worlds as applications do",
+    "tools/backpressure": "tests/tools/test_serve.py reads a long input beside a device that is slow",
+    "tools/cli": "every test of tests/tools gives command lines to it",
+    "tools/default_owner": "tests/tools/test_serve.py serves lines that name no user",
+    "tools/serving": "tests/tools/test_serve.py listens with it, and is refused in each way",
+    "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
+    "wire/websocket": "tests/connections, tests/client and tests/system/abuse: every connection is one",
+}
+"""Modules that have no test of their name, and the reason."""
+
+
+@pytest.mark.parametrize("folder", PAIRED_FOLDERS)
+def test_a_module_has_a_test_of_its_name(folder: str) -> None:
+    """The test of a module is found by its name, or by a line that says where it is."""
+    tests = Path(__file__).parent / folder
+    modules_ = {path.stem for path in (HOUSE / folder).glob("*.py") if not path.name.startswith("__")}
+    untested = {f"{folder}/{name}" for name in modules_ if not (tests / f"test_{name}.py").exists()}
+    assert untested == {name for name in TESTED_ELSEWHERE if name.startswith(f"{folder}/")}
+    for name in untested:
+        where = TESTED_ELSEWHERE[name].replace(":", " ").replace(",", " ").split()
+        named = [Path(__file__).parent.parent / word for word in where if word.startswith("tests/")]
+        assert named, f"{name}: expected the path of a test"
+        assert all(path.exists() for path in named), f"{name}: {TESTED_ELSEWHERE[name]}"
+
+
+SMALL_CLASS_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
+"""Folders whose classes have fewer than 25 methods."""
+
+
+@pytest.mark.parametrize("folder", SMALL_CLASS_FOLDERS)
+def test_classes_are_small(folder: str) -> None:
+    """A class of 25 methods has objects in it that are not found yet."""
+    for path in sorted((HOUSE / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+                assert len(methods) < 25, f"{path.relative_to(HOUSE)}: {node.name} has {len(methods)} methods"

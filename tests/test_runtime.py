@@ -22,7 +22,7 @@ from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Placement
 from actors.users.presence import Acked
 from tests.stores.waiting import WaitingStore
-from tests.support.faulty import crash
+from tests.support.crashing import crash
 
 LIMITS = actors.Limits()
 

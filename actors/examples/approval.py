@@ -8,7 +8,7 @@ PATIENCE_SECONDS = 120.0
 
 
 async def approval(run: actors.Run, message: actors.Message) -> str:
-    """Do what the user said, if one of his devices approves of it in time."""
+    """Do what the user said, if one of the user's devices approves of it in time."""
     plan = str(message.payload.get("text", "what you sent"))
     await run.thinking("This changes something, so I ask first.")
     question = {"question": f"Shall I go on with “{plan}”?", "choices": ["yes", "no"]}

@@ -92,12 +92,12 @@ class Step:
 
 
 class Model(Protocol):
-    """What decides: the place of a language model."""
+    """The model that decides: the place of a language model."""
 
     async def __call__(
         self, question: str, tools: Sequence[mcp.Tool], steps: Sequence[Step], say: Callable[[str], None]
     ) -> Call | str:
-        """The next call, or the whole answer, whose tokens went to ``say`` as they came."""
+        """Return the next call, or the whole answer; give its tokens to ``say`` as they come."""
         ...
 
 

@@ -30,10 +30,10 @@ class Agents:
         self._failures = 0
         self._tokens = 0
         self.released = trio.Event()
-        """Who hangs, hangs until then."""
+        """Set when faults end: an agent that hangs, hangs until then."""
 
-    def inhabit(self, world: World) -> None:
-        """This is the world they are in."""
+    def enter(self, world: World) -> None:
+        """Enter the world that the agents run in."""
         self._world = world
 
     async def answer(self, run: Run, message: Message) -> Any:
@@ -64,7 +64,7 @@ class Agents:
             case "ask":
                 with suppress(Unanswered):
                     answer = await run.ask("approval", {"question": "?"}, timeout=ASK_SECONDS)
-                    self._world.ledger.answered(run.thread_id, answer.user_id, answer.payload["said"])
+                    self._world.oracle.answered(run.thread_id, answer.user_id, answer.payload["said"])
             case "child":
                 async with run.run("helper") as child:
                     await self.perform(child, ("think", "tokens"))
@@ -94,7 +94,7 @@ class Agents:
                 if isinstance(error, RunEnded):
                     raise
                 continue
-            self._world.ledger.saying(run.run_id, text)
+            self._world.oracle.saying(run.run_id, text)
             if chance.happens(0.3):
                 await trio.sleep(chance.one((0.0, 0.01, 0.04)))
 

@@ -24,11 +24,11 @@ class Chance:
         self.random.seed(name)
 
     def of(self, part: object) -> Chance:
-        """The stream of a part."""
+        """Return the stream of a part."""
         return Chance(f"{self.name}/{part}")
 
     def bytes(self, count: int) -> bytes:
-        """What takes the place of ``os.urandom``."""
+        """Return random bytes, in the place of ``os.urandom``."""
         return self.random.randbytes(count)
 
     def happens(self, probability: float) -> bool:
@@ -36,17 +36,17 @@ class Chance:
         return self.random.random() < probability
 
     def between(self, least: float, most: float) -> float:
-        """A time or a share."""
+        """Draw a time or a share."""
         return self.random.uniform(least, most)
 
     def count(self, least: int, most: int) -> int:
-        """A number of things, both bounds included."""
+        """Draw a number of things, both bounds included."""
         return self.random.randint(least, most)
 
     def one(self, among: Sequence[T]) -> T:
-        """One of several."""
+        """Draw one of several."""
         return self.random.choice(among)
 
     def weighted(self, among: Sequence[T], weights: Sequence[float], count: int) -> list[T]:
-        """So many of several, some of them more often than others."""
+        """Draw so many of several, some of them more often than others."""
         return self.random.choices(among, weights, k=count)

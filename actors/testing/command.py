@@ -88,7 +88,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """What Ctrl-C puts its number into, while the block lasts; the second one does not wait for the seed."""
+    """Yield the list that Ctrl-C puts its number into, while the block lasts; a second Ctrl-C does not wait for the
+    seed."""
     interrupted: list[int] = []
 
     def heed(number: int, _frame: object) -> None:
@@ -142,7 +143,7 @@ def _one(seed: int, only: tuple[str, ...], interrupted: list[int], *, trace: boo
 
 
 def _shorter(outcome: Outcome, interrupted: list[int]) -> Outcome:
-    """The plan of a failure without the actions that it does not need."""
+    """Return the outcome of the plan without the actions that its failure does not need."""
     wanted = {mismatch.invariant for mismatch in outcome.mismatches}
     progress = Progress(sys.stderr, 0)
     least = shrink(

@@ -23,7 +23,7 @@ S = TypeVar("S", int, str)
 T = TypeVar("T")
 
 _NAMES = "_ALLOW_DETERMINISTIC_SCHEDULING", "_r"
-"""Whether each batch of tasks is sorted before it is shuffled, and what shuffles it."""
+"""The switch that sorts each batch of tasks before it is shuffled, and the source that shuffles it."""
 
 
 class TrioChanged(Exception):  # noqa: N818 - what has happened
@@ -31,7 +31,7 @@ class TrioChanged(Exception):  # noqa: N818 - what has happened
 
 
 def check_trio() -> Any:
-    """The module of Trio's scheduler, or TrioChanged."""
+    """Return the module of Trio's scheduler, or raise TrioChanged."""
     scheduler: Any = getattr(getattr(trio, "_core", None), "_run", None)
     missing = [name for name in _NAMES if not hasattr(scheduler, name)]
     if missing or not callable(getattr(scheduler._r, "shuffle", None)):
@@ -69,7 +69,8 @@ def deterministic(chance: Chance) -> Iterator[None]:
 
 
 def run(main: Callable[[S], Awaitable[T]], seed: S) -> T:
-    """As ``trio.run(main, seed)``: deterministic, and with a clock that jumps to the next deadline when all wait."""
+    """Run as ``trio.run(main, seed)``: deterministic, and with a clock that jumps to the next deadline when all
+    wait."""
     with deterministic(Chance(f"run {seed}")), ungrouped_interrupt():
         result: T = trio.run(main, seed, clock=MockClock(autojump_threshold=0))
         return result

@@ -1,4 +1,4 @@
-"""A device: one client of one user, over lines that break. It watches, confirms, asks, and comes back.
+"""A device: one client of one user, over lines that break. It watches, acks, asks, and comes back.
 
 Written from the protocol page alone. It keeps what a client keeps, session and
 cursor, and takes nothing on trust: what comes out of order is a mismatch.
@@ -18,17 +18,18 @@ from actors.protocol.client_messages import Origin
 from actors.testing.chance import Chance
 from actors.testing.frames import CLOSE, PING, PONG, TEXT, FrameReader, TornFrame, masked
 from actors.testing.network import Line
-from actors.testing.oracle import STARTED, TERMINAL, Ledger, Wire
+from actors.testing.oracle import Oracle
+from actors.testing.records import STARTED, TERMINAL, Records, Wire
 
 _REQUEST = (
     "GET /ws HTTP/1.1\r\nHost: simulation\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 _WELCOME_SECONDS = 12.0
-"""What a server gets to answer; a device whose line is silent gives it up."""
+"""The time that a server gets to answer; a device gives up a line that stays silent."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 4.0
 _FINAL_CODES = frozenset({1002, 1003, 1007, 1009, *range(4501, 5000)})
-"""What a client that keeps to the protocol is never sent away with."""
+"""The close codes that a client never gets as long as it keeps to the protocol."""
 
 
 class Gone(Exception):  # noqa: N818 - what the connection is
@@ -40,20 +41,21 @@ class Gone(Exception):  # noqa: N818 - what the connection is
 
 
 class Exchange(Protocol):
-    """Where devices dial: the network in front of whichever runtime is there."""
+    """The network that devices dial into, in front of the runtime of the moment."""
 
-    ledger: Ledger
+    records: Records
+    oracle: Oracle
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
-        """A line to the server; ``None`` when nobody answers."""
+        """Return a line to the server; ``None`` while there is no server."""
         ...
 
     def note(self, who: str, what: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
 
 
 @attrs.define(eq=False)
-class Asked:
+class PendingRequest:
     """A request that waits for its reply, over all connections of its session."""
 
     id: str
@@ -65,6 +67,70 @@ class Asked:
     """On this connection."""
 
 
+class Standing:
+    """The questions that are open and the runs that are active, as a client knows them (section 8).
+
+    Each caught-up connection shows them again. One that is not shown before the
+    next pong ended while the device was away, and is dropped.
+    """
+
+    def __init__(self) -> None:
+        self.questions: dict[str, dict[str, Any]] = {}
+        """Open questions, by their ids."""
+        self.running: dict[str, str] = {}
+        """The threads of active runs, by run."""
+        self._doubtful: set[str] = set()
+        """Questions that the server has not shown since the device caught up."""
+        self._doubtful_runs: set[str] = set()
+
+    def begin_connection(self) -> None:
+        """Doubt nothing until the device has caught up."""
+        self._doubtful = set()
+        self._doubtful_runs = set()
+
+    def catch_up(self) -> None:
+        """Doubt everything, because the server shows what stands after this."""
+        self._doubtful = set(self.questions)
+        self._doubtful_runs = set(self.running)
+
+    def drop_doubtful(self) -> None:
+        """Drop what the server has not shown."""
+        for gone in self._doubtful:
+            del self.questions[gone]
+        for over in self._doubtful_runs:
+            del self.running[over]
+        self.begin_connection()
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Take a message that shows or ends a question or a run; others change nothing."""
+        match message:
+            case {"op": "active", "event": event}:
+                self._begin(event)
+            case {"op": "inactive", "run_id": run_id}:
+                self._end(run_id)
+            case {"op": "ask", "event": event}:
+                self.questions[event["event_id"]] = event
+                self._doubtful.discard(event["event_id"])
+            case {"op": "ask_closed", "ask": ask_id}:
+                self._doubtful.discard(ask_id)
+                self.questions.pop(ask_id, None)
+
+    def take_event(self, event: dict[str, Any]) -> None:
+        """Take an event, which may be the first or the last of a run."""
+        if event["type"] == STARTED:
+            self._begin(event)
+        elif event["type"] in TERMINAL:
+            self._end(event["run_id"])
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.running[event["run_id"]] = event["thread_id"]
+        self._doubtful_runs.discard(event["run_id"])
+
+    def _end(self, run_id: str) -> None:
+        self.running.pop(run_id, None)
+        self._doubtful_runs.discard(run_id)
+
+
 class Device:
     """One client; :meth:`run` is its life."""
 
@@ -72,15 +138,15 @@ class Device:
         self,
         exchange: Exchange,
         user_id: str,
+        *,
         label: str,
         chance: Chance,
-        *,
         plain: bool = False,
         origin: Origin = "unacked",
     ) -> None:
         self.user_id = user_id
         self.origin = origin
-        """Where it begins, when it has nothing."""
+        """The place to begin at, without a cursor."""
         self.label = label
         self.plain = plain
         self.line: Line | None = None
@@ -91,11 +157,11 @@ class Device:
         """Every event it was sent, once, in order."""
         self.seen_at: list[float] = []
         """And when."""
-        self.questions: dict[str, dict[str, Any]] = {}
-        self.running: dict[str, str] = {}
-        """The runs that it knows to be active, and their threads."""
+        self._standing = Standing()
+        self.questions = self._standing.questions
+        self.running = self._standing.running
         self.ack_seconds = 0.2
-        """How long it waits before it confirms."""
+        """The time that the device waits before it acks."""
         self.left = False
         """It will not come back."""
         self.lag_until = -math.inf
@@ -103,10 +169,10 @@ class Device:
         self.away_until = -math.inf
         """It does not connect before that."""
         self.caught_up = False
-        self.open: list[Asked] = []
+        self.open: list[PendingRequest] = []
         self.wire: Wire | None = None
         self.lost: list[str] = []
-        """Requests of sessions that are gone: nobody knows whether they were carried out."""
+        """Requests of sessions that are gone: the device cannot know whether the server carried them out."""
         self._exchange = exchange
         self._chance = chance
         self._frames = FrameReader()
@@ -115,10 +181,6 @@ class Device:
         self._acked = 0
         self._requests = 0
         self._failures = 0
-        self._doubtful: set[str] = set()
-        """Questions that were not shown since it caught up: closed, once a pong has come."""
-        self._doubtful_runs: set[str] = set()
-        """Runs of which the same is true."""
         self._stirred = trio.Event()
 
     # --- what can happen to it ------------------------------------------------------
@@ -147,11 +209,11 @@ class Device:
         self.questions.clear()
         self.running.clear()
 
-    def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> Asked:
+    def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> PendingRequest:
         """Make a request; it is repeated on each connection of the session until there is a reply."""
         self._requests += 1
         id_ = f"{self.label}.{self._requests}"
-        asked = Asked(id_, {"op": op, "id": id_, **fields}, on_reply)
+        asked = PendingRequest(id_, {"op": op, "id": id_, **fields}, on_reply)
         self.open.append(asked)
         if self.caught_up:
             self._say_open()
@@ -170,7 +232,7 @@ class Device:
             code = await self._attend()
             self._exchange.note(self.label, f"connection over ({code})")
             if code in _FINAL_CODES:
-                self._exchange.ledger.complain(7, f"{self.label} was sent away with {code}")
+                self._exchange.records.complain(7, f"{self.label} was sent away with {code}")
                 return
             self._failures += 1
             pause = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures) * self._chance.between(0.3, 1)
@@ -178,7 +240,7 @@ class Device:
                 await self._stirred.wait()
 
     async def _attend(self) -> int:
-        """One connection; the code it ended with."""
+        """Live through one connection; return the code that it ended with."""
         dialled = self._exchange.dial(self)
         if dialled is None:
             await trio.lowlevel.checkpoint()
@@ -186,8 +248,7 @@ class Device:
         self.line, self.wire = dialled
         line, self._frames, self._inbox = dialled[0], FrameReader(), []
         self._ack_at, self._acked = math.inf, 0
-        self._doubtful = set()
-        self._doubtful_runs = set()
+        self._standing.begin_connection()
         try:
             with trio.fail_after(_WELCOME_SECONDS):
                 await self._upgrade(line)
@@ -199,7 +260,7 @@ class Device:
         except trio.TooSlowError:
             return 1006
         finally:
-            if not line.up.frozen:  # who vanishes tells nobody
+            if not line.up.frozen:  # a device that vanishes tells the server nothing
                 line.device.close()
             self.caught_up = False
             if self.line is line:
@@ -226,19 +287,19 @@ class Device:
         if self.cursor is not None:
             hello["resume"] = {"epoch": self.cursor[0], "offset": self.cursor[1]}
         assert self.wire is not None, "a device that greets has a wire"
-        self._exchange.ledger.greet(self.wire, hello)
+        self._exchange.oracle.greet(self.wire, hello)
         self._say(line, hello)
         while (message := await self._next(line)).get("op") != "welcome":
             self._take_passing(line, message)
         if self.session != message["session"]:
             self._lose_session()
         self.session = message["session"]
-        self._say(line, {"op": "ping"})  # whose answer falls in the midst of what it missed
+        self._say(line, {"op": "ping"})  # the answer falls in the midst of what the device missed
         if message["resume"] == "fresh":
             self.cursor = message["epoch"], message["start"] - 1
 
     def _lose_session(self) -> None:
-        """What was said on a session that is gone must not be said again."""
+        """Drop the requests of a session that is gone, because in another session they would be other requests."""
         self.lost += [asked.id for asked in self.open if asked.session]
         self.open = [asked for asked in self.open if not asked.session]
 
@@ -255,7 +316,7 @@ class Device:
     # --- reading --------------------------------------------------------------------
 
     async def _next(self, line: Line) -> dict[str, Any]:
-        """The next message; confirms what is due meanwhile."""
+        """Return the next message; ack meanwhile what is due."""
         while True:
             while self._inbox:
                 opcode, payload = self._inbox.pop(0)
@@ -282,16 +343,16 @@ class Device:
                 data = await line.device.receive()
                 if not data or self.line is not line:
                     if self._frames.midway and not line.down.broken and not line.up.broken and self.line is line:
-                        self._exchange.ledger.complain(6, f"{self.label}: the connection ended inside of a frame")
+                        self._exchange.records.complain(6, f"{self.label}: the connection ended inside of a frame")
                     raise Gone
                 return data
-            self._confirm(line)
+            self._ack(line)
 
     def _feed(self, data: bytes) -> None:
         try:
             self._inbox += self._frames.feed(data)
         except TornFrame as error:
-            self._exchange.ledger.complain(6, f"{self.label}: {error}")
+            self._exchange.records.complain(6, f"{self.label}: {error}")
             raise Gone from None
 
     # --- what it is told ------------------------------------------------------------
@@ -311,36 +372,16 @@ class Device:
                 self.running.clear()
             case "caught_up":
                 self.caught_up = True
-                self._doubtful = set(self.questions)
-                self._doubtful_runs = set(self.running)
+                self._standing.catch_up()
                 self._say(line, {"op": "ping"})
                 self._say_open()
             case "pong":
-                for gone in self._doubtful:
-                    del self.questions[gone]
-                self._doubtful = set()
-                for over in self._doubtful_runs:
-                    del self.running[over]
-                self._doubtful_runs = set()
+                self._standing.drop_doubtful()
             case "reply":
                 self._take_reply(message)
             case _:
-                self._take_standing(message)
+                self._standing.take(message)
                 self._take_passing(line, message)
-
-    def _take_standing(self, message: dict[str, Any]) -> None:
-        """What is active and open."""
-        match message:
-            case {"op": "active", "event": event}:
-                self._begins(event)
-            case {"op": "inactive", "run_id": run_id}:
-                self._ends(run_id)
-            case {"op": "ask", "event": event}:
-                self.questions[event["event_id"]] = event
-                self._doubtful.discard(event["event_id"])
-            case {"op": "ask_closed", "ask": ask_id}:
-                self._doubtful.discard(ask_id)
-                self.questions.pop(ask_id, None)
 
     def _take_passing(self, line: Line, message: dict[str, Any]) -> None:
         if message.get("op") == "ping":
@@ -354,24 +395,12 @@ class Device:
         assert self.cursor is not None, "a device that is sent events has a cursor"
         epoch, offset = self.cursor
         if first != offset + 1:
-            self._exchange.ledger.complain(3, f"{self.label}: {first} to {last} came after {offset}")
+            self._exchange.records.complain(3, f"{self.label}: {first} to {last} came after {offset}")
         assert self.wire is not None, "a device that is sent events has a wire"
-        self._exchange.ledger.receive(self.wire, epoch, first, last)
+        self._exchange.oracle.receive(self.wire, epoch, first, last)
         self._move(last)
-
         for event in events:
-            if event["type"] == STARTED:
-                self._begins(event)
-            elif event["type"] in TERMINAL:
-                self._ends(event["run_id"])
-
-    def _begins(self, event: dict[str, Any]) -> None:
-        self.running[event["run_id"]] = event["thread_id"]
-        self._doubtful_runs.discard(event["run_id"])
-
-    def _ends(self, run_id: str) -> None:
-        self.running.pop(run_id, None)
-        self._doubtful_runs.discard(run_id)
+            self._standing.take_event(event)
 
     def _move(self, offset: int) -> None:
         assert self.cursor is not None, "a device that goes on has a cursor"
@@ -388,11 +417,11 @@ class Device:
 
     # --- what it says ---------------------------------------------------------------
 
-    def _confirm(self, line: Line) -> None:
+    def _ack(self, line: Line) -> None:
         self._ack_at = math.inf
         if self.cursor is not None and self.cursor[1] > self._acked and self.wire is not None:
             epoch, self._acked = self.cursor
-            self._exchange.ledger.confirm(self.wire, epoch, self._acked)
+            self._exchange.oracle.ack(self.wire, epoch, self._acked)
             self._say(line, {"op": "ack", "offset": self._acked})
 
     def _say_open(self) -> None:

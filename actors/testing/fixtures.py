@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.testing.stepping import run_seeds
+from actors.testing.scenarios import run_seeds
 
 Simulated = Callable[..., None]
 
 
 @pytest.fixture
 def simulated() -> Simulated:
-    """Runs a scenario under many seeds."""
+    """Run a scenario under many seeds."""
     return run_seeds

@@ -15,7 +15,7 @@ class TornFrame(Exception):  # noqa: N818 - what came
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
-    """A whole frame from a client. Its mask is zero: legal, and readable in a trace."""
+    """Build a whole frame from a client. Its mask is zero: legal, and readable in a trace."""
     size = len(payload)
     if size < 126:
         head = bytes((0x80 | opcode, 0x80 | size))
@@ -35,11 +35,11 @@ class FrameReader:
 
     @property
     def midway(self) -> bool:
-        """Whether a frame has begun and not ended."""
+        """True if a frame has begun and not ended."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Opcodes and payloads. Raises :class:`TornFrame` for what no server may send."""
+        """Return opcodes and payloads. Raises :class:`TornFrame` for what no server may send."""
         buffer, start = self._buffer, 0
         buffer += data
         frames = []

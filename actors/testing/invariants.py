@@ -1,4 +1,4 @@
-"""The invariants that everything here speaks of: the books, the simulation, its verdict."""
+"""The invariants that the books, the simulation and its verdict all speak of."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INVARIANTS = {
     9: "durability: what the store has reported as stored survives what the store promises to survive",
     10: "failures: each crash is reported once, with the path of its actor, and nothing else is",
 }
-"""What must hold at every moment, by the number that a mismatch names."""
+"""The conditions that hold at every moment, by the number that a mismatch names."""
 
 
 def name_of(number: int) -> str:
-    """The word or two that an invariant goes by."""
+    """Return the word or two that an invariant goes by."""
     return INVARIANTS[number].partition(":")[0]
 
 
 def listed(numbers: Iterable[int] = INVARIANTS) -> str:
-    """The invariants of these numbers, one a line."""
+    """List the invariants of these numbers, one a line."""
     return "\n".join(f"  {number:>2}  {INVARIANTS[number]}" for number in sorted(set(numbers)))

@@ -9,22 +9,22 @@ from collections import Counter
 import trio
 
 from actors.testing.chance import Chance
-from actors.testing.course import CHUNK_BYTES, Course, Direction, Faults, Harm, Mark, Step
+from actors.testing.network_faults import CHUNK_BYTES, Direction, Faults, Harm, Mark, Shaper, Step
 
 _CHUNKS_UNDER_WAY = 64
-"""What one direction holds at most, 256 KiB: a sender that is faster finds its socket full, as on any long line."""
+"""The most that one direction holds, 256 KiB: a sender that is faster finds its socket full, as on any long line."""
 
 
 class Network:
-    """What all connections of a proxy have in common."""
+    """The state that all connections of a proxy share."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
-        """Where the server is."""
+        """The server's address."""
         self.stalled = False
-        """Whether nothing passes for now."""
+        """True while nothing passes."""
         self.stirred = trio.lowlevel.ParkingLot()
-        """Where connections wait for that to change."""
+        """The tasks of connections that wait for that to change."""
         self.harmed: Counter[str] = Counter()
         self.passed_bytes: Counter[str] = Counter()
 
@@ -32,13 +32,13 @@ class Network:
 class Link:
     """One connection: a pipe in each direction, between two ends."""
 
-    def __init__(self, network: Network, faults: Faults, client: trio.SocketStream, chance: Chance) -> None:
+    def __init__(self, network: Network, faults: Faults, *, client: trio.SocketStream, chance: Chance) -> None:
         self.network = network
         self.faults = faults
         self.passed_at = trio.current_time()
         self._ends = [client]
-        self._up = Pipe(self, "up", Course(faults.up, chance.of("up")))
-        self._down = Pipe(self, "down", Course(faults.down, chance.of("down")))
+        self._up = Pipe(self, "up", Shaper(faults.up, chance.of("up")))
+        self._down = Pipe(self, "down", Shaper(faults.down, chance.of("down")))
         self._stalled = False
         self._scope = trio.CancelScope()
 
@@ -62,7 +62,7 @@ class Link:
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing passes for now."""
+        """True while nothing passes."""
         return self._stalled or self.network.stalled
 
     def suffer(self, harm: Harm, direction: Direction | None = None) -> None:
@@ -84,12 +84,12 @@ class Link:
         self._scope.cancel()
 
     def end_way(self) -> None:
-        """One direction has ended, and its end was passed on."""
+        """Note that one direction has ended, and that its end was passed on."""
         if self._up.ended and self._down.ended:
             self.end(reset=False)
 
     async def reach_limit(self) -> None:
-        """What comes when the limit of a direction is reached."""
+        """Do the harm that comes when a direction reaches its limit."""
         if self.faults.stall_seconds:
             self.network.harmed["stall"] += 1
             self._stalled = True
@@ -108,13 +108,13 @@ class Link:
 class Pipe:
     """One direction: what one end has said waits in the channel until the other gets it."""
 
-    def __init__(self, link: Link, direction: Direction, course: Course) -> None:
+    def __init__(self, link: Link, direction: Direction, shaper: Shaper) -> None:
         self.direction = direction
         self.lost = False
         """Nothing comes out any more, whatever goes in; and so it stays."""
         self.ended = False
         self._link = link
-        self._course = course
+        self._shaper = shaper
         self._broken = False
         """The end that it reads from is gone."""
         self._into, self._out = trio.open_memory_channel[list[Step]](_CHUNKS_UNDER_WAY)
@@ -122,9 +122,9 @@ class Pipe:
     async def read(self, source: trio.SocketStream) -> None:
         """Take what one end says, and note when it says no more."""
         try:
-            await self._into.send(self._course.take(b"", trio.current_time()))
+            await self._into.send(self._shaper.take(b"", trio.current_time()))
             while data := await source.receive_some(CHUNK_BYTES):
-                await self._into.send(self._course.take(bytes(data), trio.current_time()))
+                await self._into.send(self._shaper.take(bytes(data), trio.current_time()))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._broken = True
         await self._note_end()
@@ -140,7 +140,7 @@ class Pipe:
                     await self._pass_on(what, sink)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     self.lost = back._broken = True
-                    if back.lost:  # nobody is left to hear of it
+                    if back.lost:  # the other end has gone
                         self._link.end(reset=True)
                     await back._note_end()
 
@@ -167,5 +167,5 @@ class Pipe:
 
 
 def set_to_reset(stream: trio.SocketStream) -> None:
-    """When it is closed, it is closed with a RST."""
+    """Have a socket closed with a RST."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -14,12 +14,12 @@ import attrs
 import trio
 
 ROOM_BYTES = 4_096
-"""What a line keeps of what nobody has read: little, so that lagging devices are felt soon."""
+"""The bytes that a line keeps unread: few, so that a lagging device is felt soon."""
 
 
 @attrs.frozen(kw_only=True)
 class Conditions:
-    """How a line behaves while nobody harms it."""
+    """The behaviour of a line while no trouble comes to it."""
 
     up_seconds: float = 0.0
     """From the device to the server."""
@@ -59,7 +59,7 @@ class Flow:
         return max(taken, 0)
 
     def take(self, most_bytes: int) -> bytes | None:
-        """What has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+        """Return what has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
         if self.broken:
             raise trio.BrokenResourceError("the line broke")
         now, taken = trio.current_time(), bytearray()
@@ -77,7 +77,7 @@ class Flow:
         return b"" if self.ended and not self._chunks else None
 
     def lose(self, keep_bytes: int) -> None:
-        """Of what is under way only so much arrives, and nothing after it."""
+        """Let only so much arrive of what is under way, and nothing after it."""
         kept: deque[tuple[float, bytes]] = deque()
         for at, chunk in self._chunks:
             kept.append((at, chunk[:keep_bytes]))
@@ -95,7 +95,7 @@ class Flow:
         self.stir()
 
     def calm(self) -> None:
-        """Nothing holds up what comes from now on."""
+        """Hold up nothing that comes from now on."""
         self._seconds, self._room_bytes, self._bite_bytes = 0.0, math.inf, None
         self.freeze(frozen=False)
 
@@ -105,7 +105,7 @@ class Flow:
         self.stir()
 
     def stir(self) -> None:
-        """Have whoever waits look again."""
+        """Have the waiting tasks look again."""
         self._lot.unpark_all()
 
     async def until(self, ready: Callable[[], bool]) -> None:
@@ -117,7 +117,7 @@ class Flow:
 
     @property
     def readable(self) -> bool:
-        """Whether :meth:`take` has an answer."""
+        """True if :meth:`take` has an answer."""
         if self.broken:
             return True
         if self._chunks:
@@ -126,7 +126,7 @@ class Flow:
 
     @property
     def writable(self) -> bool:
-        """Whether :meth:`put` takes something."""
+        """True if :meth:`put` takes something."""
         return self.broken or self.size < self._room_bytes
 
     def _next_arrival(self) -> float:
@@ -146,13 +146,13 @@ class Line:
         self.device = DeviceEnd(self)
 
     def cut(self, keep_bytes: int) -> None:
-        """The line breaks; of what is under way to the device, so many bytes still arrive."""
+        """Break the line; of what is under way to the device, so many bytes still arrive."""
         self.up.snap()
         self.down.lose(keep_bytes)
         self.down.stir()
 
     def reset(self) -> None:
-        """The line breaks for both ends at once."""
+        """Break the line for both ends at once."""
         self.up.snap()
         self.down.snap()
 
@@ -177,7 +177,7 @@ class ServerEnd:
         self._closed = False
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Hand over what the line takes; whoever watches sees exactly that."""
+        """Hand over what the line takes; the tap sees exactly that."""
         line = self._line
         if self._closed or line.up.broken or line.down.broken:
             raise trio.BrokenResourceError(f"{self.peer}: broken")
@@ -187,13 +187,13 @@ class ServerEnd:
         return taken
 
     def receive(self, most_bytes: int) -> bytes | None:
-        """What has arrived."""
+        """Return what has arrived."""
         if self._closed:
             raise trio.BrokenResourceError(f"{self.peer}: closed")
         return self._line.up.take(most_bytes)
 
     def pending_bytes(self) -> int:
-        """What the device has not read."""
+        """Return the number of bytes that the device has not read."""
         return self._line.down.size
 
     async def wait_writable(self) -> None:
@@ -244,7 +244,7 @@ class DeviceEnd:
             data = data[self._line.up.put(data) :]
 
     async def receive(self) -> bytes:
-        """What has arrived, ``b""`` at the end; a checkpoint."""
+        """Return what has arrived, ``b""`` at the end; a checkpoint."""
         flow = self._line.down
         while True:
             await flow.until(lambda: self._gone or flow.readable)
@@ -258,7 +258,7 @@ class DeviceEnd:
                 return data
 
     def vanish(self) -> None:
-        """Go without a word: nobody reads here any more, and the server is not told."""
+        """Go without a word: the device reads no more, and the server is not told."""
         self._gone = True
         self._line.freeze(frozen=True)
 

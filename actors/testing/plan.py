@@ -17,11 +17,11 @@ from actors.runs.turns import Concurrency
 from actors.testing.chance import Chance
 
 Store = Literal["memory", "waiting", "slow"]
-"""How the store answers: at once, after a moment, after a while."""
+"""The store's way to answer: at once, after a moment, after a while."""
 
 USERS = "alice", "bob", "carol"
 BYSTANDER = "zoe"
-"""A user whom nothing happens to: what she waits for shows whether misfortune is shared."""
+"""A user that no fault is aimed at: its delays show whether faults of others are shared."""
 
 KINDS: dict[str, float] = {
     "emit": 6.0,
@@ -61,7 +61,7 @@ KINDS: dict[str, float] = {
 """Every kind of action, and how common it is when it is allowed."""
 
 STEPS = ("think", "tokens", "tool", "broken_tool", "pause", "ask", "child", "say", "crash", "hang", "stubborn")
-"""What an agent may do, one after the other."""
+"""The steps that an agent may take, one after the other."""
 
 _COMMON_STEPS = (3.0, 4.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 0.5, 0.3, 0.2)
 
@@ -84,7 +84,7 @@ class Action:
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """What stays the same during one simulation."""
+    """The choices that stay the same during one simulation."""
 
     users: tuple[str, ...]
     store: Store
@@ -113,7 +113,8 @@ class Plan:
 
 
 def plan_of(seed: int, only: tuple[str, ...] = ()) -> Plan:
-    """The plan of a seed; ``only`` allows these kinds and no others, for a seed that is to look for something."""
+    """Return the plan of a seed; ``only`` allows these kinds and no others, for a seed that is to look for
+    something."""
     chance = Chance(f"plan {seed}")
     setting = _setting(chance.of("setting"))
     weights = _swarm(chance.of("swarm"), only)
@@ -140,7 +141,7 @@ def _setting(chance: Chance) -> Setting:
 
 
 def _swarm(chance: Chance, only: tuple[str, ...]) -> dict[str, float]:
-    """Which kinds there are this time, and how often."""
+    """Draw the kinds of this plan, and their weights."""
     kinds = [kind for kind in KINDS if (kind in only if only else chance.happens(0.5))]
     if not {"emit", "burst", "hasty", "ask", "run", "send"} & set(kinds):
         kinds.append("emit")

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, plain lines now and then elsewhere."""
+"""The progress of a long command: a bar on a terminal, plain lines now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Progress:
         return now.user - begun.user + now.system - begun.system
 
     def step(self, failed: int) -> None:
-        """One step is done."""
+        """Count one step, and show it when it is time."""
         self._done += 1
         tty = self._stream.isatty()
         if self.seconds - self._shown_at < (_BAR_SECONDS if tty else _LINE_SECONDS) and self._done < self._steps:
@@ -51,11 +51,11 @@ class Progress:
             self._write(f"{text}\n")
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Write a line that stays."""
         self._write(f"\r\x1b[K{text}\n" if self._stream.isatty() else f"{text}\n")
 
     def summary(self, failed: int) -> str:
-        """The closing line."""
+        """Return the closing line."""
         what = NOTHING if not failed else f"{failed} contradict an invariant"
         done = f"{self._done}{'' if self._done == self._steps else f' of {self._steps}'}"
         return f"{done} seeds in {self.seconds:.1f} s, {self.rate:.0f} a CPU minute: {what}"

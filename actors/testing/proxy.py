@@ -6,8 +6,8 @@
         ...
         assert proxy.harmed["vanish"] == 1
 
-What goes wrong is said for each connection before it begins, as :class:`~actors.testing.course.Faults`, or for all
-that are open, by the methods of :class:`FaultProxy`. The faults are Toxiproxy's, and those of middleboxes:
+What goes wrong is set for each connection before it begins, as :class:`~actors.testing.network_faults.Faults`, or for
+all open ones, by the methods of :class:`FaultProxy`. The faults are Toxiproxy's, and those of middleboxes:
 
     latency, bandwidth   Way(latency_seconds=0.2, jitter_seconds=0.1), Way(bytes_per_second=16_384)
     slicer               Way(slice_bytes=(1, 7))
@@ -35,25 +35,25 @@ import trio
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import cancels
 from actors.testing.chance import Chance
-from actors.testing.course import Direction, Faults, Harm
 from actors.testing.link import Link, Network, set_to_reset
+from actors.testing.network_faults import Direction, Faults, Harm
 
 
 class FaultProxy:
     """A proxy that runs; made by :func:`fault_proxy`. Its methods return at once."""
 
-    def __init__(self, host: str, port: int, faults: Callable[[], Faults], chance: Chance) -> None:
+    def __init__(self, host: str, port: int, *, faults: Callable[[], Faults], chance: Chance) -> None:
         self._network = Network((host, port))
         self.faults = faults
-        """Asked what goes wrong with each connection; may be changed, for those to come."""
+        """Called for the faults of each connection; a change holds for the connections to come."""
         self.port = 0
-        """Where it listens, on 127.0.0.1."""
+        """The port that it listens on, at 127.0.0.1."""
         self.connections = 0
-        """How many there were, refused ones too."""
+        """The number of connections, refused ones too."""
         self.passed_bytes = self._network.passed_bytes
-        """How many were passed on, ``up`` and ``down``."""
+        """The bytes that it passed on, ``up`` and ``down``."""
         self.harmed = self._network.harmed
-        """How many connections were harmed in each way: ``close``, ``reset``, ``vanish``, ``stall``, ``refuse``,
+        """The number of connections harmed in each way: ``close``, ``reset``, ``vanish``, ``stall``, ``refuse``,
         ``idle``; ``unreachable`` when there was no server."""
         self._chance = chance
         self._links: set[Link] = set()
@@ -61,7 +61,7 @@ class FaultProxy:
 
     @property
     def target(self) -> tuple[str, int]:
-        """Where the server is; may be changed, for the connections to come."""
+        """The server's address; a change holds for the connections to come."""
         return self._network.target
 
     @target.setter
@@ -87,8 +87,8 @@ class FaultProxy:
         self._harm("vanish", direction)
 
     def stall(self) -> None:
-        """Pass nothing on until :meth:`go_on`, on new connections either. Nothing is lost: what was said waits, and
-        whoever says more finds a full socket. Never ended, it is the other kind of half-open."""
+        """Pass nothing on until :meth:`go_on`, on new connections either. Nothing is lost: bytes under way wait, and
+        a sender of more finds a full socket. Never ended, it is the other kind of half-open."""
         self._network.stalled = True
         self.harmed["stall"] += len(self._links)
 
@@ -116,7 +116,7 @@ class FaultProxy:
             link.suffer(harm, direction)
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, until it ends."""
+        """Serve one connection, until it ends."""
         self.connections += 1
         faults = self.faults()
         async with client:
@@ -124,7 +124,7 @@ class FaultProxy:
                 self.harmed["refuse"] += 1
                 set_to_reset(client)
                 return
-            link = Link(self._network, faults, client, self._chance.of(self.connections))
+            link = Link(self._network, faults, client=client, chance=self._chance.of(self.connections))
             self._links.add(link)
             try:
                 await link.run()
@@ -136,14 +136,14 @@ class FaultProxy:
 async def fault_proxy(
     host: str, port: int, faults: Callable[[], Faults] = Faults, *, chance: Chance | None = None
 ) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of the server at an address, on a free port of 127.0.0.1, for as long as the block runs.
+    """Open a proxy in front of the server at an address, on a free port of 127.0.0.1, for as long as the block runs.
 
     ``faults`` is called for each connection, and must not raise. Jitter and the sizes of slices follow from
     ``chance``, and are the same in every run without it; when the system passes them on is its own affair. When the
     block ends or is cancelled, all connections end, half-open ones too. The body's own exceptions pass through.
     """
     check_trio("fault_proxy")
-    proxy = FaultProxy(host, port, faults, chance or Chance("fault proxy"))
+    proxy = FaultProxy(host, port, faults=faults, chance=chance or Chance("fault proxy"))
     outcome: BaseException | None = None
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -15,7 +15,8 @@ from actors.testing.plan import Action, Plan
 
 
 def shrink(plan: Plan, fails: Callable[[Plan], bool], has_time: Callable[[], bool]) -> Plan:
-    """A plan with a part of the actions, of which no single one can be left out; or as far as the time goes."""
+    """Return the plan with a part of its actions, of which no single one can be left out; or as far as the time
+    goes."""
     actions, size = plan.actions, max(len(plan.actions) // 2, 1)
     while size >= 1 and has_time():
         fewer = _without_some(plan, actions, size, fails, has_time)
@@ -28,7 +29,7 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool], has_time: Callable[[], boo
 def _without_some(
     plan: Plan, actions: tuple[Action, ...], size: int, fails: Callable[[Plan], bool], has_time: Callable[[], bool]
 ) -> tuple[Action, ...]:
-    """One pass: leave out each run of so many actions that is not needed."""
+    """Leave out each run of so many actions that is not needed, in one pass."""
     start = 0
     while start < len(actions) and has_time():
         fewer = actions[:start] + actions[start + size :]

@@ -17,7 +17,7 @@ from actors.stores.store import Append, Binding, Placement
 T = TypeVar("T")
 
 Fault = Literal["lost", "unanswered", "broken"]
-"""The call was never carried out; it was, and nobody was told; the store failed in a way that nobody expects."""
+"""Faults of a call: never carried out; carried out, and the answer lost; failed outside of the contract."""
 
 
 class Broken(Exception):  # noqa: N818 - what the store is
@@ -31,7 +31,7 @@ class FaultyStore(MemoryStore):
         super().__init__(limits, environment)
         self.stalled_until = 0.0
         self.faults: deque[Fault] = deque()
-        """What happens to the next calls."""
+        """The faults of the next calls."""
         self.calls = 0
         self.fail_call = 0
         """The one call to fail, counted from 1, as ``fail_with`` says."""
@@ -40,7 +40,7 @@ class FaultyStore(MemoryStore):
         self._seconds = seconds
 
     def append_nowait(self, append: Append, now: float) -> Placement:
-        """As a memory store does, or never at once."""
+        """Append as a memory store does, or never at once."""
         if self._seconds is not None:
             raise trio.WouldBlock
         return super().append_nowait(append, now)
@@ -50,7 +50,7 @@ class FaultyStore(MemoryStore):
         return await self._call(lambda: [self._answer(append, now) for append in appends])
 
     def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        """As a memory store does, or never at once."""
+        """Bind as a memory store does, or never at once."""
         if self._seconds is not None:
             raise trio.WouldBlock
         return super().bind_nowait(thread_id, user_id, now, take=take)
@@ -61,7 +61,7 @@ class FaultyStore(MemoryStore):
         return await self._call(lambda: bind(thread_id, user_id, now, take=take))
 
     def heal(self) -> None:
-        """Nothing happens to calls any more."""
+        """End all faults of calls."""
         self.stalled_until = 0.0
         self.faults.clear()
 
@@ -72,7 +72,7 @@ class FaultyStore(MemoryStore):
             return refusal
 
     async def _call(self, act: Callable[[], T]) -> T:
-        """One call, and what happens to it."""
+        """Carry out one call, with the fault that it has."""
         await trio.sleep(self._seconds or 0.0)
         while self.stalled_until > trio.current_time():  # noqa: ASYNC110 - the end may be moved
             await trio.sleep_until(min(self.stalled_until, trio.current_time() + 0.25))

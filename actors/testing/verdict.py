@@ -9,62 +9,64 @@ from typing import Protocol
 from actors.limits import Limits
 from actors.receipts import DOUBTFUL, Receipt
 from actors.runtime import Runtime
+from actors.testing.crashes import Crashes
 from actors.testing.device import Device
-from actors.testing.faults import Crashes
-from actors.testing.oracle import DELTA, STARTED, TERMINAL, Emit, Ledger, Log
+from actors.testing.oracle import Oracle
+from actors.testing.records import DELTA, STARTED, TERMINAL, Emit, Log, Records
 from actors.testing.store import FaultyStore
 
 
-class Scene(Protocol):
-    """What a verdict looks at: a :class:`~actors.testing.World`."""
+class WorldView(Protocol):
+    """The part of a :class:`~actors.testing.World` that a verdict looks at."""
 
     runtime: Runtime
     limits: Limits
     store: FaultyStore
-    ledger: Ledger
+    records: Records
+    oracle: Oracle
     crashes: Crashes
     own_failures: list[str]
     up: bool
 
     @property
     def staying(self) -> list[Device]:
-        """The devices that have not left for good, and confirm what they get."""
+        """The devices that have not left for good, and ack what they get."""
         ...
 
     def is_current(self, device: Device) -> bool:
-        """Whether a device has all that its user's log has."""
+        """True if a device has all that its user's log has."""
         ...
 
     def questions_of(self, user_id: str) -> set[str]:
-        """What a user is asked at the moment."""
+        """Return the ids of the questions that are open to a user."""
         ...
 
 
-def check_settled(world: Scene) -> None:
+def check_settled(world: WorldView) -> None:
     """Liveness: what was accepted has arrived or has a reason; every run has ended; the books agree."""
     if not world.up:
-        world.ledger.complain(7, "the runtime is not there")
+        world.records.complain(7, "the runtime is not there")
         return
     _check_devices(world)
-    _check_receipts(world, world.ledger.life, closed=False)
+    _check_receipts(world, world.records.life, closed=False)
     _check_books(world)
     _check_logs(world)
     _check_runs(world)
     _check_failures(world)
 
 
-def check_life(world: Scene) -> None:
-    """A runtime has ended: every receipt has an answer, and nothing is left in its books."""
+def check_life(world: WorldView) -> None:
+    """Check a runtime that has ended: every receipt has an answer, and nothing is left in its books."""
     if not hasattr(world, "runtime"):
         return
-    world.ledger.probe()
-    _check_receipts(world, world.ledger.life, closed=True)
+    world.oracle.probe()
+    _check_receipts(world, world.records.life, closed=True)
     _check_books(world)
     _check_failures(world)
 
 
-def check_remains(world: Scene) -> None:
-    """Everybody has gone: what was there for them has gone, too (invariant 8)."""
+def check_remains(world: WorldView) -> None:
+    """Check that nothing is left for devices that have all gone (invariant 8)."""
     runtime, runs, asks = world.runtime, world.runtime.tree.runs, world.runtime.tree.asks
     left = {
         "connections": runtime.tree.server.connections,
@@ -86,35 +88,36 @@ def check_remains(world: Scene) -> None:
     }
     for what, there in left.items():
         if there:
-            world.ledger.complain(8, f"{what} are left when everybody has gone: {there}")
+            world.records.complain(8, f"{what} are left when everybody has gone: {there}")
 
 
 # --- devices --------------------------------------------------------------------
 
 
-def _check_devices(world: Scene) -> None:
-    """Whoever stays is at the head of the log, and was answered."""
+def _check_devices(world: WorldView) -> None:
+    """Check that each device that stays is at the head of the log, and that its requests are answered."""
     for device in world.staying:
         bounds = world.store.bounds(device.user_id)
         if not world.is_current(device):
             where = f"at {device.cursor}, caught up: {device.caught_up}"
-            world.ledger.complain(7, f"{device.label} is {where}, and the log stands at {bounds}")
+            world.records.complain(7, f"{device.label} is {where}, and the log stands at {bounds}")
         if device.open:
-            world.ledger.complain(7, f"{device.label} has no answer to {[asked.message for asked in device.open]}")
+            world.records.complain(7, f"{device.label} has no answer to {[asked.message for asked in device.open]}")
         stale = [run_id for run_id in device.running if _has_ended(world, run_id)]
         if stale:
-            world.ledger.complain(5, f"{device.label} takes for active, and they have ended: {stale}")
+            world.records.complain(5, f"{device.label} takes for active, and they have ended: {stale}")
         asked = world.questions_of(device.user_id)
         if asked != set(device.questions):
-            world.ledger.complain(7, f"{device.label} shows {sorted(device.questions)}, and {sorted(asked)} are open")
+            world.records.complain(7, f"{device.label} shows {sorted(device.questions)}, and {sorted(asked)} are open")
 
 
-def _has_ended(world: Scene, run_id: str) -> bool:
-    """Whether a run's last event is in a log, or was, so that whoever knew of the run must know."""
+def _has_ended(world: WorldView, run_id: str) -> bool:
+    """True if a log has, or had, the last event of a run, from which every device that knew of the run knows its
+    end."""
     return any(
         receipt.position is not None
-        for emit in world.ledger.emits.values()
-        if emit.run_id == run_id and emit.life == world.ledger.life and emit.type in TERMINAL
+        for emit in world.records.emits.values()
+        if emit.run_id == run_id and emit.life == world.records.life and emit.type in TERMINAL
         for receipt in emit.receipts
     )
 
@@ -122,28 +125,28 @@ def _has_ended(world: Scene, run_id: str) -> bool:
 # --- receipts and books -----------------------------------------------------------
 
 
-def _check_receipts(world: Scene, life: int, *, closed: bool) -> None:
-    for emit in world.ledger.emits.values():
+def _check_receipts(world: WorldView, life: int, *, closed: bool) -> None:
+    for emit in world.records.emits.values():
         for receipt in emit.receipts if emit.life == life else ():
             if not receipt.stage.final and not _may_stay(world, receipt):
-                world.ledger.complain(1, f"{receipt} is not final, and {'it ended' if closed else 'all is calm'}")
+                world.records.complain(1, f"{receipt} is not final, and {'it ended' if closed else 'all is calm'}")
             elif receipt.stage.name == "DROPPED":
                 _check_drop(world, emit, receipt, closed=closed)
 
 
-def _may_stay(world: Scene, receipt: Receipt) -> bool:
-    """Whether nobody can say more of an event: its only device was forgotten, or its thread before the store had
+def _may_stay(world: WorldView, receipt: Receipt) -> bool:
+    """True if a receipt may stay as it is: its only device was forgotten, or its thread before the store had
     answered."""
     position = receipt.position
     if position is None:
-        return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.ledger.quarantined
-    log = world.ledger.logs.get((position.user_id, position.epoch))
+        return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.records.quarantined
+    log = world.records.logs.get((position.user_id, position.epoch))
     return log is not None and position.offset in log.forgotten
 
 
-def _check_drop(world: Scene, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
-    """An event is dropped for a reason that there was."""
-    owners = world.ledger.owners_of(emit.thread_id)
+def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
+    """Check that there was the reason for which an event was dropped."""
+    owners = world.records.owners_of(emit.thread_id)
     cause, position = receipt.cause.name if receipt.cause else "", receipt.position
     crashes = world.crashes.fired, world.store.failed.count("broken")
     if cause == "RETENTION" and position is not None:
@@ -162,20 +165,20 @@ def _check_drop(world: Scene, emit: Emit, receipt: Receipt, *, closed: bool) -> 
     else:
         fine = False
     if not fine:
-        world.ledger.complain(1, f"{receipt} was dropped ({cause}), and there was no reason to")
+        world.records.complain(1, f"{receipt} was dropped ({cause}), and there was no reason to")
 
 
-def _check_books(world: Scene) -> None:
-    """The runtime's books say what the emitters' receipts say; notices are the runtime's own events."""
-    audit, ledger = world.runtime.audit(), world.ledger
+def _check_books(world: WorldView) -> None:
+    """Check that the books say what the emitters' receipts say; notices are the runtime's own events."""
+    audit, records = world.runtime.audit(), world.records
     if not audit.balanced:
-        ledger.complain(1, f"the books do not balance: {audit}")
-    emits = [one for one in ledger.emits.values() if one.life == ledger.life and one.receipts]
+        records.complain(1, f"the books do not balance: {audit}")
+    emits = [one for one in records.emits.values() if one.life == records.life and one.receipts]
     calls = sum(one.calls for one in emits)
     # Of several receipts for one event some may be copies, which the books have in a column of their own.
     most = Counter(receipt.stage.name for one in emits for receipt in one.receipts)
     least = Counter(stage for one in emits for stage in {receipt.stage.name for receipt in one.receipts})
-    most_notices = sum(owners.changes for (life, _), owners in ledger.owners.items() if life == ledger.life)
+    most_notices = sum(owners.changes for (life, _), owners in records.owners.items() if life == records.life)
     total = audit.total
     rows = {
         "accepted": (total.accepted, calls, calls),
@@ -189,54 +192,54 @@ def _check_books(world: Scene) -> None:
     }
     for name, (booked, lowest, highest) in rows.items():
         if not lowest <= booked <= highest + most_notices:
-            ledger.complain(1, f"the books say {name} {booked}, and receipts {lowest} to {highest}")
+            records.complain(1, f"the books say {name} {booked}, and receipts {lowest} to {highest}")
 
 
 # --- order, runs, failures ----------------------------------------------------------
 
 
-def _check_logs(world: Scene) -> None:
-    """Invariant 2, over everything that devices were ever sent."""
-    for (user_id, epoch), log in world.ledger.logs.items():
+def _check_logs(world: WorldView) -> None:
+    """Check invariant 2 over everything that the runtime ever sent to devices."""
+    for (user_id, epoch), log in world.records.logs.items():
         _check_order(world, log, f"{user_id}, epoch {epoch}")
     _check_emit_order(world)
 
 
-def _check_order(world: Scene, log: Log, where: str) -> None:
-    """Within an epoch a thread's numbers ascend with the offsets."""
+def _check_order(world: WorldView, log: Log, where: str) -> None:
+    """Check that within an epoch a thread's numbers ascend with the offsets."""
     last: dict[str, tuple[int, int]] = {}
     for offset in sorted(log.events):
         placed = log.events[offset]
         before = last.get(placed.thread_id)
         if before is not None and placed.type != DELTA and placed.first_seq <= before[1]:
             text = f"{where}: seq {placed.first_seq} at offset {offset}, after seq {before[1]} at {before[0]}"
-            world.ledger.complain(2, f"{text}, thread {placed.thread_id}")
+            world.records.complain(2, f"{text}, thread {placed.thread_id}")
         last[placed.thread_id] = offset, max(placed.seq, 0 if before is None else before[1])
 
 
-def _check_emit_order(world: Scene) -> None:
-    """Whoever emitted after another call had returned is behind it; no number is given twice."""
+def _check_emit_order(world: WorldView) -> None:
+    """Check that an event emitted after another call had returned is behind it, and that no number is given twice."""
     threads: dict[tuple[int, str], list[Emit]] = {}
-    for emit in world.ledger.emits.values():
+    for emit in world.records.emits.values():
         if emit.seq:
             threads.setdefault((emit.life, emit.thread_id), []).append(emit)
     for emits in threads.values():
         emits.sort(key=lambda one: one.seq)
         numbers = [one.seq for one in emits]
         if len(set(numbers)) < len(numbers):
-            world.ledger.complain(2, f"thread {emits[0].thread_id}: two events have one number: {numbers}")
+            world.records.complain(2, f"thread {emits[0].thread_id}: two events have one number: {numbers}")
         latest: Emit | None = None
         for emit in (one for one in emits if one.alone):
             if latest is not None and emit.ended < latest.begun:
-                world.ledger.complain(2, f"{latest.receipt} stands before {emit.receipt}, and was emitted after it")
+                world.records.complain(2, f"{latest.receipt} stands before {emit.receipt}, and was emitted after it")
             if latest is None or emit.begun > latest.begun:
                 latest = emit
 
 
-def _check_runs(world: Scene) -> None:
-    """Invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
+def _check_runs(world: WorldView) -> None:
+    """Check invariant 5: one first and one last event of each run, in that order, and its text whole in between."""
     runs: dict[tuple[int, str], dict[str, Emit]] = {}
-    for emit in world.ledger.emits.values():
+    for emit in world.records.emits.values():
         run_id = emit.run_id
         if run_id is not None and emit.receipt is not None:
             runs.setdefault((emit.life, run_id), {})[emit.event_id] = emit
@@ -244,39 +247,39 @@ def _check_runs(world: Scene) -> None:
         _check_run(world, life, run_id, list(emits.values()))
 
 
-def _check_run(world: Scene, life: int, run_id: str, emits: list[Emit]) -> None:
-    ledger = world.ledger
+def _check_run(world: WorldView, life: int, run_id: str, emits: list[Emit]) -> None:
+    records = world.records
     first = [one for one in emits if one.type == STARTED]
     last = [one for one in emits if one.type in TERMINAL]
-    quarantined = f"threads/{emits[0].thread_id}" in ledger.quarantined
-    if len(first) != 1 or len(last) > 1 or (not last and life == ledger.life and not quarantined):
-        ledger.complain(5, f"run {run_id} has {len(first)} first and {len(last)} last events")
+    quarantined = f"threads/{emits[0].thread_id}" in records.quarantined
+    if len(first) != 1 or len(last) > 1 or (not last and life == records.life and not quarantined):
+        records.complain(5, f"run {run_id} has {len(first)} first and {len(last)} last events")
         return
     numbered = [one.seq for one in emits if one.seq]
     begins, ends = first[0].seq, last[0].seq if last else 0
     if (begins and begins != min(numbered)) or (ends and ends != max(numbered)):
-        ledger.complain(5, f"run {run_id} begins at {begins}, ends at {ends}, and has {sorted(numbered)}")
+        records.complain(5, f"run {run_id} begins at {begins}, ends at {ends}, and has {sorted(numbered)}")
     deltas = [one for one in sorted(emits, key=lambda one: one.begun) if one.type == DELTA]
     said = "".join(one.payload["text"] for one in deltas)
-    told = "".join(ledger.tokens.get(f"{life}/{run_id}", [said]))
-    if not told.startswith(said) or (said != told and life == ledger.life and not quarantined):
-        ledger.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
+    told = "".join(records.tokens.get(f"{life}/{run_id}", [said]))
+    if not told.startswith(said) or (said != told and life == records.life and not quarantined):
+        records.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
 
 
-def _check_failures(world: Scene) -> None:
-    """Invariant 10: each crash was reported once, and nothing failed that was not made to."""
+def _check_failures(world: WorldView) -> None:
+    """Check invariant 10: each crash was reported once, and no other failure came than those that were injected."""
     failures = [(failure.path, failure.error) for failure in world.runtime.failures]
     for number in list(world.crashes.fired)[world.crashes.before :]:
         actor = world.crashes.fired[number]
         reports = sum(path == actor and f"injected crash {number};" in error for path, error in failures)
         if reports != 1:
-            world.ledger.complain(10, f"crash {number} of {actor} was reported {reports} times")
+            world.records.complain(10, f"crash {number} of {actor} was reported {reports} times")
     expected = ("injected crash", *world.own_failures)
     texts = (f"{path}: {error}" for path, error in failures)
     unexplained = [text for text in texts if not any(part in text for part in expected)]
     broken = sum(error.startswith("Broken: the store broke") for _, error in failures)
     others = [text for text in unexplained if "Broken: the store broke" not in text]
     if others:
-        world.ledger.complain(10, f"failed, and nobody made it: {others}")
+        world.records.complain(10, f"failed, and nobody made it: {others}")
     if broken != world.store.failed.count("broken"):
-        world.ledger.complain(10, f"the store broke {world.store.failed.count('broken')} times, reported {broken}")
+        world.records.complain(10, f"the store broke {world.store.failed.count('broken')} times, reported {broken}")

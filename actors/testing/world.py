@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 
 from actors.checks import awaitable, check_coroutine, described
@@ -22,20 +21,22 @@ from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
 from actors.testing.chance import Chance
+from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
-from actors.testing.faults import Crashes, FragileKind
-from actors.testing.frames import TEXT, FrameReader, TornFrame
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import observe
-from actors.testing.oracle import Ledger, Mismatch, Wire
+from actors.testing.oracle import Oracle
+from actors.testing.records import Mismatch, Records, Wire
 from actors.testing.store import FaultyStore
+from actors.testing.troubles import random_troubles
 from actors.testing.verdict import check_life, check_remains, check_settled
+from actors.testing.wire_tap import WireTap
 
 _WALL_CLOCK = 1_763_800_000.0
-"""When a simulation begins, for people to read."""
+"""The date at which a simulation begins, for people to read."""
 _SETTLE_SECONDS = 90.0
-"""What everything gets to settle once nothing goes wrong any more: longer than the longest deadline of the runtime."""
+"""The time that a world gets to settle once all faults have ended: longer than the longest deadline of the runtime."""
 _LOOK_SECONDS = 0.5
 
 
@@ -51,34 +52,35 @@ class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
 
 
 @attrs.frozen(kw_only=True)
-class Weather:
-    """What lines are like, and how the store is reached."""
+class WorldSetting:
+    """The quality of lines, and of the way to the store."""
 
     faulty: bool = True
     """Lines differ, and things happen to devices by themselves."""
     store_seconds: float | None = None
-    """What a call of the store takes; ``None`` for one that answers at once."""
+    """The time that a call of the store takes; ``None`` for a store that answers at once."""
 
 
 class World:
     """One simulation. ``runtime`` is the one that is there now; :meth:`device` opens a device of a user."""
 
     def __init__(
-        self, chance: Chance, nursery: trio.Nursery, *, weather: Weather, limits: Limits, options: dict[str, Any]
+        self, chance: Chance, nursery: trio.Nursery, *, setting: WorldSetting, limits: Limits, options: dict[str, Any]
     ) -> None:
         self.chance = chance
         self.nursery = nursery
         self.limits = limits
-        self.weather = weather
+        self._setting = setting
         self.runtime: Runtime
         self.store: FaultyStore
-        self.ledger = Ledger(self._low_of)
+        self.records = Records()
+        self.oracle = Oracle(self.records, self._low_of)
         self.devices: list[Device] = []
         self.crashes = Crashes()
         self.own_failures: list[str] = []
         """Texts that may stand in failures: what the simulation's own code raised."""
         self.spared: set[str] = set()
-        """Users to whose devices nothing happens."""
+        """Users that get lines without faults."""
         self.calm = False
         """Nothing goes wrong any more."""
         self.up = False
@@ -93,33 +95,35 @@ class World:
     # --- what happens in it ----------------------------------------------------------
 
     def device(self, user_id: str, *, plain: bool = False, origin: Origin = "unacked") -> Device:
-        """Open a device of a user, which watches, confirms, and comes back."""
+        """Open a device of a user, which watches, acks, and comes back."""
         number = len(self.devices) + 1
         label = f"d{number}.{user_id}"
-        device = Device(self, user_id, label, self.chance.of(f"device {number}"), plain=plain, origin=origin)
+        device = Device(
+            self, user_id, label=label, chance=self.chance.of(f"device {number}"), plain=plain, origin=origin
+        )
         self.devices.append(device)
         self.nursery.start_soon(device.run, name=label)
         return device
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
-        """What a device does to reach the server; ``None`` while there is none."""
+        """Connect a device to the server; ``None`` while there is none."""
         if not self.up:
             return None
-        wire = self.ledger.connect(device.user_id, plain=device.plain)
+        wire = self.oracle.connect(device.user_id, plain=device.plain)
         conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
-        line = Line(wire.number, conditions, self._tap(wire))
+        line = Line(wire.number, conditions, WireTap(wire, self).take)
         self._lines.append((device, line))
         self.note(device.label, f"connects (wire {wire.number})")
         self.nursery.start_soon(self._serve, self.runtime, line)
         return line, wire
 
     def note(self, who: str, what: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         self._notes.append((trio.current_time(), who, what))
 
     @property
     def trace(self) -> list[str]:
-        """What has happened, for people to follow."""
+        """The trace of everything that has happened, a line each."""
         return [f"{at:9.3f}  {who:<12} {what}" for at, who, what in self._notes]
 
     async def restart(self, drain_seconds: float | None = None) -> None:
@@ -133,23 +137,23 @@ class World:
     # --- its end -----------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Nothing goes wrong any more: wait until everything that was promised is there."""
+        """End all faults, and wait until everything that was promised is there."""
         await self.heal()
         deadline = trio.current_time() + _SETTLE_SECONDS
         while not self._quiet() and trio.current_time() < deadline:  # noqa: ASYNC110 - many things have to be so
             await trio.sleep(_LOOK_SECONDS)
-        self.ledger.probe()
+        self.oracle.probe()
         check_settled(self)
         self.note("world", "settled")
 
     async def heal(self) -> None:
-        """End every fault; who was away comes back, and each user has a device that stays."""
+        """End every fault; devices that were away come back, and each user has a device that stays."""
         self.calm = True
         while not self.up:  # noqa: ASYNC110 - it may go again meanwhile
             await trio.sleep(_LOOK_SECONDS)
         self.store.heal()
         self.crashes.heal()
-        self._release()
+        self.release_all()
         for device in self.devices:
             device.lag_until = device.away_until = -math.inf
             device.ack_seconds = min(device.ack_seconds, 0.2)
@@ -158,11 +162,11 @@ class World:
             if line is device.line:
                 line.calm()
             else:
-                line.reset()  # whoever was at its other end is somewhere else by now
+                line.reset()  # its device has another line by now, or has gone
         self._attend()
 
     async def leave(self) -> None:
-        """All devices go; what is there for them has to go as well."""
+        """Have all devices leave; what is there for them has to go as well."""
         for device in self.devices:
             device.left = True
             device.hang_up()
@@ -171,20 +175,20 @@ class World:
 
     def check(self) -> None:
         """Raise Mismatched if anything so far contradicts an invariant."""
-        self.ledger.probe()
-        if self.ledger.mismatches:
-            raise Mismatched(self.chance.name, self.ledger.mismatches, self.trace)
+        self.oracle.probe()
+        if self.records.mismatches:
+            raise Mismatched(self.chance.name, self.records.mismatches, self.trace)
 
     @property
     def staying(self) -> list[Device]:
-        """The devices that have not left for good, and confirm what they get."""
+        """The devices that have not left for good, and ack what they get."""
         return [device for device in self.devices if not device.left and not device.plain]
 
     def _quiet(self) -> bool:
         runtime = self.runtime
         if not self.up or runtime.tree.runs.registry.active or any(device.open for device in self.staying):
             return False
-        self._release()
+        self.release_all()
         self._attend()
         total = runtime.audit().total
         waiting = self.queued or total.held or total.retained
@@ -196,24 +200,25 @@ class World:
         return self.runtime.audit().total.queued - self.runtime.tree.accounts.doubtful
 
     def is_current(self, device: Device) -> bool:
-        """Whether a device has all that its user's log has."""
+        """True if a device has all that its user's log has."""
         bounds = self.store.bounds(device.user_id)
         here = device.caught_up and device.cursor == (bounds.epoch, bounds.head)
         return here and set(device.questions) == self.questions_of(device.user_id)
 
     def questions_of(self, user_id: str) -> set[str]:
-        """What a user is asked at the moment."""
+        """Return the ids of the questions that are open to a user."""
         asks = self.runtime.tree.asks._open.values()
         return {ask.ask_id for ask in asks if ask.user_id == user_id and not ask.answer}
 
     def _attend(self) -> None:
-        """Each user who has a log has a device that stays, and wants all that nobody has confirmed."""
+        """Give each user with a log a device that stays, and that wants all that no device has acked."""
         for user_id in sorted({device.user_id for device in self.devices} | set(self.runtime.tree.accounts.users)):
             wanted = {"unacked", "low"}
             if not any(device.user_id == user_id and device.origin in wanted for device in self.staying):
                 self.device(user_id, origin="unacked")
 
-    def _release(self) -> None:
+    def release_all(self) -> None:
+        """Put every quarantined actor back into service."""
         for supervisor in (self.runtime.tree.users, self.runtime.tree.threads):
             for key in tuple(supervisor._quarantined):
                 self.runtime.release(f"{supervisor.name}/{key}")
@@ -221,17 +226,17 @@ class World:
     # --- the runtime -----------------------------------------------------------------
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """One runtime after the other, until cancelled."""
+        """Run one runtime after the other, until cancelled."""
         while True:
             environment = self._environment()
-            self.store = FaultyStore(self.limits, environment, self.weather.store_seconds)
+            self.store = FaultyStore(self.limits, environment, self._setting.store_seconds)
             try:
                 await self._live_once(environment, task_status)
             finally:
                 self.up = False
                 check_life(self)
             self.note("world", "restarted")
-            self.ledger.begin_life()
+            self.records.begin_life()
             self.crashes.heal()
             self.crashes.before = len(self.crashes.fired)
 
@@ -239,9 +244,9 @@ class World:
         options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
-            observe(runtime, self.ledger)
+            observe(runtime, self.oracle)
             for supervisor in (runtime.tree.users, runtime.tree.threads):
-                supervisor._kind = FragileKind(supervisor._kind, supervisor.name, self.crashes)
+                supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, self.crashes)
             self._asked = trio.Event()
             self.up = True
             self._tell_up(task_status)
@@ -253,7 +258,7 @@ class World:
                 self.note("world", str(report).partition("\n")[0])
 
     def _tell_up(self, task_status: trio.TaskStatus[None]) -> None:
-        """Whoever waits for a runtime has one."""
+        """Tell the task that waits for a runtime that there is one."""
         asked, self._restart = self._restart, None
         if asked is None:
             task_status.started()
@@ -267,7 +272,7 @@ class World:
             line.server.close()
 
     def _environment(self) -> Environment:
-        chance = self.chance.of(f"runtime {self.ledger.life}")
+        chance = self.chance.of(f"runtime {self.records.life}")
         return Environment(
             wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
             entropy=chance.of("entropy").bytes,
@@ -277,7 +282,7 @@ class World:
     # --- the network -----------------------------------------------------------------
 
     def _conditions(self, number: int) -> Conditions:
-        if self.calm or not self.weather.faulty:
+        if self.calm or not self._setting.faulty:
             return CALM
         chance = self.chance.of(f"line {number}")
         return Conditions(
@@ -287,31 +292,6 @@ class World:
             room_bytes=chance.one((300, 4_096, 65_536)),
         )
 
-    def _tap(self, wire: Wire) -> Callable[[bytes], None]:
-        """Reads along what a line has taken of the server, byte by byte."""
-        reader, head = FrameReader(), bytearray()
-        upgraded = False
-
-        def taken(data: bytes) -> None:
-            nonlocal upgraded
-            if not upgraded:
-                head.extend(data)
-                first, end, data = bytes(head).partition(b"\r\n\r\n")
-                upgraded = bool(end) and first.startswith(b"HTTP/1.1 101 ")
-                if not upgraded:
-                    return
-            try:
-                frames = reader.feed(data)
-            except TornFrame as error:
-                self.ledger.complain(6, f"wire {wire.number}: {error}")
-                return
-            for opcode, payload in frames:
-                if opcode == TEXT:
-                    self._notes.append((trio.current_time(), f"-> wire {wire.number}", payload.decode()))
-                    self.ledger.write(wire, msgspec.json.decode(payload))
-
-        return taken
-
     def _low_of(self, user_id: str) -> tuple[str, int]:
         bounds = self.store.bounds(user_id)
         return bounds.epoch, bounds.low
@@ -319,14 +299,14 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    chance: Chance, weather: Weather, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
+    chance: Chance, setting: WorldSetting, limits: Limits, on_message: OnMessage | None, options: dict[str, Any]
 ) -> AsyncIterator[World]:
-    """A world while the block lasts; nothing is checked at its end."""
+    """Open a world while the block lasts; nothing is checked at its end."""
     check_clock()
     outcome: BaseException | None = None
     with quiet():
         async with trio.open_nursery() as nursery:
-            world = World(chance, nursery, weather=weather, limits=limits, options=options)
+            world = World(chance, nursery, setting=setting, limits=limits, options=options)
             if on_message is not None:
                 options["on_message"] = _noting(on_message, world)
             await nursery.start(world.live)
@@ -344,10 +324,10 @@ async def open_world(
 
 
 def _noting(on_message: OnMessage, world: World) -> OnMessage:
-    """The application's answer to messages; that it was asked is noted."""
+    """Wrap the application's answer to messages, so that the oracle hears of each."""
 
     async def answer(run: Run, message: Message) -> Any:
-        world.ledger.answering(message.event_id)
+        world.oracle.answering(message.event_id)
         return await awaitable("on_message", on_message(run, message))
 
     return answer
@@ -363,11 +343,11 @@ async def simulate(
     store_seconds: float | None = None,
     **options: Any,
 ) -> AsyncIterator[World]:
-    """A world for your own agents, in which everything follows from a seed.
+    """Open a world for your own agents, in which everything follows from a seed.
 
     ``world.runtime`` is the runtime, ``world.device("alice")`` a device of a
     user on a network that delays, stalls and cuts it; ``await world.settle()``
-    ends the bad weather and waits until everything has arrived,
+    ends all faults and waits until everything has arrived,
     ``world.check()`` raises :class:`Mismatched` if an invariant was broken, and
     so does the end of the block. ``faulty=False`` is a network without faults;
     ``store_seconds`` makes the store one that has to be waited for. Other
@@ -381,11 +361,11 @@ async def simulate(
     check_seed(seed)
     check_agent(on_message)
     chance = Chance(f"simulation {seed}")
-    weather = Weather(faulty=faulty, store_seconds=store_seconds)
+    setting = WorldSetting(faulty=faulty, store_seconds=store_seconds)
     with deterministic(chance):
-        async with open_world(chance, weather, limits or Limits(), on_message, options) as world:
+        async with open_world(chance, setting, limits or Limits(), on_message, options) as world:
             if faulty:
-                world.nursery.start_soon(storm, world)
+                world.nursery.start_soon(random_troubles, world)
             yield world
             if not world.calm:
                 await world.settle()
@@ -404,60 +384,9 @@ def check_agent(on_message: object) -> None:
         check_coroutine("on_message", on_message, "run", "message")
 
 
-async def storm(world: World) -> None:
-    """Bad weather: now and then something happens to a device, until the world is calm."""
-    chance = world.chance.of("storm")
-    while not world.calm:
-        await trio.sleep(chance.between(0.02, 1.5))
-        devices = [device for device in world.devices if not device.left]
-        if devices and not world.calm:
-            trouble(world, chance.one(devices), chance.one(_STORMS), chance)
-
-
-TROUBLES = "cut", "midframe", "reset", "sleep", "vanish", "lag", "freeze", "reload", "slow_ack"
-"""What can happen to a device."""
-
-_STORMS = tuple(kind for kind in TROUBLES if kind != "reload")
-"""And by itself: a page that is reloaded has forgotten what it showed and asked, which is for a test to decide."""
-
-
-def trouble(world: World, device: Device, kind: str, chance: Chance) -> None:
-    """Something happens to a device."""
-    line, now = device.line, trio.current_time()
-    world.note(device.label, kind)
-    seconds = chance.one((0.05, 0.7, 6.0, 30.0)) * chance.between(0.5, 1.5)
-    match kind:
-        case "cut" if line is not None:
-            line.cut(line.down.size)
-        case "midframe" if line is not None:
-            line.cut(chance.count(0, max(line.down.size - 1, 0)))
-        case "reset" if line is not None:
-            line.reset()
-        case "sleep":
-            device.away_until = now + seconds
-            device.hang_up()
-        case "vanish":
-            device.away_until = now + seconds / 4
-            device.hang_up(silently=True)
-        case "lag":
-            device.lag_until = now + seconds
-        case "freeze" if line is not None:
-            line.freeze(frozen=True)
-            world.nursery.start_soon(_thaw, line, seconds)
-        case "reload":
-            device.reload()
-        case "slow_ack":
-            device.ack_seconds = seconds
-
-
-async def _thaw(line: Line, seconds: float) -> None:
-    await trio.sleep(seconds)
-    line.freeze(frozen=False)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Failures are looked at, and not shouted: thousands of them are made on purpose."""
+    """Log no failures while the block lasts, because the simulation makes thousands of them on purpose."""
     log = logging.getLogger("actors")
     before = log.disabled
     log.disabled = True
@@ -465,9 +394,3 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         log.disabled = before
-
-
-async def soon(act: Callable[[], Awaitable[Any]], errors: type[Exception]) -> None:
-    """Do something, and take a refusal for an answer."""
-    with suppress(errors):
-        await act()

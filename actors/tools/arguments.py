@@ -1,4 +1,4 @@
-"""What a command line can mean: each function reads one argument, or says what was expected."""
+"""Arguments of a command line: each function reads one, or says what was expected."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from actors.events.event import check_identifier
 from actors.tools.terminal import complain, say
 
 Wrong = argparse.ArgumentTypeError
-"""What argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
+"""The error that argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
 
 
 def text(words: str) -> str:
-    """Any text. In a locale that knows less than UTF-8, Python has the bytes of UTF-8 as surrogates; they are read."""
+    """Read any text. In a locale that knows less than UTF-8, Python has its bytes as surrogates, which are read
+    here."""
     try:
         words.encode()
     except UnicodeEncodeError:
@@ -33,7 +34,7 @@ def text(words: str) -> str:
 
 
 def identifier(name: str) -> Callable[[str], str]:
-    """An id, a user's name or an event's type: 1 to 256 characters."""
+    """Return a reader of an id, a user's name or an event's type: 1 to 256 characters."""
 
     def read(words: str) -> str:
         try:
@@ -46,14 +47,14 @@ def identifier(name: str) -> Callable[[str], str]:
 
 
 def token(words: str) -> str:
-    """A credential, which is never shown."""
+    """Read a credential, which is never shown."""
     if not words:
         raise Wrong("expected a token, got none")
     return text(words)
 
 
 def host(words: str) -> str:
-    """An address or a name to listen on; one of IPv6 may stand in brackets, as it does in a URL."""
+    """Read an address or a name to listen on; an IPv6 address may stand in brackets, as in a URL."""
     found = text(words)
     if found.startswith("[") and found.endswith("]"):
         found = found[1:-1]
@@ -63,24 +64,24 @@ def host(words: str) -> str:
 
 
 def port(words: str) -> int:
-    """A TCP port; 0 is a free one."""
+    """Read a TCP port; 0 is a free one."""
     if not words.isdecimal() or int(words) > 65_535:
         raise Wrong(f"expected a port, 0 to 65535, got {words!r}")
     return int(words)
 
 
 def count(words: str) -> int:
-    """A number of things, at least one."""
+    """Read a number of things, at least one."""
     return _whole(words, 1)
 
 
 def number(words: str) -> int:
-    """A number that counts from 0."""
+    """Read a number that counts from 0."""
     return _whole(words, 0)
 
 
 def seconds(words: str) -> float:
-    """A time that may be none, or without end (``inf``)."""
+    """Read a time that may be 0, or without end (``inf``)."""
     found = _float(words)
     if not found >= 0:
         raise Wrong(f"expected seconds, 0 or more, got {words!r}")
@@ -88,7 +89,7 @@ def seconds(words: str) -> float:
 
 
 def patience(words: str) -> float:
-    """A time to wait for something: more than none, and with an end."""
+    """Read a time to wait for something: more than 0, and with an end."""
     found = _float(words)
     if not 0 < found < math.inf:
         raise Wrong(f"expected seconds, more than 0, got {words!r}")

@@ -1,10 +1,10 @@
-"""How far the input may run ahead of the devices.
+"""Backpressure on the input: how far it may run ahead of the devices.
 
-Standard input is a source that can wait, so a long input need not be shed by
-retention: while somebody is there to receive it, no more is read than half of
-what a log retains. The other half is what the log already had.
+Standard input can wait, so retention need not shed a long input: while a
+device is there to take it, the feed reads no more than half of what a log
+retains. The other half is what the log already had.
 
-Written is not far enough for devices that confirm. The socket buffers of one
+Written is not far enough for devices that ack. The socket buffers of one
 connection hold thousands of events; against a client that took 500 a second,
 waiting for the socket alone left 2,000 of 3,000 events unconfirmed.
 """
@@ -22,19 +22,19 @@ from actors.stages import Stage
 from actors.tools.serving import connections
 
 _ENVELOPE_BYTES = 256
-"""What an event has besides its line: id, timestamp, numbers."""
+"""The size of an event besides its line: id, timestamp, numbers."""
 
 
-class _Ahead:
-    """One user's events that his devices have yet to take, oldest first."""
+class _Outstanding:
+    """One user's events that devices have yet to take, oldest first."""
 
-    __slots__ = ("confirmed", "events", "size_bytes")
+    __slots__ = ("acks_in_time", "events", "size_bytes")
 
     def __init__(self) -> None:
         self.events: deque[tuple[Receipt, int]] = deque()
         self.size_bytes = 0
-        self.confirmed = True
-        """Whether his devices confirm in time, as far as is known."""
+        self.acks_in_time = True
+        """True while the user's devices ack in time, as far as is known."""
 
     def put(self, receipt: Receipt, size: int) -> None:
         self.events.append((receipt, size))
@@ -43,7 +43,7 @@ class _Ahead:
     def pop(self) -> None:
         receipt, size = self.events.popleft()
         self.size_bytes -= size
-        self.confirmed = self.confirmed or receipt.stage is Stage.ACKED
+        self.acks_in_time = self.acks_in_time or receipt.stage is Stage.ACKED
 
     def settle(self, awaited: Stage) -> None:
         """Forget the oldest that need not be waited for."""
@@ -58,14 +58,14 @@ class _Ahead:
             self.pop()
 
 
-class Pace:
-    """Waits for the devices of the users whom the input is for."""
+class Backpressure:
+    """Waits for the devices of the users that the input is for."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._most_events = max(runtime.limits.retained_events // 2, 1)
         self._most_bytes = runtime.limits.retained_bytes // 2
-        self._users: dict[str, _Ahead] = {}
+        self._users: dict[str, _Outstanding] = {}
 
     async def keep(self, receipt: Receipt, size: int) -> None:
         """Note an event of ``size`` bytes that was emitted; wait while its user's devices are too far behind."""
@@ -76,37 +76,37 @@ class Pace:
         if not self._runtime.devices(user_id):
             self._users.pop(user_id, None)
             return
-        ahead = self._users.setdefault(user_id, _Ahead())
-        ahead.put(receipt, size + _ENVELOPE_BYTES)
-        while self._is_too_far(ahead) and self._runtime.devices(user_id):
-            awaited = self._awaited(user_id, ahead)
-            ahead.settle(awaited)
-            if self._is_too_far(ahead):
-                await self._wait(ahead, awaited)
+        outstanding = self._users.setdefault(user_id, _Outstanding())
+        outstanding.put(receipt, size + _ENVELOPE_BYTES)
+        while self._is_too_far(outstanding) and self._runtime.devices(user_id):
+            awaited = self._awaited(user_id, outstanding)
+            outstanding.settle(awaited)
+            if self._is_too_far(outstanding):
+                await self._wait(outstanding, awaited)
 
-    def _is_too_far(self, ahead: _Ahead) -> bool:
-        return len(ahead.events) > self._most_events or ahead.size_bytes > self._most_bytes
+    def _is_too_far(self, outstanding: _Outstanding) -> bool:
+        return len(outstanding.events) > self._most_events or outstanding.size_bytes > self._most_bytes
 
-    def _awaited(self, user_id: str, ahead: _Ahead) -> Stage:
-        """What a user's devices can be expected to do with an event."""
-        confirming = ahead.confirmed and any(
+    def _awaited(self, user_id: str, outstanding: _Outstanding) -> Stage:
+        """Return the stage that a user's devices can be expected to bring an event to."""
+        acking = outstanding.acks_in_time and any(
             device.user_id == user_id and not device.plain for device in connections(self._runtime)
         )
-        return Stage.ACKED if confirming else Stage.WRITTEN
+        return Stage.ACKED if acking else Stage.WRITTEN
 
-    async def _wait(self, ahead: _Ahead, awaited: Stage) -> None:
+    async def _wait(self, outstanding: _Outstanding, awaited: Stage) -> None:
         """Wait for the oldest, as long as a device may take nothing before it is aborted."""
         with trio.move_on_after(self._runtime.limits.write_deadline_seconds) as patience:
             try:
-                await ahead.events[0][0].reached(awaited)
+                await outstanding.events[0][0].reached(awaited)
             except Dropped:
                 return
         if not patience.cancelled_caught:
             return
         if awaited is Stage.ACKED:
-            ahead.confirmed = False
+            outstanding.acks_in_time = False
         else:
-            ahead.skip(awaited)
+            outstanding.skip(awaited)
 
 
 def _is_over(receipt: Receipt, awaited: Stage) -> bool:

@@ -1,7 +1,7 @@
-"""The owner of what nobody is named for, where tokens are not checked: the first user who connects.
+"""The owner of threads that no line names a user for, where tokens are not checked: the first user that connects.
 
 A feed that names no users, as most chat products' feeds do, can then be
-watched by connecting to it. Where tokens are checked nobody inherits anything.
+watched by connecting to it. Where tokens are checked there is no default owner.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _WAITING_THREADS = 10_000
 """More threads without an owner than this are not waited for; the oldest are left as they are."""
 
 
-class Heir:
-    """Waits for the first user, who gets the threads that are waiting, and those that come."""
+class DefaultOwner:
+    """Waits for the first user, and gives it the threads that wait and those that come."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.user_id: str | None = None
@@ -28,14 +28,14 @@ class Heir:
         self._waiting: dict[str, None] = {}
 
     def expect(self, thread_id: str) -> None:
-        """A thread waits for an owner."""
+        """Note a thread that waits for an owner."""
         self._waiting[thread_id] = None
         if len(self._waiting) > _WAITING_THREADS:
             del self._waiting[next(iter(self._waiting))]
 
     async def run(self) -> None:
-        """Wait for the first user to have a place in his log, and give him what waits."""
-        while (user_id := self._first_user()) is None:  # noqa: ASYNC110 - no event says that somebody came
+        """Wait until the first user's device has a subscription, and bind the waiting threads to that user."""
+        while (user_id := self._first_user()) is None:  # noqa: ASYNC110 - no event says that a user came
             await trio.sleep(_LOOK_SECONDS)
         self.user_id = user_id
         for thread_id in self._waiting:

@@ -1,4 +1,4 @@
-"""``actors demo``: an assistant to talk to; once with proof, or for whoever opens the page."""
+"""``actors demo``: an assistant to talk to; once with proof, or for every user that opens the page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from actors.web import pages
 from actors.wire.websocket import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0
-"""What a run of two seconds gets."""
+"""The time that a run of two seconds gets."""
 _USER = "alice"
 _QUESTION = "What is the weather in Oslo?"
 
@@ -38,7 +38,7 @@ Agent = Literal["scripted", "approval", "mcp"]
 
 @attrs.frozen(kw_only=True)
 class DemoOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     host: str
     port: int
@@ -56,7 +56,8 @@ async def demo(options: DemoOptions) -> int:
 
 @asynccontextmanager
 async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
-    """What answers messages. Raises :class:`~actors.tools.terminal.CannotStart` when it is not installed."""
+    """Return the agent that answers messages. Raises :class:`~actors.tools.terminal.CannotStart` where it is not
+    installed."""
     if agent != "mcp":
         yield approval if agent == "approval" else assistant
         return
@@ -69,11 +70,11 @@ async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
 
 
 async def _allow(user_id: str, thread_id: str) -> bool:
-    """Anyone who names a thread that nobody owns gets it."""
+    """Allow any user to claim a thread that has no owner."""
     return True
 
 
-# --- for whoever opens the page -------------------------------------------------
+# --- for every user that opens the page ------------------------------------------
 
 
 async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
@@ -89,7 +90,7 @@ async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
 
 
 def _invitation(url: str) -> str:
-    """How to look at it: with a browser, or with any WebSocket client."""
+    """Say how to look at it: with a browser, or with any WebSocket client."""
     page = url.replace("ws://", "http://", 1).removesuffix("ws")
     return f"""\
 open {page} in a browser, or talk to it:
@@ -102,19 +103,19 @@ open {page} in a browser, or talk to it:
 
 
 class Report(Protocol):
-    """How what was seen is said."""
+    """The form in which the proof is reported."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """An event has arrived as ``text``; its receipt says ``stage``."""
+        """Report that an event has arrived as ``text``; its receipt says ``stage``."""
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """What ``explain`` says of an event."""
+        """Report the explanation of an event."""
 
     def books(self, audit: Audit) -> None:
-        """What ``audit`` says."""
+        """Report the books."""
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Whether everything went as it must."""
+        """Report the verdict: without problems, everything went as it must."""
 
 
 async def _prove_or_leave(options: DemoOptions, on_message: OnMessage) -> int:
@@ -189,7 +190,7 @@ class Proof:
             await receipt.reached(Stage.ACKED)
 
     async def _take(self) -> None:
-        """The next event, said with the stage that its receipt tells, and confirmed."""
+        """Report the next event, with the stage that its receipt tells, and ack it."""
         while "op" in (message := await self._hear()):
             if "error" in message:
                 self.problems.append(str(message["error"]))
@@ -214,7 +215,7 @@ class Proof:
         return [fate.receipt for fate in fates if fate.receipt is not None]
 
     def _misplaced(self) -> list[str]:
-        """What did not come in the order in which a run is emitted, or not in that of the log."""
+        """Return the events that came out of the order in which a run emits, or out of the log's."""
         types = [event.type for event in self.arrived]
         misplaced = []
         if types[:2] != ["user_message", Lifecycle.AGENT_STARTED] or types[-1:] != [Lifecycle.AGENT_COMPLETED]:
@@ -231,21 +232,21 @@ class TextReport:
     """For people."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """One line per event."""
+        """Write one line per event."""
         payload = msgspec.json.encode(event.payload).decode()
         _out(f"seq {event.seq}  offset {event.offset}  {stage.name:7}  {event.type:15}  {payload}")
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """The sentence."""
+        """Write the sentence."""
         _out(f"{fate.event_id}: {fate}")
 
     def books(self, audit: Audit) -> None:
-        """One line per user, and the total."""
+        """Write one line per user, and the total."""
         for name, balance in (*audit.users.items(), ("total", audit.total)):
             _out(f"audit, {name}: {_sum(balance)}")
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Each problem, or that there is none."""
+        """Write each problem, or that there is none."""
         for problem in problems:
             _out(f"failed: {problem}")
         if not problems:
@@ -256,20 +257,20 @@ class JSONReport:
     """For programs: an object per line, told apart by ``kind``."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """The event stands as it came under ``event``."""
+        """Write the event as it came under ``event``."""
         self._say("event", seq=event.seq, offset=event.offset, stage=stage.name, event=msgspec.Raw(text.encode()))
 
     def fate(self, fate: Fate, stage: Stage) -> None:
-        """The sentence under ``text``, its parts under ``steps``."""
+        """Write the sentence under ``text``, its parts under ``steps``."""
         self._say("explain", event_id=fate.event_id, stage=stage.name, text=str(fate), steps=fate.steps)
 
     def books(self, audit: Audit) -> None:
-        """The total and each user's row."""
+        """Write the total and each user's row."""
         rows = {user_id: attrs.asdict(balance) for user_id, balance in audit.users.items()}
         self._say("audit", balanced=audit.balanced, total=attrs.asdict(audit.total), users=rows)
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Comes last."""
+        """Write the verdict, last."""
         self._say("verdict", passed=not problems, problems=problems, events=events)
 
     def _say(self, kind: str, **fields: Any) -> None:
@@ -277,7 +278,7 @@ class JSONReport:
 
 
 def _sum(balance: Balance) -> str:
-    """The equation of the books, with its numbers."""
+    """Return the equation of the books, with its numbers."""
     accepted, *columns = attrs.asdict(balance).items()
     right = " + ".join(f"{name} {number}" for name, number in columns)
     return f"{accepted[0]} {accepted[1]} {'=' if balance.balanced else '≠'} {right}"

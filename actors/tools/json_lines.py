@@ -44,7 +44,7 @@ class Line:
 
 
 @attrs.frozen
-class Spoken:
+class LineEvent:
     """An event as a line spells it."""
 
     type: str
@@ -65,7 +65,7 @@ class LineReader:
         self._skipping = False
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that a chunk completes; a line that is too long is answered as soon as that is known."""
+        """Yield the lines that a chunk completes, and a line that is too long as soon as that is known."""
         *ends, rest = chunk.split(b"\n")
         for piece in ends:
             yield from self._take(piece)
@@ -73,7 +73,7 @@ class LineReader:
         yield from self._take(rest)
 
     def finish(self) -> Iterator[Line]:
-        """The last line, when it has no newline."""
+        """Yield the last line, when it has no newline."""
         if self._pending:
             yield from self._end()
 
@@ -113,7 +113,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def parse(text: bytes) -> Spoken:
+def parse(text: bytes) -> LineEvent:
     """Read one line. Raises :class:`BadLine`.
 
     ``thread_id``, ``run_id``, ``event_id`` and ``user_id`` are taken from the
@@ -131,7 +131,7 @@ def parse(text: bytes) -> Spoken:
     if thread_id is None:
         raise BadLine("expected a thread_id, at the top level or in the payload, got none")
     run_id, event_id, user_id = (_first(name, fields, inner) for name in ("run_id", "event_id", "user_id"))
-    return Spoken(type_, payload, thread_id, run_id, event_id, user_id)
+    return LineEvent(type_, payload, thread_id, run_id, event_id, user_id)
 
 
 def _fields(text: bytes) -> _Fields:
@@ -159,7 +159,7 @@ def _first(name: str, fields: _Ids, inner: _Ids) -> str | None:
 
 
 def _string(name: str, raw: msgspec.Raw) -> str | None:
-    """A field that must be a string if it is there."""
+    """Read a field that must be a string if it is there."""
     text = bytes(raw)
     if text in (b"", b"null"):
         return None
@@ -172,7 +172,7 @@ def _string(name: str, raw: msgspec.Raw) -> str | None:
 
 
 def _kind(text: bytes) -> str:
-    """What kind of JSON value a text is; numbers are shown."""
+    """Name the kind of JSON value that a text is; numbers are shown."""
     return _KINDS.get(text[0]) or f"the number {_excerpt(text)}"
 
 
@@ -182,7 +182,7 @@ def _complain(expected: str, text: bytes, error: Exception) -> NoReturn:
 
 
 def _excerpt(text: bytes) -> str:
-    """The beginning of a text, on one line and without control characters."""
+    """Return the beginning of a text, on one line and without control characters."""
     shown = text[: _EXCERPT_CHARACTERS * 4].decode(errors="replace").strip()
     cut = shown[:_EXCERPT_CHARACTERS] + ("…" if len(shown) > _EXCERPT_CHARACTERS else "")
     return printable(cut)

@@ -1,4 +1,4 @@
-"""What became of the input: every receipt followed to its end, every advance said once.
+"""The receipts of the input: each followed to its end, each advance reported once.
 
 Receipts are followed in groups: those of 64 neighbouring offsets of a log, or
 those that a thread still holds. A change rings the group it concerns, however
@@ -69,7 +69,7 @@ class _Group:
             self._on_ring(self)
 
 
-class Tally:
+class ReceiptTracker:
     """Follows receipts; counts where each event is, and says each stage that one goes through."""
 
     def __init__(self, say: Say | None = None) -> None:
@@ -101,12 +101,12 @@ class Tally:
                 del self._groups[group.key]  # a page rings for the one before, too
 
     def count(self, *stages: Stage) -> int:
-        """How many events are in one of these stages."""
+        """Count the events in one of these stages."""
         return sum(number for (stage, _), number in self._counts.items() if stage in stages)
 
     @property
     def total(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return self._counts.total()
 
     @property
@@ -159,7 +159,7 @@ class Tally:
 
 
 def _passed(receipt: Receipt, stage: Stage) -> tuple[Stage, ...]:
-    """The stages that an event has certainly been through, the present one last."""
+    """Return the stages that an event has certainly been through, the present one last."""
     if stage is not Stage.DROPPED:
         return _PASSED[stage]
     if receipt.position is not None:

@@ -18,15 +18,15 @@ from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
 from actors.stages import Stage
-from actors.tools.backpressure import Pace
-from actors.tools.default_owner import Heir
+from actors.tools.backpressure import Backpressure
+from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
-from actors.tools.halves import Halves
-from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineReader, Spoken
-from actors.tools.receipt_tracker import Tally
+from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
+from actors.tools.receipt_tracker import ReceiptTracker
 from actors.tools.serving import connections, listening
 from actors.tools.signals import leave, open_signals, until_signal
-from actors.tools.terminal import FAILED, CannotStart, Outlet, StreamFailed, descriptor, input_, output, read
+from actors.tools.surrogate_pairs import SurrogateJoiner
+from actors.tools.terminal import FAILED, CannotStart, OutputWriter, StreamFailed, descriptor, input_, output, read
 from actors.tools.tokens import check_against, read_tokens
 
 _CHUNK_BYTES = 65_536
@@ -36,7 +36,7 @@ _UNDELIVERED = (Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED)
 
 @attrs.frozen(kw_only=True)
 class ServeOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     host: str
     port: int
@@ -67,7 +67,8 @@ async def serve(options: ServeOptions) -> int:
 
 
 def _tokens(path: Path, user_id: str | None) -> dict[str, str]:
-    """Users by token; the user whom the input is for must be one of them, or nothing could ever be delivered."""
+    """Read users by token; the user that the input is for must be one of them, because nothing could be delivered
+    otherwise."""
     tokens = read_tokens(path)
     if user_id is not None and user_id not in tokens.values():
         raise CannotStart(f"--user {printable(user_id)}: expected a user of {path}, it has no token for this one")
@@ -80,16 +81,16 @@ class Feed:
     def __init__(self, runtime: Runtime, options: ServeOptions) -> None:
         self.failed = False
         """A standard stream could not be read or written."""
-        self.receipts = Outlet(output() if options.receipts else None, "standard output", self._stream_failed)
-        self.remarks = Outlet(descriptor(sys.stderr), "standard error", self._stream_failed)
-        self.tally = Tally(self._say if options.receipts else None)
+        self.receipts = OutputWriter(output() if options.receipts else None, "standard output", self._stream_failed)
+        self.remarks = OutputWriter(descriptor(sys.stderr), "standard error", self._stream_failed)
+        self.tracker = ReceiptTracker(self._say if options.receipts else None)
         self.bad_lines = 0
-        self.heir = Heir(runtime) if options.tokens is None and options.user_id is None else None
-        """Who gets the threads that no line names a user for."""
+        self.default_owner = DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None
+        """The owner of the threads that no line names a user for."""
         self._runtime = runtime
         self._options = options
-        self._pace = Pace(runtime)
-        self._halves = Halves()
+        self._backpressure = Backpressure(runtime)
+        self._joiner = SurrogateJoiner()
 
     async def read(self, source: int) -> None:
         """Emit every line of the input, until its end."""
@@ -104,10 +105,10 @@ class Feed:
             await self._take(line)
 
     async def linger(self) -> None:
-        """Give devices a moment to take and confirm what is under way, and no longer than that can help."""
+        """Give devices a moment to take and ack what is under way, and no longer than that can help."""
         with trio.move_on_after(self._options.linger_seconds):
             while True:
-                self.tally.look()
+                self.tracker.look()
                 if self._is_settled():
                     return
                 await trio.sleep(_LINGER_LOOK_SECONDS)
@@ -119,19 +120,19 @@ class Feed:
 
     def report(self) -> None:
         """Say what each event became."""
-        self._halves.finish()
-        self._remark_halves()
-        self.tally.look()
+        self._joiner.finish()
+        self._write_joiner_remarks()
+        self.tracker.look()
         bad = f"; {self.bad_lines} bad line{'' if self.bad_lines == 1 else 's'}" if self.bad_lines else ""
-        self.remarks.write(f"{self.tally}{bad}\n")
+        self.remarks.write(f"{self.tracker}{bad}\n")
 
     @property
     def status(self) -> int:
         """The exit status, once everything was said."""
         if self.failed:
             return FAILED
-        nothing_good = self.bad_lines and not self.tally.total
-        return 1 if nothing_good or self.tally.count(*_UNDELIVERED, Stage.DROPPED) else 0
+        nothing_good = self.bad_lines and not self.tracker.total
+        return 1 if nothing_good or self.tracker.count(*_UNDELIVERED, Stage.DROPPED) else 0
 
     async def _take(self, line: Line) -> None:
         if line.text is not None and not line.text.strip():
@@ -139,43 +140,43 @@ class Feed:
         try:
             if line.text is None:
                 raise BadLine(f"expected at most {LINE_BYTES} bytes, got more")
-            receipt = await self._emit(self._halves.parse(line.number, line.text))
+            receipt = await self._emit(self._joiner.parse(line.number, line.text))
         except (BadLine, ActorsError) as error:
             self.bad_lines += 1
             self.remarks.write(f"line {line.number}: {error}\n")
         else:
-            self.tally.add(line.number, receipt)
-            self._remark_halves()
-            await self._pace.keep(receipt, len(line.text))
+            self.tracker.add(line.number, receipt)
+            self._write_joiner_remarks()
+            await self._backpressure.keep(receipt, len(line.text))
         await self.receipts.room()
         await self.remarks.room()
 
-    async def _emit(self, spoken: Spoken) -> Receipt:
-        user_id = spoken.user_id
-        if user_id is None and self._runtime.owner(spoken.thread_id) is None:
-            user_id = self._options.user_id or self._inherit(spoken.thread_id)
-        return await self._runtime.thread(spoken.thread_id).emit(
-            spoken.type, spoken.payload, run_id=spoken.run_id, event_id=spoken.event_id, user_id=user_id
+    async def _emit(self, event: LineEvent) -> Receipt:
+        user_id = event.user_id
+        if user_id is None and self._runtime.owner(event.thread_id) is None:
+            user_id = self._options.user_id or self._default_owner_of(event.thread_id)
+        return await self._runtime.thread(event.thread_id).emit(
+            event.type, event.payload, run_id=event.run_id, event_id=event.event_id, user_id=user_id
         )
 
-    def _remark_halves(self) -> None:
-        for remark in self._halves.remarks():
+    def _write_joiner_remarks(self) -> None:
+        for remark in self._joiner.remarks():
             self.remarks.write(f"{remark}\n")
 
-    def _inherit(self, thread_id: str) -> str | None:
-        if self.heir is None:
+    def _default_owner_of(self, thread_id: str) -> str | None:
+        if self.default_owner is None:
             return None
-        if self.heir.user_id is None:
-            self.heir.expect(thread_id)
-        return self.heir.user_id
+        if self.default_owner.user_id is None:
+            self.default_owner.expect(thread_id)
+        return self.default_owner.user_id
 
     def _is_settled(self) -> bool:
-        """Whether every event is final, or written with nobody left who could confirm it."""
-        if self.tally.count(*_UNDELIVERED):
+        """True if every event is final, or is written and no device is left that could ack it."""
+        if self.tracker.count(*_UNDELIVERED):
             return False
-        if not self.tally.count(Stage.WRITTEN):
+        if not self.tracker.count(Stage.WRITTEN):
             return True
-        awaited = self.tally.awaited
+        awaited = self.tracker.awaited
         return not any(not device.plain and device.user_id in (None, *awaited) for device in connections(self._runtime))
 
     def _stream_failed(self, error: StreamFailed) -> None:
@@ -201,10 +202,10 @@ class Feed:
 async def _deliver(feed: Feed, source: int, signals: AsyncIterator[int]) -> int:
     """Read, linger, report. A signal ends what is going on, and the next part begins."""
     async with trio.open_nursery() as nursery:
-        for outward in (feed.tally, feed.receipts, feed.remarks):
+        for outward in (feed.tracker, feed.receipts, feed.remarks):
             nursery.start_soon(outward.run)
-        if feed.heir is not None:
-            nursery.start_soon(feed.heir.run)
+        if feed.default_owner is not None:
+            nursery.start_soon(feed.default_owner.run)
         await until_signal(signals, lambda: feed.read(source))
         await until_signal(signals, feed.linger)
         feed.report()

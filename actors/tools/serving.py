@@ -18,7 +18,9 @@ from actors.tools.terminal import CannotStart, StreamFailed, complain
 async def listening(
     host: str, port: int, authenticate: Authenticate = trust, **options: Any
 ) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
-    """A runtime opened with ``options``, served; its URL, which is also said; a nursery cancelled when the body ends.
+    """Open a runtime with ``options`` and serve it; yield it, its URL, and a nursery that ends with the body.
+
+    The URL is written to standard error as well.
 
     Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be;
     and :class:`~actors.tools.terminal.StreamFailed` when it cannot be said.
@@ -52,7 +54,7 @@ async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery)
 
 
 def connections(runtime: Runtime) -> tuple[Connection, ...]:
-    """Every open connection of the moment, those that are still saying hello included."""
+    """Return every open connection of the moment, those that are still saying hello included."""
     return tuple(runtime.tree.server.connections.values())
 
 

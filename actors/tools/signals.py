@@ -13,7 +13,7 @@ from actors.tools.terminal import complain
 
 
 def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
-    """The signals that ask a command to end: from a person, or from whoever supervises it."""
+    """Receive the signals that ask a command to end, from a person or from a supervisor of processes."""
     return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 

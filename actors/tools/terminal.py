@@ -26,8 +26,9 @@ from actors.kernel.signals import Doorbell
 FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""
 
-_OUTLET_BYTES = 1 << 20
-"""What may wait for a slow reader before :meth:`Outlet.room` makes the caller wait: some 10,000 receipts."""
+_OUTPUT_BYTES = 1 << 20
+"""The most that may wait for a slow reader before :meth:`OutputWriter.room` makes the caller wait: some 10,000
+receipts."""
 
 
 class CannotStart(Exception):  # noqa: N818 - a state; said on one line
@@ -39,14 +40,15 @@ class StreamFailed(Exception):  # noqa: N818 - what has happened; said on one li
 
 
 def descriptor(stream: TextIO | None) -> int | None:
-    """The file descriptor of a standard stream; ``None`` when the process was started without it."""
+    """Return the file descriptor of a standard stream; ``None`` when the process was started without it."""
     # The number alone would not do: with standard output closed, the first
     # socket that is opened gets number 1.
     return None if stream is None else stream.fileno()
 
 
 def output() -> int:
-    """The descriptor of standard output. Raises :class:`StreamFailed` when there is none, or none to write to."""
+    """Return the descriptor of standard output. Raises :class:`StreamFailed` when there is none, or none to write
+    to."""
     fd = descriptor(sys.stdout)
     if fd is None:
         raise StreamFailed("standard output: expected it to be open, it is closed")
@@ -60,7 +62,8 @@ def output() -> int:
 
 
 def input_() -> int:
-    """The descriptor of standard input. Raises :class:`StreamFailed` when there is none, or none to read from."""
+    """Return the descriptor of standard input. Raises :class:`StreamFailed` when there is none, or none to read
+    from."""
     fd = descriptor(sys.stdin)
     if fd is None:
         raise StreamFailed("standard input: expected events, it is closed")
@@ -118,7 +121,7 @@ def write(fd: int, data: bytes, name: str = "standard output") -> None:
 
 
 def read(fd: int, most_bytes: int) -> bytes:
-    """Some bytes of standard input, none at its end; blocks until there are some. Raises :class:`StreamFailed`."""
+    """Read some bytes of standard input, none at its end; block until there are some. Raises :class:`StreamFailed`."""
     while True:
         try:
             return os.read(fd, most_bytes)
@@ -129,9 +132,9 @@ def read(fd: int, most_bytes: int) -> bytes:
 
 
 def _told(error: OSError, name: str) -> BrokenPipeError | StreamFailed:
-    """What a stream's error means: BrokenPipeError that its reader has gone, StreamFailed anything else."""
+    """Translate a stream's error: BrokenPipeError if its reader has gone, StreamFailed for anything else."""
     if isinstance(error, BrokenPipeError | ConnectionResetError) and name != "standard input":
-        return BrokenPipeError()  # a socket's reader who goes with something unread resets it
+        return BrokenPipeError()  # a socket's reader that goes with something unread resets it
     return StreamFailed(f"{name}: {error.strerror or error}")
 
 
@@ -152,7 +155,7 @@ class _Harmless(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
-class Outlet:
+class OutputWriter:
     """Text on its way to a descriptor, written in another thread: a reader that is slow stops no delivery.
 
     :meth:`run` must run meanwhile. When the reader has gone, what is written
@@ -170,14 +173,14 @@ class Outlet:
         self._writing = False
 
     def write(self, text: str) -> None:
-        """Add text; whoever adds much awaits :meth:`room` in between."""
+        """Add text; a caller that adds much awaits :meth:`room` in between."""
         if self._fd is not None:
             self._pending += encoded(text)
             self._more.ring()
 
     async def room(self) -> None:
         """Wait until the reader has taken enough of what was written."""
-        while len(self._pending) > _OUTLET_BYTES:
+        while len(self._pending) > _OUTPUT_BYTES:
             await self._taken.wait()
 
     async def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may connect: a TOML file with a user for each token."""
+"""The users that may connect: a TOML file with a user for each token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXPECTED = 'expected token = "user"'
 
 
 def read_tokens(path: Path) -> dict[str, str]:
-    """Users by token.
+    """Read users by token.
 
     Raises :class:`~actors.tools.terminal.CannotStart`, which names the line and
     shows no token, for anything but ``token = "user"`` lines.
@@ -40,7 +40,7 @@ def read_tokens(path: Path) -> dict[str, str]:
 
 
 def check_against(tokens: dict[str, str]) -> Authenticate:
-    """What says who a token belongs to."""
+    """Return an ``authenticate`` that looks a token up."""
     # Looked up by digest: how long a refusal takes then says nothing about
     # how much of a token was right.
     users = {_digest(token): user_id for token, user_id in tokens.items()}
@@ -52,7 +52,7 @@ def check_against(tokens: dict[str, str]) -> Authenticate:
 
 
 def _read(path: Path) -> str:
-    """The file's text, without the byte order mark that some editors begin it with."""
+    """Read the file's text, without the byte order mark that some editors begin it with."""
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -63,13 +63,13 @@ def _read(path: Path) -> str:
 
 
 def _without_keys(error: Exception) -> str:
-    """What the parser says, without the keys that it quotes: they are tokens."""
+    """Return the parser's complaint without the keys that it quotes, because they are tokens."""
     what, at, where = str(error).rpartition(" (at ")
     return f"{what.partition(' (')[0]}{at}{where}" if at else where.partition(" (")[0]
 
 
 def _entries(text: str) -> Iterator[tuple[int, str, Any]]:
-    """The line, key and value of each statement of a TOML text, as if it stood alone."""
+    """Yield the line, key and value of each statement of a TOML text, as if it stood alone."""
     begun, statement = 1, ""
     for number, line in enumerate(text.split("\n"), 1):
         statement += f"{line}\n"

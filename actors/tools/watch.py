@@ -1,4 +1,4 @@
-"""``actors watch``, ``send`` and ``cancel``: a client for people who debug."""
+"""``actors watch``, ``send`` and ``cancel``: a client for debugging."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from actors.tools.signals import open_signals
 from actors.tools.terminal import CannotStart, StreamFailed, complain, descriptor, encoded, output, write
 
 TOKEN_VARIABLE = "ACTORS_TOKEN"  # noqa: S105 - its name
-"""The environment variable that says who one is, where no ``--token`` does."""
+"""The environment variable that holds the token, where no ``--token`` does."""
 
 _BEGINS_AS_OBJECT = re.compile(r'\s*\{\s*"')
 
@@ -46,7 +46,7 @@ NO_ANSWER = 3
 
 @attrs.frozen(kw_only=True)
 class ClientOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     url: str
     token: str | None
@@ -83,7 +83,7 @@ async def cancel(options: ClientOptions, run_id: str) -> int:
 
 
 def payload_of(words: str) -> dict[str, Any]:
-    """A JSON object as it is; anything else is the text of a message.
+    """Read a payload: a JSON object as it is, anything else as the text of a message.
 
     Raises :class:`~actors.tools.arguments.Wrong` for what begins as a JSON
     object, ``{"``, and is none that can be sent.
@@ -106,7 +106,7 @@ async def _attended(
 
     After a signal the status is ``interrupted``, if that is given.
     """
-    output()  # without it, what comes would be confirmed and shown nowhere
+    output()  # without it, what comes would be acked and shown nowhere
     status, number = 0, 0
     working, unsaid = trio.CancelScope(), list[StreamFailed]()
 
@@ -131,7 +131,7 @@ async def _attended(
                     with working:
                         status = await work(session)
             except BrokenPipeError:
-                pass  # whoever read has seen enough
+                pass  # the reader has seen enough
             except ActorsError:
                 raise
             except ValueError as error:
@@ -153,7 +153,7 @@ async def _print(session: Session, options: ClientOptions) -> int:
             printed += isinstance(item, Event)
         else:
             complain(_remark(item))
-    # To come back for the next item confirms the last one; cancelled, it takes nothing.
+    # To come back for the next item acks the last one; cancelled, it takes nothing.
     with trio.CancelScope() as scope:
         scope.cancel()
         await anext(session)
@@ -172,7 +172,7 @@ async def _in_time(session: Session, options: ClientOptions, ask: Callable[[Sess
 
 
 def _line(item: Event | Ask) -> str:
-    """An item for people."""
+    """Format an item for people."""
     payload = msgspec.json.encode(item.payload).decode()
     when = datetime.fromtimestamp(item.timestamp).strftime("%H:%M:%S")
     thread_id, type_ = printable(item.thread_id), printable(item.type)
@@ -200,7 +200,7 @@ def _remark(item: Gap | Reset | CaughtUp | Active | Inactive | AskClosed) -> str
 
 
 def _tell(state: State) -> None:
-    """Say what happens to the connection, as far as somebody who waits wants to know."""
+    """Report what happens to the connection, as far as a person who waits wants to know."""
     if state.name == "open":
         complain("connected")
     elif state.name == "waiting":
@@ -212,7 +212,7 @@ def _json(value: object) -> str:
 
 
 async def _say(line: str) -> None:
-    """Write a line, and wait until it is read. Raises BrokenPipeError when nobody reads any more."""
+    """Write a line, and wait until it is read. Raises BrokenPipeError when no reader is left."""
     fd = descriptor(sys.stdout)
     assert fd is not None, "looked for before there was anything to say"
     await trio.to_thread.run_sync(write, fd, encoded(f"{line}\n"), abandon_on_cancel=True)

@@ -11,10 +11,10 @@ _CLOSE_OPCODE = 0x88
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A Close; a reason that is too long for one is cut."""
+    """Build a Close; a reason that is too long for one is cut."""
     return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
 
 
 def is_close(frame: bytes) -> bool:
-    """Whether a frame is a Close, after which nothing may be sent."""
+    """True if a frame is a Close, after which nothing may be sent."""
     return frame[0] == _CLOSE_OPCODE

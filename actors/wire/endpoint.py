@@ -21,12 +21,12 @@ if sys.platform != "win32":
     import termios
 
 UNSENT_BYTES = 64 * 1024
-"""What the kernel takes of a socket beyond what it can send at once. Without a bound it takes megabytes, and a
-device that reads nothing looks for minutes like one that does."""
+"""The bytes that the kernel may take of a socket beyond what it can send at once. Without a bound it takes
+megabytes, and for minutes a device that reads nothing looks like one that reads."""
 
 PIECE_BYTES = 2 * 1024
-"""What is handed at once to what lets go of a piece only as a whole, Unix sockets and streams: little enough for a
-device that takes a kilobyte a second to be seen taking it."""
+"""The piece that an endpoint hands to what lets go of it only as a whole, Unix sockets and streams: so small that a
+device that takes a kilobyte a second is seen taking it."""
 
 
 class Endpoint(Protocol):
@@ -38,18 +38,18 @@ class Endpoint(Protocol):
     """
 
     peer: str
-    """Who is at the other end, for logs."""
+    """The address of the peer, for logs."""
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Hand over what is taken at once; returns how many bytes that were, 0 when none."""
         ...
 
     def receive(self, most_bytes: int) -> bytes | None:
-        """What has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+        """Return what has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
         ...
 
     def pending_bytes(self) -> int:
-        """How much of what was taken here has not reached the other end, as far as can be known."""
+        """Return the bytes taken here that have not reached the other end, as far as can be known."""
         ...
 
     async def wait_writable(self) -> None:
@@ -147,10 +147,10 @@ class SocketEndpoint:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Events are small and due now.
+    """Send small events at once.
 
-    No TCP_USER_TIMEOUT: it ends the connection of a peer that takes a little all the time, when it takes it in
-    smaller pieces than the first one that waits for it. Who is dead is found by a ping.
+    No TCP_USER_TIMEOUT, because it also ends the connection of a peer that takes a little all the time, in pieces
+    smaller than the first one that waits. A ping finds a dead peer.
     """
     with suppress(OSError):  # the peer may have reset the connection already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,7 +159,7 @@ def _tune(sock: socket.socket) -> None:
 
 
 def _kept(fileno: int) -> int:
-    """How much a socket's kernel has taken that the peer's has not."""
+    """Return the bytes in the socket's send queue: taken by the kernel, and not by the peer's (TIOCOUTQ)."""
     kept = bytearray(4)
     if sys.platform != "win32" and fileno >= 0:
         with suppress(OSError):
@@ -180,7 +180,7 @@ def _name(sock: socket.socket) -> str:
 class StreamEndpoint:
     """An :class:`Endpoint` over any Trio stream: one write under way at a time, pumped by :meth:`run`.
 
-    For streams whose socket cannot be taken over: a host's TLS stream, a pipe,
+    For streams that do not give their socket away: a host's TLS stream, a pipe,
     a tunnel. ``send`` takes at most ``room_bytes`` until they have been passed on.
     """
 
@@ -307,7 +307,7 @@ class StreamEndpoint:
 
 
 def _fileno_below(stream: object) -> int:
-    """The socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
+    """Return the socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
     while stream is not None and not isinstance(stream, trio.SocketStream):
         stream = getattr(stream, "transport_stream", None)
     return -1 if stream is None else stream.socket.fileno()

@@ -1,4 +1,4 @@
-"""What a forked child must not keep: the sockets that this process listens on, has accepted, or has dialled.
+"""Sockets that a forked child must not keep: those that this process listens on, has accepted, or has dialled.
 
 A socket lives as long as any process has it. A child that was forked, by
 ``multiprocessing`` for one, has a copy of every descriptor: it would hold the

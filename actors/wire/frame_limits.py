@@ -1,4 +1,4 @@
-"""What a peer's unfinished message costs, known from the headers of its frames.
+"""Limits on a peer's unfinished messages, enforced from the headers of its frames.
 
 The protocol engine counts the characters of a message that have come. So
 fragments of nothing cost it nothing, and its memory without end; one byte after
@@ -6,8 +6,8 @@ the other is kept as so many objects; and text with one wide character in each
 piece takes four bytes for every one that came. Each frame costs it 20 µs, also
 those that are no message. Here the headers are read once more, before the engine
 gets them, and what would cost too much ends there. How the network cuts a frame,
-and a peer its message, is nobody's fault: what is more than the engine should
-hold in pieces is kept here, as the bytes that came, until the message is whole.
+and a peer its message, is no offence: pieces beyond what the engine should hold
+are kept here, as the bytes that came, until the message is whole.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from __future__ import annotations
 from actors.kernel.bounded import TokenBucket
 
 PIECE_BYTES = 64
-"""What a piece of a message costs the engine beside its bytes: an object, and a place in a list."""
+"""The cost of a piece of a message to the engine beside its bytes: an object, and a place in a list."""
 
 _SERVED_PIECE_BYTES = 4_096
-"""What servers, and proxies in front of them, fragment a message into is larger than this."""
+"""The least size of fragments that servers, and proxies in front of them, make."""
 
 GATHERED_BYTES = 1_024
-"""What of a frame that trickles in is gathered."""
+"""The bytes that are gathered of a frame that trickles in."""
 
 _FREE_PIECES = 64
 """Frames of one message, and reads, that the engine gets as they come: it finds bad text at once."""
@@ -39,8 +39,8 @@ _ABSURD_BYTES = 1 << 63
 """Lengths from here on are no lengths (RFC 6455, section 5.2): the engine says so."""
 
 
-class Fragments:
-    """Follows the frames of one peer, and says where they become too much.
+class FrameLimits:
+    """Follows the frames of one peer, and says where they exceed a limit.
 
     A message may have ``most_bytes``, in as many fragments as cost as much
     again. Frames that are neither the first of a message nor answered, pongs and
@@ -71,9 +71,9 @@ class Fragments:
         "excess",
     )
 
-    def __init__(self, most_bytes: int, burst: int, per_second: float, now: float, *, dialled: bool = False) -> None:
+    def __init__(self, most_bytes: int, *, burst: int, per_second: float, now: float, dialled: bool = False) -> None:
         self.excess: tuple[str, str] | None = None
-        """What was too much, as a row of the closing table, and how: nothing after it is of use."""
+        """The limit that was exceeded, as a row of the closing table, and how; nothing after it is of use."""
         self.closing = False
         """The header of a Close has come."""
         self._most_bytes = most_bytes
@@ -98,8 +98,8 @@ class Fragments:
         self._passed: list[bytes] = []
 
     def admit(self, data: bytes, now: float) -> bytes:
-        """What the engine gets of the next bytes: nothing beyond where it became too much, and nothing yet of what is
-        kept."""
+        """Return the part of the next bytes that the engine gets: nothing beyond an exceeded limit, and nothing yet
+        of a message that is kept."""
         at = 0
         while at < len(data) and self.excess is None:
             end = at + (self._left or self._wanted())
@@ -144,7 +144,7 @@ class Fragments:
         self._bytes = self._pieces = self._reads = 0
 
     def _wanted(self) -> int:
-        """How many bytes of the header are missing, as far as can be known."""
+        """Return how many bytes of the header are missing, as far as can be known."""
         header = self._header
         if len(header) < 2:
             return 2 - len(header)
@@ -152,7 +152,7 @@ class Fragments:
         return 2 + extended + (4 if header[1] & _MASKED else 0) - len(header)
 
     def _begin(self, now: float) -> None:
-        """A header is complete: its payload follows."""
+        """Begin a frame: its header is complete, and its payload follows."""
         first, second = self._header[0], self._header[1]
         short = second & _LENGTH
         length = short if short < 126 else int.from_bytes(self._header[2 : 4 if short == 126 else 10])

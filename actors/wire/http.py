@@ -31,7 +31,7 @@ class RequestHead:
     """By lower-case name; a header that came several times is joined by commas, cookies by semicolons. ``host`` is that
     of the request's target where it names one."""
     rest: bytes = attrs.field(repr=False)
-    """What came behind the head."""
+    """Bytes that came behind the head."""
     version: str = "1.1"
 
     @property
@@ -54,11 +54,11 @@ class RequestHead:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
     def offers(self) -> tuple[str, ...]:
-        """The subprotocols that the client offers."""
+        """Return the subprotocols that the client offers."""
         return _tokens(self.headers.get("sec-websocket-protocol", ""))
 
     def cookie(self, name: str) -> str | None:
-        """The value of the first cookie of a name.
+        """Return the value of the first cookie of a name.
 
         The standard library's parser gives up on all of them when it does not
         like one, and pages have cookies of many makers.
@@ -66,7 +66,7 @@ class RequestHead:
         for pair in self.headers.get("cookie", "").split(";"):
             key, equals, value = pair.partition("=")
             if equals and key.strip() == name:
-                # h11 hands over bytes, and browsers send UTF-8; what is not, names nobody.
+                # h11 hands over bytes, and browsers send UTF-8; what is not UTF-8 names no user.
                 return _unquoted(value.strip()).encode("latin-1").decode(errors="replace")
         return None
 
@@ -79,7 +79,8 @@ class HeadReader:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
         self._size_bytes = 0
         self._blank = b"\r\n"
-        """What of an empty line before the request, which is to be ignored (RFC 9112, section 2.2), may still come."""
+        """Bytes that may still come of an empty line before the request, which a server ignores (RFC 9112, section
+        2.2)."""
 
     def feed(self, data: bytes) -> RequestHead | None:
         """Add bytes; the head once it is complete.
@@ -145,7 +146,8 @@ def check_upgrade(head: RequestHead) -> None:
 
 
 def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), *, body: bool = True) -> bytes:
-    """A whole plain-text response, after which the connection closes. It may quote the request: nobody is to run it."""
+    """Build a whole plain-text response, after which the connection closes. As plain text, a quoted request is not
+    run by any browser."""
     content = f"{text}\n".encode()
     return _response(status, content, "text/plain; charset=utf-8", (*headers, _AS_DECLARED), body=body)
 
@@ -158,7 +160,7 @@ class Page:
     content_type: str
 
     def response(self, *, body: bool = True) -> bytes:
-        """The whole response. What a page loads comes from its own server, and nobody frames it."""
+        """Build the whole response. A page loads from its own server alone, and no page may frame it."""
         return _response(200, self.content, self.content_type, _PAGE_HEADERS, body=body)
 
 
@@ -197,12 +199,12 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
 
 
 _JOINTS = {"cookie": "; "}
-"""What lines of one name are joined with: a list's comma (RFC 9110, section 5.3), but for cookies (RFC 9113, section
-8.2.3), which have commas in them."""
+"""The separator of lines of one name: a list's comma (RFC 9110, section 5.3), but not for cookies, which have commas
+in them (RFC 9113, section 8.2.3)."""
 
 
 def _target(target: str) -> tuple[str, str | None]:
-    """The path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
+    """Return the path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
 
     That is the absolute form, which a server must take (RFC 9112, section 3.2.2).
     """
@@ -219,7 +221,7 @@ def _target(target: str) -> tuple[str, str | None]:
 
 
 def _unquoted(value: str) -> str:
-    """A cookie's value without its quotes, which are a pair or none (RFC 6265, section 4.1.1)."""
+    """Return a cookie's value without its quotes, which are a pair or none (RFC 6265, section 4.1.1)."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 

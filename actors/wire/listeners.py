@@ -20,10 +20,10 @@ if sys.platform != "win32":
     import fcntl
 
 PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
-"""What a Unix socket's address has room for, its final zero excepted (unix(7))."""
+"""The room of a Unix socket's address, its final zero excepted (unix(7))."""
 
 _LOCK_SECONDS = 1.0
-"""What another server gets to take a path over: it needs well under a millisecond."""
+"""The time that another server gets to take a path over: it needs well under a millisecond."""
 _LOOK_SECONDS = 0.01
 
 _KINDS = (
@@ -38,7 +38,7 @@ _KINDS = (
 
 
 async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
+    """Open sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
 
     Raises ValueError for what can be no host or port, OSError when the address cannot be had.
     """
@@ -73,9 +73,9 @@ class PathListener:
     def remove(self) -> None:
         """Remove the socket's file, if it is still the one that was bound here.
 
-        To be done while it still listens: until then nobody takes the path
-        over, and its number goes to no other file. A forked child leaves it to
-        its parent. What cannot be removed stands in nobody's way.
+        Call it while the socket still listens: until then no process takes the
+        path over, and its number goes to no other file. A forked child leaves it
+        to its parent. A file that cannot be removed is in no server's way.
         """
         if self._file is not None and os.getpid() == self._process:
             with suppress(OSError):
@@ -84,7 +84,7 @@ class PathListener:
 
 
 async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, private: bool = False) -> PathListener:
-    """A Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
+    """Open a Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
 
     An abstract address has no mode. A socket that a killed server left behind is taken over; one that answers,
     and what is no socket, is not touched. Raises ValueError for what can be no
@@ -104,7 +104,7 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, pri
 
 
 def shut(listener: socket.socket) -> None:
-    """Close a listener, and wake who waits for it. In a forked child it is closed already."""
+    """Close a listener, and wake the task that waits for it. In a forked child it is closed already."""
     if listener.fileno() >= 0:
         trio.lowlevel.notify_closing(listener)
         listener.close()
@@ -157,7 +157,7 @@ def _private() -> Iterator[None]:
     """Make files for this account alone meanwhile.
 
     By the umask, because a mode that is set afterwards leaves a moment in
-    which everybody may connect. It is the process's, so nothing waits here: a
+    which every account may connect. It is the process's, so nothing waits here: a
     file that another thread makes in this moment is too private, and not the
     other way around.
     """
@@ -187,7 +187,7 @@ def _bind_or_take_over(name: str, backlog: int) -> socket.socket:
 
 
 def _check_dead(name: str) -> None:
-    """Raise OSError unless what lies at a path is a socket that nobody listens on."""
+    """Raise OSError unless a path holds a socket that no process listens on."""
     status = Path(name).lstat()
     came = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
     if stat.S_ISSOCK(status.st_mode):

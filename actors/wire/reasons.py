@@ -1,4 +1,4 @@
-"""Why the system could not do something, in its own words and in one line."""
+"""The reasons of a failure of the system, in its own words and in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.kernel.failures import printable
 
 
 def reasons(error: BaseException) -> str:
-    """The reasons of an error of the network, each once: ``Connection refused``, a certificate's fault.
+    """Return the reasons of an error of the network, each once: ``Connection refused``, a certificate's fault.
 
     An attempt at several addresses ends with a group of errors, or an error
     that such a group is the cause of; its own text says only that all failed.
@@ -21,7 +21,7 @@ def reasons(error: BaseException) -> str:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors that no other one explains."""
+    """Yield the errors that no other one explains."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
             yield from _leaves(one)

@@ -20,7 +20,7 @@ def check_context(context: ssl.SSLContext) -> None:
 
 
 class TLSEndpoint:
-    """An :class:`~actors.wire.endpoint.Endpoint` whose bytes are encrypted over another one."""
+    """An :class:`~actors.wire.endpoint.Endpoint` that encrypts its bytes over another one."""
 
     def __init__(self, below: Endpoint, context: ssl.SSLContext) -> None:
         self.peer = below.peer
@@ -94,7 +94,7 @@ class TLSEndpoint:
             await self._below.wait_readable()
 
     def finish(self) -> None:
-        """See :class:`Endpoint`; what TLS itself would say at the end, nobody waits for."""
+        """See :class:`Endpoint`; TLS's own goodbye is not waited for."""
 
     def close(self) -> None:
         """See :class:`Endpoint`."""

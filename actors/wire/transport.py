@@ -4,7 +4,7 @@ The invariant that everything else relies on: what this transport has begun to
 send, it finishes, under a deadline, or the socket is aborted. There is one
 out-buffer for events, replies and the protocol engine's own control frames,
 every frame enters it whole, and after a Close nothing enters it any more. So
-no cancellation anywhere can tear a frame, and nobody needs a lock.
+no cancellation anywhere can tear a frame, and no writer needs a lock.
 
 Without a backlog a write is one ``send`` in the caller's step. A socket that
 does not take everything gets a task, the writer, for as long as that lasts.
@@ -21,7 +21,7 @@ from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
 
 _LOOKS = 5
-"""How often within its deadline a socket that takes nothing is asked whether the peer does."""
+"""The checks, within its deadline, for progress of the peer of a socket that takes nothing."""
 
 
 class Transport:
@@ -144,7 +144,7 @@ class Transport:
             return
 
     async def receive(self, most_bytes: int) -> bytes:
-        """What the peer sent, ``b""`` at its end; a checkpoint.
+        """Return what the peer sent, ``b""`` at its end; a checkpoint.
 
         Raises BrokenResourceError when the connection broke, ClosedResourceError
         when this end ended it.
@@ -156,11 +156,11 @@ class Transport:
                 return data
 
     def receive_nowait(self, most_bytes: int) -> bytes | None:
-        """What the peer has sent by now; ``None`` when nothing has come, else as :meth:`receive`."""
+        """Return what the peer has sent by now; ``None`` when nothing has come, else as :meth:`receive`."""
         return self._endpoint.receive(most_bytes)
 
     async def _work_off(self) -> None:
-        """The writer: send the backlog, under a deadline that any progress renews."""
+        """Work as the writer: send the backlog, under a deadline that any progress renews."""
         assert self.stalled_since is not None, "there is a backlog"
         delivered = self.delivered_bytes
         while self._backlog:

@@ -34,24 +34,24 @@ from actors.errors import PeerError
 from actors.kernel.failures import cancels, printable
 from actors.limits import Limits
 from actors.protocol.codes import closing_of
-from actors.wire.agreement import AgreementReader, Declined
 from actors.wire.control_frames import close_frame, is_close
 from actors.wire.forks import close_in_children
-from actors.wire.frame_limits import Fragments
+from actors.wire.frame_limits import FrameLimits
 from actors.wire.reasons import reasons
 from actors.wire.transport import Transport
+from actors.wire.upgrade_answer import UpgradeAnswerReader, UpgradeRefused
 
 _READ_BYTES = 16_384
 _EARLY_BYTES = 4 * _READ_BYTES
-"""What is read of a peer ahead of the engine, to see whether it is still there."""
+"""The bytes that are read ahead of the engine, to see whether the peer is still there."""
 _DIAL_SECONDS = 10.0
-"""What a dialled server gets to be reached and to agree, and again to answer a Close."""
+"""The time that a dialled server gets to be reached and to answer the request, and again to answer a Close."""
 _MESSAGE_BYTES = 1 << 24
-"""What a dialled server may say at once: 16 times what a default server retains of a user's events."""
+"""The most that a dialled server may send at once: 16 times what a default server retains of a user's events."""
 _SAYING_SECONDS = 1.0
-"""What a server that refuses gets to say why."""
+"""The time that a server gets to send the body of a refusal."""
 _REASON_BYTES = 123
-"""What a Close frame has room for (RFC 6455, section 5.5)."""
+"""The room of a Close frame (RFC 6455, section 5.5)."""
 
 _ENGINE_ERRORS = (
     wsproto.utilities.ProtocolError,
@@ -70,7 +70,7 @@ class WebSocket:
         self._stream = stream
 
     async def receive(self) -> str:
-        """The next text message; a checkpoint.
+        """Return the next text message; a checkpoint.
 
         Raises :class:`~actors.errors.PeerError` with the row of the closing
         table that fits when there will be none, or it was not acceptable.
@@ -81,7 +81,7 @@ class WebSocket:
         return message
 
     async def receive_either(self) -> str | bytes:
-        """The next message, text or binary; like :meth:`receive`."""
+        """Return the next message, text or binary; like :meth:`receive`."""
         try:
             return await self._engine.get_message()
         except ConnectionClosed as closed:
@@ -92,7 +92,7 @@ class WebSocket:
             raise PeerError(row.name, f"{row.text} ({code})") from None
 
     def ended_by(self) -> Literal["left", "vanished"] | None:
-        """How the peer has ended the connection, as a row of the closing table, if it has by now."""
+        """Return the row of the closing table for the peer's end of the connection, if it has ended it by now."""
         return self._stream.look()
 
     async def close(self, code: int, reason: str) -> None:
@@ -109,14 +109,14 @@ class WebSocket:
 
 
 class _EngineStream(trio.abc.Stream):
-    """What the engine takes for its network.
+    """The network of the engine that serves a connection.
 
     The request head was read before it: the engine is given the head alone,
     then nothing until it has answered, then the bytes that came behind the
     head. Given together, it would park the rest until more bytes come.
 
-    An engine that gave up on its peer would read once more, and so would be in
-    the way of whoever discards what the peer still sends: it is told the end.
+    An engine that gave up on its peer would read once more, and take bytes from
+    the task that discards what the peer still sends: it is told the end.
     """
 
     def __init__(
@@ -131,13 +131,16 @@ class _EngineStream(trio.abc.Stream):
         self._over = False
         self._ended = False
         """Nothing more will come from the peer."""
-        self._fragments = Fragments(
-            limits.inbound_bytes, limits.inbound_burst, limits.inbound_messages_per_second, trio.current_time()
+        self._frame_limits = FrameLimits(
+            limits.inbound_bytes,
+            burst=limits.inbound_burst,
+            per_second=limits.inbound_messages_per_second,
+            now=trio.current_time(),
         )
         self._transport = transport
         self._head = head
-        self._early = self._fragments.admit(rest, trio.current_time()) if rest else b""
-        """What has come and the engine has not got."""
+        self._early = self._frame_limits.admit(rest, trio.current_time()) if rest else b""
+        """Bytes that came and that the engine has not got."""
         self._on_heard = on_heard
         self._answered = trio.Event()
         self._waiting = trio.CancelScope()
@@ -173,19 +176,19 @@ class _EngineStream(trio.abc.Stream):
             self._ended = True
         if self._early or self._ended:
             self._waiting.cancel()  # the engine waits for what was taken here
-        if self._fragments.closing:
+        if self._frame_limits.closing:
             return "left"
         return "vanished" if self._ended else None
 
     def _take(self, data: bytes) -> None:
         self._on_heard()
         self._ended = not data
-        self._early += self._fragments.admit(data, trio.current_time())
+        self._early += self._frame_limits.admit(data, trio.current_time())
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """What of the peer's was too much, as a row of the closing table, and how."""
-        return self._fragments.excess
+        """The limit that the peer exceeded, as a row of the closing table, and how."""
+        return self._frame_limits.excess
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -199,7 +202,7 @@ class _EngineStream(trio.abc.Stream):
             self._transport.write_control(frames)
 
     def _send_close(self, close: bytes) -> None:
-        """The first one counts, however much was said before: it is no answer that a peer could ask for again."""
+        """Send the first Close; none of a later call, because a Close is no answer that a peer could ask for again."""
         if not self.closed:
             self.closed = True
             self.close_code = int.from_bytes(close[2:4]) or None
@@ -211,7 +214,7 @@ class _EngineStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """The endpoint is closed by its connection, when everything is sent; not by the engine."""
+        """End for the engine alone, because the connection closes its endpoint once everything is sent."""
         self._over = True
         await trio.lowlevel.checkpoint()
 
@@ -279,11 +282,11 @@ class DialledWebSocket:
 
     @property
     def subprotocol(self) -> str | None:
-        """What the server has chosen of what it was offered."""
+        """The subprotocol that the server chose of those offered."""
         return self._engine.subprotocol
 
     async def receive(self) -> str:
-        """The next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
+        """Return the next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
         try:
             message = await self._engine.get_message()
         except ConnectionClosed as closed:
@@ -308,7 +311,7 @@ class DialledWebSocket:
 
 
 class _DialledStream(trio.abc.Stream):
-    """What an engine that dials takes for its network.
+    """The network of an engine that dials.
 
     The answer to its request is read here, and checked; the engine is given
     one that is right, or nothing: what else came is raised as :class:`Closed`.
@@ -319,22 +322,22 @@ class _DialledStream(trio.abc.Stream):
         """A Close was sent: an answer to the server's, or our own."""
         self._below = below
         self._on_heard = on_heard
-        self._agreement: AgreementReader | None = None
+        self._agreement: UpgradeAnswerReader | None = None
         self._agreed = False
         self._rest = b""
         limits = Limits()
-        self._fragments = Fragments(
+        self._frame_limits = FrameLimits(
             most_bytes,
-            limits.inbound_burst,
-            limits.inbound_messages_per_second,
-            trio.current_time(),
+            burst=limits.inbound_burst,
+            per_second=limits.inbound_messages_per_second,
+            now=trio.current_time(),
             dialled=True,
         )
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """What of the server's was too much, as a row of the closing table, and how."""
-        return self._fragments.excess
+        """The limit that the server exceeded, as a row of the closing table, and how."""
+        return self._frame_limits.excess
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self._agreed:
@@ -344,13 +347,14 @@ class _DialledStream(trio.abc.Stream):
             if not data:
                 return b""
             self._on_heard()
-            if admitted := self._fragments.admit(data, trio.current_time()):
+            if admitted := self._frame_limits.admit(data, trio.current_time()):
                 return admitted
         await trio.lowlevel.checkpoint()
         return b""
 
     async def _agree(self) -> bytes:
-        """The answer to our request, as the engine expects it. Raises :class:`Closed` unless the server agrees."""
+        """Return the answer to our request, as the engine expects it. Raises :class:`Closed` unless the server
+        agrees."""
         reader = self._agreement
         assert reader is not None, "an engine that dials asks before it reads"
         patience = trio.CancelScope()
@@ -366,12 +370,12 @@ class _DialledStream(trio.abc.Stream):
                     return agreed.answer
                 saying = _SAYING_SECONDS if reader.refusing else math.inf
                 patience = trio.CancelScope(deadline=min(patience.deadline, trio.current_time() + saying))
-        except Declined as declined:
+        except UpgradeRefused as declined:
             name = "vanished" if declined.status is None else "unavailable"
             raise Closed(name, str(declined), status=declined.status, final=declined.final) from None
 
     async def _receive(self) -> bytes:
-        """What came, ``b""`` when nothing will."""
+        """Return what came, ``b""`` when nothing will."""
         try:
             return bytes(await self._below.receive_some(_READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -388,13 +392,13 @@ class _DialledStream(trio.abc.Stream):
             if not is_goodbye:  # a server that does not wait for an answer has closed all the same, and said why
                 raise
         if self._agreement is None:
-            self._agreement = AgreementReader(bytes(data))
+            self._agreement = UpgradeAnswerReader(bytes(data))
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._below.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """The engine has said what it had to say; nothing more is waited for."""
+        """Close what is below: the engine has said what it had to say."""
         await trio.aclose_forcefully(self._below)
 
 
@@ -451,7 +455,7 @@ async def dial(
 
 
 async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
-    """A stream to the server. Raises :class:`Closed` when there is none by the deadline."""
+    """Open a stream to the server. Raises :class:`Closed` when there is none by the deadline."""
     secure = where.scheme == "wss"
     host, awaited = where.hostname or "", f"a server at {where.netloc}"
     try:
@@ -482,7 +486,7 @@ async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext
 
 @attrs.frozen
 class _Upgrade:
-    """What a server is asked for."""
+    """An upgrade request."""
 
     where: SplitResult
     subprotocol: str | None
@@ -492,7 +496,7 @@ class _Upgrade:
 
 
 async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upgrade) -> WebSocketConnection:
-    """The engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
+    """Return the engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
     where = request.where
     with trio.move_on_at(request.deadline):
         return await wrap_client_stream(
@@ -509,7 +513,7 @@ async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upg
 
 
 def _refusal(error: Exception) -> Closed:
-    """What a dialled server did instead of speaking WebSocket."""
+    """Describe what a dialled server did instead of speaking WebSocket."""
     if isinstance(error, Closed):
         return error
     return Closed("bad_frame", f"expected a WebSocket, the connection failed{f': {error}' if str(error) else ''}")

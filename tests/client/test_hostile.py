@@ -308,7 +308,7 @@ FLOODS: dict[str, tuple[bytes, bytes, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOODS)
 async def test_frames_without_end(name: str) -> None:
-    """Fragments, pings and pongs without end are left after a bounded time, and cost a bounded memory meanwhile."""
+    """FrameLimits, pings and pongs without end are left after a bounded time, and cost a bounded memory meanwhile."""
     first, more, text = FLOODS[name]
 
     async def act(stream: trio.SocketStream, accept: str) -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import actors
 from actors.client import Cursor, Session, State, connect
-from tests.client.scripted import URL, Scripted, autojump_clock, event, server
+from tests.support.scripted_server import URL, Scripted, autojump_clock, event, server
 from tests.support.served import served
 
 __all__ = ["autojump_clock", "server"]

@@ -28,7 +28,7 @@ from actors.client import (
 from actors.environment import Environment
 from actors.errors import Unencodable
 from actors.protocol.codes import CLOSINGS
-from tests.client.scripted import URL, Line, Scripted, autojump_clock, event, server
+from tests.support.scripted_server import URL, Line, Scripted, autojump_clock, event, server
 
 __all__ = ["autojump_clock", "server"]
 

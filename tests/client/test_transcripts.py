@@ -28,13 +28,13 @@ from actors.client import (
     connect,
 )
 from actors.environment import Environment
-from tests.client.scripted import URL, Line, Scripted, server
 from tests.protocol.reading import Scenario
-from tests.support.due import Given
-from tests.support.due import event as given_event
-from tests.support.played import Ear, View, Wishes
-from tests.support.playing import left_out, play, plays
+from tests.support.client_interface import ClientView, ServerSide, SessionOptions
+from tests.support.expected_items import DeliveredItem
+from tests.support.expected_items import event as given_event
 from tests.support.raw import Message
+from tests.support.scripted_server import URL, Line, Scripted, server
+from tests.support.transcript_runner import left_out, play, plays
 
 __all__ = ["server"]
 
@@ -56,7 +56,7 @@ class Library:
         self._server = server
         self._clock = clock
         self._nursery = nursery
-        self._given: list[Given] = []
+        self._given: list[DeliveredItem] = []
         self._outcomes: dict[str, Message] = {}
         self._refused: int | None = None
         self._session: Session
@@ -65,10 +65,10 @@ class Library:
         self._free = trio.Event()
         self._free.set()
 
-    async def begin(self, wishes: Wishes) -> None:
+    async def begin(self, chosen: SessionOptions) -> None:
         """Open a session in a task of its own."""
         self._left = trio.Event()
-        self._nursery.start_soon(self._apply, wishes)
+        self._nursery.start_soon(self._apply, chosen)
 
     async def accept(self) -> Line:
         """The next connection, in memory."""
@@ -90,12 +90,12 @@ class Library:
         """Leave the ``connect`` block."""
         self._left.set()
 
-    async def settle(self, ear: Ear | None) -> View:
+    async def settle(self, server_side: ServerSide | None) -> ClientView:
         """Everything is in this process, so what waits waits for time."""
         await wait_all_tasks_blocked()
         cursor = self._session.cursor
         kept = None if cursor is None else (cursor.epoch, cursor.offset)
-        return View(self._server.attempts, self._given, self._outcomes, self._refused, kept)
+        return ClientView(self._server.attempts, self._given, self._outcomes, self._refused, kept)
 
     async def advance(self, most_seconds: float) -> float:
         """To the next deadline, a little more lest it be lost in rounding."""
@@ -104,12 +104,12 @@ class Library:
         self._clock.jump(seconds + 1e-9)
         return seconds
 
-    async def _apply(self, wishes: Wishes) -> None:
-        options: dict[str, Any] = {"token": wishes.token, "origin": wishes.origin}
-        if wishes.cursor is not None:
-            options["cursor"] = Cursor(*wishes.cursor)
-        if wishes.cookie is not None:
-            options["headers"] = {"Cookie": f"actors_token={wishes.cookie}"}
+    async def _apply(self, chosen: SessionOptions) -> None:
+        options: dict[str, Any] = {"token": chosen.token, "origin": chosen.origin}
+        if chosen.cursor is not None:
+            options["cursor"] = Cursor(*chosen.cursor)
+        if chosen.cookie is not None:
+            options["headers"] = {"Cookie": f"actors_token={chosen.cookie}"}
         async with (
             connect(URL, environment=Environment(random=Highest()), **options) as self._session,
             trio.open_nursery() as self._asking,
@@ -156,7 +156,7 @@ class Library:
         raise AssertionError(request)
 
 
-def given(item: Item) -> Given:
+def given(item: Item) -> DeliveredItem:
     """An item, as the runner compares it."""
     match item:
         case Event():

@@ -10,7 +10,7 @@ import trio
 
 import actors
 from actors.protocol.codes import CLOSINGS
-from tests.support.faulty import crash
+from tests.support.crashing import crash
 from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
 from tests.support.served import Served, offsets, served
 

@@ -29,7 +29,7 @@ both_transports = pytest.mark.parametrize("mode", ["auto", "legacy"], ids=["dire
 
 
 class Meeting:
-    """An MCP server with one tool, ``wait``, whose calls end when the test says so."""
+    """An MCP server with one tool, ``wait``: its calls end when the test says so."""
 
     def __init__(self, *names: str) -> None:
         self.entered = {name: trio.Event() for name in names}
@@ -82,7 +82,7 @@ def types(events: list[Message]) -> list[str]:
 
 
 def text(events: list[Message]) -> str:
-    """What the agent said."""
+    """Return the agent's text."""
     return "".join(event["payload"]["text"] for event in events if event["type"] == "agent_delta")
 
 
@@ -134,7 +134,7 @@ async def test_calls_arrive_in_order_between_start_and_end() -> None:
     ],
 )
 async def test_answers_come_from_the_tools(question: str, tools: list[str], said: str) -> None:
-    """What the agent says is what the server's tools answered, and it is what ``on_message`` returns."""
+    """The agent's words are the answers of the server's tools, and are what ``on_message`` returns."""
     async with open_mcp_agent() as on_message, served() as house, house.peer() as peer:
         await peer.attach("alice")
         assert await ask(house, on_message, question) == said
@@ -144,7 +144,7 @@ async def test_answers_come_from_the_tools(question: str, tools: list[str], said
 
 
 async def test_a_message_starts_it() -> None:
-    """A device's message starts the agent, whose answer is the result of ``agent_completed``."""
+    """A device's message starts the agent, and its answer is the result of ``agent_completed``."""
     async with open_mcp_agent() as on_message, served(on_message=on_message) as house, house.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": "c1", "type": "user_message", "payload": {"text": "3 + 4"}})
@@ -159,7 +159,7 @@ async def test_a_message_starts_it() -> None:
 
 @both_transports
 async def test_an_error_of_a_tool_is_told_and_the_run_goes_on(mode: str) -> None:
-    """What MCP reports as an error completes the call with ok false, and the agent goes on to say so."""
+    """An error that MCP reports completes the call with ok false, and the agent goes on to say so."""
     client = mcp.Client(notebook(), mode=mode)
     async with open_mcp_agent(client) as on_message, served() as house, house.peer() as peer:
         await peer.attach("alice")
@@ -301,7 +301,7 @@ async def test_what_the_host_raises_comes_out_bare() -> None:
 
 
 def test_without_mcp_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where mcp is not installed, importing the example says what to install."""
+    """Importing the example without mcp says what to install."""
     monkeypatch.delitem(sys.modules, "actors.examples.mcp_agent")
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(ImportError, match=r"in the checkout, pip install '\.\[examples\]'"):

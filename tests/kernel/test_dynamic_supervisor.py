@@ -36,7 +36,7 @@ class Even(random.Random):
 class Player:
     """Does what a message says: crashes, leaves something to settle that the troupe knows, or just takes it."""
 
-    def __init__(self, name: str, troupe: Troupe) -> None:
+    def __init__(self, name: str, troupe: Harness) -> None:
         self._name = name
         self._troupe = troupe
         self._left: list[str] = []
@@ -57,7 +57,7 @@ class Player:
 
 
 @attrs.define
-class Troupe:
+class Harness:
     """A supervisor, its actors, and what became of them; ``alice#2`` is the second actor built for alice."""
 
     acts: dict[str, Callable[[], Awaitable[None]]] = attrs.field(factory=dict)
@@ -108,8 +108,8 @@ class Troupe:
 
 
 @pytest.fixture
-async def troupe() -> Troupe:
-    return Troupe()
+async def troupe() -> Harness:
+    return Harness()
 
 
 async def crash(supervisor: DynamicSupervisor[str], key: str, times: int = 1) -> None:
@@ -127,7 +127,7 @@ async def tell_busy(supervisor: DynamicSupervisor[str], key: str, first: str, *q
         supervisor.mailbox(key).tell(message)
 
 
-async def finished(supervisor: DynamicSupervisor[str], troupe: Troupe) -> None:
+async def finished(supervisor: DynamicSupervisor[str], troupe: Harness) -> None:
     """Run a supervisor to its end, and say when that was."""
     await supervisor.run()
     troupe.say("end")
@@ -136,7 +136,7 @@ async def finished(supervisor: DynamicSupervisor[str], troupe: Troupe) -> None:
 # --- one actor ------------------------------------------------------------------
 
 
-async def test_an_actor_is_built_when_it_is_first_named(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_an_actor_is_built_when_it_is_first_named(autojump_clock: MockClock, troupe: Harness) -> None:
     """Naming an actor builds it, once; from then on its key is the same mailbox."""
     supervisor = troupe.supervisor()
     mailbox = supervisor.mailbox("alice")
@@ -146,7 +146,7 @@ async def test_an_actor_is_built_when_it_is_first_named(autojump_clock: MockCloc
     assert troupe.heard() == "+alice#1@0 alice#1:a@0 +bob#1@0"
 
 
-async def test_a_crash_restarts_after_a_pause(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_a_crash_restarts_after_a_pause(autojump_clock: MockClock, troupe: Harness) -> None:
     """Each crash within the period is mended by a new actor, after a pause twice as long as the last one."""
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
@@ -159,7 +159,9 @@ async def test_a_crash_restarts_after_a_pause(autojump_clock: MockClock, troupe:
 
 
 @pytest.mark.parametrize(("message", "handling"), [("crash", "str"), ("spill", "settle")])
-async def test_a_crash_is_reported_once(autojump_clock: MockClock, troupe: Troupe, message: str, handling: str) -> None:
+async def test_a_crash_is_reported_once(
+    autojump_clock: MockClock, troupe: Harness, message: str, handling: str
+) -> None:
     """A crash in a handler or in settling is one failure: with the actor's path, its traceback and the time."""
     spilled = 0
 
@@ -183,7 +185,7 @@ async def test_a_crash_is_reported_once(autojump_clock: MockClock, troupe: Troup
         nursery.cancel_scope.cancel()
 
 
-async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Harness) -> None:
     """Messages behind the one that crashed an actor are handled by the next actor, in order."""
     troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor()
@@ -196,7 +198,7 @@ async def test_the_queue_survives_a_crash(autojump_clock: MockClock, troupe: Tro
         nursery.cancel_scope.cancel()
 
 
-async def test_told_during_the_pause(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_told_during_the_pause(autojump_clock: MockClock, troupe: Harness) -> None:
     """A message to an actor whose restart is pending waits for the next actor, and is not lost."""
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
     async with trio.open_nursery() as nursery:
@@ -211,7 +213,7 @@ async def test_told_during_the_pause(autojump_clock: MockClock, troupe: Troupe) 
 # --- the budget -----------------------------------------------------------------
 
 
-async def test_each_actor_has_a_budget_of_its_own(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_each_actor_has_a_budget_of_its_own(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor that spent its budget takes nothing from another one's."""
     supervisor = troupe.supervisor(restarts=2)
     async with trio.open_nursery() as nursery:
@@ -238,7 +240,7 @@ async def test_each_actor_has_a_budget_of_its_own(autojump_clock: MockClock, tro
     ],
 )
 async def test_one_restart_too_many_is_quarantine(
-    autojump_clock: MockClock, troupe: Troupe, times: tuple[float, ...], spent: bool
+    autojump_clock: MockClock, troupe: Harness, times: tuple[float, ...], spent: bool
 ) -> None:
     """Two crashes within ten seconds are mended, a third takes the actor out of service: at the edge, not beyond."""
     supervisor = troupe.supervisor(restarts=2, period=10.0)
@@ -254,7 +256,7 @@ async def test_one_restart_too_many_is_quarantine(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: Harness) -> None:
     """A quarantined actor takes nothing, says why, buries what it had, and its quarantine is announced once."""
     troupe.acts["slow"] = partial(trio.sleep, 1)
     supervisor = troupe.supervisor(restarts=0, period=5.0)
@@ -276,7 +278,7 @@ async def test_a_quarantined_mailbox_refuses(autojump_clock: MockClock, troupe: 
         nursery.cancel_scope.cancel()
 
 
-async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: MockClock, troupe: Harness) -> None:
     """A message whose settling fails is given to each next actor, until the budget is spent and it is a dead letter."""
 
     async def spill() -> None:
@@ -294,7 +296,7 @@ async def test_what_can_never_be_settled_is_not_tried_for_ever(autojump_clock: M
         nursery.cancel_scope.cancel()
 
 
-async def test_release(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_release(autojump_clock: MockClock, troupe: Harness) -> None:
     """A released actor is a new one behind the same mailbox, with a whole budget."""
     supervisor = troupe.supervisor(restarts=1)
     mailbox = supervisor.mailbox("alice")
@@ -317,7 +319,7 @@ async def test_release(autojump_clock: MockClock, troupe: Troupe) -> None:
 # --- who is long unused ---------------------------------------------------------
 
 
-async def test_retired(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_retired(autojump_clock: MockClock, troupe: Harness) -> None:
     """An idle actor is forgotten when it was not named between two retirements, and built again when it is."""
     supervisor = troupe.supervisor()
     for key in ("alice", "bob"):
@@ -331,7 +333,7 @@ async def test_retired(autojump_clock: MockClock, troupe: Troupe) -> None:
     assert troupe.heard() == "+alice#2@0 alice#2:c@0 bob#1:c@0"
 
 
-async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor with work left, waiting for its restart, or out of service keeps its mailbox, however long unused."""
     troupe.acts["slow"] = partial(trio.sleep, 100)
     supervisor = troupe.supervisor(restarts=1, backoff=Backoff(100.0, 1.0, 100.0))
@@ -356,7 +358,7 @@ async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Troupe) -
 # --- the end --------------------------------------------------------------------
 
 
-async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Harness) -> None:
     """Asked to stop, a supervisor waits until all that its actors were told is done; then it takes nothing more."""
     troupe.acts |= {"slow": partial(trio.sleep, 3), "slower": partial(trio.sleep, 5)}
     supervisor = troupe.supervisor()
@@ -375,7 +377,7 @@ async def test_stop_lets_actors_finish(autojump_clock: MockClock, troupe: Troupe
             supervisor.mailbox(key).tell("too late")
 
 
-async def test_stop_lets_a_crashed_actor_recover(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_stop_lets_a_crashed_actor_recover(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor that crashes while its supervisor stops is restarted, and finishes what it was told."""
     troupe.acts["slow"] = partial(trio.sleep, 3)
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
@@ -387,7 +389,7 @@ async def test_stop_lets_a_crashed_actor_recover(autojump_clock: MockClock, trou
     assert troupe.heard() == "+alice#1@0 alice#1:slow@0 +alice#2@4 alice#2:a@4 end@4"
 
 
-async def test_stop_of_the_idle_is_immediate(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_stop_of_the_idle_is_immediate(autojump_clock: MockClock, troupe: Harness) -> None:
     """With nothing left to do, a supervisor that is asked to stop returns at once."""
     supervisor = troupe.supervisor()
     supervisor.mailbox("alice").tell("a")
@@ -396,7 +398,7 @@ async def test_stop_of_the_idle_is_immediate(autojump_clock: MockClock, troupe: 
     assert troupe.heard() == "+alice#1@0 alice#1:a@0 end@0"
 
 
-async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe: Harness) -> None:
     """At the end every mailbox is closed, those that were about to be retired among them."""
     supervisor = troupe.supervisor()
     mailbox = supervisor.mailbox("alice")
@@ -407,7 +409,7 @@ async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe:
         mailbox.tell("too late")
 
 
-async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troupe: Harness) -> None:
     """Cancelled, a supervisor buries what its actors had in hand, queued, or wait to try again; and refuses."""
     troupe.acts["slow"] = trio.sleep_forever
     supervisor = troupe.supervisor(backoff=Backoff(first_seconds=60.0, factor=1.0, longest_seconds=60.0))
@@ -427,7 +429,7 @@ async def test_cancelled_buries_what_was_queued(autojump_clock: MockClock, troup
             supervisor.mailbox(key).tell("too late")
 
 
-async def test_cancelled_while_stopping(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_cancelled_while_stopping(autojump_clock: MockClock, troupe: Harness) -> None:
     """Patience with a supervisor that stops may end: cancelled then, it buries what is left."""
     troupe.acts["slow"] = trio.sleep_forever
     supervisor = troupe.supervisor()
@@ -440,7 +442,7 @@ async def test_cancelled_while_stopping(autojump_clock: MockClock, troupe: Troup
     assert troupe.dead_letters == [("slow", Ended.CLOSED)]
 
 
-async def test_all_are_cancelled_at_once(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_all_are_cancelled_at_once(autojump_clock: MockClock, troupe: Harness) -> None:
     """Cancelled actors tidy up beside each other: three that need two seconds each take two together."""
 
     async def tidy() -> None:
@@ -465,7 +467,7 @@ async def test_all_are_cancelled_at_once(autojump_clock: MockClock, troupe: Trou
     assert troupe.reports() == []
 
 
-async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor that ignores cancellation is a failure once its time is up, says where it waits, and is waited for."""
 
     async def stubborn() -> None:
@@ -495,7 +497,7 @@ async def test_who_shields_himself_is_reported(autojump_clock: MockClock, troupe
 @pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit])
 @pytest.mark.parametrize("act", ["handle", "settle"])
 async def test_an_exit_is_a_crash(
-    autojump_clock: MockClock, troupe: Troupe, act: str, error: type[BaseException]
+    autojump_clock: MockClock, troupe: Harness, act: str, error: type[BaseException]
 ) -> None:
     """A BaseException is a crash like any other: reported, mended by a new actor, and no other actor notices."""
     times = 0
@@ -519,7 +521,7 @@ async def test_an_exit_is_a_crash(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, troupe: Harness) -> None:
     """Ctrl-C in an actor's work ends the supervisor, restarts nobody and is no failure of the actor."""
 
     async def interrupted() -> None:
@@ -545,7 +547,7 @@ async def test_a_keyboard_interrupt_is_nobodys_crash(autojump_clock: MockClock, 
     assert sorted(troupe.dead_letters, key=lambda one: one[0]) == [("slow", Ended.CLOSED), ("work", Ended.CLOSED)]
 
 
-async def test_an_actor_that_cannot_be_built_is_quarantined_alone(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_an_actor_that_cannot_be_built_is_quarantined_alone(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor whose restart fails has crashed again; when its budget is spent, others go on as they were."""
     supervisor = troupe.supervisor(restarts=2)
     async with trio.open_nursery() as nursery:
@@ -562,7 +564,7 @@ async def test_an_actor_that_cannot_be_built_is_quarantined_alone(autojump_clock
         nursery.cancel_scope.cancel()
 
 
-async def test_after_the_end_nobody_is_served(autojump_clock: MockClock, troupe: Troupe) -> None:
+async def test_after_the_end_nobody_is_served(autojump_clock: MockClock, troupe: Harness) -> None:
     """A supervisor that has ended refuses also those who were never named before; run again, it serves them."""
     supervisor = troupe.supervisor()
     with trio.move_on_after(1):

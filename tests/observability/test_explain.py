@@ -85,7 +85,7 @@ class Socket:
         """Nobody reads it."""
 
 
-class Home:
+class Harness:
     """Alice with her log, her books and her devices: real connections, over sockets that do as the test says."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -241,7 +241,7 @@ def test_dropped(cause: Cause) -> None:
 
 async def test_devices(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Each device that is here is named, with how far it has come and what its socket does."""
-    home = Home(nursery)
+    home = Harness(nursery)
     confirms, _ = home.attach("c1")
     home.attach("c2")
     _, stuck = home.attach("c3")
@@ -265,7 +265,7 @@ async def test_devices(autojump_clock: MockClock, nursery: trio.Nursery) -> None
 
 async def test_a_device_behind(nursery: trio.Nursery) -> None:
     """A device that was not written to yet is behind by what the log has and it has not."""
-    home = Home(nursery)
+    home = Harness(nursery)
     home.place()
     device, _ = home.device("c1")
     home.actor.handle(Attach(device, None, None, "unacked", Reply[Session]()))
@@ -276,7 +276,7 @@ async def test_a_device_behind(nursery: trio.Nursery) -> None:
 
 async def test_a_device_that_began_after_it(nursery: trio.Nursery) -> None:
     """A device that was never to be sent an event is not said to have it, whatever others have done with it."""
-    home = Home(nursery)
+    home = Harness(nursery)
     first = home.place()
     device, _ = home.device("c1")
     home.actor.handle(Attach(device, None, None, "head", Reply[Session]()))
@@ -288,7 +288,7 @@ async def test_a_device_that_began_after_it(nursery: trio.Nursery) -> None:
 
 async def test_a_device_saying_hello(nursery: trio.Nursery) -> None:
     """A device without a place in the log yet is said to be just that."""
-    home = Home(nursery)
+    home = Harness(nursery)
     device, _ = home.device("c1")
     home.presence.devices.append(device)
     receipt = home.place()
@@ -297,7 +297,7 @@ async def test_a_device_saying_hello(nursery: trio.Nursery) -> None:
 
 async def test_a_device_that_has_gone(nursery: trio.Nursery) -> None:
     """When no device is here, the last one that was is named, with the time and the reason of its going."""
-    home = Home(nursery)
+    home = Harness(nursery)
     receipt = home.place()
     for label, name in (("c1", "left"), ("c2", "stalled")):
         device, _ = home.attach(label)

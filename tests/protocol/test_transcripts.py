@@ -194,7 +194,7 @@ class Device:
             await self.peer.send(data)
 
 
-class Play:
+class TranscriptRun:
     """One scenario against one runtime."""
 
     def __init__(self, runtime: Runtime, nursery: trio.Nursery) -> None:
@@ -393,8 +393,8 @@ class Play:
         return json.dumps(message) if isinstance(message, dict) else str(message)
 
 
-async def play(scenario: Scenario) -> Play:
-    """Play a scenario to its end; fails with its file, its name, and the number of its step."""
+async def play(scenario: Scenario) -> TranscriptRun:
+    """TranscriptRun a scenario to its end; fails with its file, its name, and the number of its step."""
     numbers = itertools.count(1)
     environment = Environment(
         wall_clock=lambda: WALL_CLOCK,
@@ -411,7 +411,7 @@ async def play(scenario: Scenario) -> Play:
             environment=environment,
         ) as runtime,
     ):
-        playing = Play(runtime, nursery)
+        playing = TranscriptRun(runtime, nursery)
         for number, step in enumerate(scenario.steps, 1):
             try:
                 await playing.step(step)

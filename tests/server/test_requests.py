@@ -22,7 +22,7 @@ from actors.runtime import Runtime
 from actors.stores.store import Append, Placement
 from actors.threads.messages import Bind, ThreadMessage
 from tests.stores.waiting import WaitingStore
-from tests.support.faulty import crash
+from tests.support.crashing import crash
 from tests.support.raw import ACTORS, TEXT, Message, Peer, frame
 from tests.support.served import Served, served
 

@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the server answered to the request."""
+    """The server's answer to the request."""
 
     status: int
     headers: dict[str, str]
@@ -229,7 +229,7 @@ KEY = base64.b64encode(os.urandom(16)).decode()
 
 
 def accept_of(key: str) -> str:
-    """What a server must answer to a key (RFC 6455, section 4.2.2)."""
+    """Return the answer that a server must give to a key (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 

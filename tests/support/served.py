@@ -47,7 +47,7 @@ class Served:
             await trio.lowlevel.checkpoint()
 
     def failures(self) -> list[str]:
-        """What failed, as text."""
+        """Return the failures, as text."""
         return [str(failure) for failure in self.runtime.failures]
 
 

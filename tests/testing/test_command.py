@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 import pytest
 
 from actors.testing.command import main
 from actors.testing.invariants import INVARIANTS, listed, name_of
-from actors.testing.progress import Progress
 
 
 def test_many(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,24 +76,3 @@ def test_every_invariant_can_be_looked_up(capfd: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["--help"])
     assert listed() in capfd.readouterr().out
-
-
-class Terminal(io.StringIO):
-    """A stream that is looked at."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_on_a_terminal() -> None:
-    """A bar that is drawn over itself, and lines above it that stay."""
-    stream = Terminal()
-    progress = Progress(stream, 2)
-    progress._shown_at = -1.0
-    progress.step(0)
-    progress.say("something")
-    progress.step(1)
-    drawn = stream.getvalue()
-    assert "\r[###############...............] 1/2 seeds, 0 failed" in drawn
-    assert "\r\x1b[Ksomething\n" in drawn
-    assert "\r[##############################] 2/2 seeds, 1 failed" in drawn

@@ -89,7 +89,7 @@ def test_scheduling_is_seeded() -> None:
 
 
 def test_entropy_is_seeded_and_given_back() -> None:
-    """What libraries draw from the system follows from the seed while the block lasts, and not after it."""
+    """Random bytes of the system follow from the seed while the block lasts, and not after it."""
 
     def draw() -> tuple[bytes, str, float]:
         return os.urandom(8), secrets.token_hex(8), random.random()

@@ -45,7 +45,7 @@ MUTANT_NAMES: list[str] = []
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 MUTANTS: dict[str, tuple[Mutate, tuple[str, ...]]] = {}
-"""What each mutant changes, and the kinds of action that matter to it."""
+"""The change that each mutant makes, and the kinds of action that matter to it."""
 
 
 def mutant(*kinds: str) -> Callable[[Mutate], Mutate]:
@@ -122,7 +122,7 @@ def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "lag", "sleep", "freeze")
 def gap_not_told(patch: pytest.MonkeyPatch) -> None:
-    """What left the log is stepped over in silence."""
+    """A device steps over events that left the log, and is not told."""
 
     def silent(self: Subscription, low: int) -> tuple[bytes, ...]:
         self.cursor.skip(low)
@@ -174,7 +174,7 @@ def session_not_fenced(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "lag", "freeze")
 def frame_cut(patch: pytest.MonkeyPatch) -> None:
-    """What a socket did not take goes on a byte too late."""
+    """The rest of a write that a socket took in part goes on a byte too late."""
     send = Transport._send
 
     def skip(self: Transport, frames: bytes | bytearray) -> int:
@@ -207,7 +207,7 @@ def written_too_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "burst")
 def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
-    """What one user confirms is confirmed for all."""
+    """An ack of one user counts for all."""
 
     handle = UserActor.handle
 
@@ -254,7 +254,7 @@ def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "fault")
 def retry_without_fingerprint(patch: pytest.MonkeyPatch) -> None:
-    """An event whose answer was lost is given to the store as if it were new."""
+    """An event that the store did not answer is given to the store as if it were new."""
     append_all = ThreadActor._append_all
 
     async def forgetful(self: ThreadActor, emissions: Any) -> None:
@@ -291,7 +291,7 @@ def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("burst", "emit", "stall")
 def message_overtakes(patch: pytest.MonkeyPatch) -> None:
-    """What is told to an actor that has work in its hand is handled first."""
+    """An actor that has work in its hand handles a later message first."""
     take = Mailbox._next
 
     def newest_first(self: Mailbox[Any]) -> Any:
@@ -308,7 +308,7 @@ def message_overtakes(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "crash", "burst")
 def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
-    """After a restart nobody does again what the crash undid."""
+    """After a restart no actor does again what the crash undid."""
 
     def forget(self: Mailbox[Any], actor: Any) -> None:
         self._unsettled, self.actor = None, actor
@@ -321,7 +321,7 @@ def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("emit", "bind", "unbind", "rebind")
 def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
-    """What is emitted after a user lost a thread is still placed in that user's log."""
+    """A user that lost a thread still gets its later events."""
     bind = MemoryStore.bind_nowait
 
     def leak(self: MemoryStore, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Any:
@@ -337,13 +337,13 @@ def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("ask", "rebind", "answer")
 def question_follows_nobody(patch: pytest.MonkeyPatch) -> None:
-    """A question stays with whoever owned the thread when it was asked."""
+    """A question stays with the user that owned the thread when it was asked."""
     patch.setattr(Asks, "change_owner", lambda self, thread_id, user_id: None)
 
 
 @mutant("emit", "burst")
 def hold_sheds_in_silence(patch: pytest.MonkeyPatch) -> None:
-    """What a full hold lets go is in no column of the books."""
+    """Events that a full hold sheds are in no column of the books."""
     shed = Accounts.shed
 
     def silent(self: Accounts, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
@@ -407,13 +407,13 @@ def delta_dropped(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("run", "send")
 def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
-    """Whose turn it is in a thread is remembered for ever."""
+    """The turns of a thread are kept for ever."""
     patch.setattr(Admission, "_forget_idle", lambda self, thread_id, turns: None)
 
 
 @mutant("emit", "sleep", "cut", "reload")
 def forgotten_logs_begin_anew(patch: pytest.MonkeyPatch) -> None:
-    """Of a user who has gone the store keeps nothing, and a device that comes back is told that its log was lost."""
+    """The store keeps nothing of a user that has gone, and a device that comes back is told that its log was lost."""
     forget = MemoryStore.forget
 
     def all_of_it(self: MemoryStore, user_id: str) -> bool:
@@ -441,13 +441,13 @@ def crash_reported_twice(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("crash", "emit")
 def crash_swallowed(patch: pytest.MonkeyPatch) -> None:
-    """An actor that crashes is restarted, and nobody is told."""
+    """An actor that crashes is restarted, and no failure is recorded."""
     patch.setattr(Failures, "record", lambda self, failure: None)
 
 
 @mutant("burst", "lag", "device")
 def slow_device_holds_up_the_others(patch: pytest.MonkeyPatch) -> None:
-    """The flusher goes no further than to the first device whose socket is full."""
+    """The flusher goes no further than to the first device with a full socket."""
     flush = Flusher.flush
 
     def strict(self: Flusher) -> None:

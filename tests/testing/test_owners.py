@@ -1,4 +1,4 @@
-"""Who may have owned a thread: certain where callers were told, and never less than what is possible."""
+"""The possible owners of a thread: certain where callers were told, and never fewer than possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from actors.testing.owners import Owners
 
 
 def test_nobody_at_first() -> None:
-    """Without a call nobody owns it."""
+    """Without a call it has no owner."""
     assert Owners().at(1, 2) == {None}
 
 
@@ -49,7 +49,7 @@ def test_cut_short() -> None:
 
 
 def test_held_for_the_next_owner() -> None:
-    """What was accepted while nobody owned the thread goes to whoever is next, and to nobody after him."""
+    """An event accepted while a thread had no owner goes to its next owner, and to no later one."""
     owners = Owners()
     owners.end(owners.begin("alice", 10), 12, happened=True)
     owners.end(owners.begin("bob", 20), 22, happened=True)

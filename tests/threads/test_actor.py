@@ -19,7 +19,7 @@ from actors.stores.store import Append, Binding, Placement
 from actors.threads.actor import ThreadActor
 from actors.threads.messages import Bind
 from tests.stores.waiting import WaitingStore
-from tests.support.faulty import crash
+from tests.support.crashing import crash
 from tests.support.served import served
 
 LIMITS = actors.Limits()

@@ -28,7 +28,7 @@ SEED = (
 
 @attrs.frozen
 class Finished:
-    """What a command that ended has said."""
+    """The output of a command that ended."""
 
     status: int
     out: str

@@ -79,7 +79,7 @@ async def test_once_proves_it_in_json() -> None:
 
 
 async def test_whoever_connects_is_answered() -> None:
-    """Each user has conversations of his own with the assistant, and SIGTERM ends the server with status 0."""
+    """Users have conversations of their own with the assistant, and SIGTERM ends the server with status 0."""
     async with running("demo") as command, device(command.url, "alice") as alice, device(command.url, "bob") as bob:
         hers, his = await ask(alice, "Weather in Rome?"), await ask(bob, "Weather in Bergen?")
         for seen, city in ((hers, "Rome"), (his, "Bergen")):

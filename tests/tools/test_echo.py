@@ -67,7 +67,7 @@ async def send(peer: Peer, data: bytes, piece_bytes: int) -> None:
 
 
 async def told(house: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[Came, bytes | None]:
-    """What comes back for some bytes, up to the Close, and what is in that; a goodbye is said behind them."""
+    """Return what comes back for some bytes, up to the Close, and what is in that; a goodbye is sent behind them."""
     async with opened(house) as peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, peer, sent + close_frame(1000, "done"), piece_bytes)
@@ -201,7 +201,7 @@ ECHOED = [(TEXT, b"before")]
     ids=lambda wrong: wrong[:6].hex() if isinstance(wrong, bytes) else str(wrong),
 )
 async def test_protocol_errors(wrong: bytes, piece_bytes: int) -> None:
-    """What breaks the framing ends the connection with 1002; what came before it was echoed."""
+    """Broken framing ends the connection with 1002; messages before it were echoed."""
     async with echoing() as house:
         frames, close = await told(house, FIRST + wrong + frame(PING, b"after"), piece_bytes)
         echoed = [*ECHOED, (TEXT, b"xy")] if wrong.startswith(fragments(TEXT, b"x", b"y")) else ECHOED
@@ -317,7 +317,7 @@ async def test_a_close_with_a_bad_reason() -> None:
     [close_frame(1000), frame(PING, b"x"), frame(TEXT, b"x"), frame(CONTINUATION, b"rest"), b"\xff" * 100, b""],
 )
 async def test_after_a_close_nothing_counts(after: bytes) -> None:
-    """What comes behind a Close is neither echoed nor answered, and does not spoil the answer."""
+    """Bytes behind a Close are neither echoed nor answered, and do not spoil the answer."""
     async with echoing() as house:
         start = FIRST + frame(TEXT, b"fragment", fin=False)
         assert await told(house, start + close_frame(1000, "bye") + after) == (ECHOED, (1000).to_bytes(2) + b"bye")
@@ -356,7 +356,7 @@ async def test_any_page_may_have_it() -> None:
 
 
 async def test_gone_in_the_middle() -> None:
-    """A peer that breaks off costs nobody anything, wherever it does."""
+    """A peer that breaks off costs no other anything, wherever it does."""
     async with echoing() as house:
         for sent in (b"", frame(TEXT, b"x" * 100)[:50], frame(TEXT, b"x" * 1_000_000)):
             async with opened(house) as peer:
@@ -366,7 +366,7 @@ async def test_gone_in_the_middle() -> None:
 
 
 async def test_a_peer_that_does_not_read() -> None:
-    """Who sends and does not read is cut off, and costs no more than one message and what its socket holds."""
+    """A peer that sends and does not read is cut off, and costs no more than one message and what its socket holds."""
     limits = actors.Limits(write_deadline_seconds=0.1, close_seconds=0.1)
     services = {"/echo": partial(echo, limits=limits)}
     async with served(limits=limits, services=services) as house, house.peer() as peer:

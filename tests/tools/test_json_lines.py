@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.tools.json_lines import BadLine, Line, LineReader, Spoken, parse
+from actors.tools.json_lines import BadLine, Line, LineEvent, LineReader, parse
 from tests.tools.command import SEED
 
 
@@ -21,7 +21,7 @@ def read(text: bytes, chunk_bytes: int, most_bytes: int = 100) -> list[Line]:
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 7, 1000])
 def test_lines_are_numbered_however_they_arrive(chunk_bytes: int) -> None:
-    """Chunk boundaries are nobody's business; a blank line has a number, and a last line needs no newline."""
+    """Chunk boundaries change nothing; a blank line has a number, and a last line needs no newline."""
     expected = [Line(1, b"one"), Line(2, b""), Line(3, b"three\r"), Line(4, b"four")]
     assert read(b"one\n\nthree\r\nfour", chunk_bytes) == expected
 
@@ -51,8 +51,8 @@ def test_lines_are_those_of_split(text: bytes, chunk_bytes: int) -> None:
 
 
 def test_the_seed_event_is_read_from_its_payload() -> None:
-    """What chat products emit is enough: thread and run are found in the payload, which stays as it was."""
-    assert parse(SEED.encode()) == Spoken(
+    """An event as chat products emit it is enough: thread and run are found in the payload, which stays as it was."""
+    assert parse(SEED.encode()) == LineEvent(
         type="agent_started",
         payload=SEED[SEED.index('"payload":') + 10 : -1].encode(),
         thread_id="thread_86db35a070e14921",
@@ -68,8 +68,8 @@ def test_the_top_level_comes_before_the_payload() -> None:
         b'{"user_id":null,"thread_id":"t","type":"x","other":[1],'
         b'"payload":{"thread_id":"inner","run_id":"r","user_id":"u","event_id":null}}'
     )
-    spoken = parse(text)
-    assert (spoken.thread_id, spoken.run_id, spoken.user_id, spoken.event_id) == ("t", "r", "u", None)
+    event = parse(text)
+    assert (event.thread_id, event.run_id, event.user_id, event.event_id) == ("t", "r", "u", None)
 
 
 def test_the_payload_is_kept_byte_by_byte() -> None:

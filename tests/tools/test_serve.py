@@ -64,7 +64,8 @@ async def test_the_seed_event_reaches_the_user_named_on_the_command_line() -> No
 
 
 async def test_a_plain_client_leaves_events_written() -> None:
-    """A client without a subprotocol cannot confirm: nobody waits for that, and written is enough for status 0."""
+    """A client without a subprotocol cannot ack: the command does not wait for that, and written is enough for
+    status 0."""
     async with (
         running("serve", "--stdin", "--receipts", "--linger", "inf") as command,
         dial(command.url, headers={"Cookie": "actors_token=alice"}) as websocket,
@@ -85,7 +86,7 @@ async def test_without_a_device_the_status_says_so() -> None:
 
 
 async def test_what_retention_shed_is_told_with_its_cause() -> None:
-    """More events than a log retains, and nobody there: the oldest are DROPPED, each with its line and cause."""
+    """More events than a log retains, and no device there: the oldest are DROPPED, each with its line and cause."""
     finished = await run("serve", "--stdin", "--receipts", "--linger", "0", "--port", "0", stdin=lines(*[EVENT] * 1003))
     assert (finished.status, finished.summary) == (1, "1003 events: 1000 STORED, 3 DROPPED (retention)")
     dropped = [receipt for receipt in finished.objects if receipt["stage"] == "DROPPED"]
@@ -94,7 +95,7 @@ async def test_what_retention_shed_is_told_with_its_cause() -> None:
 
 
 async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None:
-    """Where tokens are not checked, threads without a user wait for the first user, and are his from then on."""
+    """Threads without a user wait for the first user where tokens are not checked, and are that user's from then on."""
     async with running("serve", "--stdin", "--receipts") as command:
         await command.feed(SEED)
         async with device(command.url, "alice") as websocket:
@@ -107,7 +108,7 @@ async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None
 
 
 async def test_a_held_event_goes_up_the_ladder_from_where_it_was(tmp_path: Path) -> None:
-    """An event whose thread has no owner is BUFFERED, and goes on when a later line names the owner."""
+    """An event of a thread without an owner is BUFFERED, and goes on when a later line names the owner."""
     tokens = tmp_path / "tokens.toml"
     tokens.write_text('alice = "alice"\n')
     async with (
@@ -189,7 +190,7 @@ async def test_a_long_input_waits_for_the_device() -> None:
 
 
 async def test_the_last_line_needs_no_newline_and_a_byte_order_mark_no_removal() -> None:
-    """What editors do to the ends of a file changes nothing."""
+    """A byte order mark and a missing newline, which editors leave, change nothing."""
     stdin = b"\xef\xbb\xbf" + EVENT.encode() + b"\n" + EVENT.encode()
     finished = await run("serve", "--stdin", "--linger", "0", "--port", "0", stdin=stdin)
     assert finished.summary == "2 events: 2 STORED"
@@ -337,7 +338,7 @@ async def test_a_port_in_use_is_one_line() -> None:
     ],
 )
 async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None:
-    """What cannot be meant is refused with the usage."""
+    """A command line that cannot be meant is refused with the usage."""
     finished = await run(*words)
     assert finished.status == 2
     assert "usage: actors" in finished.err

@@ -1,4 +1,4 @@
-"""The commands under signals, as processes: who listens is told, nobody holds them, and the report is true."""
+"""The commands under signals, as processes: devices that listen are told, none holds them, and the report is true."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Crowd:
         self.here = 0
         self.all_here = trio.Event()
         self.seen: list[tuple[int, int | None]] = []
-        """How often each was told to come back, and its Close."""
+        """The times that each was told to come back, and its Close."""
 
     async def join(self, address: tuple[str, int], user_id: str) -> None:
         async with connected(address) as peer:
@@ -190,11 +190,12 @@ async def test_the_input_ends_with_a_signal(number: signal.Signals) -> None:
 
 
 async def test_a_second_signal_ends_the_lingering() -> None:
-    """With ``--stdin``: what nobody takes is waited for as long as ``--linger`` says, or until the next signal."""
+    """With ``--stdin``: events that no device takes are waited for as long as ``--linger`` says, or until the next
+    signal."""
     async with running("serve", "--stdin", "--receipts", "--linger", "inf") as process:
         await process.feed(EVENT)
         async with connected(address_of(process)) as device:
-            await device.attach("alice")  # there is somebody who could confirm, and does not
+            await device.attach("alice")  # there is a device that could ack, and does not
             process.signal(signal.SIGTERM)
             process.signal(signal.SIGINT)
             assert await live(device, acks=False) == 1012

@@ -1,4 +1,4 @@
-"""The standard streams of every command: a reader who has gone is no failure, and whatever else goes wrong is said."""
+"""The standard streams of every command: a reader that has gone is no failure, and whatever else goes wrong is said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.tools.terminal import Outlet, StreamFailed, read, write
+from actors.tools.terminal import OutputWriter, StreamFailed, read, write
 from tests.tools.command import PATIENCE_SECONDS, Finished, device, events, running
 
 EVENT = b'{"type":"x","thread_id":"t","user_id":"alice"}\n'
@@ -35,7 +35,7 @@ SAYING = {
     "help of the simulation": (*TESTING, "--help"),
     "help of the benchmarks": (*BENCHMARKS, "--help"),
 }
-"""What a command says on standard output."""
+"""Return the standard output of a command."""
 
 every_output = pytest.mark.parametrize("words", SAYING.values(), ids=SAYING.keys())
 
@@ -72,7 +72,7 @@ async def finished(
 
 @every_output
 async def test_a_full_disk_is_one_line(words: Sequence[str]) -> None:
-    """What cannot be written on standard output is one line on standard error, and status 2."""
+    """Output that cannot be written is one line on standard error, and status 2."""
     await check_full(words, buffered=True)
 
 
@@ -120,7 +120,7 @@ async def test_a_reader_who_has_gone_is_no_failure(name: str) -> None:
     "words", [(*ACTORS, "serve", "--port", "0"), (*ACTORS, "nonsense"), (*TESTING, "--seeds", "1")]
 )
 async def test_a_full_standard_error_is_a_status(words: Sequence[str]) -> None:
-    """Where not even an error can be said, the status is 2: a server does not listen where nobody can know."""
+    """An error that cannot even be said is status 2: a server does not listen where no person can know."""
     assert (await finished(words, "2> /dev/full")).status == 2
 
 
@@ -131,7 +131,7 @@ async def test_nothing_is_said_where_nobody_wants_to_hear(words: Sequence[str]) 
 
 
 async def test_a_socket_has_readers_who_go_as_well() -> None:
-    """Where standard output is a socket, its reader may go as one of a pipe may: delivery goes on, the status is 0."""
+    """A socket as standard output may lose its reader as a pipe may: delivery goes on, the status is 0."""
     receiver, sender = socket.socketpair()
     async with running("serve", "--stdin", "--receipts", stdout=sender.fileno()) as command:
         sender.close()
@@ -156,7 +156,7 @@ async def test_an_input_that_cannot_be_read_is_one_line(redirect: str) -> None:
 
 
 async def test_an_input_that_breaks_is_no_end_of_it() -> None:
-    """What was read before an input broke is delivered and counted; why there is no more is said; status 2."""
+    """Lines read before an input broke are delivered and counted; why there is no more is said; status 2."""
     ours, theirs = socket.socketpair()
     ours.sendall(EVENT)
     theirs.sendall(b"unread")  # so that closing resets the other end
@@ -197,10 +197,10 @@ async def test_a_descriptor_shared_with_a_program_that_does_not_block() -> None:
 
 
 async def test_an_outlet_tells_once_what_failed() -> None:
-    """A stream that fails in the middle is told, once; what is written later goes nowhere, and nobody waits for it."""
+    """A stream that fails in the middle is told, once; what is written later goes nowhere, and no task waits for it."""
     told: list[StreamFailed] = []
     with opened("/dev/full", os.O_WRONLY) as fd:
-        outlet = Outlet(fd, "standard output", told.append)
+        outlet = OutputWriter(fd, "standard output", told.append)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outlet.run)
             for _ in range(3):
@@ -211,7 +211,7 @@ async def test_an_outlet_tells_once_what_failed() -> None:
 
 
 async def test_any_locale_will_do() -> None:
-    """Where Python thinks that there is nothing but ASCII, what is typed and shown is UTF-8 all the same."""
+    """Text that is typed and shown is UTF-8 even where Python expects nothing but ASCII."""
     old = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     words = (*ACTORS, "serve", "--stdin", "--user", "é", "--receipts", "--linger", "0", "--port", "0")
     done = await finished(words, stdin='{"type":"x","thread_id":"é"}\n'.encode(), environment=old)

@@ -1,4 +1,4 @@
-"""The file of tokens: whom it lets in, and what it is refused for, by the line."""
+"""The file of tokens: the users that it lets in, and what it is refused for, by the line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def test_what_tokens_may_be(tmp_path: Path) -> None:
     ],
 )
 def test_what_an_entry_is_refused_for(entry: str, problem: str, tmp_path: Path) -> None:
-    """What no client can have, or every client has, is refused by its line; so is what is no user. No token shows."""
+    """A token that no client can have, or every client has, is refused by its line; so is a user that is none. No
+    token shows."""
     file = written(tmp_path, f'# who is who\n{ALICE}bobs = """\nbob"""\n{entry}\n')
     with pytest.raises(CannotStart) as caught:
         read_tokens(file)
@@ -97,7 +98,7 @@ def test_what_an_entry_is_refused_for(entry: str, problem: str, tmp_path: Path) 
     ],
 )
 def test_what_a_file_is_refused_for(content: str | bytes, problem: str, tmp_path: Path) -> None:
-    """What is no such file is refused, with the line where there is one, and shows no token."""
+    """A file of another kind is refused, with the line where there is one, and no token shows."""
     with pytest.raises(CannotStart) as caught:
         read_tokens(written(tmp_path, content))
     assert problem in str(caught.value)
@@ -105,7 +106,7 @@ def test_what_a_file_is_refused_for(content: str | bytes, problem: str, tmp_path
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """What cannot be read is said to be so."""
+    """A file that cannot be read is refused in words."""
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(CannotStart, match="expected a file of tokens, "):
             read_tokens(path)

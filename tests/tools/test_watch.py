@@ -101,7 +101,7 @@ async def test_watch_for_people() -> None:
 
 @pytest.mark.slow
 async def test_watch_in_the_middle_of_a_run() -> None:
-    """Who begins to watch in the middle of a run is told its name, by which it can be ended, and those that wait."""
+    """A watcher that begins in the middle of a run is told its name, by which it can be ended, and those that wait."""
     async with running("demo", "--agent", "approval") as command:
         url = command.url or next(word for word in command._err.decode().split() if word.startswith("ws://"))
         (first,) = (await run("send", url, "--token", "alice", "deploy")).objects
@@ -122,7 +122,7 @@ async def test_watch_in_the_middle_of_a_run() -> None:
 
 @pytest.mark.slow
 async def test_a_terminal_obeys_nobody() -> None:
-    """What users call threads and types moves no cursor and forges no line, neither of the server's log nor here."""
+    """Names of threads and types move no cursor and forge no line, neither of the server's log nor here."""
     event = {"type": "t\x1b[31m", "thread_id": "x\nERROR: forged \x1b[2J", "user_id": "alice", "payload": {}}
     async with running("serve", "--stdin") as command:
         await command.feed(msgspec.json.encode(event))
@@ -217,7 +217,7 @@ async def test_ctrl_c_ends_it_quietly() -> None:
     ],
 )
 async def test_what_cannot_be_sent_is_refused_here(words: tuple[str, ...]) -> None:
-    """What no server would take: the usage, what was expected, and status 2; no credential is shown."""
+    """Arguments that no server would take: the usage, what was expected, and status 2; no credential is shown."""
     finished = await run(words[0], "ws://127.0.0.1:9/ws", *words[1:])
     assert finished.status == 2
     assert finished.err.startswith(f"usage: actors {words[0]}")

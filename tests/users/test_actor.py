@@ -106,7 +106,7 @@ def outcome(reply: Reply[Session]) -> Session | PeerError:
     return reply._answer
 
 
-class House:
+class Harness:
     """One user with his actor, log and books; what the runtime would do around them is done here in one step."""
 
     def __init__(self, **limits: int) -> None:
@@ -237,7 +237,7 @@ class Seam:
     """Plays steps against an actor and the books at once."""
 
     def __init__(self) -> None:
-        self.house = House(retained_events=6, connections_per_user=3, sessions_per_user=5)
+        self.house = Harness(retained_events=6, connections_per_user=3, sessions_per_user=5)
         self.books = Books()
 
     @property
@@ -328,7 +328,7 @@ def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
 
 def test_placed_between_attach_and_its_first_write() -> None:
     """Events placed after a device attached, and before anything was written to it, come once and in order."""
-    house = House()
+    house = Harness()
     house.place()
     screen, _ = house.try_attach()
     house.place()
@@ -344,7 +344,7 @@ def test_placed_between_attach_and_its_first_write() -> None:
 
 def test_a_ring_marks() -> None:
     """A user who was rung is marked for the flusher."""
-    house = House()
+    house = Harness()
     house.attach()
     house.place()
     assert house.marked == 1
@@ -352,7 +352,7 @@ def test_a_ring_marks() -> None:
 
 def test_every_message_looks_at_the_bell() -> None:
     """A ring whose message was lost is heard with whatever message comes next; without a ring nobody is marked."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     laptop = house.attach()
     house.detach(phone)
@@ -364,7 +364,7 @@ def test_every_message_looks_at_the_bell() -> None:
 
 def test_attaching_marks() -> None:
     """A device that was let in is marked for the flusher without anybody ringing: it may have a log to catch up."""
-    house = House()
+    house = Harness()
     house.try_attach()
     assert house.marked == 1
 
@@ -372,7 +372,7 @@ def test_attaching_marks() -> None:
 async def test_nothing_waits() -> None:
     """A user's actor never has to wait: to settle is a bug in whoever thinks it does."""
     with pytest.raises(AssertionError, match="nothing to settle"):
-        await House().actor.settle()
+        await Harness().actor.settle()
 
 
 # --- confirmations --------------------------------------------------------------
@@ -380,7 +380,7 @@ async def test_nothing_waits() -> None:
 
 def test_acked() -> None:
     """A device's acks are in the books, span by span, and nothing between."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
     house.flush()
@@ -390,7 +390,7 @@ def test_acked() -> None:
 
 def test_acked_before_a_reset() -> None:
     """A confirmation of one epoch that comes up behind the reset to another confirms nothing of the other."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     lost = house.place()
     house.flush()
@@ -407,7 +407,7 @@ def test_acked_before_a_reset() -> None:
 
 def test_fresh_starts_at_the_first_hole() -> None:
     """A device without a cursor begins at the first offset that no device confirmed, later confirmations or not."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     for _ in range(4):
         house.place()
@@ -418,7 +418,7 @@ def test_fresh_starts_at_the_first_hole() -> None:
 
 def test_plain_starts_at_the_first_unwritten() -> None:
     """A plain device begins at the first offset that was written to nobody, confirmed or not."""
-    house = House()
+    house = Harness()
     house.attach()
     house.place()
     house.flush()
@@ -432,7 +432,7 @@ def test_plain_starts_at_the_first_unwritten() -> None:
 
 def test_a_new_session() -> None:
     """A device that names no session gets one of its own."""
-    house = House()
+    house = Harness()
     phone, laptop = house.attach(), house.attach()
     assert phone.session_id != laptop.session_id
     assert list(house.presence.sessions) == [phone.session_id, laptop.session_id]
@@ -441,7 +441,7 @@ def test_a_new_session() -> None:
 @pytest.mark.parametrize("session_id", ["s_unknown", "", "' or 1=1"])
 def test_a_foreign_session(session_id: str) -> None:
     """A session id that is not this user's is worth nothing: the device gets a new one, under another id."""
-    house = House()
+    house = Harness()
     screen = house.attach(session_id)
     assert screen.session_id != session_id
     assert list(house.presence.sessions) == [screen.session_id]
@@ -449,7 +449,7 @@ def test_a_foreign_session(session_id: str) -> None:
 
 def test_resuming_confirms_what_the_session_was_shown() -> None:
     """Resuming at N confirms N and what came before; the device goes on behind it."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
     house.flush()
@@ -465,7 +465,7 @@ def test_resuming_confirms_what_the_session_was_shown() -> None:
 def test_a_late_hello_takes_nothing_away() -> None:
     """A hello that was long under way takes the place of a newer connection of its session: what that one was shown
     is still confirmed by the cursor that the device comes back with, however often this happens."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     receipts = [house.place() for _ in range(4)]
     house.flush()
@@ -478,7 +478,7 @@ def test_a_late_hello_takes_nothing_away() -> None:
 
 def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
     """Events that a connection was handed, and that the next one tells its device are gone, stay unacked."""
-    house = House(retained_events=1)
+    house = Harness(retained_events=1)
     phone = house.attach()
     receipts = []
     for _ in range(3):
@@ -493,7 +493,7 @@ def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
 
 def test_resuming_confirms_no_more() -> None:
     """A cursor confirms nothing that its session was not shown, however far ahead it claims to be."""
-    house = House()
+    house = Harness()
     phone, laptop = house.attach(), house.attach()
     first = house.place()
     house.flush()
@@ -507,7 +507,7 @@ def test_resuming_confirms_no_more() -> None:
 
 def test_another_sessions_cursor_confirms_nothing() -> None:
     """A cursor that comes with a new session only says where to go on."""
-    house = House()
+    house = Harness()
     house.attach()
     receipt = house.place()
     house.flush()
@@ -518,7 +518,7 @@ def test_another_sessions_cursor_confirms_nothing() -> None:
 
 def test_a_cursor_of_another_epoch_confirms_nothing() -> None:
     """A cursor from another log is a reset: the device begins at the low, and nothing is confirmed."""
-    house = House()
+    house = Harness()
     phone = house.attach()
     receipt = house.place()
     house.flush()
@@ -530,7 +530,7 @@ def test_a_cursor_of_another_epoch_confirms_nothing() -> None:
 
 def test_a_session_has_one_connection() -> None:
     """A second connection of a session ends the first as superseded, takes its place, and goes on from its cursor."""
-    house = House()
+    house = Harness()
     older = house.attach()
     house.place()
     house.flush()
@@ -546,7 +546,7 @@ def test_a_session_has_one_connection() -> None:
 def test_a_device_that_has_gone_takes_no_place(how: str) -> None:
     """A connection that had ended by the time its hello was taken supersedes none, and what it resumed at confirms
     nothing."""
-    house = House()
+    house = Harness()
     receipt = house.place()
     older = house.attach()
     late, reply = Screen("late"), Reply[Session]()
@@ -565,7 +565,7 @@ def test_a_device_that_has_gone_takes_no_place(how: str) -> None:
 
 def test_the_goodbye_of_a_superseded_device() -> None:
     """When a superseded device has gone, its session stays with the newer one, which stays here."""
-    house = House()
+    house = Harness()
     older = house.attach()
     newer = house.attach(older.session_id)
     house.detach(older, "superseded")
@@ -577,7 +577,7 @@ def test_the_goodbye_of_a_superseded_device() -> None:
 
 def test_cap() -> None:
     """One device more than a user may have is refused and gets no session; the others stay, and a place is reused."""
-    house = House(connections_per_user=2)
+    house = Harness(connections_per_user=2)
     phone, laptop = house.attach(), house.attach()
     extra, answer = house.try_attach()
     assert isinstance(answer, PeerError)
@@ -592,7 +592,7 @@ def test_cap() -> None:
 
 def test_replaced_at_the_cap() -> None:
     """At the cap a session may still replace its own connection: who reconnects is not one more."""
-    house = House(connections_per_user=2)
+    house = Harness(connections_per_user=2)
     phone, laptop = house.attach(), house.attach()
     again = house.attach(phone.session_id)
     assert phone.ended is not None
@@ -602,7 +602,7 @@ def test_replaced_at_the_cap() -> None:
 
 def test_sessions_are_bounded() -> None:
     """Of the sessions that nobody uses, the one longest without a connection is forgotten first; used ones stay."""
-    house = House(sessions_per_user=3)
+    house = Harness(sessions_per_user=3)
     stays = house.attach()
     gone = [house.attach() for _ in range(2)]
     for screen in gone:
@@ -618,7 +618,7 @@ def test_sessions_are_bounded() -> None:
 
 def test_a_forgotten_session_is_a_new_one() -> None:
     """Coming back with a session that was forgotten is no error: its cursor still says where to go on."""
-    house = House(sessions_per_user=1, connections_per_user=1)
+    house = Harness(sessions_per_user=1, connections_per_user=1)
     phone = house.attach()
     house.place()
     house.flush()
@@ -634,7 +634,7 @@ def test_a_forgotten_session_is_a_new_one() -> None:
 
 def test_a_departure_is_remembered() -> None:
     """A device that has gone is written to no more, and leaves word why."""
-    house = House()
+    house = Harness()
     phone, laptop = house.attach(), house.attach()
     departure = house.detach(phone, "stalled")
     house.place()
@@ -647,14 +647,14 @@ def test_a_departure_is_remembered() -> None:
 
 def test_departures_are_bounded() -> None:
     """The last few departures are remembered."""
-    house = House(departures=2)
+    house = Harness(departures=2)
     left = [house.detach(house.attach()) for _ in range(3)]
     assert list(house.presence.departures) == left[1:]
 
 
 def test_a_refused_device_that_has_gone() -> None:
     """A device that never got a place leaves word like any other, and takes nobody along."""
-    house = House(connections_per_user=1)
+    house = Harness(connections_per_user=1)
     phone = house.attach()
     extra, _ = house.try_attach()
     departure = house.detach(extra, "too_many_devices")

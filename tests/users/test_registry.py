@@ -33,7 +33,7 @@ class Door:
         self.told.append(message)
 
 
-class House:
+class Harness:
     """A registry, a clock, and a door for each user."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class House:
 
 def test_rings_coalesce() -> None:
     """However often an owner is rung, the actor is told once, until it has been looked after."""
-    house = House()
+    house = Harness()
     door = house.attach("alice")
     for _ in range(3):
         house.registry.ring("alice", "t1")
@@ -68,7 +68,7 @@ def test_rings_coalesce() -> None:
 
 def test_a_busy_actor_looks_for_itself() -> None:
     """An actor whose queue is full is not told, and the bell stays rung: it looks at it after each message."""
-    house = House()
+    house = Harness()
     house.attach("alice").refusal = trio.WouldBlock()
     house.registry.ring("alice", "t1")
     assert house.registry.presence("alice").rung
@@ -77,7 +77,7 @@ def test_a_busy_actor_looks_for_itself() -> None:
 @pytest.mark.parametrize("refusal", [Quarantined("out of service"), RuntimeClosed("closed")])
 def test_nobody_answers_the_door(refusal: Exception) -> None:
     """Where the actor is out of service the bell is not left rung, so that its successor can be rung."""
-    house = House()
+    house = Harness()
     door = house.attach("alice")
     door.refusal = refusal
     house.registry.ring("alice", "t1")
@@ -88,7 +88,7 @@ def test_nobody_answers_the_door(refusal: Exception) -> None:
 
 def test_who_is_here() -> None:
     """Devices are counted, and a user whom nobody mentioned is not begun by being asked about."""
-    house = House()
+    house = Harness()
     house.attach("alice")
     house.attach("alice")
     assert (house.registry.devices("alice"), house.registry.devices("bob")) == (2, 0)
@@ -98,7 +98,7 @@ def test_who_is_here() -> None:
 
 def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
     """That a thread's events reach nobody is said once a minute for each thread, and why."""
-    house = House()
+    house = Harness()
     for _ in range(2):
         house.registry.ring(None, "t1")
         house.registry.ring("alice", "t2")
@@ -117,7 +117,7 @@ def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
 def test_of_very_many_threads_some_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     """Of a flood of events that nobody can receive the log has a hundred lines, and then their number."""
     caplog.set_level(logging.WARNING, "actors")
-    house = House()
+    house = Harness()
     for number in range(5_000):
         house.registry.ring(None, f"t{number}")
     assert len(caplog.records) == 100

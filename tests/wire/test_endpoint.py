@@ -121,7 +121,7 @@ async def receive(endpoint: Endpoint, size: int) -> bytes:
 
 
 async def test_small(pipe: Pipe) -> None:
-    """What is small is taken at once, and arrives; in both directions."""
+    """Small writes are taken at once, and arrive; in both directions."""
     endpoint, stream = pipe
     assert endpoint.receive(10) is None
     assert endpoint.send(b"hello") == 5
@@ -150,7 +150,7 @@ async def test_large(pipe: Pipe) -> None:
 
 
 async def test_take_part(pipe: Pipe) -> None:
-    """A pipe whose other end does not read stops taking, says so with 0, and waits until that changes."""
+    """A pipe with another end that does not read stops taking, says so with 0, and waits until that changes."""
     endpoint, stream = pipe
     offered = memoryview(LARGE * 4)
     taken = 0
@@ -173,7 +173,7 @@ async def test_take_part(pipe: Pipe) -> None:
 
 
 async def test_pending(pipe: Pipe) -> None:
-    """What is on its way gets less when the other end reads, and stays when it does not."""
+    """The bytes on their way get fewer when the other end reads, and stay when it does not."""
     endpoint, stream = pipe
     while endpoint.send(LARGE):
         await wait_all_tasks_blocked()
@@ -214,7 +214,7 @@ async def test_broken(pipe: Pipe) -> None:
 
 
 async def test_close_delivers(pipe: Pipe) -> None:
-    """What was taken before a close still arrives, and then the end; closing twice is closing once."""
+    """Bytes taken before a close still arrive, and then the end; closing twice is closing once."""
     endpoint, stream = pipe
     assert endpoint.send(b"goodbye") == 7
     endpoint.close()
@@ -226,7 +226,7 @@ async def test_close_delivers(pipe: Pipe) -> None:
 @pytest.mark.parametrize("end", ["close", "abort"])
 @pytest.mark.parametrize("wait", ["wait_readable", "wait_writable"])
 async def test_closed_while_waiting(pipe: Pipe, end: str, wait: str) -> None:
-    """Whoever waits when this end is closed gets ClosedResourceError, then and later."""
+    """A task that waits when this end is closed gets ClosedResourceError, then and later."""
     endpoint, _ = pipe
     while wait == "wait_writable" and endpoint.send(LARGE):
         pass
@@ -294,7 +294,7 @@ async def test_abort_resets() -> None:
 
 
 async def test_tuned_socket() -> None:
-    """A TCP connection delays nothing, and the kernel gives up on nobody: pings find the dead."""
+    """A TCP connection delays nothing, and the kernel gives no peer up: pings find the dead."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stream = await trio.open_tcp_stream(*listener.getsockname())
         accepted, _ = listener.accept()

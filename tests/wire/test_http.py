@@ -62,7 +62,7 @@ def test_byte_by_byte() -> None:
 
 @given(st.binary(max_size=100), st.data())
 def test_rest(rest: bytes, data: Any) -> None:
-    """What came behind the head is kept, byte for byte, wherever the pieces were cut."""
+    """Bytes behind the head are kept, one by one, wherever the pieces were cut."""
     at = data.draw(st.integers(1, len(REQUEST) - 1))
     reader = HeadReader(MOST)
     reader.feed(REQUEST[:at])
@@ -112,7 +112,7 @@ def test_too_large() -> None:
     ],
 )
 def test_not_a_request(request_: bytes) -> None:
-    """What is not an HTTP request is refused with 400, which says what was expected."""
+    """Bytes that are no HTTP request are refused with 400, which says what was expected."""
     refusal = refused(request_)
     assert refusal.status == 400
     assert "expected an HTTP/1.1 request" in str(refusal)
@@ -183,7 +183,7 @@ UPGRADE = {"upgrade": "websocket", "sec-websocket-version": "13"}
     ],
 )
 def test_not_an_upgrade(request_: bytes, status: int) -> None:
-    """What the engine could not accept is refused before it sees it; a 426 says which upgrade is meant."""
+    """A request that the engine could not accept is refused before it sees it; a 426 says which upgrade is meant."""
     with pytest.raises(HTTPRefusal, match="expected") as caught:
         check_upgrade(read(request_))
     assert caught.value.status == status

@@ -1,4 +1,4 @@
-"""Where a server listens: what it takes away to get a path, what it leaves alone, and what it removes at its end."""
+"""Listeners: what each takes away to get a path, what it leaves alone, and what it removes at its end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def listed(directory: Path) -> list[tuple[str, int, int]]:
     ],
 )
 async def test_what_is_no_socket_stays(lay: Callable[[Path], None], came: str, tmp_path: Path) -> None:
-    """What lies at the path and is no socket is refused by its name, and is there afterwards as it was."""
+    """A file at the path that is no socket is refused by its name, and is there afterwards as it was."""
     path = tmp_path / "actors.sock"
     lay(path)
     before = listed(tmp_path)
@@ -90,7 +90,7 @@ async def test_what_is_no_socket_stays(lay: Callable[[Path], None], came: str, t
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 async def test_a_dead_socket_goes(kind: socket.SocketKind, tmp_path: Path) -> None:
-    """A socket that nobody has any more does not stand in the way."""
+    """A socket that no process has any more does not stand in the way."""
     leave_dead(tmp_path / "actors.sock", kind)
     async with served({"path": tmp_path / "actors.sock"}) as house, house.peer() as peer:
         await peer.attach("alice")
@@ -108,7 +108,7 @@ async def test_a_socket_of_another_kind_stays(tmp_path: Path) -> None:
 
 
 async def test_a_socket_that_may_not_be_asked_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket whose permissions forbid to ask whether somebody answers is left alone, and that is said."""
+    """A socket with permissions that forbid to ask whether a server answers is left alone, and that is said."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.EACCES)  # root may ask any
@@ -183,7 +183,7 @@ async def test_a_relative_path_is_where_it_was(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("path", ["", b"", "a\0b", "\0a\0b"])
 async def test_what_is_no_path(path: str) -> None:
-    """What can be no socket's path is refused before anything is made of it."""
+    """A value that can be no socket's path is refused before anything is made of it."""
     async with actors.open_runtime() as runtime:
         with pytest.raises(ValueError, match="path: expected the path of a socket, got"):
             await runtime.serve(path=path)
@@ -203,7 +203,7 @@ async def test_a_path_that_is_too_long(name: str) -> None:
 
 
 async def test_a_path_where_nothing_can_be(tmp_path: Path) -> None:
-    """Where the system refuses, the error names the path."""
+    """An error of the system names the path."""
     async with actors.open_runtime() as runtime:
         with pytest.raises(FileNotFoundError, match=r"missing/actors\.sock"):
             await runtime.serve(path=tmp_path / "missing" / "actors.sock")

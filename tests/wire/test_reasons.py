@@ -39,5 +39,5 @@ UNREACHABLE = OSError(errno.ENETUNREACH, "Network is unreachable")
     ],
 )
 def test_reasons(error: BaseException, said: str) -> None:
-    """What the system said, each reason once and on one line; not that all attempts failed."""
+    """The system's reasons, each once and on one line; not that all attempts failed."""
     assert reasons(error) == said

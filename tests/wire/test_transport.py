@@ -49,7 +49,7 @@ class Pipe:
         self.stir()
 
     def pending_bytes(self) -> int:
-        """What a system below this one keeps; the test lowers it as a slow peer would."""
+        """The bytes that a system below this one keeps; the test lowers it as a slow peer would."""
         return self.pending
 
     def stir(self) -> None:
@@ -123,7 +123,7 @@ async def bench(window: int = 0, limits: Limits = LIMITS) -> AsyncIterator[Bench
 
 
 async def test_at_once() -> None:
-    """What the socket takes is sent in the caller's own step, and nothing is kept."""
+    """Bytes that the socket takes are sent in the caller's own step, and none is kept."""
     async with bench(10_000) as b:
         assert all(b.transport.write(frame) for frame in FRAMES)
         assert b.pipe.taken == b"".join(FRAMES)
@@ -133,7 +133,7 @@ async def test_at_once() -> None:
 
 
 async def test_backlog() -> None:
-    """What the socket does not take is kept whole and in order, and follows as soon as there is room."""
+    """Bytes that the socket does not take are kept whole and in order, and follow as soon as there is room."""
     async with bench(75) as b:
         assert [b.transport.write(frame) for frame in FRAMES] == [True] + [False] * 9
         assert len(b.pipe.taken) == 75
@@ -150,7 +150,7 @@ async def test_backlog() -> None:
 
 
 async def test_drained_may_write() -> None:
-    """Whoever is told that the backlog is gone may write at once; that becomes the next backlog."""
+    """A writer that is told that the backlog is gone may write at once; that becomes the next backlog."""
     pipe, told = Pipe(), list[int]()
     async with trio.open_nursery() as nursery:
 
@@ -170,7 +170,8 @@ async def test_drained_may_write() -> None:
 
 @given(windows=st.lists(st.integers(1, 80), max_size=40), cancelled_at=st.integers(0, 20))
 def test_whole_frames(windows: list[int], cancelled_at: int) -> None:
-    """Whoever waits for the transport, and whenever he is cancelled: the bytes are the frames, in order, none torn."""
+    """The bytes are the frames, in order, none torn, whatever task waits for the transport and whenever it is
+    cancelled."""
 
     async def play() -> None:
         async with bench() as b:
@@ -233,7 +234,7 @@ async def test_progress_renews_the_deadline(autojump_clock: MockClock) -> None:
 
 
 async def test_what_is_below_shows_progress(autojump_clock: MockClock) -> None:
-    """A socket without room whose system is still rid of a byte now and then is a slow one, and explain may say so."""
+    """A socket without room that is still rid of a byte now and then is a slow one, and explain may say so."""
     async with bench() as b:
         b.pipe.pending = 100
         b.transport.write(FRAMES[0])
@@ -334,7 +335,7 @@ async def test_control_without_a_flood() -> None:
 
 
 async def test_receive() -> None:
-    """What comes in is handed on as it came, up to its end; a break and a close are told apart."""
+    """Bytes that come in are handed on as they came, up to their end; a break and a close are told apart."""
     async with bench() as b:
         b.pipe.incoming = [b"abc", b""]
         assert await b.transport.receive(2) == b"ab"

@@ -1,4 +1,4 @@
-"""Somebody who must not notice: a device that is sent events all the while, and gets each of them."""
+"""A bystander: a device that is sent events all the while, gets each of them, and must not notice anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = actors.Limits(
     sessions_per_user=400,
     inbound_bytes=24 * 1024,
 )
-"""For many hostile peers at once, all of one user, who are to be through in no time."""
+"""For many hostile peers at once, all of one user, which are to be through in no time."""
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], tim
 
 
 async def unharmed(house: Served) -> None:
-    """Everybody has gone, and nothing is left behind: no connection, no socket, no failure, no device."""
+    """Check that nothing is left behind: no connection, no socket, no failure, no device."""
     await house.all_gone()
     while house.runtime.tree.server.sockets:
         await trio.lowlevel.checkpoint()

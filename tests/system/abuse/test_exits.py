@@ -1,4 +1,4 @@
-"""The application's own code raises what is no Exception, wherever it is called: nobody else notices."""
+"""The application's own code raises what is no Exception, wherever it is called: no other part notices."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class UnsayableError(Exception):
 
 
 class BrokenStream(trio.abc.Stream):
-    """A connection that the host accepted, and whose own code is broken."""
+    """A connection that the host accepted, with broken code of its own."""
 
     def __init__(self, end: Callable[[], BaseException]) -> None:
         self.end = end
@@ -319,7 +319,7 @@ PROVOCATIONS: dict[str, Callable[[Served, Callable[[], BaseException]], Awaitabl
 
 
 async def test_out_of_a_client_callback(end: Callable[[], BaseException]) -> None:
-    """What ``on_state`` raises is said in the log, and the session goes on."""
+    """An exception of ``on_state`` is in the log, and the session goes on."""
 
     def on_state(_: object) -> NoReturn:
         raise end()
@@ -335,7 +335,7 @@ async def test_out_of_a_client_callback(end: Callable[[], BaseException]) -> Non
 
 @pytest.mark.parametrize("error", [SystemExit(3), Unheard(), KeyboardInterrupt(), GeneratorExit()], ids=repr)
 async def test_out_of_the_body(error: BaseException) -> None:
-    """What the host raises in a block of its own is the host's: it comes out bare."""
+    """An exception that the host raises in a block of its own comes out bare."""
     with pytest.raises(type(error)) as came:
         async with actors.open_runtime():
             raise error

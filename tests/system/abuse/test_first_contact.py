@@ -389,7 +389,7 @@ CONTACTS: list[Callable[[Peer], Awaitable[None]]] = [
 
 @pytest.mark.parametrize("contact", CONTACTS, ids=lambda contact: contact.__name__)
 async def test_first_contact(contact: Callable[[Peer], Awaitable[None]]) -> None:
-    """A hundred of them at once: nobody else misses an event, nothing of ours has failed, and nothing is left."""
+    """A hundred of them at once: no other device misses an event, nothing of ours has failed, and nothing is left."""
     async with served(limits=LIMITS) as house:
         async with bystander(house):
             await besiege(house, contact, TIMES)
@@ -398,7 +398,7 @@ async def test_first_contact(contact: Callable[[Peer], Awaitable[None]]) -> None
 
 @pytest.mark.parametrize("size", range(0, len(UPGRADE) + len(HELLO) + 1, 7))
 async def test_reset_at_every_stage(size: int) -> None:
-    """A peer that resets its connection after any number of bytes costs nobody anything."""
+    """A peer that resets its connection after any number of bytes costs no other anything."""
 
     async def break_off(peer: Peer) -> None:
         await peer.send((UPGRADE + HELLO)[:size])

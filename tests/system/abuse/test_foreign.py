@@ -1,4 +1,4 @@
-"""What is another user's: no request, cursor, session or acknowledgement reaches it, or tells whether it exists."""
+"""Isolation of users: no request, cursor, session or ack reaches what is another user's, or tells whether it exists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def agent(run: actors.Run, message: actors.Message) -> None:
 
 @attrs.define
 class Theirs:
-    """What Bob has, by name, and a device of Mallory's."""
+    """Bob's things, by name, and a device of Mallory's."""
 
     peer: Peer
     names: dict[str, str]
@@ -99,7 +99,7 @@ OPS = [
 
 @pytest.mark.parametrize(("fields", "field", "names"), OPS, ids=str)
 async def test_forbidden_is_unknown(fields: Message, field: str, names: list[str], autojump_clock: MockClock) -> None:
-    """A request for what is somebody else's gets the reply of one for what does not exist, to the letter, after the
+    """A request for what is another user's gets the reply of one for what does not exist, to the letter, after the
     same time."""
     async with theirs() as his:
         told = []
@@ -113,7 +113,7 @@ async def test_forbidden_is_unknown(fields: Message, field: str, names: list[str
 
 
 async def test_a_stolen_cursor() -> None:
-    """Another user's epoch, offset and session open nothing, confirm nothing, and fence nobody."""
+    """Another user's epoch, offset and session open nothing, ack nothing, and fence no connection."""
     async with served() as house, house.peer() as alice, house.peer() as mallory:
         receipts = await house.emit(5)
         mine = await alice.attach("alice")

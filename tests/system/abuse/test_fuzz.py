@@ -1,4 +1,4 @@
-"""Any bytes, any frames, any messages: the server answers or closes, never fails, and nobody else notices."""
+"""Any bytes, any frames, any messages: the server answers or closes, never fails, and no other device notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.reading import ALL
 from tests.support.raw import TEXT, frame, upgrade_request
-from tests.system.abuse.sieges import HELLO, UPGRADE, corpus, withstands
+from tests.system.abuse.hostile_bytes import HELLO, UPGRADE, corpus, withstands
 
 HEADS, FRAMES, MESSAGES = corpus("heads"), corpus("frames"), corpus("messages")
 ATTACHED = UPGRADE + HELLO

@@ -20,7 +20,7 @@ from tests.system.abuse.test_memory import growth
 
 SLOW = 300
 SLOW_BYTES = 20 * 1024
-"""What a slow handshake may cost."""
+"""The bytes that a slow handshake may cost."""
 
 REQUEST = upgrade_request(ACTORS, extra=[("X-Filler", "x" * 100)])
 
@@ -149,7 +149,7 @@ async def test_a_stranger_is_asked_about_for_so_long() -> None:
 )
 @pytest.mark.parametrize("reset", [False, True])
 async def test_at_a_door_with_tls(said: bytes, reset: bool) -> None:
-    """What is no TLS costs its own socket, within the time of a request, and nobody else's delivery."""
+    """Bytes that are no TLS cost their own socket, within the time of a request, and no other delivery."""
     authority = trustme.CA()
     context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(context)

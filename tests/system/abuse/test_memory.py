@@ -1,4 +1,4 @@
-"""What a hostile connection can make the server keep: a small multiple of the largest message, whatever it sends."""
+"""The memory that a hostile connection can make the server keep: a small multiple of the largest message."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HELD = {
 
 @contextmanager
 def growth() -> Iterator[list[int]]:
-    """What is allocated while the body runs: what is left of it, and the most that there was."""
+    """Measure what is allocated while the body runs: what is left of it, and the most that there was."""
     told: list[int] = []
     gc.collect()
     tracemalloc.start()
@@ -64,7 +64,7 @@ async def mallory(house: Served) -> AsyncIterator[list[Peer]]:
 
 
 async def heard(peer: Peer) -> None:
-    """What was sent so far was read, a ping behind it says."""
+    """Wait until the server has read everything so far, as the answer to a ping shows."""
     while (came := await peer.next_frame()) is not None and came.opcode != PONG:
         pass
     assert came is not None, "this is not enough to be cut off"
@@ -101,7 +101,7 @@ async def test_a_message_that_trickles_in() -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 125])
 async def test_pings_unread(payload: bytes) -> None:
-    """Pings whose answers nobody reads are kept up to a bound, and then the connection goes."""
+    """Pings with answers that the peer does not read are kept up to a bound, and then the connection goes."""
     limits = actors.Limits(inbound_bytes=MOST, close_seconds=0.1)
     async with served(limits=limits) as house, mallory(house) as peers:
         flood = frame(PING, payload) * 100

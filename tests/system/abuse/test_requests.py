@@ -95,7 +95,7 @@ async def test_events_come_between_answers() -> None:
 
 
 async def test_a_flood_of_cancels() -> None:
-    """Cancels of runs that nobody knows are held a moment each, so many and no more, and leave nothing behind."""
+    """Cancels of unknown runs are held a moment each, so many and no more, and leave nothing behind."""
     limits = Limits(cancel_hold_seconds=0.05)
     async with served(limits=limits) as house, house.peer() as floods:
         await floods.attach("mallory")

@@ -57,7 +57,7 @@ async def test_every_connection_ends() -> None:
 
 
 async def test_nothing_is_written_afterwards() -> None:
-    """What is emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
+    """An event emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         house.runtime.revoke("alice")
@@ -73,7 +73,7 @@ async def test_nothing_is_written_afterwards() -> None:
 
 
 async def test_an_unread_backlog_is_not_delivered() -> None:
-    """What a socket has not taken when its user is revoked, it does not get: the connection is aborted."""
+    """A socket gets nothing that it had not taken when its user was revoked: the connection is aborted."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         (device,) = house.runtime.tree.registry.presence("alice").devices
@@ -87,7 +87,7 @@ async def test_an_unread_backlog_is_not_delivered() -> None:
 
 
 async def test_a_peer_that_does_not_answer() -> None:
-    """Who does not answer the Close loses the socket before others would: no patience is spent on it."""
+    """A peer that does not answer the Close loses the socket before others would: no patience is spent on it."""
     limits = actors.Limits(close_seconds=3_600.0, revoked_seconds=0.05)
     async with served(limits=limits) as house, house.peer() as peer:
         await peer.attach("alice")
@@ -98,7 +98,8 @@ async def test_a_peer_that_does_not_answer() -> None:
 
 
 async def test_sessions_are_forgotten() -> None:
-    """A session id from before is worth nothing: who says it gets a session of his own, and fences nobody."""
+    """A session id from before is worth nothing: a client that says it gets a session of its own, and fences no
+    other."""
     async with served() as house, house.peer() as before, house.peer() as after, house.peer() as thief:
         session = (await before.attach("alice"))["session"]
         house.runtime.revoke("alice")
@@ -134,7 +135,7 @@ async def test_runs_go_on() -> None:
 
 @pytest.mark.parametrize("how", ["hello", "ticket", "cookie"])
 async def test_while_the_application_is_asked(how: str) -> None:
-    """An answer that the application began before the revocation, and gave after it, lets nobody in."""
+    """An answer that the application began before the revocation, and gave after it, lets no connection in."""
     door = Door()
     door.answer = trio.Event()
     async with served(authenticate=door) as house, house.peer() as peer, trio.open_nursery() as nursery:
@@ -158,7 +159,7 @@ async def _come_in(peer: Peer, how: str) -> None:
 
 
 async def test_before_the_hello() -> None:
-    """A connection whose ticket was taken, and that has not said hello, is ended as well."""
+    """A connection that showed a ticket and has not said hello, is ended as well."""
     async with served() as house, house.peer() as peer:
         await peer.open(ACTORS, "actors.ticket.alice")
         assert house.runtime.revoke("alice") == 1
@@ -166,7 +167,7 @@ async def test_before_the_hello() -> None:
 
 
 async def test_with_the_hello_on_its_way() -> None:
-    """However the revocation and the hello meet: the user has no device, and what is emitted then reaches nobody."""
+    """However the revocation and the hello meet: the user has no device, and what is emitted then reaches no device."""
     async with served() as house:
         for steps in range(12):
             async with house.peer() as peer:

@@ -1,1 +1,1 @@
-"""Misfortunes on purpose, on real sockets and real processes: what each lost, how long it lasted, whom it hurt."""
+"""Misfortunes on purpose, on real sockets and processes: what each lost, how long it lasted, which others it hurt."""

@@ -32,7 +32,7 @@ def report(request: pytest.FixtureRequest) -> Report:
 
 @pytest.fixture
 def at_length(request: pytest.FixtureRequest) -> bool:
-    """Whether this is to be as large as it is meant, however long that takes."""
+    """True if the tests are to be as large as they are meant, however long that takes."""
     return bool(request.config.getoption("--at-length"))
 
 

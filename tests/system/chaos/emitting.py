@@ -46,14 +46,15 @@ class Emitter:
         self._journal = journal
         self._pause_seconds = pause_seconds
         self._open = set(known.unsettled)
-        """Events whose fate it does not know."""
+        """Events of a fate that it does not know."""
         self._next = max(known.emitted, default=-1) + 1
         self._stirred = trio.Event()
         self._over = False
         self._tearing = False
 
     async def run(self) -> None:
-        """Emit until told to stop, and be told what became of each; ends when nobody listens or speaks any more."""
+        """Emit until told to stop, and be told what became of each; ends when the other process listens or speaks no
+        more."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey)
             nursery.start_soon(self._hear, nursery.cancel_scope)

@@ -1,4 +1,4 @@
-"""What processes write down as they go, one JSON object a line, and what of it was lost without a word.
+"""The journals of processes, one JSON object a line, and the losses that they show.
 
 A line is written by one call, so that a killed process leaves at most half a line at the end. Times are on the
 monotonic clock, which Linux shares between processes.
@@ -64,7 +64,7 @@ class Journal:
                 self.write("caught_up", **where)
 
     def entries(self, *kinds: str) -> Iterator[Entry]:
-        """What was written, oldest first."""
+        """Return what was written, oldest first."""
         *lines, _unfinished = self._read().split(b"\n")
         entries = (msgspec.json.decode(line, type=Entry) for line in lines)
         yield from (entry for entry in entries if not kinds or entry.kind in kinds)
@@ -92,12 +92,12 @@ class Journal:
 
     @property
     def openings(self) -> int:
-        """How many connections there were."""
+        """The number of connections."""
         return sum(entry.text == "open" for entry in self.entries("state"))
 
     @property
     def state(self) -> str:
-        """How the session stands."""
+        """The state of the session."""
         return [entry.text for entry in self.entries("state")][-1]
 
     def since(self, at: float, *kinds: str) -> float:
@@ -110,7 +110,7 @@ class Journal:
 
 @attrs.frozen
 class Told:
-    """What an emitter knows of its events, by their numbers."""
+    """An emitter's knowledge of its events, by their numbers."""
 
     emitted: frozenset[int]
     stages: dict[int, str]
@@ -139,7 +139,7 @@ def told(journal: Journal) -> Told:
 
 
 def lost_unreported(events: Iterable[int], devices: Iterable[Journal]) -> int:
-    """How much is missing at devices that each were to get all of these events, and came twice or out of order."""
+    """Count the events that are missing at devices that each were to get all, or came twice or out of order."""
     wanted = set(events)
     return sum(_defects(device) + len(wanted - device.numbers - _gone(device)) for device in devices)
 
@@ -150,7 +150,7 @@ def _gone(device: Journal) -> set[int]:
 
 
 def _defects(device: Journal) -> int:
-    """What came twice within an epoch, out of order, after a hole, or against the protocol."""
+    """Count what came twice within an epoch, out of order, after a hole, or against the protocol."""
     defects = 0
     seen: Counter[tuple[str, int]] = Counter()
     place: tuple[str, int] | None = None

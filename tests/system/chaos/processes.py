@@ -48,17 +48,17 @@ class Process:
 
     @property
     def said(self) -> str:
-        """What it wrote on standard error so far."""
+        """Return what it wrote on standard error so far."""
         return self._said.decode()
 
     @property
     def descriptors(self) -> int:
-        """How many descriptors it has open."""
+        """Return the number of its open descriptors."""
         return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     @property
     def cpu_seconds(self) -> float:
-        """How much it has computed."""
+        """Return the time that it has computed."""
         return sum(map(int, self._stat[11:13])) / _TICKS_PER_SECOND
 
     @property
@@ -68,7 +68,7 @@ class Process:
 
     @property
     def _stat(self) -> list[str]:
-        """What follows its name, from its state on."""
+        """Return the fields behind its name, from its state on."""
         return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
 
     async def stop(self) -> None:
@@ -113,7 +113,7 @@ class Process:
         await self._process.stdin.aclose()
 
     async def objects(self) -> AsyncIterator[dict[str, Any]]:
-        """What it writes on standard output, line by line."""
+        """Yield its standard output, line by line."""
         assert self._process.stdout is not None
         rest = b""
         async for chunk in self._process.stdout:
@@ -214,7 +214,7 @@ async def fed(
 
 
 async def url_of(server: Process) -> str:
-    """Where it listens, which is the first thing it says."""
+    """Return the address that it listens on, which is the first thing it says."""
     await until(lambda: "\n" in server.said)
     return server.said.splitlines()[0].partition("listening on ")[2]
 

@@ -1,4 +1,4 @@
-"""What chaos has done: a row for each misfortune, and the table of them with which a run ends."""
+"""The report of chaos: a row for each misfortune, and the table of them with which a run ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row:
     others_hurt: int
     note: str
     test: str
-    """What repeats it, as pytest names it."""
+    """The test that repeats it, as pytest names it."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class Row:
 
 
 ROWS = pytest.StashKey[list[Row]]()
-"""Where a run keeps its rows."""
+"""The place where a run keeps its rows."""
 
 HEAD = "misfortune", "lost, unsaid", "recovery, median / worst", "others hurt", "with", "command"
 

@@ -34,7 +34,7 @@ async def agent(run: actors.Run, message: actors.Message) -> None:
         await trio.sleep(PAUSE_SECONDS)
 
 
-class Servant:
+class Commands:
     """Carries out what the process is told."""
 
     def __init__(self, runtime: actors.Runtime) -> None:
@@ -51,19 +51,19 @@ class Servant:
             await trio.sleep(pause_seconds)
 
     async def stages(self, user_id: str) -> dict[str, int]:
-        """How many of a user's events are in each stage."""
+        """Count a user's events in each stage."""
         return Counter(receipt.stage.name for receipt in self._receipts[user_id])
 
     async def explain(self, user_id: str, number: int) -> str:
-        """What there is to say about one event."""
+        """Explain one event."""
         return str(self._runtime.explain(self._receipts[user_id][number]))
 
     async def devices(self, user_id: str) -> int:
-        """How many connections a user has."""
+        """Count a user's connections."""
         return self._runtime.devices(user_id)
 
     async def failures(self) -> list[str]:
-        """What failed, and what does not balance."""
+        """Return the failures, and what does not balance."""
         audit = self._runtime.audit()
         return [str(failure) for failure in self._runtime.failures] + ([] if audit.balanced else [str(audit)])
 
@@ -73,13 +73,13 @@ async def main(*words: str) -> None:
     (text,) = words
     limits = actors.Limits(**msgspec.json.decode(text))
     async with listening("127.0.0.1", 0, on_message=agent, limits=limits) as (runtime, _, _):
-        servant = Servant(runtime)
+        commands = Commands(runtime)
         rest = b""
         async for chunk in trio.lowlevel.FdStream(sys.stdin.fileno()):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 order: dict[str, Any] = msgspec.json.decode(line)
-                answer = await getattr(servant, order.pop("do"))(**order)
+                answer = await getattr(commands, order.pop("do"))(**order)
                 sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
                 sys.stdout.flush()
 

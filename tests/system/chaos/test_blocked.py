@@ -43,7 +43,7 @@ async def test_an_agent_that_blocks_the_loop(tmp_path: Path, report: Report) -> 
 
 
 async def block(url: str) -> None:
-    """Be a user whose agent does it, and wait until it is through."""
+    """Be the user of the agent that does it, and wait until it is through."""
     with trio.fail_after(PATIENCE_SECONDS):
         async with connect(url, token="blocker") as session:
             sent = await session.send({"text": "block"})

@@ -1,4 +1,4 @@
-"""A server without a descriptor left: who is here is served, who is not waits, and gets in when somebody leaves."""
+"""A server without a descriptor left: clients that are in are served, others wait, and get in when one leaves."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Guest:
 
     @property
     def is_hurt(self) -> bool:
-        """Whether something came twice, or out of order, or the server ended the connection."""
+        """True if something came twice, or out of order, or the server ended the connection."""
         return self.ended or self.offsets != list(range(1, len(self.offsets) + 1))
 
 
@@ -59,7 +59,7 @@ class Feed:
 
     server: Process
     emitted: dict[str, int] = attrs.field(factory=dict)
-    """How many events each user has."""
+    """The number of events that each user has."""
     acked: int = 0
 
     async def emit(self, guests: list[Guest]) -> None:
@@ -75,7 +75,7 @@ class Feed:
             self.acked += receipt["stage"] == "ACKED"
 
     def has_all(self, guests: list[Guest]) -> bool:
-        """Whether all of these have got all that there is for them."""
+        """True if all of these have got all that there is for them."""
         return all(len(guest.offsets) >= self.emitted[guest.user_id] for guest in guests)
 
 
@@ -92,7 +92,7 @@ def room() -> Iterator[None]:
 @on_linux
 @pytest.mark.slow
 async def test_no_descriptor_left(room: None, report: Report) -> None:
-    """With 400 clients and 256 descriptors, those who are in get every event, and the others wait; when 300 have left
+    """With 400 clients and 256 descriptors, those that are in get every event, and the others wait; when 300 have left
     all others are in, and have what came for them meanwhile. In the end not one descriptor more is open."""
     guests = [Guest(f"user{number}") for number in range(CLIENTS)]
     serving = "actors", "serve", "--stdin", "--receipts", "--linger", "0", "--port", "0"
@@ -135,7 +135,7 @@ async def test_no_descriptor_left(room: None, report: Report) -> None:
 
 
 def taken(guests: Iterable[Guest]) -> int:
-    """How many events they have got."""
+    """Return the number of events that they have got."""
     return sum(len(guest.offsets) for guest in guests)
 
 
@@ -146,7 +146,7 @@ def leave(guests: Iterable[Guest]) -> None:
 
 
 async def share_of_a_core(server: Process) -> float:
-    """How busy a server is that has nothing to do."""
+    """Return the load of a server that has nothing to do."""
     before = server.cpu_seconds
     await trio.sleep(LOOK_SECONDS)
     return (server.cpu_seconds - before) / LOOK_SECONDS

@@ -1,4 +1,4 @@
-"""What the tests beside this one count as lost: each way in which an event can be missing, and no other."""
+"""The losses that the tests beside this one count: each way in which an event can be missing, and no other."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_something_is_lost(tmp_path: Path, came: list[tuple[Item, Cursor]]) -> N
 
 
 def test_what_an_emitter_knows(tmp_path: Path) -> None:
-    """What it was told nothing final about is unsettled; what it was told is dropped, nobody will get."""
+    """An event without a final word is unsettled; one that the emitter was told is dropped, no device will get."""
     journal = Journal(tmp_path / "emitted")
     for number in range(3):
         journal.write("emitted", numbers=[number])
@@ -72,7 +72,7 @@ def test_what_an_emitter_knows(tmp_path: Path) -> None:
 
 
 def test_half_a_line(tmp_path: Path) -> None:
-    """What a killed process had not finished is not read, and is gone before another one goes on."""
+    """A line that a killed process had not finished is not read, and is gone before another one goes on."""
     journal = Journal(tmp_path / "device")
     journal.note(*tick(1, 0))
     with journal.path.open("ab") as file:

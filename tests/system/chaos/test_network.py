@@ -1,7 +1,7 @@
 """Over a network that does what networks do, what was emitted arrives once and in order, or is reported.
 
 Server, clients, sockets and limits are the real ones. The clock is not, but for the last test: a minute takes a second,
-and a recovery is what the protocol's own times make it, not what the machine was busy with. In each town bob and a
+and a recovery is what the protocol's own times make it, not what the machine was busy with. In each workload bob and a
 device of carol's are at the server itself: they are the others.
 """
 
@@ -19,9 +19,9 @@ from trio.testing import MockClock
 
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from actors.testing.chance import Chance
-from actors.testing.course import Direction, Harm
+from actors.testing.network_faults import Direction, Harm
 from tests.system.chaos.report import Report
-from tests.system.chaos.town import Device, Town, town
+from tests.system.chaos.workload import Device, Workload, workload
 from tests.tools.command import Running, running, stages
 
 pytestmark = pytest.mark.slow
@@ -36,10 +36,10 @@ def virtual_clock() -> MockClock:
 
 
 @attrs.define
-class Ordeal:
+class Hardship:
     """People behind a proxy, and what is to be said of them afterwards."""
 
-    town: Town
+    workload: Workload
     proxy: FaultProxy
     victims: list[Device]
     since: float
@@ -47,7 +47,7 @@ class Ordeal:
 
     @property
     def connections(self) -> set[int]:
-        """How many connections the victims have had, each."""
+        """The numbers of connections that the victims have had."""
         return {device.connections for device in self.victims}
 
     async def until_connected(self, times: int) -> None:
@@ -65,12 +65,12 @@ async def ordeal(
     *,
     quiet: bool = False,
     tick_seconds: float = 0.25,
-) -> AsyncIterator[Ordeal]:
-    """Let people live behind a proxy, with bad luck while the body runs; then tell how they fared."""
-    async with town(tick_seconds) as here, fault_proxy(*here.address, faults) as proxy:
+) -> AsyncIterator[Hardship]:
+    """Let users live behind a proxy, with bad luck while the body runs; then tell how they fared."""
+    async with workload(tick_seconds) as here, fault_proxy(*here.address, faults) as proxy:
         here.quiet.update(VICTIMS if quiet else ())
         victims = [here.join(user_id, proxy.url) for user_id in VICTIMS]
-        opened = Ordeal(here, proxy, victims, trio.current_time())
+        opened = Hardship(here, proxy, victims, trio.current_time())
         await opened.until_connected(1)
         yield opened
         await here.settle()
@@ -102,7 +102,7 @@ async def test_a_poor_line(what: str, way: Way, burst: int, report: Report, virt
         life.since = trio.current_time()
         for _ in range(burst):
             for user_id in VICTIMS:
-                await life.town.emit(life.town.people[user_id], 1024)
+                await life.workload.emit(life.workload.users[user_id], 1024)
         await trio.sleep(5)
     assert life.connections == {1}
     assert life.proxy.passed_bytes["down"] > burst * 1024 * len(VICTIMS)
@@ -126,7 +126,7 @@ async def test_a_stall_that_ends(report: Report, virtual_clock: MockClock) -> No
 
 
 async def test_a_stall_that_ends_in_a_cut(report: Report, virtual_clock: MockClock) -> None:
-    """What waited in the line is lost with it, and comes again on the next one."""
+    """Bytes that waited in the line are lost with it, and come again on the next one."""
     async with ordeal(report, "stall of 5 s, then cut", "from the cut") as life:
         await trio.sleep(5)
         life.proxy.stall()
@@ -169,7 +169,7 @@ async def test_resets_anywhere(report: Report, virtual_clock: MockClock) -> None
 async def test_half_open(
     direction: Direction | None, what: str, note: str, report: Report, virtual_clock: MockClock
 ) -> None:
-    """A connection whose bytes disappear without a word is found by the heartbeats of one side or the other, and what
+    """A connection that loses all bytes without a word is found by the heartbeats of one side or the other, and what
     was said into the void comes again."""
     async with ordeal(report, what, note) as life:
         await trio.sleep(5)
@@ -194,7 +194,7 @@ async def test_an_unreachable_server(report: Report, virtual_clock: MockClock) -
     assert life.proxy.harmed["refuse"] >= len(VICTIMS)
 
 
-# --- lines that are cut when nobody speaks --------------------------------------------
+# --- lines that are cut in silence --------------------------------------------------
 
 
 async def test_an_idle_cutter_of_a_minute(report: Report, virtual_clock: MockClock) -> None:
@@ -206,7 +206,7 @@ async def test_an_idle_cutter_of_a_minute(report: Report, virtual_clock: MockClo
         await trio.sleep(300)
         life.since = trio.current_time()
         for user_id in VICTIMS:
-            await life.town.emit(life.town.people[user_id])
+            await life.workload.emit(life.workload.users[user_id])
     assert life.connections == {1}
     assert not life.proxy.harmed
 
@@ -220,7 +220,7 @@ async def test_an_idle_cutter_faster_than_the_heartbeat(harm: Harm, report: Repo
         for _ in range(8):
             await trio.sleep(11.1)  # the last thing to pass is an ack, a second after the event
             for user_id in VICTIMS:
-                await life.town.emit(life.town.people[user_id])
+                await life.workload.emit(life.workload.users[user_id])
     assert min(life.connections) > 2
     assert life.proxy.harmed["idle"] > len(VICTIMS)
 
@@ -302,7 +302,7 @@ async def watch(device: Device, url: str) -> None:
 
 
 def astray(device: Device) -> int:
-    """What did not come, came twice, or was not the next."""
+    """Count what did not come, came twice, or was not the next."""
     return len(set(range(1, EVENTS + 1)) ^ set(device.offsets)) + sum(
         offset != number for number, offset in enumerate(device.offsets, 1)
     )

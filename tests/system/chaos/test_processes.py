@@ -1,4 +1,4 @@
-"""Server, client and emitter, killed and stopped in the middle of it: what is lost is said, and nobody else is hurt."""
+"""Server, client and emitter, killed and stopped midway: what is lost is said, and no other process is hurt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STANDSTILL_SECONDS = 1.2
 """Longer than a confirmation may take, and shorter than anybody's patience."""
 
 IMPATIENT = {"ping_seconds": 0.3, "pong_seconds": 1.0, "sweep_seconds": 0.1}
-"""Limits of a server that soon asks who is silent, and soon gives up who does not answer."""
+"""Limits of a server that soon pings a silent device, and soon gives up one that does not answer."""
 
 
 def journals(path: Path, *names: str) -> list[Journal]:
@@ -45,7 +45,7 @@ async def finish(emitter: Process, server: Process) -> None:
 
 async def test_a_killed_server(tmp_path: Path, report: Report) -> None:
     """Devices of a server that was killed find the next one on its port, are told ``reset``, and have every event: the
-    emitter, who was not told that they were ACKED, emits them again."""
+    emitter, which was not told that they were ACKED, emits them again."""
     emitted, phone, laptop = journals(tmp_path, "emitted", "phone", "laptop")
     async with AsyncExitStack() as stack:
         server, emitter, url = await stack.enter_async_context(fed("alice", emitted, phone, laptop))
@@ -203,7 +203,7 @@ async def test_a_killed_emitter(tmp_path: Path, report: Report) -> None:
 
 
 async def test_a_stopped_emitter(tmp_path: Path, report: Report) -> None:
-    """While it stands still nobody else does; when it goes on so does its text, in order."""
+    """While it stands still no other device does; when it goes on so does its text, in order."""
     emitted, phone = journals(tmp_path, "emitted", "phone")
     async with fed("alice", emitted, phone) as (server, emitter, _):
         await streamed(phone)

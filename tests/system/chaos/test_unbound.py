@@ -1,4 +1,4 @@
-"""100,000 threads that nobody ever owns: a plateau, then nothing but their number, and a cause for every event."""
+"""100,000 threads without an owner: a plateau, then nothing but their number, and a cause for every event."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MIB = 1024 * 1024
 @on_linux
 @pytest.mark.slow
 async def test_a_flood_of_threads_without_an_owner(report: Report) -> None:
-    """What they hold stays below the cap over all threads, and memory on a plateau; when their time is over it is
-    within a tenth of what it was. Every event was dropped with a cause, which its receipt and ``explain`` agree on."""
+    """Held events stay below the cap over all threads, and memory on a plateau; when their time is over it is within
+    a tenth of what it was. Every event was dropped with a cause, which its receipt and ``explain`` agree on."""
     found = await flooded()
     assert found.balanced
     assert set(found.fates) == {"DROPPED unbound_overflow", "DROPPED unbound_expired"}
@@ -42,7 +42,7 @@ async def test_a_flood_of_threads_without_an_owner(report: Report) -> None:
 
 
 async def flooded() -> Found:
-    """Have it happen in a process of its own, whose memory is nobody else's."""
+    """Have it happen in a process of its own, with a memory of its own."""
     with trio.fail_after(PATIENCE_SECONDS):
         done = await trio.run_process(
             [sys.executable, "-m", "tests.system.chaos.unbound", str(THREADS)],

@@ -1,4 +1,4 @@
-"""A process that emits into threads which nobody will ever own, beside a device that must not notice.
+"""A process that emits into threads that never have an owner, beside a device that must not notice.
 
     python -m tests.system.chaos.unbound THREADS
 
@@ -40,11 +40,12 @@ SAMPLE = 50
 """Of so many threads one has its receipts kept."""
 
 PAYLOAD = {"text": "x" * 250}
-"""What makes an event of 400 bytes, which is a block of Python's allocator like everything else that an event costs."""
+"""The payload of an event of 400 bytes, which is a block of Python's allocator like everything else that an event
+costs."""
 
 
 class Measure(msgspec.Struct):
-    """What is there at one moment."""
+    """The measurements at one moment."""
 
     blocks: int
     """Of Python's allocator, in use: all that is smaller than half a KiB."""
@@ -54,7 +55,7 @@ class Measure(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """What a flood has come to."""
+    """The outcome of a flood."""
 
     before: Measure
     halfway: Measure
@@ -66,9 +67,9 @@ class Found(msgspec.Struct):
     fates: dict[str, int]
     """Of kept receipts: stage and cause."""
     explained: dict[str, int]
-    """What ``explain`` said of them: a cause, or that they are forgotten; or something else, which is wrong."""
+    """The answers of ``explain``: a cause, or that the event is forgotten; or something else, which is wrong."""
     bystander_offsets: list[int]
-    """What the device of somebody else got."""
+    """The events that another user's device got."""
 
 
 def measure(runtime: actors.Runtime) -> Measure:
@@ -97,7 +98,7 @@ async def expire(limits: actors.Limits) -> None:
 
 @asynccontextmanager
 async def bystander(runtime: actors.Runtime) -> AsyncIterator[list[int]]:
-    """A device of a user who has nothing to do with it; the offsets that it gets."""
+    """A device of a user that has nothing to do with it; the offsets that it gets."""
     offsets: list[int] = []
 
     async def live(peer: Peer) -> None:
@@ -121,7 +122,7 @@ async def bystander(runtime: actors.Runtime) -> AsyncIterator[list[int]]:
 
 
 def explained(runtime: actors.Runtime, receipt: actors.Receipt) -> str:
-    """Whether ``explain`` knows what its receipt does, or says that it does not know."""
+    """True if ``explain`` knows what the receipt does, or says that it does not know."""
     fate = runtime.explain(receipt.event_id)
     if not fate.known:
         return "forgotten" if "forgotten" in str(fate) else str(fate)
@@ -131,7 +132,7 @@ def explained(runtime: actors.Runtime, receipt: actors.Receipt) -> str:
 async def main(threads: int) -> None:
     """Flood twice, and say what the second time has come to."""
     gc.set_threshold(50_000, 20, 100)
-    logging.getLogger("actors").setLevel(logging.ERROR)  # it would say of each thread that nobody owns it
+    logging.getLogger("actors").setLevel(logging.ERROR)  # it would say of each thread that it has no owner
     async with actors.open_runtime(limits=LIMITS) as runtime, bystander(runtime) as offsets:
         await flood(runtime, "first", range(threads), [])
         await expire(LIMITS)

@@ -24,7 +24,7 @@ _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 20.0
 
 _SWITCHES: tuple[tuple[str, ...], ...] = ((), ("--experimental-websocket",))
-"""What makes Node have a WebSocket: nothing since 22, this in 20."""
+"""The option that gives Node a WebSocket: none is needed since 22, this one in 20."""
 
 
 class Threw(Exception):  # noqa: N818 - what a script did
@@ -37,7 +37,7 @@ class Threw(Exception):  # noqa: N818 - what a script did
 
 @cache
 def node_command() -> tuple[str, ...] | None:
-    """How Node is run so that it has a WebSocket; ``None`` where there is none that can."""
+    """Return the command that runs Node with a WebSocket; ``None`` where there is none that can."""
     node = shutil.which("node")
     for switches in _SWITCHES if node else ():
         command = (str(node), *switches)

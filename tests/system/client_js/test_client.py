@@ -53,7 +53,7 @@ async def acked(receipts: list[actors.Receipt]) -> None:
 
 
 async def test_events_come_once_in_order_and_are_acknowledged(node: Node) -> None:
-    """What was there and what comes then, in one stream; all of it becomes ACKED."""
+    """Events that were there and events that come then are one stream; all of it becomes ACKED."""
     async with served() as house:
         first = await house.emit(3)
         await node.collect(url(house))
@@ -66,7 +66,7 @@ async def test_events_come_once_in_order_and_are_acknowledged(node: Node) -> Non
 
 
 async def test_a_cut_is_resumed_from(node: Node) -> None:
-    """What was emitted while the network was gone comes when it is back: each event once, none of them missing."""
+    """Events emitted while the network was gone come when it is back: each once, none of them missing."""
     async with served() as house, fault_proxy(*port(house)) as network:
         await node.collect(network.url)
         await house.emit(5)
@@ -474,7 +474,7 @@ async def test_a_server_that_leaves_is_left_alone_as_long_as_it_asks(node: Node)
 
 
 async def test_closed_is_closed(node: Node) -> None:
-    """What was taken is confirmed, the loop ends, requests reject, and the device is gone."""
+    """Items taken are acked, the loop ends, requests reject, and the device is gone."""
     async with served() as house:
         await node.collect(url(house))
         receipts = await house.emit(1)

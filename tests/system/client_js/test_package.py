@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 
 IN_NODE = "globalThis.document = {body: {append: (text) => console.log(text)}}; globalThis.location = {href: %s};"
-"""What the project's page has of a browser."""
+"""The browser's API that the project's page uses."""
 
 
 async def assistant(run: actors.Run, message: actors.Message) -> None:
@@ -93,7 +93,7 @@ async function use() {
   try { await session.send({ text: "x" }); } catch (e) { if (e instanceof Refusal) { const name: string = e.name; } }
 }
 """
-"""What a program says that is checked strictly."""
+"""Return the complaints about a program that is checked strictly."""
 
 
 @pytest.mark.parametrize("platform", ["browser", "node"])
@@ -120,7 +120,7 @@ def test_its_types_are_whole(project: Path, platform: str) -> None:
 
 
 def test_tools_may_look_at_its_package(project: Path) -> None:
-    """What reads ``package.json`` by its name finds it."""
+    """A program that reads ``package.json`` by its name finds it."""
     command = node_command()
     if command is None:
         pytest.skip(NO_NODE)
@@ -132,7 +132,7 @@ def test_tools_may_look_at_its_package(project: Path) -> None:
 
 
 async def printed(script: Path, *switches: str) -> str:
-    """What a script prints, white space apart, run by a Node that has a WebSocket, until it ends by itself."""
+    """Return what a script prints, white space apart, run by a Node that has a WebSocket, until it ends by itself."""
     command = node_command()
     if command is None:
         pytest.skip(NO_NODE)

@@ -19,7 +19,7 @@ AGAIN = "socket = Fake.sockets.at(-1);"
 HIGHEST = "Math.random = () => 1;"
 """Makes every wait as long as it may be."""
 CLOCK = "let now = 0; performance.now = () => now;"
-"""Makes time stand still, for whoever measures it."""
+"""Makes time stand still, for everything that measures it."""
 VIRTUAL = """
     let [now, made] = [0, 0];
     const timers = new Map();
@@ -43,7 +43,7 @@ PAGE = """
     globalThis.addEventListener = page.addEventListener.bind(page);
     const happens = (type) => page.dispatchEvent(new Event(type));
 """
-"""What a browser tells of a page."""
+"""The properties of a page that a browser tells."""
 QUICK = "const real = setTimeout; globalThis.setTimeout = (action, ms) => real(action, ms / 100);"
 """Makes time pass a hundred times as fast."""
 
@@ -56,7 +56,7 @@ async def node() -> AsyncIterator[Node]:
 
 
 async def kinds(node: Node, script: str) -> list[Any]:
-    """What the session gave after a script: the offset of an event, the kind of anything else."""
+    """Return the items of a session after a script: the offset of an event, the kind of anything else."""
     given = "a.items.map((item) => (item.kind === 'event' ? item.offset : item.kind))"
     found: list[Any] = await node.run(f"{WELCOMED} {script} await sleep(20); return {given};")
     return found
@@ -235,7 +235,8 @@ async def test_after_an_outage_a_client_is_away_about_as_long_again(node: Node) 
 
 
 async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> None:
-    """One that was live for less than ten seconds does not: who ends each at once is asked ever more rarely."""
+    """One that was live for less than ten seconds does not: a server that ends each at once is asked ever more
+    rarely."""
     script = f"""
         {CLOCK} {HIGHEST} {WELCOMED} {LOSE}
         const live = async (ms) => {{
@@ -250,7 +251,7 @@ async def test_only_a_connection_that_held_begins_the_waits_anew(node: Node) -> 
 
 @pytest.mark.parametrize("hours", [-24, 24])
 async def test_a_clock_that_is_set_changes_no_wait(node: Node, hours: int) -> None:
-    """What is measured is measured on a clock that nobody sets; only what people read is of that one."""
+    """Times are measured on a clock that no person sets; only times for people are of that one."""
     script = f"""
         {HIGHEST} const set = Date.now; {WELCOMED}
         socket.say({{op: "caught_up", offset: 0}});
@@ -370,7 +371,7 @@ async def test_a_token_may_be_made_for_each_connection(node: Node) -> None:
     assert await node.run(script) == ["waiting", "no token: Error: offline", "t2"]
 
 
-# --- who takes what ---------------------------------------------------------------
+# --- consumers -------------------------------------------------------------------
 
 LISTENED = """
     const session = connect("ws://test/ws", {WebSocket: Fake});
@@ -403,12 +404,12 @@ NOBODY = {
     "a_loop_that_returned": "const loop = session[Symbol.asyncIterator](); await loop.return();",
     "a_loop_that_broke": "socket.say({op: 'caught_up', offset: 0}); for await (const item of session) break;",
 }
-"""Ways in which there is nobody who would take an event."""
+"""Ways in which there is no consumer that would take an event."""
 
 
 @pytest.mark.parametrize("way", NOBODY)
 async def test_what_nobody_takes_is_not_confirmed(node: Node, way: str) -> None:
-    """It waits, unconfirmed, for the next who listens, and is handed to nobody."""
+    """It waits, unconfirmed, for the next listener, and is handed to no other."""
     script = f"""
         {LISTENED} {NOBODY[way]}
         await sleep(0);
@@ -438,7 +439,7 @@ SOMEBODY = {
     "session.addEventListener('event', hear, {signal: stop.signal}); stop.abort();"
     "session.addEventListener('event', hear);",
 }
-"""Ways in which there is still one who listens."""
+"""Ways in which there is still a listener."""
 
 
 @pytest.mark.parametrize("way", SOMEBODY)
@@ -456,7 +457,7 @@ async def test_a_listener_for_one_event_takes_one(node: Node) -> None:
 
 
 async def test_a_listener_that_removes_itself_has_had_its_event(node: Node) -> None:
-    """What it has seen is taken when it returns, although it listens no more; what follows waits."""
+    """An event that was seen is taken when the loop returns, although it listens no more; what follows waits."""
     script = f"{LISTENED} const last = (e) => {{ hear(e); session.removeEventListener('event', last); }};"
     script += "session.addEventListener('event', last); await sleep(0);"
     script += "socket.say(event(1), event(2)); await lasts(); return [seen, acks()];"
@@ -464,7 +465,7 @@ async def test_a_listener_that_removes_itself_has_had_its_event(node: Node) -> N
 
 
 async def test_questions_go_past_events_that_nobody_takes(node: Node) -> None:
-    """Who listens for what stands outside of the log gets it, and confirms nothing."""
+    """A listener to what stands outside of the log gets it, and acks nothing."""
     script = f"""
         {LISTENED}
         for (const kind of ["caught_up", "ask", "ask_closed"]) session.addEventListener(kind, hear);
@@ -841,7 +842,7 @@ UNENCODABLE = {
     "{}, {threadId: '😀'[0]}": "thread_id: expected text that UTF-8 can encode, "
     "got half of a surrogate pair at index 0",
 }
-"""What JSON would change, or leave out, without a word."""
+"""Values that JSON would change, or leave out, without a word."""
 
 
 @pytest.mark.parametrize("payload", UNENCODABLE)
@@ -1012,8 +1013,8 @@ async def test_a_hello_that_a_close_answered_is_not_late(node: Node, code: int, 
 
 
 async def test_a_pong_to_an_earlier_ping_ends_nothing(node: Node) -> None:
-    """What is active and open follows the second ``caught_up``, whatever the pong to the first comes between; with the
-    pong to the second, what has not come is gone. A pong to no ping is nothing."""
+    """Active runs and open questions follow the second ``caught_up``, whatever the pong to the first comes between;
+    with the pong to the second, those that have not come are gone. A pong to no ping is nothing."""
     active = "{op: 'active', event: {run_id: 'r', thread_id: 't', payload: {}}}"
     ask = "{op: 'ask', event: event(undefined, {event_id: 'q'})}"
     script = f"""

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import trio
 
-from tests.client.scripted import Line
 from tests.protocol.reading import Scenario
-from tests.support.due import Given
-from tests.support.due import event as given_event
-from tests.support.played import Ear, View, Wishes
-from tests.support.playing import left_out, play, plays
+from tests.support.client_interface import ClientView, ServerSide, SessionOptions
+from tests.support.expected_items import DeliveredItem
+from tests.support.expected_items import event as given_event
 from tests.support.raw import PING, Message, frame
+from tests.support.scripted_server import Line
+from tests.support.transcript_runner import left_out, play, plays
 from tests.system.client_js.node import CLIENT, NO_NODE, node_command
 
 PLAYER = Path(__file__).with_name("player.mjs")
 LACKS = {"cookie": "a script cannot set the cookies of an upgrade: the browser does"}
-"""What this client does not play, and why."""
+"""The scenarios that this client does not play, and why."""
 LISTENERS_LACK = {"is_busy": "a listener that has returned has come back"}
 PLAYS = [
     *((*play, "loop") for play in plays(LACKS)),
@@ -61,12 +61,12 @@ class Browser:
         self._rest = b""
         self._accepted = 0
 
-    async def begin(self, wishes: Wishes) -> None:
+    async def begin(self, chosen: SessionOptions) -> None:
         """Open a session to a socket of this process."""
         port = self._listener.socket.getsockname()[1]
-        cursor = None if wishes.cursor is None else {"epoch": wishes.cursor[0], "offset": wishes.cursor[1]}
-        token = {} if wishes.token is None else {"token": wishes.token}
-        options = {"cursor": cursor, "from": wishes.origin, "listens": self._listens, **token}
+        cursor = None if chosen.cursor is None else {"epoch": chosen.cursor[0], "offset": chosen.cursor[1]}
+        token = {} if chosen.token is None else {"token": chosen.token}
+        options = {"cursor": cursor, "from": chosen.origin, "listens": self._listens, **token}
         await self._act("begin", url=f"ws://127.0.0.1:{port}/ws", **options)
 
     async def accept(self) -> Line:
@@ -90,27 +90,28 @@ class Browser:
         """Close the session."""
         await self._act("leave")
 
-    async def settle(self, ear: Ear | None) -> View:
-        """What was said has been heard once a ping that followed it is answered, in both directions."""
-        await self._sound(ear)
-        over = ear.number if ear is not None and ear.ended else None
+    async def settle(self, server_side: ServerSide | None) -> ClientView:
+        """Wait until everything said has been heard, as the answer to a ping that followed it shows, in both
+        directions."""
+        await self._sound(server_side)
+        over = server_side.number if server_side is not None and server_side.ended else None
         seen = await self._act("look", accepted=self._accepted, over=over)
-        await self._sound(ear)
+        await self._sound(server_side)
         cursor = seen["cursor"] and (seen["cursor"]["epoch"], seen["cursor"]["offset"])
         items = [given(item) for item in seen["given"]]
-        return View(seen["dialled"], items, seen["outcomes"], seen["refused"], cursor)
+        return ClientView(seen["dialled"], items, seen["outcomes"], seen["refused"], cursor)
 
     async def advance(self, most_seconds: float) -> float:
         """To the next timer of the client."""
         return float(await self._act("advance", seconds=most_seconds))
 
-    async def _sound(self, ear: Ear | None) -> None:
-        if ear is None or ear.ended:
+    async def _sound(self, server_side: ServerSide | None) -> None:
+        if server_side is None or server_side.ended:
             return
-        due = ear.pongs + 1
-        if not ear.closing:
-            await ear.write(frame(PING, b"", masked=False))
-        await ear.until(lambda: ear.pongs >= due or ear.ended)
+        due = server_side.pongs + 1
+        if not server_side.closing:
+            await server_side.write(frame(PING, b"", masked=False))
+        await server_side.until(lambda: server_side.pongs >= due or server_side.ended)
 
     async def _act(self, act: str, **fields: Any) -> Any:
         await self._control.send_all(json.dumps({"act": act, **fields}).encode() + b"\n")
@@ -122,7 +123,7 @@ class Browser:
         return json.loads(line)
 
 
-def given(item: Message) -> Given:
+def given(item: Message) -> DeliveredItem:
     """An item, as the runner compares it."""
     match item:
         case {"kind": "event"}:
@@ -148,7 +149,7 @@ def given(item: Message) -> Given:
 async def test_the_client_does_what_the_transcript_has(
     player: int, scenario: Scenario, device: str, consumer: str
 ) -> None:
-    """What it says, confirms and gives, when it comes back and when it stays away, is that of the transcript."""
+    """The client says, acks and delivers, comes back and stays away, as the transcript has it."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     with trio.fail_after(HANG_SECONDS):
         async with listener, await trio.open_tcp_stream("127.0.0.1", player) as control:

@@ -1,4 +1,4 @@
-"""What a device has of a log: it checks, message by message, that nothing is missing that it was not told of."""
+"""A reader of a log: it checks, message by message, that nothing is missing that it was not told of."""
 
 from __future__ import annotations
 

@@ -98,17 +98,23 @@ async def test_found_in_time(autojump_clock: MockClock) -> None:
 
 
 async def test_a_laptop_asleep(tmp_path: Path) -> None:
-    """A laptop that sleeps is found dead; awake again it comes back as itself, and has had every event exactly once."""
+    """A device that sleeps is found dead; awake again it comes back as itself, and has had every event exactly once."""
     async with served(limits=SOON) as house:
         assert isinstance(house.address, tuple)
-        arguments = [sys.executable, "-m", "tests.system.devices.laptop", str(house.address[1]), str(tmp_path / "read")]
-        laptop = await trio.lowlevel.open_process(arguments, cwd=ROOT)
+        arguments = [
+            sys.executable,
+            "-m",
+            "tests.system.devices.device_process",
+            str(house.address[1]),
+            str(tmp_path / "read"),
+        ]
+        device = await trio.lowlevel.open_process(arguments, cwd=ROOT)
         try:
-            await sleeps_and_wakes(house, laptop, tmp_path / "read")
+            await sleeps_and_wakes(house, device, tmp_path / "read")
         finally:
-            laptop.kill()
+            device.kill()
             with trio.CancelScope(shield=True):
-                await laptop.wait()
+                await device.wait()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -117,18 +123,18 @@ async def until(condition: Callable[[], bool]) -> None:
         await trio.sleep(0.01)
 
 
-async def sleeps_and_wakes(house: Served, laptop: trio.Process, read: Path) -> None:
+async def sleeps_and_wakes(house: Served, device: trio.Process, read: Path) -> None:
     """Events before, while and after it sleeps."""
     await until(lambda: house.runtime.devices("alice") > 0)
     receipts = await house.emit(5)
     await receipts[-1].reached(actors.Stage.ACKED)
-    os.kill(laptop.pid, signal.SIGSTOP)
+    os.kill(device.pid, signal.SIGSTOP)
     receipts += await house.emit(5)
     await until(lambda: house.runtime.devices("alice") == 0)
     receipts += await house.emit(5)
     assert "(silent: " in str(house.runtime.explain(receipts[-1]))
     assert actors.Stage.ACKED not in {receipt.stage for receipt in receipts[5:]}
-    os.kill(laptop.pid, signal.SIGCONT)
+    os.kill(device.pid, signal.SIGCONT)
     receipts += await house.emit(5)
     await receipts[-1].reached(actors.Stage.ACKED)
     lines = (await trio.Path(read).read_text()).split()

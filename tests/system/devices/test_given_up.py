@@ -59,7 +59,7 @@ class Desk:
     answered: trio.Event = attrs.field(factory=trio.Event)
 
     async def authenticate(self, credentials: actors.Credentials) -> str:
-        """Who it is."""
+        """The user's name."""
         name, _, slow = credentials.token.partition("-")
         if slow:
             self.asked.set()
@@ -70,7 +70,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(**serve: object) -> AsyncIterator[tuple[Desk, Served]]:
-    """A server whose application takes its time."""
+    """A server with an application that takes its time."""
     checks = Desk()
     async with served(serve, authenticate=checks.authenticate) as house:
         yield checks, house

@@ -128,13 +128,13 @@ class Delivery(RuleBasedStateMachine):
         )
         self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
         self.kept: list[tuple[str, str, tuple[str, int]]] = []
-        """Whose sessions there were, and the cursors they had."""
+        """The sessions of each user, and the cursors they had."""
         # The model.
         self.receipts: dict[str, Receipt] = {}
         self.placed: dict[tuple[str, str, int], str] = {}
-        """Which event is where: by user, epoch and offset."""
+        """The events by user, epoch and offset."""
         self.meant_for: dict[str, str | None] = {}
-        """By event: who owned its thread when it was accepted, or came to own what was held."""
+        """By event: the owner of its thread when it was accepted, or the one that came to own what was held."""
         self.acked: set[tuple[str, str, int]] = set()
 
     # --- threads --------------------------------------------------------------

@@ -52,7 +52,8 @@ async def test_every_device_is_told() -> None:
 
 
 async def test_a_confirmation_of_the_ended_log() -> None:
-    """What a device says before it can have read of the reset confirms nothing in the new log, and is no offence."""
+    """An ack that a device says before it can have read of the reset counts for nothing in the new log, and is no
+    offence."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         await house.emit(5)
@@ -89,7 +90,7 @@ async def test_an_answer_to_an_earlier_ping_proves_nothing() -> None:
 
 
 async def test_an_ack_beyond_the_new_log() -> None:
-    """In the new log as in the old one, who confirms what was not sent is sent away, and nothing is confirmed."""
+    """In the new log as in the old one, a device that acks what was not sent is sent away, and nothing is acked."""
     async with served() as house, house.peer() as peer:
         await peer.attach("alice")
         await house.emit(5)
@@ -105,7 +106,8 @@ async def test_an_ack_beyond_the_new_log() -> None:
 
 
 async def test_a_device_with_a_backlog() -> None:
-    """What a socket was taking when the log was lost comes whole and in its epoch; then the reset, then the new log."""
+    """Bytes that a socket was taking when the log was lost come whole and in its epoch; then the reset, then the new
+    log."""
     async with served() as house, house.peer() as peer:
         await peer.open(ACTORS)
         reading = Reading()

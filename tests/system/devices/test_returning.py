@@ -18,7 +18,7 @@ DEVICES, RECONNECTS = 50, 20
 
 @attrs.define
 class Said:
-    """What was emitted."""
+    """The events that were emitted."""
 
     words: list[str] = attrs.field(factory=list)
     ticks: dict[int, Message] = attrs.field(factory=dict)
@@ -105,7 +105,7 @@ def assert_complete(reading: Reading, said: Said) -> None:
 
 @pytest.mark.slow
 async def test_returns_off_the_tail() -> None:
-    """Where the log keeps less than is said meanwhile, what is missing is exactly what each device was told is gone."""
+    """A log that keeps less than is said meanwhile: what is missing is exactly what each device was told is gone."""
     said, readings = Said(), [Reading() for _ in range(10)]
     async with served(limits=actors.Limits(retained_events=40)) as house:
         await house.runtime.bind("t1", "alice")
@@ -155,7 +155,7 @@ async def read_bytes(peer: Peer, reading: Reading, count: int) -> None:
 
 
 async def what_is_sent(house: Served) -> int:
-    """How many bytes a device is sent that has nothing yet, from its welcome on."""
+    """Count the bytes that a device is sent that has nothing yet, from its welcome on."""
     async with house.peer() as peer:
         await peer.open(ACTORS)
         await peer.say({"op": "hello", "v": 1, "token": "alice", "from": "low"})

@@ -1,4 +1,4 @@
-"""Slow devices lag behind at the log's expense and not the server's; who takes a little is not who takes nothing."""
+"""Slow devices lag behind at the log's expense, not the server's; one that takes a little still takes something."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.support.served import Served, served
 from tests.system.devices.reader import Reading
 
 HASTE = 15.0
-"""How many times faster than in life: the deadline of five seconds is a third of one, two kilobytes a second thirty."""
+"""The speed of these tests against life: the deadline of five seconds is a third of one, two kilobytes a second
+thirty."""
 
 PATIENCE = actors.Limits(
     write_deadline_seconds=5.0 / HASTE,
@@ -71,7 +72,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def narrow(address: tuple[str, int] | str) -> trio.SocketStream:
-    """A connection whose own end keeps little, in packets as small as a network's: loopback's own are of 64 KiB."""
+    """A connection with an end that keeps little, in packets as small as a network's: loopback's own are of 64 KiB."""
     unix = isinstance(address, str)
     sock = trio.socket.socket(trio.socket.AF_UNIX if unix else trio.socket.AF_INET)
     if not unix:
@@ -117,7 +118,8 @@ KINDS = ["tcp", "unix", "tls", "stream"]
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_large_event_to_a_slow_reader(kind: str, tmp_path: Path) -> None:
-    """An event of a size that takes many write deadlines to read is read whole by who takes a little all the time."""
+    """An event of a size that takes many write deadlines to read is read whole by a device that takes a little all
+    the time."""
     async with hosted(kind, tmp_path, limits=PATIENCE) as (house, peer, sip):
         await peer.attach("alice")
         sip.pace = BYTES_PER_SECOND

@@ -44,7 +44,7 @@ _FLAGS = (
 
 @attrs.frozen
 class Programs:
-    """What drives the page."""
+    """The programs that drive the page."""
 
     chromium: str
     chromedriver: str
@@ -140,7 +140,7 @@ class Browser:
         await self._command("Network.emulateNetworkConditions", {"offline": offline, **speed})
 
     async def freeze(self, *, frozen: bool = True) -> None:
-        """Freeze the tab, as browsers do with those that nobody looks at, or thaw it. A frozen one answers nothing."""
+        """Freeze the tab, as browsers do with hidden ones, or thaw it. A frozen one answers nothing."""
         await self._command("Page.setWebLifecycleState", {"state": "frozen" if frozen else "active"})
 
     async def block(self, *patterns: str) -> None:
@@ -183,7 +183,7 @@ class Browser:
         return [str(value) for value in await self.ask(script, selector, name)]
 
     async def accessible_names(self, selector: str) -> list[str]:
-        """What a screen reader calls the elements that a selector finds and that are shown."""
+        """Return the names, to a screen reader, of the shown elements that a selector finds."""
 
         def names() -> list[str]:
             found = self._driver.find_elements("css selector", selector)
@@ -192,7 +192,7 @@ class Browser:
         return await trio.to_thread.run_sync(names)
 
     async def complaints(self) -> list[str]:
-        """What the browser's console holds against the page."""
+        """Return the complaints of the browser's console about the page."""
 
         def complaints() -> list[str]:
             log = self._driver.get_log("browser")  # type: ignore[no-untyped-call]
@@ -201,7 +201,7 @@ class Browser:
         return await trio.to_thread.run_sync(complaints)
 
     async def picture(self) -> bytes:
-        """What the page looks like, as PNG."""
+        """Return a picture of the page, as PNG."""
         return await trio.to_thread.run_sync(self._driver.get_screenshot_as_png)
 
     async def _command(self, name: str, parameters: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ ACKED = "document.querySelectorAll('[data-event]:not([data-stage=ACKED])').lengt
 
 
 def page(server: Running) -> str:
-    """Where a server shows its page."""
+    """The address at which a server shows its page."""
     return server.url.replace("ws://", "http://").removesuffix("ws")
 
 
@@ -55,5 +55,5 @@ def joined(seen: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
 
 
 async def conversation(browser: Browser) -> list[str]:
-    """What was said, in the order it is shown."""
+    """Return the messages, in the order they are shown."""
     return await browser.texts(".user-message, .answer")

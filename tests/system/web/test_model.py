@@ -1,4 +1,4 @@
-"""What the page makes of what comes, without a page: its model, in Node."""
+"""The page's model of what comes, without a page, in Node."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def node() -> AsyncIterator[Node]:
 
 
 async def told(node: Node, script: str) -> Any:
-    """What a script returns that has the model at hand."""
+    """Return the value of a script that has the model at hand."""
     return await node.run(BEGIN + script)
 
 

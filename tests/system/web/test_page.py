@@ -120,7 +120,7 @@ async def test_a_new_conversation_leaves_the_old_one_as_it_was(server: Running, 
 
 
 async def test_text_that_looks_like_html_is_text(server: Running, browser: Browser) -> None:
-    """What a person writes is shown as it was written, and nothing in it happens."""
+    """Text that a person writes is shown as it was written, and nothing in it happens."""
     text = '<img src=x onerror="document.title = 1"><b>bold</b> &amp; <script>document.title = 2</script>'
     await browser.open(page(server))
     title = await browser.ask("document.title")

@@ -32,14 +32,14 @@ HEALED += " === 'false'"
 
 @pytest.fixture
 async def network(server: Running) -> AsyncIterator[FaultProxy]:
-    """What is between the page and the server."""
+    """The proxy between the page and the server."""
     address = urlsplit(server.url)
     async with fault_proxy(address.hostname or "", address.port or 0) as opened:
         yield opened
 
 
 def through(network: FaultProxy) -> str:
-    """Where the page is, through a proxy."""
+    """The address of the page, through a proxy."""
     return f"http://127.0.0.1:{network.port}/"
 
 
@@ -49,13 +49,13 @@ async def until_answering(browser: Browser) -> None:
 
 
 async def recovery(browser: Browser) -> dict[str, int]:
-    """What the page counted since the connection was lost."""
+    """The page's counts since the connection was lost."""
     counts = await browser.ask("({...document.querySelector('#recovery').dataset})")
     return {name: int(value) for name, value in counts.items() if name != "away"}
 
 
 async def assert_complete(browser: Browser, url: str) -> None:
-    """What is shown is what a page shows that is opened now and reads everything from the log."""
+    """The page shows the same as one that is opened now and reads everything from the log."""
     shown = await conversation(browser), joined(await events(browser))
     offsets = [offset for offset, _, _ in await events(browser)]
     assert offsets == sorted(set(offsets)), "no event is shown twice"

@@ -2,7 +2,7 @@
 
 A transcript is played once for each of its devices, as if there were no other. What a client does is compared after
 each step: what it says, what it confirms and when, what it gives to its application, when it connects and when not.
-What differs from client to client is behind :class:`~tests.support.played.Client`.
+What differs from client to client is behind :class:`~tests.support.client_interface.Client`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import trio
 from actors.limits import Limits
 from actors.protocol.codes import is_temporary
 from tests.protocol.reading import ALL, PATIENCE_SECONDS, Scenario, split
-from tests.support.due import Due
-from tests.support.played import Client, Ear, View, Wishes
+from tests.support.client_interface import Client, ClientView, ServerSide, SessionOptions
+from tests.support.expected_items import ExpectedItems
 from tests.support.raw import Message
 
 REQUESTS = frozenset({"send", "cancel", "answer", "read"})
 DEFAULTS = {"type": "user_message", "after_seq": 0, "from": "unacked"}
-"""What a client may say or leave out."""
+"""The fields that a client may send or leave out."""
 
 GOODBYES = frozenset({1000, 1001, 1005})
 LEAVE_SECONDS = 7.0
-"""What leaving may take."""
+"""The time that leaving may take."""
 
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.5, 10.0
 """The ceiling of the first wait doubles to that of the last: section 9 of the page."""
@@ -43,7 +43,7 @@ LEFT_OUT = {
     "offers": "it is another way of saying a token, which these clients say in the hello",
     "requests:too_many_requests": "a client that keeps to the limit of requests does not get there",
 }
-"""What is not played to a client, by its name or by what it needs, and why."""
+"""The scenarios that no client plays, by their names or by what they need, and why."""
 
 
 def devices(scenario: Scenario) -> list[str]:
@@ -72,7 +72,8 @@ def plays(lacks: Mapping[str, str]) -> list[tuple[Scenario, str]]:
 
 
 def left_out(lacks: Mapping[str, str]) -> set[str]:
-    """What a client could play, and is left out for a reason that is not that it is for servers only."""
+    """Return the scenarios that a client could play, and that are left out for another reason than being for servers
+    only."""
     rows = {f"{scenario}:{device}": why_not(scenario, device, lacks) for scenario, device in EVERY}
     assert {row for row in rows.values() if row is not None} == {*LEFT_OUT, *lacks}, "every row has its use"
     return {play for play, row in rows.items() if row not in {None, "server_only"}}
@@ -81,7 +82,7 @@ def left_out(lacks: Mapping[str, str]) -> set[str]:
 # --- playing ---------------------------------------------------------------------------
 
 
-class Play:
+class TranscriptRun:
     """One device of one scenario, played to one client."""
 
     def __init__(self, client: Client, scenario: Scenario, device: str, nursery: trio.Nursery) -> None:
@@ -97,9 +98,9 @@ class Play:
         self._ids: dict[str, str] = {}
         """The client's own ids of requests, by those of the transcript."""
         self._now = 0.0
-        self._view = View(0, [], {}, None, None)
-        self._due = Due()
-        self._ear: Ear | None = None
+        self._view = ClientView(0, [], {}, None, None)
+        self._expected = ExpectedItems()
+        self._server_side: ServerSide | None = None
         self._accepted = 0
         self._begins = True
         """The next connection is the first of a client."""
@@ -116,11 +117,11 @@ class Play:
         """When its first connection ended: a client counts from no earlier moment."""
         self._ended_at = 0.0
         self._retry_seconds: float | None = None
-        """How long the client is to be away after this connection."""
+        """The time that the client is to be away after this connection."""
         self._said: deque[Message] = deque()
 
     async def run(self) -> None:
-        """Play all steps; fails with the scenario, the device, and the number of the step."""
+        """TranscriptRun all steps; fails with the scenario, the device, and the number of the step."""
         for number, step in enumerate([*self._scenario.steps, None], 1):
             try:
                 await (self._end() if step is None else self._step(step))
@@ -136,14 +137,16 @@ class Play:
             await getattr(self, f"_{kind}")(**fields)
         elif kind == "open" and fields.pop("") == self._device:
             await self._open(step, **fields)
-        elif kind == "wait_s" and self._ear is not None:
+        elif kind == "wait_s" and self._server_side is not None:
             await self._hears_nothing(fields[""])
 
     async def _end(self) -> None:
-        """What was taken is confirmed in time, and nothing was said that the transcript does not have."""
+        """Check that the client acks in time what it took, and says nothing that the transcript does not have."""
         await self._answer()
-        if self._ear is not None and self._welcomed:
-            await self._until(lambda: self._acked == self._due.last, self._limits.ack_seconds, "a confirmation of all")
+        if self._server_side is not None and self._welcomed:
+            await self._until(
+                lambda: self._acked == self._expected.last, self._limits.ack_seconds, "a confirmation of all"
+            )
             self._nothing_dialled()
         self._nothing_said()
         self._compare_given()
@@ -151,7 +154,7 @@ class Play:
     # --- connections -----------------------------------------------------------------
 
     async def _open(self, step: dict[str, Any], cookie: str | None = None) -> None:
-        assert self._ear is None, "one connection at a time"
+        assert self._server_side is None, "one connection at a time"
         within = 0.0 if self._begins else max(0.0, self._ended_at + self._wait_ceiling() - self._now)
         due_at = self._ended_at + (self._retry_seconds or 0.0)
         if self._begins:
@@ -161,17 +164,17 @@ class Play:
         line = await self._client.accept()
         await line.upgrade()
         assert cookie is None or f"actors_token={cookie}" in line.head, "a cookie"
-        self._ear = Ear(line, self._accepted)
+        self._server_side = ServerSide(line, self._accepted)
         self._accepted += 1
         self._welcomed = self._cut_off = False
         self._pings = 0
         self._retry_seconds = None
-        self._due.begin()
-        self._nursery.start_soon(self._ear.listen)
+        self._expected.begin()
+        self._nursery.start_soon(self._server_side.listen)
         await self._settle()
 
-    def _wishes(self, step: dict[str, Any], cookie: str | None) -> Wishes:
-        """What the hello says that an application decides; of one that has left, with what it kept."""
+    def _wishes(self, step: dict[str, Any], cookie: str | None) -> SessionOptions:
+        """Return the fields of the hello that an application decides; after it has left, with what it kept."""
         steps = self._scenario.steps
         rest = itertools.islice(steps, next(n for n, one in enumerate(steps) if one is step), None)
         mine = (split(one) for one in rest)
@@ -181,8 +184,8 @@ class Play:
         cursor = None if resume is None else (resume["epoch"], resume["offset"])
         if self._accepted:
             assert self._kept == cursor, f"the cursor {cursor} after leaving, got {self._kept}"
-        self._due.last = None if cursor is None else cursor[1]
-        return Wishes(hello.get("token"), hello.get("from", "unacked"), cursor, cookie)
+        self._expected.last = None if cursor is None else cursor[1]
+        return SessionOptions(hello.get("token"), hello.get("from", "unacked"), cursor, cookie)
 
     def _wait_ceiling(self) -> float:
         if self._retry_seconds is not None:
@@ -210,21 +213,21 @@ class Play:
     async def _leaves(self, code: int | None = 1000) -> None:
         """Of its own accord after a defect, else because its application wants it."""
         self._nothing_said()
-        by_itself = self._due.defect
+        by_itself = self._expected.defect
         if not by_itself:
             self._kept = self._view.cursor
             await self._client.leave()
         await self._until(lambda: self._live.ended, 0.0 if by_itself else LEAVE_SECONDS, "a goodbye")
         if not by_itself and self._welcomed:
             assert self._live.goodbye in GOODBYES, f"expected a goodbye, got {self._live.goodbye}"
-            assert self._acked == self._due.last, f"expected all to be confirmed, got {self._acked}"
+            assert self._acked == self._expected.last, f"expected all to be confirmed, got {self._acked}"
         self._begins = not by_itself
         await self._ended()
 
     async def _ended(self) -> None:
         """The connection is over; the client has noticed."""
         await self._settle()
-        self._ear = None
+        self._server_side = None
         self._ended_at = self._now
         self._lost_at = self._now if self._lost_at is None else self._lost_at
 
@@ -245,7 +248,7 @@ class Play:
     # --- the application -----------------------------------------------------------------
 
     async def _is_busy(self) -> None:
-        self._busy_since = self._due.last
+        self._busy_since = self._expected.last
         await self._client.hold()
 
     async def _is_free(self) -> None:
@@ -302,12 +305,12 @@ class Play:
         await self._settle()
         self._compare_given()
         self._compare_outcomes(messages)
-        if self._due.run_ended and self._busy_since is None:
-            assert self._acked == self._due.last, "expected a confirmation at once, since a run has ended"
-            self._due.run_ended = False
+        if self._expected.run_ended and self._busy_since is None:
+            assert self._acked == self._expected.last, "expected a confirmation at once, since a run has ended"
+            self._expected.run_ended = False
 
     def _asked(self) -> Message:
-        """What a welcome asks of a client."""
+        """Return the limits that a welcome asks a client to keep."""
         limits = self._limits
         asked = {
             "message_bytes": limits.inbound_bytes,
@@ -319,20 +322,20 @@ class Play:
         return {"ping_s": limits.ping_seconds, "limits": asked}
 
     def _follow(self, heard: Message) -> None:
-        """What follows from what the client has heard."""
-        self._due.hear(heard)
+        """Note what follows from what the client has heard."""
+        self._expected.hear(heard)
         match heard.get("op"):
             case "welcome":
                 self._welcomed = True
-                self._acked = (self._due.last if self._busy_since is None else self._busy_since) or 0
+                self._acked = (self._expected.last if self._busy_since is None else self._busy_since) or 0
             case "reset":
-                self._acked = self._due.last or 0
+                self._acked = self._expected.last or 0
             case "going_away":
                 self._retry_seconds = heard["retry_ms"] / 1000
 
     def _compare_given(self) -> None:
         if self._busy_since is None:
-            given, due = self._view.given, self._due.items
+            given, due = self._view.given, self._expected.items
             assert given == due, f"expected to be given {due}, got {given}"
 
     def _compare_outcomes(self, messages: list[Message]) -> None:
@@ -359,9 +362,9 @@ class Play:
     # --- time ------------------------------------------------------------------------------
 
     @property
-    def _live(self) -> Ear:
-        assert self._ear is not None, "a connection"
-        return self._ear
+    def _live(self) -> ServerSide:
+        assert self._server_side is not None, "a connection"
+        return self._server_side
 
     async def _until(self, condition: Callable[[], bool], within_seconds: float, what: str) -> None:
         """Let time go by until something is there, at most so long."""
@@ -374,29 +377,29 @@ class Play:
 
     async def _settle(self) -> None:
         """Everything has happened that happens without the time going on."""
-        self._view = await self._client.settle(self._ear)
+        self._view = await self._client.settle(self._server_side)
         for message in self._heard():
             self._take(message)
 
     async def _answer(self) -> None:
         """Answer pings, after all that is to be heard before the time goes on: open questions come before a pong."""
         await self._settle()
-        while self._pings and self._ear is not None and not self._cut_off:
+        while self._pings and self._server_side is not None and not self._cut_off:
             self._pings -= 1
-            await self._ear.say({"op": "pong"})
-            self._due.pong()
+            await self._server_side.say({"op": "pong"})
+            self._expected.pong()
             await self._settle()
 
     def _heard(self) -> Iterator[Message]:
-        while self._ear is not None and self._ear.said:
-            yield self._ear.said.popleft()
+        while self._server_side is not None and self._server_side.said:
+            yield self._server_side.said.popleft()
 
     def _take(self, message: Message) -> None:
         """Take what a client says; it may ping and confirm at any time."""
         if message["op"] == "ping":
             self._pings += 1
         elif message["op"] == "ack":
-            most = self._due.last if self._busy_since is None else self._busy_since
+            most = self._expected.last if self._busy_since is None else self._busy_since
             right = self._welcomed and most is not None and self._acked < message["offset"] <= most
             assert right, f"expected a confirmation after {self._acked} and up to {most}, got {message}"
             self._acked = message["offset"]
@@ -427,7 +430,7 @@ class Play:
 
 
 async def play(client: Client, scenario: Scenario, device: str) -> None:
-    """Play a device of a scenario to a client, to its end."""
+    """TranscriptRun a device of a scenario to a client, to its end."""
     async with trio.open_nursery() as nursery:
-        await Play(client, scenario, device, nursery).run()
+        await TranscriptRun(client, scenario, device, nursery).run()
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from typing import Any
 from tests.support.raw import ACTORS, TEXT, frame, upgrade_request
 
 
-class Link:
+class Connection:
     """One connection."""
 
     def __init__(self, port: int) -> None:
@@ -55,8 +55,8 @@ class Link:
         self._buffer += data
 
 
-class Laptop:
-    """What is kept across connections."""
+class ReconnectingDevice:
+    """The state that is kept across connections."""
 
     def __init__(self, port: int, log: Path) -> None:
         self._port = port
@@ -66,24 +66,24 @@ class Laptop:
 
     def connect(self) -> None:
         """One connection, to its end."""
-        link = Link(self._port)
-        link.say({"op": "hello", "v": 1, "token": "alice"} | self._kept)
+        connection = Connection(self._port)
+        connection.say({"op": "hello", "v": 1, "token": "alice"} | self._kept)
         while True:
-            self._take(link, link.hear())
+            self._take(connection, connection.hear())
 
-    def _take(self, link: Link, message: dict[str, Any]) -> None:
+    def _take(self, connection: Connection, message: dict[str, Any]) -> None:
         if message.get("op") == "welcome":
             self._write(message["resume"])
             self._keep(message["session"], message["epoch"])
         elif message.get("op") == "ping":
-            link.say({"op": "pong"})
+            connection.say({"op": "pong"})
         elif message.get("op") == "gap":
             self._write("gap")
         elif "type" in message:
             self._offset = message["offset"]
             self._write(str(self._offset))
             self._kept["resume"]["offset"] = self._offset
-            link.say({"op": "ack", "offset": self._offset})
+            connection.say({"op": "ack", "offset": self._offset})
 
     def _keep(self, session: str, epoch: str) -> None:
         self._kept = {"session": session, "resume": {"epoch": epoch, "offset": self._offset}}
@@ -94,10 +94,10 @@ class Laptop:
 
 
 def main() -> None:
-    laptop = Laptop(int(sys.argv[1]), Path(sys.argv[2]))
+    device = ReconnectingDevice(int(sys.argv[1]), Path(sys.argv[2]))
     while True:
         try:
-            laptop.connect()
+            device.connect()
         except (OSError, AssertionError):
             time.sleep(0.05)
 

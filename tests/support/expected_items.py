@@ -1,4 +1,4 @@
-"""What an application is to be given of what its client has heard: sections 3, 4 and 8 of the protocol page."""
+"""The items that an application gets for what its client has heard: sections 3, 4 and 8 of the protocol page."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import attrs
 
 from tests.support.raw import Message
 
-Given = tuple[Any, ...]
+DeliveredItem = tuple[Any, ...]
 """An item: its kind, and what it says."""
 
 EVENT_FIELDS = ("offset", "seq", "seq0", "type", "payload", "thread_id", "run_id", "event_id")
 _LAST_WORDS = frozenset({"agent_completed", "agent_failed", "agent_cancelled"})
 
 
-def event(message: Message) -> Given:
+def event(message: Message) -> DeliveredItem:
     """An event as an item."""
     return ("event", *(message.get(field) for field in EVENT_FIELDS))
 
 
 @attrs.define
-class Due:
-    """What is due to an application, from the first message on."""
+class ExpectedItems:
+    """The items due to an application, from the first message on."""
 
-    items: list[Given] = attrs.field(factory=list)
+    items: list[DeliveredItem] = attrs.field(factory=list)
     last: int | None = None
     """The last offset; ``None`` where there is none."""
     defect: bool = False
-    """What came did not follow, and the client has to begin anew."""
+    """True if a message did not follow, so that the client has to begin anew."""
     run_ended: bool = False
     """The last word of a run was among what came."""
     _shown: set[str] = attrs.field(factory=set)
@@ -69,7 +69,7 @@ class Due:
                 self._events(offset, offset, [message])
 
     def pong(self) -> None:
-        """What was shown and has not come again by now is gone."""
+        """Drop what the application was shown and what has not come again by now."""
         for id_ in self._shown - self._here:
             self._close(id_, "gone")
         for run_id in self._active.keys() - self._here:
@@ -92,8 +92,8 @@ class Due:
                 elif one["type"] in _LAST_WORDS:
                     self._active.pop(one["run_id"], None)
 
-    def _range(self, first: int, last: int, items: list[Given]) -> bool:
-        """Whether a range is new, and follows."""
+    def _range(self, first: int, last: int, items: list[DeliveredItem]) -> bool:
+        """True if a range is new, and follows."""
         assert self.last is not None, "a welcome before events"
         if self.defect or last <= self.last:
             return False

@@ -37,16 +37,16 @@ def corpus(kind: str) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted((CORPUS / kind).iterdir())}
 
 
-def withstands(*sieges: bytes) -> None:
+def withstands(*attacks: bytes) -> None:
     """Each is what one peer says; then it listens for a while, and goes.
 
     Nothing of the server fails or stays, another user's device gets its
     events, and the books balance.
     """
-    trio.run(_withstand, sieges, clock=MockClock(autojump_threshold=0))
+    trio.run(_withstand, attacks, clock=MockClock(autojump_threshold=0))
 
 
-async def _withstand(sieges: Sequence[bytes]) -> None:
+async def _withstand(attacks: Sequence[bytes]) -> None:
     async with (
         actors.open_runtime(authenticate=_authenticate, on_message=_agent) as runtime,
         trio.open_nursery() as nursery,
@@ -54,9 +54,9 @@ async def _withstand(sieges: Sequence[bytes]) -> None:
     ):
         bystander = Peer(stream)
         await bystander.attach("alice")
-        for number, siege in enumerate(sieges, 1):
+        for number, attack in enumerate(attacks, 1):
             async with _stream(runtime, nursery) as hostile:
-                await _say_and_listen(hostile, siege)
+                await _say_and_listen(hostile, attack)
             await runtime.thread("t1").emit("tick", {}, user_id="alice")
             assert (await bystander.next_event())["offset"] == number
             await bystander.ack(number)
@@ -69,7 +69,7 @@ async def _withstand(sieges: Sequence[bytes]) -> None:
 
 @asynccontextmanager
 async def _stream(runtime: actors.Runtime, nursery: trio.Nursery) -> AsyncIterator[trio.abc.Stream]:
-    """A connection to the server, whose end is waited for."""
+    """A connection to the server; the test waits for its end."""
     ours, theirs = memory_stream_pair()
     over = trio.Event()
 

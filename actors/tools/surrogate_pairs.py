@@ -14,10 +14,10 @@ import attrs
 from actors.events.surrogates import lone_escapes
 from actors.kernel.failures import printable
 from actors.runs.run import TERMINAL
-from actors.tools.json_lines import Spoken, parse
+from actors.tools.json_lines import LineEvent, parse
 
 HELD_HALVES = 1_000
-"""Streams whose next event is waited for; the oldest is given up for another one."""
+"""Streams that may each have one half waiting; at one more, the oldest half is given up."""
 
 _ESCAPE_BYTES = 6
 _REPLACEMENT = rb"\ufffd"
@@ -41,59 +41,59 @@ class _Held:
 
 @attrs.define
 class _Cut:
-    """What becomes of a line's strings."""
+    """The changes to a line's strings."""
 
     edits: list[tuple[int, int, bytes]] = attrs.field(factory=list)
-    """What is to stand between two places of the line."""
+    """New text, and the two places of the line that it stands between."""
     held: dict[_Stream, _Held] = attrs.field(factory=dict)
     taken: list[_Stream] = attrs.field(factory=list)
-    """What was held, and goes into this line."""
+    """Held halves that go into this line."""
     broken: list[_Stream] = attrs.field(factory=list)
     """Of that: what this line does not complete."""
 
 
-class Halves:
+class SurrogateJoiner:
     """Reads lines as :func:`~actors.tools.json_lines.parse` does, and joins what successive events of a stream cut."""
 
     def __init__(self) -> None:
         self._held: dict[_Stream, _Held] = {}
         self._remarks: list[str] = []
 
-    def parse(self, number: int, text: bytes) -> Spoken:
+    def parse(self, number: int, text: bytes) -> LineEvent:
         """Read one line. Raises :class:`~actors.tools.json_lines.BadLine`, also for a half that cannot be joined."""
         alone = lone_escapes(text)
         if not alone and not self._held:
             return parse(text)
         # Masked, a line can be read, and says which stream it belongs to.
-        spoken = parse(_edited(text, [(at, at + _ESCAPE_BYTES, _REPLACEMENT) for at in alone]))
-        cut = self._cut(number, text, frozenset(alone), spoken)
+        event = parse(_edited(text, [(at, at + _ESCAPE_BYTES, _REPLACEMENT) for at in alone]))
+        cut = self._cut(number, text, frozenset(alone), event)
         if cut.edits or alone:
-            spoken = parse(_edited(text, cut.edits))
+            event = parse(_edited(text, cut.edits))
         self._give_up(cut.broken)
         for stream in cut.taken:
             self._held.pop(stream, None)
         self._held |= cut.held
-        if spoken.type in TERMINAL:
-            self._give_up([stream for stream in self._held if stream[:2] == (spoken.thread_id, spoken.run_id)])
+        if event.type in TERMINAL:
+            self._give_up([stream for stream in self._held if stream[:2] == (event.thread_id, event.run_id)])
         while len(self._held) > HELD_HALVES:
             self._give_up([next(iter(self._held))])
-        return spoken
+        return event
 
     def finish(self) -> None:
         """There is no other line."""
         self._give_up(list(self._held))
 
     def remarks(self) -> list[str]:
-        """What there is to say since it was last asked for: halves that nothing completed."""
+        """Return the remarks since the last call: halves that no line completed."""
         said, self._remarks = self._remarks, []
         return said
 
-    def _cut(self, number: int, text: bytes, alone: frozenset[int], spoken: Spoken) -> _Cut:
+    def _cut(self, number: int, text: bytes, alone: frozenset[int], event: LineEvent) -> _Cut:
         cut = _Cut()
         for name, start, end in _strings(text):
-            stream = spoken.thread_id, spoken.run_id, spoken.type, name
+            stream = event.thread_id, event.run_id, event.type, name
             held = self._held.get(stream)
-            again = held is not None and spoken.event_id is not None and held.event_id == spoken.event_id
+            again = held is not None and event.event_id is not None and held.event_id == event.event_id
             if held is not None and not again and end > start:
                 joins = start in alone and _is_low(text, start)
                 cut.edits.append((start, start, held.half if joins else _REPLACEMENT))
@@ -102,7 +102,7 @@ class Halves:
             last = end - _ESCAPE_BYTES
             if last in alone and not _is_low(text, last):
                 cut.edits.append((last, end, b""))
-                cut.held[stream] = _Held(number, spoken.event_id, text[last:end])
+                cut.held[stream] = _Held(number, event.event_id, text[last:end])
         return cut
 
     def _give_up(self, streams: list[_Stream]) -> None:
@@ -116,7 +116,7 @@ class Halves:
 
 
 def _strings(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The strings directly in the payload of a line that was read: key, and where their content begins and ends."""
+    """Yield the strings directly in the payload of a line: key, and where their content begins and ends."""
     keys: list[bytes] = []
     last = name = b""
     is_value = False

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from actors.delivery.frames import header, text_frame, text_frames
-from actors.wire.control_frames import PING, close_frame, is_close
 
 EDGES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537]
 
@@ -38,14 +37,3 @@ def test_any_text(text: str) -> None:
 def test_joined(texts: list[bytes]) -> None:
     """Joined frames are the frames, one behind the other."""
     assert text_frames(texts) == b"".join(map(text_frame, texts))
-
-
-def test_control_frames() -> None:
-    """A ping is the engine's; a Close is recognised, and nothing else is taken for one."""
-    engine = FrameProtocol(client=False, extensions=[])
-    assert engine.ping() == PING
-    assert close_frame(1000, "bye") == engine.close(1000, "bye")
-    assert is_close(close_frame(1000, "bye"))
-    assert len(close_frame(1000, "é" * 200)) <= 127
-    others = (PING, text_frame(b""), bytes(engine.pong(b"x")))
-    assert not any(is_close(other) for other in others)

@@ -24,10 +24,10 @@ class Crashes:
     fired: dict[int, str] = attrs.field(factory=dict)
     """The path of the actor, by the number of the crash."""
     before: int = 0
-    """How many happened to earlier runtimes."""
+    """The crashes that happened to earlier runtimes."""
 
     def arm(self, path: str, moments: list[Moment]) -> None:
-        """The next messages of an actor crash it."""
+        """Have the next messages of an actor crash it."""
         self.armed.setdefault(path, []).extend(moments)
 
     def strike(self, path: str, moment: Moment) -> None:
@@ -40,15 +40,15 @@ class Crashes:
             raise InjectedCrash(f"injected crash {number};")
 
     def heal(self) -> None:
-        """Nothing crashes any more."""
+        """Crash no actor any more."""
         self.armed.clear()
 
     def count(self, path: str) -> int:
-        """How often an actor has crashed."""
+        """Count the crashes of an actor."""
         return sum(one == path for one in self.fired.values())
 
 
-class Fragile:
+class CrashingActor:
     """An actor that crashes when it is told to."""
 
     def __init__(self, actor: Any, path: str, crashes: Crashes) -> None:
@@ -69,7 +69,7 @@ class Fragile:
         await self._actor.settle()
 
 
-class FragileKind:
+class CrashingKind:
     """A kind of actor, each of which crashes when the plan says so."""
 
     def __init__(self, kind: Kind[Any], name: str, crashes: Crashes) -> None:
@@ -79,6 +79,6 @@ class FragileKind:
         self.dead_letter = kind.dead_letter
         self.quarantined = kind.quarantined
 
-    def build(self, key: str) -> Fragile:
+    def build(self, key: str) -> CrashingActor:
         """Build an actor behind its fragility."""
-        return Fragile(self._kind.build(key), f"{self._name}/{key}", self._crashes)
+        return CrashingActor(self._kind.build(key), f"{self._name}/{key}", self._crashes)

@@ -1,4 +1,4 @@
-"""A served runtime, and people with devices at it: what each was to get, what he got, and when."""
+"""A served runtime, and users with devices at it: what each was to get, what it got, and when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actors.client import CaughtUp, Event, Gap, Session, State, connect
 from actors.environment import Environment
 
 PATIENCE_SECONDS = 100.0
-"""After the last fault nobody waits longer, in the time of the test's clock: a safety net against hangs."""
+"""After the last fault no device waits longer, in the time of the test's clock: a safety net against hangs."""
 
 
 @attrs.define(eq=False)
@@ -28,15 +28,15 @@ class Device:
     at: dict[str, float] = attrs.field(factory=dict)
     """When each event came, by its id."""
     said: list[int] = attrs.field(factory=list)
-    """What was said by whoever has it, as it came back."""
+    """The numbers of the user's own messages, as they came back."""
     gone: list[Gap] = attrs.field(factory=list)
     surprises: list[Any] = attrs.field(factory=list)
-    """What no device is to hear while its server lives."""
+    """Items that no device is to hear while its server lives."""
     states: list[State] = attrs.field(factory=list)
 
     @property
     def connections(self) -> int:
-        """How many it has had."""
+        """The number of connections so far."""
         return sum(state.name == "open" for state in self.states)
 
     def connect(self, url: str, environment: Environment | None = None) -> AbstractAsyncContextManager[Session]:
@@ -61,13 +61,13 @@ class Device:
                 self.surprises.append(item)
 
     def knows_of(self, offset: int) -> bool:
-        """Whether it has an event, or was told that it is gone."""
+        """True if it has an event, or was told that it is gone."""
         return any(gap.first <= offset <= gap.last for gap in self.gone) or offset in self.offsets
 
 
 @attrs.define(eq=False)
-class Person:
-    """A user: what was emitted for him, what he said, and his devices."""
+class User:
+    """A user: its events, its messages, and its devices."""
 
     user_id: str
     emitted: list[tuple[float, actors.Receipt]] = attrs.field(factory=list)
@@ -77,7 +77,7 @@ class Person:
 
     @property
     def is_served(self) -> bool:
-        """Whether everything has come, to each device, and was confirmed."""
+        """True if everything has come, to each device, and was acked."""
         total = len(self.emitted) + len(self.said)
         acked = all(receipt.stage is actors.Stage.ACKED for _, receipt in self.emitted)
         return acked and all(len(device.at) >= total for device in self.devices)
@@ -97,8 +97,8 @@ class Person:
 
 
 @attrs.define
-class Town:
-    """A runtime and the people it serves; two of them never come near a fault."""
+class Workload:
+    """A runtime and the users it serves; two of them never come near a fault."""
 
     runtime: actors.Runtime
     address: tuple[str, int]
@@ -106,77 +106,77 @@ class Town:
     chance: random.Random
     tick_seconds: float
     tick_bytes: int = 100
-    people: dict[str, Person] = attrs.field(factory=dict)
+    users: dict[str, User] = attrs.field(factory=dict)
     quiet: set[str] = attrs.field(factory=set)
-    """For whom nothing is emitted, and who say nothing."""
+    """Users that nothing is emitted for, and that say nothing."""
     over: bool = False
     _talking: int = 0
 
     def join(self, user_id: str, url: str | None = None) -> Device:
         """A device of a user, at the server or at a proxy."""
-        person = self.people.setdefault(user_id, Person(user_id))
+        user = self.users.setdefault(user_id, User(user_id))
         device = Device(user_id)
-        person.devices.append(device)
-        self.nursery.start_soon(self._use, person, device, url or f"ws://127.0.0.1:{self.address[1]}/ws")
+        user.devices.append(device)
+        self.nursery.start_soon(self._use, user, device, url or f"ws://127.0.0.1:{self.address[1]}/ws")
         return device
 
-    async def emit(self, person: Person, nbytes: int = 0) -> None:
+    async def emit(self, user: User, nbytes: int = 0) -> None:
         """An event for a user."""
-        thread = self.runtime.thread(f"thread-of-{person.user_id}")
-        payload = {"n": len(person.emitted), "x": "x" * nbytes}
+        thread = self.runtime.thread(f"thread-of-{user.user_id}")
+        payload = {"n": len(user.emitted), "x": "x" * nbytes}
         at = trio.current_time()
-        person.emitted.append((at, await thread.emit("tick", payload, user_id=person.user_id)))
+        user.emitted.append((at, await thread.emit("tick", payload, user_id=user.user_id)))
 
     async def settle(self) -> None:
         """Nothing more is emitted or said; wait until everybody has everything."""
         self.over = True
         with trio.move_on_after(PATIENCE_SECONDS):
-            while self._talking or not all(person.is_served for person in self.people.values()):  # noqa: ASYNC110
+            while self._talking or not all(user.is_served for user in self.users.values()):  # noqa: ASYNC110
                 await trio.sleep(0.1)
             await trio.sleep(2.0)  # what came twice would come now
 
     def unaccounted(self, *devices: Device) -> int:
-        """What these devices cannot account for, nor anybody has told them."""
-        return sum(self.people[device.user_id].unaccounted(device) for device in devices)
+        """Count what these devices cannot account for, and were not told of."""
+        return sum(self.users[device.user_id].unaccounted(device) for device in devices)
 
     def recoveries(self, since: float, *devices: Device) -> list[float]:
-        """How long each had to wait for what was there at a moment, or was emitted after it."""
-        return [self.people[device.user_id].lateness(device, since) for device in devices]
+        """Return how long each had to wait for what was there at a moment, or was emitted after it."""
+        return [self.users[device.user_id].lateness(device, since) for device in devices]
 
     def hurt(self, *victims: Device) -> int:
-        """How many others lost or doubled something, lost their connection, or were told of anything unusual."""
-        others = [device for person in self.people.values() for device in person.devices if device not in victims]
+        """Count the others that lost or doubled something, lost their connection, or were told of anything unusual."""
+        others = [device for user in self.users.values() for device in user.devices if device not in victims]
         assert others
         return sum(self.unaccounted(one) > 0 or one.connections != 1 or bool(one.gone) for one in others)
 
     async def live(self) -> None:
         """Emit for everybody, a little at a time."""
         while not self.over:
-            for person in list(self.people.values()):
-                if person.user_id not in self.quiet:
-                    await self.emit(person, self.chance.randrange(2 * self.tick_bytes))
+            for user in list(self.users.values()):
+                if user.user_id not in self.quiet:
+                    await self.emit(user, self.chance.randrange(2 * self.tick_bytes))
             await trio.sleep(self.tick_seconds)
 
-    async def _use(self, person: Person, device: Device, url: str) -> None:
+    async def _use(self, user: User, device: Device, url: str) -> None:
         environment = Environment(random=random.Random(self.chance.random()))
         async with device.connect(url, environment) as session:
-            if len(person.devices) == 1:
-                self.nursery.start_soon(self._talk, person, session)
+            if len(user.devices) == 1:
+                self.nursery.start_soon(self._talk, user, session)
             async for item in session:
                 device.take(item)
 
-    async def _talk(self, person: Person, session: Session) -> None:
-        while not self.over and person.user_id not in self.quiet:
+    async def _talk(self, user: User, session: Session) -> None:
+        while not self.over and user.user_id not in self.quiet:
             self._talking += 1
-            person.said.append(len(person.said))
-            await session.send({"n": person.said[-1]}, thread_id=f"thread-of-{person.user_id}")
+            user.said.append(len(user.said))
+            await session.send({"n": user.said[-1]}, thread_id=f"thread-of-{user.user_id}")
             self._talking -= 1
             await trio.sleep(self.chance.uniform(0.5, 1.5))
 
 
 @asynccontextmanager
-async def town(tick_seconds: float = 0.25, seed: int = 1) -> AsyncIterator[Town]:
-    """A town with default limits, in which bob and the first of carol's devices are at the server without a proxy."""
+async def workload(tick_seconds: float = 0.25, seed: int = 1) -> AsyncIterator[Workload]:
+    """A workload with default limits; bob and the first of carol's devices are at the server without a proxy."""
 
     async def authorize(user_id: str, thread_id: str) -> bool:
         return thread_id == f"thread-of-{user_id}"
@@ -184,7 +184,7 @@ async def town(tick_seconds: float = 0.25, seed: int = 1) -> AsyncIterator[Town]
     with trio.fail_after(10 * PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery, actors.open_runtime(authorize=authorize) as runtime:
             address = await nursery.start(runtime.serve)
-            opened = Town(runtime, address, nursery, random.Random(seed), tick_seconds)
+            opened = Workload(runtime, address, nursery, random.Random(seed), tick_seconds)
             for user_id in ("bob", "carol"):
                 opened.join(user_id)
             nursery.start_soon(opened.live)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.agreement import HEAD_BYTES, SAID_BYTES, Agreed, AgreementReader, Declined
+from actors.wire.upgrade_answer import HEAD_BYTES, SAID_BYTES, UpgradeAnswerReader, Upgraded, UpgradeRefused
 from tests.support.raw import KEY, accept_of, upgrade_request
 
 RIGHT = (
@@ -15,16 +15,16 @@ RIGHT = (
 )
 
 
-def read(data: bytes, sizes: int = 4_096) -> Agreed | Declined:
-    """What a reader makes of an answer that comes in such pieces, and then ends."""
-    reader = AgreementReader(upgrade_request("actors.v1"))
+def read(data: bytes, sizes: int = 4_096) -> Upgraded | UpgradeRefused:
+    """Return what a reader makes of an answer that comes in such pieces, and then ends."""
+    reader = UpgradeAnswerReader(upgrade_request("actors.v1"))
     try:
         for start in range(0, len(data), sizes):
             agreed = reader.feed(data[start : start + sizes])
             if agreed is not None:
-                return Agreed(agreed.answer, agreed.rest + data[start + sizes :])
+                return Upgraded(agreed.answer, agreed.rest + data[start + sizes :])
         reader.end()
-    except Declined as declined:
+    except UpgradeRefused as declined:
         return declined
     raise AssertionError("an end is no agreement")
 
@@ -36,7 +36,7 @@ def read(data: bytes, sizes: int = 4_096) -> Agreed | Declined:
 def test_agreed(before: bytes, sizes: int) -> None:
     """An upgrade is one, however it is written and cut; what came behind it is kept."""
     agreed = read(before + RIGHT + b"\x81\x01x", sizes)
-    assert isinstance(agreed, Agreed)
+    assert isinstance(agreed, Upgraded)
     assert agreed.answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert accept_of(KEY).encode() in agreed.answer
     assert b"Sec-WebSocket-Protocol: actors.v1" in agreed.answer
@@ -47,7 +47,7 @@ def test_agreed(before: bytes, sizes: int) -> None:
 def test_anything_else_is_declined(data: bytes, sizes: int) -> None:
     """Whatever comes, it ends in one printable line."""
     declined = read(data, sizes)
-    assert isinstance(declined, Declined)
+    assert isinstance(declined, UpgradeRefused)
     assert str(declined).startswith("expected ")
     assert str(declined).isprintable()
 
@@ -55,7 +55,7 @@ def test_anything_else_is_declined(data: bytes, sizes: int) -> None:
 def test_refused() -> None:
     """A refusal has its status, and so much of what it says that a person reads it."""
     declined = read(b"HTTP/1.1 404 No\r\nContent-Type: application/json\r\n\r\n" + b'{"error": "gone"}\n' * 100)
-    assert isinstance(declined, Declined)
+    assert isinstance(declined, UpgradeRefused)
     assert declined.status == 404
     assert str(declined).startswith('expected an upgrade, got 404: {"error": "gone"} {"error"')
     assert len(str(declined)) < SAID_BYTES + 50
@@ -63,11 +63,11 @@ def test_refused() -> None:
 
 def test_the_head_is_bounded() -> None:
     """More than a head's worth of bytes without an answer is none."""
-    reader = AgreementReader(upgrade_request())
+    reader = UpgradeAnswerReader(upgrade_request())
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     for _ in range(HEAD_BYTES // len(interim)):
         assert reader.feed(interim) is None
-    with pytest.raises(Declined, match="a head of at most"):
+    with pytest.raises(UpgradeRefused, match="a head of at most"):
         reader.feed(interim)
 
 

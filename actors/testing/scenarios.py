@@ -23,7 +23,7 @@ from actors.testing.store import Fault
 from actors.testing.world import World, check_agent, check_seed, simulate
 
 Scenario = Callable[[World], Awaitable[None]]
-"""What happens in a world; an exception of its own is a failure, too."""
+"""A use of a world; an exception of its own is a failure, too."""
 
 _STORE_SECONDS = 0.001
 
@@ -60,7 +60,7 @@ def _check_steps(scenario: Scenario, seed: int, options: Mapping[str, Any], **mo
 
 
 def _first_of(seeds: Iterable[int]) -> Iterator[int]:
-    """The seeds, of which there is one at least: there may be no last one."""
+    """Return the seeds, of which there must be one; there may be no last one."""
     if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
         raise TypeError(f"seeds: expected integers, range(100) for example, got {described(seeds)}")
     left = iter(seeds)
@@ -102,7 +102,7 @@ def cancel_at_every_step(scenario: Scenario, seed: int = 0, *, most_steps: int =
 
 
 async def _cancelled(scenario: Scenario, seed: int, steps: int, options: dict[str, Any]) -> bool:
-    """One time; true when the scenario was through before its step came."""
+    """Run a scenario once; True if it was through before its step came."""
     done = False
     async with simulate(seed, **{"faulty": False, **options}) as world:
         with trio.CancelScope() as scope:
@@ -122,8 +122,8 @@ def fail_every_store_call(
 ) -> int:
     """Run a scenario with its first call of the store failing, its second, and so on; returns how many there were.
 
-    ``lost``: the call was not carried out, and nobody knows. ``unanswered``: it
-    was, and nobody knows. ``broken``: the store raised what no store may raise.
+    ``lost``: the store did not carry the call out, and does not say so.
+    ``unanswered``: it did, and does not say so. ``broken``: the store raised what no store may raise.
     """
     _check_steps(scenario, seed, options, most_calls=most_calls)
     check_word("fault", fault, Fault)
@@ -134,7 +134,7 @@ def fail_every_store_call(
 
 
 async def _failed(scenario: Scenario, fault: Fault, seed: int, call: int, options: dict[str, Any]) -> bool:
-    """One time; true when there were fewer calls."""
+    """Run a scenario once; True if it made fewer calls."""
     async with simulate(seed, **{"faulty": False, "store_seconds": _STORE_SECONDS, **options}) as world:
         world.store.fail_call, world.store.fail_with = call, fault
         await awaitable("scenario", scenario(world))

@@ -11,7 +11,7 @@ import trio
 import actors
 from actors.testing import Mismatched, World, cancel_at_every_step, fail_every_store_call, run, simulate
 from actors.testing.fixtures import Simulated, simulated
-from actors.testing.oracle import Mismatch
+from actors.testing.records import Mismatch
 
 __all__ = ["simulated"]
 
@@ -89,7 +89,7 @@ async def generator(world: World) -> AsyncIterator[int]:
     ],
 )
 def test_what_checks_nothing(simulated: Simulated, scenario: Any, seeds: Any, options: Any, said: str) -> None:
-    """What is no scenario, no agent or no seed is refused at once, and in these words."""
+    """A value that is no scenario, no agent or no seed is refused at once, and in these words."""
     with pytest.raises(TypeError, match=said):
         simulated(scenario, seeds, **options)
 
@@ -117,7 +117,7 @@ async def test_in_a_test_of_its_own(autojump_clock: object) -> None:
         await conversation(world)
 
 
-def test_without_weather() -> None:
+def test_without_faults() -> None:
     """``run`` runs any function under a seed."""
 
     async def quiet(seed: int) -> int:
@@ -131,10 +131,10 @@ def test_without_weather() -> None:
 
 
 async def test_the_block_checks(autojump_clock: object) -> None:
-    """What contradicts an invariant comes out of the block, with the seed."""
+    """A mismatch comes out of the block, with the seed."""
     with pytest.raises(Mismatched, match="seed simulation 5:\n  invariant 3, no silent gap: so it is"):
         async with simulate(5) as world:
-            world.ledger.mismatches.append(Mismatch(3, "so it is"))
+            world.records.mismatches.append(Mismatch(3, "so it is"))
 
 
 async def test_errors_come_out_as_they_are(autojump_clock: object) -> None:

@@ -140,7 +140,7 @@ class Line:
 
 @attrs.define
 class Scripted:
-    """What a client dials, as a test plays it."""
+    """The server that a client dials, as a test plays it."""
 
     lines: trio.MemoryReceiveChannel[Line]
     dialled: trio.MemorySendChannel[Line]
@@ -152,7 +152,7 @@ class Scripted:
         return await self.lines.receive()
 
     async def reach(self, *_: object) -> trio.abc.Stream:
-        """What takes the place of the network."""
+        """Take the place of the network."""
         await trio.lowlevel.checkpoint()
         self.attempts += 1
         if not self.up:

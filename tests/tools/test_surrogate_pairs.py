@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from actors.tools.halves import HELD_HALVES, Halves
 from actors.tools.json_lines import BadLine, parse
+from actors.tools.surrogate_pairs import HELD_HALVES, SurrogateJoiner
 
 
 def line(payload: str, type_: str = "agent_delta", run_id: str = "r", more: str = "") -> bytes:
     return f'{{"type":"{type_}","thread_id":"t","run_id":"{run_id}",{more}"payload":{payload}}}'.encode()
 
 
-def said(halves: Halves, *lines: bytes) -> list[str]:
-    """What the strings at ``text`` have become."""
-    return [json.loads(halves.parse(number, one).payload)["text"] for number, one in enumerate(lines, 1)]
+def said(joiner: SurrogateJoiner, *lines: bytes) -> list[str]:
+    """Return the strings at ``text`` as they came out."""
+    return [json.loads(joiner.parse(number, one).payload)["text"] for number, one in enumerate(lines, 1)]
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,17 @@ def said(halves: Halves, *lines: bytes) -> list[str]:
 )
 def test_halves_in_succession_are_joined(first: str, second: str, told: list[str]) -> None:
     """The half at the end of one event goes to the beginning of the next, and nothing is said about it."""
-    halves = Halves()
-    assert said(halves, line(f'{{"text":"{first}"}}'), line(f'{{"text":"{second}"}}')) == told
-    halves.finish()
-    assert halves.remarks() == []
+    joiner = SurrogateJoiner()
+    assert said(joiner, line(f'{{"text":"{first}"}}'), line(f'{{"text":"{second}"}}')) == told
+    joiner.finish()
+    assert joiner.remarks() == []
 
 
 def test_each_string_of_each_stream_has_its_own_half() -> None:
     """Runs that speak at the same time, and strings of one event, are not mixed; what comes in between waits."""
-    halves = Halves()
+    joiner = SurrogateJoiner()
     told = said(
-        halves,
+        joiner,
         line(r'{"text":"a\ud83d"}', run_id="r1"),
         line(r'{"text":"b\ud83d","more":"c\ud83d"}', run_id="r2"),
         line('{"text":"thinking"}', "agent_thinking", "r1"),
@@ -48,53 +48,53 @@ def test_each_string_of_each_stream_has_its_own_half() -> None:
         line(r'{"text":"\ude00"}', run_id="r1"),
     )
     assert told == ["a", "b", "thinking", "", "😀"]
-    both = json.loads(halves.parse(6, line(r'{"more":"\ude02","text":"\ude01"}', run_id="r2")).payload)
+    both = json.loads(joiner.parse(6, line(r'{"more":"\ude02","text":"\ude01"}', run_id="r2")).payload)
     assert both == {"more": "😂", "text": "😁"}
-    assert halves.remarks() == []
+    assert joiner.remarks() == []
 
 
 def test_a_half_that_nothing_completes_is_said() -> None:
     """U+FFFD stands where the character should be, and the line that it was in is named; so at the end of its run."""
-    halves = Halves()
-    assert said(halves, line(r'{"text":"a\ud83d"}'), line('{"text":"b"}')) == ["a", "\ufffdb"]
-    (remark,) = halves.remarks()
+    joiner = SurrogateJoiner()
+    assert said(joiner, line(r'{"text":"a\ud83d"}'), line('{"text":"b"}')) == ["a", "\ufffdb"]
+    (remark,) = joiner.remarks()
     assert remark.startswith("line 1: payload.text: ends in half of a surrogate pair (\\ud83d)")
-    halves.parse(3, line(r'{"text":"c\ud83d"}'))
-    halves.parse(4, line("{}", "agent_completed"))
-    assert [remark.partition(":")[0] for remark in halves.remarks()] == ["line 3"]
-    halves.parse(5, line(r'{"text":"d\ud83d"}'))
-    halves.finish()
-    assert [remark.partition(":")[0] for remark in halves.remarks()] == ["line 5"]
+    joiner.parse(3, line(r'{"text":"c\ud83d"}'))
+    joiner.parse(4, line("{}", "agent_completed"))
+    assert [remark.partition(":")[0] for remark in joiner.remarks()] == ["line 3"]
+    joiner.parse(5, line(r'{"text":"d\ud83d"}'))
+    joiner.finish()
+    assert [remark.partition(":")[0] for remark in joiner.remarks()] == ["line 5"]
 
 
 def test_a_repeated_line_is_the_same_event() -> None:
     """An event that is offered again under its id reads as it did the first time."""
-    halves = Halves()
+    joiner = SurrogateJoiner()
     first = line(r'{"text":"a\ud83d"}', more='"event_id":"e",')
-    assert said(halves, first, first, line(r'{"text":"\ude00"}')) == ["a", "a", "😀"]
+    assert said(joiner, first, first, line(r'{"text":"\ude00"}')) == ["a", "a", "😀"]
 
 
 @pytest.mark.parametrize("text", [r"\ude00", r"a\ud83db", r"\ud83d\ud83dx", r"\ude00\ud83d"])
 def test_what_cannot_be_joined_is_said_in_words(text: str) -> None:
     """A half in the middle, or one that nothing comes before, is a bad line that says where it is."""
-    halves = Halves()
+    joiner = SurrogateJoiner()
     with pytest.raises(BadLine, match=r"payload\.text: half of a surrogate pair, U\+D[8E]"):
-        halves.parse(1, line(f'{{"text":"{text}"}}'))
-    halves.finish()
-    assert halves.remarks() == [], "a line that was refused leaves nothing behind"
+        joiner.parse(1, line(f'{{"text":"{text}"}}'))
+    joiner.finish()
+    assert joiner.remarks() == [], "a line that was refused leaves nothing behind"
 
 
 def test_other_lines_keep_their_bytes() -> None:
     """Nothing else is touched: spelling, order and spaces are the producer's, also while halves are waited for."""
-    halves = Halves()
-    halves.parse(1, line(r'{"text":"\ud83d"}'))
+    joiner = SurrogateJoiner()
+    joiner.parse(1, line(r'{"text":"\ud83d"}'))
     for text in (line(r'{ "b":1.50, "text" : "\u00e9", "a":[{"text":"x"}] }', run_id="other"), line("{}")):
-        assert halves.parse(2, text) == parse(text)
+        assert joiner.parse(2, text) == parse(text)
 
 
 def test_few_halves_are_held() -> None:
     """Streams that never go on cost a bounded memory; what is given up is said."""
-    halves = Halves()
+    joiner = SurrogateJoiner()
     for number in range(HELD_HALVES + 5):
-        halves.parse(number + 1, line(r'{"text":"\ud83d"}', run_id=f"r{number}"))
-    assert [remark.partition(":")[0] for remark in halves.remarks()] == [f"line {n}" for n in range(1, 6)]
+        joiner.parse(number + 1, line(r'{"text":"\ud83d"}', run_id=f"r{number}"))
+    assert [remark.partition(":")[0] for remark in joiner.remarks()] == [f"line {n}" for n in range(1, 6)]

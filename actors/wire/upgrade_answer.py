@@ -1,4 +1,4 @@
-"""What a dialled server answers to an upgrade request: read under a limit, checked, and told in our words.
+"""A dialled server's answer to an upgrade request: read under a limit, checked, and told in words of ours.
 
 An engine that reads it keeps as much of a refusal's body as a server cares to
 send, and fails on a wrong answer in words of its own. So it is read here, and
@@ -17,7 +17,7 @@ import h11
 from actors.kernel.failures import printable
 
 HEAD_BYTES = 16 * 1024
-"""What may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
+"""The most that may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
 SAID_BYTES = 512
 """Of what a server says when it refuses, this much is repeated."""
 
@@ -29,7 +29,7 @@ _READABLE = frozenset({"", "text/plain", "application/json", "application/proble
 """Kinds of bodies that say something to a person in a line; a page does not."""
 
 
-class Declined(Exception):  # noqa: N818 - what the server did
+class UpgradeRefused(Exception):  # noqa: N818 - what the server did
     """The server did something else than to agree."""
 
     def __init__(self, text: str, status: int | None = None, *, final: bool = False) -> None:
@@ -41,18 +41,18 @@ class Declined(Exception):  # noqa: N818 - what the server did
 
 
 @attrs.frozen
-class Agreed:
+class Upgraded:
     """The server agreed: an answer as an engine expects it, and what came behind the server's own."""
 
     answer: bytes
     rest: bytes
 
 
-class AgreementReader:
+class UpgradeAnswerReader:
     """Collects bytes until they are the answer to one upgrade request, given as it was sent.
 
-    Of a refusal, what the server says is waited for: :attr:`refusing` is true
-    from then on, and whoever reads may call :meth:`end` at any time.
+    Of a refusal the reader waits for the body: :attr:`refusing` is true from
+    then on, and the caller may call :meth:`end` at any time.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -68,15 +68,15 @@ class AgreementReader:
         self._refusal: h11.Response | None = None
         self._said = b""
 
-    def feed(self, data: bytes) -> Agreed | None:
+    def feed(self, data: bytes) -> Upgraded | None:
         """Add bytes, at most some KiB at once; the agreement once it is complete.
 
-        Raises :class:`Declined` for anything else.
+        Raises :class:`UpgradeRefused` for anything else.
         """
         self._first += data[: _SHOWN_CHARACTERS - len(self._first)]
         self._size_bytes += len(data)
         if not _HTTP.startswith(self._first) and not self._first.startswith(_HTTP):
-            raise Declined(self._unexpected())  # what waits for us to speak its protocol would never end its head
+            raise UpgradeRefused(self._unexpected())  # what waits for us to speak its protocol would never end its head
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -86,21 +86,21 @@ class AgreementReader:
         except h11.RemoteProtocolError:
             if self._refusal is not None:
                 self.end()
-            raise Declined(self._unexpected()) from None
+            raise UpgradeRefused(self._unexpected()) from None
         if self._refusal is None and self._size_bytes > HEAD_BYTES:
-            raise Declined(self._unexpected())
+            raise UpgradeRefused(self._unexpected())
         return None
 
     def end(self) -> None:
-        """Nothing more will come, or nothing more is waited for. Raises :class:`Declined`."""
+        """End: nothing more will come, or nothing more is waited for. Raises :class:`UpgradeRefused`."""
         if self._refusal is not None:
-            raise Declined(_told(self._refusal, self._said), self._refusal.status_code)
+            raise UpgradeRefused(_told(self._refusal, self._said), self._refusal.status_code)
         if self._size_bytes:
-            raise Declined(f"{self._unexpected()}, and then the end")
-        raise Declined("expected an upgrade, the connection ended")
+            raise UpgradeRefused(f"{self._unexpected()}, and then the end")
+        raise UpgradeRefused("expected an upgrade, the connection ended")
 
     def _take(self, event: object) -> None:
-        """A part of an answer that is no agreement."""
+        """Take a part of an answer that is no agreement."""
         if isinstance(event, h11.Response):
             self._refusal, self.refusing = event, True
         elif isinstance(event, h11.Data):
@@ -108,7 +108,7 @@ class AgreementReader:
         if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(self._said) >= SAID_BYTES:
             self.end()
 
-    def _agree(self, event: h11.InformationalResponse) -> Agreed:
+    def _agree(self, event: h11.InformationalResponse) -> Upgraded:
         headers: dict[str, str] = {}
         for raw_name, raw_value in event.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
@@ -116,17 +116,17 @@ class AgreementReader:
         for name, expected in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
             came = headers.get(name.lower())
             if expected.lower() not in map(str.lower, _tokens(came or "")):
-                raise Declined(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
+                raise UpgradeRefused(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
         if headers.get("sec-websocket-accept") != _accept_of(self._key):
             came = headers.get("sec-websocket-accept")
-            raise Declined(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
+            raise UpgradeRefused(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
         if "sec-websocket-extensions" in headers:
-            raise Declined(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
+            raise UpgradeRefused(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
         chosen = headers.get("sec-websocket-protocol")
         if chosen is not None and chosen not in self._offers:
             offers = ", ".join(self._offers) or "none"
-            raise Declined(f"expected the subprotocol {offers}, got {_shown(chosen)}", final=True)
-        return Agreed(_answer(self._key, chosen), bytes(self._connection.trailing_data[0]))
+            raise UpgradeRefused(f"expected the subprotocol {offers}, got {_shown(chosen)}", final=True)
+        return Upgraded(_answer(self._key, chosen), bytes(self._connection.trailing_data[0]))
 
     def _unexpected(self) -> str:
         if self._first.startswith(_TLS_ALERT):
@@ -141,7 +141,7 @@ _ASKED = [("Host", "actors"), ("Upgrade", "websocket"), ("Connection", "Upgrade"
 
 
 def _told(refusal: h11.Response, said: bytes) -> str:
-    """A refusal in one line: its status, and what the server says, where that is for people."""
+    """Put a refusal in one line: its status, and what the server says, where that is for people."""
     status = refusal.status_code
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in refusal.headers}
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -166,7 +166,7 @@ def _answer(key: str, subprotocol: str | None) -> bytes:
 
 
 def _accept_of(key: str) -> str:
-    """What answers a key (RFC 6455, section 4.2.2)."""
+    """Return the answer to a key (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
@@ -180,7 +180,7 @@ def _tokens(value: str) -> tuple[str, ...]:
 
 
 def _shown(text: str | None) -> str:
-    """What came, on one line and not too long."""
+    """Return what came, on one line and not too long."""
     if text is None:
         return "none"
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

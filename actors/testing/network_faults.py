@@ -1,4 +1,4 @@
-"""What can go wrong with one connection of a :func:`~actors.testing.fault_proxy`, and what that makes of its bytes.
+"""Faults of one connection of a :func:`~actors.testing.fault_proxy`, and the shape that they give to its bytes.
 
 Pure: no clock, no sockets, and chance is handed in.
 """
@@ -13,7 +13,7 @@ import attrs
 from actors.testing.chance import Chance
 
 CHUNK_BYTES = 4_096
-"""What is taken at once."""
+"""The most that a link takes at once."""
 
 _PIECES_PER_SECOND = 20
 """With a bandwidth: as finely as that a chunk is spread over its time."""
@@ -27,7 +27,8 @@ Harm = Literal["none", "close", "reset", "vanish"]
 
 @attrs.frozen(kw_only=True)
 class Way:
-    """What happens to the bytes of one direction. Raises :class:`ValueError` for what would let none pass, ever."""
+    """The treatment of the bytes of one direction. Raises :class:`ValueError` for one that would let none pass,
+    ever."""
 
     latency_seconds: float = 0.0
     jitter_seconds: float = 0.0
@@ -36,7 +37,7 @@ class Way:
     slice_bytes: tuple[int, int] | None = None
     """Pass on pieces of so many bytes, the least and the most; ``None``: as they come."""
     limit_bytes: float = math.inf
-    """When so many have passed, the connection's harm is done."""
+    """The number of bytes after which the connection's harm is done."""
 
     def __attrs_post_init__(self) -> None:
         least, most = self.slice_bytes or (1, 1)
@@ -48,45 +49,45 @@ class Way:
 
 @attrs.frozen(kw_only=True)
 class Faults:
-    """What goes wrong with one connection; without arguments, nothing."""
+    """The faults of one connection; without arguments, none."""
 
     up: Way = Way()
     """From the client to the server."""
     down: Way = Way()
     harm: Harm = "close"
-    """What happens when the ``limit_bytes`` of either direction have passed."""
+    """The harm that is done when the ``limit_bytes`` of either direction have passed."""
     stall_seconds: float = 0.0
     """Before that harm, nothing passes for so long; ``math.inf`` has no end."""
     refuse: bool = False
     """Reset it as soon as it is made."""
     idle_seconds: float = math.inf
-    """When nothing has passed for so long, ``idle_harm`` is done."""
+    """After so long a silence, ``idle_harm`` is done."""
     idle_harm: Harm = "vanish"
     linger_seconds: float = 0.0
     """By how much later one end hears that the other has closed."""
 
 
 Mark = Literal["harm", "end", "reset"]
-"""What has its place between the bytes: the harm of the connection, the end of what one end says, that end gone."""
+"""Marks between the bytes: the harm of the connection, the end of one side's stream, a side that is reset."""
 
 Step = tuple[float, bytes | Mark]
-"""When something is due at the other end, and what it is."""
+"""The time at which something is due at the other end, and the thing."""
 
 
-class Course:
-    """In what pieces the bytes of one direction arrive, and when."""
+class Shaper:
+    """Shapes the bytes of one direction: in what pieces they arrive, and when."""
 
     def __init__(self, way: Way, chance: Chance) -> None:
         self._way = way
         self._chance = chance
         self._left_bytes = way.limit_bytes
         self._free_at = -math.inf
-        """When the line has sent everything it was given."""
+        """The time at which the line has sent everything it was given."""
         self._due = -math.inf
-        """When the last piece arrives; none overtakes it."""
+        """The time at which the last piece arrives; none overtakes it."""
 
     def take(self, data: bytes, now: float) -> list[Step]:
-        """What becomes of bytes that come ``now``, in order: none is left out, and none is added."""
+        """Shape bytes that come ``now``, in order: none is left out, and none is added."""
         steps: list[Step] = []
         self._due = max(self._due, now)
         begin = 0

@@ -1,4 +1,4 @@
-"""What the runner of transcripts knows of a client: its session, its application, and its connections."""
+"""The interface between the runner of transcripts and a client: its session, its application, its connections."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Protocol
 import attrs
 import trio
 
-from tests.client.scripted import Line
 from tests.support import raw
-from tests.support.due import Given
+from tests.support.expected_items import DeliveredItem
 from tests.support.raw import Frame, Message, frame
+from tests.support.scripted_server import Line
 
 
 @attrs.frozen
-class Wishes:
-    """What an application decides before its client says hello."""
+class SessionOptions:
+    """The choices of an application before its client says hello."""
 
     token: str | None
     origin: str
@@ -28,25 +28,25 @@ class Wishes:
 
 
 @attrs.frozen
-class View:
-    """What there is to be seen of a client and its application."""
+class ClientView:
+    """The visible state of a client and its application."""
 
     dialled: int
     """Connections that it has begun."""
-    given: list[Given]
-    """What it gave to its application."""
+    given: list[DeliveredItem]
+    """The items that it delivered to its application."""
     outcomes: dict[str, Message]
-    """What became of requests, by their ids in the transcript."""
+    """The outcomes of requests, by their ids in the transcript."""
     refused: int | None
     """The close code that it told its application not to come back for."""
     cursor: tuple[str, int] | None
-    """What its application may keep."""
+    """The cursor that its application may keep."""
 
 
 class Client(Protocol):
     """A client and an application that takes all it is given."""
 
-    async def begin(self, wishes: Wishes) -> None:
+    async def begin(self, chosen: SessionOptions) -> None:
         """Open a session."""
 
     async def accept(self) -> Line:
@@ -64,7 +64,7 @@ class Client(Protocol):
     async def leave(self) -> None:
         """The application closes the session."""
 
-    async def settle(self, ear: Ear | None) -> View:
+    async def settle(self, server_side: ServerSide | None) -> ClientView:
         """Wait until everything has happened that happens without the time going on; how it stands then."""
 
     async def advance(self, most_seconds: float) -> float:
@@ -72,12 +72,12 @@ class Client(Protocol):
 
 
 @attrs.define
-class Ear:
+class ServerSide:
     """The server's end of one connection, which hears while the runner does other things."""
 
     line: Line
     number: int
-    """Which of the client's connections it is, from 0."""
+    """The number of the connection among the client's, from 0."""
     said: deque[Message] = attrs.field(factory=deque)
     pongs: int = 0
     closing: bool = False

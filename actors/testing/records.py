@@ -1,0 +1,161 @@
+"""The records of a simulation: what emitters were told, and what connections were sent and devices took.
+
+Pure data, of which the parts of the oracle and the verdict read and to which
+they add. Time is a counter of its own, one more with each entry, so "before"
+means before. What contradicts an invariant is a *mismatch*, noted with the
+invariant's number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+
+from actors.receipts import Receipt
+from actors.testing.invariants import name_of
+from actors.testing.owners import Owners
+
+STARTED = "agent_started"
+TERMINAL = frozenset({"agent_completed", "agent_failed", "agent_cancelled"})
+DELTA = "agent_delta"
+
+Place = tuple[str, str, int]
+"""User, epoch and offset of an event."""
+
+
+@attrs.frozen
+class Mismatch:
+    """A contradiction to one of :data:`~actors.testing.invariants.INVARIANTS`, by its number."""
+
+    invariant: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"invariant {self.invariant}, {name_of(self.invariant)}: {self.text}"
+
+
+@attrs.define(eq=False)
+class Emit:
+    """One event as its emitters know it; several calls may have emitted it, under one id."""
+
+    event_id: str
+    life: int
+    """The number of the runtime that took it: a restart begins the next."""
+    thread_id: str
+    begun: int
+    type: str = ""
+    run_id: str | None = None
+    payload: Any = None
+    ended: float = math.inf
+    calls: int = 0
+    """Calls that returned with a receipt."""
+    receipts: list[Receipt] = attrs.field(factory=list)
+    """The receipts of those calls, each once."""
+    stage: str = ""
+    """The newest stage that a probe saw of the first receipt."""
+    user_id: str | None = None
+    """The owner that an emitter named."""
+    alone: bool = True
+    """True while there is one call, because then the call's time decides its place among the thread's events."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt of the first call."""
+        return self.receipts[0] if self.receipts else None
+
+    @property
+    def seq(self) -> int:
+        """The number in its thread; 0 while the store has given none."""
+        return (self.receipts[0].seq or 0) if self.receipts else 0
+
+
+@attrs.define(eq=False)
+class Wire:
+    """One connection, as the messages in each direction leave it."""
+
+    number: int
+    user_id: str
+    life: int
+    plain: bool = False
+    hello: dict[str, Any] = attrs.field(factory=dict)
+    session: str = ""
+    epoch: str = ""
+    position: int | None = None
+    """The last offset that the runtime wrote to it."""
+    fenced_above: float = math.inf
+    """Head when its session got another connection; events beyond it belong to that one."""
+    over: bool = False
+
+
+@attrs.frozen
+class Placed:
+    """An event as a device sees it."""
+
+    thread_id: str
+    seq: int
+    first_seq: int
+    type: str
+    run_id: str | None
+    event_id: str | None
+    payload: dict[str, Any] = attrs.field(eq=False)
+
+
+@attrs.define
+class Log:
+    """One epoch of one user's log, as far as the runtime wrote it to a connection."""
+
+    user_id: str
+    life: int
+    events: dict[int, Placed] = attrs.field(factory=dict)
+    written: set[int] = attrs.field(factory=set)
+    """Offsets that a line took, with all their bytes."""
+    received: dict[str, set[int]] = attrs.field(factory=dict)
+    """Offsets that devices received, by session."""
+    acked: set[int] = attrs.field(factory=set)
+    """Offsets that a device received and acked."""
+    forgotten: set[int] = attrs.field(factory=set)
+    """Offsets that no device can ack any more, because the server had forgotten the session that received them."""
+
+
+class Records:
+    """Everything that was recorded, over all lives of the runtime."""
+
+    def __init__(self) -> None:
+        self.mismatches: list[Mismatch] = []
+        self.emits: dict[tuple[int, str, str], Emit] = {}
+        """By life, thread and event id."""
+        self.logs: dict[tuple[str, str], Log] = {}
+        """By user and epoch."""
+        self.owners: dict[tuple[int, str], Owners] = {}
+        """By life and thread."""
+        self.wires: list[Wire] = []
+        self.tokens: dict[str, list[str]] = {}
+        """The text that each run took, token by token, by life and run."""
+        self.quarantined: set[str] = set()
+        """Paths of quarantined actors, in this life of the runtime."""
+        self.life = 0
+        self.now = 0
+
+    def tick(self) -> int:
+        """Return a moment later than all before."""
+        self.now += 1
+        return self.now
+
+    def complain(self, invariant: int, text: str) -> None:
+        """Note a mismatch."""
+        self.mismatches.append(Mismatch(invariant, text))
+
+    def begin_life(self) -> None:
+        """Begin the next life: another runtime starts."""
+        self.life += 1
+        self.quarantined.clear()
+
+    def log(self, wire: Wire, epoch: str) -> Log:
+        """Return an epoch of the log of a connection's user."""
+        return self.logs.setdefault((wire.user_id, epoch), Log(wire.user_id, wire.life))
+
+    def owners_of(self, thread_id: str, life: int | None = None) -> Owners:
+        """Return the changes of a thread's owner, in one life of the runtime or in the present one."""
+        return self.owners.setdefault((self.life if life is None else life, thread_id), Owners())

@@ -1,0 +1,57 @@
+"""One argument of a command line: what it means, or what was expected in its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actors.tools.arguments import Wrong, count, host, identifier, number, patience, port, seconds, text, token
+
+
+@pytest.mark.parametrize(
+    ("read", "words", "expected"),
+    [
+        (text, "Zoë", "Zoë"),
+        (text, "Zo\udcc3\udcab", "Zoë"),
+        (identifier("thread_id"), "t1", "t1"),
+        (token, "secret", "secret"),
+        (host, "[::1]", "::1"),
+        (port, "0", 0),
+        (port, "65535", 65_535),
+        (count, "1", 1),
+        (number, "0", 0),
+        (seconds, "inf", math.inf),
+        (seconds, "0", 0.0),
+        (patience, "0.5", 0.5),
+    ],
+)
+def test_what_an_argument_means(read: Callable[[str], Any], words: str, expected: object) -> None:
+    """An argument is read into the value that it stands for; UTF-8 is read in every locale."""
+    assert read(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("read", "words", "expected"),
+    [
+        (text, "\ud83d", "half of a surrogate pair"),
+        (text, "\udcff", "expected UTF-8, got the byte 0xff"),
+        (identifier("thread_id"), "", "thread_id: expected"),
+        (token, "", "expected a token, got none"),
+        (host, "[]", "expected an address, got none"),
+        (port, "65536", "expected a port, 0 to 65535, got '65536'"),
+        (port, "-1", "expected a port"),
+        (count, "0", "expected a whole number, 1 or more, got '0'"),
+        (number, "1.5", "expected a whole number, 0 or more"),
+        (seconds, "nan", "expected seconds, 0 or more, got 'nan'"),
+        (seconds, "soon", "expected seconds, 0 or more, got 'soon'"),
+        (patience, "inf", "expected seconds, more than 0, got 'inf'"),
+        (patience, "0", "expected seconds, more than 0"),
+    ],
+)
+def test_what_cannot_be_meant(read: Callable[[str], Any], words: str, expected: str) -> None:
+    """Anything else is refused, with what was expected."""
+    with pytest.raises(Wrong, match=expected.replace("(", r"\(")):
+        read(words)
