@@ -13,7 +13,9 @@ import attrs
 import msgspec
 import trio
 
+from actors.events.delivered import Event
 from actors.protocol.client_messages import SUBPROTOCOL
+from actors.protocol.server_messages import Batch, decode, encode
 from actors.wire.websocket import DialledWebSocket, dial
 
 PATIENCE_SECONDS = 30.0
@@ -146,16 +148,22 @@ async def device(url: str, token: str) -> AsyncIterator[DialledWebSocket]:
 
 
 async def events(websocket: DialledWebSocket, count: int, *, ack: bool = False) -> list[str]:
-    """Receive so many events, as text; confirm each if asked to."""
+    """Receive so many events, as text, and acknowledge each if asked to; tokens that a batch joins are one text."""
     texts: list[str] = []
-    while len(texts) < count:
+    received = 0
+    while received < count:
         text = await websocket.receive()
-        message = msgspec.json.decode(text)
-        if "op" in message:
-            continue
-        texts.append(text)
+        match decode(text):
+            case Event(offset=last):
+                texts.append(text)
+                received += 1
+            case Batch(first=first, last=last, events=joined):
+                texts += [encode(event).decode() for event in joined]
+                received += last - first + 1
+            case _:
+                continue
         if ack:
-            await websocket.send(msgspec.json.encode({"op": "ack", "offset": message["offset"]}).decode())
+            await websocket.send(msgspec.json.encode({"op": "ack", "offset": last}).decode())
     return texts
 
 
