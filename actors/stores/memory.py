@@ -1,15 +1,14 @@
 """A store in memory: answers at once, forgets at the end of the process.
 
 A thread or a log holds its events in structures that the cyclic collector does
-not walk. Two heaps, one for logs and one for holds, know which of them is
-oldest, so that a sweep costs as much as it finds and not as much as there is;
-a sweep corrects an outdated entry when it comes to the top.
+not walk. A heap knows which log is oldest, as another does of the holds, so
+that a sweep costs as much as it finds and not as much as there is; a sweep
+corrects an outdated entry when it comes to the top.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -21,30 +20,18 @@ from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
-from actors.events.event import notice, placed
+from actors.events.event import placed
 from actors.limits import Limits
 from actors.stages import Cause
+from actors.stores.holds import HeldEvent, Holds, ThreadHold
 from actors.stores.idempotency import FirstAppend, IdempotencyWindow
 from actors.stores.store import Append, Binding, Expiry, Placement, Shed, StaleGeneration
 
 
-class _Held(msgspec.Struct, gc=False, frozen=True):
-    """An event of a thread without an owner."""
-
-    body: bytes
-    seq: int
-    at: float
-    first_append: FirstAppend | None
-
-
 class _Thread:
-    """One thread: its numbering, its owner, and the events it holds while it has none.
+    """One thread: its numbering, its owner, and its hold while it has none."""
 
-    Invariant: ``held`` is one run of sequence numbers that ends at ``seq``,
-    and is empty while there is an owner.
-    """
-
-    __slots__ = ("binding", "generation", "held", "held_bytes", "seq", "shed", "shed_first", "user_id")
+    __slots__ = ("binding", "generation", "hold", "seq", "user_id")
 
     def __init__(self) -> None:
         self.seq = 0
@@ -52,10 +39,8 @@ class _Thread:
         self.generation = 0
         self.binding: Binding | None = None
         """The reply to the last change of owner, until :meth:`MemoryStore.ack_binding`."""
-        self.held: deque[_Held] | None = None
-        self.held_bytes = 0
-        self.shed: dict[Cause, int] | None = None
-        self.shed_first = 0
+        self.hold: ThreadHold | None = None
+        """``None`` while there is an owner, and until the first event."""
 
 
 class _Forgotten(msgspec.Struct, gc=False, frozen=True):
@@ -83,19 +68,12 @@ class MemoryStore:
         self._forgotten: dict[str, _Forgotten] = {}
         """The ends of empty logs, by user."""
         self._window = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
-        self._holding = 0
-        """Threads that hold something."""
-        self._held_bytes = 0
-        self._shed: list[Shed] = []
-        """Drops of held events, until :meth:`shed` reports them."""
-        self._aging_holds: list[tuple[float, str]] = []
+        self._holds = Holds(limits, self._threads.__delitem__)
         self._aging_logs: list[tuple[float, str]] = []
-        self._vacant: dict[str, None] = {}
-        """Threads without events and without an owner, oldest first: kept for their numbering and their sheds."""
 
     def __repr__(self) -> str:
-        counts = f"threads={len(self._threads)} holding={self._holding} logs={len(self._logs)} ids={len(self._window)}"
-        return f"<MemoryStore {counts}>"
+        threads = f"threads={len(self._threads)} holding={len(self._holds)}"
+        return f"<MemoryStore {threads} logs={len(self._logs)} ids={len(self._window)}>"
 
     # --- append ---------------------------------------------------------------
 
@@ -118,7 +96,7 @@ class MemoryStore:
             self._window.put(append.thread_id, append.event_id, first)
         thread.seq += 1
         if thread.user_id is None:
-            return self._hold(append, thread, _Held(append.body, thread.seq, now, first))
+            return self._hold(append, thread, HeldEvent(append.body, thread.seq, now, first))
         log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
         if first is not None:
@@ -154,83 +132,12 @@ class MemoryStore:
             log.trim(self._retained_events, self._retained_bytes)
         return offset
 
-    def _hold(self, append: Append, thread: _Thread, held: _Held) -> Placement:
-        if thread.held is None:
-            thread.held = deque()
-            self._holding += 1
-            self._vacant.pop(append.thread_id, None)
-            heapq.heappush(self._aging_holds, (held.at, append.thread_id))
-        thread.held.append(held)
-        thread.held_bytes += len(held.body)
-        self._held_bytes += len(held.body)
-        self._make_room(append.thread_id, thread)
-        return Placement(held.seq, thread.generation)
-
-    # --- sheds ----------------------------------------------------------------
-
-    def shed(self) -> Sequence[Shed]:
-        """Return the drops of held events since the last call."""
-        if not self._shed:
-            return ()
-        shed, self._shed = self._shed, []
-        return shed
-
-    def _make_room(self, thread_id: str, thread: _Thread) -> None:
-        """Shed the oldest events of this hold, and of the oldest holds of all, until every bound is kept."""
-        limits = self._limits
-        while thread.held and (len(thread.held) > limits.unbound_events or thread.held_bytes > limits.unbound_bytes):
-            self._shed_oldest(thread_id, thread, Cause.UNBOUND_OVERFLOW)
-        while self._held_bytes > limits.unbound_total_bytes:
-            self._shed_oldest(*self._oldest_hold(), Cause.UNBOUND_OVERFLOW)
-        while self._holding > limits.unbound_total_threads:
-            oldest_id, oldest = self._oldest_hold()
-            while oldest.held:
-                self._shed_oldest(oldest_id, oldest, Cause.UNBOUND_OVERFLOW)
-
-    def _oldest_hold(self) -> tuple[str, _Thread]:
-        """Find the thread that has been holding for longest."""
-        self._correct_oldest_hold()
-        thread_id = self._aging_holds[0][1]
-        return thread_id, self._threads[thread_id]
-
-    def _correct_oldest_hold(self) -> None:
-        """Correct the top of the heap, because its entry may be of an event that is gone since."""
-        while self._aging_holds:
-            at, thread_id = self._aging_holds[0]
-            thread = self._threads.get(thread_id)
-            if thread is None or not thread.held:
-                heapq.heappop(self._aging_holds)
-            elif thread.held[0].at != at:
-                heapq.heapreplace(self._aging_holds, (thread.held[0].at, thread_id))
-            else:
-                return
-
-    def _shed_oldest(self, thread_id: str, thread: _Thread, cause: Cause) -> None:
-        """Shed the oldest held event of a thread, and count it for the owner's notice."""
-        assert thread.held, "only a held event can be shed"
-        oldest = thread.held.popleft()
-        thread.held_bytes -= len(oldest.body)
-        self._held_bytes -= len(oldest.body)
-        if thread.shed is None:
-            thread.shed, thread.shed_first = {}, oldest.seq
-        thread.shed[cause] = thread.shed.get(cause, 0) + 1
-        if not thread.held:
-            self._vacate(thread_id, thread)
-        last = self._shed[-1] if self._shed else None
-        if last is not None and last.thread_id == thread_id and last.cause is cause:
-            self._shed.pop()
-        self._shed.append(Shed(thread_id, oldest.seq, cause))
-
-    def _vacate(self, thread_id: str, thread: _Thread) -> None:
-        """Note that a thread holds nothing any more; of those that never had an owner, remember so many."""
-        thread.held = None
-        self._holding -= 1
-        if thread.generation:
-            return
-        self._vacant[thread_id] = None
-        if len(self._vacant) > self._limits.vacant_threads:
-            forgotten = next(iter(self._vacant))
-            del self._vacant[forgotten], self._threads[forgotten]
+    def _hold(self, append: Append, thread: _Thread, event: HeldEvent) -> Placement:
+        hold = thread.hold
+        if hold is None:
+            hold = thread.hold = ThreadHold(append.thread_id, disowned=thread.generation > 0)
+        self._holds.take(hold, event)
+        return Placement(event.seq, thread.generation)
 
     # --- bind -----------------------------------------------------------------
 
@@ -245,14 +152,13 @@ class MemoryStore:
         self._threads[thread_id] = thread
         thread.user_id = user_id
         thread.generation += 1
-        self._vacant.pop(thread_id, None)
-        if user_id is None or (thread.held is None and thread.shed is None):
+        hold, thread.hold = thread.hold, None
+        if user_id is None or hold is None:
             thread.binding = None
             return self._bound(thread_id, thread)
         log = self._log(user_id)
         first = log.head + 1
-        noticed = self._place_notice(thread_id, thread, user_id, log, now)
-        self._place_held(thread, user_id, log, now)
+        noticed = self._place_hold(hold, user_id, log, now)
         thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         return thread.binding
 
@@ -274,25 +180,15 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return self.bind_nowait(thread_id, user_id, now, take=take)
 
-    def _place_notice(self, thread_id: str, thread: _Thread, user_id: str, log: Log, now: float) -> bool:
-        if thread.shed is None:
-            return False
-        first, count = thread.shed_first, sum(thread.shed.values())
-        causes = {cause.value: number for cause, number in thread.shed.items()}
-        body = notice(thread_id, first, first + count - 1, causes, self._environment.wall_clock())
-        self._place(user_id, log, body, first + count - 1, now)
-        thread.shed = None
-        return True
-
-    def _place_held(self, thread: _Thread, user_id: str, log: Log, now: float) -> None:
-        held, thread.held = thread.held or (), None
-        self._holding -= bool(held)
-        self._held_bytes -= thread.held_bytes
-        thread.held_bytes = 0
-        for event in held:
+    def _place_hold(self, hold: ThreadHold, user_id: str, log: Log, now: float) -> bool:
+        """Place what a thread holds, behind a notice of what it shed; true if there is one."""
+        if hold.shed is not None:
+            self._place(user_id, log, hold.notice(self._environment.wall_clock()), hold.last_shed, now)
+        for event in self._holds.end(hold):
             offset = self._place(user_id, log, event.body, event.seq, now)
             if (first := event.first_append) is not None:
                 first.user_id, first.epoch, first.offset = user_id, log.epoch, offset
+        return hold.shed is not None
 
     # --- reading --------------------------------------------------------------
 
@@ -319,7 +215,7 @@ class MemoryStore:
             texts,
             thread_id,
             after_seq=after_seq,
-            settled_seq=thread.seq - len(thread.held or ()),
+            settled_seq=thread.seq - (0 if thread.hold is None else len(thread.hold.events or ())),
             head_seq=thread.seq,
             most_events=most_events,
             most_bytes=most_bytes,
@@ -338,21 +234,9 @@ class MemoryStore:
     def expire(self, now: float) -> Expiry:
         """Drop held events and records that became too old."""
         self._window.expire(now)
-        more = self._expire_holds(now - self._limits.unbound_seconds, self._limits.sweep_events)
+        more = self._holds.expire(now - self._limits.unbound_seconds, self._limits.sweep_events)
         lows, more_logs = self._expire_logs(now - self._limits.retained_seconds, self._limits.sweep_events)
         return Expiry(lows, more or more_logs)
-
-    def _expire_holds(self, before: float, most: int) -> bool:
-        """Shed older held events, at most so many; true if there are more."""
-        self._correct_oldest_hold()
-        while self._aging_holds and self._aging_holds[0][0] < before:
-            if not most:
-                return True
-            most -= 1
-            thread_id = self._aging_holds[0][1]
-            self._shed_oldest(thread_id, self._threads[thread_id], Cause.UNBOUND_EXPIRED)
-            self._correct_oldest_hold()
-        return False
 
     def _expire_logs(self, before: float, most: int) -> tuple[tuple[tuple[str, int], ...], bool]:
         """Trim older events, from logs that have so many together; returns their lows, and true if there are more."""
@@ -372,13 +256,17 @@ class MemoryStore:
                 heapq.heappop(self._aging_logs)
         return tuple(lows), bool(self._aging_logs) and self._aging_logs[0][0] < before
 
-    # --- quarantine and the end -----------------------------------------------
+    # --- drops, quarantine and the end ----------------------------------------
+
+    def shed(self) -> Sequence[Shed]:
+        """Return the drops of held events since the last call."""
+        return self._holds.report()
 
     def release(self, thread_id: str) -> None:
         """Drop every event that a thread holds."""
         thread = self._threads.get(thread_id)
-        while thread is not None and thread.held:
-            self._shed_oldest(thread_id, thread, Cause.QUARANTINED)
+        if thread is not None and thread.hold is not None:
+            self._holds.shed(thread.hold, Cause.QUARANTINED)
 
     def forget(self, user_id: str) -> bool:
         """Forget an empty log, but for its end."""
