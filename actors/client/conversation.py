@@ -188,7 +188,7 @@ class Conversation:
 
     def due_at(self) -> float:
         """When there will be something to say, if nothing happens before."""
-        return self.arrivals.ack_at(self.asked)
+        return self.arrivals.acks.due_at(self.asked)
 
     def end(self, ended: Ended, jitter: float, now: float) -> float | None:
         """The connection has ended, or there was none: seconds to wait before the next, ``None`` if it is for good."""

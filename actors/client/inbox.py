@@ -18,12 +18,10 @@ until the application has taken everything and another connection resumes.
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 
-import attrs
-
+from actors.client.acks import Acks
+from actors.client.item_queue import Entry, ItemQueue
 from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
@@ -35,15 +33,6 @@ _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Life
 
 class OutOfOrder(Exception):  # noqa: N818 - what the server's message is
     """What came is not what can come next; no cursor can be trusted any more."""
-
-
-@attrs.frozen
-class _Entry:
-    item: Item
-    first: int
-    cursor: Cursor | None
-    """The place of its last offset; ``None`` for what stands outside of the log."""
-    size: int
 
 
 class Arrivals:
@@ -60,11 +49,9 @@ class Arrivals:
         self.given = cursor
         self.overrun = False
         self.received = cursor
-        self._entries: deque[_Entry] = deque()
-        self._in_hand: _Entry | None = None
-        self._bytes = 0
-        self._most_items = most_items
-        self._most_bytes = most_bytes
+        self.acks = Acks()
+        self._queue = ItemQueue(most_items, most_bytes)
+        self._in_hand: Entry | None = None
         self._is_news = is_news
         """Asked of each item when it is its turn to be handed out; one that is none is not."""
         self._epoch = ""
@@ -72,21 +59,18 @@ class Arrivals:
         """``None`` until it is known: before the welcome, and after one that announces a reset."""
         self._resume: Cursor | None = None
         self._defect = ""
-        self._acked = 0
-        self._unacked_since: float | None = None
-        self._last_word = 0
         self._unseen_reset: Reset | None = None
 
     # --- the application ------------------------------------------------------
 
     def __len__(self) -> int:
         """Items that wait for the application."""
-        return len(self._entries)
+        return len(self._queue)
 
     @property
     def drained(self) -> bool:
         """Whether the application has taken everything that was kept."""
-        return not self._entries and self._in_hand is None
+        return not len(self._queue) and self._in_hand is None
 
     def confirm(self) -> None:
         """The application came back: what it had in hand is taken."""
@@ -97,13 +81,12 @@ class Arrivals:
                 self._unseen_reset = None
                 self._defect = ""
             if isinstance(entry.item, Event) and entry.item.type in _LAST_WORDS:
-                self._last_word = entry.cursor.offset
+                self.acks.urge(entry.cursor.offset)
 
     def give(self) -> Item | None:
         """The next item that is news, into the application's hand; ``None`` when there is none."""
-        while self._entries:
-            entry = self._entries.popleft()
-            self._bytes -= entry.size
+        while len(self._queue):
+            entry = self._queue.pop()
             self.given = entry.cursor or self.given
             if self._is_news(entry.item):
                 self._in_hand = entry
@@ -132,8 +115,7 @@ class Arrivals:
         """The server says where the connection begins. Raises :class:`OutOfOrder` when that cannot be."""
         resume = self._resume
         self._epoch = said.epoch
-        self._unacked_since = None
-        self._last_word = 0
+        self.acks.begin()
         if said.resume == "fresh" and resume is None:
             self._start_fresh(Cursor(said.epoch, said.start - 1))
         elif said.resume == "reset" and resume is not None:
@@ -154,13 +136,14 @@ class Arrivals:
 
     def _go_on(self, resume: Cursor) -> None:
         if self.received is not None and self.received.epoch != resume.epoch:
-            self._forget_reset()
+            self.received = self._queue.forget_reset() or self.given
         if self.received is None or self.received.epoch != resume.epoch:
             raise OutOfOrder(f"welcome: expected the epoch of {self.received}, got {resume.epoch}")
         self._place(resume)
 
     def _place(self, cursor: Cursor) -> None:
-        self._epoch, self._position, self._acked = cursor.epoch, cursor.offset, cursor.offset
+        self._epoch, self._position = cursor.epoch, cursor.offset
+        self.acks.start(cursor.offset)
 
     # --- what comes -----------------------------------------------------------
 
@@ -189,7 +172,6 @@ class Arrivals:
     def reset(self, reset: server_messages.Reset) -> None:
         """Another log, from now on."""
         self._place(Cursor(reset.epoch, reset.low - 1))
-        self._unacked_since = None
         self._begin_anew(Reset(reset.epoch, reset.low))
 
     def caught_up(self, said: server_messages.CaughtUp) -> None:
@@ -201,11 +183,11 @@ class Arrivals:
 
     def add(self, item: Item, size: int = 0) -> None:
         """Something that stands outside of the log."""
-        self._keep(_Entry(item, 0, None, size))
+        self._queue.keep(Entry(item, 0, None, size))
 
     def has_room(self) -> bool:
         """Whether another item can wait for the application; if not, this connection is given up."""
-        self.overrun = self.overrun or self._is_full()
+        self.overrun = self.overrun or self._queue.is_full
         return not self.overrun
 
     def _is_next(self, first: int, last: int) -> bool:
@@ -226,75 +208,26 @@ class Arrivals:
         assert received is not None, "a connection that has a position has a place"
         if self.overrun or last <= received.offset:
             return
-        if self._is_full() or (first <= received.offset and not self._take_back(first)):
+        if self._queue.is_full or (
+            first <= received.offset and not self._queue.take_back(Cursor(self._epoch, first - 1), self.given)
+        ):
             self.overrun = True
             return
         self.received = Cursor(self._epoch, last)
-        self._keep(_Entry(item, first, self.received, size))
-
-    def _take_back(self, first: int) -> bool:
-        """Text that came in pieces comes joined, with more: forget the pieces, if the application has none of them."""
-        entries = list(self._entries)
-        beside = []
-        while entries and (entries[-1].cursor is None or entries[-1].cursor.offset >= first):
-            entry = entries.pop()
-            if entry.cursor is None:
-                beside.append(entry)
-            elif entry.first < first:
-                return False
-        before = next((entry.cursor for entry in reversed(entries) if entry.cursor is not None), self.given)
-        if before != Cursor(self._epoch, first - 1):
-            return False
-        self._keep_only([*entries, *reversed(beside)])
-        return True
+        self._queue.keep(Entry(item, first, self.received, size))
 
     def _begin_anew(self, reset: Reset) -> None:
         """What the last log had said stays; what another reset had begun and nobody saw is replaced by this one."""
-        self._forget_reset()
+        self._queue.forget_reset()
         self._unseen_reset = reset
         self.received = Cursor(reset.epoch, reset.low - 1)
-        self._keep(_Entry(reset, reset.low, self.received, 0))
-
-    def _forget_reset(self) -> None:
-        """Drop the reset that the application has not seen, if there is one, and what followed it in the log."""
-        entries = list(self._entries)
-        resets = [number for number, entry in enumerate(entries) if isinstance(entry.item, Reset)]
-        if resets:
-            behind = [entry for entry in entries[resets[0] :] if entry.cursor is None]
-            self._keep_only([*entries[: resets[0]], *behind])
-            self.received = next((entry.cursor for entry in reversed(entries[: resets[0]]) if entry.cursor), self.given)
-
-    def _keep_only(self, entries: list[_Entry]) -> None:
-        self._entries = deque(entries)
-        self._bytes = sum(entry.size for entry in entries)
-
-    def _is_full(self) -> bool:
-        return len(self._entries) >= self._most_items or self._bytes >= self._most_bytes
-
-    def _keep(self, entry: _Entry) -> None:
-        self._entries.append(entry)
-        self._bytes += entry.size
+        self._queue.keep(Entry(reset, reset.low, self.received, 0))
 
     # --- confirming -------------------------------------------------------------
 
     def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
         """The offset to confirm at ``now``, if one is due; with ``everything``, if there is one."""
-        offset = self._confirmable()
-        if offset <= self._acked:
-            self._unacked_since = None
-            return None
-        if self._unacked_since is None:
-            self._unacked_since = now
-        urgent = everything or self._acked < self._last_word <= offset
-        if not urgent and offset - self._acked < asked.ack_events and now < self._unacked_since + asked.ack_s:
-            return None
-        self._acked = offset
-        self._unacked_since = None
-        return offset
-
-    def ack_at(self, asked: server_messages.ServerLimits) -> float:
-        """When a confirmation will be due, if nothing more is taken."""
-        return math.inf if self._unacked_since is None else self._unacked_since + asked.ack_s
+        return self.acks.due(self._confirmable(), now, asked, everything=everything)
 
     def _confirmable(self) -> int:
         """What is taken and has come on this connection, too: an offset beyond what was sent on it is an error."""

@@ -25,7 +25,7 @@ from actors.protocol.client_messages import Request as Message
 from actors.protocol.codes import CLOSINGS
 from actors.protocol.server_messages import decode
 
-PURE = ["address", "backoff", "conversation", "errors", "inbox", "items", "pending", "questions"]
+PURE = ["acks", "address", "backoff", "conversation", "errors", "inbox", "item_queue", "items", "pending", "questions"]
 
 
 @pytest.mark.parametrize("name", PURE)
