@@ -6,39 +6,56 @@ before a ping: it cannot answer a ping that has not reached it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+from actors.wire.transport import Transport
+
 
 class Pings:
     """Pings sent and answered, and how far the stream of bytes has to be delivered for the last one."""
 
-    __slots__ = ("_answered", "_delivered", "_end", "_sent")
+    __slots__ = ("_answered", "_delivered", "_end", "_fence", "_sent", "_transport")
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._sent = 0
         self._answered = 0
+        self._fence = 0
+        """The ping that went out with the last reset."""
         self._end = 0.0
         """The end of the last ping in the stream."""
         self._delivered = 0.0
         """The bytes of the stream that had been delivered at the last call of :meth:`still_queued`."""
 
-    def ping(self, delivered: float, end: float) -> int:
-        """Note a ping written up to the byte ``end``, when ``delivered`` had arrived; returns its number."""
+    def write(self, frames: bytes, write: Callable[[bytes], object]) -> None:
+        """Write frames that end with a ping, and note it; with no bytes before it on their way, it arrives at once."""
+        transport = self._transport
+        self._delivered = transport.delivered_bytes if transport.pending_bytes else math.inf
+        write(frames)
+        self._end = transport.delivered_bytes + transport.pending_bytes
         self._sent += 1
-        self._delivered, self._end = delivered, end
-        return self._sent
+
+    def fence(self) -> None:
+        """Ignore acks until the last ping is answered, because up to there they are of an ended epoch."""
+        self._fence = self._sent
+
+    @property
+    def is_fenced(self) -> bool:
+        """True if the device may not have taken the last reset, so that its acks are of an ended epoch."""
+        return self._answered < self._fence
 
     def pong(self) -> None:
         """Note the answer to a ping; ignore one to none."""
         self._answered = min(self._answered + 1, self._sent)
 
-    def is_answered(self, number: int) -> bool:
-        """True if this ping was answered: then the device has said after it all that it says from now on."""
-        return self._answered >= number
+    def still_queued(self) -> bool:
+        """True if the last ping is behind unsent bytes, and the device has taken some since the previous call.
 
-    def still_queued(self, delivered: float) -> bool:
-        """True if the last ping had not arrived at the previous call, and bytes before it have since.
-
-        Records what had arrived, for the next call.
+        Called once per pong timeout, because it records the progress: such a
+        device is slow and not silent, and gets the time once more.
         """
+        delivered = self._transport.delivered_bytes
         moved = self._delivered < min(delivered, self._end)
         self._delivered = delivered
         return moved

@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
-import math
+from typing import cast
 
 from actors.connections.pings import Pings
+from actors.wire.transport import Transport
 
 
-def test_answers_are_counted() -> None:
+class Stream:
+    """The progress of a transport, set by hand."""
+
+    def __init__(self, delivered_bytes: int = 0, pending_bytes: int = 0) -> None:
+        self.delivered_bytes = delivered_bytes
+        self.pending_bytes = pending_bytes
+
+    def write(self, frames: bytes) -> None:
+        """Take frames, none of which arrives yet."""
+        self.pending_bytes += len(frames)
+
+
+def pinging(stream: Stream, ping: bytes = b"ping") -> Pings:
+    """The pings of a stream, to which one was written."""
+    pings = Pings(cast(Transport, stream))
+    pings.write(ping, stream.write)
+    return pings
+
+
+def still_queued(pings: Pings, stream: Stream, delivered_bytes: int) -> bool:
+    stream.delivered_bytes = delivered_bytes
+    return pings.still_queued()
+
+
+def test_acks_count_from_the_pong_to_the_fence_on() -> None:
     """A ping is answered when as many answers came as pings before it, and it; an answer to nothing is none."""
-    pings = Pings()
+    stream = Stream()
+    pings = Pings(cast(Transport, stream))
     pings.pong()
-    first, second = pings.ping(math.inf, 10), pings.ping(math.inf, 20)
-    assert not pings.is_answered(first)
-    pings.pong()
-    assert pings.is_answered(first)
-    assert not pings.is_answered(second)
-    pings.pong()
-    assert pings.is_answered(second)
-    assert pings.is_answered(0)
+    assert not pings.is_fenced
+    pings.write(b"ping", stream.write)
+    pings.write(b"ping", stream.write)
+    pings.fence()
+    pings.write(b"ping", stream.write)
+    for fenced in (True, False, False):
+        pings.pong()
+        assert pings.is_fenced is fenced
+    pings.write(b"ping", stream.write)
+    pings.fence()
+    assert pings.is_fenced
 
 
 def test_a_ping_that_went_straight_out() -> None:
     """With nothing before it on its way a ping is not waited for any longer, whatever is sent and taken afterwards."""
-    pings = Pings()
-    pings.ping(math.inf, 10)
-    assert not pings.still_queued(500)
+    stream = Stream()
+    assert not still_queued(pinging(stream), stream, 500)
 
 
 def test_a_ping_behind_much() -> None:
     """Behind what is taken slowly a ping is queued until it arrived and the device had its time for an answer."""
-    pings = Pings()
-    pings.ping(100, 1_000)
-    assert pings.still_queued(400)
-    assert pings.still_queued(1_000)
-    assert not pings.still_queued(1_500)
+    stream = Stream(100, 896)
+    pings = pinging(stream)
+    assert still_queued(pings, stream, 400)
+    assert still_queued(pings, stream, 1_000)
+    assert not still_queued(pings, stream, 1_500)
 
 
 def test_a_ping_behind_what_stopped() -> None:
     """When what is before it moves no more, it is not queued."""
-    pings = Pings()
-    pings.ping(100, 1_000)
-    assert pings.still_queued(400)
-    assert not pings.still_queued(400)
+    stream = Stream(100, 896)
+    pings = pinging(stream)
+    assert still_queued(pings, stream, 400)
+    assert not still_queued(pings, stream, 400)

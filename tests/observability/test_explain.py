@@ -127,7 +127,7 @@ class Harness:
         head = RequestHead("GET", "/", headers, b"")
         connection = Connection(label, socket, head, self._house, identify=_nobody, user_id=ALICE)
         connection._transport = Transport(
-            socket, self._nursery, self.limits, on_drained=connection._drained, on_failed=connection._failed
+            socket, self._nursery, self.limits, on_drained=connection._drained, on_failed=connection.end
         )
         return connection, socket
 

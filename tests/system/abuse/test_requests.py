@@ -52,7 +52,7 @@ async def test_asking_without_reading(fields: Message) -> None:
             for number in range(1_000_000):
                 await greedy.send(request(f"{number:04000}", **fields))
                 most = max(most, device._transport.backlog_bytes)
-                assert len(device._requests._waiting) <= limits.requests
+                assert len(device._reader._requests._waiting) <= limits.requests
         assert most < limits.history_bytes + limits.write_bytes + limits.control_bytes + MIB // 8
         await goes_on(house, bystander)
         assert house.runtime.devices("alice") == 0
@@ -67,14 +67,14 @@ async def test_one_answer_at_a_time() -> None:
         device = here(house)
         for number in range(16):
             await slow.send(request(number))
-        while not device._transport.backlog_bytes or device._requests._open < 4:
+        while not device._transport.backlog_bytes or device._reader._requests._open < 4:
             await trio.lowlevel.checkpoint()
         assert device._transport.backlog_bytes < 2 * house.runtime.limits.history_bytes
         replies = [await slow.next_op("reply") for _ in range(16)]
         assert [reply["id"] for reply in replies] == list(range(16))
         assert all(reply["more"] for reply in replies)
         await slow.echo()
-        assert (device._requests._open, len(device._requests._waiting)) == (0, 0)
+        assert (device._reader._requests._open, len(device._reader._requests._waiting)) == (0, 0)
 
 
 async def test_events_come_between_answers() -> None:
