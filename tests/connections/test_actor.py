@@ -9,33 +9,13 @@ import pytest
 import trio
 
 import actors
-from actors.protocol.codes import CLOSINGS
+from tests.connections.ends import ends, events
 from tests.support.crashing import crash
-from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, TEXT, Message, Peer, connected, frame
+from tests.support.raw import ACTORS, PING, PONG, Peer, connected, frame
 from tests.support.served import Served, offsets, served
 
 ALICE = "actors_token=alice"
 STAGES = actors.Stage
-
-
-async def events(peer: Peer, count: int) -> list[Message]:
-    return [await peer.next_event() for _ in range(count)]
-
-
-async def ends(peer: Peer, name: str, *, said: bool = True) -> str:
-    """The connection ends for a reason of the table, which is said in an error before it; returns what was said."""
-    row = CLOSINGS[name]
-    ending = await peer.farewell()
-    assert ending is not None
-    assert ending[0] == row.code
-    complaints = [message["error"] for message in peer.messages() if message.get("op") == "error"]
-    assert len(complaints) == (1 if said else 0)
-    for complaint in complaints:
-        assert complaint["code"] == row.code
-        assert complaint["name"] == name
-        assert complaint["temporary"] == row.temporary
-        assert complaint["message"].encode().startswith(ending[1].encode())
-    return ending[1]
 
 
 # --- where it starts --------------------------------------------------------------
@@ -200,32 +180,6 @@ async def test_sent_while_catching_up() -> None:
 # --- acknowledgements ---------------------------------------------------------------
 
 
-async def test_ack() -> None:
-    """An acknowledgement confirms everything up to its offset; an old one changes nothing."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        receipts = await house.emit(5)
-        await events(peer, 5)
-        for offset, acked in ((3, 3), (1, 3), (3, 3), (0, 3), (5, 5)):
-            await peer.ack(offset)
-            await peer.echo()
-            assert [receipt.stage for receipt in receipts].count(STAGES.ACKED) == acked
-        assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 5
-
-
-async def test_ack_beyond() -> None:
-    """A device that acks beyond what it was sent is told so and closed; nothing is acked by it."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        receipts = await house.emit(2)
-        await events(peer, 2)
-        await peer.ack(3)
-        assert await ends(peer, "bad_ack") == "ack: expected an offset of at most 2, the last one sent here, got 3"
-        assert [receipt.stage for receipt in receipts] == [STAGES.WRITTEN] * 2
-        assert "bad_ack" in str(house.runtime.explain(receipts[0])) or house.runtime.devices("alice") == 0
-        assert house.failures() == []
-
-
 async def test_two_devices() -> None:
     """Each device of a user gets everything; it is confirmed when one of them has confirmed it."""
     async with served() as house, house.peer() as phone, house.peer() as laptop:
@@ -281,109 +235,7 @@ async def test_plain_starts_at_the_first_unwritten() -> None:
             assert offsets(await events(plain, 2)) == [3, 4]
 
 
-# --- the conversation -----------------------------------------------------------------
-
-
-async def test_ping_pong() -> None:
-    """A ping is answered in kind: the protocol's by the protocol's, a WebSocket's by a WebSocket's."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.say({"op": "ping", "new": "field"})
-        assert await peer.next_message() == {"op": "pong"}
-        await peer.send(frame(PING, b"are you there?"))
-        assert await peer.next_frame() == (PONG, b"are you there?")
-        await peer.say({"op": "pong"})
-        await peer.send(frame(PONG, b"unasked"))
-        await peer.echo()
-
-
-async def test_unknown_ops() -> None:
-    """An op from the future is ignored; one that waits for an answer gets it."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.say({"op": "dance"})
-        for id_ in ("c1", 7):
-            await peer.say({"op": "dance", "id": id_, "steps": []})
-            reply = await peer.next_message()
-            text = reply["error"].pop("message")
-            assert "'dance'" in text
-            assert reply == {
-                "op": "reply",
-                "id": id_,
-                "error": {"code": 4600, "name": "unknown_op", "temporary": False},
-            }
-        await peer.echo()
-
-
-async def test_split_and_joined() -> None:
-    """A message may come in many frames, with a ping between them, and many messages in one packet."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        text = b'{"op":"ping"}'
-        parts = [frame(TEXT, text[:3], fin=False), frame(PING), frame(0, text[3:], fin=True)]
-        await peer.send(b"".join(parts) + frame(TEXT, text) * 2)
-        assert await peer.next_frame() == (PONG, b"")
-        assert [await peer.next_message() for _ in range(3)] == [{"op": "pong"}] * 3
-
-
-@pytest.mark.parametrize(
-    ("hello", "expected"),
-    [
-        ({"op": "ping"}, "expected a hello first, got ping"),
-        ({"op": "hello", "v": 2, "token": "alice"}, "hello: expected v 1, the version of this server, got 2"),
-        ({"op": "hello", "token": "alice"}, "missing required field `v`"),
-        ({"op": "hello", "v": 1, "token": "alice", "from": "tail"}, "Invalid enum value 'tail'"),
-        ({"type": "user_message"}, "missing required field `op`"),
-    ],
-)
-async def test_not_a_hello(hello: Message, expected: str) -> None:
-    """A first message that is no hello of this server's is refused, with what was expected and what came."""
-    async with served() as house, house.peer() as peer:
-        await peer.open(ACTORS)
-        await peer.say(hello)
-        assert expected in await ends(peer, "bad_message")
-
-
-async def test_a_second_hello() -> None:
-    """A hello is said once."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.say({"op": "hello", "v": 1})
-        assert await ends(peer, "bad_message") == "expected one hello, got another"
-
-
 # --- how it ends ------------------------------------------------------------------------
-
-
-async def test_goodbye() -> None:
-    """A device that says goodbye is answered, forgotten, and remembered in what explain says."""
-    async with served() as house:
-        async with house.peer() as peer:
-            await peer.attach("alice")
-            assert await peer.leave() == (1000, "")
-        await house.gone()
-        (receipt,) = await house.emit(1)
-        assert "no device is here; the last, c1, went at" in str(house.runtime.explain(receipt))
-
-
-async def test_goodbye_without_a_code() -> None:
-    """A browser's ``close()`` gives no code; that is a goodbye all the same, and is answered in kind."""
-    async with served() as house:
-        async with house.peer() as peer:
-            await peer.attach("alice")
-            await peer.send(frame(CLOSE))
-            await peer.ending()
-            assert peer.frames[-1] == (CLOSE, b"")
-        await house.gone()
-        (receipt,) = await house.emit(1)
-        assert "(left: " in str(house.runtime.explain(receipt))
-
-
-async def test_no_hello() -> None:
-    """A peer that says nothing is closed after a while."""
-    async with served(limits=actors.Limits(hello_seconds=0.05)) as house, house.peer() as peer:
-        await peer.open(ACTORS)
-        assert await ends(peer, "no_hello") == "expected a hello within 0.05 s, got none"
 
 
 async def test_superseded() -> None:
@@ -398,54 +250,6 @@ async def test_superseded() -> None:
         await house.emit(1)
         assert (await newer.next_event())["offset"] == 3
         assert house.runtime.devices("alice") == 1
-
-
-async def test_a_burst_is_not_a_flood() -> None:
-    """As many messages as are allowed at once are all answered."""
-    async with served(limits=actors.Limits(inbound_burst=20)) as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.send(frame(TEXT, b'{"op":"ping"}') * 20)
-        for _ in range(20):
-            assert await peer.next_message() == {"op": "pong"}
-
-
-@pytest.mark.parametrize(
-    ("sent", "name"),
-    [
-        (frame(BINARY, b"\x00\x01"), "binary"),
-        (frame(TEXT, b"x" * 65_537), "too_big"),
-        (frame(TEXT, "é".encode() * 40_000), "too_big"),
-        (frame(TEXT, b"x" * 40_000, fin=False) + frame(0, b"x" * 40_000), "too_big"),
-        (frame(TEXT, b"\xff\xfe"), "bad_text"),
-        (frame(TEXT, "é".encode()[:1], fin=False) + frame(0, b"x"), "bad_text"),
-        (frame(0, b"x"), "bad_frame"),
-        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"x"), "bad_frame"),
-        (frame(0x3, b"x"), "bad_frame"),
-        (frame(PING, b"x", fin=False), "bad_frame"),
-        (frame(PING, b"x" * 126), "bad_frame"),
-    ],
-)
-async def test_not_acceptable(sent: bytes, name: str) -> None:
-    """A message that is no text of ours ends the connection with the code that says so, and is no failure."""
-    async with served(limits=actors.Limits(close_seconds=0.05)) as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.send(sent)
-        ending = await peer.farewell()
-        assert ending is not None
-        assert ending[0] == CLOSINGS[name].code
-        await house.all_gone()
-        (receipt,) = await house.emit(1)
-        assert f"({name}:" in str(house.runtime.explain(receipt))
-        assert house.failures() == []
-
-
-async def test_largest_message() -> None:
-    """A message of exactly the limit is still read."""
-    async with served() as house, house.peer() as peer:
-        await peer.attach("alice")
-        text = b'{"op":"ping","x":"'
-        await peer.send(frame(TEXT, text + b"x" * (65_536 - len(text) - 2) + b'"}'))
-        assert await peer.next_message() == {"op": "pong"}
 
 
 SOON: dict[str, Any] = {"ping_seconds": 0.05, "pong_seconds": 0.05, "sweep_seconds": 0.01, "close_seconds": 0.2}
@@ -551,19 +355,6 @@ async def test_lagging_off_the_log() -> None:
         assert "gap" in {message.get("op") for message in lags.messages()}
 
 
-async def test_flooding() -> None:
-    """A device that sends faster than the limit is ended, and explain says what the limit is."""
-    limits = actors.Limits(inbound_burst=5, inbound_messages_per_second=0.1)
-    async with served(limits=limits) as house, house.peer() as peer:
-        await peer.attach("alice")
-        await peer.send(frame(TEXT, b'{"op":"pong"}') * 6)
-        await peer.farewell()
-        await house.all_gone()
-        (receipt,) = await house.emit(1)
-        expected = "(flooding: expected at most 0.1 messages a second, 5 at once, got more)"
-        assert expected in str(house.runtime.explain(receipt))
-
-
 async def test_a_released_user_comes_back_with_its_session() -> None:
     """A quarantined user's devices are sent away; released, the same session finds a place in a new log."""
     limits = actors.Limits(restarts=0)
@@ -633,18 +424,3 @@ async def test_a_write_across_an_epoch() -> None:
         await house.emit(1)
         assert offsets(await events(after, 1)) == [4]
         assert house.runtime.audit().balanced
-
-
-async def test_flooding_with_pings() -> None:
-    """Pings count as messages do: who sends more than are allowed is cut off, and others notice nothing."""
-    limits = actors.Limits(inbound_burst=20, inbound_messages_per_second=0.1)
-    async with served(limits=limits) as house, house.peer() as floods, house.peer() as reads:
-        await floods.attach("alice")
-        await reads.attach("alice")
-        await floods.send(frame(PING) * 100)
-        while house.runtime.devices("alice") > 1:
-            await trio.lowlevel.checkpoint()
-        (receipt,) = await house.emit(1)
-        assert offsets(await events(reads, 1)) == [1]
-        assert "1 device: c2" in str(house.runtime.explain(receipt))
-        assert house.failures() == []
