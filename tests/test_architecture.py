@@ -259,15 +259,10 @@ def test_a_module_has_a_test_of_its_name(folder: str) -> None:
         assert all(path.exists() for path in named), f"{name}: {TESTED_ELSEWHERE[name]}"
 
 
-SMALL_CLASS_FOLDERS: tuple[str, ...] = ("examples", "testing", "tools", "wire")
-"""Folders whose classes have fewer than 25 methods."""
-
-
-@pytest.mark.parametrize("folder", SMALL_CLASS_FOLDERS)
-def test_classes_are_small(folder: str) -> None:
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_classes_are_small(path: Path) -> None:
     """A class of 25 methods has objects in it that are not found yet."""
-    for path in sorted((HOUSE / folder).glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-                assert len(methods) < 25, f"{path.relative_to(HOUSE)}: {node.name} has {len(methods)} methods"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            assert len(methods) < 25, f"{node.name} has {len(methods)} methods"
