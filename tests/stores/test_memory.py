@@ -6,6 +6,7 @@ import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import pytest
 from hypothesis import settings
@@ -52,12 +53,12 @@ def test_forgets_with_the_process() -> None:
 
 
 def reachable(root: object) -> Iterator[object]:
-    """Everything that a store refers to, directly or not."""
+    """Everything that a store refers to, directly or not, but through code: that refers to the whole program."""
     known: dict[int, object] = {}
     ahead = [root]
     while ahead:
         found = ahead.pop()
-        if id(found) in known or isinstance(found, type):
+        if id(found) in known or isinstance(found, type | ModuleType | FunctionType | BuiltinFunctionType):
             continue
         known[id(found)] = found
         ahead.extend(gc.get_referents(found))
