@@ -41,7 +41,7 @@ class Unencodable(EmitterError, ValueError):  # noqa: N818 - the state of the pa
     ``path`` is that of the offending value, ``payload.args[2]`` for example.
     """
 
-    def __init__(self, path: str, expected: str, came: str) -> None:
+    def __init__(self, path: str, expected: str, *, came: str) -> None:
         self.path = path.encode(errors="backslashreplace").decode()
         super().__init__(f"{self.path}: expected {expected}, got {came}")
 

@@ -273,7 +273,7 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         return hash((self.thread_id, self.event_id))
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Fate:
     """The answer of :meth:`Runtime.explain` to "where is this event, and why?".
 

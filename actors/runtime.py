@@ -52,7 +52,7 @@ class Thread:
 
     __slots__ = ("_asks", "_emitter", "_runs", "thread_id")
 
-    def __init__(self, thread_id: str, emitter: Emitter, runs: Runs, asks: Asks) -> None:
+    def __init__(self, thread_id: str, emitter: Emitter, *, runs: Runs, asks: Asks) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
         self._emitter = emitter
@@ -147,7 +147,7 @@ class Thread:
         if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder refuses the others
             return
         if run_id in self._runs.registry.active and type_ in RESERVED:
-            raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", repr(type_))
+            raise Unencodable("type", f"any type but {type_}, which run {run_id} emits itself", came=repr(type_))
 
 
 class Runtime:
@@ -162,7 +162,7 @@ class Runtime:
         self._affinity = Affinity(IN_A_RUNTIME)
         self._ended_at: float | None = None
         """The monotonic time of its end, because Trio's clock may be gone when the application asks for a fate."""
-        self.tree = Tree(context, options, self._affinity)
+        self.tree = Tree(context, options, affinity=self._affinity)
         """The parts, for tests and for studying; an application needs none of them."""
 
     def __repr__(self) -> str:
@@ -177,7 +177,7 @@ class Runtime:
 
         Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
         """
-        return Thread(thread_id, self.tree.emitter, self.tree.runs, self.tree.asks)
+        return Thread(thread_id, self.tree.emitter, runs=self.tree.runs, asks=self.tree.asks)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.
@@ -242,7 +242,13 @@ class Runtime:
         await trio.lowlevel.checkpoint()
         most = self.limits.history_events if limit is None else limit
         found = self.tree.store.history(thread_id, after_seq, most, self.limits.history_bytes)
-        return History(thread_id, tuple(map(decode, found.events)), found.gone, found.head_seq, found.more)
+        return History(
+            thread_id=thread_id,
+            events=tuple(map(decode, found.events)),
+            gone=found.gone,
+            head_seq=found.head_seq,
+            more=found.more,
+        )
 
     async def cancel(self, run_id: str, *, reason: str = "application") -> Cancellation:
         """Cancel a run and its children, and wait up to ``cancel_seconds`` for their code to stop. A checkpoint.

@@ -60,27 +60,27 @@ _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 class Tree:
     """The parts of one runtime, each made after those that it knows."""
 
-    def __init__(self, context: Context, options: Options, affinity: Affinity) -> None:
+    def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits, wall_clock = context.limits, context.environment.wall_clock
         self.context = context
         store = options.store
         self.store: Store = MemoryStore(limits, context.environment) if store is None else store
         # The accounts are told of each change as it happens, so "now" is right, on whichever clock.
-        self.accounts = Accounts(limits.dead_letters, self.store.bounds, lambda _: wall_clock())
+        self.accounts = Accounts(limits.dead_letters, self.store.bounds, wall_time_of=lambda _: wall_clock())
         self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
-        self.asks = Asks(context, self.store.owner, self.registry.devices_of)
+        self.asks = Asks(context, self.store.owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
         self.thread_context = self._thread_context()
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", ThreadKind(self.thread_context))
-        self.emitter = Emitter(context, self.threads, self.accounts, affinity)
+        self.emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
         self.undelivered = self._watch(options.on_undelivered)
         self.runs = Runs(
             context,
             self.emitter,
-            self.asks,
-            options.agents,
+            asks=self.asks,
+            agents=options.agents,
             devices_of=self.registry.devices_of,
             owner_of=self.store.owner,
         )
@@ -111,8 +111,8 @@ class Tree:
             [] if undelivered is None else [Child(name="undelivered", start=undelivered.run, shutdown_seconds=seconds)]
         )
         return Supervisor(
-            "runtime",
-            [
+            path="runtime",
+            children=[
                 Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
                 Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
                 Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
@@ -199,7 +199,7 @@ class Tree:
         if hook is None:
             return None
         clock = self.context.environment.clock
-        watch = UndeliveredWatch(self.context, hook, lambda receipt: self.fate_of(receipt, clock()))
+        watch = UndeliveredWatch(self.context, hook, explain=lambda receipt: self.fate_of(receipt, clock()))
         self.emitter.watch = watch.watch
         return watch
 

@@ -94,7 +94,7 @@ async def bare_call(actor: Counter, count: int, _: trio.Nursery) -> None:
 
 async def tell_idle(actor: Counter, count: int, nursery: trio.Nursery) -> None:
     """Tell an actor that has handled everything it was told."""
-    tell = Mailbox("idle", actor, Tender(nursery), Dispatcher(CAPACITY, NESTING)).tell
+    tell = Mailbox("idle", actor, parent=Tender(nursery), dispatcher=Dispatcher(CAPACITY, NESTING)).tell
     for _ in range(count):
         tell(MESSAGE)
 
@@ -110,7 +110,7 @@ async def channel_same_task(actor: Counter, count: int, _: trio.Nursery) -> None
 
 async def tell_busy(actor: Counter, count: int, nursery: trio.Nursery) -> None:
     """Tell an actor as much as its queue takes, and let its task work that off; again and again."""
-    mailbox = Mailbox("busy", actor, Tender(nursery), Dispatcher(CAPACITY, NO_FAST_LANE))
+    mailbox = Mailbox("busy", actor, parent=Tender(nursery), dispatcher=Dispatcher(CAPACITY, NO_FAST_LANE))
     tell = mailbox.tell
     for _ in range(count // CAPACITY):
         for _number in range(CAPACITY):

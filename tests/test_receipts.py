@@ -148,9 +148,9 @@ def test_receipts_of_one_event_are_equal() -> None:
 
 def test_a_fate_reads_as_a_sentence() -> None:
     """A fate is its steps, one after the other; one without a receipt is of an event that is not known."""
-    known = Fate("e1", receipt_at(Queued()), ("accepted", "offset 41"))
+    known = Fate(event_id="e1", receipt=receipt_at(Queued()), steps=("accepted", "offset 41"))
     assert (str(known), known.known) == ("accepted → offset 41", True)
-    assert not Fate("e1", None, ("forgotten",)).known
+    assert not Fate(event_id="e1", receipt=None, steps=("forgotten",)).known
 
 
 # --- waiting ------------------------------------------------------------------------

@@ -54,7 +54,7 @@ _PING = client_messages.encode(client_messages.Ping())
 _PONG = client_messages.encode(client_messages.Pong())
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Ended:
     """How a connection ended."""
 
@@ -69,7 +69,7 @@ class Conversation:
     """What to do with each message, and what to say."""
 
     def __init__(
-        self, token: str | None, arrivals: Arrivals, origin: Origin = "unacked", activity: Activity | None = None
+        self, token: str | None, arrivals: Arrivals, *, origin: Origin = "unacked", activity: Activity | None = None
     ) -> None:
         self.arrivals = arrivals
         self.requests = Requests()

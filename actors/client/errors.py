@@ -20,7 +20,7 @@ class SessionEnded(ActorsError):  # noqa: N818 - a state
     HTTP status when the upgrade was refused.
     """
 
-    def __init__(self, text: str, code: int | None = None, status: int | None = None) -> None:
+    def __init__(self, text: str, code: int | None = None, *, status: int | None = None) -> None:
         super().__init__(text)
         self.code = code
         self.status = status
@@ -35,7 +35,7 @@ class SessionLost(ActorsError):  # noqa: N818 - what has happened
 class RequestRefused(ActorsError):  # noqa: N818 - what the request was
     """A request was not carried out: a row of the table in section 7 of the protocol page."""
 
-    def __init__(self, code: int, name: str, temporary: bool, text: str) -> None:
+    def __init__(self, code: int, name: str, *, temporary: bool, text: str) -> None:
         super().__init__(f"{name} ({code}): {text}")
         self.code = code
         self.name = name

@@ -42,6 +42,7 @@ class Arrivals:
         self,
         cursor: Cursor | None,
         most_items: int,
+        *,
         most_bytes: int,
         is_news: Callable[[Item], bool] = lambda _: True,
     ) -> None:
@@ -183,7 +184,7 @@ class Arrivals:
 
     def add(self, item: Item, size: int = 0) -> None:
         """Something that stands outside of the log."""
-        self._queue.keep(Entry(item, 0, None, size))
+        self._queue.keep(Entry(item=item, first=0, cursor=None, size=size))
 
     def has_room(self) -> bool:
         """Whether another item can wait for the application; if not, this connection is given up."""
@@ -214,14 +215,14 @@ class Arrivals:
             self.overrun = True
             return
         self.received = Cursor(self._epoch, last)
-        self._queue.keep(Entry(item, first, self.received, size))
+        self._queue.keep(Entry(item=item, first=first, cursor=self.received, size=size))
 
     def _begin_anew(self, reset: Reset) -> None:
         """What the last log had said stays; what another reset had begun and nobody saw is replaced by this one."""
         self._queue.forget_reset()
         self._unseen_reset = reset
         self.received = Cursor(reset.epoch, reset.low - 1)
-        self._queue.keep(Entry(reset, reset.low, self.received, 0))
+        self._queue.keep(Entry(item=reset, first=reset.low, cursor=self.received, size=0))
 
     # --- confirming -------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import attrs
 from actors.client.items import Cursor, Item, Reset
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Entry:
     """An item, and its place in the log."""
 

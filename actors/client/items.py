@@ -76,7 +76,7 @@ class Inactive:
     """``withdrawn`` when its thread is another user's now; ``gone`` when it ended unseen: in a gap, for example."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Ask:
     """A question of a run; ``session.answer(ask.id, payload)`` answers it. It comes once, and is not in the log."""
 
@@ -104,7 +104,7 @@ Item = Event | Gap | Reset | CaughtUp | Active | Inactive | Ask | AskClosed
 """What a session is iterated over for."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Sent:
     """A message that was placed."""
 
@@ -117,7 +117,7 @@ class Sent:
     offset: int
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Cancellation:
     """What became of a run that was to end, and of those below it."""
 
@@ -127,7 +127,7 @@ class Cancellation:
     """Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class State:
     """How a session stands."""
 

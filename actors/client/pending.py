@@ -34,7 +34,7 @@ REMEMBERED_SECONDS = 600.0
 _LOST = "expected a reply within ten minutes in one session, got none: it may have been carried out"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Request:
     """One request, until its outcome is there."""
 
@@ -75,7 +75,9 @@ class Requests:
         self._made += 1
         id_ = f"c{self._made}"
         message = message_of(id_)
-        request = self._open[id_] = Request(id_, message, client_messages.encode(message), settled, expires)
+        request = self._open[id_] = Request(
+            id=id_, message=message, text=client_messages.encode(message), settled=settled, expires=expires
+        )
         return request
 
     def forget(self, request: Request) -> None:
@@ -109,7 +111,7 @@ class Requests:
                 return request
             size = f"{len(request.text.encode())} bytes"
             self._resolve(
-                request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", size)
+                request, Unencodable(op_of(request.message), f"a message of at most {most_bytes} bytes", came=size)
             )
         return None
 
@@ -122,7 +124,7 @@ class Requests:
         if problem is None:
             self._resolve(request, text)
         else:
-            refused = RequestRefused(problem.code, problem.name, problem.temporary, problem.message)
+            refused = RequestRefused(problem.code, problem.name, temporary=problem.temporary, text=problem.message)
             self._resolve(request, refused)
 
     def end(self, error: Callable[[], ActorsError]) -> None:

@@ -60,7 +60,7 @@ class Session:
     """
 
     def __init__(self, conversation: Conversation, options: Options) -> None:
-        self.state = State("connecting")
+        self.state = State(name="connecting")
         """The newest state; ``on_state`` is called with each."""
         self._affinity = Affinity(IN_A_SESSION)
         self._conversation = conversation
@@ -139,7 +139,14 @@ class Session:
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
         ready = _ready(payload)
         reply = _decoded(await self._ask("send", lambda id_: Send(id_, ready, thread_id, type)), SendReply)
-        return Sent(reply.thread_id, reply.event_id, reply.run_id, reply.epoch, reply.seq, reply.offset)
+        return Sent(
+            thread_id=reply.thread_id,
+            event_id=reply.event_id,
+            run_id=reply.run_id,
+            epoch=reply.epoch,
+            seq=reply.seq,
+            offset=reply.offset,
+        )
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
         """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
@@ -156,7 +163,7 @@ class Session:
         """
         check_identifier("run_id", run_id)
         reply = _decoded(await self._ask("cancel", lambda id_: CancelRun(id_, run_id)), CancelReply)
-        return Cancellation(reply.run_id, reply.stopped, reply.running)
+        return Cancellation(run_id=reply.run_id, stopped=reply.stopped, running=reply.running)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
         """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
@@ -171,7 +178,9 @@ class Session:
             check_whole("limit", limit, 1, 2**31)
         text = await self._ask("read", lambda id_: ReadThread(id_, thread_id, after_seq, limit))
         reply = _decoded(text, ReadReply[Event])
-        return History(reply.thread_id, reply.events, reply.gone, reply.head_seq, reply.more)
+        return History(
+            thread_id=reply.thread_id, events=reply.events, gone=reply.gone, head_seq=reply.head_seq, more=reply.more
+        )
 
     def reconnect_now(self) -> None:
         """Wait no longer before the next attempt: the machine has come online, somebody looks at it again."""
@@ -207,7 +216,7 @@ class Session:
         """Connect, again and again, until the application leaves or the server refuses for good."""
         while not self._leaving:
             if not self._conversation.wants_connection:
-                self._tell(State("paused", "the application has not taken what came"))
+                self._tell(State(name="paused", text="the application has not taken what came"))
                 await self._stirred.wait()
                 continue
             ended = await self._attend()
@@ -218,7 +227,9 @@ class Session:
             if seconds is None:
                 self.finish(text, ended.code, ended.status)
                 return
-            await self._pause(State("waiting", text, ended.code, self._conversation.failures, seconds))
+            await self._pause(
+                State(name="waiting", text=text, code=ended.code, failures=self._conversation.failures, seconds=seconds)
+            )
 
     def leave(self) -> None:
         """The application leaves: what it has taken is confirmed, and goodbye said, if there is a connection."""
@@ -232,9 +243,9 @@ class Session:
     def finish(self, text: str, code: int | None = None, status: int | None = None) -> None:
         """There will be no connection any more."""
         if self._error is None:
-            self._error = lambda: SessionEnded(text, code, status)
+            self._error = lambda: SessionEnded(text, code, status=status)
             self._conversation.requests.end(self._error)
-            self._tell(State("ended", text, code, self._conversation.failures))
+            self._tell(State(name="ended", text=text, code=code, failures=self._conversation.failures))
             self._stir()
 
     async def _pause(self, state: State) -> None:
@@ -246,7 +257,7 @@ class Session:
     async def _attend(self) -> Ended | None:
         """One connection; how it ended, ``None`` when this side wanted no more of it."""
         options, last = self._options, self.state
-        self._tell(State("connecting", last.text, last.code, self._conversation.failures))
+        self._tell(State(name="connecting", text=last.text, code=last.code, failures=self._conversation.failures))
         deadline = trio.current_time() + options.connect_seconds
         dialled = dial(
             options.url,
@@ -264,9 +275,9 @@ class Session:
                     self._conversation.token = await token_of(options, deadline)
                     return await self._converse(websocket, deadline)
         except Closed as closed:
-            return Ended(str(closed), closed.code, closed.status, closed.final)
+            return Ended(text=str(closed), code=closed.code, status=closed.status, final=closed.final)
         except NoToken as error:
-            return Ended(str(error))
+            return Ended(text=str(error))
         finally:
             self._connecting = None
         return None
@@ -275,7 +286,7 @@ class Session:
         """Read and write until one of both sides wants no more."""
         self._connecting = None
         if websocket.subprotocol != SUBPROTOCOL:
-            return Ended(f"expected a server that speaks {SUBPROTOCOL}, got one that does not", final=True)
+            return Ended(text=f"expected a server that speaks {SUBPROTOCOL}, got one that does not", final=True)
         self._farewell = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, websocket)
@@ -306,17 +317,17 @@ class Session:
                 return None
         except OutOfOrder as error:
             conversation.distrust(error)
-            return Ended(str(error))
+            return Ended(text=str(error))
         except Closed as closed:
-            return Ended(str(closed), closed.code)
+            return Ended(text=str(closed), code=closed.code)
         except PeerError as error:  # of which Closed is one
-            return Ended(str(error))
+            return Ended(text=str(error))
         finally:
             self._reading = None
         if self._leaving or conversation.wants_to_leave:
             return None
         silence = conversation.silence_seconds if conversation.welcomed else self._options.connect_seconds
-        return Ended(f"expected {'a sign of life' if conversation.welcomed else 'a welcome'} within {silence:g} s")
+        return Ended(text=f"expected {'a sign of life' if conversation.welcomed else 'a welcome'} within {silence:g} s")
 
     async def _write(self, websocket: DialledWebSocket) -> None:
         """Say what is to be said, no faster than the server allows; whole messages, whatever is cancelled elsewhere."""
@@ -350,7 +361,7 @@ class Session:
         if self._reading is None or not conversation.welcomed:
             return
         if self.state.name != "open":
-            self._tell(State("open"))
+            self._tell(State(name="open"))
         if conversation.wants_to_leave:
             self._reading.cancel()
 
@@ -366,7 +377,7 @@ class _Pace:
 
     def __init__(self, per_second: float) -> None:
         self._pause_seconds = 1 / per_second
-        self._bucket = TokenBucket(max(1, int(per_second)), per_second, trio.current_time())
+        self._bucket = TokenBucket(max(1, int(per_second)), per_second, now=trio.current_time())
 
     async def keep(self) -> None:
         """Wait until another one may be sent."""
@@ -439,8 +450,8 @@ async def connect(
         environment=Environment() if environment is None else environment,
     )
     activity = Activity()
-    arrivals = Arrivals(cursor, queued_items, queued_bytes, activity.is_news)
-    session = Session(Conversation(None, arrivals, origin, activity), options)
+    arrivals = Arrivals(cursor, queued_items, most_bytes=queued_bytes, is_news=activity.is_news)
+    session = Session(Conversation(None, arrivals, origin=origin, activity=activity), options)
     async with _running(session):
         yield session
 

@@ -63,9 +63,9 @@ class Connection:
         self,
         label: str,
         endpoint: Endpoint,
+        *,
         head: RequestHead,
         context: ConnectionContext,
-        *,
         identify: Callable[[str | None], Awaitable[str]],
         user_id: str | None,
     ) -> None:
@@ -135,7 +135,7 @@ class Connection:
                     self._transport = Transport(
                         self._endpoint,
                         nursery,
-                        context.limits,
+                        limits=context.limits,
                         clock=context.environment.clock,
                         on_drained=self._drained,
                         on_failed=self.end,

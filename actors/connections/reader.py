@@ -84,7 +84,9 @@ class Reader:
         Requests are carried out in the nursery.
         """
         device, address = self._device, None
-        self._requests = RequestQueue(nursery, self._transport, self._carry_out, self._context.limits.requests)
+        self._requests = RequestQueue(
+            nursery, self._transport, answer=self._carry_out, most=self._context.limits.requests
+        )
         try:
             with Barrier(self._fall):
                 hello = Hello(v=1) if device.plain else await self._greet(websocket)
@@ -132,7 +134,7 @@ class Reader:
 
     async def _listen(self, websocket: WebSocket, subscription: Subscription, address: Mailbox[UserMessage]) -> None:
         limits, clock, plain = self._context.limits, self._context.environment.clock, self._device.plain
-        bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
+        bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=clock())
         while True:
             text = await websocket.receive()
             useful = not plain and await self._take(client_messages.decode(text), subscription, address)
@@ -183,7 +185,7 @@ class Reader:
     async def _detach(self, address: Mailbox[UserMessage]) -> None:
         """Leave the user's devices. Shielded, because no other message removes this device from them."""
         name, text = self._ending.outcome()
-        departure = Departure(self._device.label, name, text, self._context.environment.wall_clock())
+        departure = Departure(label=self._device.label, name=name, text=text, at=self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):
             try:
                 await address.send(Detach(self._device, departure))

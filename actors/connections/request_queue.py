@@ -22,7 +22,7 @@ class RequestQueue:
     """
 
     def __init__(
-        self, nursery: trio.Nursery, transport: Transport, answer: Callable[[Request], Awaitable[bytes]], most: int
+        self, nursery: trio.Nursery, transport: Transport, *, answer: Callable[[Request], Awaitable[bytes]], most: int
     ) -> None:
         self._nursery = nursery
         self._transport = transport

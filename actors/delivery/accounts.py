@@ -28,7 +28,7 @@ from actors.stages import Cause, Stage
 LOST = {cause: Lost(cause) for cause in Cause}
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Balance:
     """One row of the books: the columns, and whether they add up."""
 
@@ -51,11 +51,11 @@ class Balance:
         )
 
     def __add__(self, other: Balance) -> Balance:
-        mine, theirs = attrs.astuple(self), attrs.astuple(other)
-        return Balance(*(a + b for a, b in zip(mine, theirs, strict=True)))
+        theirs = attrs.asdict(other)
+        return Balance(**{column: count + theirs[column] for column, count in attrs.asdict(self).items()})
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Audit:
     """The books at one moment: a row per user, one for former users, one for events without an owner, the total."""
 
@@ -71,7 +71,7 @@ class Audit:
         return all(row.balanced for row in [self.total, self.unowned, self.former, *self.users.values()])
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class DeadLetter:
     """A run of events that were dropped for one cause: sequence numbers of a thread, or offsets of a log.
 
@@ -143,6 +143,7 @@ class Accounts:
         self,
         dead_letters: int,
         present: Callable[[str], Bounds | None] = lambda user_id: None,
+        *,
         wall_time_of: Callable[[float], float] = lambda now: now,
     ) -> None:
         self._wall_time_of = wall_time_of
@@ -222,7 +223,7 @@ class Accounts:
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._record(DeadLetter(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id))
+        self._record(DeadLetter(cause=cause, count=1, at=now, thread_id=receipt.thread_id, event_id=receipt.event_id))
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
         """Note that the store shed the oldest held events of a thread, up to ``last_seq``.
@@ -242,7 +243,7 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._record(DeadLetter(cause, count, now, thread_id=thread_id, first=first, last=last))
+            self._record(DeadLetter(cause=cause, count=count, at=now, thread_id=thread_id, first=first, last=last))
 
     def forget_shed(self, thread_id: str) -> None:
         """Forget a quarantined thread's early sheds, because no more of its hold will be noted."""
@@ -279,7 +280,7 @@ class Accounts:
         if ledger.dropped > dropped:  # they had left the log before they were noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
             cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._record(DeadLetter(cause, late, now, user_id=user_id, first=first_offset, last=last))
+            self._record(DeadLetter(cause=cause, count=late, at=now, user_id=user_id, first=first_offset, last=last))
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
@@ -308,14 +309,16 @@ class Accounts:
             account = self.account(user_id, epoch, low if present is None else max(low, present.low), now)
             return account, account.ledger
         account = self.account(user_id, present.epoch, present.low, now)
-        return account, account.end(Ledger(user_id, epoch, low))
+        return account, account.end(Ledger(user_id, epoch, low=low))
 
     def _drop_late(self, ledger: Ledger, now: float) -> None:
         """Drop events that a late reply placed in an epoch that has already ended."""
         first, last = ledger.low, ledger.head
         dropped = ledger.trim(last + 1, Cause.RETENTION)
         if dropped:
-            self._record(DeadLetter(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last))
+            self._record(
+                DeadLetter(cause=Cause.RETENTION, count=dropped, at=now, user_id=ledger.user_id, first=first, last=last)
+            )
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
         """Find a user's account, or open one, in the epoch that the store names.
@@ -324,10 +327,10 @@ class Accounts:
         """
         account = self.users.get(user_id)
         if account is None:
-            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low))
+            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low=low))
         elif account.ledger.epoch != epoch:
             self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
-            account.renew(Ledger(user_id, epoch, low))
+            account.renew(Ledger(user_id, epoch, low=low))
         return account
 
     def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
@@ -338,7 +341,7 @@ class Accounts:
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._record(DeadLetter(cause, dropped, now, user_id=user_id, first=first, last=low - 1))
+            self._record(DeadLetter(cause=cause, count=dropped, at=now, user_id=user_id, first=first, last=low - 1))
 
     def is_settled(self, user_id: str) -> bool:
         """True if this account can no longer change: no event of the user's is retained, and none at all is on its way
@@ -372,14 +375,19 @@ class Accounts:
             held=sum(hold.held for hold in self.holds.values()),
         )
         total = sum(users.values(), unowned + self._former)
-        return Audit(total, unowned, users, self._former)
+        return Audit(total=total, unowned=unowned, users=users, former=self._former)
 
     def _note_late(self, receipt: Receipt, now: float) -> None:
         """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
         position = receipt.position
         if receipt.stage is Stage.DROPPED and position is not None:
             letter = DeadLetter(
-                Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset
+                cause=Cause.RETENTION,
+                count=1,
+                at=now,
+                user_id=position.user_id,
+                first=position.offset,
+                last=position.offset,
             )
             self._record(letter)
 
@@ -392,7 +400,18 @@ class Accounts:
             self.dead_letters.pop()
             count, event_id, first = last.count + count, last.event_id, last.first
         # Not attrs.evolve, which is slow: for a user without a device each event that comes has another one dropped.
-        self.dead_letters.append(DeadLetter(cause, count, at, user_id, thread_id, event_id, first, letter.last))
+        self.dead_letters.append(
+            DeadLetter(
+                cause=cause,
+                count=count,
+                at=at,
+                user_id=user_id,
+                thread_id=thread_id,
+                event_id=event_id,
+                first=first,
+                last=letter.last,
+            )
+        )
 
 
 def _continues(before: DeadLetter, after: DeadLetter) -> bool:

@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Excerpt:
     """Events of one thread, oldest first, as JSON texts, and the ranges that are not among them."""
 
@@ -63,7 +63,7 @@ def excerpt(
             continue
         most_bytes -= len(text)
         if len(events) == most_events or (events and most_bytes < 0):
-            return Excerpt(tuple(events), tuple(gone), head_seq, more=True)
+            return Excerpt(events=tuple(events), gone=tuple(gone), head_seq=head_seq, more=True)
         first = head.seq0 or head.seq
         if first > next_seq:
             gone.append((next_seq, first - 1))
@@ -71,4 +71,4 @@ def excerpt(
         next_seq = head.seq + 1
     if next_seq <= settled_seq:
         gone.append((next_seq, settled_seq))
-    return Excerpt(tuple(events), tuple(gone), head_seq, more=False)
+    return Excerpt(events=tuple(events), gone=tuple(gone), head_seq=head_seq, more=False)

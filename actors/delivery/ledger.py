@@ -126,7 +126,7 @@ class Ledger:
 
     __slots__ = ("_pages", "_trims", "_writes", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
 
-    def __init__(self, user_id: str, epoch: str, low: int = 1) -> None:
+    def __init__(self, user_id: str, epoch: str, *, low: int = 1) -> None:
         self.user_id = user_id
         self.epoch = epoch
         self.low = low

@@ -119,7 +119,7 @@ class Subscription:
 
     __slots__ = ("_behind", "_catching_up_to", "_ended", "_store", "_writing", "cursor", "ledger", "plain", "user_id")
 
-    def __init__(self, store: Reader, ledger: Ledger, start: Start, bounds: Bounds, *, plain: bool) -> None:
+    def __init__(self, store: Reader, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool) -> None:
         self.user_id = ledger.user_id
         self.plain = plain
         """True for a device without the protocol: it is sent events alone, and acks nothing."""

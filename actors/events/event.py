@@ -51,7 +51,7 @@ DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class History:
     """Events of one thread, oldest first, and the ranges that are not among them."""
 
@@ -100,14 +100,16 @@ def encode(
     if run_id is not None:
         check_identifier("run_id", run_id)
     if type_ == DROPPED_NOTICE:
-        raise Unencodable("type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", repr(type_))
+        raise Unencodable(
+            "type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", came=repr(type_)
+        )
     try:
         plain = type(payload) is dict and _is_plain(payload)
         if not plain and isinstance(payload, _READY):
             payload = _ready(bytes(payload))
         text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
         if len(text) > limits.event_bytes:
-            raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", f"{len(text)} bytes")
+            raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", came=f"{len(text)} bytes")
         if not plain:
             _check_text(text, payload, limits.payload_depth)
     except Unencodable:
@@ -128,7 +130,7 @@ def decode(text: bytes) -> Event:
 def check_identifier(name: str, value: object) -> None:
     """Raise :class:`~actors.errors.Unencodable` unless a value can be an id or a type."""
     if isinstance(value, str) and not 0 < len(value) <= IDENTIFIER_CHARACTERS:
-        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", f"{len(value)}")
+        raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", came=f"{len(value)}")
     check_text(name, value)
 
 
@@ -136,29 +138,29 @@ def check_whole(name: str, value: object, least: int, most: int = MOST_INTEGER) 
     """Raise :class:`~actors.errors.Unencodable` unless a value is a whole number within bounds."""
     expected = f"a whole number from {least} to {most}" if most < MOST_INTEGER else f"a whole number from {least} on"
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Unencodable(name, expected, _name(value))
+        raise Unencodable(name, expected, came=_name(value))
     if not least <= value <= most:
-        raise Unencodable(name, expected, shown(value))
+        raise Unencodable(name, expected, came=shown(value))
 
 
 def check_string(name: str, value: object) -> str:
     """Return a value that is a string. Raises :class:`~actors.errors.Unencodable` for anything else."""
     if not isinstance(value, str):
-        raise Unencodable(name, "a string", _name(value))
+        raise Unencodable(name, "a string", came=_name(value))
     return value
 
 
 def check_text(name: str, value: object) -> None:
     """Raise :class:`~actors.errors.Unencodable` unless a value is text that can travel."""
     if (half := half_in(check_string(name, value))) is not None:
-        raise Unencodable(name, "text that UTF-8 can encode", half)
+        raise Unencodable(name, "text that UTF-8 can encode", came=half)
 
 
 def check_object(name: str, value: object) -> None:
     """Raise :class:`~actors.errors.Unencodable` unless a value, where it is in a payload, is a JSON object."""
     is_raw = isinstance(value, msgspec.Raw) and bytes(value).lstrip()[:1] == b"{"
     if not is_raw and not isinstance(value, Mapping) and not _field_names(value):
-        raise Unencodable(name, "a JSON object", _name(value))
+        raise Unencodable(name, "a JSON object", came=_name(value))
 
 
 def explain_json(text: str | bytes, error: Exception, root: str) -> str:
@@ -196,10 +198,10 @@ def _ready(text: bytes) -> msgspec.Raw:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         inexact = find_inexact(text, "payload") if OUT_OF_RANGE in str(error) else None
         if inexact is not None:
-            raise Unencodable(inexact[0], EXPECTED, inexact[1]) from None
+            raise Unencodable(inexact[0], EXPECTED, came=inexact[1]) from None
         if found := half_in_json(text, "payload"):
-            raise Unencodable(found[0], "text that UTF-8 can encode", found[1]) from None
-        raise Unencodable("payload", "valid JSON", str(error) or type(error).__name__) from None
+            raise Unencodable(found[0], "text that UTF-8 can encode", came=found[1]) from None
+        raise Unencodable("payload", "valid JSON", came=str(error) or type(error).__name__) from None
     return msgspec.Raw(text.strip())
 
 
@@ -221,7 +223,7 @@ def _check_text(text: bytes, payload: Payload, most: int) -> None:
     """Raise unless an encoded payload is an object, not too deep, and has the values of the emitter's."""
     begin = text.index(b',"payload":') + 11
     if text[begin] != _OPENING_BRACE:
-        raise Unencodable("payload", "a JSON object", _name(payload))
+        raise Unencodable("payload", "a JSON object", came=_name(payload))
     if text.count(b"{") + text.count(b"[") > most:
         _check_depth(text, payload, most)
     if b"null" in text:
@@ -230,7 +232,7 @@ def _check_text(text: bytes, payload: Payload, most: int) -> None:
     written = text[begin : text.rindex(b',"thread_id":')]
     inexact = find_inexact(written, "payload", floats=isinstance(payload, msgspec.Raw))
     if inexact is not None:
-        raise _inexact(payload) or Unencodable(inexact[0], EXPECTED, inexact[1])
+        raise _inexact(payload) or Unencodable(inexact[0], EXPECTED, came=inexact[1])
 
 
 def _check_depth(text: bytes, payload: Payload, most: int) -> None:
@@ -244,7 +246,7 @@ def _check_depth(text: bytes, payload: Payload, most: int) -> None:
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return
-    raise Unencodable(_deepest(payload, most), f"at most {most} levels of nesting", "more")
+    raise Unencodable(_deepest(payload, most), f"at most {most} levels of nesting", came="more")
 
 
 def _inexact(payload: Payload) -> Unencodable | None:
@@ -255,7 +257,7 @@ def _inexact(payload: Payload) -> Unencodable | None:
 def _unsafe(path: str, value: object) -> Unencodable | None:
     number = value.value if isinstance(value, enum.Enum) else value
     if isinstance(number, int) and not -MOST_INTEGER <= number <= MOST_INTEGER:
-        return Unencodable(path, EXPECTED, shown(number))
+        return Unencodable(path, EXPECTED, came=shown(number))
     return None
 
 
@@ -264,7 +266,7 @@ def _check_finite(payload: Payload) -> None:
     for path, value in _walk(payload, "payload"):
         number = value.value if isinstance(value, enum.Enum) else value
         if isinstance(number, float) and not math.isfinite(number):
-            raise Unencodable(path, "a number that JSON can carry", repr(number))
+            raise Unencodable(path, "a number that JSON can carry", came=repr(number))
 
 
 def _complaint(
@@ -273,7 +275,7 @@ def _complaint(
     """Find the value that the encoder refused, and its path."""
     with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
         return _found(type_, payload, thread_id, run_id, event_id, limits)
-    return Unencodable("payload", "a value that JSON can carry", type(payload).__name__)
+    return Unencodable("payload", "a value that JSON can carry", came=type(payload).__name__)
 
 
 def _found(
@@ -290,10 +292,10 @@ def _found(
     for _ in range(limits.payload_depth):
         culprit = next(((p, v) for p, v in _children(value, path) if _refused(v) is not None), None)
         if culprit is None:
-            refused = Unencodable(path, "a value that JSON can carry", _refused(value) or _name(value))
+            refused = Unencodable(path, "a value that JSON can carry", came=_refused(value) or _name(value))
             return _unsafe(path, value) or refused
         path, value = culprit
-    return Unencodable(path, f"at most {limits.payload_depth} levels of nesting", "more")
+    return Unencodable(path, f"at most {limits.payload_depth} levels of nesting", came="more")
 
 
 def _refused(value: object) -> str | None:

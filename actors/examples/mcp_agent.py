@@ -82,7 +82,7 @@ class Call:
     arguments: dict[str, Any]
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Step:
     """A call that was made, and what the server said to it."""
 
@@ -178,7 +178,7 @@ async def answer(run: actors.Run, question: str, client: mcp.Client, model: Mode
                     raise CallError(text)
                 tool.result = text if came.structured_content is None else came.structured_content
         except (CallError, mcp.MCPError, actors.Unencodable) as error:  # the last: a result too large for an event
-            steps.append(Step(decision, str(error), failed=True))
+            steps.append(Step(call=decision, text=str(error), failed=True))
         else:
-            steps.append(Step(decision, text))
+            steps.append(Step(call=decision, text=text))
     return decision

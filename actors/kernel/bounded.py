@@ -52,7 +52,7 @@ class TokenBucket:
 
     __slots__ = ("_at", "_burst", "_per_second", "_tokens")
 
-    def __init__(self, burst: int, per_second: float, now: float) -> None:
+    def __init__(self, burst: int, per_second: float, *, now: float) -> None:
         self._burst = float(burst)
         self._per_second = per_second
         self._tokens = self._burst

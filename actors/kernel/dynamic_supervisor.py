@@ -94,7 +94,9 @@ class DynamicSupervisor(Generic[M]):
         """
         mailbox = self._recent.get(key)
         if mailbox is None:
-            mailbox = self._older.pop(key, None) or Mailbox(key, self._kind.build(key), self, self._dispatcher)
+            mailbox = self._older.pop(key, None) or Mailbox(
+                key, self._kind.build(key), parent=self, dispatcher=self._dispatcher
+            )
             self._recent[key] = mailbox
             if self._ended:
                 mailbox.close(_closed, Ended.CLOSED)

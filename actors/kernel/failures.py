@@ -111,7 +111,7 @@ def _cut_traceback(text: str) -> str:
     return _cut(text, TRACEBACK_CHARACTERS, "\n")
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Failure:
     """One crash: the actor, the message in hand, the error. Texts longer than a person reads are cut in their
     middle."""
@@ -155,7 +155,7 @@ class Failures:
         text = f"shields itself from cancellation, or waits for a thread, {seconds:g} s after it was cancelled"
         frames = () if task is None else task.iter_await_frames()
         stack = "".join(traceback.StackSummary.extract(frames).format())
-        self.record(Failure(path, handling, text, stack, self._wall_clock()))
+        self.record(Failure(path=path, handling=handling, error=text, traceback=stack, at=self._wall_clock()))
 
     def __repr__(self) -> str:
         return f"<Failures kept={len(self._kept)} total={self.total}>"
@@ -282,7 +282,9 @@ def failure_of(
     path: str, handling: str, error: BaseException, at: float, hide: Callable[[str], str] = lambda text: text
 ) -> Failure:
     """Format an exception while its frames are still there. ``hide`` takes secrets out before the texts are cut."""
-    return Failure(path, handling, _line(hide(_said(error))), hide(_formatted(error)), at)
+    return Failure(
+        path=path, handling=handling, error=_line(hide(_said(error))), traceback=hide(_formatted(error)), at=at
+    )
 
 
 def _formatted(error: BaseException) -> str:

@@ -151,7 +151,7 @@ class Mailbox(Generic[M]):
         "key",
     )
 
-    def __init__(self, key: str, actor: Actor[M], parent: Parent[M], dispatcher: Dispatcher) -> None:
+    def __init__(self, key: str, actor: Actor[M], *, parent: Parent[M], dispatcher: Dispatcher) -> None:
         self.key = key
         self.actor = actor
         self._parent = parent

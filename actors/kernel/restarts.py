@@ -101,7 +101,7 @@ class RestartWindow:
         return f"<RestartWindow {len(self._times)} of {self._intensity.restarts}>"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Backoff:
     """The pause before a restart: exponential, bounded, with jitter. Seconds.
 

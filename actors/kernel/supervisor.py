@@ -51,7 +51,7 @@ class Child:
     """Asks it to stop by itself. Without one it is cancelled at once."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Supervisor:
     """Starts its children in order, restarts them by its strategy, stops them in reverse.
 
@@ -81,7 +81,7 @@ class Supervisor:
         await _Supervision(self).run(task_status)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Life:
     """One life of a child, from start to exit. The child knows it as its ``task_status``."""
 
@@ -106,7 +106,7 @@ class _Life:
         return self.gone.is_set()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Slot:
     """A child's slot in the order. It holds a life, or is due for one, or is due once the last one has gone."""
 
@@ -130,7 +130,7 @@ class _Supervision:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._slots = [_Slot(child) for child in supervisor.children]
+        self._slots = [_Slot(child=child) for child in supervisor.children]
         self._window = RestartWindow(supervisor.intensity)
         self._gone, self._exits = trio.open_memory_channel[_Life](math.inf)
         self._nursery: trio.Nursery
@@ -210,7 +210,7 @@ class _Supervision:
     async def _start(self, slot: _Slot, *, first: bool = False) -> None:
         """Begin a life, and wait until it serves or is over."""
         slot.due = math.inf
-        slot.life = life = _Life(slot, first)
+        slot.life = life = _Life(slot=slot, first=first)
         self._nursery.start_soon(self._live, life, name=self._path(life))
         await life.serving.wait()
 

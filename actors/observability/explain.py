@@ -28,14 +28,14 @@ _CAUSES = {
 def forgotten(event_id: str, thread_id: str | None = None) -> Fate:
     """The fate of an event that the runtime no longer remembers, or never knew."""
     where = "here" if thread_id is None else f"in thread {thread_id}"
-    return Fate(event_id, None, (f"{event_id}: forgotten, or never accepted {where}",))
+    return Fate(event_id=event_id, receipt=None, steps=(f"{event_id}: forgotten, or never accepted {where}",))
 
 
 def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
     """The fate of an id that names several events, each in a thread of its own."""
     which = f"{', '.join(threads[:-1])} and {threads[-1]}"
     text = f"{event_id}: {len(threads)} events have this id, in the threads {which}; name the thread of one"
-    return Fate(event_id, None, (text,), tuple(threads))
+    return Fate(event_id=event_id, receipt=None, steps=(text,), threads=tuple(threads))
 
 
 def fate_of(
@@ -58,7 +58,7 @@ def fate_of(
         steps.append(_devices(position, presence, now))
         if quarantine is not None:
             steps.append(f"owner {position.user_id} is out of service: {quarantine.error}")
-    return Fate(receipt.event_id, receipt, tuple(steps))
+    return Fate(event_id=receipt.event_id, receipt=receipt, steps=tuple(steps))
 
 
 def _outcome(receipt: Receipt, accounts: Accounts) -> str:

@@ -32,7 +32,7 @@ class UndeliveredWatch:
     raises or takes too long is a failure of its own and of nothing else.
     """
 
-    def __init__(self, context: Context, hook: OnUndelivered, explain: Callable[[Receipt], Fate]) -> None:
+    def __init__(self, context: Context, hook: OnUndelivered, *, explain: Callable[[Receipt], Fate]) -> None:
         limits = context.limits
         self._hook = hook
         self._explain = explain

@@ -31,7 +31,7 @@ LONGEST_SECONDS = (2**31 - 1) // 1000
 """The longest deadline of a question, 24 days: what a timer of a browser can be set to."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Answer:
     """A user's answer."""
 
@@ -41,7 +41,7 @@ class Answer:
     """Wall clock, in seconds."""
 
 
-@attrs.define(eq=False, repr=False)
+@attrs.define(eq=False, repr=False, kw_only=True)
 class Ask:
     """One open question."""
 
@@ -73,6 +73,7 @@ class Asks:
         self,
         context: Context,
         owner_of: Callable[[str], str | None],
+        *,
         devices_of: Callable[[str], Iterable[Subscriber]],
     ) -> None:
         limits = context.limits
@@ -120,7 +121,7 @@ class Asks:
         """
         ask = self._open.get(ask_id)
         if ask is not None and ask.user_id == user_id and ask.answer is None:
-            ask.answer = Answer(payload, user_id, self._environment.wall_clock())
+            ask.answer = Answer(payload=payload, user_id=user_id, at=self._environment.wall_clock())
             ask.request = request
             ask.over.set()
             return True
@@ -151,7 +152,13 @@ class Asks:
         environment = self._environment
         ask_id = environment.new_id("a")
         event = encode(type_, payload, thread_id, run_id, ask_id, environment.wall_clock(), self._limits) + b"}"
-        ask = Ask(ask_id, thread_id, event, environment.clock() + timeout_seconds, self._owner_of(thread_id))
+        ask = Ask(
+            ask_id=ask_id,
+            thread_id=thread_id,
+            event=event,
+            deadline=environment.clock() + timeout_seconds,
+            user_id=self._owner_of(thread_id),
+        )
         self._threads.add(thread_id, ask)
         self._open[ask_id] = ask
         return ask

@@ -15,7 +15,7 @@ class Beginning:
 
     __slots__ = ("_about", "_emission", "_run_id", "_thread_id", "waiting")
 
-    def __init__(self, thread_id: str, run_id: str, about: dict[str, str]) -> None:
+    def __init__(self, thread_id: str, run_id: str, *, about: dict[str, str]) -> None:
         self._thread_id = thread_id
         self._run_id = run_id
         self._about = about

@@ -29,7 +29,7 @@ class Cancellation:
 class Endings:
     """Ends the runs of one runtime, each within a bound."""
 
-    def __init__(self, context: Context, registry: RunRegistry, admission: Admission) -> None:
+    def __init__(self, context: Context, registry: RunRegistry, *, admission: Admission) -> None:
         self._limits = context.limits
         self._failures = context.failures
         self._registry = registry

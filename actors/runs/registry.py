@@ -16,7 +16,7 @@ from actors.runs.run import Run
 class RunRegistry:
     """Every run of one runtime, by id."""
 
-    def __init__(self, roster: Roster, owner_of: Callable[[str], str | None], limits: Limits) -> None:
+    def __init__(self, roster: Roster, owner_of: Callable[[str], str | None], *, limits: Limits) -> None:
         self.active: dict[str, Run] = {}
         """Runs that have begun, or wait for their turn."""
         self.abandoned: dict[str, Run] = {}

@@ -50,7 +50,7 @@ _REPORTED_ERRORS = 16
 """Errors of child runs that a parent remembers until they come out of it: as many as fail at once."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Message:
     """A user's message in a thread: the event that ``on_message`` answers."""
 
@@ -126,9 +126,9 @@ class Run:
         self,
         thread_id: str,
         run_id: str,
+        *,
         agent_name: str,
         supervisor: RunSupervisor,
-        *,
         parent: Run | None = None,
         message: Message | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class Run:
         self.output = Output(
             thread_id, run_id, emitter=supervisor.emitter, deltas=supervisor.deltas, limits=supervisor.limits
         )
-        self.beginning = Beginning(thread_id, run_id, _about(agent_name, parent, message))
+        self.beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
         self.last_emitted = False
         """The terminal event is on its way to the store, or there."""
         self._supervisor = supervisor
@@ -192,7 +192,9 @@ class Run:
         """
         check_identifier("type", type)
         if type in RESERVED:
-            raise Unencodable("type", f"any type but {', '.join(sorted(RESERVED))}, which the run emits itself", type)
+            raise Unencodable(
+                "type", f"any type but {', '.join(sorted(RESERVED))}, which the run emits itself", came=type
+            )
         return await self.output.emit(type, payload, event_id)
 
     async def thinking(self, text: str) -> Receipt:
@@ -270,7 +272,9 @@ class Run:
         check_trio("run")
         self._births += 1
         name = f"{self.run_id}.{self._births}" if run_id is None else run_id
-        async with Run(self.thread_id, name, agent_name, self._supervisor, parent=self).open() as child:
+        async with Run(
+            self.thread_id, name, agent_name=agent_name, supervisor=self._supervisor, parent=self
+        ).open() as child:
             yield child
 
     # --- its life -------------------------------------------------------------

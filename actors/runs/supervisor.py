@@ -56,9 +56,9 @@ class Runs:
         self,
         context: Context,
         emitter: Emitter,
+        *,
         asks: Asks,
         agents: Agents,
-        *,
         devices_of: Callable[[str], Collection[Subscriber]],
         owner_of: Callable[[str], str | None],
     ) -> None:
@@ -67,11 +67,11 @@ class Runs:
         self.limits = limits = context.limits
         self.deltas = DeltaCoalescer(limits.delta_window_ms, context.environment.clock)
         self.roster = Roster(owner_of, devices_of)
-        self.registry = RunRegistry(self.roster, owner_of, limits)
+        self.registry = RunRegistry(self.roster, owner_of, limits=limits)
         self.admission = Admission(
             agents.concurrency, limits, registry=self.registry, roster=self.roster, start=self._start
         )
-        self.endings = Endings(context, self.registry, self.admission)
+        self.endings = Endings(context, self.registry, admission=self.admission)
         self._disconnects = Disconnects(limits.disconnect_grace_seconds, owner_of=owner_of, devices_of=devices_of)
         self._environment = context.environment
         self._failures = context.failures
@@ -101,7 +101,12 @@ class Runs:
 
     def new(self, thread_id: str, agent_name: str, run_id: str | None) -> Run:
         """Make a run that its caller opens."""
-        return Run(thread_id, self._environment.new_id("run") if run_id is None else run_id, agent_name, self)
+        return Run(
+            thread_id,
+            self._environment.new_id("run") if run_id is None else run_id,
+            agent_name=agent_name,
+            supervisor=self,
+        )
 
     def expect(self, run_id: str, message: Message, *, again: bool) -> MessageArrival | None:
         """Make the run that answers a message, and return the arrival to be told of the store's answer.
@@ -113,7 +118,7 @@ class Runs:
             return MessageArrival(self.admission, None)
         if not again and not self.admission.has_room(message.thread_id):
             return None
-        run = Run(message.thread_id, run_id, self._agent_name, self, message=message)
+        run = Run(message.thread_id, run_id, agent_name=self._agent_name, supervisor=self, message=message)
         return self.admission.expect(run)
 
     def sweep(self, now: float) -> None:

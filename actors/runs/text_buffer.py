@@ -51,7 +51,7 @@ class TextBuffer:
         check_text("text", whole)
         size = len(whole.encode())
         if size > self._most_bytes:
-            raise Unencodable("text", f"at most {self._most_bytes} bytes in one delta", f"{size}")
+            raise Unencodable("text", f"at most {self._most_bytes} bytes in one delta", came=f"{size}")
         if self.size + size > self._most_bytes:
             return False
         self._half = half

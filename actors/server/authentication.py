@@ -35,7 +35,7 @@ _SECRET_CHARACTERS = 8
 """A credential of fewer characters is not cut out of a text, because it may be a part of any word."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Credentials:
     """A token that a client presents, and where it stood; never in the query string, because that ends up in logs."""
 
@@ -91,7 +91,11 @@ class Authentication:
 
     async def identify_hello(self, head: RequestHead, peer: str, token: str | None) -> str:
         """Find the user of a hello, by its token, or without one by the request's cookie. Raises PeerError."""
-        credentials = _of_cookie(head, peer) if token is None else Credentials(token, "hello", peer, head.headers)
+        credentials = (
+            _of_cookie(head, peer)
+            if token is None
+            else Credentials(token=token, source="hello", peer=peer, headers=head.headers)
+        )
         if credentials is None:
             raise PeerError("unauthenticated", f"hello: expected a token, a ticket or a cookie {COOKIE}, got none")
         return await self._identify(credentials)
@@ -154,13 +158,15 @@ class Authentication:
 def _of_ticket(head: RequestHead, peer: str) -> Credentials | None:
     for offer in head.offers():
         if offer.startswith(TICKET_PREFIX):
-            return Credentials(offer.removeprefix(TICKET_PREFIX), "ticket", peer, head.headers)
+            return Credentials(
+                token=offer.removeprefix(TICKET_PREFIX), source="ticket", peer=peer, headers=head.headers
+            )
     return None
 
 
 def _of_cookie(head: RequestHead, peer: str) -> Credentials | None:
     token = head.cookie(COOKIE)
-    return None if not token else Credentials(token, "cookie", peer, head.headers)
+    return None if not token else Credentials(token=token, source="cookie", peer=peer, headers=head.headers)
 
 
 def _without(secret: str, text: str) -> str:

@@ -41,7 +41,7 @@ _SPREAD = 0.5, 1.5
 """Devices that all come back at once are a second outage: each is told another moment between these shares."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Undelivered:
     """What no device has confirmed: of a user's log, of a thread without an owner, or of what the store never took."""
 
@@ -58,7 +58,7 @@ class Undelivered:
         return f"{where}: {self.count} not confirmed, {self.unwritten} of them not written"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class DrainReport:
     """How a runtime went: what it could not deliver, and whom it had to leave behind."""
 
@@ -125,7 +125,13 @@ class Drain:
             await self._finish_delivery(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
         goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]
-        return DrainReport(self._undelivered(), cancelled, abandoned, goodbyes, aborted)
+        return DrainReport(
+            undelivered=self._undelivered(),
+            cancelled=cancelled,
+            abandoned=abandoned,
+            goodbyes=goodbyes,
+            aborted=aborted,
+        )
 
     async def close(self) -> None:
         """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
@@ -180,7 +186,12 @@ class Drain:
     def _undelivered(self) -> tuple[Undelivered, ...]:
         books = self._parts.accounts
         logs = ((user_id, account.ledger) for user_id, account in books.users.items())
-        left = [Undelivered(ledger.retained, ledger.stored, user_id=user_id) for user_id, ledger in logs]
-        left += [Undelivered(hold.held, hold.held, thread_id=thread_id) for thread_id, hold in books.holds.items()]
+        left = [
+            Undelivered(count=ledger.retained, unwritten=ledger.stored, user_id=user_id) for user_id, ledger in logs
+        ]
+        left += [
+            Undelivered(count=hold.held, unwritten=hold.held, thread_id=thread_id)
+            for thread_id, hold in books.holds.items()
+        ]
         queued = books.audit().unowned.queued
-        return tuple(one for one in [*left, Undelivered(queued, queued)] if one.count)
+        return tuple(one for one in [*left, Undelivered(count=queued, unwritten=queued)] if one.count)

@@ -71,8 +71,8 @@ class Handshake:
         self,
         context: Context,
         register: Register,
-        authentication: Authentication,
         *,
+        authentication: Authentication,
         origins: frozenset[Origin | str] | None,
         pages: Mapping[str, Page],
         services: Mapping[str, Service],
@@ -155,7 +155,7 @@ class Handshake:
             paths = ", ".join(["/ws", "/healthz", *self._services, *self._pages])
             raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
         if head.method not in ("GET", "HEAD"):
-            raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", (("Allow", "GET, HEAD"),))
+            raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", headers=(("Allow", "GET, HEAD"),))
         return page
 
     async def _admit(self, endpoint: Endpoint, head: RequestHead) -> Upgrade:
@@ -181,10 +181,12 @@ class Handshake:
 
     def _check_room(self) -> None:
         if self._register.refusing.is_set():
-            raise HTTPRefusal(503, "expected a server that stays, this one is shutting down", (("Retry-After", "1"),))
+            raise HTTPRefusal(
+                503, "expected a server that stays, this one is shutting down", headers=(("Retry-After", "1"),)
+            )
         if len(self._register.connections) >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
-            raise HTTPRefusal(503, text, (("Retry-After", "5"),))
+            raise HTTPRefusal(503, text, headers=(("Retry-After", "5"),))
 
     def _check_origin(self, head: RequestHead) -> None:
         """Ask the allow-list if there is one; else the page must come from the same host and port.

@@ -64,7 +64,7 @@ class Receiver(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Door:
     """The listening sockets of one call of ``serve``, and its guests."""
 
@@ -135,11 +135,11 @@ class Listener:
         backlog = self._limits.accept_backlog
         if path is None:
             sockets = await listen_tcp(host, port, backlog)
-            door = _Door(_address(sockets[0]), sockets, ssl_context)
+            door = _Door(address=_address(sockets[0]), sockets=sockets, ssl_context=ssl_context)
             self._note(door)
         else:
             at_path = await listen_path(path, backlog, private=self._private)
-            door = _Door(at_path.path, [at_path.socket], ssl_context)
+            door = _Door(address=at_path.path, sockets=[at_path.socket], ssl_context=ssl_context)
             self._note(door)
             door.closing.callback(at_path.remove)  # the first thing to be done: while it still listens
         return door

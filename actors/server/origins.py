@@ -25,7 +25,7 @@ _OPAQUE = frozenset({"about", "blob", "data", "javascript", "ws", "wss"})
 """Schemes that no page's origin has."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Origin:
     """Where a page comes from."""
 
@@ -51,7 +51,7 @@ def parse_origin(text: str) -> Origin:
     port = int(form["port"]) if form["port"] else None
     if port is not None and not 0 < port < 65_536:
         raise ValueError("a port is from 1 to 65535")
-    return Origin(scheme, _host(form["host"]), None if port == DEFAULT_PORTS.get(scheme) else port)
+    return Origin(scheme=scheme, host=_host(form["host"]), port=None if port == DEFAULT_PORTS.get(scheme) else port)
 
 
 def allowed(origins: str | Iterable[str] | None) -> frozenset[Origin | str] | None:

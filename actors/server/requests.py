@@ -120,7 +120,7 @@ class Requests:
         known = self._threads.get(event_id)
         if known not in (None, thread_id):
             raise Refused("conflict")
-        message = Message(thread_id, user_id, event_id, send.type, send.payload)
+        message = Message(thread_id=thread_id, user_id=user_id, event_id=event_id, type=send.type, payload=send.payload)
         receipt = await self._place(message, run_id, claims=claims, again=known is not None)
         return encode(_placement(send.id, run_id if self._runs.answers else None, receipt))
 

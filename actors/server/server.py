@@ -77,7 +77,7 @@ class Server:
         self._departures = trio.lowlevel.ParkingLot()
         self._authentication = authentication = Authentication(context, access.authenticate)
         self._handshake = Handshake(
-            context, self, authentication, origins=access.origins, pages=pages, services=services
+            context, self, authentication=authentication, origins=access.origins, pages=pages, services=services
         )
         self._listener = Listener(context, self, private=authentication.is_trusting)
 
@@ -135,8 +135,8 @@ class Server:
         connection = Connection(
             f"c{next(self._labels)}",
             endpoint,
-            upgrade.head,
-            self._neighbours,
+            head=upgrade.head,
+            context=self._neighbours,
             identify=partial(self._authentication.identify_hello, upgrade.head, endpoint.peer),
             user_id=upgrade.user_id,
         )

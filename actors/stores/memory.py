@@ -82,7 +82,7 @@ class MemoryStore:
         thread = self._threads.get(append.thread_id)
         if thread is None:
             if append.generation:
-                raise StaleGeneration(append.thread_id, 0, append.generation)
+                raise StaleGeneration(append.thread_id, 0, came=append.generation)
             thread = self._threads[append.thread_id] = _Thread()
         first = None
         if append.fingerprint is not None:
@@ -91,7 +91,7 @@ class MemoryStore:
                 return self._repeat(append, earlier, thread)
             first = FirstAppend(append.fingerprint, thread.seq + 1, now)
         if append.generation is not None and append.generation != thread.generation:
-            raise StaleGeneration(append.thread_id, thread.generation, append.generation)
+            raise StaleGeneration(append.thread_id, thread.generation, came=append.generation)
         if first is not None:
             self._window.put(append.thread_id, append.event_id, first)
         thread.seq += 1

@@ -49,7 +49,7 @@ from actors.stages import Cause
 class StaleGeneration(StoreError):  # noqa: N818 - the state of the append's generation
     """The thread changed owner since the appender last looked; the event was not taken."""
 
-    def __init__(self, thread_id: str, expected: int, came: int) -> None:
+    def __init__(self, thread_id: str, expected: int, *, came: int) -> None:
         super().__init__(f"thread {thread_id}: expected generation {expected}, got {came}")
         self.generation = expected
 

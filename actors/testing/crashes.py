@@ -16,7 +16,7 @@ class InjectedCrash(Exception):  # noqa: N818 - what happened
     """A handler raised, because it was told to."""
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Crashes:
     """The crashes that are to happen, by actor, and those that did."""
 
@@ -51,7 +51,7 @@ class Crashes:
 class CrashingActor:
     """An actor that crashes when it is told to."""
 
-    def __init__(self, actor: Any, path: str, crashes: Crashes) -> None:
+    def __init__(self, actor: Any, path: str, *, crashes: Crashes) -> None:
         self._actor = actor
         self._path = path
         self._crashes = crashes
@@ -72,7 +72,7 @@ class CrashingActor:
 class CrashingKind:
     """A kind of actor, each of which crashes when the plan says so."""
 
-    def __init__(self, kind: Kind[Any], name: str, crashes: Crashes) -> None:
+    def __init__(self, kind: Kind[Any], name: str, *, crashes: Crashes) -> None:
         self._name = name
         self._kind = kind
         self._crashes = crashes
@@ -81,4 +81,4 @@ class CrashingKind:
 
     def build(self, key: str) -> CrashingActor:
         """Build an actor behind its fragility."""
-        return CrashingActor(self._kind.build(key), f"{self._name}/{key}", self._crashes)
+        return CrashingActor(self._kind.build(key), f"{self._name}/{key}", crashes=self._crashes)

@@ -54,7 +54,7 @@ class Exchange(Protocol):
         """Add a line to the trace."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class PendingRequest:
     """A request that waits for its reply, over all connections of its session."""
 
@@ -213,7 +213,7 @@ class Device:
         """Make a request; it is repeated on each connection of the session until there is a reply."""
         self._requests += 1
         id_ = f"{self.label}.{self._requests}"
-        asked = PendingRequest(id_, {"op": op, "id": id_, **fields}, on_reply)
+        asked = PendingRequest(id=id_, message={"op": op, "id": id_, **fields}, on_reply=on_reply)
         self.open.append(asked)
         if self.caught_up:
             self._say_open()

@@ -37,8 +37,8 @@ class Link:
         self.faults = faults
         self.passed_at = trio.current_time()
         self._ends = [client]
-        self._up = Pipe(self, "up", Shaper(faults.up, chance.of("up")))
-        self._down = Pipe(self, "down", Shaper(faults.down, chance.of("down")))
+        self._up = Pipe(self, "up", shaper=Shaper(faults.up, chance.of("up")))
+        self._down = Pipe(self, "down", shaper=Shaper(faults.down, chance.of("down")))
         self._stalled = False
         self._scope = trio.CancelScope()
 
@@ -108,7 +108,7 @@ class Link:
 class Pipe:
     """One direction: what one end has said waits in the channel until the other gets it."""
 
-    def __init__(self, link: Link, direction: Direction, shaper: Shaper) -> None:
+    def __init__(self, link: Link, direction: Direction, *, shaper: Shaper) -> None:
         self.direction = direction
         self.lost = False
         """Nothing comes out any more, whatever goes in; and so it stays."""

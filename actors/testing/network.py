@@ -35,7 +35,7 @@ CALM = Conditions(room_bytes=65_536)
 class Flow:
     """One direction of a line: bytes that are under way, and when they arrive."""
 
-    def __init__(self, seconds: float, room_bytes: float, bite_bytes: int | None) -> None:
+    def __init__(self, seconds: float, room_bytes: float, *, bite_bytes: int | None) -> None:
         self.ended = False
         """Nothing more is sent; what is under way arrives."""
         self.broken = False
@@ -138,10 +138,10 @@ class Flow:
 class Line:
     """One connection: the flow up to the server, and the one down to the device."""
 
-    def __init__(self, number: int, conditions: Conditions, on_taken: Callable[[bytes], None]) -> None:
+    def __init__(self, number: int, conditions: Conditions, *, on_taken: Callable[[bytes], None]) -> None:
         self.number = number
-        self.up = Flow(conditions.up_seconds, math.inf, conditions.bite_bytes)
-        self.down = Flow(conditions.down_seconds, conditions.room_bytes, conditions.bite_bytes)
+        self.up = Flow(conditions.up_seconds, math.inf, bite_bytes=conditions.bite_bytes)
+        self.down = Flow(conditions.down_seconds, conditions.room_bytes, bite_bytes=conditions.bite_bytes)
         self.server = ServerEnd(self, on_taken)
         self.device = DeviceEnd(self)
 

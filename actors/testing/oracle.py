@@ -28,7 +28,7 @@ class Oracle:
         self._records = records
         self._answers: dict[tuple[int, str], int] = {}
         """The number of times that the runtime gave each message to an agent, by life and event id."""
-        self._protocol = ProtocolCheck(records, PlacementCheck(records, low_of), low_of)
+        self._protocol = ProtocolCheck(records, PlacementCheck(records, low_of), low_of=low_of)
         self._receipts = ReceiptCheck(records)
 
     def probe(self) -> None:
@@ -52,7 +52,15 @@ class Oracle:
             emit.ended = emit.ended if emit.calls else math.inf
             return emit
         begun = records.tick()
-        emit = Emit(event_id, records.life, thread_id, begun, event["type"], event.get("run_id"), event["payload"])
+        emit = Emit(
+            event_id=event_id,
+            life=records.life,
+            thread_id=thread_id,
+            begun=begun,
+            type=event["type"],
+            run_id=event.get("run_id"),
+            payload=event["payload"],
+        )
         emit.user_id = user_id
         records.emits[key] = emit
         return emit
@@ -103,7 +111,7 @@ class Oracle:
 
     def connect(self, user_id: str, *, plain: bool = False) -> Wire:
         """Enter a connection of a user's device."""
-        wire = Wire(len(self._records.wires), user_id, self._records.life, plain)
+        wire = Wire(number=len(self._records.wires), user_id=user_id, life=self._records.life, plain=plain)
         self._records.wires.append(wire)
         return wire
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class OwnerChange:
     """One call that may change a thread's owner."""
 
@@ -39,7 +39,7 @@ class Owners:
     def begin(self, user_id: str | None, now: int, *, only_if_free: bool = False) -> OwnerChange:
         """Note that a call begins."""
         self.look(now)
-        act = OwnerChange(user_id, now, only_if_free=only_if_free)
+        act = OwnerChange(user_id=user_id, begun=now, only_if_free=only_if_free)
         self.acts.append(act)
         return act
 

@@ -26,7 +26,7 @@ _BYSTANDER_SECONDS = 1.0
 class Outcome:
     """The outcome of one simulation."""
 
-    def __init__(self, plan: Plan, mismatches: list[Mismatch], trace: list[str]) -> None:
+    def __init__(self, plan: Plan, mismatches: list[Mismatch], *, trace: list[str]) -> None:
         self.plan = plan
         self.mismatches = list(dict.fromkeys(mismatches))
         self.trace = trace
@@ -57,12 +57,12 @@ def perform(plan: Plan) -> Outcome:
             async with open_world(chance, setting, limits_of(plan.setting), agents.answer, options) as world:
                 found.append(world)
                 agents.enter(world)
-                await Performance(world, agents, plan).run()
+                await Performance(world, agents, plan=plan).run()
 
     with Barrier(lambda error: crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))):
         run(main, plan.seed)
     mismatches = (found[0].records.mismatches if found else []) + crash
-    return Outcome(plan, mismatches, found[0].trace if found else [])
+    return Outcome(plan, mismatches, trace=found[0].trace if found else [])
 
 
 def limits_of(setting: Setting) -> Limits:
@@ -104,7 +104,7 @@ def _leaf(error: BaseException) -> BaseException:
 class Performance:
     """Performs one plan in one world."""
 
-    def __init__(self, world: World, agents: Agents, plan: Plan) -> None:
+    def __init__(self, world: World, agents: Agents, *, plan: Plan) -> None:
         self._world = world
         self._agents = agents
         self._plan = plan

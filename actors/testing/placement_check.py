@@ -73,11 +73,11 @@ class PlacementCheck:
 
 def _placed(event: dict[str, Any]) -> Placed:
     return Placed(
-        event["thread_id"],
-        event["seq"],
-        event.get("seq0", event["seq"]),
-        event["type"],
-        event.get("run_id"),
-        event.get("event_id"),
-        event["payload"],
+        thread_id=event["thread_id"],
+        seq=event["seq"],
+        first_seq=event.get("seq0", event["seq"]),
+        type=event["type"],
+        run_id=event.get("run_id"),
+        event_id=event.get("event_id"),
+        payload=event["payload"],
     )

@@ -66,7 +66,7 @@ STEPS = ("think", "tokens", "tool", "broken_tool", "pause", "ask", "child", "say
 _COMMON_STEPS = (3.0, 4.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 0.5, 0.3, 0.2)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Action:
     """One thing that happens; what it leaves open is decided by a stream of its own number."""
 
@@ -99,7 +99,7 @@ class Setting:
     escalates: bool
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Plan:
     """One simulation, whole: the same plan is the same trace."""
 
@@ -119,7 +119,7 @@ def plan_of(seed: int, only: tuple[str, ...] = ()) -> Plan:
     setting = _setting(chance.of("setting"))
     weights = _swarm(chance.of("swarm"), only)
     actions = tuple(_actions(chance.of("actions"), setting, weights))
-    return Plan(seed, setting, tuple(weights), actions)
+    return Plan(seed=seed, setting=setting, kinds=tuple(weights), actions=actions)
 
 
 def _setting(chance: Chance) -> Setting:
@@ -157,7 +157,16 @@ def _actions(chance: Chance, setting: Setting, weights: dict[str, float]) -> lis
     for number, kind in enumerate(kinds):
         at += chance.between(0, hectic) if chance.happens(0.8) else 0.0
         script = _script(chance) if kind in {"run", "send"} else ()
-        actions.append(Action(number, round(at, 4), kind, chance.one(setting.users), chance.one(threads), script))
+        actions.append(
+            Action(
+                number=number,
+                at=round(at, 4),
+                kind=kind,
+                user=chance.one(setting.users),
+                thread=chance.one(threads),
+                script=script,
+            )
+        )
     return actions
 
 

@@ -15,7 +15,7 @@ LowOf = Callable[[str], tuple[str, int]]
 class ProtocolCheck:
     """Checks each message of the runtime, and notes the position that it leaves a connection at."""
 
-    def __init__(self, records: Records, placements: PlacementCheck, low_of: LowOf | None = None) -> None:
+    def __init__(self, records: Records, placements: PlacementCheck, *, low_of: LowOf | None = None) -> None:
         self._records = records
         self._placements = placements
         self._low_of = low_of

@@ -36,7 +36,7 @@ class Mismatch:
         return f"invariant {self.invariant}, {name_of(self.invariant)}: {self.text}"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Emit:
     """One event as its emitters know it; several calls may have emitted it, under one id."""
 
@@ -71,7 +71,7 @@ class Emit:
         return (self.receipts[0].seq or 0) if self.receipts else 0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Wire:
     """One connection, as the messages in each direction leave it."""
 
@@ -89,7 +89,7 @@ class Wire:
     over: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Placed:
     """An event as a device sees it."""
 
@@ -102,7 +102,7 @@ class Placed:
     payload: dict[str, Any] = attrs.field(eq=False)
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Log:
     """One epoch of one user's log, as far as the runtime wrote it to a connection."""
 
@@ -154,7 +154,7 @@ class Records:
 
     def log(self, wire: Wire, epoch: str) -> Log:
         """Return an epoch of the log of a connection's user."""
-        return self.logs.setdefault((wire.user_id, epoch), Log(wire.user_id, wire.life))
+        return self.logs.setdefault((wire.user_id, epoch), Log(user_id=wire.user_id, life=wire.life))
 
     def owners_of(self, thread_id: str, life: int | None = None) -> Owners:
         """Return the changes of a thread's owner, in one life of the runtime or in the present one."""

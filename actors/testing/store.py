@@ -27,7 +27,7 @@ class Broken(Exception):  # noqa: N818 - what the store is
 class FaultyStore(MemoryStore):
     """A memory store behind a wire of its own. Each call takes ``seconds``, once a stall is over."""
 
-    def __init__(self, limits: Limits, environment: Environment, seconds: float | None) -> None:
+    def __init__(self, limits: Limits, environment: Environment, *, seconds: float | None) -> None:
         super().__init__(limits, environment)
         self.stalled_until = 0.0
         self.faults: deque[Fault] = deque()

@@ -43,7 +43,7 @@ _LOOK_SECONDS = 0.5
 class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
     """A simulation contradicted an invariant."""
 
-    def __init__(self, seed: object, mismatches: list[Mismatch], trace: list[str]) -> None:
+    def __init__(self, seed: object, mismatches: list[Mismatch], *, trace: list[str]) -> None:
         self.seed = seed
         self.mismatches = mismatches
         self.trace = trace
@@ -111,7 +111,7 @@ class World:
             return None
         wire = self.oracle.connect(device.user_id, plain=device.plain)
         conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
-        line = Line(wire.number, conditions, WireTap(wire, self).take)
+        line = Line(wire.number, conditions, on_taken=WireTap(wire, self).take)
         self._lines.append((device, line))
         self.note(device.label, f"connects (wire {wire.number})")
         self.nursery.start_soon(self._serve, self.runtime, line)
@@ -177,7 +177,7 @@ class World:
         """Raise Mismatched if anything so far contradicts an invariant."""
         self.oracle.probe()
         if self.records.mismatches:
-            raise Mismatched(self.chance.name, self.records.mismatches, self.trace)
+            raise Mismatched(self.chance.name, self.records.mismatches, trace=self.trace)
 
     @property
     def staying(self) -> list[Device]:
@@ -229,7 +229,7 @@ class World:
         """Run one runtime after the other, until cancelled."""
         while True:
             environment = self._environment()
-            self.store = FaultyStore(self.limits, environment, self._setting.store_seconds)
+            self.store = FaultyStore(self.limits, environment, seconds=self._setting.store_seconds)
             try:
                 await self._live_once(environment, task_status)
             finally:
@@ -246,7 +246,7 @@ class World:
             runtime = self.runtime
             observe(runtime, self.oracle)
             for supervisor in (runtime.tree.users, runtime.tree.threads):
-                supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, self.crashes)
+                supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, crashes=self.crashes)
             self._asked = trio.Event()
             self.up = True
             self._tell_up(task_status)

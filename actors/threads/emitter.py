@@ -35,6 +35,7 @@ class Emitter:
         self,
         context: Context,
         threads: DynamicSupervisor[ThreadMessage],
+        *,
         accounts: Accounts,
         affinity: Affinity,
     ) -> None:

@@ -33,7 +33,7 @@ async def echo(endpoint: Endpoint, head: RequestHead, limits: Limits) -> None:
         transport = Transport(
             endpoint,
             nursery,
-            limits,
+            limits=limits,
             on_drained=_nothing,
             on_failed=lambda _: nursery.cancel_scope.cancel(),
         )

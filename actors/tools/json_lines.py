@@ -43,7 +43,7 @@ class Line:
     """``None`` for a line that is too long."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class LineEvent:
     """An event as a line spells it."""
 
@@ -131,7 +131,9 @@ def parse(text: bytes) -> LineEvent:
     if thread_id is None:
         raise BadLine("expected a thread_id, at the top level or in the payload, got none")
     run_id, event_id, user_id = (_first(name, fields, inner) for name in ("run_id", "event_id", "user_id"))
-    return LineEvent(type_, payload, thread_id, run_id, event_id, user_id)
+    return LineEvent(
+        type=type_, payload=payload, thread_id=thread_id, run_id=run_id, event_id=event_id, user_id=user_id
+    )
 
 
 def _fields(text: bytes) -> _Fields:

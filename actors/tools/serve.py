@@ -81,8 +81,10 @@ class Feed:
     def __init__(self, runtime: Runtime, options: ServeOptions) -> None:
         self.failed = False
         """A standard stream could not be read or written."""
-        self.receipts = OutputWriter(output() if options.receipts else None, "standard output", self._stream_failed)
-        self.remarks = OutputWriter(descriptor(sys.stderr), "standard error", self._stream_failed)
+        self.receipts = OutputWriter(
+            output() if options.receipts else None, "standard output", on_failed=self._stream_failed
+        )
+        self.remarks = OutputWriter(descriptor(sys.stderr), "standard error", on_failed=self._stream_failed)
         self.tracker = ReceiptTracker(self._say if options.receipts else None)
         self.bad_lines = 0
         self.default_owner = DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None

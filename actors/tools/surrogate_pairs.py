@@ -30,7 +30,7 @@ _Stream = tuple[str, str | None, str, bytes]
 """Thread, run, type, and the key of the string within the payload."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class _Held:
     """The half that a string ended in, as its escape."""
 
@@ -39,7 +39,7 @@ class _Held:
     half: bytes
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class _Cut:
     """The changes to a line's strings."""
 
@@ -102,7 +102,7 @@ class SurrogateJoiner:
             last = end - _ESCAPE_BYTES
             if last in alone and not _is_low(text, last):
                 cut.edits.append((last, end, b""))
-                cut.held[stream] = _Held(number, event.event_id, text[last:end])
+                cut.held[stream] = _Held(line=number, event_id=event.event_id, half=text[last:end])
         return cut
 
     def _give_up(self, streams: list[_Stream]) -> None:

@@ -163,7 +163,7 @@ class OutputWriter:
     told, once.
     """
 
-    def __init__(self, fd: int | None, name: str, on_failed: Callable[[StreamFailed], None]) -> None:
+    def __init__(self, fd: int | None, name: str, *, on_failed: Callable[[StreamFailed], None]) -> None:
         self._fd = fd
         self._name = name
         self._on_failed = on_failed

@@ -38,7 +38,7 @@ class UserActor:
 
     __slots__ = ("_context", "_presence", "_user_id")
 
-    def __init__(self, user_id: str, presence: Presence, context: UserContext) -> None:
+    def __init__(self, user_id: str, presence: Presence, *, context: UserContext) -> None:
         self._user_id = user_id
         self._presence = presence
         self._context = context
@@ -82,7 +82,7 @@ class UserActor:
             text = f"expected at most {limit} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
-        session = Session("") if attach.device.plain else known or self._new_session()
+        session = Session(id="") if attach.device.plain else known or self._new_session()
         if not attach.device.plain:
             presence.sessions.move_to_end(session.id)
         self._begin(attach, session)
@@ -100,7 +100,7 @@ class UserActor:
                 ledger.ack(first, last)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
-        subscription = Subscription(self._context.store, ledger, beginning, bounds, plain=device.plain)
+        subscription = Subscription(self._context.store, ledger, start=beginning, bounds=bounds, plain=device.plain)
         device.begin(subscription, beginning, bounds, session.id, self._presence)
         session.pass_to(device, subscription)
 
@@ -130,7 +130,7 @@ class UserActor:
     def _new_session(self) -> Session:
         if len(self._presence.sessions) >= self._context.limits.sessions_per_user:
             self._forget_session()
-        session = Session(self._context.environment.new_id("s"))
+        session = Session(id=self._context.environment.new_id("s"))
         self._presence.sessions[session.id] = session
         return session
 

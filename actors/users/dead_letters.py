@@ -29,7 +29,7 @@ class UserKind:
         presence = self._presence_of(user_id)
         presence.rung = False
         self._context.mark(presence)
-        return UserActor(user_id, presence, self._context)
+        return UserActor(user_id, presence, context=self._context)
 
     def dead_letter(self, message: UserMessage, ended: Ended) -> None:
         """Refuse an attach; carry out acks and a detach, because no device sends them again."""

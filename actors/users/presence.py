@@ -67,7 +67,7 @@ class Subscriber(Protocol):
         ...
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Session:
     """The state of one client across its connections."""
 
@@ -110,7 +110,7 @@ class Session:
         return f"<Session {self.id} {device} {self.cursor!r}>"
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Departure:
     """A device that has gone, with the reason."""
 

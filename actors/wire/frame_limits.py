@@ -79,10 +79,10 @@ class FrameLimits:
         self._most_bytes = most_bytes
         self._mask = 0 if dialled else _MASKED
         self._most_pieces = max(_FEWEST_PIECES, most_bytes // (_SERVED_PIECE_BYTES if dialled else PIECE_BYTES))
-        bucket = TokenBucket(burst + self._most_pieces, per_second, now)
+        bucket = TokenBucket(burst + self._most_pieces, per_second, now=now)
         self._buckets = {_CONTINUATION: bucket, _PONG: bucket}
         if dialled:
-            self._buckets[_PING] = self._buckets[_PONG] = TokenBucket(burst, per_second, now)
+            self._buckets[_PING] = self._buckets[_PONG] = TokenBucket(burst, per_second, now=now)
         self._header = bytearray()
         self._left = 0
         """Bytes of the present frame's payload that have not come."""

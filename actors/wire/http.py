@@ -15,13 +15,13 @@ from actors.errors import ActorsError
 class HTTPRefusal(ActorsError):  # noqa: N818 - an answer, not a fault of ours
     """A request that is answered with a status instead of an upgrade."""
 
-    def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(text)
         self.status = status
         self.headers = headers
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class RequestHead:
     """A request line and its headers."""
 
@@ -127,7 +127,9 @@ def check_upgrade(head: RequestHead) -> None:
     upgrade = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
     asked = _lowered(headers.get("upgrade", "")), _lowered(headers.get("connection", ""))
     if "websocket" not in asked[0] or "upgrade" not in asked[1]:
-        raise HTTPRefusal(426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", upgrade)
+        raise HTTPRefusal(
+            426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", headers=upgrade
+        )
     if head.method != "GET":
         raise HTTPRefusal(400, f"expected GET for a WebSocket upgrade, got {head.method}")
     if head.version < "1.1":
@@ -136,7 +138,7 @@ def check_upgrade(head: RequestHead) -> None:
         raise HTTPRefusal(400, "expected a WebSocket upgrade without a body, got one with a body")
     version = headers.get("sec-websocket-version")
     if version != "13":
-        raise HTTPRefusal(426, f"expected Sec-WebSocket-Version 13, got {version}", upgrade)
+        raise HTTPRefusal(426, f"expected Sec-WebSocket-Version 13, got {version}", headers=upgrade)
     try:
         key = base64.b64decode(headers.get("sec-websocket-key", ""), validate=True)
     except (binascii.Error, ValueError):
@@ -195,7 +197,13 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
     path, host = _target(event.target.decode("ascii"))
     if host is not None:
         headers["host"] = host
-    return RequestHead(event.method.decode("ascii"), path, headers, rest, event.http_version.decode("ascii"))
+    return RequestHead(
+        method=event.method.decode("ascii"),
+        path=path,
+        headers=headers,
+        rest=rest,
+        version=event.http_version.decode("ascii"),
+    )
 
 
 _JOINTS = {"cookie": "; "}

@@ -59,16 +59,16 @@ async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
     return listeners
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class PathListener:
     """A Unix socket that listens, and the file that it has at its path."""
 
     socket: socket.socket
     path: str
     """As it was asked for; ``"\\0name"`` has no file (an abstract address)."""
-    _file: Path | None
-    _identity: tuple[int, int] | None
-    _process: int
+    _file: Path | None = attrs.field(alias="file")
+    _identity: tuple[int, int] | None = attrs.field(alias="identity")
+    _process: int = attrs.field(alias="process")
 
     def remove(self) -> None:
         """Remove the socket's file, if it is still the one that was bound here.
@@ -93,7 +93,9 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, pri
     name = os.fsdecode(path)
     _check_path(name)
     if name.startswith("\0"):
-        return PathListener(_bind(socket.AF_UNIX, name, backlog), name, None, None, os.getpid())
+        return PathListener(
+            socket=_bind(socket.AF_UNIX, name, backlog), path=name, file=None, identity=None, process=os.getpid()
+        )
     try:
         async with _alone_in(Path(name).parent):
             with _private() if private else nullcontext():
@@ -172,7 +174,7 @@ def _private() -> Iterator[None]:
 def _listen_at(name: str, backlog: int) -> PathListener:
     file = Path(name).absolute()  # the process may be elsewhere by the time it is removed
     listener = _bind_or_take_over(name, backlog)
-    return PathListener(listener, name, file, _identity(file.lstat()), os.getpid())
+    return PathListener(socket=listener, path=name, file=file, identity=_identity(file.lstat()), process=os.getpid())
 
 
 def _bind_or_take_over(name: str, backlog: int) -> socket.socket:

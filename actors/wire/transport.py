@@ -36,8 +36,8 @@ class Transport:
         self,
         endpoint: Endpoint,
         nursery: trio.Nursery,
-        limits: Limits,
         *,
+        limits: Limits,
         clock: Callable[[], float] = trio.current_time,
         on_drained: Callable[[], None],
         on_failed: Callable[[str], None],
@@ -55,7 +55,7 @@ class Transport:
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._backlog = bytearray()
-        self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, clock())
+        self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=clock())
         self._control_bytes = 0
         self._sent_bytes = 0
         self._drained = trio.Event()

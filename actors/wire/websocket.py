@@ -260,7 +260,7 @@ class Closed(PeerError):  # noqa: N818 - what the WebSocket is
     """A WebSocket that this side opened, or wanted to open, and that is no more."""
 
     def __init__(
-        self, name: str, text: str, code: int = 1006, *, status: int | None = None, final: bool = False
+        self, name: str, text: str, *, code: int = 1006, status: int | None = None, final: bool = False
     ) -> None:
         super().__init__(name, text)
         self.code = code
@@ -317,7 +317,7 @@ class _DialledStream(trio.abc.Stream):
     one that is right, or nothing: what else came is raised as :class:`Closed`.
     """
 
-    def __init__(self, below: trio.abc.Stream, most_bytes: int, on_heard: Callable[[], None]) -> None:
+    def __init__(self, below: trio.abc.Stream, most_bytes: int, *, on_heard: Callable[[], None]) -> None:
         self.closed = False
         """A Close was sent: an answer to the server's, or our own."""
         self._below = below
@@ -429,8 +429,10 @@ async def dial(
     where = urlsplit(url)
     deadline = trio.current_time() + open_seconds
     below = await _reach(where, ssl_context, deadline)
-    stream = _DialledStream(below, most_bytes, on_heard)
-    request = _Upgrade(where, subprotocol, headers or {}, most_bytes, deadline)
+    stream = _DialledStream(below, most_bytes, on_heard=on_heard)
+    request = _Upgrade(
+        where=where, subprotocol=subprotocol, headers=headers or {}, most_bytes=most_bytes, deadline=deadline
+    )
     outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -484,7 +486,7 @@ async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext
     return encrypted
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class _Upgrade:
     """An upgrade request."""
 
@@ -528,4 +530,4 @@ def _closed(closed: ConnectionClosed, stream: _DialledStream) -> Closed:
     if code != 1006 and not stream.closed:  # the engine takes a broken frame for the peer's Close, and answers nothing
         return Closed("bad_frame", f"expected a WebSocket frame, got a broken one: {reason}")
     text = f"the WebSocket was closed with {code}{f': {reason}' if reason else ''}"
-    return Closed(closing_of(code).name, text, code)
+    return Closed(closing_of(code).name, text, code=code)

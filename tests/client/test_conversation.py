@@ -43,8 +43,8 @@ class Client(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.arrivals = Arrivals(None, 6, 100_000)
-        self.client = Conversation("t", self.arrivals, "low")
+        self.arrivals = Arrivals(None, 6, most_bytes=100_000)
+        self.client = Conversation("t", self.arrivals, origin="low")
         # the server
         self.epochs = 1
         self.low, self.log = 1, list[str]()
@@ -183,7 +183,7 @@ class Client(RuleBasedStateMachine):
         if self.connected:
             self.connected = False
             self.down = []
-            assert self.client.end(Ended("cut"), 0.5, self.now) is not None
+            assert self.client.end(Ended(text="cut"), 0.5, self.now) is not None
 
     @rule(types=st.lists(st.sampled_from(["tick", "agent_delta", "agent_delta"]), max_size=6), count=st.integers(1, 9))
     def flow(self, types: list[str], count: int) -> None:
@@ -284,7 +284,7 @@ TestClient = Client.TestCase
 
 def begun() -> Conversation:
     """A conversation that was welcomed, with room for ten items."""
-    client = Conversation("t", Arrivals(None, 10, 100_000), "low")
+    client = Conversation("t", Arrivals(None, 10, most_bytes=100_000), origin="low")
     client.hello()
     welcome = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "fresh"}
     client.take(json.dumps(welcome))
@@ -300,7 +300,7 @@ def test_a_server_that_goes_away(retry_ms: float, seconds: float) -> None:
     """What a server asks for is waited; but never so little that it is a hot loop, nor for ever."""
     client = begun()
     client.take(json.dumps({"op": "going_away", "retry_ms": retry_ms}))
-    assert client.end(Ended("", 1012), 0.5, 0.0) == seconds
+    assert client.end(Ended(text="", code=1012), 0.5, 0.0) == seconds
 
 
 @pytest.mark.parametrize("nbytes", [0, 30_000])
@@ -358,12 +358,12 @@ def test_a_hello_that_a_close_answered_is_not_late(code: int, forgiven: bool) ->
     """A server that closes before its welcome supersedes no other connection by it: the next 4500 is for good. One that
     broke says nothing of what the server does with its hello."""
     client = begun()
-    client.end(Ended(""), 0.5, 0.0)
+    client.end(Ended(text=""), 0.5, 0.0)
     client.hello()
-    client.end(Ended("", code), 0.5, 1.0)
+    client.end(Ended(text="", code=code), 0.5, 1.0)
     client.hello()
     client.take(json.dumps(REPLAYED))
-    assert (client.end(Ended("", 4500), 0.5, 2.0) is not None) == forgiven
+    assert (client.end(Ended(text="", code=4500), 0.5, 2.0) is not None) == forgiven
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_away_for_about_as_long_again(outage_seconds: float, dice: list[float], 
     if goes_away:
         client.take('{"op":"going_away","retry_ms":250}')
     for jitter in dice:
-        seconds = client.end(Ended("refused"), jitter, now)
+        seconds = client.end(Ended(text="refused"), jitter, now)
         assert seconds is not None
         now += seconds + 0.001
         client.hello()
@@ -420,7 +420,7 @@ def test_a_server_that_always_fails_is_not_hurried() -> None:
     client, now, waits = begun(), 0.0, list[float]()
     replayed = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "replayed"}
     for _ in range(40):
-        waits.append(client.end(Ended("vanished"), 0.5, now) or 0.0)
+        waits.append(client.end(Ended(text="vanished"), 0.5, now) or 0.0)
         now += waits[-1]
         client.hello()
         client.take(json.dumps(replayed))
@@ -428,7 +428,7 @@ def test_a_server_that_always_fails_is_not_hurried() -> None:
     assert waits == sorted(waits)
     assert waits[-1] == 5
     client.take('{"op":"ping","head":0}')
-    assert client.end(Ended("vanished"), 0.5, now) == 0.25
+    assert client.end(Ended(text="vanished"), 0.5, now) == 0.25
     assert client.failures == 1
 
 

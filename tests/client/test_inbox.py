@@ -24,7 +24,7 @@ def welcome(start: int, resume: str = "replayed", epoch: str = "e") -> Welcome:
 
 def begun(*offsets: int, most: int = 100) -> Arrivals:
     """Arrivals of a client that was at offset 0, after these events."""
-    arrivals = Arrivals(Cursor("e", 0), most, 1_000)
+    arrivals = Arrivals(Cursor("e", 0), most, most_bytes=1_000)
     arrivals.begin()
     arrivals.welcome(welcome(1))
     for offset in offsets:
@@ -69,7 +69,7 @@ def test_what_was_taken_of_another_log_is_not_confirmed() -> None:
 
 def test_a_log_that_was_rewound_within_its_epoch() -> None:
     """Offsets that were taken before are not taken for those of the new log."""
-    arrivals = Arrivals(Cursor("e", 50), 100, 1_000)
+    arrivals = Arrivals(Cursor("e", 50), 100, most_bytes=1_000)
     arrivals.begin()
     arrivals.welcome(welcome(1, "reset"))
     with pytest.raises(OutOfOrder):

@@ -11,10 +11,10 @@ from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
 def entry(first: int, last: int | None = None, size: int = 1) -> Entry:
     """An entry of the log ``e``, for a range."""
     last = first if last is None else last
-    return Entry(Gap(first, last, "retention"), first, Cursor("e", last), size)
+    return Entry(item=Gap(first, last, "retention"), first=first, cursor=Cursor("e", last), size=size)
 
 
-BESIDE = Entry(CaughtUp(1), 0, None, 1)
+BESIDE = Entry(item=CaughtUp(1), first=0, cursor=None, size=1)
 
 
 def queue(*entries: Entry, most_items: int = 100, most_bytes: int = 100) -> ItemQueue:
@@ -66,7 +66,7 @@ def test_pieces_that_cannot_be_taken_back(entries: list[Entry], after: int, give
 
 def test_a_reset_is_forgotten() -> None:
     """What followed the reset in the log goes with it; what stands outside, and what was before, stays."""
-    reset = Entry(Reset("f", 1), 1, Cursor("f", 0), 0)
+    reset = Entry(item=Reset("f", 1), first=1, cursor=Cursor("f", 0), size=0)
     waiting = queue(entry(1), entry(2), reset, entry(1), BESIDE)
     assert waiting.forget_reset() == Cursor("e", 2)
     assert items(waiting) == [entry(1).item, entry(2).item, BESIDE.item]

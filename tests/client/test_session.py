@@ -72,7 +72,7 @@ async def test_items_come_as_they_were_said(server: Scripted, autojump_clock: Mo
         assert items[3:8] == [
             Gap(5, 6, "retention"),
             CaughtUp(6),
-            Ask("a_1", "approval", {}, "t1", None, 0.0, None),
+            Ask(id="a_1", type="approval", payload={}, thread_id="t1", run_id=None, timestamp=0.0, timeout_s=None),
             AskClosed("a_1", "expired"),
             Reset("ep_2", 3),
         ]

@@ -206,10 +206,10 @@ def test_each_column_counts(column: str) -> None:
 def test_one_row_is_enough() -> None:
     """Books do not balance when any one row does not."""
     right, wrong = Balance(accepted=1, held=1), Balance(accepted=2, held=1)
-    assert Audit(right + right, right, {"alice": right}).balanced
-    assert not Audit(right + wrong, right, {"alice": wrong}).balanced
-    assert not Audit(right + wrong, wrong, {"alice": right}).balanced
-    assert not Audit(wrong, right, {"alice": right}).balanced
+    assert Audit(total=right + right, unowned=right, users={"alice": right}).balanced
+    assert not Audit(total=right + wrong, unowned=right, users={"alice": wrong}).balanced
+    assert not Audit(total=right + wrong, unowned=wrong, users={"alice": right}).balanced
+    assert not Audit(total=wrong, unowned=right, users={"alice": right}).balanced
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
@@ -239,7 +239,9 @@ def test_a_lost_event_is_buried_by_name() -> None:
     receipt = accepted(accounts, "e1", "t1")
     accounts.lose(receipt, Cause.CRASHED, 5.0)
     assert (receipt.stage, receipt.cause) == (Stage.DROPPED, Cause.CRASHED)
-    assert list(accounts.dead_letters) == [DeadLetter(Cause.CRASHED, 1, 5.0, thread_id="t1", event_id="e1")]
+    assert list(accounts.dead_letters) == [
+        DeadLetter(cause=Cause.CRASHED, count=1, at=5.0, thread_id="t1", event_id="e1")
+    ]
 
 
 def test_dead_letters_of_one_run_are_one() -> None:
@@ -266,7 +268,7 @@ def test_what_a_hold_shed_is_buried_by_thread() -> None:
     accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 2.0)
     accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 3.0)
     assert list(accounts.dead_letters) == [
-        DeadLetter(Cause.UNBOUND_OVERFLOW, 3, 2.0, thread_id="t", first=1, last=3),
+        DeadLetter(cause=Cause.UNBOUND_OVERFLOW, count=3, at=2.0, thread_id="t", first=1, last=3),
     ]
     assert accounts.audit().total == Balance(accepted=5, held=2, dropped=3)
 

@@ -154,5 +154,5 @@ def test_what_is_on_its_way_is_not_gone() -> None:
 
 def test_nothing() -> None:
     """Of a thread that has nothing there is nothing."""
-    assert ask([]) == Excerpt((), (), 0, more=False)
-    assert ask([], after_seq=7, head_seq=5) == Excerpt((), (), 5, more=False)
+    assert ask([]) == Excerpt(events=(), gone=(), head_seq=0, more=False)
+    assert ask([], after_seq=7, head_seq=5) == Excerpt(events=(), gone=(), head_seq=5, more=False)

@@ -61,7 +61,7 @@ def test_a_bound_hold_agrees_with_the_log(
 ) -> None:
     """After a bind an event is what its offset in the log is; what had been shed stays dropped."""
     hold, fates = fill(first, steps)
-    ledger, low = Ledger("alice", "e", bound_at), hold.low
+    ledger, low = Ledger("alice", "e", low=bound_at), hold.low
     pages = [ledger.add(bound_at + index) for index in range(hold.held)]
     hold.bind(ledger, bound_at)
     assert hold.held == 0

@@ -45,7 +45,7 @@ class Fact:
 @given(low=offsets, order=st.permutations(range(3 * PAGE_SIZE)), steps=steps)
 def test_ledger_agrees_with_a_dictionary(low: int, order: list[int], steps: list[tuple[str, int, object]]) -> None:
     """Whatever is noted, and in whatever order, an offset's stage and the totals are what was done to it."""
-    ledger, bottom = Ledger("alice", "e", low), low
+    ledger, bottom = Ledger("alice", "e", low=low), low
     facts = {offset: Fact() for offset in range(bottom, bottom + 3 * PAGE_SIZE)}
     states: dict[int, EventState] = {}
     unplaced = [bottom + index for index in order]
@@ -123,7 +123,7 @@ def test_a_log_does_not_grow_back() -> None:
 @pytest.mark.parametrize("low", [1, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 1_000_000])
 def test_pages_are_let_go(low: int) -> None:
     """However many events went through a log, its ledger keeps what it needs for those still there."""
-    ledger = Ledger("alice", "e", low)
+    ledger = Ledger("alice", "e", low=low)
     for offset in range(low, low + 50 * PAGE_SIZE):
         ledger.add(offset)
         ledger.trim(offset - 10, Cause.RETENTION)

@@ -51,7 +51,7 @@ class Town:
 
     def subscribe(self, resume: tuple[str, int] | None = None, origin: Origin = "low", **how: bool) -> Subscription:
         begin = start(self.bounds, resume, origin, self.ledger.first_unacked())
-        return Subscription(self, self.ledger, begin, self.bounds, plain=how.get("plain", False))
+        return Subscription(self, self.ledger, start=begin, bounds=self.bounds, plain=how.get("plain", False))
 
     def stage(self, offset: int) -> Stage:
         return self.ledger.page(offset).stage(offset)

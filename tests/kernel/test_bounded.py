@@ -60,7 +60,7 @@ def test_putting_again_takes_no_room() -> None:
 )
 def test_bucket_agrees_with_its_definition(burst: int, per_second: float, pauses: list[int]) -> None:
     """One token is taken where there is one; they come back at their rate, up to the burst."""
-    bucket, tokens, eighths = TokenBucket(burst, per_second, 100.0), Fraction(burst), 0
+    bucket, tokens, eighths = TokenBucket(burst, per_second, now=100.0), Fraction(burst), 0
     for pause in pauses:
         eighths += pause
         tokens = min(Fraction(burst), tokens + Fraction(pause, 8) * Fraction(per_second))
@@ -72,7 +72,7 @@ def test_bucket_agrees_with_its_definition(burst: int, per_second: float, pauses
 @given(st.lists(st.floats(0, 2), max_size=100))
 def test_never_more_than_burst_and_rate(pauses: list[float]) -> None:
     """Over any time at most the burst and what its rate gives is allowed."""
-    bucket, now, taken = TokenBucket(5, 2.0, 0.0), 0.0, 0
+    bucket, now, taken = TokenBucket(5, 2.0, now=0.0), 0.0, 0
     for pause in pauses:
         now += pause
         taken += bucket.take(now)
@@ -81,14 +81,14 @@ def test_never_more_than_burst_and_rate(pauses: list[float]) -> None:
 
 def test_a_burst_then_the_rate() -> None:
     """A burst is allowed at once; then one by one, and a refusal costs nothing."""
-    bucket = TokenBucket(3, 2.0, 10.0)
+    bucket = TokenBucket(3, 2.0, now=10.0)
     assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
     assert [bucket.take(10.25), bucket.take(10.5), bucket.take(10.5)] == [False, True, False]
 
 
 def test_idleness_is_not_saved_up() -> None:
     """After an hour of silence no more than a burst is allowed at once."""
-    bucket = TokenBucket(3, 50.0, 0.0)
+    bucket = TokenBucket(3, 50.0, now=0.0)
     assert [bucket.take(3_600.0) for _ in range(4)] == [True, True, True, False]
 
 

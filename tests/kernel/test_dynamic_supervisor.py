@@ -336,7 +336,7 @@ async def test_retired(autojump_clock: MockClock, troupe: Harness) -> None:
 async def test_only_the_idle_retire(autojump_clock: MockClock, troupe: Harness) -> None:
     """An actor with work left, waiting for its restart, or out of service keeps its mailbox, however long unused."""
     troupe.acts["slow"] = partial(trio.sleep, 100)
-    supervisor = troupe.supervisor(restarts=1, backoff=Backoff(100.0, 1.0, 100.0))
+    supervisor = troupe.supervisor(restarts=1, backoff=Backoff(first_seconds=100.0, factor=1.0, longest_seconds=100.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await tell_busy(supervisor, "alice", "slow", "a")

@@ -26,7 +26,13 @@ from actors.kernel.failures import (
 
 
 def failure(number: int) -> Failure:
-    return Failure(f"users/u{number}", "Attach", "ValueError: cannot", "Traceback …\nValueError: cannot", 7.0)
+    return Failure(
+        path=f"users/u{number}",
+        handling="Attach",
+        error="ValueError: cannot",
+        traceback="Traceback …\nValueError: cannot",
+        at=7.0,
+    )
 
 
 def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -43,7 +49,7 @@ def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
     """A failure's text is never taken for a format."""
-    Failures(10, lambda: 7.0).record(Failure("users/100%s", "%d", "%r", "%(x)s", 0.0))
+    Failures(10, lambda: 7.0).record(Failure(path="users/100%s", handling="%d", error="%r", traceback="%(x)s", at=0.0))
     assert caplog.records[0].getMessage() == "users/100%s failed handling %d: %r\n%(x)s"
 
 

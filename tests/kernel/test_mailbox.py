@@ -77,7 +77,7 @@ class Keeper:
 
 
 def mailbox_of(actor: Actor[str], keeper: Keeper, capacity: int = 8, nesting: int = 16) -> Mailbox[str]:
-    return Mailbox("a", actor, keeper, Dispatcher(capacity, nesting))
+    return Mailbox("a", actor, parent=keeper, dispatcher=Dispatcher(capacity, nesting))
 
 
 async def test_idle_is_a_record(nursery: trio.Nursery) -> None:
@@ -289,7 +289,7 @@ async def test_nesting_is_bounded(nursery: trio.Nursery) -> None:
                 chain[self._position + 1].tell(message)
             return super().handle(message)
 
-    chain.extend(Mailbox(str(position), Link(position), keeper, lane) for position in range(100))
+    chain.extend(Mailbox(str(position), Link(position), parent=keeper, dispatcher=lane) for position in range(100))
     chain[0].tell("pass on")
     await trio.testing.wait_all_tasks_blocked()
     assert len(depths) == 100

@@ -104,13 +104,13 @@ def test_window_is_small() -> None:
 )
 def test_backoff_doubles_up_to_its_longest(attempt: int, jitter: float, seconds: float) -> None:
     """Each pause is twice the one before, up to the longest, however many there were."""
-    assert Backoff(0.1, 2.0, 2.0).delay(attempt, jitter) == pytest.approx(seconds)
+    assert Backoff(first_seconds=0.1, factor=2.0, longest_seconds=2.0).delay(attempt, jitter) == pytest.approx(seconds)
 
 
 @given(attempt=st.integers(1, 5_000), jitter=st.floats(0, 1, exclude_max=True))
 def test_backoff_stays_between_half_and_whole(attempt: int, jitter: float) -> None:
     """Jitter takes away at most half of a pause, and adds nothing."""
-    backoff = Backoff(0.1, 1.5, 2.0)
+    backoff = Backoff(first_seconds=0.1, factor=1.5, longest_seconds=2.0)
     whole = min(0.1 * 1.5 ** min(attempt - 1, 20), 2.0)
     assert whole / 2 <= backoff.delay(attempt, jitter) <= whole
 

@@ -78,8 +78,8 @@ class Stage:
         backoff = Backoff(first_seconds=pause, factor=2.0, longest_seconds=60.0)
         environment = Environment(wall_clock=lambda: 0.0, random=random.Random(0))
         return Supervisor(
-            "top",
-            children,
+            path="top",
+            children=children,
             strategy=strategy,
             intensity=intensity,
             backoff=backoff,

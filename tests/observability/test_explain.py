@@ -104,7 +104,7 @@ class Harness:
             environment=environment,
             failures=Failures(10, environment.wall_clock),
         )
-        self.actor = UserActor(ALICE, self.presence, context)
+        self.actor = UserActor(ALICE, self.presence, context=context)
         self._house = ConnectionContext(
             limits=self.limits,
             environment=environment,
@@ -124,10 +124,10 @@ class Harness:
         """A connection that has not said hello."""
         socket = Socket()
         headers = {} if plain else {"sec-websocket-protocol": SUBPROTOCOL}
-        head = RequestHead("GET", "/", headers, b"")
-        connection = Connection(label, socket, head, self._house, identify=_nobody, user_id=ALICE)
+        head = RequestHead(method="GET", path="/", headers=headers, rest=b"")
+        connection = Connection(label, socket, head=head, context=self._house, identify=_nobody, user_id=ALICE)
         connection._transport = Transport(
-            socket, self._nursery, self.limits, on_drained=connection._drained, on_failed=connection.end
+            socket, self._nursery, limits=self.limits, on_drained=connection._drained, on_failed=connection.end
         )
         return connection, socket
 
@@ -301,7 +301,7 @@ async def test_a_device_that_has_gone(nursery: trio.Nursery) -> None:
     receipt = home.place()
     for label, name in (("c1", "left"), ("c2", "stalled")):
         device, _ = home.attach(label)
-        home.actor.handle(Detach(device, Departure(label, name, "its socket took nothing", AT + 60)))
+        home.actor.handle(Detach(device, Departure(label=label, name=name, text="its socket took nothing", at=AT + 60)))
     last = "no device is here; the last, c2, went at 14:03:11 (stalled: its socket took nothing)"
     assert home.explain(receipt) == f"written to a device → {last}"
     device, _ = home.attach("c3")
@@ -313,7 +313,10 @@ async def test_a_device_that_has_gone(nursery: trio.Nursery) -> None:
 
 def test_a_quarantined_owner() -> None:
     """An event that still waits for an owner who is out of service says so, and for what failure."""
-    accounts, failure = Accounts(10), Failure("users/alice", "Attach", "ValueError: cannot", "", AT)
+    accounts, failure = (
+        Accounts(10),
+        Failure(path="users/alice", handling="Attach", error="ValueError: cannot", traceback="", at=AT),
+    )
     waiting, gone = receipt_of("e1", 1), receipt_of("e2", 2)
     accounts.note_placed(gone, ALICE, "ep", 1, 1, 0.0)
     accounts.trim(ALICE, 2, Cause.QUARANTINED, 0.0)

@@ -36,7 +36,7 @@ async def test_it_stands_once_it_was_emitted() -> None:
 
 def test_it_stands_while_it_waits() -> None:
     """A run that waits for its turn is told as one that waits; its log has nothing of it."""
-    beginning = Beginning("t1", "r1", {"agent_name": "bot"})
+    beginning = Beginning("t1", "r1", about={"agent_name": "bot"})
     assert beginning.standing is None
     beginning.waiting = True
     told = msgspec.json.decode(beginning.standing or b"")

@@ -14,7 +14,7 @@ LIMITS = actors.Limits()
 
 
 def registry(owner: str | None = "alice") -> RunRegistry:
-    return RunRegistry(Roster(lambda _: owner, lambda _: ()), lambda _: owner, LIMITS)
+    return RunRegistry(Roster(lambda _: owner, lambda _: ()), lambda _: owner, limits=LIMITS)
 
 
 def run(runtime: actors.Runtime, run_id: str = "r1") -> Run:

@@ -201,7 +201,7 @@ async def test_a_credential_at_the_cut(caplog: pytest.LogCaptureFixture) -> None
 
 
 def head(**headers: str) -> RequestHead:
-    return RequestHead("GET", "/ws", headers, b"")
+    return RequestHead(method="GET", path="/ws", headers=headers, rest=b"")
 
 
 async def test_without_a_socket() -> None:

@@ -240,7 +240,7 @@ async def test_plain_clients_get_the_close_alone() -> None:
             drain.join(plain, acks=False)
         assert drain.codes == {0: 1012}
         assert [message.get("op") for message in plain.messages()] == [None, None]
-        assert drain.report.undelivered == (actors.Undelivered(2, 0, user_id="alice"),)
+        assert drain.report.undelivered == (actors.Undelivered(count=2, unwritten=0, user_id="alice"),)
         assert (drain.report.goodbyes, drain.report.aborted) == (1, 0)
 
 
@@ -258,7 +258,7 @@ async def test_runs_finish() -> None:
             agent.may_end.set()
         assert types(device)[-3:] == ["agent_started", "answer", "agent_completed"]
         assert drain.codes == {0: 1012}
-        assert drain.report == actors.DrainReport((), (), (), 1, 0)
+        assert drain.report == actors.DrainReport(undelivered=(), cancelled=(), abandoned=(), goodbyes=1, aborted=0)
         assert house.runtime.audit().total.acked == 4
 
 
@@ -364,7 +364,7 @@ async def test_what_the_store_does_not_take_is_reported() -> None:
         for n in range(3):
             await runtime.thread("t").emit("tick", {"n": n})
         report = await runtime.drain(SHORT_SECONDS)
-        assert report.undelivered == (actors.Undelivered(3, 3),)
+        assert report.undelivered == (actors.Undelivered(count=3, unwritten=3),)
         assert str(report).splitlines()[1:] == ["  on the way to the store: 3"]
         assert runtime.audit().balanced
 
@@ -379,7 +379,7 @@ async def test_a_device_that_is_behind_gets_everything() -> None:
         assert [event["offset"] for event in events(device)] == list(range(1, 61))
         assert len(told(device)) == 1
         assert drain.codes == {0: 1012}
-        assert drain.report == actors.DrainReport((), (), (), 1, 0)
+        assert drain.report == actors.DrainReport(undelivered=(), cancelled=(), abandoned=(), goodbyes=1, aborted=0)
 
 
 async def test_confirmations_that_come_late_count() -> None:
@@ -402,7 +402,13 @@ async def test_a_device_that_never_confirms_is_left() -> None:
         async with leaving(house, SHORT_SECONDS) as drain:
             drain.join(device, acks=False)
         assert drain.codes == {0: 1012}
-        assert drain.report == actors.DrainReport((actors.Undelivered(3, 0, user_id="alice"),), (), (), 1, 0)
+        assert drain.report == actors.DrainReport(
+            undelivered=(actors.Undelivered(count=3, unwritten=0, user_id="alice"),),
+            cancelled=(),
+            abandoned=(),
+            goodbyes=1,
+            aborted=0,
+        )
 
 
 async def test_what_a_device_never_got_it_need_not_confirm() -> None:
@@ -413,7 +419,7 @@ async def test_what_a_device_never_got_it_need_not_confirm() -> None:
         await device.hello("alice", **{"from": "head"})
         async with leaving(house, math.inf, device) as drain:
             pass
-        assert drain.report.undelivered == (actors.Undelivered(2, 2, user_id="alice"),)
+        assert drain.report.undelivered == (actors.Undelivered(count=2, unwritten=2, user_id="alice"),)
 
 
 # --- sockets ------------------------------------------------------------------------
@@ -472,9 +478,9 @@ async def test_the_report() -> None:
         async with leaving(house, AMPLE_SECONDS, device) as drain:
             pass
         assert drain.report.undelivered == (
-            actors.Undelivered(3, 3, user_id="bob"),
-            actors.Undelivered(1, 1, user_id="carol"),
-            actors.Undelivered(1, 1, thread_id="orphan"),
+            actors.Undelivered(count=3, unwritten=3, user_id="bob"),
+            actors.Undelivered(count=1, unwritten=1, user_id="carol"),
+            actors.Undelivered(count=1, unwritten=1, thread_id="orphan"),
         )
         assert str(drain.report).splitlines() == [
             "drained: 5 events not confirmed, 1 connection closed, 0 aborted, 0 runs cancelled",
@@ -506,7 +512,7 @@ async def test_no_deadline() -> None:
         async with leaving(house, math.inf, device) as drain:
             pass
         assert drain.codes == {0: 1012}
-        assert drain.report == actors.DrainReport((), (), (), 1, 0)
+        assert drain.report == actors.DrainReport(undelivered=(), cancelled=(), abandoned=(), goodbyes=1, aborted=0)
 
 
 async def test_deadline_zero() -> None:

@@ -286,7 +286,7 @@ async def shaken(request: bytes, books: Books, **limits: Any) -> tuple[Upgrade |
     """What a handshake makes of a request: the upgrade, and what it has written."""
     context = context_of(close_seconds=0.01, **limits)
     authentication = Authentication(context, trust)
-    handshake = Handshake(context, books, authentication, origins=None, pages={}, services={})
+    handshake = Handshake(context, books, authentication=authentication, origins=None, pages={}, services={})
     ours, theirs = socket.socketpair()
     with theirs, closing(SocketEndpoint(ours)) as endpoint:
         theirs.sendall(request)

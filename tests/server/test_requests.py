@@ -1020,8 +1020,12 @@ async def test_the_application_reads() -> None:
                 reply["gone"], reply["head_seq"], reply["more"], "t1",
             )  # fmt: skip
         await house.runtime.thread("unowned").emit("tick", {})
-        assert await house.runtime.read("unowned") == actors.History("unowned", (), (), 1, False)
-        assert await house.runtime.read("nowhere") == actors.History("nowhere", (), (), 0, False)
+        assert await house.runtime.read("unowned") == actors.History(
+            thread_id="unowned", events=(), gone=(), head_seq=1, more=False
+        )
+        assert await house.runtime.read("nowhere") == actors.History(
+            thread_id="nowhere", events=(), gone=(), head_seq=0, more=False
+        )
         wrongs: list[dict[str, Any]] = [{"after_seq": wrong} for wrong in (-1, "1", 1.5, None, True, 2**53)]
         for options in (*wrongs, {"limit": 0}, {"limit": -1}, {"limit": "1"}, {"limit": True}):
             with pytest.raises(actors.Unencodable, match=r"(after_seq|limit): expected a whole number from \d on, got"):

@@ -24,7 +24,7 @@ class Echo:
 async def test_moments() -> None:
     """A crash comes before a message, after it or before what it left is settled, in the order of the plan."""
     crashes, echo = Crashes(), Echo()
-    actor = CrashingActor(echo, "users/alice", crashes)
+    actor = CrashingActor(echo, "users/alice", crashes=crashes)
     crashes.arm("users/alice", ["before", "after", "settle"])
     for number in (1, 2):
         with pytest.raises(InjectedCrash, match=f"injected crash {number};"):

@@ -11,7 +11,7 @@ from actors.testing.network import CALM, Conditions, Line
 def line(conditions: Conditions = CALM) -> tuple[Line, list[bytes]]:
     """A line, and what it has taken of the server."""
     taken: list[bytes] = []
-    return Line(1, conditions, taken.append), taken
+    return Line(1, conditions, on_taken=taken.append), taken
 
 
 async def test_there_and_back(autojump_clock: object) -> None:

@@ -27,7 +27,7 @@ def checked(*stages: Stage, log: Log | None = None) -> list[str]:
     if log is not None:
         records.logs["alice", "e1"] = log
     receipt: Any = Scripted(stages[0], position)
-    records.emits[0, "t1", "e"] = Emit("e", 0, "t1", 1, receipts=[receipt])
+    records.emits[0, "t1", "e"] = Emit(event_id="e", life=0, thread_id="t1", begun=1, receipts=[receipt])
     check = ReceiptCheck(records)
     for stage in stages:
         receipt.stage = stage
@@ -37,7 +37,7 @@ def checked(*stages: Stage, log: Log | None = None) -> list[str]:
 
 def test_a_true_ladder() -> None:
     """A receipt that climbs with what lines took and devices acked contradicts nothing."""
-    log = Log("alice", 0, written={1}, acked={1})
+    log = Log(user_id="alice", life=0, written={1}, acked={1})
     assert checked(Stage.ACCEPTED, Stage.STORED, Stage.WRITTEN, Stage.ACKED, log=log) == []
 
 
@@ -45,9 +45,9 @@ def test_a_true_ladder() -> None:
     ("stages", "log", "expected"),
     [
         ((Stage.STORED, Stage.ACCEPTED), None, "said STORED, and now ACCEPTED"),
-        ((Stage.WRITTEN, Stage.DROPPED), Log("alice", 0, written={1}), "said WRITTEN, and now DROPPED"),
-        ((Stage.WRITTEN,), Log("alice", 0), "says WRITTEN, and no line has taken"),
-        ((Stage.ACKED,), Log("alice", 0, written={1}), "says ACKED, and no device confirmed"),
+        ((Stage.WRITTEN, Stage.DROPPED), Log(user_id="alice", life=0, written={1}), "said WRITTEN, and now DROPPED"),
+        ((Stage.WRITTEN,), Log(user_id="alice", life=0), "says WRITTEN, and no line has taken"),
+        ((Stage.ACKED,), Log(user_id="alice", life=0, written={1}), "says ACKED, and no device confirmed"),
     ],
 )
 def test_a_stage_that_is_not_so(stages: tuple[Stage, ...], log: Log | None, expected: str) -> None:

@@ -22,18 +22,18 @@ def test_a_mismatch_names_its_invariant() -> None:
 def test_a_life_has_its_own_owners() -> None:
     """A restart forgets owners and quarantines, because a runtime in memory does; logs stay, by their epochs."""
     records = Records()
-    first, log = records.owners_of("t1"), records.log(Wire(0, "alice", 0), "e1")
+    first, log = records.owners_of("t1"), records.log(Wire(number=0, user_id="alice", life=0), "e1")
     records.quarantined.add("users/alice")
     records.begin_life()
     assert records.life == 1
     assert not records.quarantined
     assert records.owners_of("t1") is not first
     assert records.owners_of("t1", 0) is first
-    assert records.log(Wire(1, "alice", 1), "e1") is log
+    assert records.log(Wire(number=1, user_id="alice", life=1), "e1") is log
 
 
 def test_an_emit_without_a_receipt() -> None:
     """An event that no call was accepted for has neither a receipt nor a number."""
-    emit = Emit("e", 0, "t1", 1)
+    emit = Emit(event_id="e", life=0, thread_id="t1", begun=1)
     assert emit.receipt is None
     assert emit.seq == 0

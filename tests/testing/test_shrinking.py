@@ -14,8 +14,10 @@ def numbers(plan: Plan) -> list[int]:
 def long_plan() -> Plan:
     """A plan of many actions."""
     plan = plan_of(1)
-    actions = tuple(Action(number, float(number), "emit", "alice", "t0") for number in range(40))
-    return Plan(plan.seed, plan.setting, plan.kinds, actions)
+    actions = tuple(
+        Action(number=number, at=float(number), kind="emit", user="alice", thread="t0") for number in range(40)
+    )
+    return Plan(seed=plan.seed, setting=plan.setting, kinds=plan.kinds, actions=actions)
 
 
 def test_shrinks_to_what_is_needed() -> None:

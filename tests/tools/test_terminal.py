@@ -200,7 +200,7 @@ async def test_an_outlet_tells_once_what_failed() -> None:
     """A stream that fails in the middle is told, once; what is written later goes nowhere, and no task waits for it."""
     told: list[StreamFailed] = []
     with opened("/dev/full", os.O_WRONLY) as fd:
-        outlet = OutputWriter(fd, "standard output", told.append)
+        outlet = OutputWriter(fd, "standard output", on_failed=told.append)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outlet.run)
             for _ in range(3):

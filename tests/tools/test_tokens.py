@@ -117,7 +117,7 @@ async def test_whom_it_lets_in() -> None:
     authenticate = check_against({SECRET: "alice"})
 
     async def who(token: str) -> str | None:
-        return await authenticate(Credentials(token, "hello", "a peer", {}))
+        return await authenticate(Credentials(token=token, source="hello", peer="a peer", headers={}))
 
     assert await who(SECRET) == "alice"
     for token in ("", " ", SECRET.upper(), f"{SECRET} ", SECRET[:-1], "alice", "\ud800"):

@@ -129,7 +129,7 @@ class Harness:
             environment=environment,
             failures=Failures(10, environment.wall_clock),
         )
-        self.actor = UserActor(ALICE, self.presence, context)
+        self.actor = UserActor(ALICE, self.presence, context=context)
 
     def _mark(self, presence: Presence) -> None:
         assert presence is self.presence
@@ -184,7 +184,7 @@ class Harness:
         self.actor.handle(Acked(screen.place.ledger, screen.place.cursor.ack(offset)))
 
     def detach(self, screen: Screen, name: str = "left") -> Departure:
-        departure = Departure(screen.label, name, "why", 5.0)
+        departure = Departure(label=screen.label, name=name, text="why", at=5.0)
         self.actor.handle(Detach(screen, departure))
         return departure
 

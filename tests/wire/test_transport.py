@@ -115,7 +115,7 @@ async def bench(window: int = 0, limits: Limits = LIMITS) -> AsyncIterator[Bench
     with trio.fail_after(600):
         async with trio.open_nursery() as nursery:
             transport = Transport(
-                pipe, nursery, limits, on_drained=lambda: said.append("drained"), on_failed=said.append
+                pipe, nursery, limits=limits, on_drained=lambda: said.append("drained"), on_failed=said.append
             )
             yield Bench(pipe, transport, nursery, said)
             transport.close()
@@ -159,7 +159,7 @@ async def test_drained_may_write() -> None:
             if len(told) < 3:
                 transport.write(FRAMES[len(told)])
 
-        transport = Transport(pipe, nursery, LIMITS, on_drained=more, on_failed=pytest.fail)
+        transport = Transport(pipe, nursery, limits=LIMITS, on_drained=more, on_failed=pytest.fail)
         transport.write(FRAMES[0])
         for frame in FRAMES[:3]:
             pipe.open(len(frame))
@@ -275,7 +275,7 @@ async def test_an_endpoint_that_holds_on() -> None:
     said: list[str] = []
     async with trio.open_nursery() as nursery:
         pipe = Holding(10)
-        transport = Transport(pipe, nursery, LIMITS, on_drained=lambda: None, on_failed=said.append)
+        transport = Transport(pipe, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=said.append)
         transport.write(FRAMES[0])
         await wait_all_tasks_blocked()
         pipe.snap()
@@ -371,7 +371,7 @@ async def test_tls_that_breaks_with_a_backlog() -> None:
             nursery.start_soon(endpoint.handshake)
             nursery.start_soon(client.do_handshake)
         async with trio.open_nursery() as nursery:
-            transport = Transport(endpoint, nursery, LIMITS, on_drained=lambda: None, on_failed=said.append)
+            transport = Transport(endpoint, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=said.append)
             while not transport.backlog_bytes:
                 transport.write(FRAMES[0] * 1_000)
             await wait_all_tasks_blocked()

@@ -137,7 +137,11 @@ async def test_credentials_are_written_nowhere(
 
 def test_credentials_do_not_show_themselves() -> None:
     """Credentials that an application prints, or has in an exception, do not say what they are."""
-    shown = repr(actors.Credentials(CANARY, "hello", "127.0.0.1:1", {"cookie": f"actors_token={CANARY}"}))
+    shown = repr(
+        actors.Credentials(
+            token=CANARY, source="hello", peer="127.0.0.1:1", headers={"cookie": f"actors_token={CANARY}"}
+        )
+    )
     assert CANARY not in shown
     assert "hello" in shown
 

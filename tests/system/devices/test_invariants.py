@@ -126,7 +126,9 @@ class Delivery(RuleBasedStateMachine):
             environment=environment,
             failures=Failures(10, environment.wall_clock),
         )
-        self.actors = {user_id: UserActor(user_id, presence, context) for user_id, presence in self.presences.items()}
+        self.actors = {
+            user_id: UserActor(user_id, presence, context=context) for user_id, presence in self.presences.items()
+        }
         self.kept: list[tuple[str, str, tuple[str, int]]] = []
         """The sessions of each user, and the cursors they had."""
         # The model.
@@ -266,7 +268,7 @@ class Delivery(RuleBasedStateMachine):
         if not device.plain:
             kept = (device.place.ledger.epoch, device.place.cursor.position)
             self.kept.append((device.owner, device.session_id, kept))
-        self.actors[device.owner].handle(Detach(device, Departure("c", "left", "", 0.0)))
+        self.actors[device.owner].handle(Detach(device, Departure(label="c", name="left", text="", at=0.0)))
 
     # --- what holds -----------------------------------------------------------
 
