@@ -89,16 +89,26 @@ class Holds:
         return f"<Holds holding={len(self._holding)} bytes={self._size_bytes} vacant={len(self._vacant)}>"
 
     def take(self, hold: ThreadHold, event: HeldEvent) -> None:
-        """Hold one more event, and shed older ones for it where a bound asks for that."""
-        if hold.events is None:
-            hold.events = deque()
-            self._holding[hold.thread_id] = hold
-            self._vacant.pop(hold.thread_id, None)
-            heapq.heappush(self._aging, (event.at, hold.thread_id))
-        hold.events.append(event)
-        hold.size_bytes += len(event.body)
-        self._size_bytes += len(event.body)
-        self._make_room(hold)
+        """Hold one more event; shed the oldest ones, of this hold and then of all, until every bound is kept."""
+        events, size, limits = hold.events, len(event.body), self._limits
+        if events is None:
+            events = self._begin(hold, event.at)
+        events.append(event)
+        hold.size_bytes += size
+        self._size_bytes += size
+        while events and (len(events) > limits.unbound_events or hold.size_bytes > limits.unbound_bytes):
+            self._shed_oldest(hold, Cause.UNBOUND_OVERFLOW)
+        while self._size_bytes > limits.unbound_total_bytes and (oldest := self._oldest()):
+            self._shed_oldest(oldest, Cause.UNBOUND_OVERFLOW)
+        while len(self._holding) > limits.unbound_total_threads and (oldest := self._oldest()):
+            self.shed(oldest, Cause.UNBOUND_OVERFLOW)
+
+    def _begin(self, hold: ThreadHold, at: float) -> deque[HeldEvent]:
+        self._holding[hold.thread_id] = hold
+        self._vacant.pop(hold.thread_id, None)
+        heapq.heappush(self._aging, (at, hold.thread_id))
+        hold.events = deque()
+        return hold.events
 
     def end(self, hold: ThreadHold) -> Iterable[HeldEvent]:
         """End a hold, because its thread has an owner; returns its events."""
@@ -127,16 +137,6 @@ class Holds:
             return ()
         shed, self._shed = self._shed, []
         return shed
-
-    def _make_room(self, hold: ThreadHold) -> None:
-        """Shed the oldest events of this hold, and of the oldest holds of all, until every bound is kept."""
-        limits = self._limits
-        while hold.events and (len(hold.events) > limits.unbound_events or hold.size_bytes > limits.unbound_bytes):
-            self._shed_oldest(hold, Cause.UNBOUND_OVERFLOW)
-        while self._size_bytes > limits.unbound_total_bytes and (oldest := self._oldest()):
-            self._shed_oldest(oldest, Cause.UNBOUND_OVERFLOW)
-        while len(self._holding) > limits.unbound_total_threads and (oldest := self._oldest()):
-            self.shed(oldest, Cause.UNBOUND_OVERFLOW)
 
     def _oldest(self) -> ThreadHold | None:
         """Find the hold that has been holding for longest, and correct the top of the heap until it is that one's."""
