@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from msgspec.structs import replace
 
 import actors.client
 from actors.client import AskClosed, Cursor, Event, Gap, Inactive, Reset, SessionLost
-from actors.client.backoff import is_final, pause
 from actors.client.conversation import Conversation, Ended
 from actors.client.inbox import Arrivals
 from actors.client.pending import Request
 from actors.errors import PeerError
-from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Send, op_of
-from actors.protocol.client_messages import Request as Message
-from actors.protocol.codes import CLOSINGS
+from actors.protocol.client_messages import Send
 from actors.protocol.server_messages import decode
+from tests.client.begun import REPLAYED, begun
 
 PURE = ["acks", "address", "backoff", "conversation", "errors", "inbox", "item_queue", "items", "pending", "questions"]
 
@@ -282,15 +279,6 @@ Client.TestCase.settings = settings(max_examples=100, stateful_step_count=40, de
 TestClient = Client.TestCase
 
 
-def begun() -> Conversation:
-    """A conversation that was welcomed, with room for ten items."""
-    client = Conversation("t", Arrivals(None, 10, most_bytes=100_000), origin="low")
-    client.hello()
-    welcome = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "fresh"}
-    client.take(json.dumps(welcome))
-    return client
-
-
 def asked(number: int, nbytes: int = 0) -> str:
     return json.dumps({"op": "ask", "event": {"event_id": f"a{number}", "payload": {"x": "x" * nbytes}}})
 
@@ -350,9 +338,6 @@ def test_a_pong_to_an_earlier_ping_ends_nothing() -> None:
     assert over(all_there[0], pong) == ["AskClosed", "Inactive"]
 
 
-REPLAYED = {"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1, "resume": "replayed"}
-
-
 @pytest.mark.parametrize(("code", "forgiven"), [(1012, False), (4007, False), (1006, True)])
 def test_a_hello_that_a_close_answered_is_not_late(code: int, forgiven: bool) -> None:
     """A server that closes before its welcome supersedes no other connection by it: the next 4500 is for good. One that
@@ -364,54 +349,6 @@ def test_a_hello_that_a_close_answered_is_not_late(code: int, forgiven: bool) ->
     client.hello()
     client.take(json.dumps(REPLAYED))
     assert (client.end(Ended(text="", code=4500), 0.5, 2.0) is not None) == forgiven
-
-
-@pytest.mark.parametrize(
-    "message", [Send("", {}), ReadThread("", "t1"), CancelRun("", "r1"), AnswerAsk("", "a1", {})], ids=op_of
-)
-def test_after_ten_minutes_a_request_is_given_up(message: Message) -> None:
-    """A server remembers it for so long since it was first written: it is not written again, and may have been carried
-    out. One that no server has seen waits."""
-    client, until = begun(), list[float]()
-    request = client.requests.make(lambda id_: replace(message, id=id_), lambda: None, until.append)
-    assert len(client.due(1_000.0)) == 1
-    assert until == [1_600.0]
-    client.hello()
-    client.take(json.dumps(REPLAYED))
-    unseen = client.requests.make(lambda id_: replace(message, id=id_), lambda: None, until.append)
-    assert len(client.due(1_599.0)) == 2
-    client.hello()
-    client.take(json.dumps(REPLAYED))
-    client.requests.forget(unseen)
-    assert client.due(1_600.0) == []
-    assert isinstance(request.outcome, SessionLost)
-    assert str(request.outcome) == (
-        "expected a reply within ten minutes in one session, got none: it may have been carried out"
-    )
-
-
-def test_full_jitter() -> None:
-    """Up to as long as the connection is lost already: 0.5 s at least, 10 s at most."""
-    assert [pause(lost, 1.0) for lost in (0, 0.5, 0.7, 3, 10, 10_000)] == [0.5, 0.5, 0.7, 3, 10, 10]
-    assert pause(3, 0.0) == 0
-
-
-@given(st.floats(0, 30), st.lists(st.floats(0, 0.999), min_size=400, max_size=400), st.booleans())
-def test_away_for_about_as_long_again(outage_seconds: float, dice: list[float], goes_away: bool) -> None:
-    """A server that was away for some seconds has its clients back after as many more, half a second at least and ten
-    at most; also one that had said that it goes."""
-    client, now = begun(), 0.0
-    client.take('{"op":"caught_up","offset":0}')
-    if goes_away:
-        client.take('{"op":"going_away","retry_ms":250}')
-    for jitter in dice:
-        seconds = client.end(Ended(text="refused"), jitter, now)
-        assert seconds is not None
-        now += seconds + 0.001
-        client.hello()
-        if now > outage_seconds:
-            break
-    assert now <= outage_seconds + min(10, max(0.5, outage_seconds)) + 1 or now < 1
 
 
 def test_a_server_that_always_fails_is_not_hurried() -> None:
@@ -430,17 +367,6 @@ def test_a_server_that_always_fails_is_not_hurried() -> None:
     client.take('{"op":"ping","head":0}')
     assert client.end(Ended(text="vanished"), 0.5, now) == 0.25
     assert client.failures == 1
-
-
-def test_verdicts() -> None:
-    """The verdict of a code is that of the server's table; codes that are in no table follow the rule."""
-    assert {row.code: is_final(row.code) for row in CLOSINGS.values()} == {
-        row.code: not row.temporary for row in CLOSINGS.values()
-    }
-    assert not is_final(1006, 103)
-    assert not is_final(4499)
-    assert is_final(4999)
-    assert is_final(1008)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"op":"welcome"}', '{"type":"x"}', '{"op":"gap","from":"a"}'])

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from actors.errors import ForeignThread, Quarantined
 from actors.kernel.failures import Failure, failure_of
 from actors.kernel.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
-from actors.kernel.signals import Doorbell, Reply
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 
@@ -408,44 +407,6 @@ async def test_reopened_mailbox_takes_messages() -> None:
         mailbox.reopen(actor)
         mailbox.tell("one")
         assert actor.handled == ["one"]
-
-
-async def test_rings_coalesce(nursery: trio.Nursery) -> None:
-    """However often a doorbell is rung, the one who waits wakes once; a ring before the wait is not lost."""
-    bell = Doorbell()
-    woken: list[int] = []
-
-    async def wait() -> None:
-        while True:
-            await bell.wait()
-            woken.append(1)
-
-    bell.ring()
-    nursery.start_soon(wait)
-    await trio.testing.wait_all_tasks_blocked()
-    assert len(woken) == 1
-    bell.ring()
-    bell.ring()
-    await trio.testing.wait_all_tasks_blocked()
-    assert len(woken) == 2
-    nursery.cancel_scope.cancel()
-
-
-async def test_reply_gives_answers_and_errors() -> None:
-    """A reply gives its answer to whoever waits, before or after it came; an error is raised there."""
-    early: Reply[int] = Reply()
-    early.give(1)
-    assert await early.wait() == 1
-    late: Reply[int] = Reply()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: _expect(late))
-        await trio.testing.wait_all_tasks_blocked()
-        late.refuse(ValueError("no"))
-
-
-async def _expect(reply: Reply[int]) -> None:
-    with pytest.raises(ValueError, match="no"):
-        await reply.wait()
 
 
 # --- reserved places ----------------------------------------------------------------

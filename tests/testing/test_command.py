@@ -7,7 +7,7 @@ import re
 import pytest
 
 from actors.testing.command import main
-from actors.testing.invariants import INVARIANTS, listed, name_of
+from actors.testing.invariants import INVARIANTS, name_of
 
 
 def test_many(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,10 +69,3 @@ def test_what_selects_nothing_is_refused(words: str, complaint: str, capfd: pyte
         main(words.split())
     assert ended.value.code == 2
     assert complaint in capfd.readouterr().err
-
-
-def test_every_invariant_can_be_looked_up(capfd: pytest.CaptureFixture[str]) -> None:
-    """``--help`` lists all that a verdict can name."""
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert listed() in capfd.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -42,24 +42,6 @@ async def conversation(world: World) -> None:
 def test_an_agent(simulated: Simulated) -> None:
     """The whole run arrives, once and in order, under every seed."""
     simulated(conversation, range(40), on_message=assistant)
-
-
-def test_a_bug_names_its_seed(simulated: Simulated) -> None:
-    """An error of the scenario comes out as it is, with its seed."""
-
-    async def unlucky(world: World) -> None:
-        assert "3" not in world.chance.name
-
-    with pytest.raises(AssertionError) as caught:
-        simulated(unlucky, range(10))
-    assert caught.value.__notes__ == ["in the simulation of seed 3"]
-
-
-@pytest.mark.parametrize("seeds", [range(0), [], iter(())])
-def test_no_seed_is_no_check(simulated: Simulated, seeds: Iterable[int]) -> None:
-    """Without a seed nothing was checked, and nothing may look as if it had been."""
-    with pytest.raises(ValueError, match="seeds: expected at least one seed, got"):
-        simulated(conversation, seeds, on_message=assistant)
 
 
 def plain(world: World) -> None:

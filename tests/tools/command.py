@@ -178,3 +178,10 @@ def stages(finished: Finished) -> dict[int, Sequence[str]]:
     for receipt in finished.objects:
         told.setdefault(receipt["line"], []).append(receipt["stage"])
     return dict(told)
+
+
+def check_refusal(finished: Finished, complaint: str) -> None:
+    """One line, and status 2."""
+    assert finished.status == 2, finished.err
+    assert len(finished.err.splitlines()) == 1, finished.err
+    assert complaint in finished.err

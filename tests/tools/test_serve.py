@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import pytest
-import trio
 
 from actors.errors import PeerError
 from actors.wire.websocket import dial
-from tests.tools.command import SEED, Finished, device, events, lines, run, running, stages
+from tests.tools.command import SEED, check_refusal, device, events, lines, run, running, stages
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that it is guarded
 EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
@@ -94,19 +92,6 @@ async def test_what_retention_shed_is_told_with_its_cause() -> None:
     assert stages(finished)[1] == ["STORED", "DROPPED"]
 
 
-async def test_what_nobody_is_named_for_goes_to_the_first_who_connects() -> None:
-    """Threads without a user wait for the first user where tokens are not checked, and are that user's from then on."""
-    async with running("serve", "--stdin", "--receipts") as command:
-        await command.feed(SEED)
-        async with device(command.url, "alice") as websocket:
-            await events(websocket, 1, ack=True)
-            await command.feed('{"type":"x","thread_id":"another"}')
-            await events(websocket, 1, ack=True)
-            finished = await command.finish()
-    assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED")
-    assert stages(finished)[1] == ["BUFFERED", "STORED", "WRITTEN", "ACKED"]
-
-
 async def test_a_held_event_goes_up_the_ladder_from_where_it_was(tmp_path: Path) -> None:
     """An event of a thread without an owner is BUFFERED, and goes on when a later line names the owner."""
     tokens = tmp_path / "tokens.toml"
@@ -172,21 +157,6 @@ async def test_a_repeated_line_is_delivered_once() -> None:
     assert stages(finished)[2] == ["STORED", "WRITTEN", "ACKED"]
     assert "line 3: event id 'e'" in finished.err
     assert finished.summary == "3 events: 3 ACKED; 1 bad line"
-
-
-async def test_a_long_input_waits_for_the_device() -> None:
-    """Five times what a log retains, piped in at once: a device that confirms gets and confirms all of it."""
-    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: command.feed(*[EVENT] * 5000))
-            offsets: list[int] = []
-            while len(offsets) < 5000:
-                texts = await events(websocket, 250)
-                offsets += [msgspec.json.decode(text)["offset"] for text in texts]
-                await websocket.send(f'{{"op":"ack","offset":{offsets[-1]}}}')
-        finished = await command.finish()
-    assert offsets == list(range(1, 5001))
-    assert (finished.status, finished.summary) == (0, "5000 events: 5000 ACKED")
 
 
 async def test_the_last_line_needs_no_newline_and_a_byte_order_mark_no_removal() -> None:
@@ -287,65 +257,3 @@ async def test_a_user_without_a_token_could_never_connect(tmp_path: Path) -> Non
     tokens.write_text('secret = "alice"\n')
     words = ("serve", "--stdin", "--user", "bob", "--tokens", str(tokens), "--port", "0")
     check_refusal(await run(*words), "--user bob: expected a user of ")
-
-
-async def test_an_address_may_stand_in_brackets() -> None:
-    """An address of IPv6 is taken as it stands in a URL."""
-    async with running("serve", "--host", "[::1]") as command, device(command.url, "alice"):
-        assert command.url.startswith("ws://[::1]:")
-
-
-async def test_which_release_it_is() -> None:
-    """``--version`` says it, on standard output."""
-    finished = await run("--version")
-    assert (finished.status, finished.err) == (0, "")
-    assert finished.out == f"trio-actors {version('trio-actors')}\n"
-
-
-async def test_an_open_address_needs_tokens() -> None:
-    """Without tokens only loopback is served."""
-    check_refusal(await run("serve", "--host", ANYWHERE, "--port", "0"), "expected a loopback address")
-
-
-async def test_a_port_in_use_is_one_line() -> None:
-    """A second server on one port says which port it was."""
-    async with running("serve") as command:
-        port = command.url.removesuffix("/ws").rpartition(":")[2]
-        check_refusal(await run("serve", "--port", port), f"cannot listen on 127.0.0.1:{port}")
-        check_refusal(await run("demo", "--port", port), f"cannot listen on 127.0.0.1:{port}")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("serve", "--receipts"),
-        ("serve", "--user", "alice"),
-        ("serve", "--stdin", "--user", ""),
-        ("serve", "--port", "65536"),
-        ("serve", "--stdin", "--linger", "-1"),
-        ("serve", "--stdin", "--linger", "nan"),
-        ("serve", "--stdin", "--drain", "3"),
-        ("serve", "--linger", "3"),
-        ("serve", "--port", "http"),
-        ("serve", "--port", "-1"),
-        ("serve", "--host", ""),
-        ("serve", "--stdin", "--user", "\udcff"),
-        ("demo", "--once", "--drain", "3"),
-        ("demo", "--agent", "nobody"),
-        ("nonsense",),
-        ("demo", "--json"),
-        (),
-    ],
-)
-async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None:
-    """A command line that cannot be meant is refused with the usage."""
-    finished = await run(*words)
-    assert finished.status == 2
-    assert "usage: actors" in finished.err
-
-
-def check_refusal(finished: Finished, complaint: str) -> None:
-    """One line, and status 2."""
-    assert finished.status == 2, finished.err
-    assert len(finished.err.splitlines()) == 1, finished.err
-    assert complaint in finished.err

@@ -1,0 +1,45 @@
+"""Command lines, right and wrong."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from tests.tools.command import run
+
+
+async def test_which_release_it_is() -> None:
+    """``--version`` says it, on standard output."""
+    finished = await run("--version")
+    assert (finished.status, finished.err) == (0, "")
+    assert finished.out == f"trio-actors {version('trio-actors')}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("serve", "--receipts"),
+        ("serve", "--user", "alice"),
+        ("serve", "--stdin", "--user", ""),
+        ("serve", "--port", "65536"),
+        ("serve", "--stdin", "--linger", "-1"),
+        ("serve", "--stdin", "--linger", "nan"),
+        ("serve", "--stdin", "--drain", "3"),
+        ("serve", "--linger", "3"),
+        ("serve", "--port", "http"),
+        ("serve", "--port", "-1"),
+        ("serve", "--host", ""),
+        ("serve", "--stdin", "--user", "\udcff"),
+        ("demo", "--once", "--drain", "3"),
+        ("demo", "--agent", "nobody"),
+        ("nonsense",),
+        ("demo", "--json"),
+        (),
+    ],
+)
+async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None:
+    """A command line that cannot be meant is refused with the usage."""
+    finished = await run(*words)
+    assert finished.status == 2
+    assert "usage: actors" in finished.err
