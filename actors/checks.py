@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, get_args, get_origin, get_type_hints
 
 
-class NotAwaitable(TypeError):  # noqa: N818 - says what the result is
+class NotAwaitable(TypeError):
     """A function that was to be a coroutine function returned something else."""
 
 

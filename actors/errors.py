@@ -34,7 +34,7 @@ class EmitterError(ActorsError):
     """The call itself was wrong; the same call will fail again."""
 
 
-class Unencodable(EmitterError, ValueError):  # noqa: N818 - the state of the payload
+class Unencodable(EmitterError, ValueError):
     """A payload that JSON cannot carry, or that is over a limit.
 
     Raised by ``emit`` before the event takes a number: nothing was accepted.
@@ -46,42 +46,42 @@ class Unencodable(EmitterError, ValueError):  # noqa: N818 - the state of the pa
         super().__init__(f"{self.path}: expected {expected}, got {came}")
 
 
-class IdempotencyConflict(EmitterError):  # noqa: N818 - the field's own word
+class IdempotencyConflict(EmitterError):
     """An event id under which this thread already has an event with another body."""
 
 
-class NotTheOwner(EmitterError):  # noqa: N818 - the state of the user
+class NotTheOwner(EmitterError):
     """The thread is owned by another user than the one this call names."""
 
 
-class RunEnded(EmitterError):  # noqa: N818 - a state
+class RunEnded(EmitterError):
     """The run has emitted its terminal event, or was closed because it did not stop; nothing follows that."""
 
 
-class ForeignThread(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
+class ForeignThread(EmitterError, RuntimeError):
     """A runtime, or a client's session, was called from an operating system thread that is not its own.
 
     Nothing has happened.
     """
 
 
-class ForeignLoop(EmitterError, RuntimeError):  # noqa: N818 - reads as where the call came from
+class ForeignLoop(EmitterError, RuntimeError):
     """Something that needs Trio was called from another event loop, or from none. Nothing has happened."""
 
 
-class RuntimeClosed(ActorsError):  # noqa: N818 - a state, like trio.ClosedResourceError
+class RuntimeClosed(ActorsError):
     """The runtime is closing or closed; the event was not accepted."""
 
 
-class Quarantined(ActorsError):  # noqa: N818 - a state
+class Quarantined(ActorsError):
     """An actor spent its restart budget; until it is released it takes nothing."""
 
 
-class Unanswered(ActorsError):  # noqa: N818 - the state of the question
+class Unanswered(ActorsError):
     """A question that no device answered in time, or that no device was there to answer."""
 
 
-class Dropped(ActorsError):  # noqa: N818 - the field's own word
+class Dropped(ActorsError):
     """The awaited stage will never be reached; ``cause`` says why."""
 
     def __init__(self, text: str, cause: Cause) -> None:
@@ -97,11 +97,11 @@ class StoreError(ActorsError):
     """The store failed in a way that a retry does not mend."""
 
 
-class StoreUnavailable(StoreError):  # noqa: N818 - a state that passes
+class StoreUnavailable(StoreError):
     """The store did not say whether it took the events; the runtime appends them again under their ids."""
 
 
-class RestartsExhausted(ActorsError):  # noqa: N818 - OTP's own word
+class RestartsExhausted(ActorsError):
     """More restarts than a supervisor allows within its period; it has stopped its children."""
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from actors.errors import ActorsError
 
 
-class SessionEnded(ActorsError):  # noqa: N818 - a state
+class SessionEnded(ActorsError):
     """The server does not want this client back, and why; or the ``connect`` block has ended.
 
     ``code`` is the close code (section 9 of the protocol page), ``status`` the
@@ -26,13 +26,13 @@ class SessionEnded(ActorsError):  # noqa: N818 - a state
         self.status = status
 
 
-class SessionLost(ActorsError):  # noqa: N818 - what has happened
+class SessionLost(ActorsError):
     """The request was sent, and its reply never came: the server has forgotten the session, or ten minutes have gone
     by, after which it forgets the request. It may or may not have been carried out. Sent again it might be doubled, so
     it was not."""
 
 
-class RequestRefused(ActorsError):  # noqa: N818 - what the request was
+class RequestRefused(ActorsError):
     """A request was not carried out: a row of the table in section 7 of the protocol page."""
 
     def __init__(self, code: int, name: str, *, temporary: bool, text: str) -> None:

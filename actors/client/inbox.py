@@ -31,7 +31,7 @@ _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Life
 """When a run has ended, its confirmation does not wait."""
 
 
-class OutOfOrder(Exception):  # noqa: N818 - what the server's message is
+class OutOfOrder(Exception):
     """What came is not what can come next; no cursor can be trusted any more."""
 
 

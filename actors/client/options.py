@@ -32,7 +32,7 @@ _SAID_CHARACTERS = 1_024
 """Of what a function has raised, this much is repeated."""
 
 
-class NoToken(Exception):  # noqa: N818 - what there is
+class NoToken(Exception):
     """There is no token for this connection, and why."""
 
 

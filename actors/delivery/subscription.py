@@ -59,7 +59,7 @@ class Reader(Protocol):
         ...
 
 
-class EpochEnded(Exception):  # noqa: N818 - a state of the log
+class EpochEnded(Exception):
     """The log goes on in another epoch; :meth:`Subscription.reset` says where."""
 
 

@@ -58,7 +58,7 @@ class Actor(Protocol[M_contra]):
         """Finish the work that ``handle`` left; cancelled only when the actor is asked to stop."""
 
 
-class Crashed(Exception):  # noqa: N818 - the state of the actor
+class Crashed(Exception):
     """A handler raised. Only the text is kept, because a live exception would keep the senders' frames."""
 
     def __init__(self, failure: Failure) -> None:

@@ -50,7 +50,7 @@ async def deny(user_id: str, thread_id: str) -> bool:
     return False
 
 
-class Refused(Exception):  # noqa: N818 - what a request is
+class Refused(Exception):
     """A request is not carried out, for a reason of the table of refusals."""
 
     def __init__(self, name: str, text: str = "") -> None:

@@ -46,7 +46,7 @@ from actors.errors import StoreError
 from actors.stages import Cause
 
 
-class StaleGeneration(StoreError):  # noqa: N818 - the state of the append's generation
+class StaleGeneration(StoreError):
     """The thread changed owner since the appender last looked; the event was not taken."""
 
     def __init__(self, thread_id: str, expected: int, *, came: int) -> None:

@@ -18,7 +18,7 @@ STUBBORN_SECONDS = 7.0
 """Longer than a cancelled run gets."""
 
 
-class AgentFailed(Exception):  # noqa: N818 - what the agent has
+class AgentFailed(Exception):
     """An agent's own bug."""
 
 

@@ -12,7 +12,7 @@ Moment = Literal["before", "after", "settle"]
 """Before a message is handled, after it, and before what it left is settled."""
 
 
-class InjectedCrash(Exception):  # noqa: N818 - what happened
+class InjectedCrash(Exception):
     """A handler raised, because it was told to."""
 
 

@@ -26,7 +26,7 @@ _NAMES = "_ALLOW_DETERMINISTIC_SCHEDULING", "_r"
 """The switch that sorts each batch of tasks before it is shuffled, and the source that shuffles it."""
 
 
-class TrioChanged(Exception):  # noqa: N818 - what has happened
+class TrioChanged(Exception):
     """This version of Trio cannot be made deterministic in the way known here."""
 
 

@@ -32,7 +32,7 @@ _FINAL_CODES = frozenset({1002, 1003, 1007, 1009, *range(4501, 5000)})
 """The close codes that a client never gets as long as it keeps to the protocol."""
 
 
-class Gone(Exception):  # noqa: N818 - what the connection is
+class Gone(Exception):
     """This connection is over."""
 
     def __init__(self, code: int = 1006) -> None:

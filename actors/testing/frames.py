@@ -10,7 +10,7 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 _KNOWN = frozenset({TEXT, CLOSE, PING, PONG})
 
 
-class TornFrame(Exception):  # noqa: N818 - what came
+class TornFrame(Exception):
     """These bytes are not whole frames of a server."""
 
 

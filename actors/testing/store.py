@@ -20,7 +20,7 @@ Fault = Literal["lost", "unanswered", "broken"]
 """Faults of a call: never carried out; carried out, and the answer lost; failed outside of the contract."""
 
 
-class Broken(Exception):  # noqa: N818 - what the store is
+class Broken(Exception):
     """A store's own bug: none of the errors that its contract knows."""
 
 

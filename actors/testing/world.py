@@ -40,7 +40,7 @@ _SETTLE_SECONDS = 90.0
 _LOOK_SECONDS = 0.5
 
 
-class Mismatched(AssertionError):  # noqa: N818 - what the simulation is
+class Mismatched(AssertionError):
     """A simulation contradicted an invariant."""
 
     def __init__(self, seed: object, mismatches: list[Mismatch], *, trace: list[str]) -> None:

@@ -30,7 +30,7 @@ _KINDS = {
 }
 
 
-class BadLine(Exception):  # noqa: N818 - what it is about, not what it is
+class BadLine(Exception):
     """A line that is no event; the text says what was expected and what came."""
 
 

@@ -31,11 +31,11 @@ _OUTPUT_BYTES = 1 << 20
 receipts."""
 
 
-class CannotStart(Exception):  # noqa: N818 - a state; said on one line
+class CannotStart(Exception):
     """The command cannot begin with what it was given."""
 
 
-class StreamFailed(Exception):  # noqa: N818 - what has happened; said on one line
+class StreamFailed(Exception):
     """A standard stream failed, and not because its reader has gone."""
 
 

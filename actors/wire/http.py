@@ -12,7 +12,7 @@ import h11
 from actors.errors import ActorsError
 
 
-class HTTPRefusal(ActorsError):  # noqa: N818 - an answer, not a fault of ours
+class HTTPRefusal(ActorsError):
     """A request that is answered with a status instead of an upgrade."""
 
     def __init__(self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:

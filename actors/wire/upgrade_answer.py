@@ -29,7 +29,7 @@ _READABLE = frozenset({"", "text/plain", "application/json", "application/proble
 """Kinds of bodies that say something to a person in a line; a page does not."""
 
 
-class UpgradeRefused(Exception):  # noqa: N818 - what the server did
+class UpgradeRefused(Exception):
     """The server did something else than to agree."""
 
     def __init__(self, text: str, status: int | None = None, *, final: bool = False) -> None:

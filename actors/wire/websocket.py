@@ -256,7 +256,7 @@ async def upgrade(
         raise outcome
 
 
-class Closed(PeerError):  # noqa: N818 - what the WebSocket is
+class Closed(PeerError):
     """A WebSocket that this side opened, or wanted to open, and that is no more."""
 
     def __init__(

@@ -177,7 +177,7 @@ async def test_not_asked_where_no_server_is(server: Scripted, autojump_clock: Mo
         assert server.attempts > 1
 
 
-class Unreachable(Exception):  # noqa: N818 - how it is
+class Unreachable(Exception):
     """The service that gives tokens is away."""
 
 

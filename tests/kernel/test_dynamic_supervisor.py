@@ -22,7 +22,7 @@ from actors.kernel.restarts import Backoff, Intensity
 AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 
 
-class Boom(Exception):  # noqa: N818 - what it is
+class Boom(Exception):
     """The crash of the actors in these tests."""
 
 

@@ -28,7 +28,7 @@ P, TR, TE = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 Status = trio.TaskStatus[Any]
 
 
-class Boom(Exception):  # noqa: N818 - what it is
+class Boom(Exception):
     """The crash of a child in these tests."""
 
 

@@ -86,7 +86,7 @@ async def test_an_exception_is_told_and_comes_out() -> None:
         assert "test_an_exception_is_told" in failure.traceback
 
 
-class Unspeakable(Exception):  # noqa: N818 - what it is
+class Unspeakable(Exception):
     def __str__(self) -> str:
         raise ZeroDivisionError
 

@@ -27,7 +27,7 @@ _SWITCHES: tuple[tuple[str, ...], ...] = ((), ("--experimental-websocket",))
 """The option that gives Node a WebSocket: none is needed since 22, this one in 20."""
 
 
-class Threw(Exception):  # noqa: N818 - what a script did
+class Threw(Exception):
     """A script threw an error; its fields are those of ``error``."""
 
     def __init__(self, error: dict[str, Any]) -> None:
