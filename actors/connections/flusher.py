@@ -37,21 +37,21 @@ class Flusher:
         self._marked[presence] = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Flush until cancelled; users marked during a round are flushed in the next."""
+        """Write rounds until cancelled; users marked during one are written to in the next."""
         task_status.started()
         while True:
             await self._bell.wait()
             if self._window_seconds:
                 await trio.sleep(self._window_seconds)
-            self.flush()
+            self.write_round()
 
     @property
     def idle(self) -> bool:
         """True if no user is marked."""
         return not self._marked
 
-    def flush(self) -> None:
-        """Write one round: to the devices of every user that is marked now."""
+    def write_round(self) -> None:
+        """Write to the devices of every user that is marked now."""
         marked, self._marked = self._marked, {}
         for presence in marked:
             presence.rung = False

@@ -169,7 +169,7 @@ class Drain:
         await self._parts.threads.wait_idle()
         connections = self._parts.server.connections
         while not self._parts.flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
-            self._parts.flusher.flush()
+            self._parts.flusher.write_round()
             await trio.sleep(_LOOK_SECONDS)
 
     async def _say_goodbye(self, seconds: float) -> None:

@@ -143,7 +143,7 @@ async def test_marked_while_flushing(nursery: trio.Nursery) -> None:
 
     alice, bob = presence_of(Pen("c1", again)), presence_of(Pen("c2", lambda: rounds.append("bob")))
     flusher.mark(alice)
-    flusher.flush()
+    flusher.write_round()
     assert rounds == ["alice"]
     await nursery.start(flusher.run)
     await wait_all_tasks_blocked()
@@ -179,7 +179,7 @@ def test_a_round_clears_the_doorbells() -> None:
     alice.rung = bob.rung = carol.rung = True
     flusher.mark(alice)
     flusher.mark(bob)
-    flusher.flush()
+    flusher.write_round()
     assert (alice.rung, bob.rung, carol.rung) == (False, True, True)
 
 
@@ -187,8 +187,8 @@ def test_nobody_marked() -> None:
     """A round with nobody marked writes to nobody, and a mark is good for one round."""
     flusher, pen = Flusher(unexpected), Pen("c1")
     alice = presence_of(pen)
-    flusher.flush()
+    flusher.write_round()
     flusher.mark(alice)
-    flusher.flush()
-    flusher.flush()
+    flusher.write_round()
+    flusher.write_round()
     assert pen.flushes == 1
