@@ -15,9 +15,11 @@ from actors.wire.transport import Transport
 class Pings:
     """Pings sent and answered, and how far the stream of bytes has to be delivered for the last one."""
 
-    __slots__ = ("_answered", "_delivered", "_end", "_fence", "_sent", "_transport")
+    __slots__ = ("_answered", "_delivered", "_end", "_fence", "_sent", "_transport", "is_fenced")
 
     def __init__(self, transport: Transport) -> None:
+        self.is_fenced = False
+        """True if the device may not have taken the last reset, so that its acks are of an ended epoch."""
         self._transport = transport
         self._sent = 0
         self._answered = 0
@@ -39,15 +41,12 @@ class Pings:
     def fence(self) -> None:
         """Ignore acks until the last ping is answered, because up to there they are of an ended epoch."""
         self._fence = self._sent
-
-    @property
-    def is_fenced(self) -> bool:
-        """True if the device may not have taken the last reset, so that its acks are of an ended epoch."""
-        return self._answered < self._fence
+        self.is_fenced = self._answered < self._fence
 
     def pong(self) -> None:
         """Note the answer to a ping; ignore one to none."""
         self._answered = min(self._answered + 1, self._sent)
+        self.is_fenced = self._answered < self._fence
 
     def still_queued(self) -> bool:
         """True if the last ping is behind unsent bytes, and the device has taken some since the previous call.
