@@ -170,7 +170,7 @@ class Connection:
                         on_drained=self._drained,
                         on_failed=self._failed,
                     )
-                    self._requests = RequestQueue(nursery, self._transport, self._carry_out, context.limits.requests)
+                    self._requests = RequestQueue(nursery, self._transport, self._carry_out, context)
                     await self._serve()
                     nursery.cancel_scope.cancel()
         finally:
@@ -278,11 +278,11 @@ class Connection:
             case Send() | CancelRun() | ReadThread() | AnswerAsk():
                 self._requests.take(message)
             case client_messages.Malformed(id_, text):
-                self._requests.refuse(id_, "bad_request", text)
+                self._requests.refuse("", id_, "bad_request", text)
             case client_messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {client_messages.SUBPROTOCOL} that this server carries out, got {op!r}"
-                    self._requests.refuse(id_, "unknown_op", text)
+                    self._requests.refuse("", id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:
@@ -314,6 +314,7 @@ class Connection:
         """Take a subscription to the user's log, and welcome the device."""
         self._presence = presence
         self.subscription = subscription
+        self._note_resume(start.kind)
         if self.plain:
             return
         said = opening(start, bounds, session, self._context.limits)
@@ -323,8 +324,13 @@ class Connection:
         """Go on in another epoch of the log, and tell the device."""
         assert self.subscription is not None, "only a device with a subscription is reset"
         said = self.subscription.reset(bounds, ledger)
+        self._note_resume("reset")
         if said:
             self._fence = self._write_ping(text_frames(said), self._transport.write)
+
+    def _note_resume(self, verdict: str) -> None:
+        if self._context.instruments.resumed is not None:
+            self._context.instruments.resumed(self.path, verdict)
 
     def flush(self) -> None:
         """Write the next range of the log, once, unless the socket still has something to take.
