@@ -32,6 +32,7 @@ from actors.events.delivered import Event
 from actors.events.event import History, Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
+from actors.observability.instrument import Instrument, OwnerChange
 from actors.receipts import Fate, Position, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
@@ -60,10 +61,12 @@ __all__ = [
     "ForeignThread",
     "History",
     "IdempotencyConflict",
+    "Instrument",
     "Lifecycle",
     "Limits",
     "Message",
     "NotTheOwner",
+    "OwnerChange",
     "Position",
     "Quarantined",
     "Receipt",

@@ -1,4 +1,4 @@
-"""The record that all parts of one runtime share: its bounds, its clocks and chance, and the observer of failures."""
+"""The record that all parts of one runtime share: its bounds, its clocks and chance, its observers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import attrs
 from actors.environment import Environment
 from actors.kernel.failures import Failures
 from actors.limits import Limits
+from actors.observability.instrument import Instruments
 
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """The bounds, clocks and failures of one runtime; the contexts of actors add their neighbours."""
+    """The bounds, clocks, failures and instruments of one runtime; the contexts of actors add their neighbours."""
 
     limits: Limits
     environment: Environment
     failures: Failures
+    instruments: Instruments

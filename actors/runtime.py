@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import trio
 
@@ -22,6 +22,7 @@ from actors.kernel.failures import Failures, cancels, open_interruptible_nursery
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import ambiguous, forgotten
+from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
 from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
 from actors.receipts import Fate, Receipt
@@ -158,6 +159,8 @@ class Runtime:
         self.environment = context.environment
         self.failures = context.failures
         """Every failure, once, newest last."""
+        self.instruments = context.instruments
+        """The observers of this runtime; ``add`` one of your own."""
         self._token = trio.lowlevel.current_trio_token()
         self._affinity = Affinity(IN_A_RUNTIME)
         self._ended_at: float | None = None
@@ -316,16 +319,31 @@ class Runtime:
             owner = self.owner(key)
             self.tree.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
 
-    async def _change_owner(
-        self, thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None
-    ) -> None:
+    async def _change_owner(self, thread_id: str, act: OwnerAct, user_id: str | None) -> None:
         self._affinity.check_task(act)
         check_identifier("thread_id", thread_id)
         if self.tree.emitter.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
-        await self.tree.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
-        await reply.wait()
+        with self._owner_change(thread_id, act, user_id):
+            await self.tree.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
+            await reply.wait()
+
+    @contextmanager
+    def _owner_change(self, thread_id: str, act: OwnerAct, user_id: str | None) -> Iterator[None]:
+        """Tell the instruments of the call in the block."""
+        change, instruments = OwnerChange(thread_id=thread_id, act=act, user_id=user_id), self.instruments
+        if instruments.owner_changing is not None:
+            instruments.owner_changing(change)
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            if instruments.owner_changed is not None:
+                instruments.owner_changed(change, error)
 
     # --- connections ----------------------------------------------------------
 
@@ -487,7 +505,8 @@ def _context(limits: Limits | None, environment: Environment | None) -> Context:
     environment = Environment() if environment is None else environment
     check_instance("limits", limits, Limits)
     check_instance("environment", environment, Environment)
-    return Context(limits=limits, environment=environment, failures=Failures(limits.failures, environment.wall_clock))
+    failures = Failures(limits.failures, environment.wall_clock)
+    return Context(limits=limits, environment=environment, failures=failures, instruments=Instruments(failures))
 
 
 @asynccontextmanager

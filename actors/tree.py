@@ -23,7 +23,7 @@ from actors.connections.actor import Connection, ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.heartbeat import Heartbeat
 from actors.context import Context
-from actors.delivery.accounts import Accounts
+from actors.delivery.accounts import Accounts, DeadLetter
 from actors.delivery.announcements import Item
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
@@ -66,7 +66,9 @@ class Tree:
         store = options.store
         self.store: Store = MemoryStore(limits, context.environment) if store is None else store
         # The accounts are told of each change as it happens, so "now" is right, on whichever clock.
-        self.accounts = Accounts(limits.dead_letters, self.store.bounds, wall_time_of=lambda _: wall_clock())
+        self.accounts = Accounts(
+            limits.dead_letters, self.store.bounds, wall_time_of=lambda _: wall_clock(), on_dropped=self._dropped
+        )
         self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.asks = Asks(context, self.store.owner, devices_of=self.registry.devices_of)
@@ -148,6 +150,7 @@ class Tree:
             limits=self.context.limits,
             environment=self.context.environment,
             failures=self.context.failures,
+            instruments=self.context.instruments,
             store=self.store,
             accounts=self.accounts,
             mark=self.flusher.mark,
@@ -158,6 +161,7 @@ class Tree:
         return ThreadContext(
             store=self.store,
             accounts=self.accounts,
+            instruments=self.context.instruments,
             clock=self.context.environment.clock,
             ring=self.registry.ring,
             # Twice what a store remembers of given ids, because what it knows
@@ -171,6 +175,7 @@ class Tree:
             limits=self.context.limits,
             environment=self.context.environment,
             failures=self.context.failures,
+            instruments=self.context.instruments,
             user=self._address,
             mark=self.flusher.mark,
             hear=self.pulse.hear,
@@ -200,8 +205,12 @@ class Tree:
             return None
         clock = self.context.environment.clock
         watch = UndeliveredWatch(self.context, hook, explain=lambda receipt: self.fate_of(receipt, clock()))
-        self.emitter.watch = watch.watch
+        self.context.instruments.add(watch)
         return watch
+
+    def _dropped(self, letter: DeadLetter) -> None:
+        if self.context.instruments.dropped is not None:
+            self.context.instruments.dropped(letter)
 
     def _address(self, user_id: str) -> Mailbox[UserMessage]:
         """The mailbox of a user's actor, at which the user's bell rings from now on."""

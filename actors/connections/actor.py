@@ -33,6 +33,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
 from actors.errors import ActorsError, PeerError
 from actors.kernel.failures import Barrier
+from actors.observability.instrument import Instruments
 from actors.protocol import client_messages, server_messages
 from actors.users.presence import REWOUND, Presence
 from actors.wire.control_frames import PING
@@ -191,6 +192,7 @@ class Connection:
         """Take a subscription to the user's log, and welcome the device."""
         self._presence = presence
         self.subscription = subscription
+        _note_resume(self._context.instruments, self.path, start.kind)
         if self.plain:
             return
         said = opening(start, bounds, session, self._context.limits)
@@ -200,6 +202,7 @@ class Connection:
         """Go on in another epoch of the log, and tell the device."""
         assert self.subscription is not None, "only a device with a subscription is reset"
         said = self.subscription.reset(bounds, ledger)
+        _note_resume(self._context.instruments, self.path, "reset")
         if said:
             self.pings.write(text_frames(said), self._transport.write)
             self.pings.fence()
@@ -299,3 +302,8 @@ class Connection:
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
             self._context.mark(self._presence)
+
+
+def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:
+    if instruments.resumed is not None:
+        instruments.resumed(path, verdict)

@@ -84,9 +84,7 @@ class Reader:
         Requests are carried out in the nursery.
         """
         device, address = self._device, None
-        self._requests = RequestQueue(
-            nursery, self._transport, answer=self._carry_out, most=self._context.limits.requests
-        )
+        self._requests = RequestQueue(nursery, self._transport, answer=self._carry_out, context=self._context)
         try:
             with Barrier(self._fall):
                 hello = Hello(v=1) if device.plain else await self._greet(websocket)
@@ -160,11 +158,11 @@ class Reader:
             case Send() | CancelRun() | ReadThread() | AnswerAsk():
                 self._requests.take(message)
             case client_messages.Malformed(id_, text):
-                self._requests.refuse(id_, "bad_request", text)
+                self._requests.refuse("", id_, "bad_request", text)
             case client_messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {client_messages.SUBPROTOCOL} that this server carries out, got {op!r}"
-                    self._requests.refuse(id_, "unknown_op", text)
+                    self._requests.refuse("", id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
             case _:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from actors.context import Context
 from actors.delivery.frames import text_frame
-from actors.protocol.client_messages import CancelRun, Request, RequestId
+from actors.protocol.client_messages import CancelRun, Request, RequestId, op_of
 from actors.protocol.server_messages import refusal
 from actors.wire.transport import Transport
 
@@ -22,12 +23,18 @@ class RequestQueue:
     """
 
     def __init__(
-        self, nursery: trio.Nursery, transport: Transport, *, answer: Callable[[Request], Awaitable[bytes]], most: int
+        self,
+        nursery: trio.Nursery,
+        transport: Transport,
+        *,
+        answer: Callable[[Request], Awaitable[bytes]],
+        context: Context,
     ) -> None:
         self._nursery = nursery
         self._transport = transport
         self._answer = answer
-        self._most = most
+        self._most = context.limits.requests
+        self._instruments = context.instruments
         self._waiting: deque[Request] = deque()
         """Those that wait for their turn; the first one has it."""
         self._open = 0
@@ -38,7 +45,7 @@ class RequestQueue:
     def take(self, request: Request) -> None:
         """Have a request carried out, or refuse it if too many are open."""
         if self._open >= self._most:
-            self.refuse(request.id, "too_many_requests")
+            self.refuse(op_of(request), request.id, "too_many_requests")
             return
         self._open += 1
         if isinstance(request, CancelRun):
@@ -48,8 +55,10 @@ class RequestQueue:
         if len(self._waiting) == 1:
             self._nursery.start_soon(self._carry_out_in_turn)
 
-    def refuse(self, id_: RequestId, name: str, text: str = "") -> None:
-        """Refuse a request, in place of a reply."""
+    def refuse(self, op: str, id_: RequestId, name: str, text: str = "") -> None:
+        """Refuse a request, in place of a reply; ``op`` is empty for one that is none of this protocol."""
+        if self._instruments.request_answered is not None:
+            self._instruments.request_answered(op, name)
         self._transport.write_control(text_frame(refusal(id_, name, text)))
 
     async def _carry_out_in_turn(self) -> None:

@@ -145,9 +145,11 @@ class Accounts:
         present: Callable[[str], Bounds | None] = lambda user_id: None,
         *,
         wall_time_of: Callable[[float], float] = lambda now: now,
+        on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
     ) -> None:
         self._wall_time_of = wall_time_of
         """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
+        self._on_dropped = on_dropped
         self.present = present
         """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self.accepted = 0
@@ -396,6 +398,7 @@ class Accounts:
         last = self.dead_letters[-1] if self.dead_letters else None
         cause, count, at = letter.cause, letter.count, self._wall_time_of(letter.at)
         user_id, thread_id, event_id, first = letter.user_id, letter.thread_id, letter.event_id, letter.first
+        self._on_dropped(letter)
         if last is not None and _continues(last, letter):
             self.dead_letters.pop()
             count, event_id, first = last.count + count, last.event_id, last.first

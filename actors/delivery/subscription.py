@@ -27,6 +27,7 @@ from actors.delivery.frames import text_frames, texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
 from actors.limits import Limits
+from actors.observability.instrument import Instruments
 from actors.protocol.server_messages import CaughtUp, Gap, Ping, Reset, ServerLimits, Welcome, encode
 
 
@@ -117,9 +118,22 @@ class Subscription:
     pulled.
     """
 
-    __slots__ = ("_behind", "_catching_up_to", "_ended", "_store", "_writing", "cursor", "ledger", "plain", "user_id")
+    __slots__ = (
+        "_behind",
+        "_catching_up_to",
+        "_ended",
+        "_instruments",
+        "_store",
+        "_writing",
+        "cursor",
+        "ledger",
+        "plain",
+        "user_id",
+    )
 
-    def __init__(self, store: Reader, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool) -> None:
+    def __init__(
+        self, store: Reader, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
+    ) -> None:
         self.user_id = ledger.user_id
         self.plain = plain
         """True for a device without the protocol: it is sent events alone, and acks nothing."""
@@ -127,6 +141,7 @@ class Subscription:
         """The books of the epoch in which the cursor stands."""
         self.cursor = Cursor(start.offset)
         self._store = store
+        self._instruments = instruments
         self._catching_up_to = None if plain else bounds.head
         self._behind = not plain
         self._writing: tuple[Ledger, int, int] | None = None
@@ -183,6 +198,8 @@ class Subscription:
         if outgoing.last < outgoing.first:
             return False
         self.ledger.write(outgoing.first, outgoing.last)
+        if self._instruments.written is not None:
+            self._instruments.written(self.user_id, self.ledger.epoch, outgoing.first, outgoing.last)
         if outgoing.last < self.ledger.head:
             return True
         self._behind = False
@@ -201,6 +218,8 @@ class Subscription:
         if self._writing is not None:
             ledger, first, last = self._writing
             ledger.finish_write(first, last, written=written)
+            if written and self._instruments.written is not None:
+                self._instruments.written(self.user_id, ledger.epoch, first, last)
             self._writing = None
 
     def catch_up(self) -> bytes:

@@ -118,6 +118,11 @@ class DynamicSupervisor(Generic[M]):
         self._older.pop(key, None)
         return True
 
+    def is_idle(self, key: str) -> bool:
+        """True if an actor has no work left, or was not named lately."""
+        mailbox = self._recent.get(key) or self._older.get(key)
+        return mailbox is None or mailbox.idle
+
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
@@ -215,6 +220,7 @@ class DynamicSupervisor(Generic[M]):
         with Barrier(report):
             if again:
                 mailbox.restart(self._kind.build(mailbox.key))
+                self._failures.note_restart(self.path(mailbox.key))
             await mailbox.run()
         return failure
 
@@ -231,6 +237,7 @@ class DynamicSupervisor(Generic[M]):
         text += f"{intensity.period_seconds:g} s and is out of service; the last time: {failure.error}"
         self._quarantined[key] = failure
         mailbox.close(lambda: Quarantined(text), Ended.QUARANTINED)
+        self._failures.note_quarantine(self.path(key), failure)
 
         def report(error: BaseException) -> None:
             self._failures.report(self.path(key), "its quarantine", error)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from types import TracebackType
+from typing import Protocol
 
 import attrs
 import trio
@@ -131,6 +132,14 @@ class Failure:
         return printable(f"{self.path} failed handling {self.handling}: {self.error}")
 
 
+class Observers(Protocol):
+    """The functions that take what supervisors report; ``None`` where nothing listens."""
+
+    crashed: Callable[[Failure], None] | None
+    restarted: Callable[[str], None] | None
+    quarantined: Callable[[str, Failure], None] | None
+
+
 class Failures:
     """The newest failures of a runtime, oldest first; iterate, index or count them."""
 
@@ -138,6 +147,7 @@ class Failures:
         self._kept: deque[Failure] = deque(maxlen=capacity)
         self._wall_clock = wall_clock
         self.total = 0
+        self.observers: Observers | None = None
 
     def report(
         self, path: str, handling: str, error: BaseException, *, hide: Callable[[str], str] = lambda text: text
@@ -165,6 +175,18 @@ class Failures:
         self.total += 1
         self._kept.append(failure)
         log(logging.ERROR, "%s\n%s", failure, failure.traceback)
+        if self.observers is not None and self.observers.crashed is not None:
+            self.observers.crashed(failure)
+
+    def note_restart(self, path: str) -> None:
+        """Tell the observers that what lives at a path was started again after a failure."""
+        if self.observers is not None and self.observers.restarted is not None:
+            self.observers.restarted(path)
+
+    def note_quarantine(self, path: str, failure: Failure) -> None:
+        """Tell the observers that an actor is out of service since a failure."""
+        if self.observers is not None and self.observers.quarantined is not None:
+            self.observers.quarantined(path, failure)
 
     def __iter__(self) -> Iterator[Failure]:
         return iter(tuple(self._kept))

@@ -213,6 +213,8 @@ class _Supervision:
         slot.life = life = _Life(slot=slot, first=first)
         self._nursery.start_soon(self._live, life, name=self._path(life))
         await life.serving.wait()
+        if not first:
+            self._supervisor.failures.note_restart(self._path(life))
 
     async def _live(self, life: _Life) -> None:
         life.task = trio.lowlevel.current_task()

@@ -15,9 +15,9 @@ from actors.context import Context
 from actors.events.event import Lifecycle
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier
+from actors.observability.instrument import Instrument
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
-from actors.threads.messages import Emission
 
 OnUndelivered = Callable[[Fate], Awaitable[None]]
 """The application's function: takes the fate of an event that no device acked in time."""
@@ -25,7 +25,7 @@ OnUndelivered = Callable[[Fate], Awaitable[None]]
 _DELTA = b'{"type":"' + Lifecycle.AGENT_DELTA.encode() + b'"'
 
 
-class UndeliveredWatch:
+class UndeliveredWatch(Instrument):
     """Watches every event until it is acked or its time is up; of tokens, their run's last event stands for them.
 
     The hook is called once for each event, several at a time; a call that
@@ -47,12 +47,11 @@ class UndeliveredWatch:
     def __repr__(self) -> str:
         return f"<UndeliveredWatch {len(self._waiting)} events wait for an ack>"
 
-    def watch(self, emission: Emission) -> None:
+    def accepted(self, receipt: Receipt, body: bytes, given: bool) -> None:
         """Begin the time of an event that was accepted."""
-        receipt = emission.receipt
-        if emission.body.startswith(_DELTA):
+        if body.startswith(_DELTA):
             return
-        if not emission.number:
+        if given:
             key = receipt.thread_id, receipt.event_id
             if self._repeatable.get(key):
                 return

@@ -93,13 +93,13 @@ class Output:
         self.check_open()
         emission = self.compose(type_, payload)
         self._flush(reserved=True)
-        self._emitter.emit_reserved(emission)
+        self._emitter.emit_nowait(emission, reserved=True)
 
     def emit_last(self, emission: Emission) -> None:
         """Emit the run's last event after all its text, in the place that is reserved for it."""
         self._buffer.give_up_half()
         self._flush(reserved=True)
-        self._emitter.emit_reserved(emission)
+        self._emitter.emit_nowait(emission, reserved=True)
 
     def add(self, text: str) -> None:
         """Add text to what gathers. Raises :class:`trio.WouldBlock`, and adds nothing, when there is no room."""
@@ -159,6 +159,6 @@ class Output:
         if not self.gathering:
             return None
         emission = self.compose(Lifecycle.AGENT_DELTA, {"text": self._buffer.text})
-        receipt = (self._emitter.emit_reserved if reserved else self._emitter.emit_nowait)(emission)
+        receipt = self._emitter.emit_nowait(emission, reserved=reserved)
         self._buffer.clear()
         return receipt

@@ -51,13 +51,15 @@ class RunRegistry:
         for bell in self._awaited.get(run.run_id, ()):
             bell.set()
 
-    def end(self, run: Run) -> None:
-        """Note that a run has ended; no effect on one that was not active."""
-        if self.active.get(run.run_id) is run:
-            del self.active[run.run_id]
-            if not run.last_emitted:
-                self._roster.lose(run)
-            self._ended.put(run.run_id, run.thread_id)
+    def end(self, run: Run) -> bool:
+        """Note that a run has ended; false, and no effect, for one that was not active."""
+        if self.active.get(run.run_id) is not run:
+            return False
+        del self.active[run.run_id]
+        if not run.last_emitted:
+            self._roster.lose(run)
+        self._ended.put(run.run_id, run.thread_id)
+        return True
 
     def abandon(self, run: Run) -> None:
         """Note that a run is being closed without its code."""

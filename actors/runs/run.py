@@ -335,7 +335,7 @@ class Run:
         """End a run that was not opened and never will be; its first and last event tell its devices so."""
         with suppress(ActorsError):
             last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
-            self._supervisor.emitter.emit_reserved(self.beginning.compose(self.output))
+            self._supervisor.emitter.emit_nowait(self.beginning.compose(self.output), reserved=True)
             self._emit_last(last)
         self._end(Lifecycle.AGENT_CANCELLED)
         self._leave()

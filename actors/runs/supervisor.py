@@ -75,6 +75,7 @@ class Runs:
         self._disconnects = Disconnects(limits.disconnect_grace_seconds, owner_of=owner_of, devices_of=devices_of)
         self._environment = context.environment
         self._failures = context.failures
+        self._instruments = context.instruments
         self._agents = agents
         self._agent_name = _name_of(agents.on_message)
         self._nursery: trio.Nursery | None = None
@@ -134,12 +135,16 @@ class Runs:
         """Let a run begin, or raise."""
         self.registry.check_may_begin(run)
         self.registry.add(run)
+        if self._instruments.run_began is not None:
+            parent_id = None if run.parent is None else run.parent.run_id
+            self._instruments.run_began(run.thread_id, run.run_id, run.agent_name, parent_id)
         if run.parent is None:
             self.admission.join(run)
 
     def ended(self, run: Run) -> None:
         """Note a run's end; the next in the thread has its turn."""
-        self.registry.end(run)
+        if self.registry.end(run) and self._instruments.run_ended is not None:
+            self._instruments.run_ended(run.thread_id, run.run_id, run.outcome)
         if run.parent is None:
             self.admission.end(run)
 

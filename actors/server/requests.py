@@ -27,7 +27,7 @@ from actors.errors import (
 from actors.events.event import DROPPED_NOTICE, Lifecycle, check_identifier
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier
-from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send
+from actors.protocol.client_messages import AnswerAsk, CancelRun, ReadThread, Request, RequestId, Send, op_of
 from actors.protocol.server_messages import AnswerReply, CancelReply, ReadReply, SendReply, encode, refusal
 from actors.receipts import Receipt
 from actors.runs.admission import MessageArrival
@@ -67,6 +67,7 @@ class Requests:
     ) -> None:
         self._limits = limits = context.limits
         self._failures = context.failures
+        self._instruments = context.instruments
         self.refusing = False
         """Nothing new is taken: the runtime drains."""
         self._emitter = emitter
@@ -81,12 +82,21 @@ class Requests:
     async def answer(self, request: Request, user_id: str, session_id: str) -> bytes:
         """Carry out a request of a user; the reply. Cancelled, it may or may not have been carried out."""
         handling = f"{type(request).__name__}, user {user_id}"
+        refused = Refused("failed")
         with Barrier(lambda error: self._failures.report("requests", handling, error)):
             try:
-                return await self._carry_out(request, user_id, session_id)
-            except Refused as refused:
-                return refusal(request.id, refused.name, refused.text)
-        return refusal(request.id, "failed")
+                reply = await self._carry_out(request, user_id, session_id)
+            except Refused as error:
+                refused = error
+            else:
+                self._note_answer(request, None)
+                return reply
+        self._note_answer(request, refused.name)
+        return refusal(request.id, refused.name, refused.text)
+
+    def _note_answer(self, request: Request, refused: str | None) -> None:
+        if self._instruments.request_answered is not None:
+            self._instruments.request_answered(op_of(request), refused)
 
     async def _carry_out(self, request: Request, user_id: str, session_id: str) -> bytes:
         match request:

@@ -71,6 +71,7 @@ class Server:
         self._neighbours = neighbours
         self._limits = context.limits
         self._failures = context.failures
+        self._instruments = context.instruments
         self._labels = itertools.count(1)
         self._blocks: dict[Endpoint, Block] = {}
         """Where each socket is served, because the application is asked there to authenticate and to authorize."""
@@ -141,6 +142,8 @@ class Server:
             user_id=upgrade.user_id,
         )
         self.connections[endpoint] = connection
+        if self._instruments.connection_opened is not None:
+            self._instruments.connection_opened(connection.label)
         try:
             name, text = await connection.run()
         finally:
@@ -148,6 +151,8 @@ class Server:
             self._departures.unpark_all()
             self.aborted += connection.aborted
             self.goodbyes += not connection.aborted
+        if self._instruments.connection_closed is not None:
+            self._instruments.connection_closed(connection.label, connection.path, name)
         log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
 
     def _check_open(self) -> None:

@@ -1,105 +1,81 @@
-"""Observers at the runtime's doors: they tell the oracle every emit and every change of owner, by any caller."""
+"""The oracle's instrument: it tells the oracle every emit and every change of owner, by any caller."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
+import attrs
 import msgspec
 
+from actors.kernel.failures import Failure
+from actors.observability.instrument import Instrument, OwnerChange
+from actors.receipts import Receipt
 from actors.runtime import Runtime
+from actors.testing import owners
 from actors.testing.oracle import Oracle
 from actors.testing.records import Emit
-from actors.threads.messages import Emission
 
 
-def observe(runtime: Runtime, oracle: Oracle) -> None:
-    """Note every emit and every change of owner of a runtime from now on."""
-    _observe_emits(runtime.tree.emitter, oracle)
-    _observe_owners(runtime, oracle)
-    for supervisor in (runtime.tree.users, runtime.tree.threads):
-        _observe_quarantines(supervisor, oracle)
+@attrs.define(eq=False, kw_only=True)
+class _Offer:
+    """A call to emit that has not ended."""
+
+    emit: Emit
+    result: Receipt
+    """The receipt that the call will return."""
+    refused: bool = False
 
 
-def _observe_quarantines(supervisor: Any, oracle: Oracle) -> None:
-    told = supervisor._kind.quarantined
+class OracleInstrument(Instrument):
+    """Passes on to an oracle what emitters and changes of owner are told."""
 
-    def observed(key: str, failure: Any) -> None:
-        oracle.quarantine(f"{supervisor.name}/{key}")
-        told(key, failure)
+    def __init__(self, runtime: Runtime, oracle: Oracle) -> None:
+        self._runtime = runtime
+        self._oracle = oracle
+        self._offers: dict[int, _Offer] = {}
+        """By the identity of the receipt, which lives as long as the call."""
+        self._changes: dict[OwnerChange, owners.OwnerChange] = {}
 
-    supervisor._kind.quarantined = observed
+    def quarantined(self, path: str, failure: Failure) -> None:
+        """Enter that an actor is out of service."""
+        self._oracle.quarantine(path)
 
+    def offered(self, receipt: Receipt, body: bytes, user_id: str | None) -> None:
+        """Enter the begin of a call, and of the change of owner that it may bring."""
+        noted = self._oracle.emitting(msgspec.json.decode(body + b"}"), user_id)
+        offer = self._offers[id(receipt)] = _Offer(emit=noted, result=receipt)
+        if user_id is not None:
+            act = self._oracle.owning(receipt.thread_id, user_id, only_if_free=True)
+            act.pending = lambda: not (receipt.seq is not None or offer.refused or receipt.stage.final)
 
-def _observe_emits(emitter: Any, oracle: Oracle) -> None:
-    """Observe three doors: waiting, at once, and in a reserved place. The first goes through the second."""
-    emit, emit_nowait, emit_reserved = emitter.emit, emitter.emit_nowait, emitter.emit_reserved
-    waiting: list[Emission] = []
+    def deduplicated(self, receipt: Receipt, first: Receipt) -> None:
+        """Expect that the call returns the first receipt."""
+        if id(receipt) in self._offers:
+            self._offers[id(receipt)].result = first
 
-    async def observed(emission: Emission) -> Any:
-        noted = _begin(emission, oracle)
-        waiting.append(emission)
-        try:
-            receipt = await emit(emission)
-        except BaseException:
-            oracle.refused(noted)
-            raise
-        finally:
-            waiting[:] = [one for one in waiting if one is not emission]
-        oracle.accepted(noted, receipt)
-        return receipt
+    def accepted(self, receipt: Receipt, body: bytes, given: bool) -> None:
+        """Enter the receipt that a call returns."""
+        offer = self._offers.pop(id(receipt))
+        self._oracle.accepted(offer.emit, offer.result)
 
-    def at_once(door: Any) -> Any:
-        def observed_at_once(emission: Emission) -> Any:
-            if any(one is emission for one in waiting):
-                return door(emission)
-            noted = _begin(emission, oracle)
-            try:
-                receipt = door(emission)
-            except BaseException:
-                oracle.refused(noted)
-                raise
-            oracle.accepted(noted, receipt)
-            return receipt
+    def refused(self, receipt: Receipt, error: BaseException) -> None:
+        """Enter that a call raises."""
+        offer = self._offers.pop(id(receipt))
+        offer.refused = True
+        self._oracle.refused(offer.emit)
 
-        return observed_at_once
+    def owner_changing(self, change: OwnerChange) -> None:
+        """Enter the begin of a call."""
+        only_if_free = change.act == "bind"
+        self._changes[change] = self._oracle.owning(change.thread_id, change.user_id, only_if_free=only_if_free)
 
-    emitter.emit = observed
-    emitter.emit_nowait = at_once(emit_nowait)
-    emitter.emit_reserved = at_once(emit_reserved)
-
-
-def _begin(emission: Emission, oracle: Oracle) -> Emit:
-    noted = oracle.emitting(msgspec.json.decode(bytes(emission.body) + b"}"), emission.user_id)
-    if emission.user_id is not None:
-        act = oracle.owning(emission.thread_id, emission.user_id, only_if_free=True)
-        act.pending = lambda: not emission.settled
-    return noted
-
-
-def _observe_owners(runtime: Runtime, oracle: Oracle) -> None:
-    change = runtime._change_owner
-
-    async def observed(thread_id: str, act: Literal["bind", "rebind", "unbind"], user_id: str | None) -> None:
-        noted = oracle.owning(thread_id, user_id, only_if_free=act == "bind")
-        try:
-            await change(thread_id, act, user_id)
-        except Exception as error:  # a refusal, in whatever form
-            doubtful = "it is not known" in str(error)
-            oracle.owned(thread_id, noted, happened=None if doubtful else False)
-            noted.pending = (lambda: _is_busy(runtime, thread_id)) if doubtful else None
-            raise
-        except BaseException:  # cancelled: it may have happened, or may yet, while the thread has work left
-            oracle.owned(thread_id, noted, happened=None)
-            noted.pending = lambda: _is_busy(runtime, thread_id)
-            noted.owns = lambda: runtime.owner(thread_id) == user_id
-            raise
-        oracle.owned(thread_id, noted, happened=True)
-
-    runtime._change_owner = observed  # type: ignore[method-assign]
-
-
-def _is_busy(runtime: Runtime, thread_id: str) -> bool:
-    """True if a thread's actor has something left to do."""
-    threads = runtime.tree.threads
-    mailbox = threads._recent.get(thread_id) or threads._older.get(thread_id)
-    return mailbox is not None and not mailbox.idle
+    def owner_changed(self, change: OwnerChange, error: BaseException | None) -> None:
+        """Enter the end of a call, and what its caller can know of it."""
+        runtime, thread_id = self._runtime, change.thread_id
+        noted = self._changes.pop(change)
+        in_doubt = isinstance(error, Exception) and "it is not known" in str(error)
+        cut_short = error is not None and not isinstance(error, Exception)  # cancelled: it may happen yet
+        happened = None if in_doubt or cut_short else error is None
+        self._oracle.owned(thread_id, noted, happened=happened)
+        if happened is None:
+            noted.pending = lambda: not runtime.tree.threads.is_idle(thread_id)
+        if cut_short:
+            noted.owns = lambda: runtime.owner(thread_id) == change.user_id

@@ -25,7 +25,7 @@ from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
 from actors.testing.network import CALM, Conditions, Line
-from actors.testing.observing import observe
+from actors.testing.observing import OracleInstrument
 from actors.testing.oracle import Oracle
 from actors.testing.records import Mismatch, Records, Wire
 from actors.testing.store import FaultyStore
@@ -244,7 +244,7 @@ class World:
         options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
-            observe(runtime, self.oracle)
+            runtime.instruments.add(OracleInstrument(runtime, self.oracle))
             for supervisor in (runtime.tree.users, runtime.tree.threads):
                 supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, crashes=self.crashes)
             self._asked = trio.Event()

@@ -17,6 +17,7 @@ from actors.delivery.accounts import Accounts
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.events.event import fingerprint
 from actors.kernel.bounded import RecentMap
+from actors.observability.instrument import Instruments
 from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.store import Binding, Placement, StaleGeneration, Store
@@ -34,6 +35,7 @@ class ThreadContext:
 
     store: Store
     accounts: Accounts
+    instruments: Instruments
     clock: Callable[[], float]
     ring: Callable[[str | None, str], None]
     """Rings a thread's owner; ``None`` says that there is none."""
@@ -160,23 +162,30 @@ class ThreadActor:
         A duplicate of which no first receipt is known here is this very event,
         because the store's first answer was lost on the way.
         """
-        receipt, accounts = emission.receipt, self._context.accounts
+        context = self._context
+        receipt, accounts, instruments = emission.receipt, context.accounts, context.instruments
         receipt.seq = placement.seq
         emission.append_sent = False
         self._generation = placement.generation
-        first = self._context.receipts_by_id.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
+        first = context.receipts_by_id.get((receipt.thread_id, receipt.event_id)) if placement.duplicate else None
         if not emission.number and first is None:
-            self._context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
+            context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
         if first is not None:
             emission.first = first
             accounts.deduplicate(receipt, first, placement.user_id)
+            if instruments.deduplicated is not None:
+                instruments.deduplicated(receipt, first)
         elif placement.user_id is None:
             accounts.hold(receipt, placement.seq, now)
-            self._context.note_shed()
-            self._context.ring(None, self.thread_id)
+            if instruments.held is not None:
+                instruments.held(receipt)
+            context.note_shed()
+            context.ring(None, self.thread_id)
         else:
             accounts.note_placed(receipt, placement.user_id, placement.epoch, placement.offset, placement.low, now)
-            self._context.ring(placement.user_id, self.thread_id)
+            if instruments.placed is not None:
+                instruments.placed(receipt, placement.user_id, placement.epoch, placement.offset)
+            context.ring(placement.user_id, self.thread_id)
         if emission.arrival is not None:
             new = first is None and placement.user_id is not None
             (emission.arrival.placed if new else emission.arrival.refused)()
@@ -247,16 +256,22 @@ class ThreadActor:
         self._generation = self._noted = binding.generation
         context, user_id = self._context, binding.user_id
         if user_id is None:
-            context.owner_changed(self.thread_id, None)
+            self._note_owner(None, 0)
             return
         context.note_shed()
         epoch, first, low = binding.epoch, binding.first_offset, binding.low
         placed = context.accounts.bind(self.thread_id, user_id, epoch, first, low, now, notice=binding.notice)
         context.store.ack_binding(self.thread_id, binding.generation)
         # Only now, because this may write to the owner's devices at once, and the books must know the events by then.
-        context.owner_changed(self.thread_id, user_id)
+        self._note_owner(user_id, placed)
         if placed:
             context.ring(user_id, self.thread_id)
+
+    def _note_owner(self, user_id: str | None, placed: int) -> None:
+        context = self._context
+        if context.instruments.bound is not None:
+            context.instruments.bound(self.thread_id, user_id, placed)
+        context.owner_changed(self.thread_id, user_id)
 
 
 _CAUSES: dict[type[Exception], Cause] = {

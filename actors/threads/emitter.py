@@ -7,7 +7,6 @@ in the same step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 
@@ -44,11 +43,10 @@ class Emitter:
         """The thread in which this may be called."""
         self.closed = False
         """True if events are refused."""
-        self.watch: Callable[[Emission], None] | None = None
-        """Takes each accepted event, for an application that has to know when no device acks it."""
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
+        self._instruments = context.instruments
         self._thread = affinity.thread
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
@@ -110,43 +108,37 @@ class Emitter:
     async def emit(self, emission: Emission) -> Receipt:
         """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
         accepted."""
+        instruments = self._instruments
+        if instruments.offered is not None:
+            instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except RuntimeError:
-            check_trio("emit")
+            receipt = await self._hand_over(emission)
+        except BaseException as error:
+            if instruments.refused is not None:
+                instruments.refused(emission.receipt, error)
             raise
-        try:
-            receipt = self.emit_nowait(emission)
-        except trio.WouldBlock:
-            self._accounts.accepted += 1
-            try:
-                await self._threads.mailbox(emission.thread_id).send(emission)
-            except BaseException:
-                self._accounts.accepted -= 1
-                raise
-            return self._conclude(emission)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        if instruments.accepted is not None:
+            instruments.accepted(emission.receipt, emission.body, not emission.number)
         return receipt
 
-    def emit_nowait(self, emission: Emission) -> Receipt:
-        """Hand an event over without waiting. Raises :class:`trio.WouldBlock` when there is no room."""
-        self._accounts.accepted += 1
-        try:
-            self._threads.mailbox(emission.thread_id).tell(emission)
-        except BaseException:
-            self._accounts.accepted -= 1
-            raise
-        return self._conclude(emission)
+    def emit_nowait(self, emission: Emission, *, reserved: bool = False) -> Receipt:
+        """Hand an event over without waiting.
 
-    def emit_reserved(self, emission: Emission) -> Receipt:
-        """Hand over an event with a reserved place, for which there is always room."""
-        self._accounts.accepted += 1
+        Raises :class:`trio.WouldBlock` when there is no room; for an event with
+        a ``reserved`` place there always is.
+        """
+        instruments = self._instruments
+        if instruments.offered is not None:
+            instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
-            self._threads.mailbox(emission.thread_id).tell_reserved(emission)
-        except BaseException:
-            self._accounts.accepted -= 1
+            receipt = self._hand_over_nowait(emission, reserved=reserved)
+        except BaseException as error:
+            if instruments.refused is not None:
+                instruments.refused(emission.receipt, error)
             raise
-        return self._conclude(emission)
+        if instruments.accepted is not None:
+            instruments.accepted(emission.receipt, emission.body, not emission.number)
+        return receipt
 
     def threads_of(self, event_id: str) -> tuple[str, ...]:
         """Return the threads that have an event of this id, as far as is remembered; of very many, the newest."""
@@ -178,6 +170,35 @@ class Emitter:
             others = tuple(one for one in threads if one != thread_id)
             self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
 
+    async def _hand_over(self, emission: Emission) -> Receipt:
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except RuntimeError:
+            check_trio("emit")
+            raise
+        try:
+            receipt = self._hand_over_nowait(emission, reserved=False)
+        except trio.WouldBlock:
+            self._accounts.accepted += 1
+            try:
+                await self._threads.mailbox(emission.thread_id).send(emission)
+            except BaseException:
+                self._accounts.accepted -= 1
+                raise
+            return self._conclude(emission)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return receipt
+
+    def _hand_over_nowait(self, emission: Emission, *, reserved: bool) -> Receipt:
+        self._accounts.accepted += 1
+        try:
+            mailbox = self._threads.mailbox(emission.thread_id)
+            (mailbox.tell_reserved if reserved else mailbox.tell)(emission)
+        except BaseException:
+            self._accounts.accepted -= 1
+            raise
+        return self._conclude(emission)
+
     def _conclude(self, emission: Emission) -> Receipt:
         """End the emitter's call: with the receipt, or with the store's refusal."""
         receipt = emission.receipt
@@ -190,8 +211,6 @@ class Emitter:
         elif emission.first is not None:
             return emission.first
         emission.returned = True
-        if self.watch is not None:
-            self.watch(emission)
         if emission.number:
             self._index.put(emission.number, receipt)
         else:

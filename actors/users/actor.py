@@ -18,6 +18,7 @@ from actors.delivery.cursor import Bounds, start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
+from actors.observability.instrument import Instruments
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import Store
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
@@ -55,7 +56,7 @@ class UserActor:
         if message is RING:
             pass
         elif isinstance(message, Acked):
-            note_acks(message)
+            note_acks(message, self._context.instruments)
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -97,10 +98,18 @@ class UserActor:
         bounds, ledger = self._log()
         if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
             for first, last in session.ack(attach.resume[1]):
-                ledger.ack(first, last)
+                _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
-        subscription = Subscription(self._context.store, ledger, start=beginning, bounds=bounds, plain=device.plain)
+        context = self._context
+        subscription = Subscription(
+            context.store,
+            ledger,
+            start=beginning,
+            bounds=bounds,
+            plain=device.plain,
+            instruments=context.instruments,
+        )
         device.begin(subscription, beginning, bounds, session.id, self._presence)
         session.pass_to(device, subscription)
 
@@ -150,7 +159,13 @@ def _subscription_of(device: Subscriber) -> Subscription:
     return device.subscription
 
 
-def note_acks(acked: Acked) -> None:
+def note_acks(acked: Acked, instruments: Instruments) -> None:
     """Write a device's acks into the books. Idempotent, so that a crash may have it done twice."""
     for first, last in acked.spans:
-        acked.ledger.ack(first, last)
+        _note_ack(acked.ledger, first, last, instruments)
+
+
+def _note_ack(ledger: Ledger, first: int, last: int, instruments: Instruments) -> None:
+    fresh = ledger.ack(first, last)
+    if instruments.acked is not None:
+        instruments.acked(ledger.user_id, ledger.epoch, first, last, fresh)

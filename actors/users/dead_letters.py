@@ -36,7 +36,7 @@ class UserKind:
         if isinstance(message, Attach):
             message.reply.refuse(PeerError(_REFUSALS[ended], f"no place in the log ({_CAUSES[ended]})"))
         elif isinstance(message, Acked):
-            note_acks(message)
+            note_acks(message, self._context.instruments)
         elif isinstance(message, Detach) and message.device.user_id is not None:
             presence = self._presence_of(message.device.user_id)
             presence.departures.append(message.departure)

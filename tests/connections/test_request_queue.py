@@ -11,6 +11,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.connections.request_queue import RequestQueue
+from actors.context import Context
+from actors.environment import Environment
+from actors.kernel.failures import Failures
+from actors.limits import Limits
+from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import CancelRun, ReadThread, Request
 from actors.wire.transport import Transport
 
@@ -45,9 +50,13 @@ class Desk:
 
 @asynccontextmanager
 async def queue(most: int = 3) -> AsyncIterator[tuple[Desk, RequestQueue]]:
-    desk = Desk()
+    desk, environment = Desk(), Environment()
+    failures = Failures(10, environment.wall_clock)
+    context = Context(
+        limits=Limits(requests=most), environment=environment, failures=failures, instruments=Instruments(failures)
+    )
     async with trio.open_nursery() as nursery:
-        yield desk, RequestQueue(nursery, cast(Transport, desk), answer=desk.answer, most=most)
+        yield desk, RequestQueue(nursery, cast(Transport, desk), answer=desk.answer, context=context)
         nursery.cancel_scope.cancel()
 
 

@@ -16,6 +16,8 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk, Log
 from actors.delivery.subscription import EpochEnded, Outgoing, State, Subscription
 from actors.errors import PeerError
+from actors.kernel.failures import Failures
+from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.stages import Cause, Stage
 
@@ -28,6 +30,7 @@ class Town:
     def __init__(self, epoch: str = "ep_1") -> None:
         self.log = Log(epoch)
         self.ledger = Ledger("alice", epoch)
+        self.instruments = Instruments(Failures(10, lambda: 0.0))
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         assert user_id == "alice"
@@ -51,7 +54,10 @@ class Town:
 
     def subscribe(self, resume: tuple[str, int] | None = None, origin: Origin = "low", **how: bool) -> Subscription:
         begin = start(self.bounds, resume, origin, self.ledger.first_unacked())
-        return Subscription(self, self.ledger, start=begin, bounds=self.bounds, plain=how.get("plain", False))
+        plain = how.get("plain", False)
+        return Subscription(
+            self, self.ledger, start=begin, bounds=self.bounds, plain=plain, instruments=self.instruments
+        )
 
     def stage(self, offset: int) -> Stage:
         return self.ledger.page(offset).stage(offset)

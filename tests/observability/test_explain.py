@@ -16,6 +16,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
+from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
@@ -96,19 +97,23 @@ class Harness:
         self.store.bind_nowait("t1", ALICE, 0.0, take=False)
         self.accounts = Accounts(10)
         self.presence = Presence(8)
+        failures = Failures(10, environment.wall_clock)
+        instruments = Instruments(failures)
         context = UserContext(
             store=self.store,
             accounts=self.accounts,
             mark=lambda _: None,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10, environment.wall_clock),
+            failures=failures,
+            instruments=instruments,
         )
         self.actor = UserActor(ALICE, self.presence, context=context)
         self._house = ConnectionContext(
             limits=self.limits,
             environment=environment,
-            failures=Failures(10, environment.wall_clock),
+            failures=failures,
+            instruments=instruments,
             user=self._address,
             mark=lambda _: None,
             pending=lambda _: [],

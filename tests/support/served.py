@@ -13,6 +13,7 @@ import actors
 from actors.context import Context
 from actors.environment import Environment
 from actors.kernel.failures import Failures
+from actors.observability.instrument import Instruments
 from tests.support.raw import Message, Peer, connected
 
 PATIENCE_SECONDS = 10.0
@@ -89,7 +90,8 @@ def context_of(**limits: Any) -> Context:
     """A context for one part alone, with limits of its own."""
     environment = Environment()
     failures = Failures(10, environment.wall_clock)
-    return Context(limits=actors.Limits(**limits), environment=environment, failures=failures)
+    instruments = Instruments(failures)
+    return Context(limits=actors.Limits(**limits), environment=environment, failures=failures, instruments=instruments)
 
 
 def offsets(events: list[Message]) -> list[int]:

@@ -22,6 +22,7 @@ from actors.errors import NotTheOwner, StoreUnavailable
 from actors.events.event import Lifecycle
 from actors.kernel.failures import Failures
 from actors.kernel.mailbox import Mailbox
+from actors.observability.instrument import Instruments
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.run import Run
@@ -215,7 +216,7 @@ def ack_of_another_user(patch: pytest.MonkeyPatch) -> None:
         handle(self, message)
         spans = message.spans if isinstance(message, Acked) else []
         for account in self._context.accounts.users.values():
-            note_acks(Acked(account.ledger, spans))
+            note_acks(Acked(account.ledger, spans), self._context.instruments)
 
     patch.setattr(UserActor, "handle", generous)
 
@@ -236,9 +237,9 @@ def ack_lost(patch: pytest.MonkeyPatch) -> None:
     """Every third acknowledgement changes nothing."""
     acks = itertools.count()
 
-    def forget(acked: Acked) -> None:
+    def forget(acked: Acked, instruments: Instruments) -> None:
         if next(acks) % 3:
-            note_acks(acked)
+            note_acks(acked, instruments)
 
     patch.setattr("actors.users.actor.note_acks", forget)
 
@@ -282,11 +283,11 @@ def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
     """An emit that is cancelled has handed its event over."""
 
     async def leaky(self: Emitter, emission: Any) -> Any:
-        receipt = self.emit_nowait(emission)
+        receipt = self._hand_over_nowait(emission, reserved=False)
         await trio.lowlevel.checkpoint()
         return receipt
 
-    patch.setattr(Emitter, "emit", leaky)
+    patch.setattr(Emitter, "_hand_over", leaky)
 
 
 @mutant("burst", "emit", "stall")
@@ -364,7 +365,7 @@ def terminal_event_twice(patch: pytest.MonkeyPatch) -> None:
 
     def twice(self: Run, outcome: Lifecycle | None) -> None:
         if outcome is not None and self.outcome is None and self.beginning.emitted:
-            self._supervisor.emitter.emit_reserved(self.output.compose(outcome, {}))
+            self._supervisor.emitter.emit_nowait(self.output.compose(outcome, {}), reserved=True)
         end(self, outcome)
 
     patch.setattr(Run, "_end", twice)

@@ -18,6 +18,7 @@ from actors.errors import PeerError
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
+from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
@@ -121,13 +122,15 @@ class Harness:
         self.presence = Presence(self.limits.departures)
         self.marked = 0
         self.screens: list[Screen] = []
+        failures = Failures(10, environment.wall_clock)
         context = UserContext(
             store=self.store,
             accounts=self.accounts,
             mark=self._mark,
             limits=self.limits,
             environment=environment,
-            failures=Failures(10, environment.wall_clock),
+            failures=failures,
+            instruments=Instruments(failures),
         )
         self.actor = UserActor(ALICE, self.presence, context=context)
 

@@ -15,6 +15,7 @@ from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
 from actors.kernel.failures import Failures
 from actors.limits import Limits
+from actors.observability.instrument import Instruments
 from actors.users.presence import RING
 from actors.users.registry import Registry
 from tests.support.raw import Peer
@@ -42,7 +43,10 @@ class Harness:
         environment = Environment(clock=lambda: self.now)
         limits = Limits(warning_seconds=60.0)
         failures = Failures(10, environment.wall_clock)
-        self.registry = Registry(Context(limits=limits, environment=environment, failures=failures))
+        instruments = Instruments(failures)
+        self.registry = Registry(
+            Context(limits=limits, environment=environment, failures=failures, instruments=instruments)
+        )
 
     def attach(self, user_id: str) -> Door:
         """One more device of a user."""

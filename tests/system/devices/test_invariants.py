@@ -21,6 +21,7 @@ from actors.errors import NotTheOwner, PeerError
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
+from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
@@ -118,13 +119,15 @@ class Delivery(RuleBasedStateMachine):
         self.store = MemoryStore(LIMITS, environment)
         self.accounts = Accounts(10)
         self.presences = {user_id: Presence(4) for user_id in USERS}
+        failures = Failures(10, environment.wall_clock)
         context = UserContext(
             store=self.store,
             accounts=self.accounts,
             mark=lambda _: None,
             limits=LIMITS,
             environment=environment,
-            failures=Failures(10, environment.wall_clock),
+            failures=failures,
+            instruments=Instruments(failures),
         )
         self.actors = {
             user_id: UserActor(user_id, presence, context=context) for user_id, presence in self.presences.items()
