@@ -1,19 +1,19 @@
-"""What has come from the log and what the application took of it: contiguity, once each, and what may be confirmed.
+"""The inbox of a session: contiguity, each item once, a bounded queue for the application, and the acks.
 
-Three places in the log, in this order or equal:
+Three cursors, in this order or equal:
 
 - *taken*: the application came back for more after this one. A connection
-  resumes here, and nothing beyond it is confirmed.
-- *given*: the last one handed to the application; it may be working on it.
-- *received*: the last one that is kept here.
+  resumes here, and nothing beyond it is acked.
+- *given*: the last one handed to the application, which may still process it.
+- *received*: the last one that is queued.
 
 And one of the connection: its *position*, the last offset that came on it. A
-connection begins at *taken*, so that what was received beyond comes again, and
-is dropped.
+connection begins at *taken*, so that items received beyond it come again, and
+are dropped.
 
-What is kept is bounded. When the bound is reached the connection is *overrun*:
-what comes on it is counted and not kept, and it is good for requests only,
-until the application has taken everything and another connection resumes.
+The queue is bounded. When the bound is reached the connection is *overrun*: its
+items are counted and not queued, and it is good for requests only, until the
+application has taken everything and another connection resumes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from actors.events.event import Lifecycle
 from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
-"""When a run has ended, its confirmation does not wait."""
+"""Events that end a run, which are acked without delay."""
 
 
-class OutOfOrder(Exception):  # noqa: N818 - what the server's message is
-    """What came is not what can come next; no cursor can be trusted any more."""
+class OutOfOrder(Exception):  # noqa: N818 - the state of the message
+    """A message from the server that cannot come next, so that no cursor can be trusted any more."""
 
 
 @attrs.frozen
@@ -42,12 +42,12 @@ class _Entry:
     item: Item
     first: int
     cursor: Cursor | None
-    """The place of its last offset; ``None`` for what stands outside of the log."""
+    """The cursor of its last offset; ``None`` for an item that is not in the log."""
     size: int
 
 
 class Arrivals:
-    """Everything about offsets on the client's side; no clock but the numbers it is given."""
+    """The offsets of a session, and the queue of items for the application."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Arrivals:
         self._most_items = most_items
         self._most_bytes = most_bytes
         self._is_news = is_news
-        """Asked of each item when it is its turn to be handed out; one that is none is not."""
+        """Called with each item when it is its turn to be handed out; returns false to drop it."""
         self._epoch = ""
         self._position: int | None = None
         """``None`` until it is known: before the welcome, and after one that announces a reset."""
@@ -80,16 +80,16 @@ class Arrivals:
     # --- the application ------------------------------------------------------
 
     def __len__(self) -> int:
-        """Items that wait for the application."""
+        """Return the number of queued items."""
         return len(self._entries)
 
     @property
     def drained(self) -> bool:
-        """Whether the application has taken everything that was kept."""
+        """True if the application has taken everything that was queued."""
         return not self._entries and self._in_hand is None
 
     def confirm(self) -> None:
-        """The application came back: what it had in hand is taken."""
+        """Count the item in hand as taken, because the application came back for the next."""
         entry, self._in_hand = self._in_hand, None
         if entry is not None and entry.cursor is not None:
             self.taken = entry.cursor
@@ -100,7 +100,7 @@ class Arrivals:
                 self._last_word = entry.cursor.offset
 
     def give(self) -> Item | None:
-        """The next item that is news, into the application's hand; ``None`` when there is none."""
+        """Hand the next item that is news to the application; ``None`` when there is none."""
         while self._entries:
             entry = self._entries.popleft()
             self._bytes -= entry.size
@@ -113,7 +113,7 @@ class Arrivals:
     # --- connections ----------------------------------------------------------
 
     def begin(self) -> Cursor | None:
-        """A connection begins; the cursor to resume with."""
+        """Begin a connection; returns the cursor to resume with."""
         self.overrun = False
         self._position = None
         self._resume = None if self._defect else self.taken
@@ -121,15 +121,15 @@ class Arrivals:
 
     @property
     def starting_over(self) -> bool:
-        """Whether the server said what cannot be, so that everything is asked for anew."""
+        """True if the server has contradicted itself, so that the client asks for the whole log."""
         return bool(self._defect)
 
     def distrust(self, why: str) -> None:
-        """From now on no cursor is trusted; the application is told when the log begins anew."""
+        """Trust no cursor from now on; the application gets a Reset when the log begins anew."""
         self._defect = why
 
     def welcome(self, said: server_messages.Welcome) -> None:
-        """The server says where the connection begins. Raises :class:`OutOfOrder` when that cannot be."""
+        """Begin where the server's welcome says. Raises :class:`OutOfOrder` when that is impossible."""
         resume = self._resume
         self._epoch = said.epoch
         self._unacked_since = None
@@ -162,15 +162,15 @@ class Arrivals:
     def _place(self, cursor: Cursor) -> None:
         self._epoch, self._position, self._acked = cursor.epoch, cursor.offset, cursor.offset
 
-    # --- what comes -----------------------------------------------------------
+    # --- messages -------------------------------------------------------------
 
     def event(self, event: Event, size: int) -> None:
-        """An event of its own."""
+        """Take a single event."""
         if self._is_next(event.offset, event.offset):
             self._arrive(event, event.offset, event.offset, size)
 
     def batch(self, batch: server_messages.Batch[Event], size: int) -> None:
-        """Events that stand for a range; each stands for what is between it and the one before it."""
+        """Take events that stand for a range; each stands for the offsets from the one before it up to its own."""
         if not self._is_next(batch.first, batch.last):
             return
         offsets = [event.offset for event in batch.events]
@@ -181,35 +181,35 @@ class Arrivals:
             self._arrive(event, last_before + 1, event.offset, size // len(offsets))
 
     def gap(self, gap: server_messages.Gap) -> None:
-        """A range that is gone; of what was received all the same, nothing is said."""
+        """Take a gap, without the part of it that was received earlier."""
         if self._is_next(gap.first, gap.last):
             first = gap.first if self.received is None else max(gap.first, self.received.offset + 1)
             self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
 
     def reset(self, reset: server_messages.Reset) -> None:
-        """Another log, from now on."""
+        """Go on in another epoch."""
         self._place(Cursor(reset.epoch, reset.low - 1))
         self._unacked_since = None
         self._begin_anew(Reset(reset.epoch, reset.low))
 
     def caught_up(self, said: server_messages.CaughtUp) -> None:
-        """What was there has come."""
+        """Take the end of the replay."""
         if self._position is None or said.offset > self._position:
             raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
         if self.has_room():
             self.add(CaughtUp(said.offset))
 
     def add(self, item: Item, size: int = 0) -> None:
-        """Something that stands outside of the log."""
+        """Queue an item that is not in the log."""
         self._keep(_Entry(item, 0, None, size))
 
     def has_room(self) -> bool:
-        """Whether another item can wait for the application; if not, this connection is given up."""
+        """Return true if another item can be queued; if not, the connection is overrun from now on."""
         self.overrun = self.overrun or self._is_full()
         return not self.overrun
 
     def _is_next(self, first: int, last: int) -> bool:
-        """Whether a range continues the log; false when it has been seen. Raises :class:`OutOfOrder`."""
+        """Return true if a range continues the log, false if it has been seen. Raises :class:`OutOfOrder`."""
         position = self._position
         if position is None:
             raise OutOfOrder(f"expected a reset, got {first} to {last}")
@@ -220,10 +220,10 @@ class Arrivals:
         return True
 
     def _arrive(self, item: Item, first: int, last: int, size: int) -> None:
-        """Keep what continues the log, unless it was received before, or there is no room for it."""
+        """Queue an item that continues the log, unless it was received before, or there is no room for it."""
         self._position = last
         received = self.received
-        assert received is not None, "a connection that has a position has a place"
+        assert received is not None, "a connection that has a position has a cursor"
         if self.overrun or last <= received.offset:
             return
         if self._is_full() or (first <= received.offset and not self._take_back(first)):
@@ -233,7 +233,7 @@ class Arrivals:
         self._keep(_Entry(item, first, self.received, size))
 
     def _take_back(self, first: int) -> bool:
-        """Text that came in pieces comes joined, with more: forget the pieces, if the application has none of them."""
+        """Drop the queued deltas of a text that now comes joined; false if the application has some of them."""
         entries = list(self._entries)
         beside = []
         while entries and (entries[-1].cursor is None or entries[-1].cursor.offset >= first):
@@ -249,14 +249,14 @@ class Arrivals:
         return True
 
     def _begin_anew(self, reset: Reset) -> None:
-        """What the last log had said stays; what another reset had begun and nobody saw is replaced by this one."""
+        """Queue a Reset. Items of the log before stay; a Reset that the application has not seen is replaced."""
         self._forget_reset()
         self._unseen_reset = reset
         self.received = Cursor(reset.epoch, reset.low - 1)
         self._keep(_Entry(reset, reset.low, self.received, 0))
 
     def _forget_reset(self) -> None:
-        """Drop the reset that the application has not seen, if there is one, and what followed it in the log."""
+        """Drop the reset that the application has not seen, if there is one, and the events after it."""
         entries = list(self._entries)
         resets = [number for number, entry in enumerate(entries) if isinstance(entry.item, Reset)]
         if resets:
@@ -275,10 +275,10 @@ class Arrivals:
         self._entries.append(entry)
         self._bytes += entry.size
 
-    # --- confirming -------------------------------------------------------------
+    # --- acks -------------------------------------------------------------------
 
     def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
-        """The offset to confirm at ``now``, if one is due; with ``everything``, if there is one."""
+        """Return the offset to ack at ``now``, if an ack is due; with ``everything``, if there is any."""
         offset = self._confirmable()
         if offset <= self._acked:
             self._unacked_since = None
@@ -293,11 +293,11 @@ class Arrivals:
         return offset
 
     def ack_at(self, asked: server_messages.ServerLimits) -> float:
-        """When a confirmation will be due, if nothing more is taken."""
+        """Return the time at which an ack will be due, if nothing more is taken."""
         return math.inf if self._unacked_since is None else self._unacked_since + asked.ack_s
 
     def _confirmable(self) -> int:
-        """What is taken and has come on this connection, too: an offset beyond what was sent on it is an error."""
+        """Return the offset up to which items are taken and came on this connection: the server refuses acks beyond."""
         taken = self.taken
         if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:
             return 0

@@ -120,7 +120,7 @@ class _EngineStream(trio.abc.Stream):
     """
 
     def __init__(
-        self, transport: Transport, *, head: bytes, rest: bytes, limits: Limits, on_heard: Callable[[], None]
+        self, transport: Transport, *, head: bytes, rest: bytes, limits: Limits, on_received: Callable[[], None]
     ) -> None:
         self.close_code: int | None = None
         """The code of the Close that was sent."""
@@ -141,7 +141,7 @@ class _EngineStream(trio.abc.Stream):
         self._head = head
         self._early = self._frame_limits.admit(rest, trio.current_time()) if rest else b""
         """Bytes that came and that the engine has not got."""
-        self._on_heard = on_heard
+        self._on_received = on_received
         self._answered = trio.Event()
         self._waiting = trio.CancelScope()
 
@@ -181,7 +181,7 @@ class _EngineStream(trio.abc.Stream):
         return "vanished" if self._ended else None
 
     def _take(self, data: bytes) -> None:
-        self._on_heard()
+        self._on_received()
         self._ended = not data
         self._early += self._frame_limits.admit(data, trio.current_time())
 
@@ -230,14 +230,14 @@ async def upgrade(
     rest: bytes,
     subprotocol: str | None,
     limits: Limits,
-    on_heard: Callable[[], None],
+    on_received: Callable[[], None],
 ) -> AsyncIterator[WebSocket]:
     """Answer an upgrade request and run the engine while the WebSocket is in use.
 
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head=head, rest=rest, limits=limits, on_heard=on_heard)
+    stream = _EngineStream(transport, head=head, rest=rest, limits=limits, on_received=on_received)
     outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -317,11 +317,11 @@ class _DialledStream(trio.abc.Stream):
     one that is right, or nothing: what else came is raised as :class:`Closed`.
     """
 
-    def __init__(self, below: trio.abc.Stream, most_bytes: int, on_heard: Callable[[], None]) -> None:
+    def __init__(self, below: trio.abc.Stream, most_bytes: int, on_received: Callable[[], None]) -> None:
         self.closed = False
         """A Close was sent: an answer to the server's, or our own."""
         self._below = below
-        self._on_heard = on_heard
+        self._on_received = on_received
         self._agreement: UpgradeAnswerReader | None = None
         self._agreed = False
         self._rest = b""
@@ -346,7 +346,7 @@ class _DialledStream(trio.abc.Stream):
             data, self._rest = self._rest or bytes(await self._below.receive_some(_READ_BYTES)), b""
             if not data:
                 return b""
-            self._on_heard()
+            self._on_received()
             if admitted := self._frame_limits.admit(data, trio.current_time()):
                 return admitted
         await trio.lowlevel.checkpoint()
@@ -412,13 +412,13 @@ async def dial(
     open_seconds: float = _DIAL_SECONDS,
     close_seconds: float = _DIAL_SECONDS,
     most_bytes: int = _MESSAGE_BYTES,
-    on_heard: Callable[[], None] = lambda: None,
+    on_received: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[DialledWebSocket]:
     """Open a WebSocket to a ``ws:`` or ``wss:`` URL, and close it afterwards.
 
     ``open_seconds`` is what reaching the server, TLS and the upgrade may take
     together; ``close_seconds`` what the server gets to answer our Close. A
-    message of more than ``most_bytes`` ends the WebSocket. ``on_heard`` is
+    message of more than ``most_bytes`` ends the WebSocket. ``on_received`` is
     called whenever bytes have come.
 
     Raises :class:`Closed` when the server cannot be reached or refuses, with
@@ -429,7 +429,7 @@ async def dial(
     where = urlsplit(url)
     deadline = trio.current_time() + open_seconds
     below = await _reach(where, ssl_context, deadline)
-    stream = _DialledStream(below, most_bytes, on_heard)
+    stream = _DialledStream(below, most_bytes, on_received)
     request = _Upgrade(where, subprotocol, headers or {}, most_bytes, deadline)
     outcome: BaseException | None = None
     try:
