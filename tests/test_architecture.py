@@ -173,7 +173,7 @@ def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
 
 
 PROSE = (
-    "client", "runs", "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "client", "runs", "web", "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
