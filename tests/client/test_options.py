@@ -278,14 +278,14 @@ async def test_a_session_outlives_its_token() -> None:
         await trio.lowlevel.checkpoint()
         return f"t{given}"
 
-    async with served(authenticate=authenticate) as house:
-        assert isinstance(house.address, tuple)
-        host, port = house.address
+    async with served(authenticate=authenticate) as server:
+        assert isinstance(server.address, tuple)
+        host, port = server.address
         async with connect(f"ws://{host}:{port}/ws", token=token) as session:
             first = await session.send({"text": "x"})
             valid.clear()
             valid.add("t2")
-            for connection in tuple(house.runtime.tree.server.connections.values()):
+            for connection in tuple(server.runtime.tree.server.connections.values()):
                 connection.abort()
             second = await session.send({"text": "y"}, thread_id=first.thread_id)
             assert (first.seq, second.seq, given) == (1, 2, 2)

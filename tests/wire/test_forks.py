@@ -115,9 +115,9 @@ async def test_a_child_has_no_part_in_its_parents_sockets(tmp_path: Path) -> Non
                 assert await ends(tcp)
                 assert await ends(unix)
             await here.gone("parent")
-            async with served({"port": other.port}) as tcp_house, served({"path": path}) as unix_house:
-                for house in (tcp_house, unix_house):
-                    async with house.peer() as peer:
+            async with served({"port": other.port}) as tcp_server, served({"path": path}) as unix_server:
+                for server in (tcp_server, unix_server):
+                    async with server.peer() as peer:
                         await peer.attach("alice")
 
 
