@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.upgrade_answer import HEAD_BYTES, SAID_BYTES, UpgradeAnswerReader, Upgraded, UpgradeRefused
+from actors.wire.upgrade_answer import BODY_BYTES, HEAD_BYTES, UpgradeAnswerReader, Upgraded, UpgradeRefused
 from tests.support.raw import KEY, accept_of, upgrade_request
 
 RIGHT = (
@@ -58,7 +58,7 @@ def test_refused() -> None:
     assert isinstance(declined, UpgradeRefused)
     assert declined.status == 404
     assert str(declined).startswith('expected an upgrade, got 404: {"error": "gone"} {"error"')
-    assert len(str(declined)) < SAID_BYTES + 50
+    assert len(str(declined)) < BODY_BYTES + 50
 
 
 def test_the_head_is_bounded() -> None:
