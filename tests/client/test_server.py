@@ -124,7 +124,7 @@ async def test_a_reply_that_is_lost() -> None:
 
 
 async def test_a_server_that_is_killed_and_started_again() -> None:
-    """The log is another one: the session says so, and goes on with what is there."""
+    """A reset of the log reaches the application, and the session goes on with the new log."""
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery, served() as server:
             assert isinstance(server.address, tuple)
@@ -157,7 +157,7 @@ async def test_a_cursor_outlives_the_application() -> None:
 
 
 async def test_a_wrong_token() -> None:
-    """The iterator raises what the server said."""
+    """The iterator raises with the reason that the server gave."""
 
     async def nobody(credentials: actors.Credentials) -> str | None:
         return None
@@ -169,7 +169,7 @@ async def test_a_wrong_token() -> None:
 
 
 async def test_drained() -> None:
-    """A server that goes away is not an error: what was taken is confirmed first, and the client waits as told."""
+    """A server that shuts down is no error: taken items are acked first, and the client waits for the time it asked."""
     async with through() as (server, proxy):
         receipts = await server.emit(3)
         async with connect(proxy.url, token="alice") as session, trio.open_nursery() as nursery:

@@ -70,7 +70,7 @@ async def test_busy(concurrency: Any, limits: dict[str, int], most: int) -> None
 
 
 async def test_cancel_previous(autojump_clock: trio.testing.MockClock) -> None:
-    """A new message ends the run before it, which says so; its own run starts when that one has ended."""
+    """A new message cancels the run before it, as ``superseded``; its own run starts when that one has ended."""
     agent = Agent()
     async with open_harness(agent, concurrency="cancel_previous") as harness:
         device = await harness.device()
@@ -123,7 +123,7 @@ async def test_cancel_previous_of_one_that_does_not_stop(autojump_clock: trio.te
 
 @pytest.mark.parametrize("concurrency", ["queue", "reject", "cancel_previous", "parallel"])
 async def test_a_tool_that_blocks_a_thread_is_stopped(concurrency: Any) -> None:
-    """A run that waits for a thread is closed after ``cancel_seconds``, and said to be running as long as it does: its
+    """A run that waits for a thread is closed after ``cancel_seconds``, and reported as running as long as it does: its
     thread's next turn begins, its place among all runs stays taken, and its failure shows where it waits."""
     blocked = threading.Event()
 
@@ -160,7 +160,7 @@ async def test_a_tool_that_blocks_a_thread_is_stopped(concurrency: Any) -> None:
 
 @pytest.mark.parametrize("reason", ["superseded", "disconnected", "application", "user"])
 async def test_whatever_asks_it_to_stop(reason: str, autojump_clock: trio.testing.MockClock) -> None:
-    """The bound is the same for every cause of a cancel, and the cause is what the last event says."""
+    """The bound is the same for every cause of a cancel, and the last event has the cause as its reason."""
     concurrency: Any = "cancel_previous" if reason == "superseded" else "queue"
     grace = actors.Limits(disconnect_grace_seconds=1)
     async with open_harness(stubborn, concurrency=concurrency, on_disconnect="cancel_after", limits=grace) as harness:

@@ -56,7 +56,7 @@ async def answer(peer: Peer, ask_id: str, choice: str, id_: Any = 1) -> Message:
 
 
 async def test_the_first_answer_counts() -> None:
-    """Every device is shown the question; the first answer is the emitter's, and the others are told."""
+    """Every device is shown the question; the first answer is the emitter's, and the question closes on the others."""
     async with served() as server, server.peer() as phone, server.peer() as laptop:
         await server.runtime.bind("t1", "alice")
         await phone.attach("alice")
@@ -126,7 +126,7 @@ async def test_the_same_answer_again() -> None:
     ],
 )
 async def test_why_there_is_no_answer(bound: bool, attached: bool, reason: str) -> None:
-    """A question that expires says why it was not answered, and leaves every screen."""
+    """A question that expires raises with the reason, and closes on every device."""
     async with served() as server, server.peer() as peer:
         if bound:
             await server.runtime.bind("t1", "alice")
@@ -142,7 +142,7 @@ async def test_why_there_is_no_answer(bound: bool, attached: bool, reason: str) 
 
 
 async def test_no_deadline() -> None:
-    """With ``math.inf`` a question is open until it is answered, and its devices are told of no time."""
+    """With ``math.inf`` a question is open until it is answered, and its devices get no timeout."""
     async with served() as server, server.peer() as phone, server.peer() as laptop:
         await server.runtime.bind("t1", "alice")
         await phone.attach("alice")
@@ -160,13 +160,13 @@ async def test_no_deadline() -> None:
 @pytest.mark.parametrize("seconds", [-0.001, -math.inf, math.nan, 2_147_484, 1e300, "60", None, True])
 @pytest.mark.parametrize("asker", ["thread", "run"])
 async def test_a_timeout_that_is_none(asker: str, seconds: Any) -> None:
-    """A time that cannot be waited, here or by a client's timer, is refused; nobody was asked."""
+    """A time that cannot be waited, here or by a client's timer, is refused, and the question is not sent."""
     async with served() as server, server.peer() as peer:
         await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
         thread = server.runtime.thread("t1")
-        came = repr(seconds) if type(seconds) in {int, float} else type(seconds).__name__
-        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {came}")
+        got = repr(seconds) if type(seconds) in {int, float} else type(seconds).__name__
+        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {got}")
         async with thread.run("bot") as run:
             with pytest.raises((TypeError, ValueError), match=expected):
                 await (thread if asker == "thread" else run).ask("approval", QUESTION, timeout=seconds)
@@ -251,7 +251,7 @@ async def test_bounds() -> None:
 
 
 async def test_a_run_asks() -> None:
-    """A run's question names it, comes after what the run has said, and is withdrawn when the run ends."""
+    """A run's question names it, comes after the events of the run so far, and is withdrawn when the run ends."""
     async with served() as server, server.peer() as peer:
         await server.runtime.bind("t1", "alice")
         await peer.attach("alice")

@@ -24,7 +24,7 @@ async def test_detach(autojump_clock: trio.testing.MockClock) -> None:
 
 @pytest.mark.parametrize("stays_seconds", [0.0, 5.0])
 async def test_cancel_after(stays_seconds: float, autojump_clock: trio.testing.MockClock) -> None:
-    """With ``cancel_after`` the runs of a user whose last device has gone end after the grace, however short he was."""
+    """With ``cancel_after`` the runs of a user whose last device has gone end after the grace."""
     async with open_harness(Agent(), on_disconnect="cancel_after") as harness:
         devices = [await harness.device() for _ in range(2)]
         await devices[0].send("a")

@@ -42,7 +42,7 @@ async def test_a_run_is_cancelled_before_its_turn(by: str) -> None:
 
 
 async def test_a_run_is_cancelled_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is cancelled when its task is about to start is told as begun and ended; the agent is not called."""
+    """A run that is cancelled when its task is about to start begins and ends in the log; the agent is not called."""
     agent = Agent(patient=False)
     async with open_harness(agent) as harness:
         admit = harness.runtime.tree.runs.admission.admit
@@ -117,7 +117,7 @@ async def test_a_run_that_shields_itself_from_the_end(autojump_clock: trio.testi
 
 
 async def test_a_message_placed_while_the_runtime_closes(autojump_clock: trio.testing.MockClock) -> None:
-    """A message that the store takes while the runtime closes is told that nobody answers it; nothing is called."""
+    """A message that the store takes while the runtime closes gets a cancelled run; the agent is not called."""
     agent = Agent(patient=False)
     store = WaitingStore(LIMITS, Environment(), delay_seconds=1.0)
     async with open_harness(agent, store=store) as harness:
@@ -160,7 +160,7 @@ async def test_a_message_placed_when_the_runtime_has_closed(autojump_clock: trio
 
 
 class BreakingStore(MemoryStore):
-    """A store that crashes on events of the thread ``t1`` once it is told to."""
+    """A store that crashes on events of the thread ``t1`` once it is set to."""
 
     broken = False
 

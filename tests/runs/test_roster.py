@@ -1,4 +1,4 @@
-"""The roster: a device that comes in the middle of a run is told of it, and one that loses it, too."""
+"""The roster: a device that connects in the middle of a run learns of it, and so does one that loses it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.support.served import Served, served
 
 
 def standing(peer: Peer) -> list[tuple[str, str]]:
-    """What a device was told beside the log, in order."""
+    """The messages that a device got beside the log, in order."""
     ops = [message for message in peer.messages() if message.get("op") in {"active", "inactive", "caught_up"}]
     return [(one["op"], one.get("event", one).get("run_id", "")) for one in ops]
 
 
 async def is_there(peer: Peer) -> None:
-    """All that was said to a device has arrived."""
+    """Wait until all messages to a device have arrived."""
     await peer.say({"op": "ping"})
     await peer.next_op("pong")
 
 
 async def hold(server: Served, thread_id: str, run_id: str) -> trio.CancelScope:
-    """A run of the host that goes on until it is cancelled from here."""
+    """Start a run of the application, and return the scope that cancels it."""
     scope = trio.CancelScope()
 
     async def work() -> None:
@@ -41,7 +41,7 @@ async def hold(server: Served, thread_id: str, run_id: str) -> trio.CancelScope:
 
 
 async def test_the_runs_of_the_host_and_their_children() -> None:
-    """Every active run of the user's threads is told, oldest first, as its first event; nobody else's, no ended one."""
+    """Every active run of the user's threads is sent, oldest first, by its first event; no other one."""
     async with served() as server:
         for thread_id, user_id in (("t1", "alice"), ("t2", "alice"), ("t3", "bob")):
             await server.runtime.bind(thread_id, user_id)
@@ -62,7 +62,7 @@ async def test_the_runs_of_the_host_and_their_children() -> None:
 
 
 async def test_a_thread_that_gets_its_owner_in_the_middle() -> None:
-    """Its run is told to the owner's devices, after the log has said that it began."""
+    """Its run is announced to the owner's devices, after its first event in the log."""
     async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         scope = await hold(server, "t1", "r1")
@@ -97,7 +97,7 @@ async def test_a_thread_that_goes(how: str) -> None:
 
 
 async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
-    """A run is told as active until its last event has its place, so that whoever comes in between hears both."""
+    """A run is announced as active until its last event is placed, so that a device in between gets both."""
     limits = actors.Limits()
     store = WaitingStore(limits, actors.Environment(), 1.0)
     async with actors.open_runtime(store=store, limits=limits) as runtime:
@@ -110,7 +110,7 @@ async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockCloc
 
 
 async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a run's last event cannot be placed, for its thread is out of service, devices are told all the same."""
+    """Where a run's last event cannot be placed, because its thread is out of service, devices get an ``inactive``."""
     limits = actors.Limits(restarts=0)
     async with served(limits=limits) as server, server.peer() as peer:
         await server.runtime.bind("t1", "alice")
@@ -129,7 +129,7 @@ async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_attaching_costs_what_is_ones_own() -> None:
-    """What a device is told is found without a look at what is active or open for others."""
+    """The messages for a device are found without a look at the runs and questions of other users."""
     async with served() as server:
         runtime = server.runtime
         looked: list[str] = []
@@ -184,7 +184,7 @@ async def test_very_many(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_a_device_that_does_not_read(autojump_clock: trio.testing.MockClock) -> None:
-    """What is asked while its socket takes nothing is not kept for it: it is told afterwards what there is."""
+    """Questions asked while its socket takes nothing are not queued for it: it gets the open ones afterwards."""
     limits = actors.Limits(write_deadline_seconds=100)
     async with actors.open_runtime(limits=limits) as runtime, trio.open_nursery() as nursery:
         await runtime.bind("t1", "alice")

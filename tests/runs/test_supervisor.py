@@ -24,7 +24,7 @@ from tests.support.served import served
 
 
 async def test_a_message_is_answered_over_a_socket() -> None:
-    """What a user says is placed, answered by a run that names it, and what the agent returns is the run's result."""
+    """A user's message is placed, answered by a run that names it, and the agent's return value is the run's result."""
     async with served(on_message=Agent(patient=False)) as there, there.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": 1, "payload": {"text": "hi"}})

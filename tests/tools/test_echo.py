@@ -35,7 +35,7 @@ SNOW = "Grüße, ☃ und \U0001f30d".encode()
 BYTES = bytes(range(256))
 LIMITS = actors.Limits(close_seconds=0.5)
 
-Came = list[tuple[int, bytes]]
+Frames = list[tuple[int, bytes]]
 
 
 @asynccontextmanager
@@ -66,8 +66,8 @@ async def send(peer: Peer, data: bytes, piece_bytes: int) -> None:
             await trio.testing.wait_all_tasks_blocked(0.0001)
 
 
-async def told(server: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[Came, bytes | None]:
-    """Return what comes back for some bytes, up to the Close, and what is in that; a goodbye is sent behind them."""
+async def exchange(server: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[Frames, bytes | None]:
+    """Send bytes and a Close; return the frames that come back, and the payload of the Close."""
     async with opened(server) as peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, peer, sent + close_frame(1000, "done"), piece_bytes)
@@ -76,7 +76,7 @@ async def told(server: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple
             nursery.cancel_scope.cancel()
         frames = [(one.opcode, one.payload) for one in peer.frames if one.opcode != CLOSE]
         if came is not None:
-            assert await peer.next_frame() is None, "a server ends the connection, and says nothing more"
+            assert await peer.next_frame() is None, "a server ends the connection, and sends nothing more"
         return frames, None if came is None else came.payload
 
 
@@ -101,7 +101,7 @@ async def test_sizes(opcode: int, size: int) -> None:
     """A message of any size comes back as it went, in the kind it had."""
     payload = b"*" * size
     async with echoing() as server:
-        assert await told(server, frame(opcode, payload)) == ([(opcode, payload)], GOODBYE)
+        assert await exchange(server, frame(opcode, payload)) == ([(opcode, payload)], GOODBYE)
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 24])
@@ -122,16 +122,16 @@ async def test_sizes(opcode: int, size: int) -> None:
         (frame(TEXT, b"one") + frame(BINARY, b"two"), [(TEXT, b"one"), (BINARY, b"two")]),
     ],
 )
-async def test_well_formed(sent: bytes, expected: Came, piece_bytes: int) -> None:
+async def test_well_formed(sent: bytes, expected: Frames, piece_bytes: int) -> None:
     """Messages come back whole and in order, pings are answered in between, however the bytes arrive."""
     async with echoing() as server:
-        assert await told(server, sent, piece_bytes) == (expected, GOODBYE)
+        assert await exchange(server, sent, piece_bytes) == (expected, GOODBYE)
 
 
 async def test_many_pings() -> None:
     """A suite may ask as often as it likes, if it reads the answers."""
     async with echoing() as server:
-        frames, code = await told(server, b"".join(frame(PING, b"%d" % n) for n in range(1_000)))
+        frames, code = await exchange(server, b"".join(frame(PING, b"%d" % n) for n in range(1_000)))
         assert frames == [(PONG, b"%d" % n) for n in range(1_000)]
         assert code == GOODBYE
 
@@ -150,10 +150,10 @@ async def test_the_largest(opcode: int) -> None:
     """16 MiB come back; one byte more is answered with 1009, before it has come."""
     payload = b"*" * ECHO_BYTES
     async with echoing() as server:
-        frames, close = await told(server, frame(opcode, payload))
+        frames, close = await exchange(server, frame(opcode, payload))
         assert frames == [(opcode, payload)]
         assert close == GOODBYE
-        frames, close = await told(server, frame(opcode, b"*", declared=ECHO_BYTES + 1))
+        frames, close = await exchange(server, frame(opcode, b"*", declared=ECHO_BYTES + 1))
         assert frames == []
         assert close is not None
         assert close[:2] == (1009).to_bytes(2)
@@ -165,7 +165,7 @@ async def test_a_large_message_in_fragments(size: int) -> None:
     payload = BYTES * 4_096
     pieces = [payload[at : at + size] for at in range(0, len(payload), size)]
     async with echoing() as server:
-        assert await told(server, fragments(BINARY, *pieces)) == ([(BINARY, payload)], GOODBYE)
+        assert await exchange(server, fragments(BINARY, *pieces)) == ([(BINARY, payload)], GOODBYE)
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -203,7 +203,7 @@ ECHOED = [(TEXT, b"before")]
 async def test_protocol_errors(wrong: bytes, piece_bytes: int) -> None:
     """Broken framing ends the connection with 1002; messages before it were echoed."""
     async with echoing() as server:
-        frames, close = await told(server, FIRST + wrong + frame(PING, b"after"), piece_bytes)
+        frames, close = await exchange(server, FIRST + wrong + frame(PING, b"after"), piece_bytes)
         echoed = [*ECHOED, (TEXT, b"xy")] if wrong.startswith(fragments(TEXT, b"x", b"y")) else ECHOED
         assert frames == echoed
         assert close is not None
@@ -230,7 +230,7 @@ async def test_not_utf8(text: bytes, piece_bytes: int) -> None:
     """A text that is not UTF-8 ends the connection with 1007, in one frame or in fragments."""
     async with echoing() as server:
         for wrong in (frame(TEXT, text), fragments(TEXT, *(text[n : n + 1] for n in range(len(text))))):
-            frames, close = await told(server, FIRST + wrong, piece_bytes)
+            frames, close = await exchange(server, FIRST + wrong, piece_bytes)
             assert frames == ECHOED
             assert close is not None
             assert close[:2] == (1007).to_bytes(2)
@@ -252,7 +252,7 @@ async def test_half_a_character(text: bytes) -> None:
     """A message that ends inside of a character is not UTF-8."""
     async with echoing() as server:
         for wrong in (frame(TEXT, text), fragments(TEXT, text, b"")):
-            frames, close = await told(server, wrong)
+            frames, close = await exchange(server, wrong)
             assert frames == []
             assert close is not None
             assert close[:2] == (1007).to_bytes(2)
@@ -264,7 +264,7 @@ async def test_half_a_character(text: bytes) -> None:
 async def test_strange_but_utf8(text: str) -> None:
     """Characters at the edges of UTF-8, and those that are none, come back."""
     async with echoing() as server:
-        assert await told(server, frame(TEXT, text.encode())) == ([(TEXT, text.encode())], GOODBYE)
+        assert await exchange(server, frame(TEXT, text.encode())) == ([(TEXT, text.encode())], GOODBYE)
 
 
 # --- closing ---------------------------------------------------------------------------------
@@ -275,13 +275,13 @@ async def test_strange_but_utf8(text: str) -> None:
 async def test_a_close_is_answered_alike(code: int, reason: str) -> None:
     """A Close comes back with its code and reason, and then the connection ends."""
     async with echoing() as server:
-        assert await told(server, close_frame(code, reason)) == ([], code.to_bytes(2) + reason.encode())
+        assert await exchange(server, close_frame(code, reason)) == ([], code.to_bytes(2) + reason.encode())
 
 
 async def test_a_close_without_a_code() -> None:
-    """A Close that says nothing is answered with one that says nothing."""
+    """An empty Close is answered with an empty Close."""
     async with echoing() as server:
-        assert await told(server, frame(CLOSE)) == ([], b"")
+        assert await exchange(server, frame(CLOSE)) == ([], b"")
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1 << 24])
@@ -297,7 +297,7 @@ async def test_a_close_without_a_code() -> None:
 async def test_a_close_that_is_none(payload: bytes, piece_bytes: int) -> None:
     """A Close with half a code, one that may not be sent, or too much to say is answered with 1002."""
     async with echoing() as server:
-        frames, close = await told(server, frame(CLOSE, payload), piece_bytes)
+        frames, close = await exchange(server, frame(CLOSE, payload), piece_bytes)
         assert frames == []
         assert close is not None
         assert close[:2] == (1002).to_bytes(2)
@@ -306,7 +306,7 @@ async def test_a_close_that_is_none(payload: bytes, piece_bytes: int) -> None:
 async def test_a_close_with_a_bad_reason() -> None:
     """A reason that is not UTF-8 is answered with 1007."""
     async with echoing() as server:
-        frames, close = await told(server, frame(CLOSE, (1000).to_bytes(2) + b"\xce\xba\xed\xa0\x80"))
+        frames, close = await exchange(server, frame(CLOSE, (1000).to_bytes(2) + b"\xce\xba\xed\xa0\x80"))
         assert frames == []
         assert close is not None
         assert close[:2] == (1007).to_bytes(2)
@@ -320,14 +320,14 @@ async def test_after_a_close_nothing_counts(after: bytes) -> None:
     """Bytes behind a Close are neither echoed nor answered, and do not spoil the answer."""
     async with echoing() as server:
         start = FIRST + frame(TEXT, b"fragment", fin=False)
-        assert await told(server, start + close_frame(1000, "bye") + after) == (ECHOED, (1000).to_bytes(2) + b"bye")
+        assert await exchange(server, start + close_frame(1000, "bye") + after) == (ECHOED, (1000).to_bytes(2) + b"bye")
 
 
 async def test_a_large_message_before_a_close() -> None:
     """A message that is still being taken when the Close is answered is whole, and before it."""
     payload = b"x" * 262_144
     async with echoing() as server:
-        frames, close = await told(server, frame(TEXT, payload) + close_frame(1000) + frame(PING))
+        frames, close = await exchange(server, frame(TEXT, payload) + close_frame(1000) + frame(PING))
         assert (frames, close) == ([(TEXT, payload)], (1000).to_bytes(2))
 
 
@@ -362,7 +362,7 @@ async def test_gone_in_the_middle() -> None:
             async with opened(server) as peer:
                 await peer.send(sent)
                 peer.reset()
-        assert await told(server, FIRST) == (ECHOED, GOODBYE)
+        assert await exchange(server, FIRST) == (ECHOED, GOODBYE)
 
 
 async def test_a_peer_that_does_not_read() -> None:

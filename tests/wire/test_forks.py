@@ -53,27 +53,27 @@ print("ended", flush=True)
 
 @attrs.frozen
 class Parent:
-    """A process that serves, and forks when it is told to."""
+    """A process that serves, and forks on a command."""
 
     process: trio.Process
     port: int
 
     async def go_on(self) -> str:
-        """Have it take its next step; what it says then."""
+        """Make it take its next step; returns its next line."""
         assert self.process.stdin is not None
         await self.process.stdin.send_all(b"\n")
         return await line(self.process)
 
 
 async def line(process: trio.Process) -> str:
-    """The next line that a process says, which may come in pieces."""
+    """Return the next line of a process, which may come in pieces."""
     assert process.stdout is not None
-    said = b""
-    while not said.endswith(b"\n"):
+    output = b""
+    while not output.endswith(b"\n"):
         piece = await process.stdout.receive_some(1)
-        assert piece, f"it ended in the middle of a line: {said!r}"
-        said += piece
-    return said.decode().strip()
+        assert piece, f"it ended in the middle of a line: {output!r}"
+        output += piece
+    return output.decode().strip()
 
 
 @asynccontextmanager
@@ -136,5 +136,5 @@ def test_a_child_removes_no_path(tmp_path: Path) -> None:
         "print(os.path.exists(sys.argv[1]))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "actors.sock")]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.split() == ["True", "False"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.split() == ["True", "False"]

@@ -108,7 +108,7 @@ async def test_a_socket_of_another_kind_stays(tmp_path: Path) -> None:
 
 
 async def test_a_socket_that_may_not_be_asked_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket with permissions that forbid to ask whether a server answers is left alone, and that is said."""
+    """A socket with permissions that forbid to ask whether a server answers is left alone, with the reason."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.EACCES)  # root may ask any
@@ -140,7 +140,7 @@ async def test_two_servers_at_one_dead_socket(
 
 
 async def test_a_lock_for_good(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """A directory that stays locked is said to be, and nothing in it is touched."""
+    """A directory that stays locked raises, and nothing in it is touched."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     directory = os.open(tmp_path, os.O_RDONLY)
@@ -240,7 +240,7 @@ async def test_a_path_in_bytes(tmp_path: Path) -> None:
 async def test_who_may_connect(
     umask: int, mode: int, tmp_path: Path, restored_umask: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While tokens are not checked a socket is for this account alone, from its beginning on; else the umask says."""
+    """While tokens are not checked a socket is for this account alone, from the beginning; else the umask decides."""
 
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return "alice"

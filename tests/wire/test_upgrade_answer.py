@@ -53,7 +53,7 @@ def test_anything_else_is_declined(data: bytes, sizes: int) -> None:
 
 
 def test_refused() -> None:
-    """A refusal has its status, and so much of what it says that a person reads it."""
+    """A refusal has its status, and as much of its body as a person reads."""
     declined = read(b"HTTP/1.1 404 No\r\nContent-Type: application/json\r\n\r\n" + b'{"error": "gone"}\n' * 100)
     assert isinstance(declined, UpgradeRefused)
     assert declined.status == 404
@@ -72,6 +72,6 @@ def test_the_head_is_bounded() -> None:
 
 
 def test_nothing() -> None:
-    """A server that ends the connection has said nothing."""
+    """A server that ends the connection has sent no answer."""
     assert str(read(b"")) == "expected an upgrade, the connection ended"
     assert str(read(RIGHT[:40])).endswith(", and then the end")

@@ -27,7 +27,7 @@ busy machine, are not.
 
 @asynccontextmanager
 async def bystander(server: Served) -> AsyncIterator[None]:
-    """Emit events to a device while the body runs; each arrives, in its place, and is confirmed."""
+    """Emit events to a device while the body runs; each arrives, in its place, and is acked."""
     over = False
 
     async def watch() -> None:

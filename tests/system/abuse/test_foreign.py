@@ -102,14 +102,14 @@ async def test_forbidden_is_unknown(fields: Message, field: str, names: list[str
     """A request for what is another user's gets the reply of one for what does not exist, to the letter, after the
     same time."""
     async with theirs() as his:
-        told = []
+        messages = []
         for name in ["nothing-of-this-name", *(his.names[name] for name in names)]:
             began = trio.current_time()
             reply = await request(his.peer, **fields, **{field: name})
-            told.append((reply, trio.current_time() - began))
-        assert "error" in told[0][0]
-        assert all(reply == told[0][0] for reply, _ in told)
-        assert all(seconds == pytest.approx(told[0][1]) for _, seconds in told)
+            messages.append((reply, trio.current_time() - began))
+        assert "error" in messages[0][0]
+        assert all(reply == messages[0][0] for reply, _ in messages)
+        assert all(seconds == pytest.approx(messages[0][1]) for _, seconds in messages)
 
 
 async def test_a_stolen_cursor() -> None:
@@ -139,7 +139,7 @@ async def test_a_stolen_session_repeats_nothing() -> None:
 
 
 async def test_acks_for_others() -> None:
-    """An acknowledgement confirms what was written here, to this user, and nothing of anybody else's."""
+    """An ack covers the events written to this user on this connection, and none of another user's."""
     async with served() as server, server.peer() as alice, server.peer() as mallory:
         await alice.attach("alice")
         await mallory.attach("mallory")
@@ -168,7 +168,7 @@ async def test_acks_behind(offset: int) -> None:
 
 @pytest.mark.parametrize("offset", [4, 1_000, 2**53 - 1])
 async def test_acks_ahead(offset: int) -> None:
-    """An acknowledgement of what was not sent confirms nothing, and ends the connection."""
+    """An ack of an offset that was not sent acks nothing, and ends the connection."""
     async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         receipts = await server.emit(3)
@@ -196,7 +196,7 @@ async def test_acks_of_no_kind(offset: object) -> None:
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://evil.example:8765", "null", "file://", "http://["])
 @pytest.mark.parametrize("offers", [(), ("actors.v1",), ("actors.v1", "actors.ticket.alice")])
 async def test_pages_of_others(origin: str, offers: tuple[str, ...]) -> None:
-    """A page from elsewhere is refused whatever credentials its browser sends along, before anybody is asked."""
+    """A page from elsewhere is refused with any credentials, before ``authenticate`` is called."""
     asked = []
 
     async def authenticate(credentials: actors.Credentials) -> str | None:

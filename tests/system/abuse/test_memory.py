@@ -63,11 +63,11 @@ async def mallory(server: Served) -> AsyncIterator[list[Peer]]:
         yield peers
 
 
-async def heard(peer: Peer) -> None:
+async def all_read(peer: Peer) -> None:
     """Wait until the server has read everything so far, as the answer to a ping shows."""
-    while (came := await peer.next_frame()) is not None and came.opcode != PONG:
+    while (answer := await peer.next_frame()) is not None and answer.opcode != PONG:
         pass
-    assert came is not None, "this is not enough to be cut off"
+    assert answer is not None, "this is not enough to be cut off"
 
 
 @pytest.mark.parametrize("held", HELD.values(), ids=HELD)
@@ -79,7 +79,7 @@ async def test_an_unfinished_message(held: bytes) -> None:
             for peer in peers:
                 await peer.send(held + (frame(PING) if len(held) > 8 else b""))
                 if len(held) > 8:
-                    await heard(peer)
+                    await all_read(peer)
             await trio.testing.wait_all_tasks_blocked()
         left, most = told
         assert left <= PEERS * 4 * MOST
@@ -123,7 +123,7 @@ async def test_memory_returns() -> None:
             async with mallory(server) as peers:
                 for peer in peers:
                     await peer.send(HELD["two_byte_fragments"] + frame(PING))
-                    await heard(peer)
+                    await all_read(peer)
             await server.all_gone()
             await trio.testing.wait_all_tasks_blocked()
             del peers

@@ -20,7 +20,7 @@ def request(number: int | str, **fields: object) -> bytes:
     return frame(TEXT, json.dumps({"op": "read", "id": number, "thread_id": "thread-of-alice", **fields}).encode())
 
 
-def here(server: Served, user_id: str = "alice") -> Connection:
+def connection_of(server: Served, user_id: str = "alice") -> Connection:
     """A user's one connection."""
     (device,) = server.runtime.tree.registry.presence(user_id).devices
     assert isinstance(device, Connection)
@@ -47,7 +47,7 @@ async def test_asking_without_reading(fields: Message) -> None:
         await full_log(server)
         await greedy.attach("alice", **{"from": "head"})
         await bystander.attach("bob")
-        device, most = here(server), 0
+        device, most = connection_of(server), 0
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some request or other
             for number in range(1_000_000):
                 await greedy.send(request(f"{number:04000}", **fields))
@@ -64,7 +64,7 @@ async def test_one_answer_at_a_time() -> None:
     async with served() as server, server.peer() as slow:
         await full_log(server)
         await slow.attach("alice", **{"from": "head"})
-        device = here(server)
+        device = connection_of(server)
         for number in range(16):
             await slow.send(request(number))
         while not device._transport.backlog_bytes or device._requests._open < 4:

@@ -147,7 +147,7 @@ async def test_what_left_the_log_is_a_gap(node: Node) -> None:
 
 @pytest.mark.parametrize("end", ["least", "most"])
 async def test_whatever_a_server_may_ask(node: Node, end: str) -> None:
-    """At both ends of what a server's limits may be the client takes what comes, and confirms it when asked to."""
+    """At both ends of what a server's limits may be the client takes what comes, and acks it when asked to."""
     names = ("ping_seconds", "ack_seconds", "ack_events", "requests", "inbound_messages_per_second")
     asked = {name: getattr(getattr(attrs.fields(limits.Limits), name).validator, end) for name in names}
     asked |= {"inbound_messages_per_second": 100.0} if end == "least" else {}  # of every 10 ms there is a ping
@@ -220,7 +220,7 @@ MUCH = limits.Limits(retained_events=10_000)
 
 
 async def test_what_is_unread_is_bounded_and_nothing_is_lost_by_it(node: Node) -> None:
-    """Paused, asked for something, paused again: the reader gets every event, once and in order, and confirms it."""
+    """Paused, asked for something, paused again: the reader gets every event, once and in order, and acks it."""
     async with served(limits=MUCH, authorize=allow) as server:
         receipts = await server.emit(2_500)
         await node.run("it.session = connect(url, {token: 'alice'})", url=url(server))
@@ -320,11 +320,11 @@ async def test_what_no_listener_heard_is_not_acknowledged(node: Node) -> None:
         heard = await server.emit(2)
         await acked(heard)
         await node.run("it.session.removeEventListener('event', it.hear)")
-        (unheard,) = await server.emit(1)
+        (unacked,) = await server.emit(1)
         await trio.sleep(1.2)  # longer than an ack waits
-        assert unheard.stage == actors.Stage.WRITTEN
+        assert unacked.stage == actors.Stage.WRITTEN
         await node.run("it.session.addEventListener('event', it.hear)")
-        await acked([unheard])
+        await acked([unacked])
         assert await node.run("return it.seen") == [0, 1, 0]
 
 

@@ -1,4 +1,4 @@
-"""Dead devices are found by their silence, and nothing is taken for confirmed that they did not confirm."""
+"""Dead devices are found by their silence, and nothing is taken for acked that they did not ack."""
 
 from __future__ import annotations
 

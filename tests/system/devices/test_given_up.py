@@ -79,8 +79,8 @@ async def desk(**serve: object) -> AsyncIterator[tuple[Desk, Served]]:
 
 def hello(session: str, **fields: object) -> bytes:
     """A hello of this session that takes long to check."""
-    said: Message = {"op": "hello", "v": 1, "token": "alice-slow", "session": session, **fields}
-    return frame(TEXT, json.dumps(said).encode())
+    early_frames: Message = {"op": "hello", "v": 1, "token": "alice-slow", "session": session, **fields}
+    return frame(TEXT, json.dumps(early_frames).encode())
 
 
 async def settle(server: Served, checks: Desk, connections: int) -> None:
@@ -96,7 +96,7 @@ async def settle(server: Served, checks: Desk, connections: int) -> None:
 async def test_it_supersedes_none(way: GiveUp, early: str) -> None:
     """A client that connects again while it is being checked keeps its new connection, whatever it had said early on
     the old one, and however it gave that one up; nothing that it said there is carried out."""
-    said = {
+    early_frames = {
         "": b"",
         "ack": frame(TEXT, b'{"op":"ack","offset":1}'),
         "send": frame(TEXT, b'{"op":"send","id":"c1","payload":{}}') * 3,
@@ -108,7 +108,7 @@ async def test_it_supersedes_none(way: GiveUp, early: str) -> None:
             await first.leave()
         async with server.peer() as given_up, server.peer() as peer:
             await given_up.open(ACTORS)
-            await given_up.send(hello(session) + said)
+            await given_up.send(hello(session) + early_frames)
             await checks.asked.wait()
             await way(given_up)
             welcome = await peer.attach("alice", session=session)
@@ -177,9 +177,9 @@ async def test_a_ticket_that_is_checked_before_the_upgrade(way: GiveUp) -> None:
             session = (await first.attach("alice"))["session"]
             await first.leave()
         async with server.peer() as given_up, server.peer() as peer:
-            said = b'{"op":"hello","v":1,"session":"%s"}' % session.encode()
+            hello_bytes = b'{"op":"hello","v":1,"session":"%s"}' % session.encode()
             offers = f"{ACTORS}, actors.ticket.alice-slow"
-            await given_up.send(upgrade_request(offers) + frame(TEXT, said))
+            await given_up.send(upgrade_request(offers) + frame(TEXT, hello_bytes))
             await checks.asked.wait()
             await way(given_up)
             await peer.attach("alice", session=session)

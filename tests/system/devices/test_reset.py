@@ -18,7 +18,7 @@ def lose(server: Served, user_id: str = "alice") -> str:
     return server.runtime.tree.store.renew(user_id).epoch
 
 
-async def told(peer: Peer) -> Message:
+async def next_but_ping(peer: Peer) -> Message:
     """The next thing said that is no ping."""
     while (message := await peer.next_message()).get("op") == "ping":
         pass
@@ -45,13 +45,13 @@ async def test_every_device_is_told() -> None:
         await server.emit(2)
         assert new not in old
         for peer in (phone, laptop):
-            assert await told(peer) == {"op": "reset", "epoch": new, "low": 1}
+            assert await next_but_ping(peer) == {"op": "reset", "epoch": new, "low": 1}
             assert offsets([await peer.next_event() for _ in range(2)]) == [1, 2]
         assert offsets([await plain.next_event() for _ in range(2)]) == [1, 2]
         assert server.failures() == []
 
 
-async def test_a_confirmation_of_the_ended_log() -> None:
+async def test_an_ack_of_the_ended_log() -> None:
     """An ack that a device says before it can have read of the reset counts for nothing in the new log, and is no
     offence."""
     async with served() as server, server.peer() as peer:
@@ -163,7 +163,7 @@ async def test_lost_again_and_again() -> None:
 
 @pytest.mark.parametrize("told_before", [True, False])
 async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
-    """A session that comes back with a cursor of the ended log is told of the reset, and confirms nothing by it."""
+    """A session that comes back with a cursor of the ended log is told of the reset, and acks nothing by it."""
     async with served() as server:
         async with server.peer() as peer:
             welcome = await peer.attach("alice")

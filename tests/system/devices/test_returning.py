@@ -49,7 +49,7 @@ async def begin(server: Served, peer: Peer, reading: Reading) -> None:
 
 
 async def comes_and_goes(server: Served, said: Said, reading: Reading, chance: random.Random) -> None:
-    """Connect, read some, confirm some, break off or say goodbye; at last read to the end."""
+    """Connect, read some, ack some, break off or say goodbye; at last read to the end."""
     for _ in range(RECONNECTS):
         async with server.peer() as peer:
             await begin(server, peer, reading)
@@ -183,7 +183,7 @@ async def test_cut_at_every_byte_down() -> None:
 
 
 async def test_cut_at_every_byte_up() -> None:
-    """Of what a device says, whatever byte it is cut at, only whole messages count, and only they confirm."""
+    """Of what a device says, whatever byte it is cut at, only whole messages count, and only they ack."""
     async with served() as server:
         said = b"".join(
             frame(TEXT, text) for text in (b'{"op":"ack","offset":1}', b'{"op":"ping"}', b'{"op":"ack","offset":2}')
@@ -213,7 +213,7 @@ async def cut_after(server: Served, user_id: str, said: bytes, acked: int) -> No
 
 
 async def test_one_acks_one_is_silent_one_is_late() -> None:
-    """Of three devices each is where it is: what one confirmed is confirmed, and explain says of each what it knows."""
+    """Of three devices each is where it is: what one acked is acked, and explain says of each what it knows."""
     async with served() as server, server.peer() as acks, server.peer() as silent, server.peer() as late:
         await acks.attach("alice")
         await silent.attach("alice")
@@ -226,13 +226,13 @@ async def test_one_acks_one_is_silent_one_is_late() -> None:
         assert welcome["start"] == 3
         stages = [receipt.stage for receipt in receipts]
         assert stages == [actors.Stage.ACKED, actors.Stage.ACKED, actors.Stage.WRITTEN]
-        told = [str(server.runtime.explain(receipt)).rpartition("3 devices: ")[2] for receipt in receipts]
-        assert told[0] == told[1] == "c1 acked; c2 written, not confirmed yet; c3 began after it"
-        assert told[2] == "; ".join(f"c{n} written, not confirmed yet" for n in (1, 2, 3))
+        states = [str(server.runtime.explain(receipt)).rpartition("3 devices: ")[2] for receipt in receipts]
+        assert states[0] == states[1] == "c1 acked; c2 written, not confirmed yet; c3 began after it"
+        assert states[2] == "; ".join(f"c{n} written, not confirmed yet" for n in (1, 2, 3))
 
 
-async def test_a_cursor_confirms_what_its_session_was_written() -> None:
-    """A device that comes back confirms what its own session had been sent, and nothing that came while it was away."""
+async def test_a_cursor_acks_what_its_session_was_written() -> None:
+    """A device that comes back acks what its own session had been sent, and nothing that came while it was away."""
     async with served() as server, server.peer() as other:
         await other.attach("alice")
         async with server.peer() as peer:

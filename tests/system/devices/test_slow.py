@@ -137,7 +137,7 @@ async def test_a_large_event_to_a_slow_reader(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_who_takes_nothing_any_more(kind: str, tmp_path: Path) -> None:
-    """A device that takes nothing any more is given up, whatever carries its bytes, and nothing is confirmed."""
+    """A device that takes nothing any more is given up, whatever carries its bytes, and nothing is acked."""
     async with hosted(kind, tmp_path, limits=PATIENCE) as (server, peer, _sip):
         await peer.attach("alice")
         receipts: list[actors.Receipt] = []
@@ -202,9 +202,9 @@ async def test_lagging_in_batches_and_gaps() -> None:
         await peer.open(ACTORS)
         reading.welcomed(await peer.hello("alice", **{"from": "low"}))
         await server.runtime.bind("t1", "alice")
-        said = ""
+        text = ""
         while not reading.gaps:
-            said = await tokens(server, said, 200)
+            text = await tokens(server, text, 200)
             head = server.runtime.tree.store.bounds("alice").head
             while reading.offset < head:
                 reading.take(await peer.next_message())
@@ -213,13 +213,13 @@ async def test_lagging_in_batches_and_gaps() -> None:
         assert server.failures() == []
 
 
-async def tokens(server: Served, said: str, count: int) -> str:
+async def tokens(server: Served, text: str, count: int) -> str:
     """Emit numbered words of a run, with something large among them; returns all that was said."""
     thread = server.runtime.thread("t1")
     for n in range(count):
         word = f"{n} "
         await thread.emit("agent_delta", {"text": word}, run_id="r1")
-        said += word
+        text += word
         if n % 20 == 0:
             await thread.emit("file", {"x": "x" * 20_000})
-    return said
+    return text
