@@ -173,7 +173,8 @@ def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
 
 
 PROSE = (
-    "client", "runs", "web", "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
