@@ -11,7 +11,7 @@ from benchmarks import beside, spread
 
 
 def main() -> None:
-    """Run the benchmark that was named."""
+    """Run the benchmark that the command line names."""
     parser = Parser(prog="python -m benchmarks", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="name")
     quick = Parser(add_help=False)
@@ -25,7 +25,7 @@ def main() -> None:
     elif options.name == "beside":
         beside.main(options)
     else:
-        # Only now: what it needs of the package is no business of the other benchmarks.
+        # Only now, so that the other benchmarks do not depend on its imports.
         importlib.import_module(f"benchmarks.{options.name}").main(options.quick)
 
 

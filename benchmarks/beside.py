@@ -1,8 +1,8 @@
 """The claim: devices that read slowly, or not at all, cost the others nothing.
 
 The same schedule runs alone, beside devices that read 4 KiB a second, and beside devices that
-read nothing, in turn, round after round; each bad device belongs to one of the measured users, whose
-events it is sent as well. Quoted are medians, and the ratio to what the measured connections see alone.
+read nothing, in turn, round after round; each bad device belongs to one of the measured users, and is
+sent that user's events as well. Quoted are medians, and the ratio to the figures of the run alone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ KINDS = "alone", "slow", "stalled"
 
 @contextmanager
 def neighbours(kind: str, count: int, port: str) -> Iterator[None]:
-    """Bad devices, while the block runs."""
-    with child("benchmarks.neighbours", "--port", port, "--kind", kind, "--count", count) as living:
-        living.hear("connected")
+    """Run bad devices beside the block."""
+    with child("benchmarks.neighbours", "--port", port, "--kind", kind, "--count", count) as devices:
+        devices.wait_for("connected")
         yield
-        living.tell("stop")
+        devices.write_line("stop")
 
 
 def measured(kind: str, schedule: Schedule, count: int) -> Run:
@@ -35,7 +35,7 @@ def measured(kind: str, schedule: Schedule, count: int) -> Run:
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:
-    """Declare what a caller may choose."""
+    """Add the benchmark's options to a parser."""
     parser.add_argument("--connections", type=count, default=200)
     parser.add_argument("--rate", type=count, default=20_000, help="events a second over all connections")
     parser.add_argument("--seconds", type=patience, default=5.0, help="measured, after a second of warm-up")

@@ -1,8 +1,8 @@
 """The load client: many WebSocket connections in one process, each event's latency and order checked.
 
-It is written against raw sockets and reads frames by hand because it must never be
-what the benchmark measures: 60,000 events a second leave 16 µs for each, the poll and the
-``recv`` included, which leaves no room for a WebSocket library or a full JSON parse. So it
+It uses raw sockets and parses frames by hand because it must never be the bottleneck:
+60,000 events per second leave 16 µs for each, the poll and the ``recv`` included, too
+little for a WebSocket library or a full JSON parse. So it
 receives into one buffer that all connections share, walks the frame headers in place, and finds
 ``"n":`` and ``"due":`` by searching bytes; that is 2 to 3 µs of Python for an event.
 Only messages of the protocol itself (``op``) are parsed as JSON; they are rare.
@@ -26,32 +26,32 @@ from benchmarks import process
 from benchmarks.schedule import WARMUP_SECONDS, Schedule
 
 ACTORS = "actors.v1"
-"""The subprotocol; a plain connection offers none, names its user in the path and confirms nothing."""
+"""The subprotocol; a plain connection offers none, names its user in the path and acks nothing."""
 
 RECEIVE_BYTES = 256 * 1024
 FRAME_BYTES = 1024 * 1024
-"""A larger frame than this is no event stream."""
+"""The largest frame of an event stream."""
 
 HEADER_BYTES = 16
-"""Room behind the buffer, so that a header cut off by its end can be looked at without a check."""
+"""Padding after the buffer, so that a header that its end cuts off can be read without a check."""
 
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
-"""First bytes of the frames there are, all with FIN: no server here has a reason to fragment."""
+"""First bytes of the expected frames, all with FIN, because neither server has a reason to fragment."""
 
 ACK_EVENTS = 128
 ACK_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
-"""A server that is behind still sends; after so long without a byte, what is missing is lost."""
+"""Silence after which missing events count as lost, because a server that is behind still sends."""
 
 NOTES = 5
-"""Odd occurrences that are told in words; the counts are complete."""
+"""Problems that are reported in words; the counts are complete."""
 
 DIGITS = re.compile(rb"\d+")
 
 
 @attrs.frozen
 class Report:
-    """The client's account of one run."""
+    """The client's report of one run."""
 
     events: int
     p50_ms: float
@@ -77,21 +77,21 @@ class Totals:
     notes: list[str] = attrs.field(factory=list)
 
     def note(self, text: str) -> None:
-        """Keep the first few oddities in words."""
+        """Keep the first few problems in words."""
         if len(self.notes) < NOTES:
             self.notes.append(text)
 
 
 def frame(first: int, payload: bytes) -> bytes:
-    """Build a short client frame. Its mask is zero: legal, the server unmasks all the same, and it costs us nothing."""
+    """Build a short client frame. Its mask is zero, because that is legal and costs this process nothing."""
     return struct.pack("!BBI", first, 0x80 | len(payload), 0) + payload
 
 
 def extent(inbox: bytearray, at: int) -> tuple[int, int]:
-    """Say where the payload of the frame at ``at`` starts and stops.
+    """Return the start and the stop of the payload of the frame at ``at``.
 
-    Of a header that is not all there yet the length is nonsense, but its start is
-    already behind the end of the data, and so is its stop.
+    For an incomplete header the length is meaningless, but its start is already
+    behind the end of the data, and so is its stop.
     """
     length = inbox[at + 1]
     start = at + 2
@@ -121,7 +121,7 @@ class Connection:
     closed: bool = False
 
     def receive(self, inbox: bytearray, window: memoryview) -> None:
-        """Take what the socket has, once, and read every whole frame of it."""
+        """Receive once from the socket, and read every whole frame."""
         held = len(self.rest)
         if held:
             inbox[:held] = self.rest
@@ -137,7 +137,7 @@ class Connection:
             self.lose("end of stream")
 
     def read(self, inbox: bytearray, end: int, now: float) -> None:
-        """Read the whole frames before ``end``; keep the beginning of one that is not."""
+        """Read the whole frames before ``end``; keep the beginning of an incomplete one."""
         at = 0
         while True:
             start, stop = extent(inbox, at)
@@ -152,10 +152,10 @@ class Connection:
         if len(self.rest) > FRAME_BYTES:
             self.lose(f"a frame of more than {FRAME_BYTES} bytes")
         if self.acks:
-            self.confirm(inbox, at)
+            self.note_offset(inbox, at)
 
     def count(self, inbox: bytearray, start: int, stop: int, now: float) -> bool:
-        """Count the events of one message, a batch or a single one; say whether there were any."""
+        """Count the events of one message, a batch or a single one; true if there were any."""
         totals = self.totals
         found = inbox.find(b'"n":', start, stop)
         if found < 0:
@@ -178,7 +178,7 @@ class Connection:
         return True
 
     def misplaced(self, n: int) -> None:
-        """Note an event that is not the next one: after a hole, late into one, or here already."""
+        """Note an event that is not the next one: after a hole, late for one, or a duplicate."""
         self.totals.note(f"{self.user}: {n} after {self.n}")
         if n > self.n:
             self.holes.update(range(self.n + 1, n))
@@ -188,9 +188,9 @@ class Connection:
         if n in self.holes:
             self.holes.remove(n)
         else:
-            self.totals.received -= 1  # a repetition brings the end no nearer
+            self.totals.received -= 1  # because a duplicate does not count towards the end of the run
 
-    def confirm(self, inbox: bytearray, end: int) -> None:
+    def note_offset(self, inbox: bytearray, end: int) -> None:
         """Note the last offset received, and send an ack when enough events wait for one."""
         found = inbox.rfind(b'"offset":', 0, end)
         if found >= 0 and (digits := DIGITS.match(inbox, found + 9)):
@@ -199,12 +199,12 @@ class Connection:
             self.ack()
 
     def ack(self) -> None:
-        """Confirm all that came."""
+        """Ack all that was received."""
         self.unacked = 0
         self.send(TEXT, b'{"op":"ack","offset":%d}' % self.offset)
 
     def operation(self, text: bytes) -> None:
-        """Obey a message of the protocol."""
+        """Handle a message of the protocol."""
         message = json.loads(text)
         match message.get("op"):
             case "welcome":
@@ -215,7 +215,7 @@ class Connection:
                 self.totals.note(f"{self.user} was told {text.decode()}")
 
     def control(self, first: int, payload: bytes) -> None:
-        """Obey a control frame of RFC 6455."""
+        """Handle a control frame of RFC 6455."""
         if first == PING:
             self.send(PONG, payload)
         elif first == CLOSE:
@@ -224,7 +224,7 @@ class Connection:
             self.lose(f"a frame that starts with {first:#04x}")
 
     def send(self, first: int, payload: bytes) -> None:
-        """Send a short frame whole; where there is no room, not at all: the next ack says it again."""
+        """Send a short frame whole; without room, not at all, because the next ack includes this one."""
         data = frame(first, payload)
         try:
             if self.socket.send(data) < len(data):
@@ -235,7 +235,7 @@ class Connection:
             self.lose(repr(error))
 
     def lose(self, reason: str) -> None:
-        """Give the connection up; what it did not get is counted as lost."""
+        """Give the connection up; its missing events count as lost."""
         self.closed = True
         self.totals.note(f"{self.user}: {reason}")
 
@@ -264,23 +264,23 @@ class Load:
                 self.connections.append(connection)
 
     def run(self, start: float) -> Report:
-        """Read until every event is there, or nothing more comes."""
+        """Read until every event is received, or the server is silent."""
         cpu_before = process.cpu_seconds()
         self.totals.mark = start + WARMUP_SECONDS
         self.totals.received_bytes = 0
         expected = sum(map(self.schedule.events, range(self.schedule.connections)))
-        swept = heard = max(start, time.monotonic())
+        swept = received_at = max(start, time.monotonic())
         with memoryview(self.inbox) as window:
             while self.totals.received < expected and self.selector.get_map():
                 if self.poll(window):
-                    heard = time.monotonic()
+                    received_at = time.monotonic()
                 swept = self.sweep(swept)
-                if time.monotonic() - heard > SILENCE_SECONDS:
+                if time.monotonic() - received_at > SILENCE_SECONDS:
                     break
         return self.report(process.cpu_seconds() - cpu_before, time.monotonic() - start)
 
     def poll(self, window: memoryview) -> bool:
-        """Read every connection that has something; say whether one had."""
+        """Read every connection that is readable; true if there was one."""
         ready = self.selector.select(timeout=0.01)
         for key, _ in ready:
             connection: Connection = key.data
@@ -290,7 +290,7 @@ class Load:
         return bool(ready)
 
     def sweep(self, since: float) -> float:
-        """Send the acks that are due for a second, spread evenly: all at once would stall what is measured."""
+        """Send the acks that are due each second, spread evenly, because all at once would stall the server."""
         now = time.monotonic()
         per_second = len(self.connections) / ACK_SECONDS
         first, last = (int(moment * per_second) for moment in (since, now))
@@ -301,7 +301,7 @@ class Load:
         return now
 
     def report(self, cpu_seconds: float, wall_seconds: float) -> Report:
-        """Sum up."""
+        """Make the report of the run."""
         totals = self.totals
         ranked = sorted(totals.latencies)
         lost = sum(self.schedule.events(i) - one.n + len(one.holes) for i, one in enumerate(self.connections))
@@ -325,7 +325,7 @@ def quantile(ranked: list[float], share: float) -> float:
 
 
 def opened(port: int, user: str, protocol: str, totals: Totals) -> Connection:
-    """Make one WebSocket handshake, and say hello where the protocol wants it."""
+    """Make one WebSocket handshake, and say hello where the protocol requires it."""
     path = "/ws" if protocol == ACTORS else f"/{user}"
     offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol == ACTORS else ""
     request = (
@@ -344,7 +344,7 @@ def opened(port: int, user: str, protocol: str, totals: Totals) -> Connection:
 
 
 def response(stream: socket.socket) -> bytes:
-    """Receive an HTTP response's head, and whatever came with it."""
+    """Receive an HTTP response's head, and the bytes that came with it."""
     data = b""
     while b"\r\n\r\n" not in data:
         received = stream.recv(RECEIVE_BYTES)
@@ -355,18 +355,18 @@ def response(stream: socket.socket) -> bytes:
 
 
 def main() -> None:
-    """Connect, say so, run from the moment the parent names, and report."""
+    """Connect, run from the parent's START on, and report."""
     parser = process.parser(__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--protocol", choices=(ACTORS, "plain"), required=True)
     options = parser.parse_args()
     load = Load(process.begin(options))
     load.connect(options.port, options.protocol)
-    # Nothing here is cyclic, and a pause of the collector would be reported as the server's.
+    # Without the collector, because its pauses would be reported as the server's, and no object here is cyclic.
     gc.disable()
-    process.say("connected")
-    _, start = process.listen()
-    process.say("report", json.dumps(attrs.asdict(load.run(float(start)))))
+    process.write_line("connected")
+    _, start = process.wait_for_line()
+    process.write_line("report", json.dumps(attrs.asdict(load.run(float(start)))))
 
 
 if __name__ == "__main__":

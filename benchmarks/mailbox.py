@@ -2,15 +2,15 @@
 
 Five ways to have an actor handle a message, each over many messages:
 
-- *bare call*: ``actor.handle(message)``, what there would be without actors.
+- *bare call*: ``actor.handle(message)``, without a mailbox.
 - *tell, idle*: :meth:`Mailbox.tell` to an actor that has nothing to do, handled in the sender's step.
 - *channel, same task*: a Trio memory channel as a buffer; sent, taken out at once, handled.
 - *tell, busy*: :meth:`Mailbox.tell` to an actor with work queued; a queue's length of messages, then its task
-  works them off. The task's start and end are in the figure, divided by the messages.
-- *channel, parked task*: the usual actor, a task in ``await receive()``; sent, and the sender gives up its
-  turn until the message was handled. What its turns cost is in the figure.
+  handles them. The task's start and end are in the figure, divided by the messages.
+- *channel, parked task*: the usual actor, a task in ``await receive()``; sent, and the sender yields to the
+  scheduler until the message was handled. The cost of yielding is in the figure.
 
-The rounds are interleaved, A B C A B C, so that a change of the machine's speed meets all of them; quoted is
+The rounds are interleaved, A B C A B C, so that a change of the machine's speed affects all of them; quoted is
 the median of the rounds, and its ratio to the bare call's. The cyclic collector runs between the measurements
 and in none of them. A message that was not handled breaks the run.
 """
@@ -30,26 +30,26 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.tools.terminal import say
 
 CAPACITY = 256
-"""Of a mailbox or channel: that of the runtime's own (``Limits.mailbox_messages``)."""
+"""Capacity of a mailbox or channel, as in the runtime (``Limits.mailbox_messages``)."""
 
 NESTING = 16
-"""Handlers on one stack: the runtime's own (``Limits.nesting``)."""
+"""Handlers on one stack, as in the runtime (``Limits.nesting``)."""
 
 NO_FAST_LANE = 0
-"""A nesting that leaves no room for a handler on the sender's stack: every message finds the actor busy."""
+"""A nesting that allows no handler on the sender's stack, so that every message finds the actor busy."""
 
 BATCHES, QUICK_BATCHES = 400, 40
-"""Queues' lengths of messages in one round; each way of counting in whole ones."""
+"""Messages of one round, in capacities of a queue."""
 
 ROUNDS, QUICK_ROUNDS = 15, 5
 SLOW_SHARE = 20
-"""A way that takes turns of the scheduler gets one in so many of the messages: it takes as long with those."""
+"""The divisor of the messages for a way that yields to the scheduler, so that all ways take about as long."""
 
 MESSAGE = "message"
 
 
 class Counter:
-    """An actor that does as little as one can."""
+    """The cheapest actor: it counts its messages."""
 
     def __init__(self) -> None:
         self.handled = 0
@@ -63,8 +63,8 @@ class Counter:
 
 
 @attrs.frozen
-class Tender:
-    """Runs the tasks of mailboxes, and expects no crash."""
+class TaskRunner:
+    """The parent of a mailbox, which runs its task and expects no crash."""
 
     nursery: trio.Nursery
 
@@ -82,25 +82,25 @@ class Tender:
 
 
 Way = Callable[[Counter, int, trio.Nursery], Awaitable[None]]
-"""Has an actor handle a number of messages, and returns when it has."""
+"""A function that makes an actor handle a number of messages, and returns when it has."""
 
 
 async def bare_call(actor: Counter, count: int, _: trio.Nursery) -> None:
-    """Call."""
+    """Call the handler."""
     handle = actor.handle
     for _number in range(count):
         handle(MESSAGE)
 
 
 async def tell_idle(actor: Counter, count: int, nursery: trio.Nursery) -> None:
-    """Tell an actor that has handled everything it was told."""
-    tell = Mailbox("idle", actor, parent=Tender(nursery), dispatcher=Dispatcher(CAPACITY, NESTING)).tell
+    """Tell an actor that has no message queued."""
+    tell = Mailbox("idle", actor, parent=TaskRunner(nursery), dispatcher=Dispatcher(CAPACITY, NESTING)).tell
     for _ in range(count):
         tell(MESSAGE)
 
 
 async def channel_same_task(actor: Counter, count: int, _: trio.Nursery) -> None:
-    """Send, take out, call."""
+    """Send to a channel, receive from it, and call the handler."""
     sending, receiving = trio.open_memory_channel[str](CAPACITY)
     send, receive, handle = sending.send_nowait, receiving.receive_nowait, actor.handle
     for _number in range(count):
@@ -109,8 +109,8 @@ async def channel_same_task(actor: Counter, count: int, _: trio.Nursery) -> None
 
 
 async def tell_busy(actor: Counter, count: int, nursery: trio.Nursery) -> None:
-    """Tell an actor as much as its queue takes, and let its task work that off; again and again."""
-    mailbox = Mailbox("busy", actor, parent=Tender(nursery), dispatcher=Dispatcher(CAPACITY, NO_FAST_LANE))
+    """Tell an actor as much as its queue takes, and let its task handle that, repeatedly."""
+    mailbox = Mailbox("busy", actor, parent=TaskRunner(nursery), dispatcher=Dispatcher(CAPACITY, NO_FAST_LANE))
     tell = mailbox.tell
     for _ in range(count // CAPACITY):
         for _number in range(CAPACITY):
@@ -142,11 +142,11 @@ WAYS: dict[str, tuple[Way, int]] = {
     "tell, busy": (tell_busy, 1),
     "channel, parked task": (channel_parked_task, SLOW_SHARE),
 }
-"""Each way, and which part of the messages it gets."""
+"""Each way, and the divisor of its messages."""
 
 
 async def nanoseconds(way: Way, count: int) -> float:
-    """Measure one way once; per message."""
+    """Measure one way once; returns the time per message."""
     actor = Counter()
     async with trio.open_nursery() as nursery:
         gc.collect()
@@ -163,7 +163,7 @@ async def nanoseconds(way: Way, count: int) -> float:
 
 
 async def measure(batches: int, rounds: int) -> dict[str, list[float]]:
-    """Measure all ways in turn, a number of rounds after one that only warms up."""
+    """Measure all ways in turn, in ``rounds`` rounds after one to warm up."""
     figures: dict[str, list[float]] = {name: [] for name in WAYS}
     for number in range(rounds + 1):
         for name, (way, share) in WAYS.items():
@@ -174,7 +174,7 @@ async def measure(batches: int, rounds: int) -> dict[str, list[float]]:
 
 
 def table(figures: dict[str, list[float]]) -> str:
-    """Lay out the medians, their ratio to the bare call's, and the range of the rounds."""
+    """Format the medians, their ratio to the bare call's, and the range of the rounds."""
     bare = median(figures["bare call"])
     text = f"{'hop':22}{'ns':>11}{'min':>11}{'max':>11}{'x call':>11}\n"
     for name, rounds in figures.items():
@@ -183,8 +183,8 @@ def table(figures: dict[str, list[float]]) -> str:
     return text
 
 
-def told(figures: dict[str, list[float]]) -> str:
-    """Say the outcome in a sentence."""
+def sentence(figures: dict[str, list[float]]) -> str:
+    """Format the outcome as a sentence."""
     bare, idle, parked = (median(figures[name]) for name in ("bare call", "tell, idle", "channel, parked task"))
     return f"a hop to an idle actor: {idle / bare:.1f} x a call; through a parked task: {parked / idle:.0f} x that\n"
 
@@ -193,4 +193,4 @@ def main(quick: bool) -> None:
     """Measure and print."""
     batches, rounds = (QUICK_BATCHES, QUICK_ROUNDS) if quick else (BATCHES, ROUNDS)
     figures = trio.run(measure, batches, rounds)
-    say("\n" + table(figures) + told(figures))
+    say("\n" + table(figures) + sentence(figures))

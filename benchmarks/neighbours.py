@@ -1,4 +1,4 @@
-"""Bad neighbours: more devices of the measured users, which read too slowly or not at all, and come back if cut off."""
+"""Bad neighbours: more devices of the measured users, which read too slowly or not at all, and reconnect."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks import process
 from benchmarks.load import ACTORS, Totals, opened
 
 READ_BYTES = 4_096
-"""A second, of one that is slow. It is sent several times as much."""
+"""Bytes that a slow device reads per second, several times less than it is sent."""
 
 
 def live(port: int, user: str, *, reads: bool) -> None:
-    """One device, for ever."""
+    """Run one device for ever."""
     while True:
         try:
             stream = opened(port, user, ACTORS, Totals()).socket
@@ -27,7 +27,7 @@ def live(port: int, user: str, *, reads: bool) -> None:
 
 
 def linger(stream: socket.socket, *, reads: bool) -> None:
-    """Read a little each second, or only look whether the server has had enough."""
+    """Read a little each second, or only detect that the server has ended the connection."""
     stream.settimeout(None)
     with stream:
         try:
@@ -38,7 +38,7 @@ def linger(stream: socket.socket, *, reads: bool) -> None:
 
 
 def main() -> None:
-    """Say that all are there, and stay until the parent has had enough."""
+    """Start the devices, and run until the parent ends them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kind", choices=["slow", "stalled"], required=True)
@@ -49,8 +49,8 @@ def main() -> None:
         threading.Thread(
             target=live, args=(options.port, f"user-{number}"), kwargs={"reads": reads}, daemon=True
         ).start()
-    process.say("connected")
-    process.listen()
+    process.write_line("connected")
+    process.wait_for_line()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The peer: a server on ``websockets`` and uvloop as its experienced user writes it for speed.
+"""The peer: a server on ``websockets`` and uvloop as an experienced user writes it for speed.
 
 A dictionary from user to connection, one feeder on the same loop, each event
-encoded once by msgspec and sent at once, nothing kept. Of the ways to send that
+encoded once by msgspec and sent at once, nothing retained. Of the ways to send that
 ``websockets`` documents, ``broadcast`` to one connection with bytes and ``text=True``
 is the fastest: it neither takes the send lock nor waits for the buffer to drain. With 1,000
 connections and 100,000 events/s its p99 was 7 ms where that of ``await connection.send`` was 460 ms.
@@ -44,7 +44,7 @@ class Event(msgspec.Struct, gc=False):
 
 @attrs.define
 class Thread:
-    """One user's thread: the connection it goes to and the count of its events."""
+    """One user's thread: the user's connection, and the count of its events."""
 
     thread_id: str
     connection: ServerConnection
@@ -69,7 +69,7 @@ async def feed(threads: list[Thread], schedule: Schedule, start: float) -> None:
 
 
 async def run(schedule: Schedule) -> None:
-    """Serve, feed when told to, and report the processor time it took."""
+    """Serve, feed from the parent's START on, and report the processor time."""
     users: dict[str, ServerConnection] = {}
 
     async def connected(connection: ServerConnection) -> None:
@@ -77,13 +77,13 @@ async def run(schedule: Schedule) -> None:
         await connection.wait_closed()
 
     async with serve(connected, "127.0.0.1", 0, compression=None, backlog=schedule.connections) as server:
-        process.say("ready", next(iter(server.sockets)).getsockname()[1])
-        _, start = await asyncio.to_thread(process.listen)
+        process.write_line("ready", next(iter(server.sockets)).getsockname()[1])
+        _, start = await asyncio.to_thread(process.wait_for_line)
         cpu_before = process.cpu_seconds()
         threads = [Thread(f"thread-{i}", users[f"user-{i}"]) for i in range(schedule.connections)]
         await feed(threads, schedule, float(start))
-        await asyncio.to_thread(process.listen)
-        process.say("report", process.cpu_seconds() - cpu_before)
+        await asyncio.to_thread(process.wait_for_line)
+        process.write_line("report", process.cpu_seconds() - cpu_before)
 
 
 if __name__ == "__main__":

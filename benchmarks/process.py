@@ -1,4 +1,4 @@
-"""The conventions of a benchmark's processes: one core each, and a conversation in lines.
+"""The conventions of a benchmark's processes: one core each, and a protocol of lines.
 
 The parent writes ``go START`` and ``stop`` to a child's standard input; the child
 writes a word and its values to standard output: ``ready PORT``, ``connected``, ``report JSON``.
@@ -16,25 +16,25 @@ import sys
 from benchmarks.schedule import Schedule
 
 
-def say(*words: object) -> None:
-    """Write one line to the parent at once."""
+def write_line(*words: object) -> None:
+    """Write one line to the parent, unbuffered."""
     sys.stdout.write(" ".join(str(word) for word in words) + "\n")
     sys.stdout.flush()
 
 
-def listen() -> list[str]:
-    """Wait for one line of the parent; no words mean that the parent has gone."""
+def wait_for_line() -> list[str]:
+    """Wait for one line of the parent, and return its words; none at the end of the parent."""
     return sys.stdin.readline().split()
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process so far."""
+    """Return the user and system time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Take the arguments that every process of a spread run gets."""
+    """Make a parser of the arguments of every process of a spread run."""
     arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--connections", type=int, required=True)
     arguments.add_argument("--rate", type=int, required=True, help="events a second, over all connections")
@@ -45,11 +45,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def begin(options: argparse.Namespace) -> Schedule:
-    """Take the core and the file descriptors that the run needs, and return its schedule.
+    """Pin the process to its core, raise the limit of file descriptors, and return the schedule.
 
-    The collector is set as a server in production sets it: with Python's
-    defaults, sized for scripts, either server stops for a full collection
-    every second or so.
+    The collector's thresholds are those of a server in production, because with
+    Python's defaults, sized for scripts, either server stops for a full
+    collection every second or so.
     """
     gc.set_threshold(50_000, 20, 100)
     if options.cpu is not None:

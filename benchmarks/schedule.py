@@ -1,4 +1,4 @@
-"""The events that are due, and when: the same list for every server and for the load client.
+"""The schedule of events and their due times: the same for every server and for the load client.
 
 The schedule is open loop: an event is due at its moment whether or not the server
 has finished the one before. A server that stalls therefore finds the backlog
@@ -13,18 +13,18 @@ from collections.abc import Iterator
 import attrs
 
 WARMUP_SECONDS = 1.0
-"""Not counted: the first allocations, and the first segment of each connection."""
+"""Time that is not measured: the first allocations, and the first segment of each connection."""
 
 TICK_SECONDS = 0.001
 """The interval in which a feeder wakes. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
 
 TEXT = "x" * 32
-"""Fills the payload so that one event takes about 230 bytes on the wire, its envelope and frame header included."""
+"""Padding of the payload: an event takes about 230 bytes on the wire, with its envelope and frame header."""
 
 
 @attrs.frozen
 class Schedule:
-    """``rate`` events a second over all connections in turn, ``burst`` of them to one connection at once."""
+    """``rate`` events per second over all connections in turn, ``burst`` of them to one connection at once."""
 
     connections: int
     rate: int
@@ -33,18 +33,18 @@ class Schedule:
 
     @property
     def turns(self) -> int:
-        """The interval in which some connection gets its burst."""
+        """The number of bursts in a run."""
         return round(self.rate * (WARMUP_SECONDS + self.seconds) / self.burst)
 
     def events(self, connection: int) -> int:
-        """Return how many events this connection must have got at the end."""
-        whole, more = divmod(self.turns, self.connections)
-        return self.burst * (whole + (connection < more))
+        """Return the number of events that a connection gets in a run."""
+        laps, rest = divmod(self.turns, self.connections)
+        return self.burst * (laps + (connection < rest))
 
 
 @attrs.define
 class Feed:
-    """A schedule that has started: gives out each event once, in order, when it has become due."""
+    """A schedule that has started: yields each event once, in order, when it is due."""
 
     schedule: Schedule
     start: float
@@ -52,15 +52,15 @@ class Feed:
 
     @property
     def finished(self) -> bool:
-        """True if every event was given out."""
+        """True if every event was yielded."""
         return self.turn >= self.schedule.turns
 
     def due(self) -> Iterator[tuple[int, dict[str, object]]]:
-        """Give out what is due at the moment of the call, each as its connection and payload.
+        """Yield the events due at the moment of the call, each as its connection and payload.
 
-        What falls due meanwhile waits for the next call: a server over its limit would
-        otherwise never leave this loop to write anything. In a payload, ``n`` counts from 1 on each
-        connection, and ``due`` is on the monotonic clock.
+        Later ones wait for the next call, because a server over its limit would otherwise never
+        leave this loop to write anything. In a payload, ``n`` counts from 1 on each connection, and
+        ``due`` is on the monotonic clock.
         """
         schedule = self.schedule
         seconds_per_turn = schedule.burst / schedule.rate

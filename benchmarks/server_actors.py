@@ -1,8 +1,8 @@
 """Our server: the runtime as an application uses it, one thread bound to each user, everything retained.
 
 The feeder calls ``emit_nowait``, as an agent that must not wait would; where the
-runtime has no room it waits in ``emit``, so nothing is skipped. Its clients
-confirm every second, or every 128 events, and that work is part of what is measured.
+runtime has no room it waits in ``emit``, so nothing is skipped. Its clients ack
+every second, or every 128 events, and the cost of that is part of the figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.schedule import TICK_SECONDS, Feed, Schedule
 
 
 async def authenticate(credentials: actors.Credentials) -> str | None:
-    """Take the token for the user's name: this benchmark has no secrets."""
+    """Return the token as the user's name, because this benchmark has no secrets."""
     return credentials.token
 
 
@@ -33,17 +33,17 @@ async def feed(runtime: actors.Runtime, schedule: Schedule, start: float) -> Non
 
 
 async def run(schedule: Schedule) -> None:
-    """Serve, feed when told to, and report the processor time it took."""
+    """Serve, feed from the parent's START on, and report the processor time."""
     async with actors.open_runtime(authenticate=authenticate) as runtime, trio.open_nursery() as nursery:
         for number in range(schedule.connections):
             await runtime.bind(f"thread-{number}", f"user-{number}")
         _, port, *_ = await nursery.start(runtime.serve, "127.0.0.1", 0)
-        process.say("ready", port)
-        _, start = await trio.to_thread.run_sync(process.listen)
+        process.write_line("ready", port)
+        _, start = await trio.to_thread.run_sync(process.wait_for_line)
         cpu_before = process.cpu_seconds()
         await feed(runtime, schedule, float(start))
-        await trio.to_thread.run_sync(process.listen)
-        process.say("report", process.cpu_seconds() - cpu_before)
+        await trio.to_thread.run_sync(process.wait_for_line)
+        process.write_line("report", process.cpu_seconds() - cpu_before)
         nursery.cancel_scope.cancel()
 
 

@@ -3,8 +3,8 @@
 Each run is a fresh server on one core and a fresh load client on another. Events are due
 on a fixed schedule (:mod:`benchmarks.schedule`) and their latency counts from the due time. A rate *holds*
 if the 99th percentile stays within 60 ms, less than four frames of a 60 Hz screen.
-The ladder of rates is climbed by all servers together, A B A B, so that a change of the machine's
-speed meets all of them; quoted is the median of the rounds. A server leaves the ladder
+All servers climb the ladder of rates together, A B A B, so that a change of the machine's
+speed affects all of them; quoted is the median of the rounds. A server leaves the ladder
 at the second rate in a row that it does not hold. A hole, a duplicate or a swap breaks the run.
 """
 
@@ -32,16 +32,16 @@ from benchmarks.schedule import Schedule
 
 HOLD_MS = 60.0
 FAILURES = 2
-"""Rates in a row not held before a server leaves the ladder: one may be the machine's doing."""
+"""Rates in a row not held before a server leaves the ladder: two, because one may be the machine's fault."""
 
 LEAD_SECONDS = 0.2
-"""From the word ``go`` to the first event: time for both processes to read it."""
+"""Time from ``go`` to the first event, in which both processes read it."""
 
 ANSWER_SECONDS = 60.0
-"""The time that a process gets to start, to connect, or to report: a server that hangs must not hang the benchmark."""
+"""Time for a process to start, to connect, or to report, so that a server that hangs does not hang the benchmark."""
 
 STOP_SECONDS = 30.0
-"""The time that a server gets to close its connections."""
+"""Time for a server to close its connections."""
 
 SERVERS = {"actors": ("benchmarks.server_actors", ACTORS), "websockets": ("benchmarks.peer_websockets", "plain")}
 RATES = (20_000, 30_000, 40_000, 50_000, 60_000, 70_000, 85_000, 100_000, 120_000, 140_000, 165_000, 200_000)
@@ -50,7 +50,7 @@ QUICK_RATES = (40_000, 80_000, 120_000)
 
 @attrs.frozen
 class Run:
-    """One server, one schedule, once."""
+    """One run of one schedule on one server."""
 
     load: Report
     server_cpu_seconds: float
@@ -85,7 +85,7 @@ class Rung:
 
     @property
     def notes(self) -> list[str]:
-        """The oddities that the load client found."""
+        """The problems that the load client found."""
         return [note for run in self.runs for note in run.load.notes]
 
     def row(self) -> dict[str, Any]:
@@ -111,24 +111,24 @@ class Rung:
 
 @attrs.frozen
 class Child:
-    """A process of this package that talks in lines."""
+    """A process of this package, with the lines to it and from it."""
 
     module: str
-    ears: IO[str]
-    mouth: IO[str]
+    stdin: IO[str]
+    stdout: IO[str]
 
-    def tell(self, *words: object) -> None:
-        """Write one line to it."""
-        self.ears.write(" ".join(map(str, words)) + "\n")
-        self.ears.flush()
+    def write_line(self, *words: object) -> None:
+        """Write one line to the process."""
+        self.stdin.write(" ".join(map(str, words)) + "\n")
+        self.stdin.flush()
 
-    def hear(self, word: str, patience_seconds: float | None = ANSWER_SECONDS) -> str:
-        """Wait for its line that begins with ``word``, and return the rest of it."""
-        if not select.select([self.mouth], [], [], patience_seconds)[0]:
+    def wait_for(self, word: str, patience_seconds: float | None = ANSWER_SECONDS) -> str:
+        """Wait for the line that begins with ``word``, and return the rest of it."""
+        if not select.select([self.stdout], [], [], patience_seconds)[0]:
             raise SystemExit(f"{self.module}: expected {word!r}, got nothing for {patience_seconds} s")
-        said, _, rest = self.mouth.readline().strip().partition(" ")
-        if said != word:
-            raise SystemExit(f"{self.module}: expected {word!r}, got {said!r}; why stands above")
+        got, _, rest = self.stdout.readline().strip().partition(" ")
+        if got != word:
+            raise SystemExit(f"{self.module}: expected {word!r}, got {got!r}; why stands above")
         return rest
 
 
@@ -138,7 +138,7 @@ def child(module: str, *arguments: object) -> Iterator[Child]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     root = Path(__file__).parent.parent
     pipe = subprocess.PIPE
-    # A group of its own: Ctrl-C is for this process, which ends the other one.
+    # In a process group of its own, because Ctrl-C is for this process, which ends the other one.
     with subprocess.Popen(  # noqa: S603 - our modules
         command, cwd=root, text=True, stdin=pipe, stdout=pipe, process_group=0
     ) as process:
@@ -157,27 +157,27 @@ def cores() -> tuple[list[object], list[object]]:
     return (["--cpu", ours[0]], ["--cpu", ours[1]]) if len(ours) > 1 else ([], [])
 
 
-def _nobody(port: str) -> AbstractContextManager[None]:
+def _alone(port: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def measure(server: str, schedule: Schedule, beside: Callable[[str], AbstractContextManager[None]] = _nobody) -> Run:
-    """Start a server and a load client, and let the schedule run once, ``beside`` whatever else is done to the port."""
+def measure(server: str, schedule: Schedule, beside: Callable[[str], AbstractContextManager[None]] = _alone) -> Run:
+    """Run the schedule once on a fresh server and load client, within the ``beside`` of the server's port."""
     module, protocol = SERVERS[server]
     arguments = [text for key, value in attrs.asdict(schedule).items() for text in (f"--{key}", value)]
     server_core, client_core = cores()
     with child(module, *arguments, *server_core) as serving:
-        port = serving.hear("ready")
+        port = serving.wait_for("ready")
         client = ["--port", port, "--protocol", protocol, *client_core]
         with child("benchmarks.load", *arguments, *client) as loading, beside(port):
-            loading.hear("connected")
+            loading.wait_for("connected")
             start = time.monotonic() + LEAD_SECONDS
-            serving.tell("go", start)
-            loading.tell("go", start)
-            # However long that takes: the client itself gives up when its server falls silent.
-            report = Report(**json.loads(loading.hear("report", patience_seconds=None)))
-        serving.tell("stop")
-        return Run(report, float(serving.hear("report")))
+            serving.write_line("go", start)
+            loading.write_line("go", start)
+            # Without a timeout, because the client itself gives up when its server falls silent.
+            report = Report(**json.loads(loading.wait_for("report", patience_seconds=None)))
+        serving.write_line("stop")
+        return Run(report, float(serving.wait_for("report")))
 
 
 def climb(options: argparse.Namespace, connections: int) -> Iterator[Rung]:
@@ -205,14 +205,14 @@ def highest(rungs: list[Rung]) -> dict[str, int]:
 
 
 def verdict(connections: int, rungs: list[Rung]) -> dict[str, Any]:
-    """Sum up one ladder: what each server held, and the ratio of ours to the peer's."""
+    """Sum up one ladder: the rate that each server held, and the ratio of ours to the peer's."""
     held = highest(rungs)
     ratio = held["actors"] / held["websockets"] if held.get("websockets") and "actors" in held else None
     return {"connections": connections, "holds": held, "actors/websockets": ratio}
 
 
 def lines(row: dict[str, Any]) -> tuple[str, str]:
-    """Lay out the head of the table and one line of it, each column as wide as its name needs."""
+    """Format the head of the table and one line of it, each column as wide as its name."""
     cells = {name: f"{cell:,}" if isinstance(cell, int) else str(cell) for name, cell in row.items()}
     widths = [max(len(name), 9) + 2 for name in cells]
     head = "".join(map(str.rjust, cells.keys(), widths))
@@ -230,8 +230,8 @@ def show(rung: Rung, first: bool) -> None:
         say("".join(f"    {note}\n" for note in rung.notes))
 
 
-def told(summary: dict[str, Any]) -> str:
-    """Say a ladder's outcome in a sentence."""
+def sentence(summary: dict[str, Any]) -> str:
+    """Format a ladder's outcome as a sentence."""
     held = ", ".join(f"{server} {rate:,} events/s" for server, rate in summary["holds"].items())
     ratio = summary["actors/websockets"]
     compared = "" if ratio is None else f"; actors/websockets {ratio:.2f}"
@@ -239,7 +239,7 @@ def told(summary: dict[str, Any]) -> str:
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:
-    """Declare what a caller may choose."""
+    """Add the benchmark's options to a parser."""
     parser.add_argument("--connections", type=count, nargs="+", default=[200, 1000])
     parser.add_argument("--rates", type=count, nargs="+", help="events a second over all connections, rising")
     parser.add_argument("--seconds", type=patience, help="measured, after a second of warm-up")
@@ -265,7 +265,7 @@ def main(options: argparse.Namespace) -> None:
         summaries.append(verdict(connections, rungs))
         broken = broken or any(rung.broken for rung in rungs)
         if not options.json:
-            say(told(summaries[-1]))
+            say(sentence(summaries[-1]))
     if options.json:
         say(json.dumps({"rows": rows, "summaries": summaries}, indent=2) + "\n")
     if broken:

@@ -215,6 +215,7 @@ def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
 
 PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
+    "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip

@@ -9,13 +9,14 @@
                 case Reset():
                     forget_what_is_shown()
 
-The parts, from the ground up; all but the last know neither Trio nor clocks nor I/O:
+The parts, from the ground up; no module but ``options`` and ``session`` knows Trio, clocks or I/O:
 
-    items, errors, backoff, address      the words; those of the protocol are in ``protocol``
-    arrivals, questions, activity        contiguity and confirming; what is open; what is active
-    requests                             what was asked
-    conversation                         what to do with each message, and what to say
-    session                              the tasks that wait, and the public face
+    items, errors, backoff, address      the vocabulary; that of the protocol is in ``protocol``
+    inbox, questions, activity           contiguity and acks; open questions; active runs
+    pending                              requests without a reply
+    conversation                         what to do with each message, and what to send
+    options                              the checked arguments of ``connect``, and the token
+    session                              the tasks that wait, and the public API
 """
 
 from actors.client.errors import RequestRefused, SessionEnded, SessionLost

@@ -1,9 +1,9 @@
-"""The runs that are active, as far as the application was told, each told once.
+"""The active runs, each announced to the application once.
 
-Two times count. When something *arrives* it is kept for the application, and
-may be dropped again before it is seen: a log may begin anew. When an item is
-*handed out* it is decided whether it is news: what the application knows is
-what it was handed, and nothing else.
+Two moments count. An item that *arrives* is queued for the application, and may
+be dropped before the application sees it, because a reset replaces the log. So
+whether an item is news is decided when it is *handed out*: the application
+knows the items that it was handed, and no others.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Life
 
 
 class Activity:
-    """Which runs are active.
+    """The set of active runs, as arrived and as handed out.
 
-    The server says the active ones right after ``caught_up``, and takes our
-    ping after that: so when the pong is there, they all have come, or begun
-    since.
+    The server sends the active ones right after ``caught_up``, and answers our
+    ping after them. So when the pong arrives, every run that is still active
+    was sent, or has begun since.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, bool] = {}
-        """What the application was handed: whether each run waits for its turn."""
+        """Runs that the application knows; true for one that waits for its turn."""
         self._arrived: set[str] = set()
         """Runs whose beginning has arrived, and whose end was not handed out."""
-        self._here: set[str] = set()
-        """Runs that were told or have begun since the last ``caught_up``."""
+        self._current: set[str] = set()
+        """Runs that the server announced, or that began, since the last ``caught_up``."""
 
     # --- what arrives -------------------------------------------------------------
 
     def event(self, event: Event) -> None:
-        """An event has come; it may be the first one of a run."""
+        """Take an event, which may be the first one of a run."""
         if event.type == Lifecycle.AGENT_STARTED and event.run_id is not None:
             self._arrive(event.run_id)
 
-    def told(self, told: server_messages.Active[server_messages.Beginning]) -> Active | None:
-        """A run is told to be active; ``None`` when it is told without its name."""
-        event = told.event
+    def active(self, message: server_messages.Active[server_messages.Beginning]) -> Active | None:
+        """Return the item for a run that the server announces as active; ``None`` without a run id."""
+        event = message.event
         if event.run_id is None:
             return None
         self._arrive(event.run_id)
@@ -51,30 +51,30 @@ class Activity:
             payload=event.payload,
             event_id=event.event_id,
             timestamp=event.timestamp,
-            waiting=told.waiting,
+            waiting=message.waiting,
         )
 
-    def ended(self, told: server_messages.Inactive) -> Inactive:
-        """A run is told not to be active for this user any more."""
-        return Inactive(told.run_id, told.reason)
+    def inactive(self, message: server_messages.Inactive) -> Inactive:
+        """Return the item for a run that is no longer active for this user."""
+        return Inactive(message.run_id, message.reason)
 
     def caught_up(self) -> bool:
-        """The log has been sent, and what is active follows; true if there is a run that may not be among it."""
-        self._here.clear()
+        """Expect the active runs, which follow the log; true if a known run may be missing from them."""
+        self._current.clear()
         return bool(self._arrived)
 
     def pong(self) -> list[Inactive]:
-        """What was active and is not any more."""
-        return [Inactive(run_id, "gone") for run_id in sorted(self._arrived - self._here)]
+        """Return the runs that are active no longer, because the server did not announce them again."""
+        return [Inactive(run_id, "gone") for run_id in sorted(self._arrived - self._current)]
 
     def _arrive(self, run_id: str) -> None:
         self._arrived.add(run_id)
-        self._here.add(run_id)
+        self._current.add(run_id)
 
     # --- what is handed out -------------------------------------------------------
 
     def is_news(self, item: Item) -> bool:
-        """True if an item is to be handed out, which it then is."""
+        """Return true if an item is news, and count it as handed out."""
         match item:
             case Active(run_id=run_id, waiting=waiting):
                 before = self._known.get(run_id)
@@ -91,6 +91,6 @@ class Activity:
         return True
 
     def _forget(self, run_id: str) -> bool:
-        """A run is over; true if the application knew of it."""
+        """Forget a run that is over; true if the application knew of it."""
         self._arrived.discard(run_id)
         return self._known.pop(run_id, None) is not None

@@ -1,10 +1,11 @@
-"""The client's side of ``actors.v1``, without a clock and without a network.
+"""The client's side of ``actors.v1``. Sans-I/O: no clock, no network.
 
-One conversation lasts over all connections of a session. Of each connection it
-is told: it begins (:meth:`Conversation.hello`), this was heard
-(:meth:`Conversation.take`), it has ended (:meth:`Conversation.end`); and it is
-asked what to say (:meth:`Conversation.due`). What the application does goes
-through :attr:`Conversation.arrivals` and :attr:`Conversation.requests`.
+One conversation lasts over all connections of a session. For each connection
+the session calls :meth:`Conversation.hello` when it begins,
+:meth:`Conversation.take` with each message, :meth:`Conversation.due` for the
+messages to send, and :meth:`Conversation.end` when it has ended. The
+application's side goes through :attr:`Conversation.arrivals` and
+:attr:`Conversation.requests`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import attrs
 
 from actors.client.activity import Activity
-from actors.client.backoff import asked, is_final, pause
+from actors.client.backoff import is_final, pause, retry_after
 from actors.client.inbox import Arrivals, OutOfOrder
 from actors.client.items import Item
 from actors.client.pending import Requests
@@ -44,9 +45,9 @@ from actors.protocol.server_messages import (
 )
 
 _SILENCE_SECONDS = 10.0
-"""How much longer than the server's pings may take nothing is heard of it, before it is taken for dead."""
-_SAID_CHARACTERS = 1_024
-"""Of what a server says was wrong, this much is repeated."""
+"""Silence beyond the server's ping interval, after which the connection is dead."""
+_ERROR_CHARACTERS = 1_024
+"""Length to which a server's error message is cut."""
 _BROKEN = 1006
 _SUPERSEDED = 4500
 
@@ -56,17 +57,17 @@ _PONG = client_messages.encode(client_messages.Pong())
 
 @attrs.frozen(kw_only=True)
 class Ended:
-    """How a connection ended."""
+    """The end of a connection: its reason, close code, and the HTTP status of a refused upgrade."""
 
     text: str
     code: int = _BROKEN
     status: int | None = None
     final: bool = False
-    """Whatever the code says."""
+    """True if the client must not reconnect, whatever the code."""
 
 
 class Conversation:
-    """What to do with each message, and what to say."""
+    """The protocol state of a session: what to do with each message, and what to send."""
 
     def __init__(
         self, token: str | None, arrivals: Arrivals, *, origin: Origin = "unacked", activity: Activity | None = None
@@ -74,63 +75,63 @@ class Conversation:
         self.arrivals = arrivals
         self.requests = Requests()
         self.welcomed = False
-        """Whether the server has answered this connection's hello."""
-        self.asked = ServerLimits()
+        """True once the server has answered this connection's hello."""
+        self.limits = ServerLimits()
         self.silence_seconds = 0.0
-        """After the welcome: how long a server that is alive may say nothing."""
+        """From the welcome on: the time for which a server that is alive may send nothing."""
         self.failures = 0
-        """Connections in a row that came to nothing."""
+        """Failed connections in a row: those that brought nothing new."""
         self.token = token
-        """Who this is, as the next hello says it."""
+        """The token for the next hello."""
         self._origin: Origin = origin
         self._session: str | None = None
         self._questions = Questions()
         self._activity = activity or Activity()
-        self._say: list[str] = []
-        """What is to be said before anything else."""
+        self._control: list[str] = []
+        """Pings and pongs to send before anything else."""
         self._lost_at: float | None = None
-        """When the last connection that came to something ended, or the first attempt, if none has since."""
+        """The time at which the outage began: at the end of the last connection that did not fail, or of the first."""
         self._before: tuple[int, float | None] = 0, None
-        """Failures and loss as they stood when this connection began."""
-        self._settled_in = False
-        """Everything that was there has come on this connection."""
+        """``failures`` and ``_lost_at`` as they were when this connection began."""
+        self._caught_up = False
+        """True once this connection has brought everything that was in the log when it began."""
         self._retry_seconds: float | None = None
-        self._complaint = ""
+        self._server_error = ""
         self._pings = 0
-        """Of this connection, without a pong. What does not come between the last ``caught_up`` and the pong to the
-        ping that followed it, which is the last pong, is over."""
-        self._greeting = False
-        """This connection's hello, in a session, has no answer."""
+        """Pings of this connection without a pong. A run or a question that the server has not sent between the last
+        ``caught_up`` and the pong to the ping after it, which is the last pong, is over."""
+        self._hello_pending = False
+        """True while this connection's hello, which names a session, has no answer."""
         self._late_hellos = 0
-        """Connections of this session that were given up after their hello, before its answer: one of those may
-        reach the server after a newer one, and supersede it."""
+        """Connections of this session that were given up with their hello unanswered: such a hello may reach the
+        server after that of a newer connection, and supersede it."""
 
     # --- what is wanted ---------------------------------------------------------
 
     @property
     def wants_connection(self) -> bool:
-        """Whether there is something to connect for."""
+        """True if there is room for items, or a request without a reply."""
         return not self.arrivals.overrun or self.arrivals.drained or len(self.requests) > 0
 
     @property
     def wants_to_leave(self) -> bool:
-        """Whether this connection can bring nothing any more, or another one more."""
+        """True if this connection is of no more use, or another one would be of more."""
         return self.arrivals.overrun and (self.arrivals.drained or not len(self.requests))
 
     # --- a connection -----------------------------------------------------------
 
     def hello(self) -> str:
-        """A connection begins: the first thing to say on it."""
-        self.welcomed = self._settled_in = False
-        self._say.clear()
+        """Begin a connection; returns its first message."""
+        self.welcomed = self._caught_up = False
+        self._control.clear()
         self._retry_seconds = None
-        self._complaint = ""
+        self._server_error = ""
         self._before = self.failures, self._lost_at
         self._questions.begin()
         self._pings = 0
         self.requests.begin()
-        self._late_hellos += self._greeting
-        self._greeting = self._session is not None
+        self._late_hellos += self._hello_pending
+        self._hello_pending = self._session is not None
         resume = self.arrivals.begin()
         point = None if resume is None else ResumePoint(resume.epoch, resume.offset)
         origin: Origin = "low" if self.arrivals.starting_over else self._origin
@@ -139,63 +140,63 @@ class Conversation:
         )
 
     def take(self, text: str) -> None:
-        """A message has come.
+        """Take a message.
 
         Raises :class:`~actors.client.inbox.OutOfOrder` or
-        :class:`~actors.errors.PeerError` when the connection is to be
-        given up because of it; :meth:`distrust` is told of the former.
+        :class:`~actors.errors.PeerError` when the session must give up the
+        connection because of it; after the former it calls :meth:`distrust`.
         """
-        heard = decode(text)
-        if heard is None:
+        message = decode(text)
+        if message is None:
             return
         if not self.welcomed and not isinstance(
-            heard,
+            message,
             Welcome | Error | GoingAway | Ping | Pong,
         ):
             raise PeerError("bad_message", f"expected a welcome first, got {text[:80]!r}")
-        if self._settled_in:
-            self._held()
-        match heard:
+        if self._caught_up:
+            self._succeed()
+        match message:
             case Event() | Batch():
-                self._arrived(heard, len(text))
+                self._take_events(message, len(text))
             case Gap():
-                self.arrivals.gap(heard)
+                self.arrivals.gap(message)
             case Reset():
-                self.arrivals.reset(heard)
+                self.arrivals.reset(message)
             case CaughtUp():
-                self._catch_up(heard)
+                self._catch_up(message)
             case Welcome():
-                self._welcome(heard)
+                self._welcome(message)
             case Reply():
-                self.requests.answer(heard, text)
-                self._held()
+                self.requests.answer(message, text)
+                self._succeed()
             case Ask() | AskClosed() | Active() | Inactive():
-                self._stand(heard, len(text))
+                self._take_current(message, len(text))
             case _:
-                self._keep_in_touch(heard)
+                self._take_control(message)
 
     def due(self, now: float, *, everything: bool = False) -> list[str]:
-        """What to say at ``now``; with ``everything``, confirm all that is taken."""
+        """Return the messages to send at ``now``; with ``everything``, ack all that is taken."""
         if not self.welcomed:
             return []
-        said, self._say = self._say, []
-        offset = self.arrivals.ack(now, self.asked, everything=everything)
+        texts, self._control = self._control, []
+        offset = self.arrivals.ack(now, self.limits, everything=everything)
         if offset is not None:
-            said.append(client_messages.encode(Ack(offset)))
-        while (request := self.requests.due(self.asked.message_bytes, self.asked.requests, now)) is not None:
-            said.append(request.text)
-        return said
+            texts.append(client_messages.encode(Ack(offset)))
+        while (request := self.requests.due(self.limits.message_bytes, self.limits.requests, now)) is not None:
+            texts.append(request.text)
+        return texts
 
     def due_at(self) -> float:
-        """When there will be something to say, if nothing happens before."""
-        return self.arrivals.acks.due_at(self.asked)
+        """Return the time at which a message will be due, if nothing happens before."""
+        return self.arrivals.acks.due_at(self.limits)
 
     def end(self, ended: Ended, jitter: float, now: float) -> float | None:
-        """The connection has ended, or there was none: seconds to wait before the next, ``None`` if it is for good."""
+        """End a connection, or an attempt; returns the seconds to wait before the next, ``None`` to not reconnect."""
         if self._lost_at is None:
             self._lost_at = now
         if ended.code != _BROKEN:
-            self._greeting = False  # a server that says that it closes has heard the hello
+            self._hello_pending = False  # a server that sends a close code has read the hello
         if ended.code == _SUPERSEDED and self._late_hellos:
             self._late_hellos -= 1
         elif ended.final or is_final(ended.code, ended.status):
@@ -206,91 +207,93 @@ class Conversation:
         return pause(now - self._lost_at, jitter)
 
     def distrust(self, error: OutOfOrder) -> None:
-        """What came could not be: the next connection asks for everything anew, and a server that keeps doing this
-        is asked ever more rarely."""
+        """Ask for the whole log on the next connection, because the server contradicted itself; counts as a failure,
+        so that a server which keeps doing so is asked ever more rarely."""
         self.arrivals.distrust(str(error))
         self.failures, self._lost_at = self._before
 
     def explain(self, text: str) -> str:
-        """Why a connection ended, with what the server said of it: on one line, whatever that was."""
-        return f"{text} ({self._complaint})" if self._complaint and self._complaint not in text else text
+        """Return the reason for the end of a connection, with the server's error message; on one line."""
+        return f"{text} ({self._server_error})" if self._server_error and self._server_error not in text else text
 
     # --- messages ---------------------------------------------------------------
 
-    def _welcome(self, said: Welcome) -> None:
+    def _welcome(self, welcome: Welcome) -> None:
         if self.welcomed:
             raise PeerError("bad_message", "expected one welcome, got another")
-        self._greeting = False
-        if said.session != self._session:
+        self._hello_pending = False
+        if welcome.session != self._session:
             self._late_hellos = 0
-            self._session = said.session
+            self._session = welcome.session
             self.requests.lose_session()
         self.welcomed = True
-        self.asked = said.limits
-        self.silence_seconds = said.ping_s + _SILENCE_SECONDS
-        self.arrivals.welcome(said)
+        self.limits = welcome.limits
+        self.silence_seconds = welcome.ping_s + _SILENCE_SECONDS
+        self.arrivals.welcome(welcome)
 
-    def _arrived(self, heard: Event | Batch[Event], size: int) -> None:
-        """Something of the log came; if it was new, this connection came to something."""
+    def _take_events(self, message: Event | Batch[Event], size: int) -> None:
         before = self.arrivals.received
-        for event in (heard,) if isinstance(heard, Event) else heard.events:
+        for event in (message,) if isinstance(message, Event) else message.events:
             self._activity.event(event)
-        if isinstance(heard, Event):
-            self.arrivals.event(heard, size)
+        if isinstance(message, Event):
+            self.arrivals.event(message, size)
         else:
-            self.arrivals.batch(heard, size)
+            self.arrivals.batch(message, size)
         if self.arrivals.received != before:
-            self._held()
+            self._succeed()
 
-    def _held(self) -> None:
-        """This connection came to something: whatever was lost before it is over."""
+    def _succeed(self) -> None:
+        """End the outage, because this connection brought something new."""
         self.failures, self._lost_at = 0, None
 
-    def _catch_up(self, said: CaughtUp) -> None:
-        self.arrivals.caught_up(said)
-        self._settled_in = True
-        doubts = self._questions.caught_up(), self._activity.caught_up()
-        if any(doubts):
+    def _catch_up(self, message: CaughtUp) -> None:
+        self.arrivals.caught_up(message)
+        self._caught_up = True
+        doubtful = self._questions.caught_up(), self._activity.caught_up()
+        if any(doubtful):
             self._pings += 1
-            self._say.append(_PING)
+            self._control.append(_PING)
 
-    def _stand(
+    def _take_current(
         self,
-        heard: Ask[Question] | AskClosed | Active[Beginning] | Inactive,
+        message: Ask[Question] | AskClosed | Active[Beginning] | Inactive,
         size: int,
     ) -> None:
-        """Without room it is not heard: what is open and active then comes again on the next connection."""
+        """Queue an item about an open question or an active run.
+
+        Without room it is dropped, because the server sends the open questions
+        and the active runs again on the next connection.
+        """
         if not self.arrivals.has_room():
             return
         item: Item | None
-        match heard:
+        match message:
             case Ask():
-                item = self._questions.ask(heard)
+                item = self._questions.ask(message)
             case AskClosed():
-                item = self._questions.close(heard)
+                item = self._questions.close(message)
             case Active():
-                item = self._activity.told(heard)
+                item = self._activity.active(message)
             case Inactive():
-                item = self._activity.ended(heard)
+                item = self._activity.inactive(message)
         if item is not None:
             self.arrivals.add(item, size)
 
-    def _resolve(self) -> None:
-        """A pong: what was open or active and has not come again before the last one is over."""
+    def _pong(self) -> None:
         if self._pings == 1 and self.arrivals.has_room():
             over: list[Item] = [*self._questions.pong(), *self._activity.pong()]
             for item in over:
                 self.arrivals.add(item)
         self._pings = max(0, self._pings - 1)
 
-    def _keep_in_touch(self, heard: Ping | Pong | GoingAway | Error) -> None:
-        match heard:
+    def _take_control(self, message: Ping | Pong | GoingAway | Error) -> None:
+        match message:
             case Ping():
-                if _PONG not in self._say:
-                    self._say.append(_PONG)
+                if _PONG not in self._control:
+                    self._control.append(_PONG)
             case Pong():
-                self._resolve()
+                self._pong()
             case GoingAway(retry_ms):
-                self._retry_seconds = asked(retry_ms)
+                self._retry_seconds = retry_after(retry_ms)
             case Error(error):
-                self._complaint = printable(error.message[:_SAID_CHARACTERS])
+                self._server_error = printable(error.message[:_ERROR_CHARACTERS])

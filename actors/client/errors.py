@@ -2,10 +2,10 @@
 
     ActorsError
     ├── SessionEnded      the server refused for good: another token, another URL, another program
-    ├── SessionLost       nobody knows whether the request was carried out
+    ├── SessionLost       the request may or may not have been carried out
     └── RequestRefused    the server did not carry the request out, and says why
 
-Each text says what was expected and what came.
+Each text says what was expected, and what was got instead.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from actors.errors import ActorsError
 
 
 class SessionEnded(ActorsError):
-    """The server does not want this client back, and why; or the ``connect`` block has ended.
+    """The end of a session: the server refused this client for good, or the ``connect`` block has ended.
 
     ``code`` is the close code (section 9 of the protocol page), ``status`` the
-    HTTP status when the upgrade was refused.
+    HTTP status when the server refused the upgrade.
     """
 
     def __init__(self, text: str, code: int | None = None, *, status: int | None = None) -> None:
@@ -27,17 +27,20 @@ class SessionEnded(ActorsError):
 
 
 class SessionLost(ActorsError):
-    """The request was sent, and its reply never came: the server has forgotten the session, or ten minutes have gone
-    by, after which it forgets the request. It may or may not have been carried out. Sent again it might be doubled, so
-    it was not."""
+    """A request that was sent and got no reply: it may or may not have been carried out.
+
+    The server has forgotten the session, or ten minutes have passed, after
+    which it forgets the request. It was not sent again, because the server
+    might carry it out twice.
+    """
 
 
 class RequestRefused(ActorsError):
-    """A request was not carried out: a row of the table in section 7 of the protocol page."""
+    """A request that the server did not carry out: a row of the table in section 7 of the protocol page."""
 
     def __init__(self, code: int, name: str, *, temporary: bool, text: str) -> None:
         super().__init__(f"{name} ({code}): {text}")
         self.code = code
         self.name = name
         self.temporary = temporary
-        """Whether the same request may succeed later."""
+        """True if the same request may succeed later."""

@@ -1,19 +1,19 @@
-"""What has come from the log and what the application took of it: contiguity, once each, and what may be confirmed.
+"""The inbox of a session: contiguity, each item once, a bounded queue for the application, and the acks.
 
-Three places in the log, in this order or equal:
+Three cursors, in this order or equal:
 
 - *taken*: the application came back for more after this one. A connection
-  resumes here, and nothing beyond it is confirmed.
-- *given*: the last one handed to the application; it may be working on it.
-- *received*: the last one that is kept here.
+  resumes here, and nothing beyond it is acked.
+- *given*: the last one handed to the application, which may still process it.
+- *received*: the last one that is queued.
 
 And one of the connection: its *position*, the last offset that came on it. A
-connection begins at *taken*, so that what was received beyond comes again, and
-is dropped.
+connection begins at *taken*, so that items received beyond it come again, and
+are dropped.
 
-What is kept is bounded. When the bound is reached the connection is *overrun*:
-what comes on it is counted and not kept, and it is good for requests only,
-until the application has taken everything and another connection resumes.
+The queue is bounded. When the bound is reached the connection is *overrun*: its
+items are counted and not queued, and it is good for requests only, until the
+application has taken everything and another connection resumes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from actors.events.event import Lifecycle
 from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
-"""When a run has ended, its confirmation does not wait."""
+"""Events that end a run, which are acked without delay."""
 
 
 class OutOfOrder(Exception):
-    """What came is not what can come next; no cursor can be trusted any more."""
+    """A message from the server that cannot come next, so that no cursor can be trusted any more."""
 
 
 class Arrivals:
-    """Everything about offsets on the client's side; no clock but the numbers it is given."""
+    """The offsets of a session, and the queue of items for the application."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Arrivals:
         self._queue = ItemQueue(most_items, most_bytes)
         self._in_hand: Entry | None = None
         self._is_news = is_news
-        """Asked of each item when it is its turn to be handed out; one that is none is not."""
+        """Called with each item when it is its turn to be handed out; returns false to drop it."""
         self._epoch = ""
         self._position: int | None = None
         """``None`` until it is known: before the welcome, and after one that announces a reset."""
@@ -65,16 +65,16 @@ class Arrivals:
     # --- the application ------------------------------------------------------
 
     def __len__(self) -> int:
-        """Items that wait for the application."""
+        """Return the number of queued items."""
         return len(self._queue)
 
     @property
     def drained(self) -> bool:
-        """Whether the application has taken everything that was kept."""
+        """True if the application has taken everything that was queued."""
         return not len(self._queue) and self._in_hand is None
 
     def confirm(self) -> None:
-        """The application came back: what it had in hand is taken."""
+        """Count the item in hand as taken, because the application came back for the next."""
         entry, self._in_hand = self._in_hand, None
         if entry is not None and entry.cursor is not None:
             self.taken = entry.cursor
@@ -85,7 +85,7 @@ class Arrivals:
                 self.acks.urge(entry.cursor.offset)
 
     def give(self) -> Item | None:
-        """The next item that is news, into the application's hand; ``None`` when there is none."""
+        """Hand the next item that is news to the application; ``None`` when there is none."""
         while len(self._queue):
             entry = self._queue.pop()
             self.given = entry.cursor or self.given
@@ -97,7 +97,7 @@ class Arrivals:
     # --- connections ----------------------------------------------------------
 
     def begin(self) -> Cursor | None:
-        """A connection begins; the cursor to resume with."""
+        """Begin a connection; returns the cursor to resume with."""
         self.overrun = False
         self._position = None
         self._resume = None if self._defect else self.taken
@@ -105,15 +105,15 @@ class Arrivals:
 
     @property
     def starting_over(self) -> bool:
-        """Whether the server said what cannot be, so that everything is asked for anew."""
+        """True if the server has contradicted itself, so that the client asks for the whole log."""
         return bool(self._defect)
 
     def distrust(self, why: str) -> None:
-        """From now on no cursor is trusted; the application is told when the log begins anew."""
+        """Trust no cursor from now on; the application gets a Reset when the log begins anew."""
         self._defect = why
 
     def welcome(self, said: server_messages.Welcome) -> None:
-        """The server says where the connection begins. Raises :class:`OutOfOrder` when that cannot be."""
+        """Begin where the server's welcome says. Raises :class:`OutOfOrder` when that is impossible."""
         resume = self._resume
         self._epoch = said.epoch
         self.acks.begin()
@@ -146,15 +146,15 @@ class Arrivals:
         self._epoch, self._position = cursor.epoch, cursor.offset
         self.acks.start(cursor.offset)
 
-    # --- what comes -----------------------------------------------------------
+    # --- messages -------------------------------------------------------------
 
     def event(self, event: Event, size: int) -> None:
-        """An event of its own."""
+        """Take a single event."""
         if self._is_next(event.offset, event.offset):
             self._arrive(event, event.offset, event.offset, size)
 
     def batch(self, batch: server_messages.Batch[Event], size: int) -> None:
-        """Events that stand for a range; each stands for what is between it and the one before it."""
+        """Take events that stand for a range; each stands for the offsets from the one before it up to its own."""
         if not self._is_next(batch.first, batch.last):
             return
         offsets = [event.offset for event in batch.events]
@@ -165,34 +165,34 @@ class Arrivals:
             self._arrive(event, last_before + 1, event.offset, size // len(offsets))
 
     def gap(self, gap: server_messages.Gap) -> None:
-        """A range that is gone; of what was received all the same, nothing is said."""
+        """Take a gap, without the part of it that was received earlier."""
         if self._is_next(gap.first, gap.last):
             first = gap.first if self.received is None else max(gap.first, self.received.offset + 1)
             self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
 
     def reset(self, reset: server_messages.Reset) -> None:
-        """Another log, from now on."""
+        """Go on in another epoch."""
         self._place(Cursor(reset.epoch, reset.low - 1))
         self._begin_anew(Reset(reset.epoch, reset.low))
 
     def caught_up(self, said: server_messages.CaughtUp) -> None:
-        """What was there has come."""
+        """Take the end of the replay."""
         if self._position is None or said.offset > self._position:
             raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
         if self.has_room():
             self.add(CaughtUp(said.offset))
 
     def add(self, item: Item, size: int = 0) -> None:
-        """Something that stands outside of the log."""
+        """Queue an item that is not in the log."""
         self._queue.keep(Entry(item=item, first=0, cursor=None, size=size))
 
     def has_room(self) -> bool:
-        """Whether another item can wait for the application; if not, this connection is given up."""
+        """Return true if another item can be queued; if not, the connection is overrun from now on."""
         self.overrun = self.overrun or self._queue.is_full
         return not self.overrun
 
     def _is_next(self, first: int, last: int) -> bool:
-        """Whether a range continues the log; false when it has been seen. Raises :class:`OutOfOrder`."""
+        """Return true if a range continues the log, false if it has been seen. Raises :class:`OutOfOrder`."""
         position = self._position
         if position is None:
             raise OutOfOrder(f"expected a reset, got {first} to {last}")
@@ -203,10 +203,10 @@ class Arrivals:
         return True
 
     def _arrive(self, item: Item, first: int, last: int, size: int) -> None:
-        """Keep what continues the log, unless it was received before, or there is no room for it."""
+        """Queue an item that continues the log, unless it was received before, or there is no room for it."""
         self._position = last
         received = self.received
-        assert received is not None, "a connection that has a position has a place"
+        assert received is not None, "a connection that has a position has a cursor"
         if self.overrun or last <= received.offset:
             return
         if self._queue.is_full or (
@@ -218,20 +218,20 @@ class Arrivals:
         self._queue.keep(Entry(item=item, first=first, cursor=self.received, size=size))
 
     def _begin_anew(self, reset: Reset) -> None:
-        """What the last log had said stays; what another reset had begun and nobody saw is replaced by this one."""
+        """Queue a Reset. Items of the log before stay; a Reset that the application has not seen is replaced."""
         self._queue.forget_reset()
         self._unseen_reset = reset
         self.received = Cursor(reset.epoch, reset.low - 1)
         self._queue.keep(Entry(item=reset, first=reset.low, cursor=self.received, size=0))
 
-    # --- confirming -------------------------------------------------------------
+    # --- acks -------------------------------------------------------------------
 
     def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
-        """The offset to confirm at ``now``, if one is due; with ``everything``, if there is one."""
+        """Return the offset to ack at ``now``, if an ack is due; with ``everything``, if there is any."""
         return self.acks.due(self._confirmable(), now, asked, everything=everything)
 
     def _confirmable(self) -> int:
-        """What is taken and has come on this connection, too: an offset beyond what was sent on it is an error."""
+        """Return the offset up to which items are taken and came on this connection: the server refuses acks beyond."""
         taken = self.taken
         if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:
             return 0

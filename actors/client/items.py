@@ -1,4 +1,4 @@
-"""What comes out of a session, and what its requests return."""
+"""The items of a session, and the results of its requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.events.delivered import Event
 
 @attrs.frozen
 class Cursor:
-    """A place in a user's log: the last event that was taken, in an epoch of the log."""
+    """A position in a user's log: the offset of the last event that was taken, in an epoch of the log."""
 
     epoch: str
     offset: int
@@ -20,7 +20,7 @@ class Cursor:
 
 @attrs.frozen
 class Gap:
-    """Events that left the log before they came here: the client was away for too long, or too slow."""
+    """Events that left the log before the server could send them: the client was away for too long, or too slow."""
 
     first: int
     """Offset of the first one."""
@@ -30,17 +30,17 @@ class Gap:
 
 @attrs.frozen
 class Reset:
-    """The log is another one. Forget what is shown: everything that is there comes, from ``low``."""
+    """The log began anew, in another epoch. Forget what is shown: all its events follow, from ``low`` on."""
 
     epoch: str
     low: int
     cause: str = ""
-    """Empty when the server said so; else what it did against the protocol, so that this client began anew."""
+    """Empty when the server sent a reset; else its violation of the protocol, after which this client began anew."""
 
 
 @attrs.frozen
 class CaughtUp:
-    """Everything that was in the log when a connection began has come.
+    """The end of the replay: everything that was in the log when a connection began has been delivered.
 
     Follows every reconnect, and a gap or reset in the middle of a connection.
     """
@@ -50,30 +50,31 @@ class CaughtUp:
 
 @attrs.frozen(kw_only=True)
 class Active:
-    """A run is active that this session has not seen begin; ``session.cancel(run_id)`` stops it.
+    """An active run that this session has not seen begin; ``session.cancel(run_id)`` stops it.
 
-    It comes once, and is not in the log. That the run has ended is said by its
-    last event, or by :class:`Inactive`.
+    It comes once, and is not in the log. The run's last event ends it, or an
+    :class:`Inactive`.
     """
 
     run_id: str
     thread_id: str
     payload: dict[str, Any]
-    """That of its ``agent_started``: ``agent_name``, ``message_id`` or ``parent_run_id``."""
+    """The payload of its ``agent_started``: ``agent_name``, ``message_id`` or ``parent_run_id``."""
     event_id: str | None
     timestamp: float | None
-    """When it began, seconds since 1970, for display; ``None`` while it waits."""
+    """The time at which it began, in seconds since 1970, for display; ``None`` while it waits."""
     waiting: bool
-    """It has not begun: its message waits for its turn. ``agent_started`` follows, or an Active that does not wait."""
+    """True if it has not begun, because its message waits for its turn. ``agent_started`` follows, or an Active that
+    does not wait."""
 
 
 @attrs.frozen
 class Inactive:
-    """A run that was active, as far as this session was told, is so no more, and its last event was not seen here."""
+    """A run that this session knew as active and that is active no longer; its last event was not seen here."""
 
     run_id: str
     reason: str
-    """``withdrawn`` when its thread is another user's now; ``gone`` when it ended unseen: in a gap, for example."""
+    """``withdrawn`` when its thread now belongs to another user; ``gone`` when it ended unseen, as in a gap."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,12 +89,12 @@ class Ask:
     timestamp: float
     """Seconds since 1970, for display."""
     timeout_s: float | None
-    """How long it will be open, from when it was sent here; ``None``, until it is answered or withdrawn."""
+    """Seconds for which it stays open, from when the server sent it; ``None``: until it is answered or withdrawn."""
 
 
 @attrs.frozen
 class AskClosed:
-    """A question is open no more."""
+    """A question that is open no longer."""
 
     id: str
     reason: str
@@ -101,12 +102,12 @@ class AskClosed:
 
 
 Item = Event | Gap | Reset | CaughtUp | Active | Inactive | Ask | AskClosed
-"""What a session is iterated over for."""
+"""An item that a session yields."""
 
 
 @attrs.frozen(kw_only=True)
 class Sent:
-    """A message that was placed."""
+    """A message that the server has placed in a thread."""
 
     thread_id: str
     event_id: str
@@ -119,25 +120,25 @@ class Sent:
 
 @attrs.frozen(kw_only=True)
 class Cancellation:
-    """What became of a run that was to end, and of those below it."""
+    """The result of cancelling a run and those below it."""
 
     run_id: str
     stopped: tuple[str, ...]
     running: tuple[str, ...]
-    """Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more."""
+    """Runs whose code had not stopped after 5 seconds; they are closed all the same, and emit nothing more."""
 
 
 @attrs.frozen(kw_only=True)
 class State:
-    """How a session stands."""
+    """The state of a session."""
 
     name: Literal["connecting", "open", "waiting", "paused", "ended"]
-    """``waiting`` for the next attempt; ``paused``, without a connection until the application takes what has come."""
+    """``waiting`` for the next attempt; ``paused``, without a connection, until the application takes its items."""
     text: str = ""
-    """Why: what ended the last connection."""
+    """The reason: what ended the last connection."""
     code: int | None = None
-    """The close code of that."""
+    """The close code of the last connection."""
     failures: int = 0
-    """Connections in a row that came to nothing."""
+    """Failed connections in a row: those that brought nothing new."""
     seconds: float = 0.0
-    """With ``waiting``: how long."""
+    """Seconds until the next attempt, with ``waiting``."""

@@ -1,4 +1,4 @@
-"""What a session is opened with, checked before anything is started; and the token, where a function gives it."""
+"""The options of a session, checked before anything is started; and its token, for each connection."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from actors.kernel.failures import Barrier, describe, printable
 from actors.protocol.client_messages import TEXT_CHARACTERS, Origin
 
 Token = str | Callable[[], Awaitable[str | None] | str | None]
-"""Who this is; or a function, ``async`` or not, that is asked for each connection: ``None`` leaves it to a cookie."""
+"""A token; or a function, ``async`` or not, that returns one for each connection, or ``None`` to rely on a cookie."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?!\s)[^\x00-\x08\x0a-\x1f\x7f]*(?<!\s)")
-"""What HTTP can carry (RFC 9110, section 5)."""
-_OURS = re.compile(r"host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*", re.IGNORECASE)
-"""What the upgrade says itself."""
+"""Header names and values that HTTP can carry (RFC 9110, section 5)."""
+_RESERVED = re.compile(r"host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*", re.IGNORECASE)
+"""Headers that the upgrade sets itself."""
 
-_SAID_CHARACTERS = 1_024
-"""Of what a function has raised, this much is repeated."""
+_ERROR_CHARACTERS = 1_024
+"""Length to which the text of an exception from a token function is cut."""
 
 
 class NoToken(Exception):
-    """There is no token for this connection, and why."""
+    """The lack of a token for this connection, with the reason."""
 
 
 def _checked(check: Callable[[str, Any], None]) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    """A field's validator, of a check that takes a name and a value."""
+    """Make a field's validator of a check that takes a name and a value."""
     return lambda _, attribute, value: check(attribute.name, value)
 
 
@@ -64,7 +64,7 @@ def _check_cursor(name: str, value: object) -> None:
 
 
 def _check_headers(name: str, value: object) -> None:
-    """Headers that HTTP can carry; their values are not shown, because they may be secret."""
+    """Check that HTTP can carry the headers; no message shows a value, because it may be secret."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name}: expected a mapping from names to values, got {kind(value)}")
     for header, text in value.items():
@@ -72,7 +72,7 @@ def _check_headers(name: str, value: object) -> None:
             raise TypeError(f"{name}: expected strings, got {kind(text)} as {described(header)}")
         if not _HEADER_NAME.fullmatch(header):
             raise ValueError(f"{name}: expected a name of letters, digits and hyphens, got {header!r}")
-        if _OURS.fullmatch(header):
+        if _RESERVED.fullmatch(header):
             raise ValueError(f"{name}: expected names that the upgrade does not have itself, got {header!r}")
         if not _HEADER_VALUE.fullmatch(text):
             raise ValueError(f"{name}: expected a value of {header} on one line, without spaces around it")
@@ -96,9 +96,9 @@ def _check_patience(name: str, value: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What a session was opened with; see :func:`~actors.client.connect`.
+    """The arguments of :func:`~actors.client.connect`.
 
-    Raises TypeError for what is of another kind, ValueError for what cannot be meant.
+    Raises TypeError for a value of the wrong type, ValueError for one that makes no sense.
     """
 
     url: str = attrs.field(converter=address_of)
@@ -118,28 +118,28 @@ class Options:
     )
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Refuse an option that would have no effect."""
         if self.ssl_context is not None and not self.url.startswith("wss:"):
             raise ValueError("ssl_context: expected none for a URL without TLS (ws: or http:), got one")
 
 
 async def token_of(options: Options, deadline: float) -> str | None:
-    """The token for one connection; a function is asked for it.
+    """Return the token for one connection, calling the function if it is one.
 
-    Raises :class:`NoToken` when the function raises, gives what is no token,
-    or has given nothing by the deadline.
+    Raises :class:`NoToken` when the function raises, returns something that is
+    no token, or has not returned by the deadline.
     """
     source = options.token
     if source is None or isinstance(source, str):
         return source
     errors: list[BaseException] = []
     with trio.CancelScope(deadline=deadline), Barrier(errors.append):
-        given = source()
-        token: Any = await given if inspect.isawaitable(given) else given
+        result = source()
+        token: Any = await result if inspect.isawaitable(result) else result
         if callable(token):
             raise TypeError(f"token: expected a string or None, got {kind(token)}")
         _check_token("token", token)
         return token  # type: ignore[no-any-return] # it was checked
     if errors:
-        raise NoToken(f"no token: {printable(describe(errors[0])[:_SAID_CHARACTERS])}")
+        raise NoToken(f"no token: {printable(describe(errors[0])[:_ERROR_CHARACTERS])}")
     raise NoToken(f"no token: expected one within {options.connect_seconds:g} s")

@@ -1,11 +1,11 @@
-"""What was asked of the server and is not answered yet.
+"""Requests that have no reply yet.
 
-A request has an id of its own session's, for ever. Without an answer it is
-written again on the next connection of that session, and carried out once.
-When the server has forgotten the session, it does not know the id any more:
-what can be repeated without harm is; the others have failed, with nobody
-knowing how far. It forgets an id after ten minutes as well, so a request that
-has waited that long since it was first written is given up.
+A request has an id, unique in its session. Without a reply it is written again
+on the next connection of that session, and the server carries it out once,
+because it knows the id. A server that has forgotten the session has forgotten
+its ids: then the idempotent requests are repeated, and the others fail, with
+their outcome unknown. It forgets an id after ten minutes as well, so a request
+without a reply fails that long after it was first written.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from actors.protocol.client_messages import CancelRun, ReadThread, op_of
 from actors.protocol.server_messages import Reply
 
 _WINDOW = 8
-"""Requests of one connection that wait for their answers at once, unless the server allows fewer; 16 by default."""
+"""Requests of one connection in flight at once, unless the server allows fewer; it allows 16 by default."""
 
-_HARMLESS = (CancelRun, ReadThread)
-"""What may be carried out twice."""
+_IDEMPOTENT = (CancelRun, ReadThread)
+"""Requests that may be carried out twice."""
 
 
 REMEMBERED_SECONDS = 600.0
-"""How long a server remembers an id: section 7 of the protocol page."""
+"""The time for which a server remembers an id: section 7 of the protocol page."""
 
 _LOST = "expected a reply within ten minutes in one session, got none: it may have been carried out"
 
 
 @attrs.define(eq=False, kw_only=True)
 class Request:
-    """One request, until its outcome is there."""
+    """One request, until it has an outcome."""
 
     id: str
     message: client_messages.Request
@@ -44,25 +44,25 @@ class Request:
     settled: Callable[[], None]
     """Called when there is an outcome."""
     expires: Callable[[float], None]
-    """Called when it is first written, with the time at which it is to be given up."""
+    """Called when it is first written, with the time at which it expires."""
     until: float = math.inf
     outcome: str | ActorsError | None = None
-    """The text of the reply, of which the one that asked knows the kind."""
-    known: bool = False
-    """It was written on a connection of this session."""
-    waiting: bool = False
-    """It was written on this connection."""
+    """The text of the reply, whose type the caller knows, or the error to raise."""
+    sent_in_session: bool = False
+    """True if it was written on a connection of this session."""
+    in_flight: bool = False
+    """True if it was written on this connection."""
 
 
 class Requests:
-    """The ledger of one session's requests, in the order in which they were made."""
+    """One session's requests without a reply, in the order in which they were made."""
 
     def __init__(self) -> None:
         self._made = 0
         self._open: dict[str, Request] = {}
 
     def __len__(self) -> int:
-        """Requests without an answer."""
+        """Return the number of requests without a reply."""
         return len(self._open)
 
     def make(
@@ -71,7 +71,7 @@ class Requests:
         settled: Callable[[], None],
         expires: Callable[[float], None],
     ) -> Request:
-        """Note a request, made with the next id, which the next call of :meth:`due` gives out."""
+        """Make a request with the next id, which :meth:`due` returns in its turn."""
         self._made += 1
         id_ = f"c{self._made}"
         message = message_of(id_)
@@ -81,31 +81,31 @@ class Requests:
         return request
 
     def forget(self, request: Request) -> None:
-        """Nobody waits for it any more: it is not written again."""
+        """Forget a request whose caller waits no longer: it is not written again."""
         self._open.pop(request.id, None)
 
     def begin(self) -> None:
-        """A connection begins: nothing was written on it."""
+        """Begin a connection, on which no request was written yet."""
         for request in self._open.values():
-            request.waiting = False
+            request.in_flight = False
 
     def lose_session(self) -> None:
-        """The server has forgotten the session: what it may have carried out cannot be asked for again."""
+        """Fail the requests that a server which forgot the session could carry out twice."""
         for request in [*self._open.values()]:
-            if request.known and not isinstance(request.message, _HARMLESS):
+            if request.sent_in_session and not isinstance(request.message, _IDEMPOTENT):
                 self._resolve(request, SessionLost(_LOST))
-            request.known = False
+            request.sent_in_session = False
 
     def expire(self, now: float) -> None:
-        """Give up what the server may have forgotten: asked again, it could be carried out twice."""
+        """Fail the requests that the server may have forgotten, because it could carry them out twice."""
         for request in [*self._open.values()]:
             if now >= request.until:
                 self._resolve(request, SessionLost(_LOST))
 
-    def due(self, most_bytes: int, most_waiting: int, now: float) -> Request | None:
-        """The next request to write; it counts as written. One that is too large is refused instead."""
+    def due(self, most_bytes: int, most_in_flight: int, now: float) -> Request | None:
+        """Return the next request to write, and count it as written; one that is too large is refused instead."""
         self.expire(now)
-        while (request := self._next(most_waiting)) is not None:
+        while (request := self._next(most_in_flight)) is not None:
             if len(request.text.encode()) <= most_bytes:
                 self._note_written(request, now)
                 return request
@@ -116,7 +116,7 @@ class Requests:
         return None
 
     def answer(self, reply: Reply, text: str) -> None:
-        """An answer has come; one to nothing that waits is left alone."""
+        """Take a reply; one to a request that is no longer open is ignored."""
         request = self._open.get(str(reply.id))
         if request is None:
             return
@@ -128,7 +128,7 @@ class Requests:
             self._resolve(request, refused)
 
     def end(self, error: Callable[[], ActorsError]) -> None:
-        """There will be no answers any more."""
+        """Fail every request, because no reply will come."""
         for request in [*self._open.values()]:
             self._resolve(request, error())
 
@@ -137,12 +137,12 @@ class Requests:
         if request.until == math.inf:
             request.until = now + REMEMBERED_SECONDS
             request.expires(request.until)
-        request.known = request.waiting = True
+        request.sent_in_session = request.in_flight = True
 
-    def _next(self, most_waiting: int) -> Request | None:
-        if sum(request.waiting for request in self._open.values()) >= min(_WINDOW, most_waiting):
+    def _next(self, most_in_flight: int) -> Request | None:
+        if sum(request.in_flight for request in self._open.values()) >= min(_WINDOW, most_in_flight):
             return None
-        return next((request for request in self._open.values() if not request.waiting), None)
+        return next((request for request in self._open.values() if not request.in_flight), None)
 
     def _resolve(self, request: Request, outcome: str | ActorsError) -> None:
         del self._open[request.id]

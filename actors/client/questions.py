@@ -1,4 +1,4 @@
-"""The questions that are open, each shown once."""
+"""The open questions, each announced to the application once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from actors.protocol import server_messages
 
 
 class Questions:
-    """What is open comes again on every connection; what does not was closed in between.
+    """The set of open questions.
 
-    The server says the open ones right after ``caught_up``, and takes our ping
-    after that: so when the pong is there, they all have come.
+    The server sends the open ones again on every connection, right after
+    ``caught_up``, and answers our ping after them. So a question that has not
+    been sent again when the pong arrives was closed in between.
     """
 
     def __init__(self) -> None:
         self._open: set[str] = set()
         self._doubtful: set[str] = set()
-        """Open when this connection began, or caught up, and not heard of since."""
+        """Questions open when this connection began, or caught up, and not sent again since."""
 
     def begin(self) -> None:
-        """A connection begins."""
+        """Begin a connection."""
         self._doubtful = set(self._open)
 
-    def ask(self, told: server_messages.Ask[server_messages.Question]) -> Ask | None:
-        """A question has come; ``None`` when it is known."""
-        event = told.event
+    def ask(self, message: server_messages.Ask[server_messages.Question]) -> Ask | None:
+        """Return the item for a question; ``None`` when it is known."""
+        event = message.event
         self._doubtful.discard(event.event_id)
         if event.event_id in self._open:
             return None
@@ -36,24 +37,24 @@ class Questions:
             thread_id=event.thread_id,
             run_id=event.run_id,
             timestamp=event.timestamp,
-            timeout_s=told.timeout_s,
+            timeout_s=message.timeout_s,
         )
 
-    def close(self, told: server_messages.AskClosed) -> AskClosed | None:
-        """A question is closed; ``None`` when it was not known."""
-        if told.ask not in self._open:
+    def close(self, message: server_messages.AskClosed) -> AskClosed | None:
+        """Return the item for a closed question; ``None`` when it was not known."""
+        if message.ask not in self._open:
             return None
-        self._open.discard(told.ask)
-        self._doubtful.discard(told.ask)
-        return AskClosed(told.ask, told.reason)
+        self._open.discard(message.ask)
+        self._doubtful.discard(message.ask)
+        return AskClosed(message.ask, message.reason)
 
     def caught_up(self) -> bool:
-        """The log has been sent, and what is open follows; true if there is something that may not be among it."""
+        """Expect the open questions, which follow the log; true if a known one may be missing from them."""
         self._doubtful = set(self._open)
         return bool(self._doubtful)
 
     def pong(self) -> list[AskClosed]:
-        """What was open and is not any more."""
+        """Close the questions that the server did not send again; returns their items."""
         gone, self._doubtful = sorted(self._doubtful), set()
         self._open.difference_update(gone)
         return [AskClosed(name, "gone") for name in gone]

@@ -1,7 +1,7 @@
-"""A session with a server: what comes is iterated over, what is asked is awaited, connections come and go.
+"""A session with a server: an async iterator of items, and methods that send requests, over many connections.
 
-This is the part that waits. What to do with a message, and what to say, is
-decided in :mod:`actors.client.conversation`.
+This is the part that waits. :mod:`actors.client.conversation` decides what to
+do with each message, and what to send.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from actors.protocol.server_messages import CancelReply, ReadReply, SendReply
 from actors.wire.websocket import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000
-"""What may wait for the application: as many events as a server retains by default."""
+"""Bound of the queue for the application: as many events as a server retains by default."""
 QUEUED_BYTES = 1 << 20
-"""The same, in bytes of text as it came; the last message may go beyond it."""
+"""The same bound in bytes of text as received; the last message may exceed it."""
 CONNECT_SECONDS = 10.0
-"""What a server gets from the first packet to its welcome."""
+"""Time from the first packet to the server's welcome."""
 
 _CLOSE_SECONDS = 2.0
-"""What it gets to answer our Close."""
+"""Time for the server to answer our Close frame."""
 _LEAVE_SECONDS = 5.0
-"""What leaving may take, with the last confirmation."""
-_LIVELINESS = 0.8
-"""How much of the messages per second that a server allows is made use of."""
+"""Time for leaving, with the last ack."""
+_RATE_SHARE = 0.8
+"""Share of the server's limit of messages per second that the client uses."""
 
 
 class Session:
     """A session; made by :func:`connect`.
 
-    Iterate over it in one task: what was iterated over before is confirmed
-    when the application comes back for the next item, and not earlier. All
-    methods may be called from any task of the same Trio run; from anywhere
-    else they raise :class:`~actors.errors.ForeignThread` or
-    :class:`~actors.errors.ForeignLoop`, and nothing has happened.
+    Iterate over it in one task: an item is acked when the application comes
+    back for the next one, and not earlier. All methods may be called from any
+    task of the same Trio run; from anywhere else they raise
+    :class:`~actors.errors.ForeignThread` or
+    :class:`~actors.errors.ForeignLoop`, and have no effect.
     """
 
     def __init__(self, conversation: Conversation, options: Options) -> None:
@@ -66,36 +66,36 @@ class Session:
         self._conversation = conversation
         self._arrivals = conversation.arrivals
         self._options = options
-        self._stirred = trio.Event()
-        """Set when something happened that the tasks of this session may have to act upon; then replaced."""
+        self._changed = trio.Event()
+        """Set when something changed that a task of this session may have to act upon; then replaced."""
         self._connecting: trio.CancelScope | None = None
         self._reading: trio.CancelScope | None = None
         self._pausing = trio.CancelScope()
-        self._farewell = False
-        """The connection is to be ended, with a last confirmation."""
+        self._finishing = False
+        """True once the writer is to send the last ack and stop."""
         self._leaving = False
         self._error: Callable[[], SessionEnded] | None = None
         self._iterating = False
 
-    # --- what comes -------------------------------------------------------------
+    # --- items ------------------------------------------------------------------
 
     @property
     def cursor(self) -> Cursor | None:
-        """The place of the last item that was iterated over, the one in hand included; ``None`` before there is one.
+        """The cursor of the last item that was yielded, the one being processed included; ``None`` before the first.
 
-        Saved together with what the item has done, and given to :func:`connect`, nothing is missed and nothing is
-        done twice.
+        If the application saves it atomically with the item's effect, and gives it to :func:`connect`, it misses
+        nothing and does nothing twice.
         """
         return self._arrivals.given
 
     def __aiter__(self) -> Session:
-        """The session itself."""
+        """Return the session itself."""
         return self
 
     async def __anext__(self) -> Item:
-        """The next item; a checkpoint. Cancelled, it stays the next item.
+        """Return the next item; a checkpoint. Cancelled, it stays the next item.
 
-        Raises :class:`~actors.client.SessionEnded` when the server has refused for good, after everything that came
+        Raises :class:`~actors.client.SessionEnded` when the server has refused for good, after the items queued
         before; and after the ``connect`` block. Raises :class:`trio.BusyResourceError` when another task is iterating.
         """
         self._affinity.check_task("the next item")
@@ -104,17 +104,17 @@ class Session:
         self._iterating = True
         try:
             self._arrivals.confirm()
-            self._stir()
+            self._wake()
             await trio.lowlevel.checkpoint()
             while (item := self._arrivals.give()) is None:
                 if self._error is not None:
                     raise self._error()
-                await self._stirred.wait()
+                await self._changed.wait()
             return item
         finally:
             self._iterating = False
 
-    # --- what is asked ----------------------------------------------------------
+    # --- requests ---------------------------------------------------------------
 
     async def send(
         self,
@@ -127,9 +127,9 @@ class Session:
 
         Idempotent over reconnects: without a reply it is sent again under the same id, and placed once.
 
-        Raises :class:`~actors.errors.Unencodable` for what JSON cannot carry or the server will not take,
+        Raises :class:`~actors.errors.Unencodable` for what JSON cannot carry or is too large for the server,
         :class:`~actors.client.RequestRefused` when the server refuses, :class:`~actors.client.SessionLost` when it
-        may or may not have been placed, :class:`~actors.client.SessionEnded` when there is no way to ask any more.
+        may or may not have been placed, :class:`~actors.client.SessionEnded` when the session has ended.
         Waits for as long as the server cannot be reached: use a timeout. Cancelled after it was sent, it may or may
         not be placed, and is not sent again.
         """
@@ -137,8 +137,8 @@ class Session:
         if thread_id is not None:
             check_identifier("thread_id", thread_id)
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
-        ready = _ready(payload)
-        reply = _decoded(await self._ask("send", lambda id_: Send(id_, ready, thread_id, type)), SendReply)
+        field = _as_field(payload)
+        reply = _decoded(await self._ask("send", lambda id_: Send(id_, field, thread_id, type)), SendReply)
         return Sent(
             thread_id=reply.thread_id,
             event_id=reply.event_id,
@@ -149,28 +149,28 @@ class Session:
         )
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
-        """Answer a question. Raises as :meth:`send` does; the first answer of all devices is the one that counts."""
+        """Answer a question; of several devices' answers the first one counts. Raises as :meth:`send` does."""
         self._affinity.check_task("answer")
         check_identifier("ask_id", ask_id)
         encode("answer", payload, "none", None, ask_id, 0.0, Limits())
-        ready = _ready(payload)
-        await self._ask("answer", lambda id_: AnswerAsk(id_, ask_id, ready))
+        field = _as_field(payload)
+        await self._ask("answer", lambda id_: AnswerAsk(id_, ask_id, field))
 
     async def cancel(self, run_id: str) -> Cancellation:
-        """End a run and those below it; returns when they have ended, or after the server's patience, 5 seconds.
+        """Cancel a run and those below it; returns when they have ended, or when the server's 5 seconds are over.
 
-        Raises as :meth:`send` does; SessionLost only after ten minutes without a reply, for it is asked again.
+        Raises as :meth:`send` does; SessionLost only after ten minutes without a reply, because it can be repeated.
         """
         check_identifier("run_id", run_id)
         reply = _decoded(await self._ask("cancel", lambda id_: CancelRun(id_, run_id)), CancelReply)
         return Cancellation(run_id=reply.run_id, stopped=reply.stopped, running=reply.running)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
-        """The events of one thread that are retained, after a ``seq``, at most ``limit`` of them.
+        """Read at most ``limit`` of the events that one thread retains, after a ``seq``.
 
         Raises as :meth:`cancel` does, and Unencodable, which is a ValueError,
         for an ``after_seq`` that is no whole number from 0 on or a ``limit``
-        that is none from 1 to 2³¹. Changes nothing about what is iterated over.
+        that is none from 1 to 2³¹. Does not affect the iteration.
         """
         check_identifier("thread_id", thread_id)
         check_whole("after_seq", after_seq, 0)
@@ -183,7 +183,7 @@ class Session:
         )
 
     def reconnect_now(self) -> None:
-        """Wait no longer before the next attempt: the machine has come online, somebody looks at it again."""
+        """Make the next attempt now, because the machine has come online, or the user is looking at it again."""
         self._affinity.check()
         self._pausing.cancel()
 
@@ -198,7 +198,7 @@ class Session:
             patience.deadline = until
 
         request: Request = requests.make(message_of, settled.set, expires)
-        self._stir()
+        self._wake()
         try:
             with patience:
                 await settled.wait()
@@ -207,7 +207,7 @@ class Session:
             requests.forget(request)
         if isinstance(request.outcome, ActorsError):
             raise request.outcome
-        assert request.outcome is not None, "what is settled has an outcome"
+        assert request.outcome is not None, "a settled request has an outcome"
         return request.outcome
 
     # --- connections --------------------------------------------------------------
@@ -216,10 +216,10 @@ class Session:
         """Connect, again and again, until the application leaves or the server refuses for good."""
         while not self._leaving:
             if not self._conversation.wants_connection:
-                self._tell(State(name="paused", text="the application has not taken what came"))
-                await self._stirred.wait()
+                self._set_state(State(name="paused", text="the application has not taken what came"))
+                await self._changed.wait()
                 continue
-            ended = await self._attend()
+            ended = await self._connect()
             if ended is None:
                 continue
             seconds = self._conversation.end(ended, self._options.environment.random.random(), trio.current_time())
@@ -232,32 +232,32 @@ class Session:
             )
 
     def leave(self) -> None:
-        """The application leaves: what it has taken is confirmed, and goodbye said, if there is a connection."""
+        """Leave: ack what the application has taken, and close the connection, if there is one."""
         self._leaving = True
         self._pausing.cancel()
         for scope in (self._connecting, self._reading):
             if scope is not None:
                 scope.cancel()
-        self._stir()
+        self._wake()
 
     def finish(self, text: str, code: int | None = None, status: int | None = None) -> None:
-        """There will be no connection any more."""
+        """End the session for good, and fail its requests; it makes no more connections."""
         if self._error is None:
             self._error = lambda: SessionEnded(text, code, status=status)
             self._conversation.requests.end(self._error)
-            self._tell(State(name="ended", text=text, code=code, failures=self._conversation.failures))
-            self._stir()
+            self._set_state(State(name="ended", text=text, code=code, failures=self._conversation.failures))
+            self._wake()
 
     async def _pause(self, state: State) -> None:
         with trio.move_on_after(state.seconds) as self._pausing:
-            self._tell(state)
+            self._set_state(state)
             if not self._leaving:
                 await trio.sleep_forever()
 
-    async def _attend(self) -> Ended | None:
-        """One connection; how it ended, ``None`` when this side wanted no more of it."""
+    async def _connect(self) -> Ended | None:
+        """Run one connection to its end; ``None`` when this side ended it."""
         options, last = self._options, self.state
-        self._tell(State(name="connecting", text=last.text, code=last.code, failures=self._conversation.failures))
+        self._set_state(State(name="connecting", text=last.text, code=last.code, failures=self._conversation.failures))
         deadline = trio.current_time() + options.connect_seconds
         dialled = dial(
             options.url,
@@ -266,12 +266,12 @@ class Session:
             ssl_context=options.ssl_context,
             open_seconds=options.connect_seconds,
             close_seconds=_CLOSE_SECONDS,
-            on_heard=self._heard,
+            on_received=self._note_life,
         )
         try:
             with trio.CancelScope() as self._connecting:
                 async with dialled as websocket:
-                    # Before anything is said, and not before there is a server to say it to: asking may cost a request.
+                    # Only now, because the token's function may cost a request, which is wasted without a server.
                     self._conversation.token = await token_of(options, deadline)
                     return await self._converse(websocket, deadline)
         except Closed as closed:
@@ -283,44 +283,44 @@ class Session:
         return None
 
     async def _converse(self, websocket: DialledWebSocket, deadline: float) -> Ended | None:
-        """Read and write until one of both sides wants no more."""
+        """Read and write until either side ends the connection."""
         self._connecting = None
         if websocket.subprotocol != SUBPROTOCOL:
             return Ended(text=f"expected a server that speaks {SUBPROTOCOL}, got one that does not", final=True)
-        self._farewell = False
+        self._finishing = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, websocket)
             ended = await self._read(websocket, deadline)
             if ended is not None or not self._conversation.welcomed:
-                websocket.abort()  # it may have stopped in the middle of a frame
+                websocket.abort()  # the writer may have stopped in the middle of a frame
                 nursery.cancel_scope.cancel()
             else:
-                self._farewell = True
-                self._stir()
+                self._finishing = True
+                self._wake()
                 nursery.cancel_scope.deadline = trio.current_time() + _LEAVE_SECONDS
         if nursery.cancel_scope.cancelled_caught:
             websocket.abort()
         return ended
 
     async def _read(self, websocket: DialledWebSocket, deadline: float) -> Ended | None:
-        """Say hello, and take what comes; how it ended, ``None`` when this side wants no more."""
+        """Say hello, and take messages to the end of the connection; ``None`` when this side ends it."""
         conversation = self._conversation
         text = conversation.hello()
         try:
             with trio.CancelScope(deadline=deadline) as self._reading:
-                with suppress(Closed):  # what the server said before it closed is heard first
+                with suppress(Closed):  # messages that the server sent before it closed can still be received
                     await websocket.send(text)
                 while not (self._leaving or conversation.wants_to_leave):
                     conversation.take(await websocket.receive())
-                    self._heard()
-                    self._stir()
+                    self._note_life()
+                    self._wake()
                 return None
         except OutOfOrder as error:
             conversation.distrust(error)
             return Ended(text=str(error))
         except Closed as closed:
             return Ended(text=str(closed), code=closed.code)
-        except PeerError as error:  # of which Closed is one
+        except PeerError as error:  # the base class of Closed
             return Ended(text=str(error))
         finally:
             self._reading = None
@@ -330,58 +330,59 @@ class Session:
         return Ended(text=f"expected {'a sign of life' if conversation.welcomed else 'a welcome'} within {silence:g} s")
 
     async def _write(self, websocket: DialledWebSocket) -> None:
-        """Say what is to be said, no faster than the server allows; whole messages, whatever is cancelled elsewhere."""
+        """Send the messages that are due, no faster than the server allows; each one whole, because cancelling the
+        reader does not cancel the writer."""
         conversation = self._conversation
         while not conversation.welcomed:
-            await self._stirred.wait()
-        pace = _Pace(conversation.asked.messages_per_s * _LIVELINESS)
+            await self._changed.wait()
+        throttle = _Throttle(conversation.limits.messages_per_s * _RATE_SHARE)
         try:
             while True:
-                stirred, farewell = self._stirred, self._farewell
-                for text in conversation.due(trio.current_time(), everything=farewell):
-                    await pace.keep()
+                changed, finishing = self._changed, self._finishing
+                for text in conversation.due(trio.current_time(), everything=finishing):
+                    await throttle.wait()
                     await websocket.send(text)
-                if farewell:
+                if finishing:
                     return
                 with trio.move_on_at(conversation.due_at()):
-                    await stirred.wait()
+                    await changed.wait()
         except Closed:
-            pass  # the reader hears of it, with the reason
+            pass  # the reader gets it as well, with the reason
 
-    def _heard(self) -> None:
-        """The server has said something: it is alive."""
+    def _note_life(self) -> None:
+        """Move the reader's deadline, because bytes from the server show that it is alive."""
         if self._reading is not None and self._conversation.welcomed:
             self._reading.deadline = trio.current_time() + self._conversation.silence_seconds
 
-    def _stir(self) -> None:
-        """Something happened: let everybody look."""
-        stirred, self._stirred = self._stirred, trio.Event()
-        stirred.set()
+    def _wake(self) -> None:
+        """Wake the tasks that wait for a change, and act upon it."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
         conversation = self._conversation
         if self._reading is None or not conversation.welcomed:
             return
         if self.state.name != "open":
-            self._tell(State(name="open"))
+            self._set_state(State(name="open"))
         if conversation.wants_to_leave:
             self._reading.cancel()
 
-    def _tell(self, state: State) -> None:
+    def _set_state(self, state: State) -> None:
         if state != self.state and self.state.name != "ended":
             self.state = state
             with Barrier(_complain):
                 self._options.on_state(state)
 
 
-class _Pace:
-    """No more than so many a second, and as many at once as a second allows."""
+class _Throttle:
+    """A limit of messages per second, with a burst of one second's worth."""
 
     def __init__(self, per_second: float) -> None:
         self._pause_seconds = 1 / per_second
         self._bucket = TokenBucket(max(1, int(per_second)), per_second, now=trio.current_time())
 
-    async def keep(self) -> None:
-        """Wait until another one may be sent."""
-        while not self._bucket.take(trio.current_time()):  # noqa: ASYNC110 - it is time that is waited for
+    async def wait(self) -> None:
+        """Wait until another message may be sent."""
+        while not self._bucket.take(trio.current_time()):  # noqa: ASYNC110 - the condition is the time
             await trio.sleep(self._pause_seconds)
 
 
@@ -400,38 +401,38 @@ async def connect(
     on_state: Callable[[State], None] = lambda state: None,
     environment: Environment | None = None,
 ) -> AsyncIterator[Session]:
-    """A session with the server at a URL, for as long as the block runs.
+    """Open a session with the server at a URL, for as long as the block runs.
 
-    ``ws://host/ws`` or ``wss://host/ws``; ``http:`` and ``https:`` stand for
-    them, and a URL without a path means ``/ws``.
+    The URL is ``ws://host/ws`` or ``wss://host/ws``; ``http:`` and ``https:``
+    stand for them, and a URL without a path means ``/ws``.
 
     Does not wait for the server: each connection, the first one too, is made
     in the background. ``session.state`` is the newest state; ``on_state`` is
-    called with each, and what it raises is logged.
+    called with each, and an exception that it raises is logged.
 
     - ``token`` travels in the first message, never in the URL. A function,
       ``async`` or not, is called for it on each connection, so that a session
       outlives its token; when it raises, that connection has failed, and the
       next one is tried after the usual wait.
-    - ``cursor``: the place of an earlier session (``session.cursor``). Without
-      it ``origin`` says where to begin.
+    - ``cursor``: ``session.cursor`` of an earlier session. Without it
+      ``origin`` says where to begin.
     - ``headers`` of the upgrade, a cookie for example; ``ssl_context`` for
       ``wss:``, Python's default one if left out.
-    - ``connect_seconds``: what reaching the server, the token and the welcome may take together.
-    - ``queued_items``, ``queued_bytes``: what may wait for the application.
-      Beyond it nothing is kept: the session ends the connection, unless a
-      request waits for its answer, and resumes when the application has taken
-      everything (the state is ``paused``).
+    - ``connect_seconds`` to reach the server, get the token and be welcomed.
+    - ``queued_items``, ``queued_bytes``: the bound of the queue for the
+      application. Beyond it nothing is queued: the session ends the connection
+      (unless a request waits for its reply) and is ``paused``; it resumes when
+      the application has taken everything.
 
-    When the block ends, the session acks what was taken (not the last item in
-    hand) and says goodbye, in at most 7 seconds. Cancelled, or with no
-    connection, it waits for nothing.
+    When the block ends, the session acks the items that were taken (not the
+    one being processed) and closes the connection, in at most 7 seconds.
+    Cancelled, or with no connection, it waits for nothing.
 
-    Raises, before anything is started, :class:`TypeError` for an option of
-    another kind and :class:`ValueError` for one that cannot be meant: a URL of
-    another kind, headers that HTTP cannot carry or that the upgrade has itself,
-    a time that cannot be waited, no room at all, an ``ssl_context`` without
-    TLS. Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
+    Raises, before anything is started, :class:`TypeError` for an option of the
+    wrong type and :class:`ValueError` for one that makes no sense: a URL of
+    another scheme, headers that HTTP cannot carry or that the upgrade sets
+    itself, an impossible time, an empty queue, an ``ssl_context`` without TLS.
+    Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
     asyncio program calls :func:`trio.run` in a thread of its own). The body's
     own exceptions pass through.
     """
@@ -458,7 +459,7 @@ async def connect(
 
 @asynccontextmanager
 async def _running(session: Session) -> AsyncIterator[None]:
-    """Run the session's tasks around the body, and raise what ended it outside of the nursery, and so bare."""
+    """Run the session's tasks around the body; raises its exception outside of the nursery, and so not in a group."""
     outcome: BaseException | None = None
     async with open_interruptible_nursery() as nursery:
         nursery.start_soon(session.run)
@@ -483,13 +484,13 @@ T = TypeVar("T")
 
 
 def _decoded(text: str, kind: type[T]) -> T:
-    """A reply's fields. Raises :class:`~actors.errors.PeerError` when they are not those of the protocol."""
+    """Decode a reply. Raises :class:`~actors.errors.PeerError` when its fields are not those of the protocol."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as error:
         raise PeerError("bad_message", f"expected a reply with the fields of the protocol, got {error}") from None
 
 
-def _ready(payload: Payload) -> Any:
-    """Ready JSON, marked as such."""
+def _as_field(payload: Payload) -> Any:
+    """Mark bytes as JSON that is not to be encoded again."""
     return msgspec.Raw(bytes(payload)) if isinstance(payload, bytes | bytearray | memoryview) else payload

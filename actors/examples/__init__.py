@@ -1,1 +1,1 @@
-"""Examples that run: each a module to read, and to start from."""
+"""Runnable examples, each one module, to read and to start from."""

@@ -1,4 +1,4 @@
-"""An agent that asks before it acts: the question waits on every device of its user, for one answer."""
+"""An agent that asks for approval before it acts, on every device of its user."""
 
 import trio
 
@@ -8,7 +8,7 @@ PATIENCE_SECONDS = 120.0
 
 
 async def approval(run: actors.Run, message: actors.Message) -> str:
-    """Do what the user said, if one of the user's devices approves of it in time."""
+    """Carry out the user's message, if the user approves of it in time, on any device."""
     plan = str(message.payload.get("text", "what you sent"))
     await run.thinking("This changes something, so I ask first.")
     question = {"question": f"Shall I go on with “{plan}”?", "choices": ["yes", "no"]}
@@ -25,6 +25,6 @@ async def approval(run: actors.Run, message: actors.Message) -> str:
 
 
 def say(run: actors.Run, text: str) -> str:
-    """Answer, and give the answer for the run's result."""
+    """Stream the answer, and return it as the run's result."""
     run.delta(text)
     return text

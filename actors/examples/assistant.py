@@ -1,4 +1,4 @@
-"""A scripted assistant and the server around it: all there is to embedding."""
+"""A scripted assistant and its server: the whole of what embedding takes."""
 
 import sys
 

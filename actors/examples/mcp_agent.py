@@ -4,8 +4,8 @@
         await runtime.serve(port=8765)
 
 Ask it "3 + 4", "convert 10 km to miles", "where is the key?", or "how far is the cabin in miles?", which takes
-two calls, the second made of what the first one found. The calls are real; in the place of the language model,
-which has one door (:class:`Model`), stand a few rules.
+two calls, the second with the result of the first. The calls are real; a few rules replace the language model,
+whose interface is :class:`Model`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ except ImportError as error:
     raise ImportError("this example needs mcp 2.0 or newer: in the checkout, pip install '.[examples]'") from error
 
 CALLS = 8
-"""The most calls in one run: a model that goes in circles ends as ``agent_failed``."""
+"""The most calls in one run, so that a model that goes in circles ends as ``agent_failed``."""
 
 CALL_SECONDS = 30.0
-"""The longest that a call may take: a server that never answers fails a call, and does not hold its run."""
+"""The timeout of a call, so that a server that never answers fails the call and does not block the run."""
 
 NOTES = ("The cabin is 42 km from Oslo.", "The key is under the blue pot.", "The boat needs paint.")
 
@@ -44,11 +44,11 @@ _NUMBER = r"(-?\d+(?:\.\d+)?)"
 
 
 def notebook() -> MCPServer:
-    """An MCP server of three tools, in memory."""
-    # The level keeps what mcp does to the root logger to what Python does without it.
+    """Make an MCP server with three tools, in memory."""
+    # WARNING is Python's own level of the root logger, which mcp would set to another.
     server = MCPServer("notebook", log_level="WARNING")
 
-    # They are coroutines because mcp runs a plain function in a thread, which a cancelled run has to wait for.
+    # The tools are coroutines because mcp runs a plain function in a thread, for which a cancelled run has to wait.
     @server.tool()
     async def add(a: float, b: float) -> float:
         """Add two numbers."""
@@ -63,7 +63,7 @@ def notebook() -> MCPServer:
 
     @server.tool()
     async def search_notes(question: str) -> list[str]:
-        """Find the notes that have most words of a question in them."""
+        """Find the notes that share most words with a question."""
         words = set(re.findall(r"\w{3,}", question.lower()))
         scores = [len(words & set(re.findall(r"\w{3,}", note.lower())) - {"the"}) for note in NOTES]
         return [note for note, score in zip(NOTES, scores, strict=True) if score == max(scores) > 0]
@@ -84,7 +84,7 @@ class Call:
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """A call that was made, and what the server said to it."""
+    """A call that was made, and the server's answer."""
 
     call: Call
     text: str
@@ -92,19 +92,19 @@ class Step:
 
 
 class Model(Protocol):
-    """The model that decides: the place of a language model."""
+    """The model that decides, where an application has a language model."""
 
     async def __call__(
         self, question: str, tools: Sequence[mcp.Tool], steps: Sequence[Step], say: Callable[[str], None]
     ) -> Call | str:
-        """Return the next call, or the whole answer; give its tokens to ``say`` as they come."""
+        """Return the next call, or the whole answer, having called ``say`` with each of its tokens."""
         ...
 
 
 async def rules(
     question: str, tools: Sequence[mcp.Tool], steps: Sequence[Step], say: Callable[[str], None]
 ) -> Call | str:
-    """A model of three rules, which always decides the same."""
+    """Decide by three rules, deterministically."""
     call = _next_call(question, steps)
     if call is not None and call.tool in {tool.name for tool in tools}:
         return call
@@ -119,11 +119,11 @@ async def rules(
 def _next_call(question: str, steps: Sequence[Step]) -> Call | None:
     if steps and (steps[-1].failed or steps[-1].call.tool != "search_notes"):
         return None
-    asked = question.lower()
-    if terms := re.search(rf"{_NUMBER} *\+ *{_NUMBER}", asked):
+    text = question.lower()
+    if terms := re.search(rf"{_NUMBER} *\+ *{_NUMBER}", text):
         return Call("add", {"a": float(terms[1]), "b": float(terms[2])})
-    quantity = re.search(rf"{_NUMBER} *([a-z]+)", steps[-1].text if steps else asked)
-    unit = re.search(r"\b(?:to|into|in) ([a-z]+)\W*$", asked)
+    quantity = re.search(rf"{_NUMBER} *([a-z]+)", steps[-1].text if steps else text)
+    unit = re.search(r"\b(?:to|into|in) ([a-z]+)\W*$", text)
     if quantity and unit:
         return Call("convert_units", {"value": float(quantity[1]), "unit": quantity[2], "into": unit[1]})
     return None if steps else Call("search_notes", {"question": question})
@@ -133,18 +133,18 @@ def _next_call(question: str, steps: Sequence[Step]) -> Call | None:
 
 
 class CallError(Exception):
-    """The server answered a call with an error."""
+    """An error with which the server answered a call."""
 
 
 @asynccontextmanager
 async def open_mcp_agent(
     client: mcp.Client | None = None, model: Model = rules
 ) -> AsyncIterator[Callable[[actors.Run, actors.Message], Awaitable[str]]]:
-    """Connect to an MCP server, and give the ``on_message`` of an agent that uses its tools.
+    """Connect to an MCP server, and yield the ``on_message`` of an agent that uses its tools.
 
     ``client`` is any that has not been entered, ``mcp.Client("https://…/mcp")`` for one; without it the agent has
-    :func:`notebook`. One session serves all runs: its requests are told apart by their ids, and a run that is
-    cancelled takes back the one it waits for, no other. Open it around the runtime, which ends the runs first.
+    :func:`notebook`. One session serves all runs, because its requests have ids; a run that is cancelled cancels
+    its own request, and no other. Open it around the runtime, which ends the runs first.
     """
     failure: BaseException | None = None
     async with client or mcp.Client(notebook(), read_timeout_seconds=CALL_SECONDS) as session:
@@ -154,7 +154,7 @@ async def open_mcp_agent(
 
         try:
             yield mcp_agent
-        except BaseException as error:  # raised below: inside the client it would go out wrapped in two groups
+        except BaseException as error:  # raised below, because the client would wrap it in two groups
             if cancels(error):
                 raise
             failure = error
@@ -163,8 +163,8 @@ async def open_mcp_agent(
 
 
 async def answer(run: actors.Run, question: str, client: mcp.Client, model: Model) -> str:
-    """Let the model call tools until it answers, and return the answer; what fails is told to the model, too."""
-    tools = (await client.list_tools()).tools  # a server of very many has more: ``list_tools(cursor=…)``
+    """Let the model call tools until it answers, and return the answer; the model gets failed calls, too."""
+    tools = (await client.list_tools()).tools  # the first page: a server with many more needs ``list_tools(cursor=…)``
     await run.thinking(f"There are tools: {', '.join(tool.name for tool in tools)}.")
     steps: list[Step] = []
     while isinstance(decision := await model(question, tools, steps, run.delta), Call):
@@ -172,11 +172,11 @@ async def answer(run: actors.Run, question: str, client: mcp.Client, model: Mode
             raise RuntimeError(f"expected an answer after {CALLS} calls, the model asks for another")
         try:
             async with run.tool(decision.tool, decision.arguments) as tool:
-                came = await client.call_tool(decision.tool, decision.arguments)
-                text = "\n".join(block.text for block in came.content if block.type == "text")
-                if came.is_error:
+                result = await client.call_tool(decision.tool, decision.arguments)
+                text = "\n".join(block.text for block in result.content if block.type == "text")
+                if result.is_error:
                     raise CallError(text)
-                tool.result = text if came.structured_content is None else came.structured_content
+                tool.result = text if result.structured_content is None else result.structured_content
         except (CallError, mcp.MCPError, actors.Unencodable) as error:  # the last: a result too large for an event
             steps.append(Step(call=decision, text=str(error), failed=True))
         else:

@@ -26,13 +26,13 @@ _CAUSES = {
 
 
 def forgotten(event_id: str, thread_id: str | None = None) -> Fate:
-    """The fate of an event that the runtime no longer remembers, or never knew."""
+    """Return the fate of an event that the runtime no longer remembers, or never knew."""
     where = "here" if thread_id is None else f"in thread {thread_id}"
     return Fate(event_id=event_id, receipt=None, steps=(f"{event_id}: forgotten, or never accepted {where}",))
 
 
 def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
-    """The fate of an id that names several events, each in a thread of its own."""
+    """Return the fate of an id that names several events, each in a thread of its own."""
     which = f"{', '.join(threads[:-1])} and {threads[-1]}"
     text = f"{event_id}: {len(threads)} events have this id, in the threads {which}; name the thread of one"
     return Fate(event_id=event_id, receipt=None, steps=(text,), threads=tuple(threads))
@@ -41,7 +41,7 @@ def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
 def fate_of(
     receipt: Receipt, accounts: Accounts, presence: Presence | None, quarantine: Failure | None, now: float
 ) -> Fate:
-    """Follow an event step by step, at ``now`` of the monotonic clock, in seconds.
+    """Return the steps of an event so far, at ``now`` of the monotonic clock, in seconds.
 
     ``presence`` and ``quarantine`` are those of its owner.
     """
@@ -68,7 +68,7 @@ def _outcome(receipt: Receipt, accounts: Accounts) -> str:
         return "queued for the store" if asked else "given to the store, which did not say whether it took it"
     if stage is Stage.BUFFERED:
         hold = accounts.holds[receipt.thread_id]
-        assert receipt.seq is not None, "what is held has a number"
+        assert receipt.seq is not None, "an event that is held has a number"
         return f"held, {receipt.seq - hold.low + 1} of {hold.held}, until the thread is bound to a user"
     if stage is Stage.STORED:
         return "stored, not written to any device yet"
@@ -79,12 +79,12 @@ def _outcome(receipt: Receipt, accounts: Accounts) -> str:
     if stage is Stage.UNCONFIRMED:
         return "written, and left the log before any device confirmed it"
     cause = receipt.cause
-    assert cause is not None, "what was dropped has a cause"
+    assert cause is not None, "a dropped event has a cause"
     return f"dropped ({cause}): {_CAUSES[cause]}"
 
 
 def _devices(position: Position, presence: Presence | None, now: float) -> str:
-    """Each device that is here, or else the last ones that were."""
+    """Describe the connected devices, or else the last one that was."""
     devices = () if presence is None else tuple(presence.devices)
     if devices:
         count = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"

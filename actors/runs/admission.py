@@ -1,7 +1,7 @@
-"""Admission: the messages that runs answer, from the request that brings one to the end of its run's task.
+"""Admission: the messages that runs answer, from the request to the end of the run's task.
 
-A message is *expected* from the request on, so that it counts while the store
-has it; *admitted* in the step in which the store's answer is noted, or
+A message is *expected* from the request on, so that it counts while its append
+is in flight; *admitted* in the step that handles the store's reply, or
 *retracted*. Its run starts at once, or waits for its turn.
 """
 
@@ -22,9 +22,8 @@ from actors.runs.turns import Concurrency, Turns
 class MessageArrival:
     """The :class:`~actors.threads.messages.Arrival` of a message: its run is admitted once the store has placed it.
 
-    That happens in the step in which the store's answer is noted, so nothing
-    can come between the two, whatever happens to the connection that brought
-    the message.
+    That happens in the step that handles the store's reply, so nothing can come
+    between the two, whatever happens to the connection that sent the message.
     """
 
     _admission: Admission
@@ -45,7 +44,7 @@ class MessageArrival:
 
 
 class Admission:
-    """The messages that are being answered or may be, and the turns in each thread."""
+    """The messages that have a run or may get one, and the turns in each thread."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class Admission:
         start: Callable[[Run], None],
     ) -> None:
         self.messages = 0
-        """The number of messages that a run answers, is to answer, or may have to."""
+        """The number of messages that a run answers, or will, or may."""
         self.expected: dict[Run, None] = {}
         """Runs whose message is on its way to the store."""
         self._concurrency: Concurrency = concurrency
@@ -74,7 +73,7 @@ class Admission:
         return f"<Admission {self.messages} of {self._limits.runs} messages, {counts}>"
 
     def has_room(self, thread_id: str) -> bool:
-        """True if a message in this thread may come in now."""
+        """Return true if a message in this thread may come in now."""
         turns = self._turns_of(thread_id)
         if not self._registry.closing and self.messages < self._limits.runs and turns.expects():
             return True
@@ -82,7 +81,7 @@ class Admission:
         return False
 
     def expect(self, run: Run) -> MessageArrival:
-        """Count a run while its message is on its way to the store; returns the arrival to be told of the answer."""
+        """Count a run while its message is on its way to the store; returns the arrival that takes the reply."""
         self._turns_of(run.thread_id).expect()
         self.expected[run] = None
         self.messages += 1
@@ -106,7 +105,7 @@ class Admission:
             self._roster.announce(run)
 
     def retract(self, run: Run) -> None:
-        """Give up the run of a message that was not placed, or was placed before."""
+        """Drop the run of a message that was not placed, or was placed before."""
         del self.expected[run]
         run.forget()
         self.messages -= 1
@@ -115,7 +114,7 @@ class Admission:
         self._forget_idle(run.thread_id, turns)
 
     def cancel(self, run: Run, reason: str) -> None:
-        """Cancel a run; one that waits for its turn will not have it."""
+        """Cancel a run; one that waits for its turn never starts."""
         if run.message is None or run in self._tasks:
             run.cancel(reason)
         else:
@@ -123,7 +122,7 @@ class Admission:
             run.decline(reason)
 
     def join(self, run: Run) -> None:
-        """Let a run begin that need not wait: the application's own, or one that has its turn."""
+        """Add a run that need not wait to its thread's turns: the application's own, or one that has its turn."""
         self._turns_of(run.thread_id).join(run)
 
     def end(self, run: Run) -> None:
@@ -135,7 +134,7 @@ class Admission:
         self._forget_idle(run.thread_id, turns)
 
     def task_over(self, run: Run) -> None:
-        """Give back what the task of a run held of ``limits.runs``."""
+        """Stop counting the task of a run against ``limits.runs``."""
         self._tasks.discard(run)
         self.messages -= 1
 

@@ -1,8 +1,8 @@
-"""Asks: questions that wait for one answer, from whichever of a user's devices gives it first.
+"""Asks: questions that wait for one answer, the first from any of a user's devices.
 
-A question stands outside the log: it has no offset, and no device acks it.
-Every device that is there or comes is shown it until it is answered, expires
-or is withdrawn; then all of them are told so.
+A question is not in the log: it has no offset, and no device acks it. It is
+sent to every device that is connected or connects while it is open. When it is
+answered, expires or is withdrawn, ``ask_closed`` is sent to all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
 
 LONGEST_SECONDS = (2**31 - 1) // 1000
-"""The longest deadline of a question, 24 days: what a timer of a browser can be set to."""
+"""The longest deadline of a question, 24 days, because no timer of a browser can be set to more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,10 +54,10 @@ class Ask:
     user_id: str | None
     """The user whose devices see it."""
     shown: int = 0
-    """The number of devices that were shown it."""
+    """The number of devices that it was sent to."""
     answer: Answer | None = None
     request: str = ""
-    """The request that answered."""
+    """The id of the request that answered."""
     over: trio.Event = attrs.field(factory=trio.Event)
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Asks:
         self._threads: ThreadIndex[Ask] = ThreadIndex(owner_of)
         self._open: dict[str, Ask] = {}
         self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
-        """The user who was asked, and the request that answered, by question."""
+        """The user who was asked, and the id of the request that answered, by question."""
 
     def __repr__(self) -> str:
         return f"<Asks {len(self._open)} open>"
@@ -115,9 +115,9 @@ class Asks:
         return ask.answer
 
     def answer(self, ask_id: str, payload: dict[str, Any], user_id: str, request: str) -> bool | None:
-        """Answer a question: True if it counts, False if it is too late, None if the user was not asked.
+        """Answer a question: True if it counts, False if it is too late, None if this user was not asked.
 
-        The first answer counts; the same request again is that answer again.
+        The first answer counts, and so does the same request repeated.
         """
         ask = self._open.get(ask_id)
         if ask is not None and ask.user_id == user_id and ask.answer is None:
@@ -131,7 +131,7 @@ class Asks:
         return known[1] == request
 
     def pending(self, user_id: str) -> list[Item]:
-        """The questions for a device that has come, oldest first."""
+        """Return the questions for a new device, oldest first."""
         return [partial(self._show_one, ask, user_id) for ask in self._threads.of(user_id)]
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
@@ -164,20 +164,20 @@ class Asks:
         return ask
 
     def _close(self, ask: Ask, end: AskEnd) -> None:
-        """Take a question off every screen, and remember it for late answers."""
+        """Close a question on every device, and remember it for late answers."""
         del self._open[ask.ask_id]
         self._threads.remove(ask.thread_id, ask)
         self._closed.put(ask.ask_id, (ask.user_id, ask.request))
         self._tell_closed(ask, end)
 
     def _show(self, ask: Ask) -> None:
-        """Tell the devices of the user; those that are catching up ask for :meth:`pending` themselves."""
+        """Send a question to the devices of its user; those that are catching up ask for :meth:`pending` themselves."""
         for device in () if ask.user_id is None else self._devices_of(ask.user_id):
             if device.caught_up:
                 ask.shown += device.tell(self._message(ask))
 
     def _show_one(self, ask: Ask, user_id: str) -> bytes | None:
-        """The message ``ask`` for one device, if the question is still open, and asked of this user."""
+        """Return the message ``ask`` for one device, if the question is still open, and asked of this user."""
         if ask.user_id != user_id or ask.answer is not None or ask.ask_id not in self._open:
             return None
         ask.shown += 1

@@ -1,4 +1,4 @@
-"""The beginning of a run: its ``agent_started``, and what devices are told of it while the run is active."""
+"""The beginning of a run: its ``agent_started``, and the message ``active`` for devices while the run is active."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Beginning:
         return f"<Beginning of {self._run_id}: {state}>"
 
     def compose(self, output: Output) -> Emission:
-        """Encode ``agent_started``, or raise; nothing is emitted yet."""
+        """Encode ``agent_started``, without emitting it; raises as the output's ``compose`` does."""
         return output.compose(Lifecycle.AGENT_STARTED, self._about)
 
     def begin(self, output: Output) -> Emission:

@@ -1,8 +1,8 @@
 """The coalescer: emits the text that runs have gathered, once for each window.
 
-One task for all runs. A task or a timer for each would wake up 30 times a
-second for every agent that is speaking, at 25 to 45 µs a time; here windows
-that end close together are one wake-up.
+One task serves all runs. A task or a timer for each would wake up 30 times a
+second for every agent that streams text, at 25 to 45 µs a time; here windows
+that end close together share one wake-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Disconnects: the runs whose user was here, and has been gone for longer than the grace."""
+"""Disconnects: the runs whose user was connected, and has had no device for longer than the grace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actors.users.presence import Subscriber
 
 
 class Disconnects:
-    """Since when the owners of active runs have had no device. Times are seconds of one monotonic clock."""
+    """The times since which owners of active runs have had no device, in seconds of one monotonic clock."""
 
     def __init__(
         self,
@@ -24,9 +24,9 @@ class Disconnects:
         self._absent_since: dict[str, float] = {}
 
     def overdue(self, runs: Iterable[Run], now: float) -> list[Run]:
-        """Those of all active runs whose owner has been gone for the grace, or longer.
+        """Return those of all active runs whose owner has had no device for the grace, or longer.
 
-        A run of a user who has not been here since it began is not among them.
+        A run whose owner has had none since it began is not among them.
         """
         owned = self._by_owner(runs)
         self._absent_since = {

@@ -39,7 +39,7 @@ class Endings:
 
     @asynccontextmanager
     async def enforced(self) -> AsyncIterator[None]:
-        """Close what does not stop in time, during the block; afterwards the end of the runtime has its own bound."""
+        """Close runs that do not stop in time, during the block; the end of the runtime has its own bound."""
         async with trio.open_nursery() as self._patience:
             yield
             self._patience.cancel_scope.cancel()
@@ -48,10 +48,10 @@ class Endings:
         """Cancel a run and its children, and wait up to ``cancel_seconds`` for their code to end.
 
         None when there is no such run, or it is in a thread of another user
-        than ``user_id``; that is known only after ``cancel_hold_seconds``, in
-        which the message that starts it may come in. Raises
+        than ``user_id``; only after ``cancel_hold_seconds``, because the
+        message that starts it may come in until then. Raises
         :class:`~actors.errors.Unencodable` for a reason that is no identifier.
-        A checkpoint; cancelled, the run may or may not have been asked to end.
+        A checkpoint; when this is cancelled, the run may or may not have been.
         """
         check_identifier("reason", reason)
         await trio.lowlevel.checkpoint()
@@ -67,24 +67,24 @@ class Endings:
         return Cancellation(stopped, tuple(one.run_id for one in family if not one.over.is_set()))
 
     def cancel_all(self, reason: str) -> None:
-        """Ask every run to end; no message starts another one."""
+        """Cancel every run; no message starts another one."""
         self._registry.closing = True
         for run in tuple(self._registry.active.values()):
             self._admission.cancel(run, reason)
 
     def insist(self, runs: list[Run]) -> None:
-        """Give runs that were asked to end ``cancel_seconds`` for it, unless the end of the runtime has a bound."""
+        """Give cancelled runs ``cancel_seconds`` to end, unless the end of the runtime has a bound."""
         if self._patience is not None and not self._registry.closing:
             self._patience.start_soon(self._wait_and_abandon, runs)
 
     async def finish(self, seconds: float) -> None:
-        """Wait for the runs to end by themselves, those of messages on their way included, and no longer than this."""
+        """Wait at most ``seconds`` for the runs to end by themselves, those of messages on their way included."""
         with trio.move_on_after(seconds):
             while left := (*self._admission.expected, *self._registry.active.values()):
                 await left[0].closed.wait()
 
     async def close(self, reason: str, seconds: float) -> tuple[str, ...]:
-        """End every run within so many seconds; returns the ids of those that have not stopped."""
+        """Cancel every run, and wait at most ``seconds``; returns the ids of those that have not stopped."""
         self.cancel_all(reason)
         await self.finish(seconds)
         self._abandon(list(self._registry.active.values()), "its shutdown", seconds)
@@ -96,7 +96,7 @@ class Endings:
         self._abandon(runs, "its cancellation", seconds)
 
     def _abandon(self, runs: list[Run], handling: str, seconds: float) -> None:
-        """Close runs that have not stopped so long after they were cancelled; each is reported once."""
+        """Close runs that have not stopped ``seconds`` after they were cancelled; each is reported once."""
         for run in runs:
             if run.over.is_set() or self._registry.abandoned.get(run.run_id) is run:
                 continue
@@ -108,7 +108,7 @@ class Endings:
 
 
 async def until_over(runs: Iterable[Run], seconds: float) -> None:
-    """Wait until these runs are over, and no longer than this."""
+    """Wait until these runs are over, at most ``seconds``."""
     with trio.move_on_after(seconds):
         for run in runs:
             await run.over.wait()

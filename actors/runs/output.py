@@ -1,8 +1,8 @@
 """The events of one run on their way to its thread, in the order in which the run emitted them.
 
 Text gathers in a buffer, and goes out before the run's next other event. Two
-places in the thread's mailbox are beyond its room, because what takes them
-cannot wait: one for text, and one for an event that ends something.
+places in the thread's mailbox are reserved beyond its capacity, for emissions
+that cannot wait: one for text, and one for an event that ends something.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Output:
             raise self._ended()
 
     def compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
-        """Encode an event of the run, or raise; nothing is emitted yet."""
+        """Encode an event of the run, without emitting it; raises as the emitter's ``compose`` does."""
         return self._emitter.compose(self._thread_id, type_, payload, self._run_id, event_id)
 
     async def emit(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
@@ -120,7 +120,7 @@ class Output:
             self._flush(reserved=False)
 
     async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Await what the end of the run is to end, with RunEnded."""
+        """Await ``act``; raises RunEnded when the run ends meanwhile."""
         with trio.CancelScope() as scope:
             self._waits.add(scope)
             try:

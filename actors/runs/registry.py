@@ -1,4 +1,4 @@
-"""The registry of runs: which are active, which were closed without their code, and which are known to have ended."""
+"""The registry of runs: the active ones, those closed before their code stopped, and the ones that have ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunRegistry:
         self.abandoned: dict[str, Run] = {}
         """Runs that were closed because their code did not stop, until it does. Their threads go on meanwhile."""
         self.closing = False
-        """True once the runtime ends: only what is on its way may begin."""
+        """True once the runtime ends: only runs of messages on their way may begin."""
         self._roster = roster
         self._owner_of = owner_of
         self._hold_seconds = limits.cancel_hold_seconds
@@ -45,7 +45,7 @@ class RunRegistry:
             raise RuntimeClosed("expected an open runtime, it is closing")
 
     def add(self, run: Run) -> None:
-        """Enter a run that begins, or waits for its turn; cancels that waited for it go on."""
+        """Add a run that begins, or waits for its turn; cancels that waited for it go on."""
         self.active[run.run_id] = run
         self._roster.add(run)
         for bell in self._awaited.get(run.run_id, ()):
@@ -71,7 +71,7 @@ class RunRegistry:
             del self.abandoned[run.run_id]
 
     def find(self, run_id: str) -> Run | None:
-        """The run of this id that is active, waits for its turn, or was abandoned."""
+        """Return the run of this id that is active, waits for its turn, or was abandoned."""
         return self.active.get(run_id) or self.abandoned.get(run_id)
 
     @property
@@ -81,7 +81,7 @@ class RunRegistry:
         return next((run for run in runs if run.block is not None and run.block.is_around), None)
 
     async def becomes_known(self, run_id: str, user_id: str | None) -> bool:
-        """True if a run is known, now or within ``cancel_hold_seconds``; with a user, only in a thread of that user."""
+        """Wait until a run is known, at most ``cancel_hold_seconds``; with a user, only in a thread of that user."""
         with trio.move_on_after(self._hold_seconds):
             while not self._is_known(run_id, user_id):
                 bell = trio.Event()

@@ -1,8 +1,9 @@
-"""The roster: which runs are active, as the devices of their threads' owners are told.
+"""The roster: the active runs, announced to the devices of their threads' owners.
 
-The log says when a run begins and when it ends. A device that comes in between
-is told here, as it is of open questions, because the log that it reads may
-begin after the run did, and does not have a run that waits for its turn.
+The log says when a run begins and when it ends. A device that connects in
+between learns of the run from here, as it does of open questions, because the
+part of the log that it reads may begin after the run did, and has nothing of a
+run that waits for its turn.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Roster:
         self._owner_of = owner_of
         self._devices_of = devices_of
         self._homes: dict[Run, str | None] = {}
-        """The users to whom runs went with their threads."""
+        """The new owners of runs whose threads changed owner."""
 
     def __len__(self) -> int:
         """The number of threads that have an active run."""
@@ -41,23 +42,23 @@ class Roster:
         self._runs.add(run.thread_id, run)
 
     def end(self, run: Run, user_id: str | None) -> None:
-        """Take off a run whose last event is in this user's log, or in none; tell devices that will not read it."""
+        """Remove a run whose last event is in this user's log, or in none; tell devices that will not read it."""
         home = self._remove(run)
         if home != user_id:
             self._tell(home, _inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
 
     def lose(self, run: Run) -> None:
-        """Take off a run that has ended without a last event."""
+        """Remove a run that has ended without a last event."""
         home = self._remove(run)
         if run.beginning.standing is not None:
             self._tell(home, _inactive(run.run_id, "gone"))
 
     def pending(self, user_id: str) -> list[Item]:
-        """The messages for a device that has come, oldest run first."""
+        """Return the messages for a new device, oldest run first."""
         return [partial(self._message, run, user_id) for run in self._runs.of(user_id)]
 
     def announce(self, run: Run) -> None:
-        """Tell the devices that are here of a run that waits for its turn, because the log says nothing of it."""
+        """Tell the connected devices of a run that waits for its turn, because the log has nothing of it."""
         self._announce(run, self._owner_of(run.thread_id))
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
@@ -78,7 +79,7 @@ class Roster:
             self._tell(user_id, text)
 
     def _home(self, run: Run) -> str | None:
-        """The user whose devices know of a run: its first event may have been placed for a former owner."""
+        """Return the user whose devices know of a run: its first event may be in the log of a former owner."""
         if run in self._homes:
             return self._homes[run]
         return run.beginning.first_owner or self._runs.owner(run.thread_id)
@@ -90,7 +91,7 @@ class Roster:
         return home
 
     def _message(self, run: Run, user_id: str) -> bytes | None:
-        """The message ``active`` for a run, if it still is, and in a thread of this user."""
+        """Return the message ``active`` for a run, if it still is, and in a thread of this user."""
         return run.beginning.standing if self._runs.belongs(run.thread_id, run, user_id) else None
 
     def _tell(self, user_id: str | None, text: bytes) -> None:

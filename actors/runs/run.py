@@ -5,12 +5,13 @@
                                                                                      └ agent_cancelled
 
 The run itself emits the first event and exactly one of the last three,
-whatever happens in between. The last one needs no room and never waits,
-because its place in the thread's mailbox is reserved; so it is emitted from
-within a cancellation, a shutdown or a full mailbox alike.
+whatever happens in between. The last one never waits for room, because its
+place in the thread's mailbox is reserved; so a run emits it during a
+cancellation, a shutdown and with a full mailbox alike.
 
-This module is the life of a run. What it says is its :class:`~actors.runs.output.Output`,
-how it began its :class:`~actors.runs.beginning.Beginning`.
+This module is the life of a run. Its events go through its
+:class:`~actors.runs.output.Output`; its first one is in its
+:class:`~actors.runs.beginning.Beginning`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ RESERVED = TERMINAL | {Lifecycle.AGENT_STARTED}
 """The event types that a run emits itself."""
 
 _ERROR_CHARACTERS = 2_000
-"""Of an error's text in an event: as much as a person reads. More of it is in ``runtime.failures``."""
+"""Length to which an error's text in an event is cut: as much as a person reads. ``runtime.failures`` has more."""
 
 _REPORTED_ERRORS = 16
 """Errors of child runs that a parent remembers until they come out of it: as many as fail at once."""
@@ -62,7 +63,7 @@ class Message:
 
 
 class RunSupervisor(Protocol):
-    """The supervisor of runs, as a run knows it."""
+    """The supervisor of runs, as a run sees it."""
 
     emitter: Emitter
     asks: Asks
@@ -70,27 +71,27 @@ class RunSupervisor(Protocol):
     limits: Limits
 
     def begins(self, run: Run) -> None:
-        """Take note of a run that is about to emit ``agent_started``; from now on it can be ended from outside.
+        """Register a run that is about to emit ``agent_started``; from now on it can be cancelled.
 
         Raises :class:`~actors.errors.IdempotencyConflict` when another run,
-        active or closed without its code, has its id,
+        active or closed before its code stopped, has its id,
         :class:`~actors.errors.RuntimeClosed` when none may begin.
         """
 
     def ended(self, run: Run) -> None:
-        """Take note that the terminal event was emitted, or cannot be, or that the run could not begin."""
+        """Note that the terminal event was emitted, or cannot be, or that the run could not begin."""
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Report an exception of the application's code."""
 
     def insist(self, runs: list[Run]) -> None:
-        """Close those of these runs, which were asked to end, that have not within ``cancel_seconds``."""
+        """Close those of these cancelled runs that do not end within ``cancel_seconds``."""
 
     def last_placed(self, run: Run, user_id: str | None) -> None:
-        """Take note that the terminal event is in this user's log, or will be in none."""
+        """Note that the terminal event is in this user's log, or will be in none."""
 
     def left(self, run: Run) -> None:
-        """Take note that the run's code has left its block, or will never enter it."""
+        """Note that the run's code has left its block, or will never enter it."""
 
 
 @attrs.frozen
@@ -101,7 +102,7 @@ class TerminalArrival:
     receipt: Receipt
 
     def placed(self) -> None:
-        """Tell the supervisor in which user's log it is."""
+        """Tell the supervisor the user whose log has it."""
         position = self.receipt.position
         self.run._supervisor.last_placed(self.run, None if position is None else position.user_id)
 
@@ -120,7 +121,7 @@ class Tool:
 
 
 class Run:
-    """One run of an agent in a thread; ``Thread.run`` opens one, ``on_message`` is given one."""
+    """One run of an agent in a thread; ``Thread.run`` opens one, ``on_message`` gets one."""
 
     def __init__(
         self,
@@ -141,7 +142,7 @@ class Run:
         self.message = message
         """The message that this run answers, if one started it."""
         self.result: Any = None
-        """Goes into ``agent_completed``."""
+        """The result, which goes into ``agent_completed``."""
         self.outcome: Lifecycle | None = None
         """The type of the terminal event, once there is one."""
         self.children: list[Run] = []
@@ -149,21 +150,21 @@ class Run:
         self.block: Block | None = None
         """The block of the run's code, while a task is in it."""
         self.closed = trio.Event()
-        """The terminal event was emitted, or never will be."""
+        """Set once the terminal event was emitted, or never will be."""
         self.over = trio.Event()
-        """The run's code has left its block; the terminal event may have come before that."""
+        """Set once the run's code has left its block; the terminal event may have come before that."""
         self.attended = message is not None
-        """True once the thread's owner was there during the run; the sender of its message was."""
+        """True once the thread's owner was connected during the run; the sender of its message was."""
         self.output = Output(
             thread_id, run_id, emitter=supervisor.emitter, deltas=supervisor.deltas, limits=supervisor.limits
         )
         self.beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
         self.last_emitted = False
-        """The terminal event is on its way to the store, or there."""
+        """True once the terminal event is on its way to the store, or there."""
         self._supervisor = supervisor
         self._scope = trio.CancelScope()
         self._last: Emission | None = None
-        """The terminal event, of a run that was closed while its first one was on its way."""
+        """The terminal event of a run that was closed while its first one was on its way."""
         self._reason = ""
         self._calls = 0
         self._births = 0
@@ -177,10 +178,10 @@ class Run:
             state = "waiting for its turn"
         else:
             state = "active" if self.beginning.emitted else "not begun"
-        asked = ", asked to end" if self.outcome is None and self._scope.cancel_called else ""
-        return f"<Run {self.run_id} of {self.agent_name} in {self.thread_id}: {state}{asked}>"
+        cancelled = ", asked to end" if self.outcome is None and self._scope.cancel_called else ""
+        return f"<Run {self.run_id} of {self.agent_name} in {self.thread_id}: {state}{cancelled}>"
 
-    # --- what an agent says ---------------------------------------------------
+    # --- an agent's output ----------------------------------------------------
 
     async def emit(self, type: str, payload: Payload, *, event_id: str | None = None) -> Receipt:  # noqa: A002
         """Emit an event of this run, as ``Thread.emit`` does, after the gathered text. A checkpoint.
@@ -228,7 +229,7 @@ class Run:
         type: str,  # noqa: A002 - the word of the protocol
         payload: Payload,
         *,
-        timeout: float,  # noqa: ASYNC109 - what devices are told, and not only when to give up
+        timeout: float,  # noqa: ASYNC109 - it is sent to the devices, and is not only the time to give up
     ) -> Answer:
         """Ask the thread's owner, as ``Thread.ask`` does; the end of the run withdraws the question, with RunEnded."""
         self.output.check_open()
@@ -277,13 +278,13 @@ class Run:
         ).open() as child:
             yield child
 
-    # --- its life -------------------------------------------------------------
+    # --- life cycle -----------------------------------------------------------
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Run]:
-        """Begin, and end in the one way that fits what the block did. An exception of the block comes out.
+        """Begin, run the block, and end with the terminal event that fits its outcome. Its exception propagates.
 
-        A cancellation by :meth:`cancel` ends here; one from outside goes on.
+        A cancellation by :meth:`cancel` ends here; one from outside propagates.
         """
         self._supervisor.emitter.affinity.check_task("run")
         self.block = Block.begin()
@@ -302,11 +303,11 @@ class Run:
             self._leave()
 
     def cancel(self, reason: str = "application") -> None:
-        """Ask this run and its children to end; ``agent_cancelled`` will say why. Idempotent.
+        """Cancel this run and its children; ``agent_cancelled`` has the reason. Idempotent.
 
         From now on the terminal event is ``agent_cancelled``, whatever the
-        code does; a result that it returns all the same goes into that event.
-        After ``cancel_seconds`` code that has not stopped is reported in
+        code does; a result that it still returns goes into that event. Code
+        that has not stopped after ``cancel_seconds`` is reported in
         ``runtime.failures``, and its run closed without it. Raises
         :class:`~actors.errors.Unencodable` for a reason that is no identifier.
         """
@@ -321,7 +322,7 @@ class Run:
         self._supervisor.insist(family)
 
     def abandon(self, reason: str = "host") -> None:
-        """End the run and its children now, without their code: it is cancelled, and the runtime refuses its events."""
+        """End the run and its children now: their code is cancelled, not awaited, and can emit nothing more."""
         if self.over.is_set():
             return
         self._reason = self._reason or reason
@@ -332,7 +333,7 @@ class Run:
         self._scope.cancel()
 
     def decline(self, reason: str) -> None:
-        """End a run that was not opened and never will be; its first and last event tell its devices so."""
+        """End a run that was not opened and never will be, with its first and last event, for its devices."""
         with suppress(ActorsError):
             last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
             self._supervisor.emitter.emit_nowait(self.beginning.compose(self.output), reserved=True)
@@ -363,7 +364,7 @@ class Run:
         self.output.check_open()
 
     def _conclude_normally(self) -> None:
-        """Complete the run after its block; a cancel that came first counts, also where the code did not heed it."""
+        """Complete the run after its block; a cancel that came first counts, even if the code ignored it."""
         result = {} if self.result is None else {"result": self.result}
         if self._scope.cancel_called:
             self._conclude(Lifecycle.AGENT_CANCELLED, {"reason": self._reason, **result})
@@ -371,7 +372,7 @@ class Run:
             self._conclude(Lifecycle.AGENT_COMPLETED, result)
 
     def _conclude_with(self, error: BaseException) -> None:
-        """End the run with an exception of its block, which hides any error of emitting that."""
+        """End the run with an exception of its block, which takes precedence over errors in emitting it."""
         if is_cancellation(error):
             self.abandon()
             return
@@ -384,14 +385,14 @@ class Run:
             self.abandon()
             return
         failure = described(error)
-        for text in (failure["message"], ""):  # without its text where events are that small
+        for text in (failure["message"], ""):  # without its text where the limit of an event is too small for it
             with suppress(ActorsError):
                 self._conclude(Lifecycle.AGENT_FAILED, {"error": {**failure, "message": text}})
         if self.outcome is None:
             self._end(Lifecycle.AGENT_FAILED)
 
     def _conclude(self, outcome: Lifecycle, payload: dict[str, Any]) -> None:
-        """End the run with this event, after its children, unless it has ended. What cannot be encoded ends nothing."""
+        """End the run with this event, after its children, unless it has ended; no effect if it cannot be encoded."""
         if self.outcome is not None:
             return
         for child in tuple(self.children):
@@ -429,7 +430,7 @@ class Run:
 
 
 def _about(agent_name: str, parent: Run | None, message: Message | None) -> dict[str, str]:
-    """The payload of ``agent_started``."""
+    """Return the payload of ``agent_started``."""
     about = {"agent_name": agent_name}
     if parent is not None:
         about["parent_run_id"] = parent.run_id

@@ -1,12 +1,12 @@
 """The supervisor of runs.
 
-Runs that a message started are tasks here; runs that the application opened
-with ``Thread.run`` are in its own tasks, and known here. Both are ended from
-here: by a client's cancel, by a newer message, by a user who has gone, by the
-end of the runtime.
+Runs that a message started are tasks of this nursery; runs that the application
+opened with ``Thread.run`` are in its own tasks, and registered here. The
+supervisor ends both: on a client's cancel, a newer message, the disconnect of a
+user, or the end of the runtime.
 
     messages ─ admission ─┬─ run, in a task of this nursery ─┐
-                          └─ waits for its turn              ├─ registry (what is known) ─ endings (what must stop)
+                          └─ waits for its turn              ├─ registry (active runs) ─ endings (cancelled runs)
     Thread.run ──────────── run, in the application's task ──┘
 """
 
@@ -34,15 +34,15 @@ from actors.threads.emitter import Emitter
 from actors.users.presence import Subscriber
 
 OnMessage = Callable[[Run, Message], Awaitable[Any]]
-"""Answers a user's message; its result is the run's, unless it is None."""
+"""The application's function that answers a user's message; its result is the run's, unless it is None."""
 
 OnDisconnect = Literal["detach", "cancel_after"]
-"""When its user's last device has gone, a run goes on, or ends after a grace."""
+"""The effect on a run when its user's last device disconnects: it goes on, or ends after a grace."""
 
 
 @attrs.frozen(kw_only=True)
 class Agents:
-    """The application's answer to messages, and how its runs get along in a thread."""
+    """The application's function for messages, and the policies for its runs."""
 
     on_message: OnMessage | None = None
     concurrency: Concurrency = "queue"
@@ -90,7 +90,7 @@ class Runs:
         return self._agents.on_message is not None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Supervise until asked to stop, then until no run is left; cancelled, it cancels them."""
+        """Supervise until :meth:`stop`, then until no run is left; cancelled, it cancels them."""
         async with trio.open_nursery() as self._nursery, self.endings.enforced():
             task_status.started()
             await self._stop_requested.wait()
@@ -110,10 +110,10 @@ class Runs:
         )
 
     def expect(self, run_id: str, message: Message, *, again: bool) -> MessageArrival | None:
-        """Make the run that answers a message, and return the arrival to be told of the store's answer.
+        """Make the run that answers a message, and return the arrival that takes the store's reply.
 
-        None if the message may not come in now. One that came before
-        (``again``) always may, because its run exists.
+        None if the message is refused for now. A repeated one (``again``) never
+        is, because its run exists.
         """
         if not self.answers:
             return MessageArrival(self.admission, None)
@@ -123,13 +123,13 @@ class Runs:
         return self.admission.expect(run)
 
     def sweep(self, now: float) -> None:
-        """End the runs of users who were here and have been gone for longer than the grace."""
+        """Cancel the runs of users who were connected and have had no device for longer than the grace."""
         if self._agents.on_disconnect == "detach":
             return
         for run in self._disconnects.overdue(self.registry.active.values(), now):
             self.admission.cancel(run, "disconnected")
 
-    # --- what a run tells its supervisor -----------------------------------------
+    # --- calls of a run, to its supervisor -----------------------------------------
 
     def begins(self, run: Run) -> None:
         """Let a run begin, or raise."""
@@ -149,7 +149,7 @@ class Runs:
             self.admission.end(run)
 
     def failed(self, run: Run, error: BaseException) -> None:
-        """Report an exception of the application's code, once; Ctrl-C is none."""
+        """Report an exception of the application's code, once; Ctrl-C is not one."""
         if not isinstance(unwrap(error), KeyboardInterrupt):
             self._failures.report(f"runs/{run.run_id}", f"thread {run.thread_id}", error)
 
@@ -158,7 +158,7 @@ class Runs:
         self.endings.insist(runs)
 
     def last_placed(self, run: Run, user_id: str | None) -> None:
-        """Take a run off the roster: its last event is where its user reads it, or will never be."""
+        """Take a run off the roster, because its last event is in a log, or will never be."""
         self.roster.end(run, user_id)
 
     def left(self, run: Run) -> None:
@@ -172,8 +172,8 @@ class Runs:
         self._nursery.start_soon(self._answer, run, name=f"runs/{run.run_id}")
 
     async def _answer(self, run: Run) -> None:
-        """Run the application's coroutine behind a barrier, because the run has reported what it raises."""
-        assert self._agents.on_message is not None, "a run that answers a message has a function to do it"
+        """Run the application's coroutine behind a barrier, because the run has reported the exception."""
+        assert self._agents.on_message is not None, "a run answers a message with the application's function"
         assert run.message is not None, "a run is launched for a message"
         try:
             with Barrier(lambda error: None if run.outcome else self.failed(run, error)):
@@ -186,6 +186,6 @@ class Runs:
 
 
 def _name_of(on_message: object) -> str:
-    """The name of the application's function in ``agent_started``, or of its type if it has none."""
+    """Return the name of the application's function for ``agent_started``, or of its type if it has none."""
     name = getattr(on_message, "__name__", None)
     return name if isinstance(name, str) and name else type(on_message).__name__

@@ -35,16 +35,16 @@ class TextBuffer:
 
     @property
     def text(self) -> str:
-        """All of it, in one string."""
+        """The buffered text, in one string."""
         return "".join(self._texts)
 
     def add(self, text: str) -> bool:
         """Add text, which completes the half that is held; True if there was room, False if nothing has changed.
 
-        An empty buffer has room for whatever is not refused. Raises
-        :class:`~actors.errors.Unencodable` for anything that is not text, for
-        half of a surrogate pair anywhere but at the end, and for more than
-        ``most_bytes`` at once; then nothing has changed, either.
+        An empty buffer has room for every text that is valid. Raises
+        :class:`~actors.errors.Unencodable`, without effect, for anything that
+        is not text, for half of a surrogate pair anywhere but at the end, and
+        for more than ``most_bytes`` at once.
         """
         check_string("text", text)
         whole, half = join(self._half, text)

@@ -1,4 +1,4 @@
-"""An index of things by their thread and its owner; no look-up costs what other owners have."""
+"""An index of things by their thread and its owner; the cost of a look-up does not grow with other owners' things."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class ThreadIndex(Generic[T]):
     """Things that are each in a thread, and with it belong to its owner.
 
     Invariant: a thread is filed under one owner, or none, while something is
-    in it. The index asks for the owner when the first thing comes, and is told
-    by :meth:`move` from then on.
+    in it. The index looks the owner up when the first thing is added; from
+    then on :meth:`move` changes it.
     """
 
     __slots__ = ("_count", "_owner_of", "_owners", "_threads", "_users")
@@ -47,19 +47,19 @@ class ThreadIndex(Generic[T]):
             self._take_out(thread_id)
 
     def owner(self, thread_id: str) -> str | None:
-        """The owner of a thread that something is in."""
+        """Return the owner of a thread that something is in."""
         return self._owners.get(thread_id)
 
     def belongs(self, thread_id: str, thing: T, user_id: str) -> bool:
-        """True if a thing is in the thread, and that is this owner's."""
+        """Return true if a thing is in the thread, and the thread is this owner's."""
         return self._owners.get(thread_id) == user_id and thing in self._threads[thread_id]
 
     def in_thread(self, thread_id: str) -> tuple[T, ...]:
-        """The things in a thread, oldest first."""
+        """Return the things in a thread, oldest first."""
         return tuple(self._threads.get(thread_id, ()))
 
     def of(self, user_id: str) -> list[T]:
-        """The things in the threads of an owner, oldest first."""
+        """Return the things in the threads of an owner, oldest first."""
         things = [entry for thread_id in self._users.get(user_id, ()) for entry in self._threads[thread_id].items()]
         return [thing for thing, _ in sorted(things, key=lambda entry: entry[1])]
 

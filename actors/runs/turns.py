@@ -38,16 +38,16 @@ class Turns(Generic[R]):
 
     @property
     def idle(self) -> bool:
-        """True if there is nothing to remember."""
+        """True if the thread has no run, and expects none."""
         return not self.active and not self.expected
 
     def expects(self) -> bool:
-        """True if another message may come in."""
+        """Return true if another message may come in."""
         most = 1 if self._concurrency == "reject" else self._most_runs
         return len(self.active) + len(self.waiting) + self.expected < most
 
     def expect(self) -> None:
-        """Count a message that has come in; one that came before too, whatever :meth:`expects` says."""
+        """Count a message that has come in; also a repeated one, whatever :meth:`expects` says."""
         self.expected += 1
 
     def retract(self) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of a command line: each function reads one, or says what was expected."""
+"""Arguments of a command line: each function reads one, or raises :data:`Wrong` with what was expected."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from actors.events.event import check_identifier
 from actors.tools.terminal import complain, say
 
 Wrong = argparse.ArgumentTypeError
-"""The error that argparse takes for a wrong argument; it puts the usage before the text and ends with status 2."""
+"""The error for a wrong argument: argparse prints the usage and the text, and exits with status 2."""
 
 
 def text(words: str) -> str:
-    """Read any text. In a locale that knows less than UTF-8, Python has its bytes as surrogates, which are read
-    here."""
+    """Read any text as UTF-8, also where the locale's encoding is another and Python has the bytes as surrogates."""
     try:
         words.encode()
     except UnicodeEncodeError:
@@ -54,7 +53,7 @@ def token(words: str) -> str:
 
 
 def host(words: str) -> str:
-    """Read an address or a name to listen on; an IPv6 address may stand in brackets, as in a URL."""
+    """Read an address or a name to listen on; an IPv6 address may have brackets, as in a URL."""
     found = text(words)
     if found.startswith("[") and found.endswith("]"):
         found = found[1:-1]
@@ -71,17 +70,17 @@ def port(words: str) -> int:
 
 
 def count(words: str) -> int:
-    """Read a number of things, at least one."""
+    """Read a whole number, at least 1."""
     return _whole(words, 1)
 
 
 def number(words: str) -> int:
-    """Read a number that counts from 0."""
+    """Read a whole number, at least 0."""
     return _whole(words, 0)
 
 
 def seconds(words: str) -> float:
-    """Read a time that may be 0, or without end (``inf``)."""
+    """Read a time in seconds, which may be 0 or infinite (``inf``)."""
     found = _float(words)
     if not found >= 0:
         raise Wrong(f"expected seconds, 0 or more, got {words!r}")
@@ -89,7 +88,7 @@ def seconds(words: str) -> float:
 
 
 def patience(words: str) -> float:
-    """Read a time to wait for something: more than 0, and with an end."""
+    """Read a timeout in seconds: more than 0, and finite."""
     found = _float(words)
     if not 0 < found < math.inf:
         raise Wrong(f"expected seconds, more than 0, got {words!r}")
@@ -110,10 +109,10 @@ def _float(words: str) -> float:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that does not keep quiet when its help cannot be written."""
+    """A parser that reports a failure to write its help."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # The one place through which argparse writes; its own swallows every OSError.
+        # Everything that argparse writes goes through here, and its own version swallows every OSError.
         if message:
             if file is None or file is sys.stderr:
                 complain(message.removesuffix("\n"))
@@ -122,7 +121,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """``--version``: which release this is, looked up only when it is asked for."""
+    """The option ``--version``, which looks the release up only when it is given."""
 
     def __init__(self, option_strings: list[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show which release this is, and exit")

@@ -1,12 +1,12 @@
 """Backpressure on the input: how far it may run ahead of the devices.
 
-Standard input can wait, so retention need not shed a long input: while a
-device is there to take it, the feed reads no more than half of what a log
-retains. The other half is what the log already had.
+Standard input can wait, so retention need not shed a long input: while the user
+has a device, the feed is ahead of it by at most half of what a log retains. The
+other half is for events that the log already had.
 
-Written is not far enough for devices that ack. The socket buffers of one
-connection hold thousands of events; against a client that took 500 a second,
-waiting for the socket alone left 2,000 of 3,000 events unconfirmed.
+For devices that ack, waiting for WRITTEN is not enough. The socket buffers of
+one connection hold thousands of events; against a client that took 500 a
+second, waiting for the socket alone left 2,000 of 3,000 events unconfirmed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Outstanding:
         self.events: deque[tuple[Receipt, int]] = deque()
         self.size_bytes = 0
         self.acks_in_time = True
-        """True while the user's devices ack in time, as far as is known."""
+        """True unless the user's devices have been too slow to ack."""
 
     def put(self, receipt: Receipt, size: int) -> None:
         self.events.append((receipt, size))
@@ -46,12 +46,12 @@ class _Outstanding:
         self.acks_in_time = self.acks_in_time or receipt.stage is Stage.ACKED
 
     def settle(self, awaited: Stage) -> None:
-        """Forget the oldest that need not be waited for."""
+        """Forget the oldest events that have reached ``awaited``, or never will."""
         while self.events and _is_over(self.events[0][0], awaited):
             self.pop()
 
     def skip(self, awaited: Stage) -> None:
-        """Give up the oldest, and any that devices have passed over since."""
+        """Forget the oldest event, and the ones before the first that reached ``awaited``, if any did."""
         passed = any(_is_over(receipt, awaited) for receipt, _ in self.events)
         self.pop()
         while passed and self.events and not _is_over(self.events[0][0], awaited):
@@ -59,7 +59,7 @@ class _Outstanding:
 
 
 class Backpressure:
-    """Waits for the devices of the users that the input is for."""
+    """The wait of the input for the devices of its users."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -67,8 +67,8 @@ class Backpressure:
         self._most_bytes = runtime.limits.retained_bytes // 2
         self._users: dict[str, _Outstanding] = {}
 
-    async def keep(self, receipt: Receipt, size: int) -> None:
-        """Note an event of ``size`` bytes that was emitted; wait while its user's devices are too far behind."""
+    async def wait(self, receipt: Receipt, size: int) -> None:
+        """Count an emitted event of ``size`` bytes, and wait while its user's devices are too far behind."""
         position = receipt.position
         if position is None:
             return
@@ -88,14 +88,14 @@ class Backpressure:
         return len(outstanding.events) > self._most_events or outstanding.size_bytes > self._most_bytes
 
     def _awaited(self, user_id: str, outstanding: _Outstanding) -> Stage:
-        """Return the stage that a user's devices can be expected to bring an event to."""
+        """Return the stage to wait for: ACKED if a device of the user acks, and did so in time, else WRITTEN."""
         acking = outstanding.acks_in_time and any(
             device.user_id == user_id and not device.plain for device in connections(self._runtime)
         )
         return Stage.ACKED if acking else Stage.WRITTEN
 
     async def _wait(self, outstanding: _Outstanding, awaited: Stage) -> None:
-        """Wait for the oldest, as long as a device may take nothing before it is aborted."""
+        """Wait for the oldest event, as long as a device may take nothing before it is aborted."""
         with trio.move_on_after(self._runtime.limits.write_deadline_seconds) as patience:
             try:
                 await outstanding.events[0][0].reached(awaited)

@@ -21,17 +21,17 @@ _DRAIN_SECONDS = 10.0
 
 _SERVE = """\
 Deliver agent events to the devices of their users, over WebSockets at /ws.
-Without --stdin it serves until SIGTERM or Ctrl-C; with it such a signal is the
-end of the input, and a second one of the lingering.
+Without --stdin it serves until SIGTERM or Ctrl-C; with it the first such signal
+ends the input, and a second one ends the lingering.
 
 With --stdin each line of standard input is an event, a JSON object:
   type       a string
-  payload    an object, {} if left out; it is delivered as it was written
+  payload    an object, {} if left out; it is delivered byte for byte
   thread_id, run_id, event_id, user_id
              strings, at the top level or else in the payload. Only thread_id
-             is needed. user_id binds the thread to that user. An event_id
-             makes the line idempotent: the same again is not delivered again.
-Other fields are ignored. A bad line is answered on standard error with its
+             is required. user_id binds the thread to that user. An event_id
+             makes the line idempotent: repeated, it is not delivered again.
+Other fields are ignored. A bad line is reported on standard error with its
 number, counted, and stops nothing. While a user has devices, reading waits
 for them, so that a long input is not shed.
 """
@@ -42,18 +42,18 @@ receipts:
    "timestamp":1756905054.03}
   One line on standard output for each stage that an event goes through, in
   order: BUFFERED (its thread has no owner yet), STORED (in its owner's log),
-  WRITTEN (handed to a socket), ACKED (a device confirmed it), UNCONFIRMED (was
-  written, left the log unconfirmed), DROPPED (with a "cause"). ACCEPTED is
-  said only of an event that the store keeps waiting. seq and offset are null
+  WRITTEN (handed to a socket), ACKED (a device acked it), UNCONFIRMED (written,
+  and left the log without an ack), DROPPED (with a "cause"). ACCEPTED is
+  reported only while an event waits for the store. seq and offset are null
   until they are known; timestamp is when the stage was seen, in seconds since
   1970.
 
 exit status:
-  0  every event was at least written to a device (bad lines beside good ones are
-     not punished); without --stdin: ended by a signal
+  0  every event was at least written to a device (bad lines beside good ones do
+     not count); without --stdin: ended by a signal
   1  some event was not, or every line was bad, or the runtime failed
   2  it could not start, or a standard stream could not be read or written;
-     a reader of the receipts who goes is no failure
+     a reader of the receipts that closes its end is no failure
 """
 
 _DEMO = """\
@@ -61,10 +61,10 @@ Serve an assistant, and a page to talk to it with: type a message, and watch its
 run arrive, each event with its stage.
 
 With --once a device in the same process asks one question over a real socket:
-each event of the answer is shown as it arrives with seq, offset and stage, then
-what explain says of each, then the audit. The exit status is 0 only if all
-arrived in order and were acked, otherwise 1, and what went wrong is said; 2 if
-it could not start or the output cannot be written, 130 after Ctrl-C.
+it shows each event of the answer as it arrives with seq, offset and stage, then
+the explanation of each, then the audit. The exit status is 0 only if all
+arrived in order and were acked; 1 otherwise, after a line for each problem; 2
+if it could not start or the output cannot be written; 130 after Ctrl-C.
 """
 
 
@@ -73,7 +73,7 @@ _COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, the last thing that this process does; returns the exit status."""
+    """Run a command, as the last thing in this process; returns the exit status."""
     return run_command(lambda: _main(argv), "actors")
 
 
@@ -96,28 +96,28 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     serving = _command(commands, "serve", "deliver events to devices", _SERVE, _SERVE_END)
     serving.add_argument("--port", type=port, default=_PORT, help=f"port to listen on, 0 for a free one ({_PORT})")
     serving.add_argument("--tokens", type=Path, metavar="FILE", help=(
-        'TOML with a line token = "user" for each who may connect; without it only loopback may be bound,'
-        " and a token is taken for the user's name"
+        'TOML with a line token = "user" for each user who may connect; without it only loopback may be bound,'
+        " and the token is the user's name"
     ))  # fmt: skip
     serving.add_argument("--stdin", action="store_true", help="read events from standard input")
     serving.add_argument("--user", type=identifier("user"), metavar="NAME", help=(
         "owner of threads for which no line names a user; without it and without --tokens that is the first"
-        " user who connects; with --tokens their events wait, 60 s at most, for a line that does"
+        " user who connects; with --tokens their events wait, 60 s at most, for a line with a user"
     ))  # fmt: skip
     serving.add_argument("--receipts", action="store_true", help="print receipts of the events as they advance")
     serving.add_argument("--linger", type=seconds, metavar="SECONDS", help=(
-        "how long devices have, at most, to take and confirm what is under way at the end of input (2)"
+        "time for devices to take and ack events that are under way at the end of input (2)"
     ))  # fmt: skip
     serving.add_argument("--echo", action="store_true", help=(
-        "send back at /echo what is sent there, for WebSocket conformance suites; nobody is asked who it is"
+        "echo messages at /echo, without authentication, for WebSocket conformance suites"
     ))  # fmt: skip
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
     showing.add_argument("--port", type=port, help=f"port to listen on ({_PORT}; with --once a free one)")
     showing.add_argument("--agent", choices=("scripted", "approval", "mcp"), default="scripted", help=(
-        "who answers: a scripted assistant, one that asks for approval first, or an agent that calls tools of an MCP"
+        "the agent: a scripted assistant, one that asks for approval first, or one that calls tools of an MCP"
         " server in the same process, which needs the extra [examples] (scripted)"
     ))  # fmt: skip
-    showing.add_argument("--once", action="store_true", help="ask one question, by a device of its own")
+    showing.add_argument("--once", action="store_true", help="ask one question, with a device of its own")
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
     add_commands(commands)
     return parser, {"serve": serving, "demo": showing}
@@ -129,8 +129,8 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str
     )
     command.add_argument("--host", type=host, default="127.0.0.1", help="address to listen on (127.0.0.1)")
     command.add_argument("--drain", type=seconds, metavar="SECONDS", help=(
-        "what runs and devices get, at most, when a signal ends the server: runs to finish, devices to take and"
-        " confirm what is there (10); a second signal ends it at once"
+        "time, after a signal, for runs to finish and for devices to take and ack their events (10); a second"
+        " signal ends the server at once"
     ))  # fmt: skip
     return command
 

@@ -1,7 +1,7 @@
-"""The owner of threads that no line names a user for, where tokens are not checked: the first user that connects.
+"""The owner of threads for which no line names a user, without ``--tokens``: the first user that connects.
 
-A feed that names no users, as most chat products' feeds do, can then be
-watched by connecting to it. Where tokens are checked there is no default owner.
+So a developer can watch a feed that names no users, as most chat products'
+feeds, by connecting to it. Where tokens are checked there is no default owner.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from actors.tools.serving import connections
 
 _LOOK_SECONDS = 0.05
 _WAITING_THREADS = 10_000
-"""More threads without an owner than this are not waited for; the oldest are left as they are."""
+"""The most threads that wait for the owner; beyond it the oldest stay without one."""
 
 
 class DefaultOwner:
-    """Waits for the first user, and gives it the threads that wait and those that come."""
+    """The first user that connects, who gets the threads that wait and those that come later."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.user_id: str | None = None
@@ -44,5 +44,5 @@ class DefaultOwner:
         self._waiting.clear()
 
     def _first_user(self) -> str | None:
-        here = (device.user_id for device in connections(self._runtime) if device.subscription is not None)
-        return next(here, None)
+        users = (device.user_id for device in connections(self._runtime) if device.subscription is not None)
+        return next(users, None)

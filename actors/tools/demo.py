@@ -29,7 +29,7 @@ from actors.web import pages
 from actors.wire.websocket import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0
-"""The time that a run of two seconds gets."""
+"""The time for the one run, which takes two seconds."""
 _USER = "alice"
 _QUESTION = "What is the weather in Oslo?"
 
@@ -56,7 +56,7 @@ async def demo(options: DemoOptions) -> int:
 
 @asynccontextmanager
 async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
-    """Return the agent that answers messages. Raises :class:`~actors.tools.terminal.CannotStart` where it is not
+    """Open the agent that answers messages. Raises :class:`~actors.tools.terminal.CannotStart` where it is not
     installed."""
     if agent != "mcp":
         yield approval if agent == "approval" else assistant
@@ -90,7 +90,7 @@ async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
 
 
 def _invitation(url: str) -> str:
-    """Say how to look at it: with a browser, or with any WebSocket client."""
+    """Format the instructions for a browser, and for any WebSocket client."""
     page = url.replace("ws://", "http://", 1).removesuffix("ws")
     return f"""\
 open {page} in a browser, or talk to it:
@@ -106,7 +106,7 @@ class Report(Protocol):
     """The form in which the proof is reported."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """Report that an event has arrived as ``text``; its receipt says ``stage``."""
+        """Report that an event has arrived as ``text``, with its receipt at ``stage``."""
 
     def fate(self, fate: Fate, stage: Stage) -> None:
         """Report the explanation of an event."""
@@ -115,11 +115,11 @@ class Report(Protocol):
         """Report the books."""
 
     def verdict(self, problems: list[str], events: int) -> None:
-        """Report the verdict: without problems, everything went as it must."""
+        """Report the verdict: passed if there are no problems."""
 
 
 async def _prove_or_leave(options: DemoOptions, on_message: OnMessage) -> int:
-    output()  # without it there is nothing to prove to
+    output()  # checked first, because without it the proof is of no use
     status = 0
 
     async def prove() -> None:
@@ -137,7 +137,7 @@ async def _prove(options: DemoOptions, on_message: OnMessage) -> int:
         proof = Proof(runtime, report)
         try:
             async with dial(url, subprotocol=SUBPROTOCOL) as websocket:
-                await proof.attend(websocket)
+                await proof.run(websocket)
                 proof.conclude()
         except ActorsError as error:
             proof.problems.append(str(error))
@@ -146,7 +146,7 @@ async def _prove(options: DemoOptions, on_message: OnMessage) -> int:
 
 
 class Proof:
-    """One message of a device and the run that answers it, and what there is to say against that."""
+    """The delivery of one message and of the run that answers it, with the problems found."""
 
     def __init__(self, runtime: Runtime, report: Report) -> None:
         self._runtime = runtime
@@ -155,8 +155,8 @@ class Proof:
         self.arrived: list[Event] = []
         self.problems: list[str] = []
 
-    async def attend(self, websocket: DialledWebSocket) -> None:
-        """Ask, and see the answer arrive, or note what kept it from that."""
+    async def run(self, websocket: DialledWebSocket) -> None:
+        """Ask, and receive the answer; notes a problem if it does not arrive."""
         self._websocket = websocket
         with trio.move_on_after(_PROOF_SECONDS) as patience:
             try:
@@ -168,7 +168,7 @@ class Proof:
             self.problems.append(f"{text}, {len(self.arrived)} events arrived")
 
     def conclude(self) -> None:
-        """Report what became of each event, and the books; note what is not as it must be."""
+        """Report the fate of each event, and the books; notes every problem with them."""
         for receipt in self._receipts():
             self._report.fate(self._runtime.explain(receipt), receipt.stage)
         audit = self._runtime.audit()
@@ -180,34 +180,34 @@ class Proof:
         self.problems += self._misplaced()
 
     async def _ask(self) -> None:
-        await self._say({"op": "hello", "v": 1, "token": _USER})
-        while (await self._hear()).get("op") != "caught_up":
+        await self._send({"op": "hello", "v": 1, "token": _USER})
+        while (await self._receive()).get("op") != "caught_up":
             pass
-        await self._say({"op": "send", "id": 1, "payload": {"text": _QUESTION}})
+        await self._send({"op": "send", "id": 1, "payload": {"text": _QUESTION}})
         while not self.arrived or self.arrived[-1].type not in TERMINAL:
             await self._take()
         for receipt in self._receipts():
             await receipt.reached(Stage.ACKED)
 
     async def _take(self) -> None:
-        """Report the next event, with the stage that its receipt tells, and ack it."""
-        while "op" in (message := await self._hear()):
+        """Report the next event, with the stage of its receipt, and ack it."""
+        while "op" in (message := await self._receive()):
             if "error" in message:
                 self.problems.append(str(message["error"]))
         event = msgspec.convert(message, Event)
         self.arrived.append(event)
         receipt = self._runtime.explain(event.event_id or "", event.thread_id).receipt
         self._report.event(event, self._text, Stage.WRITTEN if receipt is None else receipt.stage)
-        await self._say({"op": "ack", "offset": event.offset})
+        await self._send({"op": "ack", "offset": event.offset})
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: dict[str, Any]) -> None:
         await self._websocket.send(msgspec.json.encode(message).decode())
 
-    async def _hear(self) -> dict[str, Any]:
+    async def _receive(self) -> dict[str, Any]:
         self._text = await self._websocket.receive()
         message: dict[str, Any] = msgspec.json.decode(self._text)
         if message.get("op") == "ping":
-            await self._say({"op": "pong"})
+            await self._send({"op": "pong"})
         return message
 
     def _receipts(self) -> list[Receipt]:
@@ -215,7 +215,7 @@ class Proof:
         return [fate.receipt for fate in fates if fate.receipt is not None]
 
     def _misplaced(self) -> list[str]:
-        """Return the events that came out of the order in which a run emits, or out of the log's."""
+        """Return the problems with the order of events: that of a run, and that of the log."""
         types = [event.type for event in self.arrived]
         misplaced = []
         if types[:2] != ["user_message", Lifecycle.AGENT_STARTED] or types[-1:] != [Lifecycle.AGENT_COMPLETED]:
@@ -229,7 +229,7 @@ class Proof:
 
 
 class TextReport:
-    """For people."""
+    """The report for people."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
         """Write one line per event."""
@@ -254,26 +254,26 @@ class TextReport:
 
 
 class JSONReport:
-    """For programs: an object per line, told apart by ``kind``."""
+    """The report for programs: an object per line, with its ``kind``."""
 
     def event(self, event: Event, text: str, stage: Stage) -> None:
-        """Write the event as it came under ``event``."""
-        self._say("event", seq=event.seq, offset=event.offset, stage=stage.name, event=msgspec.Raw(text.encode()))
+        """Write the event, as it was received, under ``event``."""
+        self._write("event", seq=event.seq, offset=event.offset, stage=stage.name, event=msgspec.Raw(text.encode()))
 
     def fate(self, fate: Fate, stage: Stage) -> None:
         """Write the sentence under ``text``, its parts under ``steps``."""
-        self._say("explain", event_id=fate.event_id, stage=stage.name, text=str(fate), steps=fate.steps)
+        self._write("explain", event_id=fate.event_id, stage=stage.name, text=str(fate), steps=fate.steps)
 
     def books(self, audit: Audit) -> None:
         """Write the total and each user's row."""
         rows = {user_id: attrs.asdict(balance) for user_id, balance in audit.users.items()}
-        self._say("audit", balanced=audit.balanced, total=attrs.asdict(audit.total), users=rows)
+        self._write("audit", balanced=audit.balanced, total=attrs.asdict(audit.total), users=rows)
 
     def verdict(self, problems: list[str], events: int) -> None:
         """Write the verdict, last."""
-        self._say("verdict", passed=not problems, problems=problems, events=events)
+        self._write("verdict", passed=not problems, problems=problems, events=events)
 
-    def _say(self, kind: str, **fields: Any) -> None:
+    def _write(self, kind: str, **fields: Any) -> None:
         _out(msgspec.json.encode({"kind": kind, **fields}).decode())
 
 

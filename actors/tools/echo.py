@@ -1,8 +1,8 @@
-"""A WebSocket that sends back what it is sent, text as text and binary as binary.
+"""A WebSocket that echoes messages, text as text and binary as binary.
 
-For conformance suites (``actors serve --echo``), and for nothing else: what they
-find out about it is true of ``/ws``, which has the same door, upgrade, protocol
-engine, transport and limits of patience.
+It is for conformance suites alone (``actors serve --echo``). Their results hold
+for ``/ws`` as well, because both have the same listener, upgrade, protocol
+engine, transport and timeouts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ECHO_BYTES = 16 * MIB
 """The largest message of the suites."""
 
 _ANSWERS = 1_000_000
-"""Suites ask as often as they like; what a peer does not read is bounded all the same."""
+"""Messages at once: no limit for a suite. Unread output is bounded all the same."""
 
 
 async def echo(endpoint: Endpoint, head: RequestHead, limits: Limits) -> None:
-    """Serve one upgraded connection to its end. Cancelled, the socket is closed as it stands."""
+    """Serve one upgraded connection to its end. Cancelled, it closes the socket at once."""
     limits = attrs.evolve(limits, inbound_bytes=ECHO_BYTES, inbound_burst=_ANSWERS)
     async with trio.open_nursery() as nursery:
         transport = Transport(
@@ -61,7 +61,7 @@ async def _mirror(websocket: WebSocket, transport: Transport) -> PeerError:
 
 
 async def _see_out(websocket: WebSocket, transport: Transport, ending: PeerError) -> None:
-    """Answer what the engine has not answered, and let the peer read it."""
+    """Close the WebSocket unless the connection broke, and wait until the peer has read everything."""
     if ending.name != "vanished":
         await websocket.close(CLOSINGS[ending.name].code, str(ending))
     await transport.drain()

@@ -1,6 +1,6 @@
-"""Agent events as lines of JSON: what a producer writes, read into what ``emit`` takes.
+"""Agent events as lines of JSON: a producer's lines, read into the arguments of ``emit``.
 
-The payload stays the bytes that came: the order of its keys and the spelling
+The payload stays the bytes of the line: the order of its keys and the spelling
 of its numbers are the producer's.
 """
 
@@ -16,7 +16,7 @@ from actors.events.event import explain_json
 from actors.kernel.failures import printable
 
 LINE_BYTES = 1 << 20
-"""The longest line. Four times the largest event: what is longer could not be delivered however it is spaced."""
+"""The longest line: four times the largest event, so that white space in it is no reason to refuse one."""
 
 _BOM = b"\xef\xbb\xbf"
 _EXCERPT_CHARACTERS = 60
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 class BadLine(Exception):
-    """A line that is no event; the text says what was expected and what came."""
+    """A line that is no event; the text says what was expected, and what was got."""
 
 
 @attrs.frozen
@@ -45,7 +45,7 @@ class Line:
 
 @attrs.frozen(kw_only=True)
 class LineEvent:
-    """An event as a line spells it."""
+    """The fields of a line that is an event."""
 
     type: str
     payload: bytes
@@ -56,7 +56,7 @@ class LineEvent:
 
 
 class LineReader:
-    """Cuts what comes in chunks into lines, numbered from 1; holds at most one line of at most ``LINE_BYTES``."""
+    """A cutter of chunks into lines, numbered from 1; it buffers at most one line of at most ``LINE_BYTES``."""
 
     def __init__(self, most_bytes: int = LINE_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -117,7 +117,7 @@ def parse(text: bytes) -> LineEvent:
     """Read one line. Raises :class:`BadLine`.
 
     ``thread_id``, ``run_id``, ``event_id`` and ``user_id`` are taken from the
-    top level, else from the payload; ``null`` there says nothing.
+    top level, else from the payload; ``null`` counts as absent.
     """
     fields = _fields(text)
     type_ = _string("type", fields.type)
@@ -161,7 +161,7 @@ def _first(name: str, fields: _Ids, inner: _Ids) -> str | None:
 
 
 def _string(name: str, raw: msgspec.Raw) -> str | None:
-    """Read a field that must be a string if it is there."""
+    """Read a field that must be a string if it is present."""
     text = bytes(raw)
     if text in (b"", b"null"):
         return None

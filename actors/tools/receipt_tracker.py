@@ -1,9 +1,9 @@
-"""The receipts of the input: each followed to its end, each advance reported once.
+"""The receipts of the input: each followed to its final stage, each advance reported once.
 
-Receipts are followed in groups: those of 64 neighbouring offsets of a log, or
-those that a thread still holds. A change rings the group it concerns, however
-many receipts it advanced, and only rung groups are looked at. So an event
-costs the same whether ten or a hundred thousand others are under way.
+The tracker follows receipts in groups: those of 64 neighbouring offsets of a
+log, or those that a thread still holds. A change rings its group once, however
+many receipts it advanced, and :meth:`ReceiptTracker.look` visits rung groups
+only. So the cost of an event does not depend on how many others are pending.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from actors.kernel.signals import Doorbell
 from actors.receipts import Receipt
 from actors.stages import Cause, Stage
 
-Say = Callable[[int, Receipt, Stage], None]
-"""Told each advance: the number of the line, its receipt, the stage."""
+Report = Callable[[int, Receipt, Stage], None]
+"""A function that takes each advance: the number of the line, its receipt, the stage."""
 
 Key = tuple[str, str, int]
 """A group: user, epoch and a range of 64 offsets; or, before there is an offset, ``""``, the thread and 0."""
@@ -70,10 +70,10 @@ class _Group:
 
 
 class ReceiptTracker:
-    """Follows receipts; counts where each event is, and says each stage that one goes through."""
+    """The receipts of the input: counts their stages, and reports each stage that one passes."""
 
-    def __init__(self, say: Say | None = None) -> None:
-        self._say = say
+    def __init__(self, report: Report | None = None) -> None:
+        self._report = report
         self._counts: Counter[tuple[Stage, Cause | None]] = Counter()
         self._groups: dict[Key, _Group] = {}
         self._rung: list[_Group] = []
@@ -84,13 +84,13 @@ class ReceiptTracker:
         self._follow(_Entry(line, receipt))
 
     async def run(self) -> None:
-        """Look whenever something changed, until cancelled."""
+        """Look at every change, until cancelled."""
         while True:
             await self._bell.wait()
             self.look()
 
     def look(self) -> None:
-        """Bring everything up to this moment."""
+        """Bring counts and reports up to date."""
         rung, self._rung = self._rung, []
         for group in rung:
             group.rung = False
@@ -98,7 +98,7 @@ class ReceiptTracker:
             for entry in entries:
                 self._follow(entry)
             if not group.entries and self._groups.get(group.key) is group:
-                del self._groups[group.key]  # a page rings for the one before, too
+                del self._groups[group.key]  # the check, because a page of the ledger rings for the one before, too
 
     def count(self, *stages: Stage) -> int:
         """Count the events in one of these stages."""
@@ -117,11 +117,11 @@ class ReceiptTracker:
     def __str__(self) -> str:
         kinds = sorted(self._counts, key=lambda kind: (_REPORTED.index(kind[0]), kind[1] or ""))
         counts = ((stage, cause, self._counts[stage, cause]) for stage, cause in kinds)
-        said = ", ".join(f"{n} {stage.name}{f' ({cause})' if cause else ''}" for stage, cause, n in counts if n)
-        return f"{self.total} event{'' if self.total == 1 else 's'}{': ' if said else ''}{said}"
+        text = ", ".join(f"{n} {stage.name}{f' ({cause})' if cause else ''}" for stage, cause, n in counts if n)
+        return f"{self.total} event{'' if self.total == 1 else 's'}{': ' if text else ''}{text}"
 
     def _follow(self, entry: _Entry) -> None:
-        """Say how far an event has come, and be called back when it goes on."""
+        """Report how far an event has come, and watch for its next stage."""
         receipt = entry.receipt
         stage = receipt.stage
         if stage is not entry.stage:
@@ -138,8 +138,8 @@ class ReceiptTracker:
         group.entries.append(entry)
         if entry.group is not group or position is None:
             entry.group = group
-            # One callback for the whole group: a place keeps it once,
-            # however many receipts ask for it.
+            # One callback for the whole group, because the state that the
+            # receipts share keeps it once, however many of them register it.
             receipt.watch(group.ring)
 
     def _advance(self, entry: _Entry, stage: Stage) -> None:
@@ -147,11 +147,11 @@ class ReceiptTracker:
         if before is not None:
             self._counts[before, None] -= 1
         self._counts[stage, entry.receipt.cause] += 1
-        if self._say is None:
+        if self._report is None:
             return
         for passed in _passed(entry.receipt, stage):
             if before is None or passed > before:
-                self._say(entry.line, entry.receipt, passed)
+                self._report(entry.line, entry.receipt, passed)
 
     def _note(self, group: _Group) -> None:
         self._rung.append(group)
@@ -159,7 +159,7 @@ class ReceiptTracker:
 
 
 def _passed(receipt: Receipt, stage: Stage) -> tuple[Stage, ...]:
-    """Return the stages that an event has certainly been through, the present one last."""
+    """Return the stages that an event has certainly passed, the current one last."""
     if stage is not Stage.DROPPED:
         return _PASSED[stage]
     if receipt.position is not None:

@@ -1,4 +1,4 @@
-"""``actors serve``: events in on standard input, out over WebSockets, and what became of each."""
+"""``actors serve``: events from standard input to WebSockets, with a receipt for each."""
 
 from __future__ import annotations
 
@@ -60,15 +60,14 @@ async def serve(options: ServeOptions) -> int:
         async with listening(options.host, options.port, authenticate, services=services) as (runtime, _, _):
             if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
-                await runtime.drain(0)  # what could be waited for was; this tells the devices
+                await runtime.drain(0)  # without waiting, because the lingering is over; it tells the devices to go
                 return status
             await leave(runtime, signals, options.drain_seconds)
     return 0
 
 
 def _tokens(path: Path, user_id: str | None) -> dict[str, str]:
-    """Read users by token; the user that the input is for must be one of them, because nothing could be delivered
-    otherwise."""
+    """Read the users by token; the user of ``--user`` must be one of them, because no device of another can connect."""
     tokens = read_tokens(path)
     if user_id is not None and user_id not in tokens.values():
         raise CannotStart(f"--user {printable(user_id)}: expected a user of {path}, it has no token for this one")
@@ -80,15 +79,15 @@ class Feed:
 
     def __init__(self, runtime: Runtime, options: ServeOptions) -> None:
         self.failed = False
-        """A standard stream could not be read or written."""
+        """True once a standard stream could not be read or written."""
         self.receipts = OutputWriter(
             output() if options.receipts else None, "standard output", on_failed=self._stream_failed
         )
         self.remarks = OutputWriter(descriptor(sys.stderr), "standard error", on_failed=self._stream_failed)
-        self.tracker = ReceiptTracker(self._say if options.receipts else None)
+        self.tracker = ReceiptTracker(self._write_receipt if options.receipts else None)
         self.bad_lines = 0
         self.default_owner = DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None
-        """The owner of the threads that no line names a user for."""
+        """The owner of threads for which no line names a user."""
         self._runtime = runtime
         self._options = options
         self._backpressure = Backpressure(runtime)
@@ -107,7 +106,7 @@ class Feed:
             await self._take(line)
 
     async def linger(self) -> None:
-        """Give devices a moment to take and ack what is under way, and no longer than that can help."""
+        """Wait up to ``linger_seconds`` for devices to take and ack events that are under way."""
         with trio.move_on_after(self._options.linger_seconds):
             while True:
                 self.tracker.look()
@@ -116,12 +115,12 @@ class Feed:
                 await trio.sleep(_LINGER_LOOK_SECONDS)
 
     async def drain(self) -> None:
-        """Wait until everything that is to be read here was."""
+        """Wait until the readers of both output streams have taken everything."""
         await self.receipts.drain()
         await self.remarks.drain()
 
     def report(self) -> None:
-        """Say what each event became."""
+        """Write the remarks that are left, and the summary of stages."""
         self._joiner.finish()
         self._write_joiner_remarks()
         self.tracker.look()
@@ -130,11 +129,11 @@ class Feed:
 
     @property
     def status(self) -> int:
-        """The exit status, once everything was said."""
+        """The exit status, once the streams are drained."""
         if self.failed:
             return FAILED
-        nothing_good = self.bad_lines and not self.tracker.total
-        return 1 if nothing_good or self.tracker.count(*_UNDELIVERED, Stage.DROPPED) else 0
+        only_bad_lines = self.bad_lines and not self.tracker.total
+        return 1 if only_bad_lines or self.tracker.count(*_UNDELIVERED, Stage.DROPPED) else 0
 
     async def _take(self, line: Line) -> None:
         if line.text is not None and not line.text.strip():
@@ -149,7 +148,7 @@ class Feed:
         else:
             self.tracker.add(line.number, receipt)
             self._write_joiner_remarks()
-            await self._backpressure.keep(receipt, len(line.text))
+            await self._backpressure.wait(receipt, len(line.text))
         await self.receipts.room()
         await self.remarks.room()
 
@@ -182,12 +181,12 @@ class Feed:
         return not any(not device.plain and device.user_id in (None, *awaited) for device in connections(self._runtime))
 
     def _stream_failed(self, error: StreamFailed) -> None:
-        """Say it, and go on: what is delivered does not depend on it; the exit status does."""
+        """Report the failure and go on, because delivery does not depend on the stream; the exit status does."""
         self.failed = True
         self.remarks.write(f"actors: {error}\n")
 
-    def _say(self, line: int, receipt: Receipt, stage: Stage) -> None:
-        said = {
+    def _write_receipt(self, line: int, receipt: Receipt, stage: Stage) -> None:
+        fields = {
             "line": line,
             "event_id": receipt.event_id,
             "thread_id": receipt.thread_id,
@@ -197,15 +196,15 @@ class Feed:
             "timestamp": self._runtime.environment.wall_clock(),
         }
         if stage is Stage.DROPPED:
-            said["cause"] = receipt.cause
-        self.receipts.write(msgspec.json.encode(said).decode() + "\n")
+            fields["cause"] = receipt.cause
+        self.receipts.write(msgspec.json.encode(fields).decode() + "\n")
 
 
 async def _deliver(feed: Feed, source: int, signals: AsyncIterator[int]) -> int:
-    """Read, linger, report. A signal ends what is going on, and the next part begins."""
+    """Read, linger, report. A signal ends the current phase, and the next one begins."""
     async with trio.open_nursery() as nursery:
-        for outward in (feed.tracker, feed.receipts, feed.remarks):
-            nursery.start_soon(outward.run)
+        for task in (feed.tracker, feed.receipts, feed.remarks):
+            nursery.start_soon(task.run)
         if feed.default_owner is not None:
             nursery.start_soon(feed.default_owner.run)
         await until_signal(signals, lambda: feed.read(source))

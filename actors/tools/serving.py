@@ -1,4 +1,4 @@
-"""Opening the door for a command: the address to say, or the reason in one line."""
+"""The server of a command: it prints its address, or the reason why it cannot listen, in one line."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ async def listening(
 
     The URL is written to standard error as well.
 
-    Raises :class:`~actors.tools.terminal.CannotStart`, bare, when the address cannot be had, or may not be;
-    and :class:`~actors.tools.terminal.StreamFailed` when it cannot be said.
+    Raises, not in a group, :class:`~actors.tools.terminal.CannotStart` when the address cannot be bound or is not
+    allowed, and :class:`~actors.tools.terminal.StreamFailed` when the URL cannot be written.
     """
     refusal: CannotStart | StreamFailed | None = None
     async with open_runtime(authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
@@ -54,7 +54,7 @@ async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery)
 
 
 def connections(runtime: Runtime) -> tuple[Connection, ...]:
-    """Return every open connection of the moment, those that are still saying hello included."""
+    """Return every open connection, including those before their hello."""
     return tuple(runtime.tree.server.connections.values())
 
 

@@ -1,4 +1,4 @@
-"""Leaving on a signal: the first one ends serving in good order, the next one ends that."""
+"""Shutdown on a signal: the first one drains, the next one ends the draining."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from actors.tools.terminal import complain
 
 
 def open_signals() -> AbstractContextManager[AsyncIterator[int]]:
-    """Receive the signals that ask a command to end, from a person or from a supervisor of processes."""
+    """Receive SIGINT and SIGTERM, by which a person or a process supervisor ends a command."""
     return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
 async def until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable[None]]) -> int | None:
-    """Work to the end, or to the next signal; that signal, ``None`` when it was the end."""
+    """Run ``work`` to its end or to the next signal; returns that signal, ``None`` at the end."""
     ended_by: int | None = None
     async with trio.open_nursery() as nursery:
 
@@ -35,7 +35,7 @@ async def until_signal(signals: AsyncIterator[int], work: Callable[[], Awaitable
 
 
 async def leave(runtime: Runtime, signals: AsyncIterator[int], drain_seconds: float) -> None:
-    """Wait for a signal, then drain, until another one: then nothing is waited for. How it went is said either way."""
+    """Wait for a signal, then drain; another signal ends the waiting. Prints the report of the drain."""
     await anext(signals)
 
     async def drain() -> None:

@@ -1,4 +1,5 @@
-"""Characters that a producer's stream has cut in two, joined again: one line ends in a half, the next begins with it.
+"""Surrogate pairs that a producer's stream has cut in two, joined again: one line ends in a half, the next begins
+with the other.
 
 Only the cut string is changed, and the rest of the payload stays the
 producer's bytes. Pure: lines in, events and remarks out.
@@ -17,7 +18,7 @@ from actors.runs.run import TERMINAL
 from actors.tools.json_lines import LineEvent, parse
 
 HELD_HALVES = 1_000
-"""Streams that may each have one half waiting; at one more, the oldest half is given up."""
+"""Streams that may each have one half waiting; at one more, the oldest half is replaced."""
 
 _ESCAPE_BYTES = 6
 _REPLACEMENT = rb"\ufffd"
@@ -44,12 +45,12 @@ class _Cut:
     """The changes to a line's strings."""
 
     edits: list[tuple[int, int, bytes]] = attrs.field(factory=list)
-    """New text, and the two places of the line that it stands between."""
+    """Start and end of each range of the line to replace, and the new text."""
     held: dict[_Stream, _Held] = attrs.field(factory=dict)
     taken: list[_Stream] = attrs.field(factory=list)
-    """Held halves that go into this line."""
+    """Streams whose held half goes into this line."""
     broken: list[_Stream] = attrs.field(factory=list)
-    """Of that: what this line does not complete."""
+    """Of ``taken``, the streams whose half this line does not complete."""
 
 
 class SurrogateJoiner:
@@ -64,7 +65,7 @@ class SurrogateJoiner:
         alone = lone_escapes(text)
         if not alone and not self._held:
             return parse(text)
-        # Masked, a line can be read, and says which stream it belongs to.
+        # Only with its lone halves replaced can the line be decoded, which tells its stream.
         event = parse(_edited(text, [(at, at + _ESCAPE_BYTES, _REPLACEMENT) for at in alone]))
         cut = self._cut(number, text, frozenset(alone), event)
         if cut.edits or alone:
@@ -80,13 +81,13 @@ class SurrogateJoiner:
         return event
 
     def finish(self) -> None:
-        """There is no other line."""
+        """Replace every half that still waits, because no other line follows."""
         self._give_up(list(self._held))
 
     def remarks(self) -> list[str]:
         """Return the remarks since the last call: halves that no line completed."""
-        said, self._remarks = self._remarks, []
-        return said
+        remarks, self._remarks = self._remarks, []
+        return remarks
 
     def _cut(self, number: int, text: bytes, alone: frozenset[int], event: LineEvent) -> _Cut:
         cut = _Cut()
@@ -116,7 +117,7 @@ class SurrogateJoiner:
 
 
 def _strings(text: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the strings directly in the payload of a line: key, and where their content begins and ends."""
+    """Yield the strings directly in the payload of a line: key, and the start and end of their content."""
     keys: list[bytes] = []
     last = name = b""
     is_value = False
@@ -136,7 +137,7 @@ def _strings(text: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _is_low(text: bytes, at: int) -> bool:
-    """True if the escape of half a pair is the second one of a pair."""
+    """Return true if the escape of half a pair is that of a second half."""
     return text[at + 3 : at + 4] in b"cdefCDEF"
 
 

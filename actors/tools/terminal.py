@@ -1,9 +1,9 @@
-"""The three standard streams: what people and producers read, and what a producer writes.
+"""The three standard streams of a command.
 
 Bytes go to the descriptors directly, so that nothing is left in a buffer when
-the reader has gone. A broken pipe is the reader's decision, and no error; what
-else keeps a stream from being read or written (a full disk, a directory in the
-place of the input) is said, and ends with :data:`FAILED`.
+the reader has closed its end. A broken pipe is the reader's decision, and no
+error; any other failure of a stream (a full disk, a directory as the input) is
+reported, and the command exits with :data:`FAILED`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ FAILED = 2
 """The exit status of a command that cannot start, or of which a standard stream failed."""
 
 _OUTPUT_BYTES = 1 << 20
-"""The most that may wait for a slow reader before :meth:`OutputWriter.room` makes the caller wait: some 10,000
+"""The backlog for a slow reader from which on :meth:`OutputWriter.room` makes the caller wait: some 10,000
 receipts."""
 
 
 class CannotStart(Exception):
-    """The command cannot begin with what it was given."""
+    """A command that cannot start with its arguments, or in its environment."""
 
 
 class StreamFailed(Exception):
-    """A standard stream failed, and not because its reader has gone."""
+    """A failure of a standard stream, other than a reader that has closed its end."""
 
 
 def descriptor(stream: TextIO | None) -> int | None:
     """Return the file descriptor of a standard stream; ``None`` when the process was started without it."""
-    # The number alone would not do: with standard output closed, the first
+    # Not the number alone, because with standard output closed the first
     # socket that is opened gets number 1.
     return None if stream is None else stream.fileno()
 
@@ -53,11 +53,11 @@ def output() -> int:
     if fd is None:
         raise StreamFailed("standard output: expected it to be open, it is closed")
     try:
-        os.write(fd, b"")  # a full device and a descriptor that is for reading say so
+        os.write(fd, b"")  # raises for a full device, and for a descriptor opened for reading
     except (BlockingIOError, BrokenPipeError):
         pass
     except OSError as error:
-        raise _told(error, "standard output") from None
+        raise _translated(error, "standard output") from None
     return fd
 
 
@@ -68,16 +68,16 @@ def input_() -> int:
     if fd is None:
         raise StreamFailed("standard input: expected events, it is closed")
     try:
-        os.read(fd, 0)  # a directory and a descriptor that is for writing say so
+        os.read(fd, 0)  # raises for a directory, and for a descriptor opened for writing
     except BlockingIOError:
         pass
     except OSError as error:
-        raise _told(error, "standard input") from None
+        raise _translated(error, "standard input") from None
     return fd
 
 
 def say(text: str) -> None:
-    """Write text to standard output at once, whole; nothing, when its reader has gone. Raises :class:`StreamFailed`."""
+    """Write a whole text to standard output; no effect once its reader is gone. Raises :class:`StreamFailed`."""
     with suppress(BrokenPipeError):
         write(output(), encoded(text))
 
@@ -91,76 +91,75 @@ def complain(text: str) -> None:
 
 
 def show(text: str, stream: TextIO, name: str) -> None:
-    """Write text to a stream of Python's, which a host may have replaced by its own, at once. Raises as :func:`say`."""
+    """Write and flush text to a stream object, which a host may have replaced by its own. Raises as :func:`say`."""
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         pass
     except OSError as error:
-        raise _told(error, name) from None
+        raise _translated(error, name) from None
 
 
 def encoded(text: str) -> bytes:
-    """Text as it is written, whatever the locale; half of a surrogate pair is an escape."""
+    """Encode text as UTF-8, whatever the locale; half of a surrogate pair becomes an escape."""
     return text.encode(errors="backslashreplace")
 
 
 def write(fd: int, data: bytes, name: str = "standard output") -> None:
-    """Write bytes to a descriptor, all of them; blocks while its reader is slow.
+    """Write all bytes to a descriptor; blocks while its reader is slow.
 
-    Raises BrokenPipeError when the reader has gone, else :class:`StreamFailed`.
+    Raises BrokenPipeError when the reader is gone, else :class:`StreamFailed`.
     """
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # another program has set what it shares with this one to non-blocking
+        except BlockingIOError:  # another program that shares the descriptor has set it to non-blocking
             select.select([], [fd], [])
         except OSError as error:
-            raise _told(error, name) from None
+            raise _translated(error, name) from None
 
 
 def read(fd: int, most_bytes: int) -> bytes:
-    """Read some bytes of standard input, none at its end; block until there are some. Raises :class:`StreamFailed`."""
+    """Read some bytes of standard input, none at its end; blocks until there are some. Raises :class:`StreamFailed`."""
     while True:
         try:
             return os.read(fd, most_bytes)
         except BlockingIOError:
             select.select([fd], [], [])
         except OSError as error:
-            raise _told(error, "standard input") from None
+            raise _translated(error, "standard input") from None
 
 
-def _told(error: OSError, name: str) -> BrokenPipeError | StreamFailed:
-    """Translate a stream's error: BrokenPipeError if its reader has gone, StreamFailed for anything else."""
+def _translated(error: OSError, name: str) -> BrokenPipeError | StreamFailed:
+    """Translate a stream's error: BrokenPipeError if its reader is gone, StreamFailed for anything else."""
     if isinstance(error, BrokenPipeError | ConnectionResetError) and name != "standard input":
-        return BrokenPipeError()  # a socket's reader that goes with something unread resets it
+        return BrokenPipeError()  # a socket resets the connection if it is closed with unread data
     return StreamFailed(f"{name}: {error.strerror or error}")
 
 
 def show_log() -> None:
-    """Show what the runtime logs from WARNING on, on standard error."""
-    shown = logging.StreamHandler(sys.stderr)
-    shown.setFormatter(_Harmless("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S"))
+    """Show the runtime's log records on standard error, from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_EscapingFormatter("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S"))
     log = logging.getLogger("actors")
-    log.addHandler(shown)
+    log.addHandler(handler)
     log.setLevel(logging.WARNING)
     log.propagate = False
 
 
-class _Harmless(logging.Formatter):
-    """Says in escapes what a terminal would obey: a message may quote what some user has sent."""
+class _EscapingFormatter(logging.Formatter):
+    """A formatter that escapes control sequences, because a record may quote a user's text to a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class OutputWriter:
-    """Text on its way to a descriptor, written in another thread: a reader that is slow stops no delivery.
+    """Text on its way to a descriptor, written in another thread, so that a slow reader stops no delivery.
 
-    :meth:`run` must run meanwhile. When the reader has gone, what is written
-    goes nowhere; so it does when the stream has failed, which ``on_failed`` is
-    told, once.
+    :meth:`run` must run meanwhile. Once the reader is gone, or the stream has
+    failed, text is discarded; ``on_failed`` is called once, for the latter.
     """
 
     def __init__(self, fd: int | None, name: str, *, on_failed: Callable[[StreamFailed], None]) -> None:
@@ -179,7 +178,7 @@ class OutputWriter:
             self._more.ring()
 
     async def room(self) -> None:
-        """Wait until the reader has taken enough of what was written."""
+        """Wait until the backlog is small enough to write more."""
         while len(self._pending) > _OUTPUT_BYTES:
             await self._taken.wait()
 
@@ -189,7 +188,7 @@ class OutputWriter:
             await self._taken.wait()
 
     async def run(self) -> None:
-        """Write what is pending, until cancelled or until nothing can be written any more."""
+        """Write the backlog, until cancelled or until the descriptor takes no more."""
         while self._fd is not None:
             await self._more.wait()
             batch, self._pending = bytes(self._pending), bytearray()
@@ -215,10 +214,11 @@ class OutputWriter:
 
 
 def run_command(main: Callable[[], int | None], name: str) -> int:
-    """Run the main function of a process that ends with it; returns the exit status, once all it said is out.
+    """Run the main function of a process that ends with it; returns the exit status, once its output is flushed.
 
     Errors that a person can act on are one line, Ctrl-C is 130, and neither is
-    a traceback. After Ctrl-C there is no other one: the process is ending.
+    a traceback. After the first Ctrl-C further ones are ignored, because the
+    process is ending.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -237,7 +237,7 @@ def run_command(main: Callable[[], int | None], name: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stream, what in ((sys.stdout, "output"), (sys.stderr, "error")):
         failure = _flush(stream, f"standard {what}")
-        if failure is not None and status != FAILED:  # which has been said
+        if failure is not None and status != FAILED:  # a failure before this one was reported
             status = status or FAILED
             with suppress(StreamFailed):
                 complain(f"{name}: {failure}")
@@ -245,7 +245,7 @@ def run_command(main: Callable[[], int | None], name: str) -> int:
 
 
 def _status_of(error: BaseException, name: str) -> int | None:
-    """Say an error on one line; the exit status that goes with it, ``None`` for a bug, which has a traceback."""
+    """Print an error on one line, and return its exit status; ``None`` for a bug, which is to have a traceback."""
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         return error.code or 0
     errors = tuple(leaves(error))
@@ -257,22 +257,22 @@ def _status_of(error: BaseException, name: str) -> int | None:
 
 
 def _tolerate(stream: Any) -> None:
-    """Let what this stream's encoding has no character for be written as an escape: it ends no command."""
+    """Make a stream escape the characters that its encoding lacks, because they must not end a command."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
 
 
 def _flush(stream: TextIO | None, name: str) -> StreamFailed | None:
-    """Write what is left in a buffer; what keeps that from being done."""
+    """Flush a stream's buffer; returns the failure, if any but a reader that is gone."""
     if stream is None:
         return None
     try:
         stream.flush()
     except OSError as error:
-        # Else the interpreter tries once more on its way out, and reports that in its own way.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        told = _told(error, name)
-        return told if isinstance(told, StreamFailed) else None
+        # Otherwise the interpreter flushes once more at exit, and reports that in its own way.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        failure = _translated(error, name)
+        return failure if isinstance(failure, StreamFailed) else None
     return None

@@ -18,7 +18,7 @@ _EXPECTED = 'expected token = "user"'
 
 
 def read_tokens(path: Path) -> dict[str, str]:
-    """Read users by token.
+    """Read the users by token.
 
     Raises :class:`~actors.tools.terminal.CannotStart`, which names the line and
     shows no token, for anything but ``token = "user"`` lines.
@@ -26,7 +26,7 @@ def read_tokens(path: Path) -> dict[str, str]:
     text = _read(path)
     try:
         tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # of numbers without end, and of lists in lists
+    except (ValueError, RecursionError) as error:  # a very long number, or a list nested too deep
         raise CannotStart(f"{path}: expected TOML, {_without_keys(error)}") from None
     tokens: dict[str, str] = {}
     for line, token, user_id in _entries(text):
@@ -41,8 +41,8 @@ def read_tokens(path: Path) -> dict[str, str]:
 
 def check_against(tokens: dict[str, str]) -> Authenticate:
     """Return an ``authenticate`` that looks a token up."""
-    # Looked up by digest: how long a refusal takes then says nothing about
-    # how much of a token was right.
+    # By digest, because the time of a comparison would otherwise tell how much
+    # of a token was right.
     users = {_digest(token): user_id for token, user_id in tokens.items()}
 
     async def authenticate(credentials: Credentials) -> str | None:
@@ -52,7 +52,7 @@ def check_against(tokens: dict[str, str]) -> Authenticate:
 
 
 def _read(path: Path) -> str:
-    """Read the file's text, without the byte order mark that some editors begin it with."""
+    """Read the file's text, without the byte order mark that some editors add."""
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -63,7 +63,7 @@ def _read(path: Path) -> str:
 
 
 def _without_keys(error: Exception) -> str:
-    """Return the parser's complaint without the keys that it quotes, because they are tokens."""
+    """Return the parser's message without the keys that it quotes, because they are tokens."""
     what, at, where = str(error).rpartition(" (at ")
     return f"{what.partition(' (')[0]}{at}{where}" if at else where.partition(" (")[0]
 
@@ -96,7 +96,7 @@ def _problem_of_user(user_id: object) -> str | None:
 
 
 def _problem_of_token(token: str) -> str | None:
-    """Say why no client could have a token, or every client has it."""
+    """Return the reason why no client could have a token, or every client has it."""
     if not token.strip():
         return f"{_EXPECTED}, got an empty token, which is what a client without one has"
     if token.strip() != token or not token.isprintable():

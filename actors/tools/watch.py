@@ -57,36 +57,36 @@ class ClientOptions:
 
 
 async def watch(options: ClientOptions) -> int:
-    """Print what comes until a signal, or until so many events were printed; returns the exit status."""
-    return await _attended(options, lambda session: _print(session, options), interrupted=0)
+    """Print a user's events until a signal, or until ``count`` of them were printed; returns the exit status."""
+    return await _with_session(options, lambda session: _print(session, options), interrupted=0)
 
 
 async def send(options: ClientOptions, payload: dict[str, Any], thread_id: str | None, type_: str) -> int:
-    """Place a message, and print where; returns the exit status."""
+    """Place a message, and print its ids and offset; returns the exit status."""
 
     async def ask(session: Session) -> int:
-        await _say(_json(await session.send(payload, thread_id=thread_id, type=type_)))
+        await _print_line(_json(await session.send(payload, thread_id=thread_id, type=type_)))
         return 0
 
-    return await _attended(options, lambda session: _in_time(session, options, ask))
+    return await _with_session(options, lambda session: _in_time(session, options, ask))
 
 
 async def cancel(options: ClientOptions, run_id: str) -> int:
-    """End a run, and print what has ended; returns the exit status."""
+    """Cancel a run, and print the runs that stopped; returns the exit status."""
 
     async def ask(session: Session) -> int:
         cancellation = await session.cancel(run_id)
-        await _say(_json(cancellation))
+        await _print_line(_json(cancellation))
         return 1 if cancellation.running else 0
 
-    return await _attended(options, lambda session: _in_time(session, options, ask))
+    return await _with_session(options, lambda session: _in_time(session, options, ask))
 
 
 def payload_of(words: str) -> dict[str, Any]:
     """Read a payload: a JSON object as it is, anything else as the text of a message.
 
-    Raises :class:`~actors.tools.arguments.Wrong` for what begins as a JSON
-    object, ``{"``, and is none that can be sent.
+    Raises :class:`~actors.tools.arguments.Wrong` for text that begins as a JSON
+    object, ``{"``, and cannot be sent as one.
     """
     found = text(words)
     try:
@@ -99,16 +99,16 @@ def payload_of(words: str) -> dict[str, Any]:
         ) from None
 
 
-async def _attended(
+async def _with_session(
     options: ClientOptions, work: Callable[[Session], Awaitable[int]], *, interrupted: int | None = None
 ) -> int:
-    """Work with a session, to the end of the work or to a signal. A second signal ends the goodbye, too.
+    """Run ``work`` with a session, to its end or to a signal. A second signal ends the closing handshake, too.
 
     After a signal the status is ``interrupted``, if that is given.
     """
-    output()  # without it, what comes would be acked and shown nowhere
+    output()  # checked first, because events would otherwise be acked without having been shown
     status, number = 0, 0
-    working, unsaid = trio.CancelScope(), list[StreamFailed]()
+    working, failed_streams = trio.CancelScope(), list[StreamFailed]()
 
     async def listen(signals: AsyncIterator[int]) -> None:
         nonlocal number
@@ -117,28 +117,28 @@ async def _attended(
         await anext(signals)
         nursery.cancel_scope.cancel()
 
-    def tell(state: State) -> None:
+    def report(state: State) -> None:
         try:
-            _tell(state)
+            _report(state)
         except StreamFailed as error:
-            unsaid.append(error)
+            failed_streams.append(error)
 
     with open_signals() as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen, signals)
             try:
-                async with connect(options.url, token=options.token, origin=options.origin, on_state=tell) as session:
+                async with connect(options.url, token=options.token, origin=options.origin, on_state=report) as session:
                     with working:
                         status = await work(session)
             except BrokenPipeError:
-                pass  # the reader has seen enough
+                pass  # the reader of the output has closed its end
             except ActorsError:
                 raise
             except ValueError as error:
                 raise CannotStart(str(error)) from None
             nursery.cancel_scope.cancel()
-    if unsaid:
-        raise unsaid[0]
+    if failed_streams:
+        raise failed_streams[0]
     if not number:
         return status
     return 128 + number if interrupted is None else interrupted
@@ -149,11 +149,11 @@ async def _print(session: Session, options: ClientOptions) -> int:
     while options.count is None or printed < options.count:
         item = await anext(session)
         if isinstance(item, Event | Ask):
-            await _say(_json(item) if options.json else _line(item))
+            await _print_line(_json(item) if options.json else _line(item))
             printed += isinstance(item, Event)
         else:
             complain(_remark(item))
-    # To come back for the next item acks the last one; cancelled, it takes nothing.
+    # Asking for the next item acks the last one; cancelled, it takes none.
     with trio.CancelScope() as scope:
         scope.cancel()
         await anext(session)
@@ -168,7 +168,7 @@ async def _in_time(session: Session, options: ClientOptions, ask: Callable[[Sess
     return NO_ANSWER
 
 
-# --- how it is said -----------------------------------------------------------------
+# --- the output ---------------------------------------------------------------------
 
 
 def _line(item: Event | Ask) -> str:
@@ -199,8 +199,8 @@ def _remark(item: Gap | Reset | CaughtUp | Active | Inactive | AskClosed) -> str
             return f"question {name}: {reason}"
 
 
-def _tell(state: State) -> None:
-    """Report what happens to the connection, as far as a person who waits wants to know."""
+def _report(state: State) -> None:
+    """Print the changes of state that matter to a person who waits."""
     if state.name == "open":
         complain("connected")
     elif state.name == "waiting":
@@ -211,30 +211,30 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-async def _say(line: str) -> None:
+async def _print_line(line: str) -> None:
     """Write a line, and wait until it is read. Raises BrokenPipeError when no reader is left."""
     fd = descriptor(sys.stdout)
-    assert fd is not None, "looked for before there was anything to say"
+    assert fd is not None, "the caller has checked the output"
     await trio.to_thread.run_sync(write, fd, encoded(f"{line}\n"), abandon_on_cancel=True)
 
 
 # --- the command line -----------------------------------------------------------------
 
 _TOKEN = f"""\
-Who one is comes from --token, or else from the environment variable
+The token comes from --token, or else from the environment variable
 {TOKEN_VARIABLE}, which other users of the machine cannot see; never from the URL.
 """
 
 _WATCH = f"""\
-Print a user's events as they come, one a line. Reconnects, gaps and resets are
-said on standard error. This is a device of the user like any other: what it has
-printed counts as confirmed.
+Print a user's events as they come, one per line, and reconnects, gaps and
+resets on standard error. This is a device of the user like any other: it acks
+the events that it has printed.
 
 {_TOKEN}"""
 
 _WATCH_END = """\
 exit status:
-  0  ended by Ctrl-C, after --count events, or because nobody reads any more
+  0  ended by Ctrl-C, after --count events, or because the output was closed
   1  the server refused for good, a wrong token for example
   2  the command line was wrong, or the output cannot be written
 """
@@ -242,13 +242,13 @@ exit status:
 _SEND = f"""\
 Place a message in a thread, or in a new one, and print the server's answer as
 JSON: thread_id, event_id, run_id, epoch, seq, offset. A JSON object is the
-payload; anything else is its text: hello is {{"text":"hello"}}. What begins with
-{{" must be a JSON object.
+payload; anything else is its text: hello is {{"text":"hello"}}. Text that begins
+with {{" must be a JSON object.
 
 {_TOKEN}"""
 
 _CANCEL = f"""\
-End a run and those below it, and print the server's answer as JSON: run_id,
+Cancel a run and those below it, and print the server's answer as JSON: run_id,
 stopped, running.
 
 {_TOKEN}"""
@@ -258,7 +258,7 @@ exit status:
   0    done
   1    the server refused, or a run's code had not stopped after 5 seconds
   2    the command line was wrong, or the output cannot be written
-  3    no answer in time; what was asked for may or may not be done
+  3    no answer in time; the request may or may not have been carried out
   130  ended by Ctrl-C; the same
 """
 
@@ -268,25 +268,25 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 def add_commands(commands: Commands) -> None:
     """Add ``watch``, ``send`` and ``cancel`` to a command line."""
     watching = _add(commands, "watch", "print a user's events as they come", _WATCH, _WATCH_END)
-    watching.add_argument("--json", action="store_true", help="print the events as JSON, as they came")
+    watching.add_argument("--json", action="store_true", help="print the events as JSON")
     watching.add_argument("--from", dest="origin", choices=("unacked", "low", "head"), default="unacked", help=(
-        "where to begin: at the first event that no device has confirmed, at the first that is there, or after"
+        "where to begin: at the first event that no device has acked, at the first that the log retains, or after"
         " the last (unacked)"
     ))  # fmt: skip
-    watching.add_argument("--count", type=count, metavar="N", help="end after so many events")
-    sending = _add(commands, "send", "say something as a user", _SEND, _ASK_END)
+    watching.add_argument("--count", type=count, metavar="N", help="end after N events")
+    sending = _add(commands, "send", "send a message as a user", _SEND, _ASK_END)
     sending.add_argument("--thread", type=identifier("thread"), metavar="ID", help=(
-        "the thread to say it in; left out, a new one"
+        "the thread of the message; left out, a new one"
     ))  # fmt: skip
     sending.add_argument(
         "--type", type=identifier("type"), default="user_message", help="type of the event (user_message)"
     )
     sending.add_argument("payload", type=payload_of, metavar="TEXT", help="text, or a JSON object")
-    cancelling = _add(commands, "cancel", "end a run", _CANCEL, _ASK_END)
+    cancelling = _add(commands, "cancel", "cancel a run", _CANCEL, _ASK_END)
     cancelling.add_argument("run_id", type=identifier("run_id"), metavar="RUN_ID", help="the run")
     for command in (sending, cancelling):
         command.add_argument("--timeout", type=patience, default=10.0, metavar="SECONDS", help=(
-            "how long the server has to answer (10)"
+            "time for the server to answer (10)"
         ))  # fmt: skip
 
 
@@ -304,7 +304,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _token_of(arguments: argparse.Namespace) -> str | None:
     found: str | None = arguments.token
-    if found is None and (inherited := os.environ.get(TOKEN_VARIABLE)):  # set to nothing is not set
+    if found is None and (inherited := os.environ.get(TOKEN_VARIABLE)):  # an empty one counts as unset
         try:
             return text(inherited)
         except Wrong as error:
@@ -319,5 +319,5 @@ def _add(commands: Commands, name: str, help_: str, description: str, end: str) 
     command.add_argument("url", type=text, metavar="URL", help=(
         "of the server: ws://127.0.0.1:8765/ws, or that of its page, http://127.0.0.1:8765/"
     ))  # fmt: skip
-    command.add_argument("--token", type=token, help=f"who one is; left out, what {TOKEN_VARIABLE} says")
+    command.add_argument("--token", type=token, help=f"the user's token; left out, that of {TOKEN_VARIABLE}")
     return command

@@ -16,13 +16,13 @@ _TYPES = {
 
 
 def pages() -> dict[str, Page]:
-    """Every file of the page by the path it is shown at; ``index.html`` is ``/``.
+    """Return the files of the page by the paths at which they are served; ``index.html`` is ``/``.
 
     Raises OSError when the package was installed without its files.
     """
     files = (path for path in _FOLDER.iterdir() if path.suffix.removeprefix(".") in _TYPES)
-    return {_shown_at(path): Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for path in files}
+    return {_route_of(path): Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for path in files}
 
 
-def _shown_at(path: Path) -> str:
+def _route_of(path: Path) -> str:
     return "/" if path.name == "index.html" else f"/{path.name}"

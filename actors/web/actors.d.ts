@@ -7,108 +7,108 @@
  *
  * It runs in browsers since 2021 (Chrome 85, Firefox 90, Safari 15), in Node 22 or newer, and in Node 20 with the
  * `WebSocket` of the package ws as an option, or with `--experimental-websocket`. Names with underscores are those of
- * the protocol, as they travel.
+ * the protocol's fields.
  */
 
 /**
- * Open a session. It connects by itself, and again whenever it has to. In a browser `url` may be relative; `http:` and
- * `https:` stand for `ws:` and `wss:`, and no path, or `/` alone, for `/ws`. Throws a TypeError, with what was expected,
- * for another URL, for one with a password, for options that are not what they should be, or where there is no
- * WebSocket.
+ * Open a session, which connects, and reconnects, by itself. In a browser `url` may be relative; `http:` and `https:`
+ * stand for `ws:` and `wss:`, and no path, or `/` alone, for `/ws`. Throws a TypeError, with what was expected, for
+ * another URL, for one with a password, for an invalid option, or where there is no WebSocket.
  */
 export function connect(url: string | URL, options?: Options): Session;
 
 export interface Options {
   /**
-   * Who this is; a function is called for every connection, and when it throws, or gives no string, the session waits
-   * and tries again. Left out, the cookie `actors_token` says it.
+   * The user's token, or a function that is called for every connection; when it throws, or returns no string, the
+   * session waits and tries again. Left out, the cookie `actors_token` counts.
    */
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
-  /** Where an earlier session got to: its `cursor`, kept together with what was made of the events up to there. */
+  /** The `cursor` of an earlier session, saved together with the effects of the events up to there. */
   cursor?: Cursor | null;
   /**
-   * Where to begin without a cursor: at what no device of the user has confirmed (`unacked`, the default), at all that
-   * is there (`low`: for a page that shows conversations and keeps nothing), or with what is new (`head`).
+   * Where to begin without a cursor: at the first event that no device of the user has acked (`unacked`, the default),
+   * at the first that the log retains (`low`: for a page that shows conversations and stores nothing), or with new
+   * events only (`head`).
    */
   from?: "unacked" | "low" | "head";
   /** Another implementation, where the platform has none: that of the package ws, for example. */
   WebSocket?: new (url: string, protocol: string) => any;
 }
 
-/** A place in the user's log. Offsets of two epochs have nothing to do with each other. */
+/** A position in the user's log. Offsets of two epochs cannot be compared. */
 export interface Cursor {
   epoch: string;
   offset: number;
 }
 
 /**
- * One client of the server, over as many connections as it takes.
+ * One client of the server, over any number of connections.
  *
  * **One consumer**: a loop, or listeners. Each item comes once and in order. With a loop an item is taken when the loop
- * comes back for the next one, so that on which it breaks, throws or closes the session is not. With listeners it is
- * taken when they have returned (nobody waits for a promise of theirs; one that throws has had its item). What was
- * taken is confirmed to the server in batches. A second loop throws when both wait. Listeners see the items of a loop
- * too, and take part in nothing.
+ * comes back for the next one, so the item on which it breaks, throws or closes the session is not. With listeners it
+ * is taken when they have returned, also if one throws; a promise that they return is not awaited. Taken items are
+ * acked to the server in batches. A second loop throws when both wait. Listeners see the items of a loop too, without
+ * taking them.
  *
- * **A loop by hand**: `next()` called while another one waits stands behind it, and comes back for the item of that
- * one. `return()` and `throw()` end every `next()` that waits, with `done`, and nothing is taken: so a wait with a bound
- * is `Promise.race([loop.next(), bound])` and then `loop.return()`, or the same promise again. An AbortSignal does it by
+ * **A loop by hand**: a `next()` called while another one waits queues behind it, and then takes that one's item.
+ * `return()` and `throw()` end every `next()` that waits, with `done`, and nothing is taken: so a wait with a timeout
+ * is `Promise.race([loop.next(), timeout])` and then `loop.return()`, or the same promise again. For an AbortSignal:
  * `signal.addEventListener("abort", () => loop.return())`.
  *
- * **Who listens for `event` takes the log**: `event`, `gap`, `reset`, and with them all else. While nobody does, and
- * there is no loop, they wait and nothing is confirmed; what stands outside of the log (`caught_up`, `active`, `ask` …)
- * comes to its listeners all the same. A program that wants questions alone listens for `event` as well, and so
- * confirms what it ignores.
+ * **A listener for `event` takes the log**: `event`, `gap`, `reset`, and with them all other items. While there is
+ * neither such a listener nor a loop, they wait and nothing is acked; items that are not in the log (`caught_up`,
+ * `active`, `ask` …) still go to their listeners. A program that wants questions alone listens for `event` as well, so
+ * that the events which it ignores are acked.
  *
- * **A slow consumer** holds up confirmations and nothing else. With 1,000 items unread, what else comes is not kept: as
- * soon as no request waits for its reply the session gives its connection up (`waiting`, `until` Infinity), and it goes
- * on from there when all was taken; the server keeps the rest, or says with a `gap` what it could not keep. A request
- * connects for itself meanwhile. A session that nobody reads ends up there.
+ * **A slow consumer** delays acks and nothing else. With 1,000 items unread, no more are queued: as soon as no request
+ * waits for its reply the session gives its connection up (`waiting`, `until` Infinity), and resumes from its cursor
+ * when all was taken; the server retains the rest, or sends a `gap` for what it could not retain. A request meanwhile
+ * makes a connection of its own. A session that is never read ends up in this state.
  *
- * **A lost connection** comes back by itself: after a random time of at most 0.5 s or, if that is longer, as long as it
- * is lost, and never more than 10 s; or when the server said; at once when the machine comes online or the page is
- * looked at again, though no two waits in a row are cut short by that. A live connection is asked for a sign of life
- * then, within 3 s; one that is being made keeps its 10 s. The next one goes on behind the last item taken. What is in the application's hand is not handed out
- * again.
+ * **A lost connection** is made again: after a random time of at most 0.5 s or, if that is longer, the outage so far,
+ * and never more than 10 s; or when the server said; at once when the machine comes online or the page becomes visible,
+ * but no two waits in a row are skipped. A live connection is probed then, and has 3 s to answer; one that is being
+ * made keeps its 10 s. The next connection resumes after the last item taken. The item that the application is
+ * processing does not come again.
  *
- * **A server that does not keep to the protocol** costs its connection, which comes back; the state says what was
- * expected. Where it broke the order of the log, all of it comes again after a `reset` that says so.
+ * **A server that violates the protocol** loses its connection, which is made again; the state says what was expected.
+ * If it broke the order of the log, the whole log comes again after a `reset` with the reason.
  *
- * It says no more than the server's `messages_per_s` allows: what is more waits.
+ * A session sends no more than the server's `messages_per_s` allows: further messages wait.
  */
 export class Session extends EventTarget implements AsyncIterable<Item> {
   constructor(url: string | URL, options?: Options);
 
-  /** Where the connection stands. Each change is a `state` event. */
+  /** The state of the connection. Each change is a `state` event. */
   readonly state: State;
   /**
-   * The place of the last item that was handed out, the one in hand included; null before the first welcome. Kept
-   * together with what was made of that item, it lets another session go on: nothing is missed, nothing done twice.
+   * The cursor of the last item that was handed out, the one being processed included; null before the first welcome.
+   * Saved together with the effect of that item, it lets another session resume: nothing is missed, nothing done twice.
    */
   readonly cursor: Cursor | null;
 
   /**
-   * Place an event in a thread, which every device of the user gets, this one too; without a thread the server opens
-   * one. Like every request it is asked again after a lost connection, and carried out once, or given up when ten
-   * minutes have gone by since it was first asked. Rejects with a `Refusal`; one named `unencodable`, before anything is
-   * said, for what JSON would change or leave out without a word, with its path: NaN and infinities, `undefined`, holes
-   * of arrays, functions, symbols, a BigInt, a Map, a Set, bytes, an Error, half a surrogate pair, more than 64 levels of
-   * nesting, and an integer beyond `Number.MAX_SAFE_INTEGER`, which another device might have as another one: send a
-   * string. What has a `toJSON`, as a Date has, is what that gives.
+   * Place an event in a thread, for every device of the user, this one too; without a thread the server opens one. Like
+   * every request it is sent again after a lost connection, and carried out once, or fails ten minutes after it was
+   * first sent. Rejects with a `Refusal`; one named `unencodable`, before anything is sent, for a value that JSON would
+   * silently change or leave out, with its path: NaN and infinities, `undefined`, holes of arrays, functions, symbols,
+   * a BigInt, a Map, a Set, bytes, an Error, half a surrogate pair, more than 64 levels of nesting, and an integer
+   * beyond `Number.MAX_SAFE_INTEGER`, which another device might read as another one: send a string. An object with a
+   * `toJSON`, such as a Date, is encoded as the value that it returns.
    */
   send(payload: object, options?: { threadId?: string; type?: string }): Promise<Sent>;
-  /** End a run and those below it. */
+  /** Cancel a run and those below it. */
   cancel(runId: string): Promise<Cancellation>;
-  /** Answer a question. The first answer counts, from whichever device it came. */
+  /** Answer a question. The first answer of all devices counts. */
   answer(askId: string, payload: object): Promise<{ ask: string }>;
-  /** The events of one thread that are still there, by `seq` and outside of the stream. */
+  /** Read the events that one thread retains, by `seq` and apart from the items. */
   read(threadId: string, options?: { afterSeq?: number; limit?: number }): Promise<History>;
 
-  /** Connect now, whatever is under way: the way back from `refused`, and past a wait. */
+  /** Connect now, whatever the state: the only way back from `refused`, and the end of a wait. */
   connect(): void;
   /**
-   * Confirm what was taken, and leave for good. Loops end; requests without a reply reject; `cursor` stays. A Node
-   * process that has nothing else to do ends when the server has answered the goodbye.
+   * Ack the taken items, and close for good. Loops end; requests without a reply reject; `cursor` stays. A Node process
+   * that has nothing else to do ends when the server has answered the close.
    */
   close(): void;
 
@@ -137,7 +137,7 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
   ): void;
 }
 
-/** Those of the platform, which declares them for browsers only. */
+/** The options of the platform, which declares them for browsers only. */
 export interface ListenerOptions {
   capture?: boolean;
   once?: boolean;
@@ -146,7 +146,7 @@ export interface ListenerOptions {
 }
 export type Listener = ((event: Event) => void) | { handleEvent(event: Event): void };
 
-/** What `detail` is, by the type of the event. */
+/** The type of `detail`, by the type of the event. */
 export interface SessionEvents {
   event: EventItem;
   gap: GapItem;
@@ -157,27 +157,27 @@ export interface SessionEvents {
   ask: AskItem;
   ask_closed: AskClosedItem;
   state: State;
-  /** Everything up to this offset was confirmed to the server. */
+  /** Everything up to this offset was acked to the server. */
   acked: number;
 }
 
 /**
- * `waiting`: it comes back by itself; `refused`: it does not, unless something changes and `connect()` is called;
- * `closed`: `close()` was called. `code` is the close code.
+ * `waiting`: it reconnects by itself; `refused`: it does not, until `connect()` is called; `closed`: `close()` was
+ * called. `code` is the close code.
  *
- * The wait is `waitMs` milliseconds from when the state was entered, for a countdown, which measures with
- * `performance.now()`; it ends at `until`, as `Date.now()`, which is for people to read and wrong once the clock is set.
- * Both are Infinity when the session waits for what is unread to be taken.
+ * The wait is `waitMs` milliseconds from the start of the state, for a countdown measured with `performance.now()`; it
+ * ends at `until`, as `Date.now()`, which is for people to read and wrong once the clock is set. Both are Infinity when
+ * the session waits for the application to take the unread items.
  */
 export type State =
   | { name: "connecting"; leaving?: number }
-  /** `leaving`: the server will close the connection soon, and asks to be left alone for so many milliseconds. */
+  /** `leaving`: the server will close the connection soon; reconnect after so many milliseconds. */
   | { name: "live"; leaving?: number }
   | { name: "waiting"; until: number; waitMs: number; code?: number; reason?: string }
   | { name: "refused"; code: number; reason: string }
   | { name: "closed" };
 
-/** What comes. `caught_up` follows what was there when a connection began, and a gap or reset in its middle. */
+/** An item. `caught_up` ends the replay when a connection begins, and after a gap or reset in its middle. */
 export type Item =
   | EventItem
   | GapItem
@@ -195,16 +195,16 @@ export interface EventItem {
   thread_id: string;
   run_id?: string;
   event_id: string;
-  /** Counts the events of its thread; `seq0` is the first it stands for, when it stands for several. */
+  /** Number in its thread; `seq0` is the first of those that it stands for, when it stands for several. */
   seq: number;
   seq0?: number;
-  /** Counts the events of the user's log. */
+  /** Number in the user's log. */
   offset: number;
   /** Seconds since 1970, for display. */
   timestamp: number;
 }
 
-/** Offsets that are gone: the client was away for too long, or too slow. */
+/** Offsets that left the log: the client was away for too long, or too slow. */
 export interface GapItem {
   kind: "gap";
   from: number;
@@ -212,12 +212,12 @@ export interface GapItem {
   cause: string;
 }
 
-/** Forget what came before: everything that is there comes, from `low`. */
+/** The log began anew. Forget the items before: all its events follow, from `low` on. */
 export interface ResetItem {
   kind: "reset";
   epoch: string;
   low: number;
-  /** Empty when the log is another one; else what the server did against the protocol. */
+  /** Empty when the server sent a reset; else its violation of the protocol. */
   cause: string;
 }
 
@@ -227,26 +227,26 @@ export interface CaughtUpItem {
 }
 
 /**
- * A run is active that this session has not seen begin: `cancel(run_id)` stops it. It comes once, and stands outside of
- * the log. That the run has ended is said by its last event, or by an `inactive`.
+ * An active run that this session has not seen begin: `cancel(run_id)` stops it. It comes once, and is not in the log.
+ * The run's last event ends it, or an `inactive`.
  */
 export interface ActiveItem {
   kind: "active";
   type: "agent_started";
-  /** That of its `agent_started`: `agent_name`, `message_id` or `parent_run_id`. */
+  /** The payload of its `agent_started`: `agent_name`, `message_id` or `parent_run_id`. */
   payload: Record<string, any>;
   thread_id: string;
   run_id: string;
   /** Left out while it waits. */
   event_id?: string;
   timestamp?: number;
-  /** It has not begun: its message waits for its turn. `agent_started` follows, or an `active` that does not wait. */
+  /** True if it has not begun, because its message waits for its turn. `agent_started` follows, or another `active`. */
   waiting: boolean;
 }
 
 /**
- * A run that was active, as far as this session was told, is so no more, and its last event was not seen here:
- * `withdrawn` when its thread is another user's now, `gone` when it ended unseen, in a gap for example.
+ * A run that this session knew as active and that is active no longer; its last event was not seen here: `withdrawn`
+ * when its thread now belongs to another user, `gone` when it ended unseen, in a gap for example.
  */
 export interface InactiveItem {
   kind: "inactive";
@@ -254,7 +254,7 @@ export interface InactiveItem {
   reason: string;
 }
 
-/** A question; it comes once, and stands outside of the log. */
+/** A question; it comes once, and is not in the log. */
 export interface AskItem {
   kind: "ask";
   id: string;
@@ -263,9 +263,9 @@ export interface AskItem {
   thread_id: string;
   run_id?: string;
   timestamp: number;
-  /** How long it can be answered from when it came, in seconds; Infinity where there is no timeout. */
+  /** Seconds from arrival in which it can be answered; Infinity where there is no timeout. */
   timeout_s: number;
-  /** Until when it can be answered, as `Date.now()`, for people to read; Infinity likewise. */
+  /** The end of that time, as `Date.now()`, for people to read; Infinity likewise. */
   deadline: number;
 }
 
@@ -276,7 +276,7 @@ export interface AskClosedItem {
   reason: string;
 }
 
-/** Where a message is, for ever; `run_id` names the run that will answer it. */
+/** A message that the server has placed, with its permanent ids; `run_id` is the run that will answer it. */
 export interface Sent {
   thread_id: string;
   event_id: string;
@@ -289,29 +289,30 @@ export interface Sent {
 export interface Cancellation {
   run_id: string;
   stopped: string[];
-  /** Those whose code had not stopped after 5 seconds; they are closed all the same, and say nothing more. */
+  /** Runs whose code had not stopped after 5 seconds; they are closed all the same, and emit nothing more. */
   running: string[];
 }
 
 export interface History {
   thread_id: string;
   events: Omit<EventItem, "kind">[];
-  /** Ranges of `seq` that were asked for and are not there. */
+  /** Ranges of `seq` that were asked for and are no longer retained. */
   gone: [number, number][];
   head_seq: number;
-  /** Ask again after the last one. */
+  /** True if there are more events: read again, after the last one. */
   more: boolean;
 }
 
 /**
- * Why a request was not carried out, or why a session ended. `name` and `code` are those of the protocol page
- * (section 7), or: `unencodable`, JSON cannot carry it; `too_big`, it is larger than the server takes; `session_lost`,
- * the server has forgotten the session, or ten minutes have gone by, before it replied, so the request may have been
- * carried out, and was not asked again lest it be twice; `refused` and `closed`, the session was.
+ * The reason why a request was not carried out, or why a session ended. `name` and `code` are those of the protocol
+ * page (section 7), or: `unencodable`, JSON cannot carry it; `too_big`, it is larger than the server takes;
+ * `session_lost`, the server has forgotten the session, or ten minutes have passed, before it replied: the request may
+ * have been carried out, and was not sent again, because it might be carried out twice; `refused` and `closed`, the
+ * session was.
  */
 export class Refusal extends Error {
   constructor(error: Partial<Refusal>);
   readonly code?: number;
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   readonly temporary: boolean;
 }

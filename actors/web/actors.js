@@ -1,33 +1,33 @@
 /**
  * The browser's client of trio-actors: `actors.v1` over as many connections as it takes; see actors.d.ts.
  *
- * What is measured is measured on `performance.now()`, which nobody sets; `Date.now()` is for people to read.
+ * Times are measured with `performance.now()`, because it is monotonic; `Date.now()` is for people to read.
  */
 
 const OF_THE_LOG = /^(event|gap|reset)$/;
 const LAST_OF_A_RUN = /^agent_(completed|failed|cancelled)$/;
 const FINAL_CODE = /^(100[23789]|4[5-9]..)$/;
 
-/** Bounds of a wait: a random part of the time since the connection was lost. */
+/** Bounds of the backoff, which is a random part of the outage so far. */
 const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 10_000;
 
-/** What a server gets from dial to welcome, and beyond its ping period; and when in doubt. */
+/** Time from dial to welcome, and silence beyond the ping interval; time for the answer to a probe. */
 const PATIENCE_MS = 10_000;
 const PROBE_MS = 3_000;
 
-/** A longer timer fires at once. */
+/** Longest delay of a timer: a longer one fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** What else comes is not kept. */
+/** Bound of the queue for the application. */
 const MOST_UNREAD = 1_000;
 
-/** Requests in flight, at most; how much of the server's rate is used, and what of that at once. */
-const MOST_ASKED = 8;
-const LIVELINESS = 0.8;
+/** Most requests in flight; share of the server's message rate to use, and its burst. */
+const MOST_IN_FLIGHT = 8;
+const RATE_SHARE = 0.8;
 const BURST_MS = 1_000;
 
-/** A server remembers requests for so long. */
+/** Time for which a server remembers the id of a request. */
 const REMEMBERED_MS = 600_000;
 const LOST = {
   name: "session_lost",
@@ -42,7 +42,7 @@ const SUPERSEDED = 4500;
 const PING = '{"op":"ping"}';
 const PONG = '{"op":"pong"}';
 
-/** What a message must have, each of the type of what is here. */
+/** Required fields of each message, as examples of their types. */
 const FIELDS = {
   event: { type: "", payload: {}, thread_id: "", seq: 1, offset: 1 },
   welcome: { session: "", epoch: "", start: 1 },
@@ -70,22 +70,19 @@ function check(kind, message) {
   return message;
 }
 
-/** A number of the server's, within bounds. */
-function bounded(said, least, most, otherwise) {
-  return typeof said === "number" ? Math.min(most, Math.max(least, said)) : otherwise;
+function bounded(number, least, most, otherwise) {
+  return typeof number === "number" ? Math.min(most, Math.max(least, number)) : otherwise;
 }
 
 function expect(isRight, what, got) {
   if (!isRight) throw new TypeError(`expected ${what}, got ${got}`);
 }
 
-/** Another name is a mistake. */
 function only(names, options) {
   for (const name of Object.keys(options ?? {})) expect(names.includes(name), `options ${names.join(", ")}`, name);
   return options ?? {};
 }
 
-/** Without a path, it is `/ws`. */
 function addressOf(url) {
   const text = String(url ?? "").trim();
   const hasUser = /^([a-z]+:)?[\\/]{2}[^\\/?#]*@/i.test(text);
@@ -93,7 +90,7 @@ function addressOf(url) {
   try {
     where = new URL(text, globalThis.location?.href);
   } catch {
-    // Said below.
+    // No host: refused below.
   }
   const isWhole = text && !/^[a-z]+:(?![\\/]{2}[^\\/?#])/i.test(text) && where.port !== "0";
   const isRight = isWhole && !hasUser && /^(ws|http)s?:/.test(where.protocol);
@@ -105,8 +102,8 @@ function addressOf(url) {
 }
 
 function checked(options) {
-  const said = only(["token", "cursor", "from", "WebSocket"], options);
-  const { token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = said;
+  const known = only(["token", "cursor", "from", "WebSocket"], options);
+  const { token, cursor, from = "unacked", WebSocket = globalThis.WebSocket } = known;
   expect(/string|function/.test(typeof (token ?? "")), "a token or a function that gives one", `a ${typeof token}`);
   expect(/^(unacked|low|head)$/.test(from), "from unacked, low or head", shown(from));
   const isPlace = typeof cursor?.epoch === "string" && Number.isSafeInteger(cursor.offset) && cursor.offset >= 0;
@@ -123,7 +120,7 @@ export class Refusal extends Error {
   }
 }
 
-/** JSON; what it would change, or leave out, is refused. */
+/** Encode a message as JSON; refuses values that JSON would change or leave out. */
 function written(message) {
   let at;
   const must = (isRight, expected, got) => {
@@ -156,23 +153,23 @@ function written(message) {
   return JSON.stringify(members(message, "", 1));
 }
 
-/** The cursor is worth nothing any more. */
+/** A message that cannot come next, so that no cursor can be trusted. */
 class OutOfOrder extends Error {}
 
 /**
- * What has come from the log, each once, and what the application took of it.
+ * The queue of items for the application, each once, and the offsets of the log.
  *
- * In an epoch *acked* <= *taken* <= *given* <= *received*. What is given is in the application's hand, and is taken
- * when it comes back. Connections resume at *taken*; what was received and comes again is dropped.
+ * In an epoch *acked* <= *taken* <= *given* <= *received*. A given item is being processed, and is taken when the
+ * application comes back. Connections resume at *taken*; events that were received before are dropped.
  *
  * At the bound a connection is *overrun*, and good for requests alone, until all was taken and another one resumes.
  */
 class Arrivals {
   given = null;
   acked = 0;
-  lastWord = 0;
+  lastOfRun = 0;
   overrun = false;
-  /** What the server did wrong, until the log begins anew. */ defect = "";
+  /** The server's violation of the protocol, until the log begins anew. */ defect = "";
   #epoch;
   #taken = 0;
   #received = 0;
@@ -188,8 +185,8 @@ class Arrivals {
     return this.#unread.length === 0 && !this.#inHand;
   }
 
-  /** What is taken and has come on this connection. */
-  get confirmable() {
+  /** Only offsets that came on this connection, because the server refuses acks beyond. */
+  get ackable() {
     return Math.min(this.#taken, this.#position ?? 0);
   }
 
@@ -197,7 +194,7 @@ class Arrivals {
     if (!item || this.#inHand?.item !== item) return;
     this.#taken = this.#inHand.last;
     this.#inHand = null;
-    if (LAST_OF_A_RUN.test(item.type)) this.lastWord = this.#taken;
+    if (LAST_OF_A_RUN.test(item.type)) this.lastOfRun = this.#taken;
   }
 
   give(isWanted) {
@@ -229,7 +226,7 @@ class Arrivals {
     } else throw new OutOfOrder(`expected a welcome to ${shown(resumed)}, got ${resume} from ${start} in ${epoch}`);
   }
 
-  /** A range: each event stands for what is between it and the one before. */
+  /** Take a range, of which each event stands for the offsets from the one before it up to its own. */
   arrive(from, to, events) {
     if (!this.#isNext(from, to)) return;
     for (const event of events) {
@@ -239,7 +236,7 @@ class Arrivals {
     if (this.#position !== to) throw new OutOfOrder(`expected events up to ${to}, got ${this.#position}`);
   }
 
-  /** Of what was received all the same, nothing is said. */
+  /** Take a gap, without the part of it that was received earlier. */
   gap({ from, to, cause }) {
     const first = Math.max(from, this.#received + 1);
     if (this.#isNext(from, to)) this.#arrive({ kind: "gap", from: first, to, cause }, first, to);
@@ -260,7 +257,7 @@ class Arrivals {
     return !this.overrun;
   }
 
-  /** Without an offset, an item stands outside of the log. */
+  /** Queue an item; one without an offset is not in the log. */
   keep(item, last) {
     this.#unread.push({ item, last });
   }
@@ -286,7 +283,7 @@ class Arrivals {
     throw new OutOfOrder(`expected offset ${position === null ? "of a reset" : position + 1}, got ${from}`);
   }
 
-  /** Text that the application has a part of may come joined with more: not on this connection. */
+  /** A joined text of which a part was received overruns the connection, because no part may be given twice. */
   #arrive(item, first, last) {
     this.#position = last;
     if (this.overrun || last <= this.#received) return;
@@ -297,7 +294,7 @@ class Arrivals {
   }
 }
 
-/** An EventTarget does not say who listens to what. */
+/** The listeners of a session, because an EventTarget cannot be asked for its own. */
 class Listeners {
   #all = [];
 
@@ -339,36 +336,36 @@ export class Session extends EventTarget {
   #ended = new AbortController();
   #timers = new Map();
   #id;
-  /** What the welcome asks for. */ #limits = null;
-  /** When what was said has taken its time, at the server's rate. */ #paidUntil = 0;
+  /** The server's, from its welcome. */ #limits = null;
+  /** The time at which the messages so far conform to the rate. */ #paidUntil = 0;
   /** The cursor of this connection's hello. */ #resumed = null;
-  /** Said before acks and requests. */ #said = [];
+  /** Pings and pongs, sent before acks and requests. */ #control = [];
 
   #arrivals;
   #listeners = new Listeners();
   #loops = 0;
-  /** The loop that waits, and what wakes it. */ #bell = null;
+  /** The loop that waits, and the function that wakes it. */ #waiter = null;
   #ackIsDue = false;
-  /** The open questions, and the active runs that the application knows: whether each waits. */
+  /** Open questions, and active runs that the application knows: true for one that waits. */
   #open = new Set();
   #active = new Map();
-  /** The runs whose beginning has come; and the runs and questions that came since caught_up. */
+  /** Runs that have begun; runs and questions that the server sent since caught_up. */
   #begun = new Set();
-  #here = new Set();
+  #current = new Set();
 
   #requests = new Map();
-  #asked = 0;
+  #requestCount = 0;
 
   /** Pings without a pong. */ #pings = 0;
-  /** This hello has no answer; so many were given up, and may yet supersede a newer one. */
-  #isGreeting = false;
+  /** This hello has no answer; the number given up without one, which may yet supersede a newer one. */
+  #isHelloPending = false;
   #lateHellos = 0;
   #lostAt = null;
   #liveSince = Infinity;
-  /** Nothing was heard since the page was looked at; a wait was cut short, and none passed since. */
-  #isDoubted = false;
-  #hasHurried = false;
-  /** The wait asked for. */ #askedMs = null;
+  /** Nothing was received since the page woke; the last wait was skipped. */
+  #isSuspect = false;
+  #hasSkippedWait = false;
+  /** The wait that the server asked for. */ #retryMs = null;
   #error = null;
 
   constructor(url, options) {
@@ -378,7 +375,7 @@ export class Session extends EventTarget {
     this.#arrivals = new Arrivals(this.#options.cursor);
     this.connect();
     for (const type of ["online", "pageshow", "resume", "visibilitychange"]) {
-      // Captured: what happens to the document passes the window.
+      // Captured, because events of the document pass the window only then.
       globalThis.addEventListener?.(type, () => this.#wake(type), { capture: true, signal: this.#ended.signal });
     }
   }
@@ -394,11 +391,11 @@ export class Session extends EventTarget {
   connect() {
     if (this.#state.name === "closed") return;
     this.#hangUp();
-    this.#askedMs = null;
+    this.#retryMs = null;
     const socket = (this.#socket = new this.#options.WebSocket(this.#url, "actors.v1"));
-    socket.onopen = () => this.#greet(socket);
+    socket.onopen = () => this.#hello(socket);
     socket.onmessage = ({ data }) => this.#receive(data);
-    // Node 20 fires no close when it cannot connect.
+    // onerror as well, because Node 20 fires no close when it cannot connect.
     socket.onclose = socket.onerror = ({ code = 1006, reason, message }) => this.#closed(code, reason || message);
     this.#expectWithin(PATIENCE_MS);
     this.#enter({ name: "connecting" });
@@ -437,7 +434,7 @@ export class Session extends EventTarget {
   }
 
   removeEventListener(type, listener, options) {
-    // Node 20 takes no boolean here.
+    // An object, because Node 20 takes no boolean here.
     super.removeEventListener(type, listener, { capture: captures(options) });
     this.#listeners.remove(type, listener, options);
   }
@@ -450,12 +447,12 @@ export class Session extends EventTarget {
   [Symbol.asyncIterator]() {
     const loop = { isOver: false };
     const items = this.#items(loop);
-    // A generator's own waits behind a `next` that waits, which would take one item more.
+    // Because a generator's own wait for a pending `next`, which would take one more item.
     for (const end of ["return", "throw"]) {
       const inherited = items[end];
       items[end] = (value) => {
         loop.isOver = true;
-        if (this.#bell?.loop === loop) this.#ring();
+        if (this.#waiter?.loop === loop) this.#wakeLoop();
         return inherited.call(items, value);
       };
     }
@@ -468,12 +465,12 @@ export class Session extends EventTarget {
       while (this.#state.name !== "closed" && !loop.isOver) {
         this.#arrivals.take();
         const item = this.#give(() => true);
-        if (item) this.#tell(item.kind, item);
-        this.#goOn();
+        if (item) this.#dispatch(item.kind, item);
+        this.#advance();
         if (item) yield item;
-        else if (this.#state.name === "refused") throw this.#over();
-        else if (this.#bell) throw new Error("expected one loop over a session, got another while it waits");
-        else await new Promise((ring) => (this.#bell = { loop, ring }));
+        else if (this.#state.name === "refused") throw this.#refusal();
+        else if (this.#waiter) throw new Error("expected one loop over a session, got another while it waits");
+        else await new Promise((wake) => (this.#waiter = { loop, wake }));
       }
     } finally {
       this.#loops -= 1;
@@ -481,22 +478,22 @@ export class Session extends EventTarget {
     }
   }
 
-  #ring() {
-    this.#bell?.ring();
-    this.#bell = null;
+  #wakeLoop() {
+    this.#waiter?.wake();
+    this.#waiter = null;
   }
 
-  /** To the loop, or else to listeners. */
+  /** Deliver items to the loop, or else to listeners. */
   #deliver() {
-    this.#ring();
-    for (let item; this.#loops === 0 && (item = this.#nextToListeners()); this.#arrivals.take(item)) {
-      this.#tell(item.kind, item);
+    this.#wakeLoop();
+    for (let item; this.#loops === 0 && (item = this.#nextForListeners()); this.#arrivals.take(item)) {
+      this.#dispatch(item.kind, item);
     }
-    this.#goOn();
+    this.#advance();
   }
 
-  /** Only who listens for events takes the log. */
-  #nextToListeners() {
+  /** Without a listener for `event` the items of the log stay queued. */
+  #nextForListeners() {
     const takesLog = this.#listeners.has("event");
     if (takesLog) this.#arrivals.take();
     return this.#give((kind) => takesLog || (!OF_THE_LOG.test(kind) && this.#listeners.has(kind)));
@@ -508,7 +505,7 @@ export class Session extends EventTarget {
     return item;
   }
 
-  /** A run is one, and over once. */
+  /** A run is announced once, and ends once. */
   #isNews({ kind, type, run_id, waiting }) {
     if (kind === "reset") this.#active.clear();
     if (kind === "event" && type === "agent_started") this.#active.set(run_id, false);
@@ -525,12 +522,12 @@ export class Session extends EventTarget {
     return this.#active.delete(runId);
   }
 
-  #tell(type, detail) {
+  #dispatch(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** Say what is due; leave a connection that brings nothing more, and come back for something to do. */
-  #goOn() {
+  /** Send what is due; leave a connection that is of no more use, and reconnect when one would be. */
+  #advance() {
     const { overrun, isDrained } = this.#arrivals;
     const asks = this.#requests.size > 0;
     if (this.#limits && overrun && (isDrained || !asks)) {
@@ -538,66 +535,66 @@ export class Session extends EventTarget {
       this.#hangUp();
       this.#enter({ name: "waiting", reason: "too much is unread", until: Infinity, waitMs: Infinity });
     }
-    if (this.#socket) this.#speak();
+    if (this.#socket) this.#flush();
     else if (this.#state.until === Infinity && (isDrained || asks)) this.connect();
   }
 
-  /** No faster than the server allows. */
-  #speak() {
+  /** Send no faster than the server allows. */
+  #flush() {
     while (this.#limits) {
       const wait = this.#paidUntil - performance.now() - BURST_MS;
-      if (wait > 0) return this.#after("pace", Math.ceil(wait), () => this.#speak());
-      if (this.#said.length > 0) this.#say(this.#said.shift());
+      if (wait > 0) return this.#after("pace", Math.ceil(wait), () => this.#flush());
+      if (this.#control.length > 0) this.#write(this.#control.shift());
       else if (!this.#ack() && !this.#askNext()) return;
     }
   }
 
-  #say(text) {
+  #write(text) {
     this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + this.#limits.gapMs;
     this.#pings += text === PING;
     this.#socket.send(text);
   }
 
-  #sayOnce(text) {
-    if (!this.#said.includes(text)) this.#said.push(text);
+  #queueControl(text) {
+    if (!this.#control.includes(text)) this.#control.push(text);
   }
 
-  /** Confirm what is taken, if it is time to. */
+  /** Ack what is taken, if an ack is due. */
   #ack(everything = this.#ackIsDue) {
-    const { acked, confirmable, lastWord } = this.#arrivals;
-    if (!this.#limits || confirmable <= acked) return false;
+    const { acked, ackable, lastOfRun } = this.#arrivals;
+    if (!this.#limits || ackable <= acked) return false;
     const { ackEvents, ackMs } = this.#limits;
-    if (everything || confirmable - acked >= ackEvents || (acked < lastWord && lastWord <= confirmable)) {
+    if (everything || ackable - acked >= ackEvents || (acked < lastOfRun && lastOfRun <= ackable)) {
       this.#stop("ack");
-      this.#say(JSON.stringify({ op: "ack", offset: confirmable }));
-      this.#confirmed(confirmable);
+      this.#write(JSON.stringify({ op: "ack", offset: ackable }));
+      this.#acknowledged(ackable);
       return true;
     }
     if (this.#timers.has("ack")) return false;
     this.#after("ack", ackMs, () => {
       this.#ackIsDue = true;
-      this.#speak();
+      this.#flush();
     });
     return false;
   }
 
-  #confirmed(offset) {
+  #acknowledged(offset) {
     this.#ackIsDue = false;
     this.#arrivals.acked = offset;
-    this.#tell("acked", offset);
+    this.#dispatch("acked", offset);
   }
 
   async #ask(fields) {
-    if (/refused|closed/.test(this.#state.name)) throw this.#over();
-    const id = `c${++this.#asked}`;
+    if (/refused|closed/.test(this.#state.name)) throw this.#refusal();
+    const id = `c${++this.#requestCount}`;
     const text = written({ ...fields, id });
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { text, resolve, reject });
-      this.#goOn();
+      this.#advance();
     });
   }
 
-  /** Ask again on each connection, as long as it is carried out once. */
+  /** Write the next request, again on each connection as long as the server remembers its id. */
   #askNext() {
     const { messageBytes, requests } = this.#limits;
     let waiting = 0;
@@ -610,8 +607,8 @@ export class Session extends EventTarget {
       } else {
         Object.assign(request, { socket: this.#socket, session: this.#id });
         request.until ??= performance.now() + REMEMBERED_MS;
-        request.timer ??= setTimeout(() => (this.#settle(id, { error: LOST }), this.#goOn()), REMEMBERED_MS);
-        this.#say(request.text);
+        request.timer ??= setTimeout(() => (this.#settle(id, { error: LOST }), this.#advance()), REMEMBERED_MS);
+        this.#write(request.text);
         return true;
       }
       if (waiting >= requests) return false;
@@ -632,42 +629,42 @@ export class Session extends EventTarget {
     batch: ({ from, to, events }) => this.#arrived(from, to, events),
     gap: (message) => this.#arrivals.gap(message),
     reset: ({ epoch, low }) => this.#arrivals.reset(epoch, low, ""),
-    welcome: (message) => this.#welcomed(message),
+    welcome: (message) => this.#welcome(message),
     caught_up: ({ offset }) => {
       this.#arrivals.caughtUp(offset);
       this.#liveSince = performance.now();
       this.#enter({ name: "live" });
-      this.#here.clear();
-      this.#sayOnce(PING);
+      this.#current.clear();
+      this.#queueControl(PING);
     },
     active: ({ event, waiting = false }) => {
       this.#begins(check("run", event).run_id);
       if (this.#arrivals.hasRoom()) this.#arrivals.keep({ ...event, kind: "active", waiting });
     },
     inactive: ({ run_id, reason }) => this.#runEnded(run_id, reason),
-    ask: (message) => this.#questioned(message),
+    ask: (message) => this.#asked(message),
     ask_closed: ({ ask, reason }) => this.#questionClosed(ask, reason),
-    // A ping follows each caught_up, so what is open and active comes before the last pong: what has not is over.
+    // A ping follows each caught_up, so what is open or active comes before the last pong: the rest is over.
     pong: () => {
-      if (this.#pings === 0 || --this.#pings > 0 || this.#said.includes(PING)) return;
-      for (const id of this.#begun) if (!this.#here.has(id)) this.#runEnded(id, "gone");
-      for (const id of this.#open) if (!this.#here.has(id)) this.#questionClosed(id, "gone");
+      if (this.#pings === 0 || --this.#pings > 0 || this.#control.includes(PING)) return;
+      for (const id of this.#begun) if (!this.#current.has(id)) this.#runEnded(id, "gone");
+      for (const id of this.#open) if (!this.#current.has(id)) this.#questionClosed(id, "gone");
     },
     reply: (message) => this.#settle(message.id, message),
-    ping: () => this.#sayOnce(PONG),
+    ping: () => this.#queueControl(PONG),
     going_away: ({ retry_ms }) => {
-      this.#askedMs = bounded(retry_ms, 250, 60_000, 250);
-      this.#enter({ ...this.#state, leaving: this.#askedMs });
+      this.#retryMs = bounded(retry_ms, 250, 60_000, 250);
+      this.#enter({ ...this.#state, leaving: this.#retryMs });
     },
     error: ({ error }) => (this.#error = error),
   };
 
-  /** What is not of the protocol, or cannot come next, ends the connection. */
+  /** A message that is not of the protocol, or cannot come next, ends the connection. */
   #receive(data) {
-    this.#isDoubted = false;
+    this.#isSuspect = false;
     if (this.#limits) this.#expectWithin(this.#limits.quietMs);
     try {
-      this.#hear(JSON.parse(data));
+      this.#handle(JSON.parse(data));
     } catch (error) {
       if (error instanceof OutOfOrder) this.#arrivals.defect = error.message;
       this.#closed(1006, error.message);
@@ -675,7 +672,7 @@ export class Session extends EventTarget {
     this.#deliver();
   }
 
-  #hear(message) {
+  #handle(message) {
     const { op, offset } = message;
     const isEarly = !this.#limits && (op === undefined || this.#ops[op]) && !BEFORE_THE_WELCOME.test(op);
     if (isEarly) throw new Error(`expected a welcome first, got ${shown(message)}`);
@@ -690,17 +687,17 @@ export class Session extends EventTarget {
 
   #begins(runId) {
     this.#begun.add(runId);
-    this.#here.add(runId);
+    this.#current.add(runId);
   }
 
   #runEnded(run_id, reason) {
     if (this.#arrivals.hasRoom()) this.#arrivals.keep({ kind: "inactive", run_id, reason });
   }
 
-  #welcomed(message) {
+  #welcome(message) {
     if (this.#limits) throw new Error("expected one welcome, got another");
     const { session, ping_s, limits } = message;
-    this.#isGreeting = false;
+    this.#isHelloPending = false;
     if (session !== this.#id) this.#lateHellos = 0;
     this.#id = session;
     this.#limits = {
@@ -708,18 +705,18 @@ export class Session extends EventTarget {
       messageBytes: bounded(limits?.message_bytes, 0, Infinity, 65_536),
       ackEvents: bounded(limits?.ack_events, 1, Infinity, 128),
       ackMs: bounded(limits?.ack_s, 0, 3_600, 1) * 1000,
-      requests: bounded(limits?.requests, 1, MOST_ASKED, MOST_ASKED),
-      gapMs: 1000 / LIVELINESS / bounded(limits?.messages_per_s, 0.1, 1e6, 50),
+      requests: bounded(limits?.requests, 1, MOST_IN_FLIGHT, MOST_IN_FLIGHT),
+      gapMs: 1000 / RATE_SHARE / bounded(limits?.messages_per_s, 0.1, 1e6, 50),
     };
     this.#expectWithin(this.#limits.quietMs);
     this.#arrivals.welcome(message, this.#resumed);
-    if (message.resume !== "reset") this.#confirmed(this.#arrivals.acked);
+    if (message.resume !== "reset") this.#acknowledged(this.#arrivals.acked);
   }
 
-  /** A question that comes twice is one. */
-  #questioned({ event, ...rest }) {
+  /** A question that comes again is dropped. */
+  #asked({ event, ...rest }) {
     const { event_id: id } = check("question", event);
-    this.#here.add(id);
+    this.#current.add(id);
     if (this.#open.has(id) || !this.#arrivals.hasRoom()) return;
     this.#open.add(id);
     const timeout_s = bounded(rest.timeout_s, 0, 1e10, Infinity);
@@ -730,7 +727,7 @@ export class Session extends EventTarget {
     if (this.#arrivals.hasRoom() && this.#open.delete(id)) this.#arrivals.keep({ kind: "ask_closed", id, reason });
   }
 
-  async #greet(socket) {
+  async #hello(socket) {
     try {
       const { token, from } = this.#options;
       const given = typeof token === "function" ? await token() : token;
@@ -739,7 +736,7 @@ export class Session extends EventTarget {
       const resume = (this.#resumed = this.#arrivals.resume());
       const start = resume ? { resume } : { from: this.#arrivals.defect ? "low" : from };
       const hello = written({ op: "hello", v: 1, token: given, session: this.#id, ...start });
-      this.#isGreeting = this.#id !== undefined;
+      this.#isHelloPending = this.#id !== undefined;
       socket.send(hello);
     } catch (error) {
       if (socket === this.#socket) this.#closed(1006, `no token: ${error}`);
@@ -761,66 +758,66 @@ export class Session extends EventTarget {
     this.#after("silence", ms, () => this.#closed(1006, "the server was silent"));
   }
 
-  /** Online, or looked at, again: doubt a link that is there, or come back now, once between two waits. */
+  /** The machine is online again, or the page visible: probe the connection, or skip the wait, never two in a row. */
   #wake(type) {
     const { name, until } = this.#state;
     if (type === "visibilitychange" && globalThis.document?.visibilityState === "hidden") return;
-    if (name === "live" && !this.#isDoubted) {
-      this.#isDoubted = true;
+    if (name === "live" && !this.#isSuspect) {
+      this.#isSuspect = true;
       this.#expectWithin(PROBE_MS);
-      this.#sayOnce(PING);
-    } else if (name === "waiting" && until < Infinity && this.#askedMs === null && !this.#hasHurried) {
-      this.#hasHurried = true;
+      this.#queueControl(PING);
+    } else if (name === "waiting" && until < Infinity && this.#retryMs === null && !this.#hasSkippedWait) {
+      this.#hasSkippedWait = true;
       this.connect();
     }
-    this.#goOn();
+    this.#advance();
   }
 
   #enter(state) {
     if (this.#state.name === "closed") return;
     this.#state = state;
-    this.#tell("state", state);
+    this.#dispatch("state", state);
   }
 
   #hangUp() {
     for (const name of this.#timers.keys()) this.#stop(name);
-    // A server that ends each at once must not be hurried.
-    if (performance.now() - this.#liveSince >= LAST_WAIT_MS) this.#lostAt = this.#hasHurried = null;
+    // Only after a connection that lasted, because a server that ends each at once must not be hurried.
+    if (performance.now() - this.#liveSince >= LAST_WAIT_MS) this.#lostAt = this.#hasSkippedWait = null;
     this.#liveSince = Infinity;
     this.#limits = null;
-    this.#said = [];
+    this.#control = [];
     this.#pings = 0;
-    this.#lateHellos += this.#isGreeting;
-    this.#isGreeting = false;
+    this.#lateHellos += this.#isHelloPending;
+    this.#isHelloPending = false;
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
-    // The package ws throws what no listener takes.
+    // Replaced and not removed, because the package ws throws an error without a listener.
     socket.onopen = socket.onmessage = socket.onclose = socket.onerror = () => {};
     socket.close();
   }
 
-  #closed(code, said) {
-    // A server that closes has heard the hello.
-    this.#isGreeting &&= code === 1006;
+  #closed(code, text) {
+    // A server that sends a close code has read the hello.
+    this.#isHelloPending &&= code === 1006;
     this.#hangUp();
-    const reason = this.#error?.message || said;
+    const reason = this.#error?.message || text;
     this.#error = null;
     const isOwn = code === SUPERSEDED && this.#lateHellos > 0;
     if (isOwn) this.#lateHellos -= 1;
     if (!isOwn && FINAL_CODE.test(code)) this.#end({ name: "refused", code, reason });
-    else this.#comeBack(code, reason);
+    else this.#retry(code, reason);
   }
 
-  #comeBack(code, reason) {
+  #retry(code, reason) {
     const now = performance.now();
     this.#lostAt ??= now;
     const ceiling = Math.min(LAST_WAIT_MS, Math.max(FIRST_WAIT_MS, now - this.#lostAt));
-    const hurries = this.#isDoubted && !this.#hasHurried;
-    const waitMs = this.#askedMs ?? (hurries ? 0 : Math.random() * ceiling);
-    this.#isDoubted = false;
+    const skipsWait = this.#isSuspect && !this.#hasSkippedWait;
+    const waitMs = this.#retryMs ?? (skipsWait ? 0 : Math.random() * ceiling);
+    this.#isSuspect = false;
     this.#after("retry", waitMs, () => {
-      this.#hasHurried = hurries;
+      this.#hasSkippedWait = skipsWait;
       this.connect();
     });
     this.#enter({ name: "waiting", code, reason, until: Date.now() + waitMs, waitMs });
@@ -828,11 +825,11 @@ export class Session extends EventTarget {
 
   #end(state) {
     this.#enter(state);
-    for (const id of this.#requests.keys()) this.#settle(id, { error: this.#over() });
+    for (const id of this.#requests.keys()) this.#settle(id, { error: this.#refusal() });
     this.#deliver();
   }
 
-  #over() {
+  #refusal() {
     const { name, code, reason } = this.#state;
     return new Refusal({ name, code, message: name === "closed" ? "the session is closed" : reason || undefined });
   }

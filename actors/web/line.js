@@ -1,4 +1,4 @@
-/** The network as this page sees it, which a person can cut: its connections break, and no new one can be made. */
+/** A WebSocket that the page's user can cut, as a network would: its connections break, and no new one can be made. */
 export class CuttableWebSocket extends WebSocket {
   static #cut = false;
   /** @type {Set<CuttableWebSocket>} */ static #sockets = new Set();

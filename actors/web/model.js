@@ -1,9 +1,9 @@
-/** Events into conversations. Touches nothing else: neither the page nor the network. */
+/** Makes conversations of events. Pure: no page, no network. */
 
 /** @typedef {import("./actors.d.ts").EventItem} LogEvent */
 
 /**
- * A message, one's own before the log has it included.
+ * A message; the user's own are here before the log has them.
  * @typedef {object} Message
  * @property {"message"} kind
  * @property {string} key
@@ -23,13 +23,13 @@
  * @property {"waiting" | "running" | "completed" | "failed" | "cancelled" | "ended"} state
  * @property {string | null} parentId
  * @property {Step[]} steps
- * @property {number} events  how many it has
+ * @property {number} events  their number
  * @property {number} first
  * @property {number} last
  */
 
 /**
- * A part of a run, as it is read.
+ * A part of a run, as the page shows it.
  * @typedef {{kind: "thinking" | "answer" | "ending", key: number, text: string}} TextStep
  * @typedef {{kind: "tool", key: number, id: string, name: string, arguments: any,
  *            state: "executing" | "completed" | "failed", result: any}} ToolStep
@@ -45,15 +45,15 @@
  * A conversation.
  * @typedef {object} Thread
  * @property {string | null} id  null until the server has named it
- * @property {(Message | Run | Notice)[]} entries  what it shows, oldest first
- * @property {Message[]} outgoing  one's own messages that have not arrived yet
+ * @property {(Message | Run | Notice)[]} entries  oldest first
+ * @property {Message[]} outgoing  the user's own messages that have not arrived yet
  * @property {Map<string, Run>} runs
  * @property {LogEvent[]} events
- * @property {boolean} forgetful  whether its oldest events are not kept any more
+ * @property {boolean} forgetful  true once its oldest events were dropped
  */
 
 /**
- * A question that waits for an answer; it stands outside of the log.
+ * A question that waits for an answer; it is not in the log.
  * @typedef {object} Question
  * @property {"ask"} kind
  * @property {string} key
@@ -67,7 +67,7 @@
 
 /** @typedef {{threads: Map<string, Thread>, events: LogEvent[], asks: Map<string, Question>}} Conversations */
 
-/** So many of the newest events are kept, over all conversations. */
+/** The number of newest events that are kept, over all conversations. */
 const KEPT_EVENTS = 5_000;
 const FORGOTTEN_AT_ONCE = 500;
 
@@ -93,14 +93,14 @@ export function newNotice(text, last, fault = false) {
   return { kind: "notice", key: newKey("notice"), text, fault, last };
 }
 
-/** The thread of an id, made when it is new. */
+/** Return the thread of an id; makes it if it is new. */
 export function threadOf(conversations, id) {
   if (!conversations.threads.has(id)) conversations.threads.set(id, newThread(id));
   return conversations.threads.get(id);
 }
 
 /**
- * Add an event to what is known. Events that no rule is for are kept, and change nothing.
+ * Add an event. One of an unknown type is listed, and changes no entry.
  * @param {Conversations} conversations
  * @param {LogEvent} event
  */
@@ -118,8 +118,8 @@ const RULES = new Map(
   Object.entries({
     user_message: addMessage,
     agent_started: startRun,
-    agent_thinking: (thread, event) => addStep(runOf(thread, event), "thinking", { text: told(event) }),
-    agent_delta: (thread, event) => addText(runOf(thread, event), told(event)),
+    agent_thinking: (thread, event) => addStep(runOf(thread, event), "thinking", { text: textOf(event) }),
+    agent_delta: (thread, event) => addText(runOf(thread, event), textOf(event)),
     tool_executing: startTool,
     tool_completed: endTool,
     agent_completed: completeRun,
@@ -129,10 +129,10 @@ const RULES = new Map(
   }),
 );
 
-/** The text of an event that has one. */
-const told = ({ payload }) => String(payload.text ?? payload.thought ?? "");
+/** Return the text of an event. */
+const textOf = ({ payload }) => String(payload.text ?? payload.thought ?? "");
 
-/** What an error says, which is a text or has a type and a message. */
+/** Format an error, which is a text or has a type and a message. */
 function described(error) {
   return typeof error === "string" ? error : [error?.type, error?.message].filter(Boolean).join(": ");
 }
@@ -142,19 +142,19 @@ const failure = ({ error }) => ["Failed", described(error)].filter(Boolean).join
 function addMessage(thread, event) {
   const own = thread.outgoing.find((message) => message.eventId === event.event_id);
   thread.outgoing = thread.outgoing.filter((message) => message !== own);
-  thread.entries.push(Object.assign(own ?? newMessage(told(event), event), { event, last: event.offset }));
+  thread.entries.push(Object.assign(own ?? newMessage(textOf(event), event), { event, last: event.offset }));
 }
 
-/** An agent that names no run has one for each conversation. */
+/** Events without a run id share one run for each conversation. */
 export const runIdOf = (event) => event.run_id ?? `${event.thread_id}:unnamed`;
 
-/** The run of an event, made when its beginning was not seen. */
+/** Return the run of an event; makes it if its beginning was not seen. */
 function runOf(thread, event) {
   const id = runIdOf(event);
   return thread.runs.get(id) ?? addRun(thread, id, event);
 }
 
-/** A run that another one of the same thread started is a step of that one. */
+/** A child run is a step of its parent, if that is in the same thread. */
 function addRun(thread, id, { payload, offset }) {
   const parent = thread.runs.get(payload.parent_run_id);
   const agent = payload.agent_name ?? "assistant";
@@ -165,7 +165,7 @@ function addRun(thread, id, { payload, offset }) {
   return run;
 }
 
-/** One that came for several counts as them. */
+/** An event that stands for several counts as that many. */
 function count(run, { seq, seq0 = seq, offset }) {
   if (!run) return;
   run.events += 1 + seq - seq0;
@@ -178,7 +178,7 @@ function startRun(thread, event) {
 }
 
 /**
- * A run that began before what is here of the log, or that waits for its turn.
+ * Add a run that began before the events that are here, or that waits for its turn.
  * @param {Conversations} conversations
  * @param {import("./actors.d.ts").ActiveItem} item
  */
@@ -189,7 +189,7 @@ export function addActive(conversations, { thread_id: threadId, run_id: id, payl
 }
 
 /**
- * How a run ended will not be known.
+ * End a run whose outcome will not be known.
  * @param {Conversations} conversations
  * @param {import("./actors.d.ts").InactiveItem} item
  */
@@ -207,7 +207,7 @@ function addStep(run, kind, fields) {
   run.steps.push({ kind, key: run.steps.length, ...fields });
 }
 
-/** Tokens that follow each other are one text. */
+/** Successive deltas are one text. */
 function addText(run, text) {
   const step = run.steps.at(-1);
   if (step?.kind === "answer") step.text += text;
@@ -229,14 +229,14 @@ function endTool(thread, event) {
   tool.result = ok ? result : described(error);
 }
 
-/** A run that wrote no tokens has said what it has to say in its result. */
+/** A run without deltas shows its result as the answer. */
 function completeRun(thread, event) {
   const run = runOf(thread, event);
   addResult(run, event.payload.result);
   endRun(run, "completed");
 }
 
-/** One that finished although it was stopped shows both. */
+/** A run that finished although it was cancelled shows both. */
 function cancelRun(thread, event) {
   const run = runOf(thread, event);
   addResult(run, event.payload.result);
@@ -253,7 +253,7 @@ function endRun(run, state, ending) {
   if (ending !== undefined) addStep(run, "ending", { text: ending });
 }
 
-/** Why a run was cancelled, for people. */
+/** Format the reason of a cancelled run, for people. */
 const REASONS = new Map(
   Object.entries({
     user: "Stopped by you",
@@ -269,7 +269,7 @@ function stopped({ reason }) {
   return REASONS.get(reason) ?? (reason ? `Stopped: ${reason}` : "Stopped");
 }
 
-/** Events that had no owner to go to, and could not be held any longer. */
+/** Add a notice of events that were dropped while their thread had no owner. */
 function addDropped(thread, { payload, seq, seq0, offset }) {
   const seqs = seq0 === undefined || seq0 === seq ? `seq ${seq}` : `seq ${seq0} to ${seq}`;
   const causes = payload.causes === undefined ? "" : `: ${asText(payload.causes)}`;
@@ -305,12 +305,12 @@ export function addAsk(conversations, { id, thread_id: threadId, payload, deadli
   conversations.asks.set(id, { kind: "ask", key: `ask:${id}`, id, threadId, ...asked });
 }
 
-/** The open questions of a thread, oldest first. */
+/** Return the open questions of a thread, oldest first. */
 export function asksIn(conversations, threadId) {
   return [...conversations.asks.values()].filter((ask) => ask.threadId === threadId);
 }
 
-/** One's own message is stored; if it is here already, it is not on its way any more. */
+/** Note that the user's own message is stored; if its event has arrived, it is no longer outgoing. */
 export function confirm(thread, message, eventId) {
   message.eventId = eventId;
   if (thread.events.some((event) => event.event_id === eventId)) withdraw(thread, message);
@@ -320,13 +320,13 @@ export function withdraw(thread, message) {
   thread.outgoing = thread.outgoing.filter((other) => other !== message);
 }
 
-/** What was written before the server named the conversation becomes part of it. */
+/** Move the draft's entries into the thread that the server has named. */
 export function adopt(thread, draft) {
   thread.entries.unshift(...draft.entries);
   thread.outgoing.push(...draft.outgoing);
 }
 
-/** The runs to stop when everything shall stop: their own runs stop with them. */
+/** Return the topmost active runs, because cancelling one cancels its children. */
 export function activeRuns(thread) {
   const running = [...thread.runs.values()].filter(isActive);
   return running.filter((run) => thread.runs.get(run.parentId)?.state !== "running");
@@ -334,7 +334,7 @@ export function activeRuns(thread) {
 
 const isActive = ({ state }) => state === "running" || state === "waiting";
 
-/** What a message or event has come to; null stands for an event that has not arrived. */
+/** Return the stage of a message or event; null stands for an event that has not arrived. */
 export function stageOf(event, acked, stored = false) {
   if (event) return event.offset <= acked ? "ACKED" : "WRITTEN";
   return stored ? "STORED" : "SENDING";

@@ -1,7 +1,7 @@
 /**
  * The demonstration's page: conversations over `actors.v1`, and every event behind them.
  *
- * actors.js speaks to the server, model.js makes conversations of events, views.js draws them; they meet here.
+ * actors.js is the connection, model.js makes conversations of events, views.js draws them; this module joins them.
  */
 
 import { connect } from "/actors.js";
@@ -40,15 +40,15 @@ const HINTS = {
   refused: "Not connected, so nothing can be sent. What you write stays here",
 };
 
-/** Which conversation is shown, and what a person does with it. */
+/** The page: the conversation that it shows, and the user's actions. */
 class Page {
   #user = new URLSearchParams(location.search).get("user") || "guest";
-  /** From all that is there: a page that is loaded anew keeps nothing. */
+  /** From `low`, because a page that is loaded anew has stored nothing. */
   #session = connect("/ws", { token: this.#user, from: "low", WebSocket: CuttableWebSocket });
   #conversations = newConversations();
   #draft = newThread(null);
   /** @type {string | null} The thread that is shown; null is the draft. */ #shownId = threadInAddress();
-  /** Whether the draft gives way to the first thread there is. Not so once a person asked for a new conversation. */
+  /** True while the draft gives way to the first thread, until the user asks for a new conversation. */
   #following = true;
   #live = false;
   #acked = 0;
@@ -64,7 +64,7 @@ class Page {
   #timelineFollower = new Follower(byId("timeline"));
 
   start() {
-    this.#hear();
+    this.#subscribe();
     this.#listen();
     this.#showEvents(matchMedia(WIDE).matches);
     this.#draw();
@@ -75,23 +75,23 @@ class Page {
     return this.#shownId === null ? this.#draft : threadOf(this.#conversations, this.#shownId);
   }
 
-  // what the session tells
+  // events of the session
 
-  #hear() {
-    const hear = (type, listener) => this.#session.addEventListener(type, ({ detail }) => listener(detail));
-    for (const kind of ["event", "gap", "reset", "caught_up"]) hear(kind, (item) => this.#recovery.count(item));
-    hear("state", (state) => this.#entered(state));
-    hear("acked", (offset) => this.#confirmed(offset));
-    hear("event", (event) => this.#arrived(event));
-    hear("gap", ({ from, to, cause }) => this.#notice(`The events at offsets ${from} to ${to} are gone (${cause})`));
-    hear("reset", (reset) => this.#startOver(reset));
-    hear("active", (run) => this.#isActive(run));
-    hear("inactive", (run) => this.#isOver(run));
-    hear("ask", (ask) => this.#asked(ask));
-    hear("ask_closed", ({ id }) => this.#closed(id));
+  #subscribe() {
+    const on = (type, listener) => this.#session.addEventListener(type, ({ detail }) => listener(detail));
+    for (const kind of ["event", "gap", "reset", "caught_up"]) on(kind, (item) => this.#recovery.count(item));
+    on("state", (state) => this.#setState(state));
+    on("acked", (offset) => this.#noteAck(offset));
+    on("event", (event) => this.#addEvent(event));
+    on("gap", ({ from, to, cause }) => this.#notice(`The events at offsets ${from} to ${to} are gone (${cause})`));
+    on("reset", (reset) => this.#startOver(reset));
+    on("active", (run) => this.#isActive(run));
+    on("inactive", (run) => this.#isOver(run));
+    on("ask", (ask) => this.#addAsk(ask));
+    on("ask_closed", ({ id }) => this.#removeAsk(id));
   }
 
-  #entered(state) {
+  #setState(state) {
     this.#live = state.name === "live";
     this.#connection.enter(state);
     this.#recovery.enter(state, this.#session.cursor?.offset);
@@ -99,29 +99,29 @@ class Page {
     this.#draw();
   }
 
-  #arrived(event) {
+  #addEvent(event) {
     this.#checkStart(event);
     fold(this.#conversations, event);
     if (LAST_OF_A_RUN.has(event.type)) this.#stopping.delete(event.run_id);
     if (!this.#live) return;
     this.#follow(event);
     if (event.thread_id === this.#shownId) this.#announceEnd(event);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  #confirmed(offset) {
+  #noteAck(offset) {
     this.#acked = offset;
-    this.#soon();
+    this.#drawSoon();
   }
 
-  /** A log that does not begin with its first event has let go of what was before. */
+  /** A log that does not begin with offset 1 has lost the events before to retention. */
   #checkStart({ offset, seq, seq0 = seq }) {
     const first = offset - seq + seq0;
     if (this.#conversations.events.length > 0 || first <= 1) return;
     this.#notice(`The events before offset ${first} are gone (retention)`);
   }
 
-  /** A page that shows no conversation turns to the first one there is, so that all tabs show the same. */
+  /** A page that shows no conversation switches to the first one, so that all tabs show the same. */
   #follow(event) {
     const free = this.#following && this.#shownId === null && this.#draft.outgoing.length === 0;
     if (free && event) this.#turnDraftInto(event.thread_id);
@@ -146,37 +146,37 @@ class Page {
   #isActive(run) {
     addActive(this.#conversations, run);
     this.#follow(run);
-    this.#soon();
+    this.#drawSoon();
   }
 
   #isOver(run) {
     endUnseen(this.#conversations, run);
     this.#stopping.delete(run.run_id);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  #asked(ask) {
+  #addAsk(ask) {
     addAsk(this.#conversations, ask);
     this.#follow(ask);
     announce(`A question: ${this.#conversations.asks.get(ask.id).text}`);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  #closed(id) {
+  #removeAsk(id) {
     this.#conversations.asks.delete(id);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  /** The log is that of all conversations, so what is wrong with it is said in each. */
+  /** Notices about the log go into each conversation, because all of them share it. */
   #notice(text, fault = false) {
     for (const thread of [this.#draft, ...this.#conversations.threads.values()]) {
       thread.entries.push(newNotice(text, this.#session.cursor?.offset ?? 0, fault));
     }
     announce(text);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  /** Said when it is whole: token by token it would be noise. */
+  /** Announced to screen readers as a whole, because token by token it would be noise. */
   #announceEnd(event) {
     if (!LAST_OF_A_RUN.has(event.type)) return;
     const run = this.#thread.runs.get(runIdOf(event));
@@ -184,7 +184,7 @@ class Page {
     announce(`${run?.agent}: ${texts.map((step) => step.text).join(" ") || run?.state}`);
   }
 
-  // what a person does
+  // actions of the user
 
   #listen() {
     byId("composer").addEventListener("submit", (event) => this.#submit(event));
@@ -209,14 +209,14 @@ class Page {
   #submit(event) {
     event.preventDefault();
     const box = byId("message");
-    // Half of a surrogate pair is not text, and the server would close on it.
+    // The server would end the connection for half of a surrogate pair.
     const text = box.value.trim().toWellFormed?.() ?? box.value.trim();
     if (!text || !this.#sendable) return;
     box.value = "";
     this.#send(text);
   }
 
-  /** Before a conversation has its name, a second message would open another one. */
+  /** One message at a time until the server has named the thread, because a second one would open another. */
   get #sendable() {
     return this.#live && !(this.#shownId === null && this.#draft.outgoing.length > 0);
   }
@@ -237,10 +237,10 @@ class Page {
     message.eventId = event_id;
     if (thread === this.#draft) this.#turnDraftInto(thread_id);
     confirm(threadOf(this.#conversations, thread_id), message, event_id);
-    this.#soon();
+    this.#drawSoon();
   }
 
-  /** What was not taken is the person's again. */
+  /** A message that was refused goes back into the box. */
   #giveBack(thread, message, refusal) {
     withdraw(thread, message);
     byId("message").value = [message.text, byId("message").value].filter(Boolean).join("\n");
@@ -258,7 +258,7 @@ class Page {
     await Promise.all(runs.map((run) => this.#cancel(run.id)));
   }
 
-  /** The button goes, and the focus must not go with it. */
+  /** The button disappears, so the focus moves to the box first. */
   #stopByButton() {
     this.#stop();
     byId("message").focus();
@@ -281,7 +281,7 @@ class Page {
     byId("message").focus();
   }
 
-  /** The answer is on its way until the question is closed, on every screen at once. */
+  /** The question stays, as being answered, until the server closes it on every screen at once. */
   async #answer(event) {
     event.preventDefault();
     const ask = this.#conversations.asks.get(event.target.dataset.ask);
@@ -332,8 +332,8 @@ class Page {
 
   // drawing
 
-  /** Once for all that comes in one frame's time. Not by animation frames: a tab in the background has none. */
-  #soon() {
+  /** Draw once for all events within a frame. A timer, because a tab in the background has no animation frames. */
+  #drawSoon() {
     this.#drawTimer ||= setTimeout(() => this.#draw(), 16);
   }
 
@@ -409,7 +409,7 @@ function announce(text) {
 
 for (const node of document.querySelectorAll("[data-words]")) explain(node, ...node.dataset.words.split(" "));
 
-/** The thread that the address names. */
+/** Return the thread id in the page's address. */
 function threadInAddress() {
   const named = location.hash.slice(1);
   try {

@@ -1,4 +1,4 @@
-/** Starts the page. A browser that knows modules, but not what this page needs, is told so. */
+/** Starts the page, or says that the browser is too old: one that has modules, but not what this page needs. */
 const able = "at" in Array.prototype ? import("/page.js") : Promise.reject(new Error("the browser is too old"));
 
 able.catch((error) => {

@@ -1,4 +1,4 @@
-/** What is known, drawn. */
+/** The views: they draw conversations, questions, events and the state of the connection. */
 
 import { CuttableWebSocket } from "/line.js";
 import { asText, plural, stageOf } from "/model.js";
@@ -11,7 +11,7 @@ import { asText, plural, stageOf } from "/model.js";
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element; strings among its children become text, whatever they look like. */
+/** Make an element; strings among its children become text nodes, never markup. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -33,7 +33,7 @@ function stamp(node, stage) {
   write(node, stage);
 }
 
-/** Say what words mean, to who points at a node and to who has it read aloud: the page has each once, under an id. */
+/** Explain terms, as a tooltip and to screen readers; the page has each explanation once, under an id. */
 export function explain(node, ...words) {
   const ids = words.map((word) => `about-${word}`);
   node.title = ids.map((id) => byId(id).textContent).join("\n");
@@ -117,7 +117,7 @@ function noticeView(notice) {
 const untilWhen = (deadline) =>
   deadline === Infinity ? "No hurry" : `Can be answered until ${new Date(deadline).toLocaleTimeString()}`;
 
-/** A form; what its button says, or what is written, is the answer. */
+/** A form: the label of the button that was pressed, or the text, is the answer. */
 function askView({ id, text, choices, deadline }) {
   const buttons = choices.map((choice) => element("button", { name: "choice", value: choice }, choice));
   const written = element("input", { name: "text", required: "", "aria-label": "Answer", autocomplete: "off" });
@@ -156,7 +156,7 @@ function toolView(tool) {
   };
 }
 
-/** Text that only grows: what is there stays, with a reader's selection in it. */
+/** Text that only grows: the nodes stay, so that a reader's selection does. */
 function textView(name) {
   const text = document.createTextNode("");
   return {
@@ -172,7 +172,7 @@ function shown(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 1).replaceAll(/\n\s*/g, " ");
 }
 
-/** The list of events, a row each. */
+/** The list of events, one row each. */
 export class Timeline {
   #body = byId("timeline").querySelector("tbody");
   /** @type {Thread | null} */ #thread = null;
@@ -242,7 +242,7 @@ function eventRow(event) {
   return row;
 }
 
-/** What an opened row shows; written only then, since most are never opened. */
+/** The details of a row, written when it is opened, because most never are. */
 const CAME_AS = new WeakMap();
 
 function unfold(details) {
@@ -251,13 +251,13 @@ function unfold(details) {
   if (details.open) details.scrollIntoView({ block: "nearest" });
 }
 
-/** What an event says, in a few words. */
+/** Return the gist of an event, in a few words. */
 function gist({ payload }) {
-  const said = payload.text ?? payload.thought ?? payload.tool_name ?? payload.agent_name ?? payload.reason;
-  return asText(said ?? payload.error?.message ?? "").slice(0, 80);
+  const words = payload.text ?? payload.thought ?? payload.tool_name ?? payload.agent_name ?? payload.reason;
+  return asText(words ?? payload.error?.message ?? "").slice(0, 80);
 }
 
-/** Keeps the newest in sight, for a reader who has not scrolled away from it. */
+/** Keeps the newest entry in view, unless the reader has scrolled away. */
 export class Follower {
   #scroller;
   #onAway;
@@ -277,7 +277,7 @@ export class Follower {
     if (!this.#away) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
-  /** Go to the newest, wherever the reader is. */
+  /** Scroll to the newest entry. */
   catchUp() {
     this.#away = false;
     this.follow();
@@ -291,15 +291,15 @@ export class Follower {
   }
 }
 
-/** Whether there is a server: always in sight, and in words. */
+/** The state of the connection, always visible, in words. */
 export class ConnectionView {
   #banner = byId("banner");
   #clock = 0;
   /** @type {State} */ #state = { name: "connecting" };
-  /** When it was entered, on the clock that nobody sets. */ #entered = 0;
+  /** The time it was entered, by `performance.now()`. */ #entered = 0;
   #failed = false;
 
-  /** An attempt to come back is still "gone": it is not to blink at every attempt. */
+  /** True during attempts to reconnect as well, so that the view does not blink. */
   get gone() {
     return this.#state.name === "waiting" || (this.#state.name === "connecting" && this.#failed);
   }
@@ -324,10 +324,10 @@ export class ConnectionView {
     this.#banner.hidden = shown !== "gone" && shown !== "refused" && leaving === undefined;
     byId("retry").hidden = leaving !== undefined;
     write(byId("retry"), cut ? "Mend the connection" : this.gone ? "Retry now" : "Connect again");
-    write(this.#banner.firstElementChild, this.#told());
+    write(this.#banner.firstElementChild, this.#bannerText());
   }
 
-  #told() {
+  #bannerText() {
     const { name, leaving } = this.#state;
     if (leaving !== undefined) {
       return `The server is about to leave. This page comes back by itself, ${Math.ceil(leaving / 1000)} s after that.`;
@@ -350,7 +350,7 @@ export class ConnectionView {
   }
 }
 
-/** The last time the connection was lost, and what came when it was back. */
+/** The last outage, and the events that were replayed after it. */
 export class RecoveryView {
   #element = byId("recovery");
   #since = 0;

@@ -16,5 +16,5 @@ def close_frame(code: int, reason: str) -> bytes:
 
 
 def is_close(frame: bytes) -> bool:
-    """True if a frame is a Close, after which nothing may be sent."""
+    """Return true if a frame is a Close, after which nothing may be sent."""
     return frame[0] == _CLOSE_OPCODE

@@ -1,7 +1,7 @@
-"""Endpoints: a byte pipe that never blocks, and the two waits.
+"""Endpoints: byte pipes whose sends and receives never block, with a wait for each.
 
-What sits above decides when to write and what to do with what was not taken;
-so the same write path runs over a kernel socket, over TLS and over memory.
+The caller decides when to write, and keeps the bytes that were not taken; so the
+same write path runs over a kernel socket, over TLS and over memory.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if sys.platform != "win32":
     import termios
 
 UNSENT_BYTES = 64 * 1024
-"""The bytes that the kernel may take of a socket beyond what it can send at once. Without a bound it takes
-megabytes, and for minutes a device that reads nothing looks like one that reads."""
+"""Unsent bytes that the kernel may buffer for a socket. Without a bound it takes megabytes, and for minutes a device
+that reads nothing looks like one that reads."""
 
 PIECE_BYTES = 2 * 1024
-"""The piece that an endpoint hands to what lets go of it only as a whole, Unix sockets and streams: so small that a
-device that takes a kilobyte a second is seen taking it."""
+"""Bytes handed at once to Unix sockets and streams, which report progress only by whole pieces: small enough to see a
+device read a kilobyte per second."""
 
 
 class Endpoint(Protocol):
@@ -41,15 +41,15 @@ class Endpoint(Protocol):
     """The address of the peer, for logs."""
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Hand over what is taken at once; returns how many bytes that were, 0 when none."""
+        """Hand over bytes without waiting; returns the number of bytes taken."""
         ...
 
     def receive(self, most_bytes: int) -> bytes | None:
-        """Return what has arrived; ``None`` when nothing has, ``b""`` when nothing will."""
+        """Return bytes that have arrived; ``None`` when there are none, ``b""`` at the end."""
         ...
 
     def pending_bytes(self) -> int:
-        """Return the bytes taken here that have not reached the other end, as far as can be known."""
+        """Return the number of bytes taken that have not reached the peer, as far as the system tells."""
         ...
 
     async def wait_writable(self) -> None:
@@ -59,17 +59,17 @@ class Endpoint(Protocol):
         """Wait until ``receive`` has an answer; a checkpoint."""
 
     def finish(self) -> None:
-        """Say that nothing more will be sent; the peer may still send."""
+        """Send the end of the stream; the peer may still send."""
 
     def close(self) -> None:
-        """End the pipe; what was taken is still delivered. Idempotent."""
+        """End the pipe; bytes that were taken are still delivered. Idempotent."""
 
     def abort(self) -> None:
-        """End the pipe now; what the peer did not read yet is lost. Idempotent."""
+        """End the pipe now; bytes that the peer has not read yet are lost. Idempotent."""
 
 
 class SocketEndpoint:
-    """An :class:`Endpoint` over a connected kernel socket, which it owns from now on, its forked children excepted."""
+    """An :class:`Endpoint` over a connected kernel socket, which it owns; forked children close their copies."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -92,8 +92,8 @@ class SocketEndpoint:
         return sent
 
     def pending_bytes(self) -> int:
-        """See :class:`Endpoint`: what the kernel keeps until the peer's has it, where it says so."""
-        return 0 if self._closed else _kept(self._socket.fileno())
+        """See :class:`Endpoint`: the socket's send queue, where the kernel tells it."""
+        return 0 if self._closed else _unacked_bytes(self._socket.fileno())
 
     def receive(self, most_bytes: int) -> bytes | None:
         """See :class:`Endpoint`."""
@@ -147,10 +147,10 @@ class SocketEndpoint:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Send small events at once.
+    """Set TCP_NODELAY, so that small events are sent at once, and bound the unsent bytes.
 
-    No TCP_USER_TIMEOUT, because it also ends the connection of a peer that takes a little all the time, in pieces
-    smaller than the first one that waits. A ping finds a dead peer.
+    No TCP_USER_TIMEOUT, because it also ends the connection of a peer that reads slowly but steadily, in pieces
+    smaller than the first segment that waits. A ping finds a dead peer.
     """
     with suppress(OSError):  # the peer may have reset the connection already
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -158,13 +158,13 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
-def _kept(fileno: int) -> int:
-    """Return the bytes in the socket's send queue: taken by the kernel, and not by the peer's (TIOCOUTQ)."""
-    kept = bytearray(4)
+def _unacked_bytes(fileno: int) -> int:
+    """Return the bytes in the socket's send queue, which the peer's kernel has not acked (TIOCOUTQ)."""
+    count = bytearray(4)
     if sys.platform != "win32" and fileno >= 0:
         with suppress(OSError):
-            fcntl.ioctl(fileno, termios.TIOCOUTQ, kept)
-    return int.from_bytes(kept, sys.byteorder)
+            fcntl.ioctl(fileno, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _name(sock: socket.socket) -> str:
@@ -178,10 +178,10 @@ def _name(sock: socket.socket) -> str:
 
 
 class StreamEndpoint:
-    """An :class:`Endpoint` over any Trio stream: one write under way at a time, pumped by :meth:`run`.
+    """An :class:`Endpoint` over any Trio stream, with one write at a time, pumped by :meth:`run`.
 
-    For streams that do not give their socket away: a host's TLS stream, a pipe,
-    a tunnel. ``send`` takes at most ``room_bytes`` until they have been passed on.
+    For streams that do not expose their socket: a host's TLS stream, a pipe, a
+    tunnel. ``send`` takes at most ``room_bytes`` until the stream has sent them.
     """
 
     def __init__(self, stream: trio.abc.Stream, room_bytes: int = 65_536) -> None:
@@ -233,8 +233,8 @@ class StreamEndpoint:
         return data
 
     def pending_bytes(self) -> int:
-        """See :class:`Endpoint`: what the stream below has not taken, and what its socket keeps, where there is one."""
-        return len(self._outgoing) + _kept(_fileno_below(self._stream))
+        """See :class:`Endpoint`: bytes that the stream has not taken, and the send queue of its socket, if any."""
+        return len(self._outgoing) + _unacked_bytes(_fileno_below(self._stream))
 
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""
@@ -253,15 +253,15 @@ class StreamEndpoint:
         self._check_open()
 
     def finish(self) -> None:
-        """See :class:`Endpoint`; a stream that is not a socket has only the whole end."""
+        """See :class:`Endpoint`; no effect, because a stream in general cannot end one direction alone."""
 
     def close(self) -> None:
-        """See :class:`Endpoint`; the pump passes on what was taken, then ends."""
+        """See :class:`Endpoint`; the pump sends the bytes that were taken, then ends."""
         self._closed = True
         self._wake()
 
     def abort(self) -> None:
-        """See :class:`Endpoint`; a peer that reads nothing would hold the pump in its send for ever."""
+        """See :class:`Endpoint`; cancels the pump, because a peer that reads nothing would block it for ever."""
         self.close()
         self._scope.cancel()
 
@@ -302,12 +302,12 @@ class StreamEndpoint:
             raise trio.ClosedResourceError(f"{self.peer}: this end is closed")
 
     def _wake(self) -> None:
-        for bell in (self._taken, self._given, self._received, self._wanted):
-            bell.set()
+        for event in (self._taken, self._given, self._received, self._wanted):
+            event.set()
 
 
 def _fileno_below(stream: object) -> int:
-    """Return the socket that a stream stands on, if it stands on one as Trio's own streams do; else -1."""
+    """Return the descriptor of the socket below a stream of Trio's own kinds; -1 for any other stream."""
     while stream is not None and not isinstance(stream, trio.SocketStream):
         stream = getattr(stream, "transport_stream", None)
     return -1 if stream is None else stream.socket.fileno()

@@ -1,11 +1,11 @@
 """Sockets that a forked child must not keep: those that this process listens on, has accepted, or has dialled.
 
-A socket lives as long as any process has it. A child that was forked, by
-``multiprocessing`` for one, has a copy of every descriptor: it would hold the
-port after its parent has ended, and keep a connection open that the parent has
-closed. So a child closes its copies before anything else runs in it. What
-Trio itself has, its epoll and its wake-up descriptors, is Trio's; a child must
-not go on in the parent's event loop.
+A socket lives as long as any process has it. A forked child, as of
+``multiprocessing``, has a copy of every descriptor: it would hold the port
+after its parent has ended, and keep a connection open that the parent has
+closed. So a child closes its copies before anything else runs in it. It does
+not close Trio's own descriptors, its epoll and its wake-up ones, because they
+belong to Trio; a child must not go on in the parent's event loop.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def close_in_children(sock: Owned) -> None:
 
 
 def _close_all() -> None:
-    # Not sock.close(): Trio's own would take the descriptor out of the epoll
-    # that this child shares with its parent.
+    # Not sock.close(), because Trio's would remove the descriptor from the
+    # epoll that this child shares with its parent.
     for sock in tuple(_ours):
         descriptor = sock.detach()
         if descriptor >= 0:

@@ -13,7 +13,7 @@ from actors.errors import ActorsError
 
 
 class HTTPRefusal(ActorsError):
-    """A request that is answered with a status instead of an upgrade."""
+    """A request that the server answers with a status instead of an upgrade."""
 
     def __init__(self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(text)
@@ -28,18 +28,18 @@ class RequestHead:
     method: str
     path: str
     headers: dict[str, str] = attrs.field(repr=False)
-    """By lower-case name; a header that came several times is joined by commas, cookies by semicolons. ``host`` is that
-    of the request's target where it names one."""
+    """Headers by lower-case name; repeated ones are joined by commas, cookies by semicolons. ``host`` is that of the
+    request's target where it names one."""
     rest: bytes = attrs.field(repr=False)
-    """Bytes that came behind the head."""
+    """Bytes after the head."""
     version: str = "1.1"
 
     @property
     def upgrade_request(self) -> bytes:
-        """The upgrade request as the protocol engine gets it: what :func:`check_upgrade` has checked, and no more.
+        """The upgrade request for the protocol engine: the headers that :func:`check_upgrade` has checked, and no more.
 
-        On other headers, and on lists where it expects one value, the engine
-        fails in ways of its own (a host name that IDNA cannot read is one).
+        Because on other headers, and on lists where it expects one value, the
+        engine fails in ways of its own (on a host name that IDNA cannot read).
         """
         lines = [
             f"GET {self.path} HTTP/1.1",
@@ -60,34 +60,33 @@ class RequestHead:
     def cookie(self, name: str) -> str | None:
         """Return the value of the first cookie of a name.
 
-        The standard library's parser gives up on all of them when it does not
-        like one, and pages have cookies of many makers.
+        Not with the standard library's parser, because it drops all cookies
+        when one is malformed, and a page has cookies of many origins.
         """
         for pair in self.headers.get("cookie", "").split(";"):
             key, equals, value = pair.partition("=")
             if equals and key.strip() == name:
-                # h11 hands over bytes, and browsers send UTF-8; what is not UTF-8 names no user.
+                # h11 decodes as Latin-1, and browsers send UTF-8; other bytes name no user.
                 return _unquoted(value.strip()).encode("latin-1").decode(errors="replace")
         return None
 
 
 class HeadReader:
-    """Collects bytes until they are a request head."""
+    """A parser that collects bytes until they are a request head."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=most_bytes)
         self._size_bytes = 0
         self._blank = b"\r\n"
-        """Bytes that may still come of an empty line before the request, which a server ignores (RFC 9112, section
-        2.2)."""
+        """The rest of an empty line that may come before the request, and is ignored (RFC 9112, section 2.2)."""
 
     def feed(self, data: bytes) -> RequestHead | None:
-        """Add bytes; the head once it is complete.
+        """Add bytes; returns the head once it is complete.
 
-        Raises :class:`HTTPRefusal` for what is not one (400), too large (431)
-        or of another version of HTTP (505): a client of HTTP/2 that has not
-        asked first begins with something that looks like a request.
+        Raises :class:`HTTPRefusal` for anything else (400), a head that is too
+        large (431), and one of another version of HTTP (505): the preface of an
+        HTTP/2 client without an upgrade looks like a request.
         """
         self._size_bytes += len(data)
         data = self._past_blank(data)
@@ -98,8 +97,8 @@ class HeadReader:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
             status = 431 if self._size_bytes > self._most_bytes else error.error_status_hint
-            what = str(error).partition(":")[0]  # the rest of it quotes the line, which may hold a credential
-            text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {what}"
+            reason = str(error).partition(":")[0]  # the rest of it quotes the line, which may hold a credential
+            text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {reason}"
             raise HTTPRefusal(status, text) from None
         if not isinstance(event, h11.Request):
             return None
@@ -125,8 +124,8 @@ def check_upgrade(head: RequestHead) -> None:
     """Raise :class:`HTTPRefusal` unless a request is a WebSocket upgrade that the engine will accept."""
     headers = head.headers
     upgrade = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
-    asked = _lowered(headers.get("upgrade", "")), _lowered(headers.get("connection", ""))
-    if "websocket" not in asked[0] or "upgrade" not in asked[1]:
+    protocols, options = _lowered(headers.get("upgrade", "")), _lowered(headers.get("connection", ""))
+    if "websocket" not in protocols or "upgrade" not in options:
         raise HTTPRefusal(
             426, "expected a WebSocket upgrade (Connection: Upgrade, Upgrade: websocket)", headers=upgrade
         )
@@ -148,15 +147,15 @@ def check_upgrade(head: RequestHead) -> None:
 
 
 def response(status: int, text: str, headers: tuple[tuple[str, str], ...] = (), *, body: bool = True) -> bytes:
-    """Build a whole plain-text response, after which the connection closes. As plain text, a quoted request is not
-    run by any browser."""
+    """Build a whole response, after which the connection closes. In plain text, so that no browser runs a request
+    that it quotes."""
     content = f"{text}\n".encode()
     return _response(status, content, "text/plain; charset=utf-8", (*headers, _AS_DECLARED), body=body)
 
 
 @attrs.frozen
 class Page:
-    """Something to show at a path: a page, its style, its script."""
+    """A file that is served at a path: a page, its style, its script."""
 
     content: bytes
     content_type: str
@@ -207,20 +206,21 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
 
 
 _JOINTS = {"cookie": "; "}
-"""The separator of lines of one name: a list's comma (RFC 9110, section 5.3), but not for cookies, which have commas
-in them (RFC 9113, section 8.2.3)."""
+"""Separators of repeated headers other than a list's comma (RFC 9110, section 5.3): cookies may contain commas (RFC
+9113, section 8.2.3)."""
 
 
 def _target(target: str) -> tuple[str, str | None]:
-    """Return the path that a request is for; and its host, if it names the whole URL, whatever its Host header says.
+    """Return the path of a request's target, and the host of one in absolute form.
 
-    That is the absolute form, which a server must take (RFC 9112, section 3.2.2).
+    A server must take that form, and its host counts more than the Host header
+    (RFC 9112, section 3.2.2).
     """
-    before, _, _query = target.partition("?")
-    scheme, separator, where = before.partition("://")
+    resource, _, _query = target.partition("?")
+    scheme, separator, rest = resource.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        return before, None
-    host, _, path = where.partition("/")
+        return resource, None
+    host, _, path = rest.partition("/")
     if not host or "@" in host:
         raise HTTPRefusal(
             400, "expected a host in the URL that is asked for, and no user's name (RFC 9110, section 4.2)"

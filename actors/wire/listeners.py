@@ -1,4 +1,4 @@
-"""Sockets that listen: on every address of a name, or at a path, where nothing is taken away but a dead socket."""
+"""Sockets that listen: on every address of a name, or at a path, where only a dead socket is replaced."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if sys.platform != "win32":
     import fcntl
 
 PATH_BYTES = 107 if sys.platform.startswith("linux") else 103
-"""The room of a Unix socket's address, its final zero excepted (unix(7))."""
+"""The longest address of a Unix socket, without its final zero (unix(7))."""
 
 _LOCK_SECONDS = 1.0
-"""The time that another server gets to take a path over: it needs well under a millisecond."""
+"""The longest wait for another server that takes a path over, which needs well under a millisecond."""
 _LOOK_SECONDS = 0.01
 
 _KINDS = (
@@ -40,16 +40,16 @@ _KINDS = (
 async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
     """Open sockets that listen, not yet accepting; all on one port, where a name stands for several addresses.
 
-    Raises ValueError for what can be no host or port, OSError when the address cannot be had.
+    Raises ValueError for an impossible host or port, OSError when the address cannot be bound.
     """
     if not isinstance(host, str) or "\0" in host:
         raise ValueError(f"host: expected a name or an address, got {host!r}")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65_535:
         raise ValueError(f"port: expected a number from 0 to 65535, got {port!r}")
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     try:
-        for family, _, _, _, address in found:
+        for family, _, _, _, address in addresses:
             bound = listeners[0].getsockname()[1] if listeners else port
             listeners.append(_bind(family, (address[0], bound, *address[2:]), backlog))
     except BaseException:
@@ -61,11 +61,11 @@ async def listen_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
 
 @attrs.frozen(kw_only=True)
 class PathListener:
-    """A Unix socket that listens, and the file that it has at its path."""
+    """A Unix socket that listens, and the file at its path."""
 
     socket: socket.socket
     path: str
-    """As it was asked for; ``"\\0name"`` has no file (an abstract address)."""
+    """The path as the caller gave it; ``"\\0name"`` has no file (an abstract address)."""
     _file: Path | None = attrs.field(alias="file")
     _identity: tuple[int, int] | None = attrs.field(alias="identity")
     _process: int = attrs.field(alias="process")
@@ -73,9 +73,10 @@ class PathListener:
     def remove(self) -> None:
         """Remove the socket's file, if it is still the one that was bound here.
 
-        Call it while the socket still listens: until then no process takes the
-        path over, and its number goes to no other file. A forked child leaves it
-        to its parent. A file that cannot be removed is in no server's way.
+        Call it while the socket still listens, because until then no process
+        takes the path over, and no other file gets its inode. A forked child
+        leaves it to its parent. A file that cannot be removed is harmless: the
+        next server replaces it.
         """
         if self._file is not None and os.getpid() == self._process:
             with suppress(OSError):
@@ -86,9 +87,8 @@ class PathListener:
 async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, private: bool = False) -> PathListener:
     """Open a Unix socket at a path; a ``private`` one for this account alone (mode 0600), else as the umask says.
 
-    An abstract address has no mode. A socket that a killed server left behind is taken over; one that answers,
-    and what is no socket, is not touched. Raises ValueError for what can be no
-    socket's path, OSError when the path cannot be had.
+    An abstract address has no mode. The socket of a killed server is taken over; one that answers, and a file that
+    is no socket, is not touched. Raises ValueError for an impossible path, OSError when it cannot be bound.
     """
     name = os.fsdecode(path)
     _check_path(name)
@@ -101,12 +101,12 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, pri
             with _private() if private else nullcontext():
                 return _listen_at(name, backlog)
     except OSError as error:
-        said = error.strerror or str(error)
-        raise OSError(error.errno, said if name in said else f"{said}: {name}") from None
+        text = error.strerror or str(error)
+        raise OSError(error.errno, text if name in text else f"{text}: {name}") from None
 
 
 def shut(listener: socket.socket) -> None:
-    """Close a listener, and wake the task that waits for it. In a forked child it is closed already."""
+    """Close a listener, and wake the task that waits for it. No effect in a forked child, where it is closed."""
     if listener.fileno() >= 0:
         trio.lowlevel.notify_closing(listener)
         listener.close()
@@ -122,11 +122,11 @@ def _check_path(name: str) -> None:
 
 @asynccontextmanager
 async def _alone_in(directory: Path) -> AsyncIterator[None]:
-    """Keep other servers from taking over a path in this directory meanwhile.
+    """Lock out other servers that would take over a path in this directory.
 
     Because a socket that is bound and does not listen yet looks like a dead
     one, and one that was dead a moment ago may be another server's by now. A
-    directory that may not be read has no such lock, and those races.
+    directory that may not be read cannot be locked, and has these races.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
@@ -156,12 +156,12 @@ async def _lock(descriptor: int, directory: Path) -> None:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make files for this account alone meanwhile.
+    """Make the files of the block private to this account.
 
     By the umask, because a mode that is set afterwards leaves a moment in
-    which every account may connect. It is the process's, so nothing waits here: a
-    file that another thread makes in this moment is too private, and not the
-    other way around.
+    which every account may connect. The umask is the process's, so the block
+    must not wait: a file that another thread makes meanwhile is too private,
+    and never too open.
     """
     before = os.umask(0o777)
     try:
@@ -191,16 +191,16 @@ def _bind_or_take_over(name: str, backlog: int) -> socket.socket:
 def _check_dead(name: str) -> None:
     """Raise OSError unless a path holds a socket that no process listens on."""
     status = Path(name).lstat()
-    came = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
+    got = next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
     if stat.S_ISSOCK(status.st_mode):
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)  # a server that is busy answers later, and answers
+            probe.setblocking(False)  # EAGAIN, from a server that is busy, shows that there is one
             answer = probe.connect_ex(name)
         if answer == errno.ECONNREFUSED:
             return
-        said = "" if answer in {0, errno.EAGAIN} else f" ({os.strerror(answer)})"
-        came = f"a socket that is in use{said}"
-    raise OSError(errno.EADDRINUSE, f"expected no file or a dead socket at {name}, got {came}")
+        reason = "" if answer in {0, errno.EAGAIN} else f" ({os.strerror(answer)})"
+        got = f"a socket that is in use{reason}"
+    raise OSError(errno.EADDRINUSE, f"expected no file or a dead socket at {name}, got {got}")
 
 
 def _bind(family: int, address: object, backlog: int) -> socket.socket:

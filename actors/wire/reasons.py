@@ -1,4 +1,4 @@
-"""The reasons of a failure of the system, in its own words and in one line."""
+"""The reasons of a network error, in the system's words and on one line."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from actors.kernel.failures import printable
 
 
 def reasons(error: BaseException) -> str:
-    """Return the reasons of an error of the network, each once: ``Connection refused``, a certificate's fault.
+    """Return the reasons of a network error, each once: ``Connection refused``, or that of a certificate.
 
-    An attempt at several addresses ends with a group of errors, or an error
-    that such a group is the cause of; its own text says only that all failed.
+    An attempt at several addresses raises a group of errors, or an error caused
+    by such a group, whose own text says only that all of them failed.
     """
-    said = dict.fromkeys(_reason(leaf) for leaf in _leaves(error))
-    return printable("; ".join(text for text in said if text)) or "no reason"
+    texts = dict.fromkeys(_reason(leaf) for leaf in _leaves(error))
+    return printable("; ".join(text for text in texts if text)) or "no reason"
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors that no other one explains."""
+    """Yield the errors that have no cause."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
             yield from _leaves(one)

@@ -13,10 +13,10 @@ RECORD_BYTES = 16_384
 
 
 def check_context(context: ssl.SSLContext) -> None:
-    """Raise ValueError for a context that no server can use: found out with the first connection, it would be late."""
+    """Raise ValueError for a context that no server can use, before the first connection would fail on it."""
     if not isinstance(context, ssl.SSLContext) or context.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        came = "one of a client" if isinstance(context, ssl.SSLContext) else type(context).__name__
-        raise ValueError(f"ssl_context: expected an ssl.SSLContext of a server (Purpose.CLIENT_AUTH), got {came}")
+        got = "one of a client" if isinstance(context, ssl.SSLContext) else type(context).__name__
+        raise ValueError(f"ssl_context: expected an ssl.SSLContext of a server (Purpose.CLIENT_AUTH), got {got}")
 
 
 class TLSEndpoint:
@@ -29,9 +29,9 @@ class TLSEndpoint:
         self._outgoing = ssl.MemoryBIO()
         self._engine = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._cipher = b""
-        """Encrypted, and not yet taken by the pipe below."""
-        self._owed = 0
-        """Plaintext bytes of ``_cipher`` that the caller was not told of yet."""
+        """Encrypted bytes that the pipe below has not taken yet."""
+        self._uncounted = 0
+        """Plaintext bytes of ``_cipher`` that :meth:`send` has not returned yet."""
 
     async def handshake(self) -> None:
         """Agree on keys; a checkpoint. Raises BrokenResourceError when the peer does not speak TLS."""
@@ -43,22 +43,22 @@ class TLSEndpoint:
                 await self._below.wait_readable()
                 self._feed()
             except ssl.SSLError as error:
-                self._flush()  # the alert, which tells the peer why
+                self._flush()  # the alert, with the reason for the peer
                 raise trio.BrokenResourceError(f"{self.peer}: expected TLS, got {error.reason}") from None
             else:
                 await self._flush_all()
                 return
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """See :class:`Endpoint`. As with OpenSSL itself, what was not taken must be offered again."""
+        """See :class:`Endpoint`. As with OpenSSL, the next call must begin with the bytes that were not taken."""
         taken = 0
-        with memoryview(data) as view:  # let go even when it raises: the caller may want to resize what it offered
+        with memoryview(data) as view:  # released even when it raises, because the caller may resize its buffer
             while self._flush():
-                taken, self._owed = taken + self._owed, 0
+                taken, self._uncounted = taken + self._uncounted, 0
                 if taken == len(view):
                     break
                 try:
-                    self._owed = self._engine.write(view[taken : taken + RECORD_BYTES])
+                    self._uncounted = self._engine.write(view[taken : taken + RECORD_BYTES])
                 except ssl.SSLError as error:
                     raise trio.BrokenResourceError(f"{self.peer}: {error.reason}") from None
         return taken
@@ -87,14 +87,14 @@ class TLSEndpoint:
         await self._below.wait_writable()
 
     async def wait_readable(self) -> None:
-        """See :class:`Endpoint`; what was received but not read yet is not seen by the pipe below."""
+        """See :class:`Endpoint`; the pipe below does not know of bytes that the engine has received."""
         if self._engine.pending() or self._incoming.pending or self._incoming.eof:
             await trio.lowlevel.checkpoint()
         else:
             await self._below.wait_readable()
 
     def finish(self) -> None:
-        """See :class:`Endpoint`; TLS's own goodbye is not waited for."""
+        """See :class:`Endpoint`; sends no close_notify of TLS."""
 
     def close(self) -> None:
         """See :class:`Endpoint`."""
@@ -105,7 +105,7 @@ class TLSEndpoint:
         self._below.abort()
 
     def _feed(self) -> bool:
-        """Move what has arrived to the engine; false when nothing has."""
+        """Move arrived bytes to the engine; false when there are none."""
         data = self._below.receive(4 * RECORD_BYTES)
         if data is None:
             return False
@@ -116,7 +116,7 @@ class TLSEndpoint:
         return True
 
     def _flush(self) -> bool:
-        """Pass on what is encrypted; true when all of it was taken."""
+        """Pass on encrypted bytes; true when the pipe below took all of them."""
         self._cipher += self._outgoing.read()
         if self._cipher:
             self._cipher = self._cipher[self._below.send(self._cipher) :]

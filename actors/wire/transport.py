@@ -1,10 +1,10 @@
-"""One connection's bytes: whole frames out, as they come in.
+"""The transport of one connection: it sends whole frames, in the order in which they were written.
 
-The invariant that everything else relies on: what this transport has begun to
-send, it finishes, under a deadline, or the socket is aborted. There is one
-out-buffer for events, replies and the protocol engine's own control frames,
-every frame enters it whole, and after a Close nothing enters it any more. So
-no cancellation anywhere can tear a frame, and no writer needs a lock.
+Invariant: a frame that this transport has begun to send is finished, under a
+deadline, or the socket is aborted. There is one out-buffer for events, replies
+and the protocol engine's own control frames, every frame enters it whole, and
+after a Close none does. So no cancellation anywhere can tear a frame, and no
+writer needs a lock.
 
 Without a backlog a write is one ``send`` in the caller's step. A socket that
 does not take everything gets a task, the writer, for as long as that lasts.
@@ -43,11 +43,11 @@ class Transport:
         on_failed: Callable[[str], None],
     ) -> None:
         self.sealed = False
-        """Nothing more is taken: a Close was written, or the connection is over."""
+        """True once no more frames are taken: a Close was written, or the connection is over."""
         self.aborted = False
-        """The connection was ended in the middle of whatever was being sent."""
+        """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
-        """Since when nothing has moved, while there was something to take."""
+        """The time of the last progress, while there is a backlog."""
         self._endpoint = endpoint
         self._nursery = nursery
         self._limits = limits
@@ -62,12 +62,12 @@ class Transport:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that were written here and have not reached the peer, as far as can be known."""
+        """Bytes that were written here and have not reached the peer, as far as the endpoint knows."""
         return len(self._backlog) + self._endpoint.pending_bytes()
 
     @property
     def delivered_bytes(self) -> int:
-        """Bytes that have. What a slow peer's system takes shows here long before there is room for more."""
+        """Bytes that have reached the peer. A slow peer's progress shows here long before the socket has room."""
         return self._sent_bytes - self._endpoint.pending_bytes()
 
     @property
@@ -78,8 +78,8 @@ class Transport:
     def write(self, frames: bytes) -> bool:
         """Send whole frames; true when the socket took all of them at once.
 
-        Frames that it did not take are kept and sent in order. Frames after a
-        Close are discarded.
+        The others are buffered and sent in order. Frames after a Close are
+        discarded.
         """
         if self.sealed:
             return False
@@ -92,11 +92,12 @@ class Transport:
         if not self.sealed:
             self._backlog += memoryview(frames)[sent:]
             self.stalled_since = self._clock()
-            self._nursery.start_soon(self._work_off)
+            self._nursery.start_soon(self._send_backlog)
         return False
 
     def write_control(self, frames: bytes) -> None:
-        """Send frames that a peer can cause at will: too many in a time, or behind an unread socket, abort it."""
+        """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for
+        the backlog."""
         if not self._answers.take(self._clock()):
             self._fail("flooding")
         elif not self.write(frames) and not self.sealed:
@@ -105,37 +106,37 @@ class Transport:
                 self._fail("choked")
 
     def seal(self) -> None:
-        """Take no more frames; what is in the backlog is still sent."""
+        """Take no more frames; the backlog is still sent."""
         self.sealed = True
 
     def close(self) -> None:
-        """End the connection; aborts it where a frame would be torn. Idempotent."""
+        """End the connection; aborts it if there is a backlog. Idempotent."""
         self.sealed = True
         if self._backlog:
             self.abort()
         self._endpoint.close()
 
     def abort(self) -> None:
-        """End the connection now, in the middle of whatever was being sent. Idempotent."""
+        """End the connection now, whatever is being sent. Idempotent."""
         self.sealed = self.aborted = True
-        self._backlog = bytearray()  # and not cleared: an endpoint that failed may still hold on to it
+        self._backlog = bytearray()  # not cleared, because an endpoint that failed may still have a view of it
         self._drained.set()
         self._endpoint.abort()
 
     async def drain(self) -> None:
-        """Wait until nothing is left to send, or nothing can be; a checkpoint only if it waits."""
+        """Wait until the backlog is sent, or cannot be; a checkpoint only if it waits."""
         while self._backlog:
             await self.emptied()
 
     async def emptied(self) -> None:
-        """Wait until the socket has once taken everything, whatever came since; a checkpoint only if it waits."""
+        """Wait until the backlog has been empty once, whatever was written since; a checkpoint only if it waits."""
         if self._backlog:
             if self._drained.is_set():
                 self._drained = trio.Event()
             await self._drained.wait()
 
     async def discard(self) -> None:
-        """Read and forget what the peer still sends, until it ends; so that it reads our Close, and not a reset."""
+        """Read and discard the peer's bytes, until it ends, so that it can read our Close and gets no reset."""
         self._endpoint.finish()
         try:
             while await self.receive(65_536):
@@ -144,10 +145,10 @@ class Transport:
             return
 
     async def receive(self, most_bytes: int) -> bytes:
-        """Return what the peer sent, ``b""`` at its end; a checkpoint.
+        """Return bytes of the peer, ``b""`` at its end; a checkpoint.
 
         Raises BrokenResourceError when the connection broke, ClosedResourceError
-        when this end ended it.
+        when this side ended it.
         """
         while True:
             await self._endpoint.wait_readable()
@@ -156,11 +157,11 @@ class Transport:
                 return data
 
     def receive_nowait(self, most_bytes: int) -> bytes | None:
-        """Return what the peer has sent by now; ``None`` when nothing has come, else as :meth:`receive`."""
+        """Return the bytes that have arrived; ``None`` when there are none, else as :meth:`receive`."""
         return self._endpoint.receive(most_bytes)
 
-    async def _work_off(self) -> None:
-        """Work as the writer: send the backlog, under a deadline that any progress renews."""
+    async def _send_backlog(self) -> None:
+        """Send the backlog, under a deadline that any progress renews."""
         assert self.stalled_since is not None, "there is a backlog"
         delivered = self.delivered_bytes
         while self._backlog:

@@ -1,8 +1,8 @@
-"""A dialled server's answer to an upgrade request: read under a limit, checked, and told in words of ours.
+"""A dialled server's answer to an upgrade request, read under a limit and checked.
 
-An engine that reads it keeps as much of a refusal's body as a server cares to
-send, and fails on a wrong answer in words of its own. So it is read here, and
-the engine gets an answer that this module has written.
+It is read here because the engine buffers a refusal's body without a limit, and
+fails on a wrong answer with an error of its own. The engine gets an answer that
+this module has written.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ import h11
 from actors.kernel.failures import printable
 
 HEAD_BYTES = 16 * 1024
-"""The most that may come before the WebSocket, interim answers included. Common servers send less than 1 KiB."""
-SAID_BYTES = 512
-"""Of what a server says when it refuses, this much is repeated."""
+"""The largest head of an answer, interim answers included. Common servers send less than 1 KiB."""
+BODY_BYTES = 512
+"""Length to which the body of a refusal is cut."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SHOWN_CHARACTERS = 80
 _HTTP = b"HTTP/1."
 _TLS_ALERT = b"\x15\x03"
 _READABLE = frozenset({"", "text/plain", "application/json", "application/problem+json"})
-"""Kinds of bodies that say something to a person in a line; a page does not."""
+"""Types of bodies that a person can read on one line, unlike a page."""
 
 
 class UpgradeRefused(Exception):
-    """The server did something else than to agree."""
+    """Any other answer than an agreement."""
 
     def __init__(self, text: str, status: int | None = None, *, final: bool = False) -> None:
         super().__init__(text)
         self.status = status
-        """The HTTP status, where it refused in HTTP."""
+        """The HTTP status, of a refusal in HTTP."""
         self.final = final
-        """True if it is a server of something else."""
+        """True if the server speaks another subprotocol."""
 
 
 @attrs.frozen
 class Upgraded:
-    """The server agreed: an answer as an engine expects it, and what came behind the server's own."""
+    """An agreement: an answer as the engine expects it, and the bytes after the server's own."""
 
     answer: bytes
     rest: bytes
 
 
 class UpgradeAnswerReader:
-    """Collects bytes until they are the answer to one upgrade request, given as it was sent.
+    """A parser that collects bytes until they are the answer to one upgrade request.
 
-    Of a refusal the reader waits for the body: :attr:`refusing` is true from
-    then on, and the caller may call :meth:`end` at any time.
+    After the head of a refusal it waits for the body: :attr:`refusing` is true
+    from then on, and the caller may call :meth:`end` at any time.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -61,22 +61,22 @@ class UpgradeAnswerReader:
         self._key = headers.get("sec-websocket-key", "")
         self._offers = _tokens(headers.get("sec-websocket-protocol", ""))
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-        self._connection.send(h11.Request(method="GET", target="/", headers=_ASKED))
+        self._connection.send(h11.Request(method="GET", target="/", headers=_REQUEST_HEADERS))
         self._connection.send(h11.EndOfMessage())
         self._first = b""
         self._size_bytes = 0
         self._refusal: h11.Response | None = None
-        self._said = b""
+        self._body = b""
 
     def feed(self, data: bytes) -> Upgraded | None:
-        """Add bytes, at most some KiB at once; the agreement once it is complete.
+        """Add bytes, at most some KiB at once; returns the agreement once it is complete.
 
         Raises :class:`UpgradeRefused` for anything else.
         """
         self._first += data[: _SHOWN_CHARACTERS - len(self._first)]
         self._size_bytes += len(data)
         if not _HTTP.startswith(self._first) and not self._first.startswith(_HTTP):
-            raise UpgradeRefused(self._unexpected())  # what waits for us to speak its protocol would never end its head
+            raise UpgradeRefused(self._unexpected())  # at once, because another protocol's head may never end
         try:
             self._connection.receive_data(data)
             while (event := self._connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -92,9 +92,9 @@ class UpgradeAnswerReader:
         return None
 
     def end(self) -> None:
-        """End: nothing more will come, or nothing more is waited for. Raises :class:`UpgradeRefused`."""
+        """End, at the end of the connection or of the wait for a body. Raises :class:`UpgradeRefused`."""
         if self._refusal is not None:
-            raise UpgradeRefused(_told(self._refusal, self._said), self._refusal.status_code)
+            raise UpgradeRefused(_described(self._refusal, self._body), self._refusal.status_code)
         if self._size_bytes:
             raise UpgradeRefused(f"{self._unexpected()}, and then the end")
         raise UpgradeRefused("expected an upgrade, the connection ended")
@@ -104,8 +104,8 @@ class UpgradeAnswerReader:
         if isinstance(event, h11.Response):
             self._refusal, self.refusing = event, True
         elif isinstance(event, h11.Data):
-            self._said += bytes(event.data)[: SAID_BYTES - len(self._said)]
-        if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(self._said) >= SAID_BYTES:
+            self._body += bytes(event.data)[: BODY_BYTES - len(self._body)]
+        if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or len(self._body) >= BODY_BYTES:
             self.end()
 
     def _agree(self, event: h11.InformationalResponse) -> Upgraded:
@@ -114,12 +114,12 @@ class UpgradeAnswerReader:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         for name, expected in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
-            came = headers.get(name.lower())
-            if expected.lower() not in map(str.lower, _tokens(came or "")):
-                raise UpgradeRefused(f"expected {name}: {expected} of an upgrade, got {_shown(came)}")
+            got = headers.get(name.lower())
+            if expected.lower() not in map(str.lower, _tokens(got or "")):
+                raise UpgradeRefused(f"expected {name}: {expected} of an upgrade, got {_shown(got)}")
         if headers.get("sec-websocket-accept") != _accept_of(self._key):
-            came = headers.get("sec-websocket-accept")
-            raise UpgradeRefused(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(came)}")
+            got = headers.get("sec-websocket-accept")
+            raise UpgradeRefused(f"expected the Sec-WebSocket-Accept that answers our key, got {_shown(got)}")
         if "sec-websocket-extensions" in headers:
             raise UpgradeRefused(f"expected no extension, got {_shown(headers['sec-websocket-extensions'])}")
         chosen = headers.get("sec-websocket-protocol")
@@ -136,18 +136,18 @@ class UpgradeAnswerReader:
         return f"expected an answer in HTTP/1.1, got {_shown(self._first.decode('latin-1'))}"
 
 
-_ASKED = [("Host", "actors"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
-"""As much of the request as the answer is read by."""
+_REQUEST_HEADERS = [("Host", "actors"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+"""The headers of the request that h11 needs to parse the answer."""
 
 
-def _told(refusal: h11.Response, said: bytes) -> str:
-    """Put a refusal in one line: its status, and what the server says, where that is for people."""
+def _described(refusal: h11.Response, body: bytes) -> str:
+    """Describe a refusal on one line: its status, and its body, if that is for people."""
     status = refusal.status_code
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in refusal.headers}
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if 300 <= status < 400 and "location" in headers:
         return f"expected an upgrade, got {status}: the address is {_shown(headers['location'])}"
-    text = " ".join(said.decode(errors="replace").split())
+    text = " ".join(body.decode(errors="replace").split())
     if kind not in _READABLE or text.startswith("<"):
         return f"expected an upgrade, got {status} with a page ({_shown(kind or 'HTML')}), which is no WebSocket"
     return f"expected an upgrade, got {status}" + (f": {printable(text)}" if text else "")
@@ -166,7 +166,7 @@ def _answer(key: str, subprotocol: str | None) -> bytes:
 
 
 def _accept_of(key: str) -> str:
-    """Return the answer to a key (RFC 6455, section 4.2.2)."""
+    """Return the accept value of a key (RFC 6455, section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
@@ -180,7 +180,7 @@ def _tokens(value: str) -> tuple[str, ...]:
 
 
 def _shown(text: str | None) -> str:
-    """Return what came, on one line and not too long."""
+    """Return a text for an error, on one line and not too long."""
     if text is None:
         return "none"
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,14 +1,14 @@
-"""The WebSocket protocol engine over a stream that is ours. The only importer of trio-websocket.
+"""The WebSocket protocol engine over a stream of our own. The only importer of trio-websocket.
 
 trio-websocket does the handshake, reads frames, assembles messages and answers
-control frames. Its own server loop and its ``send_message`` are not used: one
-bad client can end the former, and the latter costs 56 µs. What the engine
-sends enters the connection's one out-buffer like everything else.
+control frames. Its own server loop and its ``send_message`` are not used,
+because one bad client can end the former, and the latter costs 56 µs. The
+engine's frames enter the connection's one out-buffer like all others.
 
-The engine runs a reader task per connection, which can fail on what a peer
-does at the wrong moment (a ping after our Close, say). :func:`upgrade` is the
-barrier around it: whatever the engine raises ends this connection, as the
-peer's doing, and nothing else.
+The engine runs a reader task per connection, which can fail when a peer sends
+something at the wrong moment (a ping after our Close, say). :func:`upgrade` is
+the barrier around it: an exception of the engine counts as the peer's fault,
+and ends this connection alone.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _READ_BYTES = 16_384
 _EARLY_BYTES = 4 * _READ_BYTES
 """The bytes that are read ahead of the engine, to see whether the peer is still there."""
 _DIAL_SECONDS = 10.0
-"""The time that a dialled server gets to be reached and to answer the request, and again to answer a Close."""
+"""Time to reach a dialled server and get its answer to the request, and again its answer to a Close."""
 _MESSAGE_BYTES = 1 << 24
-"""The most that a dialled server may send at once: 16 times what a default server retains of a user's events."""
-_SAYING_SECONDS = 1.0
-"""The time that a server gets to send the body of a refusal."""
+"""The largest message of a dialled server: 16 times what a default server retains of a user's events."""
+_REFUSAL_SECONDS = 1.0
+"""Time for a server to send the body of a refusal."""
 _REASON_BYTES = 123
-"""The room of a Close frame (RFC 6455, section 5.5)."""
+"""The longest reason of a Close frame (RFC 6455, section 5.5)."""
 
 _ENGINE_ERRORS = (
     wsproto.utilities.ProtocolError,
@@ -63,7 +63,7 @@ _ENGINE_ERRORS = (
 
 
 class WebSocket:
-    """An open WebSocket: messages in, and the closing handshake. What goes out goes through the transport."""
+    """An open WebSocket: its messages, and the closing handshake. Messages to the peer go through the transport."""
 
     def __init__(self, engine: WebSocketConnection, stream: _EngineStream) -> None:
         self._engine = engine
@@ -72,8 +72,8 @@ class WebSocket:
     async def receive(self) -> str:
         """Return the next text message; a checkpoint.
 
-        Raises :class:`~actors.errors.PeerError` with the row of the closing
-        table that fits when there will be none, or it was not acceptable.
+        Raises :class:`~actors.errors.PeerError`, with the row of the closing
+        table, when the WebSocket has ended or the message is not acceptable.
         """
         message = await self.receive_either()
         if isinstance(message, bytes):
@@ -98,9 +98,9 @@ class WebSocket:
     async def close(self, code: int, reason: str) -> None:
         """Send a Close and wait for the peer's, for as long as the caller's deadline allows.
 
-        It is sent before the engine is told: one that is about to send a Close
-        fails on a ping that comes in at that moment, and the Close with it.
-        And one that takes a broken frame for the peer's Close sends none.
+        It is sent before the engine's own, because an engine that is about to
+        send a Close fails on a ping that comes in at that moment, and the Close
+        with it. And one that takes a broken frame for the peer's Close sends none.
         """
         self._stream.closing = True
         if not self._stream.closed:
@@ -111,26 +111,27 @@ class WebSocket:
 class _EngineStream(trio.abc.Stream):
     """The network of the engine that serves a connection.
 
-    The request head was read before it: the engine is given the head alone,
-    then nothing until it has answered, then the bytes that came behind the
-    head. Given together, it would park the rest until more bytes come.
+    The request head was read before. The engine reads the head alone, then
+    nothing until it has answered, then the bytes that came behind the head,
+    because it would otherwise park those until more bytes come.
 
-    An engine that gave up on its peer would read once more, and take bytes from
-    the task that discards what the peer still sends: it is told the end.
+    After a Close to a peer that it gave up on, the engine reads the end of the
+    stream, because it would otherwise take bytes from the task that discards
+    the peer's rest.
     """
 
     def __init__(
-        self, transport: Transport, *, head: bytes, rest: bytes, limits: Limits, on_heard: Callable[[], None]
+        self, transport: Transport, *, head: bytes, rest: bytes, limits: Limits, on_received: Callable[[], None]
     ) -> None:
         self.close_code: int | None = None
         """The code of the Close that was sent."""
         self.closed = False
-        """A Close was sent, with a code or without."""
+        """True once a Close was sent, with a code or without."""
         self.closing = False
-        """We are about to send a Close, and shall wait for the peer's: its other Closes are the engine's own."""
+        """True once :meth:`WebSocket.close` sends one, and waits for the peer's; all others are the engine's own."""
         self._over = False
         self._ended = False
-        """Nothing more will come from the peer."""
+        """True once the peer can send nothing more."""
         self._frame_limits = FrameLimits(
             limits.inbound_bytes,
             burst=limits.inbound_burst,
@@ -140,8 +141,8 @@ class _EngineStream(trio.abc.Stream):
         self._transport = transport
         self._head = head
         self._early = self._frame_limits.admit(rest, trio.current_time()) if rest else b""
-        """Bytes that came and that the engine has not got."""
-        self._on_heard = on_heard
+        """Bytes that the engine has not read yet."""
+        self._on_received = on_received
         self._answered = trio.Event()
         self._waiting = trio.CancelScope()
 
@@ -162,9 +163,9 @@ class _EngineStream(trio.abc.Stream):
         return early
 
     def look(self) -> Literal["left", "vanished"] | None:
-        """Ask how the peer has ended the connection, as a row of the closing table, if it has; nothing is lost by it.
+        """Return the row of the closing table for the peer's end of the connection, if it has ended it by now.
 
-        A peer that says more than ``_EARLY_BYTES`` before it is answered is taken to be there.
+        Reads ahead of the engine, at most ``_EARLY_BYTES``; a peer that has sent more counts as connected.
         """
         try:
             while not self._ended and self.excess is None and len(self._early) < _EARLY_BYTES:
@@ -175,19 +176,19 @@ class _EngineStream(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._ended = True
         if self._early or self._ended:
-            self._waiting.cancel()  # the engine waits for what was taken here
+            self._waiting.cancel()  # the engine waits for the bytes that were read here
         if self._frame_limits.closing:
             return "left"
         return "vanished" if self._ended else None
 
     def _take(self, data: bytes) -> None:
-        self._on_heard()
+        self._on_received()
         self._ended = not data
         self._early += self._frame_limits.admit(data, trio.current_time())
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """The limit that the peer exceeded, as a row of the closing table, and how."""
+        """The row of the closing table for the limit that the peer exceeded, and the reason in words."""
         return self._frame_limits.excess
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -202,7 +203,7 @@ class _EngineStream(trio.abc.Stream):
             self._transport.write_control(frames)
 
     def _send_close(self, close: bytes) -> None:
-        """Send the first Close; none of a later call, because a Close is no answer that a peer could ask for again."""
+        """Send the first Close, and no later one."""
         if not self.closed:
             self.closed = True
             self.close_code = int.from_bytes(close[2:4]) or None
@@ -214,7 +215,7 @@ class _EngineStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """End for the engine alone, because the connection closes its endpoint once everything is sent."""
+        """End the engine's side alone, because the connection closes its endpoint once everything is sent."""
         self._over = True
         await trio.lowlevel.checkpoint()
 
@@ -230,14 +231,14 @@ async def upgrade(
     rest: bytes,
     subprotocol: str | None,
     limits: Limits,
-    on_heard: Callable[[], None],
+    on_received: Callable[[], None],
 ) -> AsyncIterator[WebSocket]:
     """Answer an upgrade request and run the engine while the WebSocket is in use.
 
     Raises :class:`~actors.errors.PeerError` when the engine fails on the peer.
     The body's own exceptions pass through as they are.
     """
-    stream = _EngineStream(transport, head=head, rest=rest, limits=limits, on_heard=on_heard)
+    stream = _EngineStream(transport, head=head, rest=rest, limits=limits, on_received=on_received)
     outcome: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -257,19 +258,19 @@ async def upgrade(
 
 
 class Closed(PeerError):
-    """A WebSocket that this side opened, or wanted to open, and that is no more."""
+    """The end of a WebSocket that this side opened, or its failure to open one."""
 
     def __init__(
         self, name: str, text: str, *, code: int = 1006, status: int | None = None, final: bool = False
     ) -> None:
         super().__init__(name, text)
         self.code = code
-        """The close code that came; 1006 when the connection ended without one."""
+        """The close code; 1006 when the connection ended without one."""
         self.status = status
         """The HTTP status, when the server refused the upgrade."""
         self.final = final
-        """True if no other attempt would end otherwise, whatever the code says: the certificate is not to be trusted,
-        or the server speaks something else."""
+        """True if every other attempt would end alike, whatever the code: the certificate is not trusted, or the
+        server speaks another protocol."""
 
 
 class DialledWebSocket:
@@ -286,7 +287,7 @@ class DialledWebSocket:
         return self._engine.subprotocol
 
     async def receive(self) -> str:
-        """Return the next text message; a checkpoint. Raises :class:`Closed` when there will be none."""
+        """Return the next text message; a checkpoint. Raises :class:`Closed` when the WebSocket has ended."""
         try:
             message = await self._engine.get_message()
         except ConnectionClosed as closed:
@@ -306,22 +307,22 @@ class DialledWebSocket:
             raise _closed(closed, self._stream) from None
 
     def abort(self) -> None:
-        """Give the other end up: when the ``dial`` block ends no Close is sent, and none is waited for."""
+        """Give up the WebSocket: at its end the ``dial`` block neither sends a Close nor waits for one."""
         self.aborted = True
 
 
 class _DialledStream(trio.abc.Stream):
     """The network of an engine that dials.
 
-    The answer to its request is read here, and checked; the engine is given
-    one that is right, or nothing: what else came is raised as :class:`Closed`.
+    This stream reads the answer to the request, and checks it; the engine reads
+    a valid one or nothing, and any other is raised as :class:`Closed`.
     """
 
-    def __init__(self, below: trio.abc.Stream, most_bytes: int, *, on_heard: Callable[[], None]) -> None:
+    def __init__(self, below: trio.abc.Stream, most_bytes: int, *, on_received: Callable[[], None]) -> None:
         self.closed = False
-        """A Close was sent: an answer to the server's, or our own."""
+        """True once a Close was sent: an answer to the server's, or our own."""
         self._below = below
-        self._on_heard = on_heard
+        self._on_received = on_received
         self._agreement: UpgradeAnswerReader | None = None
         self._agreed = False
         self._rest = b""
@@ -336,7 +337,7 @@ class _DialledStream(trio.abc.Stream):
 
     @property
     def excess(self) -> tuple[str, str] | None:
-        """The limit that the server exceeded, as a row of the closing table, and how."""
+        """The row of the closing table for the limit that the server exceeded, and the reason in words."""
         return self._frame_limits.excess
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -346,7 +347,7 @@ class _DialledStream(trio.abc.Stream):
             data, self._rest = self._rest or bytes(await self._below.receive_some(_READ_BYTES)), b""
             if not data:
                 return b""
-            self._on_heard()
+            self._on_received()
             if admitted := self._frame_limits.admit(data, trio.current_time()):
                 return admitted
         await trio.lowlevel.checkpoint()
@@ -356,7 +357,7 @@ class _DialledStream(trio.abc.Stream):
         """Return the answer to our request, as the engine expects it. Raises :class:`Closed` unless the server
         agrees."""
         reader = self._agreement
-        assert reader is not None, "an engine that dials asks before it reads"
+        assert reader is not None, "an engine that dials sends its request before it reads"
         patience = trio.CancelScope()
         try:
             while True:
@@ -368,28 +369,28 @@ class _DialledStream(trio.abc.Stream):
                 elif (agreed := reader.feed(data)) is not None:
                     self._agreed, self._rest = True, agreed.rest
                     return agreed.answer
-                saying = _SAYING_SECONDS if reader.refusing else math.inf
-                patience = trio.CancelScope(deadline=min(patience.deadline, trio.current_time() + saying))
-        except UpgradeRefused as declined:
-            name = "vanished" if declined.status is None else "unavailable"
-            raise Closed(name, str(declined), status=declined.status, final=declined.final) from None
+                seconds = _REFUSAL_SECONDS if reader.refusing else math.inf
+                patience = trio.CancelScope(deadline=min(patience.deadline, trio.current_time() + seconds))
+        except UpgradeRefused as refused:
+            name = "vanished" if refused.status is None else "unavailable"
+            raise Closed(name, str(refused), status=refused.status, final=refused.final) from None
 
     async def _receive(self) -> bytes:
-        """Return what came, ``b""`` when nothing will."""
+        """Return the bytes that have come, ``b""`` at the end."""
         try:
             return bytes(await self._below.receive_some(_READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        is_goodbye = self._agreed and len(data) > 0 and is_close(bytes(data[:1]))
-        self.closed = self.closed or is_goodbye
+        closes = self._agreed and len(data) > 0 and is_close(bytes(data[:1]))
+        self.closed = self.closed or closes
         try:
             await self._below.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if not self._agreed:
                 raise Closed("vanished", "expected an upgrade, the connection ended") from None
-            if not is_goodbye:  # a server that does not wait for an answer has closed all the same, and said why
+            if not closes:  # a server that does not wait for our Close has sent its own, with the reason
                 raise
         if self._agreement is None:
             self._agreement = UpgradeAnswerReader(bytes(data))
@@ -398,7 +399,7 @@ class _DialledStream(trio.abc.Stream):
         await self._below.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close what is below: the engine has said what it had to say."""
+        """Close the stream below, because the engine sends nothing more."""
         await trio.aclose_forcefully(self._below)
 
 
@@ -412,26 +413,26 @@ async def dial(
     open_seconds: float = _DIAL_SECONDS,
     close_seconds: float = _DIAL_SECONDS,
     most_bytes: int = _MESSAGE_BYTES,
-    on_heard: Callable[[], None] = lambda: None,
+    on_received: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[DialledWebSocket]:
     """Open a WebSocket to a ``ws:`` or ``wss:`` URL, and close it afterwards.
 
-    ``open_seconds`` is what reaching the server, TLS and the upgrade may take
-    together; ``close_seconds`` what the server gets to answer our Close. A
-    message of more than ``most_bytes`` ends the WebSocket. ``on_heard`` is
-    called whenever bytes have come.
+    ``open_seconds`` is the time to reach the server, for TLS and the upgrade
+    together; ``close_seconds`` the time for its answer to our Close. A message
+    of more than ``most_bytes`` ends the WebSocket. ``on_received`` is called
+    whenever bytes have come.
 
     Raises :class:`Closed` when the server cannot be reached or refuses, with
     its answer. The body's own exceptions pass through.
     """
-    # The engine does not close a socket that the server closed first; so the
-    # socket is opened, and closed, here.
-    where = urlsplit(url)
+    # The socket is opened and closed here, because the engine does not close
+    # one that the server closed first.
+    parts = urlsplit(url)
     deadline = trio.current_time() + open_seconds
-    below = await _reach(where, ssl_context, deadline)
-    stream = _DialledStream(below, most_bytes, on_heard=on_heard)
+    below = await _reach(parts, ssl_context, deadline)
+    stream = _DialledStream(below, most_bytes, on_received=on_received)
     request = _Upgrade(
-        where=where, subprotocol=subprotocol, headers=headers or {}, most_bytes=most_bytes, deadline=deadline
+        url=parts, subprotocol=subprotocol, headers=headers or {}, most_bytes=most_bytes, deadline=deadline
     )
     outcome: BaseException | None = None
     try:
@@ -448,7 +449,7 @@ async def dial(
                 with trio.move_on_after(close_seconds):
                     await engine.aclose()
             nursery.cancel_scope.cancel()
-    except* Exception as group:  # noqa: BLE001 - not the body's: the engine's, over what the server did to it
+    except* Exception as group:  # noqa: BLE001 - the engine's own, caused by the server; the body's are kept above
         outcome = outcome or _refusal(group.exceptions[0])
     finally:
         await trio.aclose_forcefully(below)
@@ -456,23 +457,23 @@ async def dial(
         raise outcome
 
 
-async def _reach(where: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
+async def _reach(parts: SplitResult, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
     """Open a stream to the server. Raises :class:`Closed` when there is none by the deadline."""
-    secure = where.scheme == "wss"
-    host, awaited = where.hostname or "", f"a server at {where.netloc}"
+    secure = parts.scheme == "wss"
+    host, awaited = parts.hostname or "", f"a server at {parts.netloc}"
     try:
         with trio.fail_at(deadline):
-            stream = await trio.open_tcp_stream(host, where.port or (443 if secure else 80))
+            stream = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
             close_in_children(stream.socket)
-            awaited = f"TLS of {where.netloc}"
+            awaited = f"TLS of {parts.netloc}"
             return await _encrypted(stream, host, ssl_context) if secure else stream
     except trio.TooSlowError:
         raise Closed("vanished", f"expected {awaited}, got no answer in time") from None
     except (OSError, UnicodeError) as error:
-        raise Closed("vanished", f"expected a server at {where.netloc}, got: {reasons(error)}") from None
+        raise Closed("vanished", f"expected a server at {parts.netloc}, got: {reasons(error)}") from None
     except trio.BrokenResourceError as error:
         final = isinstance(error.__cause__, ssl.SSLCertVerificationError)
-        raise Closed("vanished", f"expected TLS of {where.netloc}, got: {reasons(error)}", final=final) from None
+        raise Closed("vanished", f"expected TLS of {parts.netloc}, got: {reasons(error)}", final=final) from None
 
 
 async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext | None) -> trio.abc.Stream:
@@ -490,7 +491,7 @@ async def _encrypted(stream: trio.abc.Stream, host: str, context: ssl.SSLContext
 class _Upgrade:
     """An upgrade request."""
 
-    where: SplitResult
+    url: SplitResult
     subprotocol: str | None
     headers: Mapping[str, str]
     most_bytes: int
@@ -499,13 +500,13 @@ class _Upgrade:
 
 async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upgrade) -> WebSocketConnection:
     """Return the engine, once the server has agreed. Raises :class:`Closed` when it has not, by the deadline."""
-    where = request.where
+    url = request.url
     with trio.move_on_at(request.deadline):
         return await wrap_client_stream(
             nursery,
-            stream,  # type: ignore[arg-type]  # any stream does, says its documentation
-            where.netloc,
-            urlunsplit(("", "", where.path or "/", where.query, "")),
+            stream,  # type: ignore[arg-type]  # its documentation allows any stream
+            url.netloc,
+            urlunsplit(("", "", url.path or "/", url.query, "")),
             subprotocols=None if request.subprotocol is None else [request.subprotocol],
             extra_headers=[(name.encode(), value.encode()) for name, value in request.headers.items()],
             max_message_size=request.most_bytes,
@@ -515,7 +516,7 @@ async def _upgraded(nursery: trio.Nursery, stream: _DialledStream, request: _Upg
 
 
 def _refusal(error: Exception) -> Closed:
-    """Describe what a dialled server did instead of speaking WebSocket."""
+    """Describe the failure of a dialled server to speak WebSocket."""
     if isinstance(error, Closed):
         return error
     return Closed("bad_frame", f"expected a WebSocket, the connection failed{f': {error}' if str(error) else ''}")

@@ -18,7 +18,7 @@ def event(type_: str, run_id: str = "r1") -> Event:
 def told(activity: Activity, run_id: str = "r1", *, waiting: bool = False) -> bool:
     """Tell a run to be active; true if that is news."""
     beginning = Beginning(run_id=run_id, thread_id="t", payload={}, event_id="e", timestamp=0.0)
-    item = activity.told(server_messages.Active(beginning, waiting=waiting))
+    item = activity.active(server_messages.Active(beginning, waiting=waiting))
     assert isinstance(item, Active)
     return activity.is_news(item)
 

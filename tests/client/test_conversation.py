@@ -105,11 +105,11 @@ class Client(RuleBasedStateMachine):
                 groups[-1].append(offset)
             else:
                 groups.append([offset])
-        said = [self._event(group) for group in groups]
-        if joined and said:
-            self.down.append({"op": "batch", "from": first, "to": last, "events": said})
+        messages = [self._event(group) for group in groups]
+        if joined and messages:
+            self.down.append({"op": "batch", "from": first, "to": last, "events": messages})
         else:
-            self.down += said
+            self.down += messages
         self.position = max(last, self.position)
         if self.target is not None and self.position >= self.target:
             self.down.append({"op": "caught_up", "offset": self.position})
@@ -144,16 +144,16 @@ class Client(RuleBasedStateMachine):
         self.down = [{**welcome, "start": start, "resume": kind}, *more]
         self.position, self.target = start - 1, self.head
 
-    def _take(self, said: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         """What the server does with a message of the client."""
-        if said["op"] == "ack":
-            assert said["offset"] <= self.position
+        if message["op"] == "ack":
+            assert message["offset"] <= self.position
             assert self.taken is not None
             assert self.taken[0] == self.epoch
-            assert said["offset"] <= self.taken[1]
-        elif said["op"] == "send":
-            self.placed.setdefault(said["id"], set()).add(self.session)
-            self.down.append({"op": "reply", "id": said["id"], "ok": True})
+            assert message["offset"] <= self.taken[1]
+        elif message["op"] == "send":
+            self.placed.setdefault(message["id"], set()).add(self.session)
+            self.down.append({"op": "reply", "id": message["id"], "ok": True})
 
     # --- the network --------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Client(RuleBasedStateMachine):
         self._look()
 
     def _see(self, item: object) -> None:
-        """What an application is promised: every offset once and in order, or told to be gone, or a new log."""
+        """The promise to an application: every offset once and in order, or in a Gap, or a new log."""
         assert self.place is not None
         if isinstance(item, Event):
             for epoch, offset in item.payload["ns"]:

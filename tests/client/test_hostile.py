@@ -36,7 +36,7 @@ class Illness:
 
     @property
     def said(self) -> State:
-        """How the session stood after the first connection."""
+        """The state after the first connection."""
         return next(state for state in self.states if state.name in {"waiting", "ended"})
 
 
@@ -65,7 +65,7 @@ async def listening(act: Act) -> AsyncIterator[str]:
 
 
 async def met(act: Act, *, scheme: str = "ws", connect_seconds: float = 5.0) -> State:
-    """How a session stands after its first connection with a server; what it is told must be for people."""
+    """Return the state after a session's first connection with a server; its text must be for people."""
     illness = Illness()
     with trio.fail_after(PATIENCE_SECONDS):
         async with (
@@ -138,7 +138,7 @@ ANSWERS: dict[str, tuple[Callable[[str], bytes], str, bool]] = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_no_agreement(name: str) -> None:
-    """What a server answers to an upgrade, other than to agree, is told in a line, and is final or is not."""
+    """Any answer to an upgrade but an agreement is reported on one line, and is final or is not."""
     answer, text, final = ANSWERS[name]
 
     async def act(stream: trio.SocketStream, accept: str) -> None:
@@ -160,7 +160,7 @@ ENDLESS: dict[str, tuple[bytes, bytes, str, bool]] = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_an_answer_without_end(name: str) -> None:
-    """However much a server says instead of agreeing, so much is read as can be repeated, and no more."""
+    """However long the body of a refusal is, no more of it is read than the error quotes."""
     first, more, text, final = ENDLESS[name]
     sent = 0
 
@@ -184,7 +184,7 @@ async def test_an_answer_without_end(name: str) -> None:
 
 
 async def test_an_answer_that_trickles() -> None:
-    """A refusal that comes a byte at a time is told as the refusal that it is, with what had come by then."""
+    """A refusal that comes byte by byte is reported as a refusal, with the part that had come by then."""
 
     async def act(stream: trio.SocketStream, accept: str) -> None:
         await stream.send_all(b"HTTP/1.1 403 No\r\n\r\n")
@@ -338,7 +338,7 @@ async def test_frames_without_end(name: str) -> None:
 
 
 async def test_nothing_listens() -> None:
-    """The system's reason is told, and not that all attempts failed."""
+    """The error has the system's reason, and not that all attempts failed."""
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     place = f"127.0.0.1:{listener.socket.getsockname()[1]}"
     await listener.aclose()

@@ -1,4 +1,4 @@
-"""What has come, what is taken, and what may be confirmed: the corners."""
+"""The inbox: received, taken and acked offsets, in the corner cases."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def take(arrivals: Arrivals, count: int) -> list[object]:
     return items
 
 
-def test_what_was_taken_is_confirmed_when_it_has_come_again() -> None:
+def test_what_was_taken_is_acked_when_it_has_come_again() -> None:
     """An offset beyond what was sent on this connection would be an error, whatever an earlier one brought."""
     arrivals = begun(1, 2, 3)
     arrivals.begin()
@@ -55,7 +55,7 @@ def test_what_was_taken_is_confirmed_when_it_has_come_again() -> None:
     assert not arrivals.overrun
 
 
-def test_what_was_taken_of_another_log_is_not_confirmed() -> None:
+def test_what_was_taken_of_another_log_is_not_acked() -> None:
     """Neither while the reset waits for the application, nor is anything of the last log afterwards."""
     arrivals = begun(1, 2, 3)
     arrivals.reset(server_messages.Reset(epoch="f", low=1))

@@ -33,7 +33,7 @@ class Coroutine:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "reason"),
     [
         ({"url": None}, "url: expected a string like wss://host/ws, got NoneType"),
         ({"url": URL.encode()}, "url: expected a string like wss://host/ws, got bytes"),
@@ -87,12 +87,12 @@ class Coroutine:
         ({"environment": {}}, "environment: expected an instance of actors.environment.Environment, got dict"),
     ],
 )
-async def test_what_cannot_be_meant(server: Scripted, options: dict[str, Any], said: str) -> None:
+async def test_what_cannot_be_meant(server: Scripted, options: dict[str, Any], reason: str) -> None:
     """An option that cannot be meant is refused by its name, bare, before there is a session; no secret is repeated."""
     with pytest.raises((TypeError, ValueError)) as caught:
         async with connect(**({"url": URL} | options)):
             pytest.fail("it has begun")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(reason)
     assert SECRET not in str(caught.value)
     assert server.attempts == 0
 
@@ -118,9 +118,9 @@ async def test_what_can_be_meant(server: Scripted, seconds: float) -> None:
 # --- a token that is asked for ------------------------------------------------------------
 
 
-async def told(session: Session, name: str) -> State:
-    """How the session stands, once it is called so."""
-    while session.state.name != name:  # noqa: ASYNC110 - it is the session that tells, and not this test
+async def reached_state(session: Session, name: str) -> State:
+    """Wait until the state has this name, and return it."""
+    while session.state.name != name:  # noqa: ASYNC110 - no event says that the state has changed
         await trio.sleep(0.01)
     return session.state
 
@@ -130,11 +130,11 @@ def plainly(token: str | None) -> Callable[[], Any]:
 
 
 def in_a_while(token: str | None) -> Callable[[], Any]:
-    async def asked() -> str | None:
+    async def later() -> str | None:
         await trio.sleep(1)
         return token
 
-    return asked
+    return later
 
 
 @pytest.mark.parametrize("function", [plainly, in_a_while])
@@ -142,11 +142,11 @@ def in_a_while(token: str | None) -> Callable[[], Any]:
 async def test_a_function_gives_the_token(
     server: Scripted, autojump_clock: MockClock, function: Callable[[str | None], Callable[[], Any]], token: str | None
 ) -> None:
-    """A function, async or not, says who this is; ``None`` leaves it to a cookie."""
+    """A function, async or not, returns the token; ``None`` leaves it to a cookie."""
     async with connect(URL, token=function(token)) as session:
         hello = await (await server.accept()).welcome(resume="fresh")
         assert hello == {"op": "hello", "v": 1} | ({} if token is None else {"token": token})
-        assert (await told(session, "open")).failures == 0
+        assert (await reached_state(session, "open")).failures == 0
 
 
 async def test_each_connection_has_its_own(server: Scripted, autojump_clock: MockClock) -> None:
@@ -158,21 +158,21 @@ async def test_each_connection_has_its_own(server: Scripted, autojump_clock: Moc
         await line.say(event(1))
         assert (await anext(session)) is not None
         nursery.start_soon(session.cancel, "run_1")
-        asked = await line.hear_op("cancel")
+        later = await line.hear_op("cancel")
         await line.drop()
         line = await server.accept()
         hello = await line.welcome(resume="replayed", head=1)
         assert (hello["token"], hello["session"], hello["resume"]) == ("t2", "s_1", {"epoch": "ep_1", "offset": 0})
-        assert await line.hear_op("cancel") == asked
+        assert await line.hear_op("cancel") == later
         reply = {"run_id": "run_1", "stopped": [], "running": []}
-        await line.say({"op": "reply", "id": asked["id"], "ok": True, **reply})
+        await line.say({"op": "reply", "id": later["id"], "ok": True, **reply})
 
 
 async def test_not_asked_where_no_server_is(server: Scripted, autojump_clock: MockClock) -> None:
     """As long as no server can be reached nothing asks for tokens, which may cost a request each."""
     server.up = False
     async with connect(URL, token=lambda: pytest.fail("it was asked")) as session:
-        await told(session, "waiting")
+        await reached_state(session, "waiting")
         await trio.sleep(30)
         assert server.attempts > 1
 
@@ -182,7 +182,7 @@ class Unreachable(Exception):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "reason"),
     [
         (Unreachable("503 from the service"), "no token: Unreachable: 503 from the service"),
         (Unreachable("x\x1b[2J" * 100_000), "no token: Unreachable: x\\x1b[2Jx"),
@@ -198,9 +198,9 @@ class Unreachable(Exception):
 )
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_no_token_is_no_connection(
-    server: Scripted, autojump_clock: MockClock, wrong: Any, said: str, is_async: bool
+    server: Scripted, autojump_clock: MockClock, wrong: Any, reason: str, is_async: bool
 ) -> None:
-    """What a function raises, or gives instead, is a connection that could not be made: told, and tried again."""
+    """A token function that raises, or returns no token, fails the connection: reported, and tried again."""
     answers = [wrong, wrong, "t3"]
 
     def give() -> Any:
@@ -222,12 +222,12 @@ async def test_no_token_is_no_connection(
             assert line.said == []
         hello = await (await server.accept()).welcome(resume="fresh")
         assert hello["token"] == "t3"
-        await told(session, "open")
+        await reached_state(session, "open")
     if wrong.__class__ is StopIteration and is_async:
-        said = "no token: RuntimeError: coroutine raised StopIteration"
+        reason = "no token: RuntimeError: coroutine raised StopIteration"
     waits = [state for state in states if state.name == "waiting"]
     assert [state.failures for state in waits] == [1, 2]
-    assert all(state.text.startswith(said) and len(state.text) < 10_000 for state in waits)
+    assert all(state.text.startswith(reason) and len(state.text) < 10_000 for state in waits)
     assert all(SECRET not in state.text and "\x1b" not in state.text for state in waits)
 
 
@@ -236,7 +236,7 @@ async def test_a_token_that_never_comes(server: Scripted, autojump_clock: MockCl
     async with connect(URL, token=trio.sleep_forever, connect_seconds=3) as session:
         before = trio.current_time()
         await (await server.accept()).upgrade()
-        assert (await told(session, "waiting")).text == "no token: expected one within 3 s"
+        assert (await reached_state(session, "waiting")).text == "no token: expected one within 3 s"
         assert 3 <= trio.current_time() - before < 6
 
 
@@ -278,14 +278,14 @@ async def test_a_session_outlives_its_token() -> None:
         await trio.lowlevel.checkpoint()
         return f"t{given}"
 
-    async with served(authenticate=authenticate) as house:
-        assert isinstance(house.address, tuple)
-        host, port = house.address
+    async with served(authenticate=authenticate) as server:
+        assert isinstance(server.address, tuple)
+        host, port = server.address
         async with connect(f"ws://{host}:{port}/ws", token=token) as session:
             first = await session.send({"text": "x"})
             valid.clear()
             valid.add("t2")
-            for connection in tuple(house.runtime.tree.server.connections.values()):
+            for connection in tuple(server.runtime.tree.server.connections.values()):
                 connection.abort()
             second = await session.send({"text": "y"}, thread_id=first.thread_id)
             assert (first.seq, second.seq, given) == (1, 2, 2)

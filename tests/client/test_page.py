@@ -16,8 +16,8 @@ async def test_the_example_runs_as_printed(capsys: pytest.CaptureFixture[str]) -
     names: dict[str, Any] = {}
     (example,) = examples("actors/client/README.md")
     exec(example, names)  # noqa: S102 - it is this project's own page
-    async with served(on_message=assistant.assistant) as house:
-        assert isinstance(house.address, tuple)
-        host, port = house.address
+    async with served(on_message=assistant.assistant) as server:
+        assert isinstance(server.address, tuple)
+        host, port = server.address
         await names["follow"](f"ws://{host}:{port}/ws", "alice")
     assert capsys.readouterr().out.startswith("The sky over Oslo is clear tonight, at 4 degrees.")

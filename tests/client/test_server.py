@@ -31,10 +31,10 @@ async def events(session: Session, count: int) -> list[Event]:
 async def through(*faults: Faults, **options: Any) -> AsyncIterator[tuple[Served, FaultProxy]]:
     """A server behind a proxy that treats the first connections with these faults."""
     waiting = list(faults)
-    async with served(**options) as house:
-        assert isinstance(house.address, tuple)
-        async with fault_proxy(*house.address, lambda: waiting.pop(0) if waiting else Faults()) as proxy:
-            yield house, proxy
+    async with served(**options) as server:
+        assert isinstance(server.address, tuple)
+        async with fault_proxy(*server.address, lambda: waiting.pop(0) if waiting else Faults()) as proxy:
+            yield server, proxy
 
 
 async def say_and_listen(faults: Faults) -> int:
@@ -44,8 +44,8 @@ async def say_and_listen(faults: Faults) -> int:
     async def answer(run: actors.Run, message: actors.Message) -> None:
         answered.append(message.event_id)
 
-    async with through(faults, on_message=answer) as (house, proxy):
-        receipts = await house.emit(3)
+    async with through(faults, on_message=answer) as (server, proxy):
+        receipts = await server.emit(3)
         async with connect(proxy.url, token="alice") as session, trio.open_nursery() as nursery:
             sent: list[Sent] = []
 
@@ -62,7 +62,7 @@ async def say_and_listen(faults: Faults) -> int:
             "agent_completed",
         ]
         assert [event.event_id for event in got if event.type == "user_message"] == [sent[0].event_id] == answered
-        assert not house.failures()
+        assert not server.failures()
         return proxy.connections
 
 
@@ -103,9 +103,9 @@ async def test_a_reply_that_is_lost() -> None:
         started.append(run.run_id)
         await trio.sleep_forever()
 
-    async with through(on_message=answer) as (house, proxy), connect(proxy.url, token="alice") as session:
+    async with through(on_message=answer) as (server, proxy), connect(proxy.url, token="alice") as session:
         await anext(session)
-        for device in house.runtime.tree.server.connections.values():
+        for device in server.runtime.tree.server.connections.values():
             device._transport.write = lambda data: True  # type: ignore[method-assign, assignment]
         async with trio.open_nursery() as nursery:
             sent: list[Sent] = []
@@ -124,12 +124,12 @@ async def test_a_reply_that_is_lost() -> None:
 
 
 async def test_a_server_that_is_killed_and_started_again() -> None:
-    """The log is another one: the session says so, and goes on with what is there."""
+    """A reset of the log reaches the application, and the session goes on with the new log."""
     with trio.fail_after(PATIENCE_SECONDS):
-        async with trio.open_nursery() as nursery, served() as house:
-            assert isinstance(house.address, tuple)
-            async with fault_proxy(*house.address) as proxy:
-                await house.emit(3)
+        async with trio.open_nursery() as nursery, served() as server:
+            assert isinstance(server.address, tuple)
+            async with fault_proxy(*server.address) as proxy:
+                await server.emit(3)
                 async with connect(proxy.url, token="alice") as session:
                     await events(session, 3)
                     async with served() as other:
@@ -146,8 +146,8 @@ async def test_a_server_that_is_killed_and_started_again() -> None:
 
 async def test_a_cursor_outlives_the_application() -> None:
     """What was taken does not come again, and nothing that was not is missed."""
-    async with through() as (house, proxy):
-        await house.emit(4)
+    async with through() as (server, proxy):
+        await server.emit(4)
         cursor: Cursor | None
         async with connect(proxy.url, token="alice") as session:
             await events(session, 2)
@@ -157,7 +157,7 @@ async def test_a_cursor_outlives_the_application() -> None:
 
 
 async def test_a_wrong_token() -> None:
-    """The iterator raises what the server said."""
+    """The iterator raises with the reason that the server gave."""
 
     async def nobody(credentials: actors.Credentials) -> str | None:
         return None
@@ -169,13 +169,13 @@ async def test_a_wrong_token() -> None:
 
 
 async def test_drained() -> None:
-    """A server that goes away is not an error: what was taken is confirmed first, and the client waits as told."""
-    async with through() as (house, proxy):
-        receipts = await house.emit(3)
+    """A server that shuts down is no error: taken items are acked first, and the client waits for the time it asked."""
+    async with through() as (server, proxy):
+        receipts = await server.emit(3)
         async with connect(proxy.url, token="alice") as session, trio.open_nursery() as nursery:
             await events(session, 3)
             nursery.start_soon(anext, session)
-            report = await house.runtime.drain(5)
+            report = await server.runtime.drain(5)
             assert all(receipt.stage is actors.Stage.ACKED for receipt in receipts), report
             nursery.cancel_scope.cancel()
 
@@ -187,9 +187,9 @@ async def test_over_tls() -> None:
     authority.issue_cert("localhost").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with served({"ssl_context": context}) as house:
-        await house.emit(2)
-        url = f"wss://localhost:{house.address[1]}/ws"
+    async with served({"ssl_context": context}) as server:
+        await server.emit(2)
+        url = f"wss://localhost:{server.address[1]}/ws"
         async with connect(url, token="alice", ssl_context=trusting) as session:
             assert [event.offset for event in await events(session, 2)] == [1, 2]
         async with connect(url, token="alice") as session:
@@ -219,14 +219,14 @@ async def nth_step(work: Any, steps: int) -> bool:
 @pytest.mark.slow
 async def test_cancelled_while_iterating_after_any_number_of_steps() -> None:
     """The session stays as it was: the next iteration gets the next item, and none is lost or doubled."""
-    async with through() as (house, proxy), connect(proxy.url, token="alice") as session:
+    async with through() as (server, proxy), connect(proxy.url, token="alice") as session:
         got: list[int] = []
 
         async def take() -> None:
             got.extend([item.offset for item in [await anext(session)] if isinstance(item, Event)])
 
         for steps in range(60):
-            await house.emit(1)
+            await server.emit(1)
             await nth_step(take, steps)
         while len(got) < 60:
             await take()
@@ -252,8 +252,8 @@ async def test_cancelled_while_sending_after_any_number_of_steps() -> None:
 @pytest.mark.slow
 async def test_cancelled_around_the_block_after_any_number_of_steps() -> None:
     """Whatever it is doing, the block ends at once, nothing is left running, and the server notices."""
-    async with through() as (house, proxy):
-        await house.emit(5)
+    async with through() as (server, proxy):
+        await server.emit(5)
 
         async def live() -> None:
             async with connect(proxy.url, token="alice") as session, trio.open_nursery() as nursery:
@@ -264,5 +264,5 @@ async def test_cancelled_around_the_block_after_any_number_of_steps() -> None:
         while not finished and steps < 2_000:
             finished = await nth_step(live, steps)
             steps += 1 + steps // 10
-        await house.all_gone()
-        assert not house.failures()
+        await server.all_gone()
+        assert not server.failures()

@@ -115,7 +115,7 @@ async def test_where_to_begin_without_a_cursor(server: Scripted, autojump_clock:
 
 
 async def test_a_client_that_had_taken_nothing_has_a_cursor(server: Scripted, autojump_clock: MockClock) -> None:
-    """What the first welcome said is resumed at, so that nothing is missed that another device confirms meanwhile."""
+    """A session resumes at its first welcome, so that it misses nothing that another device acks meanwhile."""
     async with connect(URL):
         line = await server.accept()
         await line.welcome(start=8, head=7, **FRESH)
@@ -125,7 +125,7 @@ async def test_a_client_that_had_taken_nothing_has_a_cursor(server: Scripted, au
 
 
 async def test_a_hole_is_said_and_everything_asked_for_anew(server: Scripted, autojump_clock: MockClock) -> None:
-    """What cannot come next ends the connection; the next one has no cursor, and begins with a Reset that says why."""
+    """A message that cannot come next ends the connection; the next one has no cursor, and begins with a Reset."""
     async with connect(URL) as session:
         line = await server.accept()
         await line.welcome(**FRESH)
@@ -158,9 +158,7 @@ async def test_a_server_that_keeps_saying_what_cannot_be_is_asked_ever_more_rare
 # --- confirming -----------------------------------------------------------------
 
 
-async def test_only_what_the_application_came_back_from_is_confirmed(
-    server: Scripted, autojump_clock: MockClock
-) -> None:
+async def test_only_what_the_application_came_back_from_is_acked(server: Scripted, autojump_clock: MockClock) -> None:
     """The item in hand is not; the others are, when the server's second has passed."""
     async with connect(URL) as session:
         line = await server.accept()
@@ -172,9 +170,7 @@ async def test_only_what_the_application_came_back_from_is_confirmed(
         assert trio.current_time() - before == pytest.approx(2)
 
 
-async def test_as_many_as_the_server_asks_for_are_confirmed_at_once(
-    server: Scripted, autojump_clock: MockClock
-) -> None:
+async def test_as_many_as_the_server_asks_for_are_acked_at_once(server: Scripted, autojump_clock: MockClock) -> None:
     """No time passes when there are enough, nor when a run has ended."""
     async with connect(URL) as session, trio.open_nursery() as nursery:
         line = await server.accept()
@@ -189,8 +185,8 @@ async def test_as_many_as_the_server_asks_for_are_confirmed_at_once(
         nursery.cancel_scope.cancel()
 
 
-async def test_leaving_confirms_what_was_taken_and_says_goodbye(server: Scripted, autojump_clock: MockClock) -> None:
-    """The end of the block sends the last confirmation, then a Close with 1000."""
+async def test_leaving_acks_what_was_taken_and_says_goodbye(server: Scripted, autojump_clock: MockClock) -> None:
+    """The end of the block sends the last ack, then a Close with 1000."""
     async with trio.open_nursery() as nursery:
         line: Line
 
@@ -211,7 +207,7 @@ async def test_leaving_confirms_what_was_taken_and_says_goodbye(server: Scripted
 
 
 async def test_a_request_without_a_reply_is_sent_again(server: Scripted, autojump_clock: MockClock) -> None:
-    """On the next connection of the session, under the same id; it returns what the reply says."""
+    """A request is sent again on the next connection of the session, under the same id; it returns the reply."""
     async with connect(URL) as session, trio.open_nursery() as nursery:
         got: list[Any] = []
 
@@ -221,13 +217,13 @@ async def test_a_request_without_a_reply_is_sent_again(server: Scripted, autojum
         nursery.start_soon(send)
         line = await server.accept()
         await line.welcome(**FRESH)
-        said = await line.hear()
+        message = await line.hear()
         await line.drop()
         line = await server.accept()
         await line.welcome(**REPLAYED)
-        assert await line.hear() == said
+        assert await line.hear() == message
         reply = {"thread_id": "t1", "event_id": "m", "run_id": None, "epoch": "ep_1", "seq": 1, "offset": 1}
-        await line.say({"op": "reply", "id": said["id"], "ok": True, **reply})
+        await line.say({"op": "reply", "id": message["id"], "ok": True, **reply})
         await wait_all_tasks_blocked()
         assert (got[0].thread_id, got[0].run_id, got[0].offset) == ("t1", None, 1)
 
@@ -281,8 +277,8 @@ async def test_nothing_is_doubled_when_the_session_is_lost(server: Scripted, aut
         await line.welcome(**FRESH)
         nursery.start_soon(send)
         nursery.start_soon(session.cancel, "run_1")
-        said = {(await line.hear())["op"], (await line.hear())["op"]}
-        assert said == {"send", "cancel"}
+        message = {(await line.hear())["op"], (await line.hear())["op"]}
+        assert message == {"send", "cancel"}
         server.up = False
         await line.drop()
         await wait_all_tasks_blocked()
@@ -329,7 +325,7 @@ async def test_what_cannot_travel_is_refused_here(server: Scripted, autojump_clo
 
 
 async def test_what_cannot_be_asked_for_is_refused_here(server: Scripted, autojump_clock: MockClock) -> None:
-    """A run that cannot have that name, a place that cannot be in a thread: told at once, without a connection."""
+    """An impossible run id, or an impossible ``seq``, raises at once, without a connection."""
     async with connect(URL) as session:
         for name in ("", "\ud83d", "x" * 257):
             with pytest.raises(Unencodable):
@@ -349,14 +345,14 @@ async def test_what_cannot_be_asked_for_is_refused_here(server: Scripted, autoju
 
 
 async def test_a_cancelled_request_is_not_sent_again(server: Scripted, autojump_clock: MockClock) -> None:
-    """Nobody waits for it any more; its reply, if it comes, is nobody's."""
+    """A cancelled request is not sent again; its reply, if it comes, is ignored."""
     async with connect(URL) as session:
         line = await server.accept()
         await line.welcome(**FRESH)
         with trio.move_on_after(1):
             await session.send({"text": "hi"})
-        said = await line.hear()
-        await line.say({"op": "reply", "id": said["id"], "ok": True})
+        message = await line.hear()
+        await line.say({"op": "reply", "id": message["id"], "ok": True})
         await line.drop()
         line = await server.accept()
         await line.welcome(**REPLAYED)
@@ -385,7 +381,7 @@ async def test_no_faster_than_the_server_allows(server: Scripted, autojump_clock
 
 
 def question(name: str) -> dict[str, Any]:
-    """A question as a server says it."""
+    """A question as a server sends it."""
     return {"op": "ask", "event": {"event_id": name, "type": "approval", "payload": {}, "thread_id": "t1"}}
 
 
@@ -528,7 +524,7 @@ async def test_a_server_of_something_else(server: Scripted, autojump_clock: Mock
 
 
 async def test_superseded_by_a_connection_of_our_own(server: Scripted, autojump_clock: MockClock) -> None:
-    """A hello that was given up may arrive late and supersede the next connection; nobody else has this session, so
+    """A hello that was given up may arrive late and supersede the next connection; no other client has this session, so
     the client comes back. Without such a hello the code means what it says."""
     async with connect(URL, connect_seconds=3) as session:
         line = await server.accept()
@@ -551,7 +547,7 @@ async def test_superseded_by_a_connection_of_our_own(server: Scripted, autojump_
 
 
 async def test_a_server_that_says_nothing(server: Scripted, autojump_clock: MockClock) -> None:
-    """Before the upgrade, and before the welcome: given up after ``connect_seconds``, said, and tried again."""
+    """A connection without upgrade or welcome is given up after ``connect_seconds``, reported, and tried again."""
     states: list[State] = []
     async with connect(URL, connect_seconds=3, on_state=states.append):
         before = trio.current_time()
@@ -587,9 +583,9 @@ async def test_pings_are_answered(server: Scripted, autojump_clock: MockClock) -
         await line.say(event(1), event(2), {"op": "ping", "head": 1})
         assert await line.hear() == {"op": "pong"}
         await line.write(b"\x89\x01x")
-        came = await line.next_frame()
-        assert came is not None
-        assert came.payload == b"x"
+        frame = await line.next_frame()
+        assert frame is not None
+        assert frame.payload == b"x"
 
 
 GARBAGE = {
@@ -605,7 +601,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 async def test_garbage_instead_of_an_upgrade(server: Scripted, autojump_clock: MockClock, garbage: bytes) -> None:
-    """The connection is given up, without a traceback and without a hang; the session says why and goes on."""
+    """The connection is given up, without a traceback or a hang; the state has the reason, the session goes on."""
     async with connect(URL) as session:
         line = await server.accept()
         await line.write(garbage)
@@ -717,7 +713,7 @@ async def test_requests_are_answered_while_the_queue_is_full(server: Scripted, a
 
 
 async def test_two_tasks_do_not_iterate(server: Scripted, autojump_clock: MockClock) -> None:
-    """The second one is told so."""
+    """The second iteration raises."""
     async with connect(URL) as session, trio.open_nursery() as nursery:
         nursery.start_soon(anext, session)
         await wait_all_tasks_blocked()

@@ -121,7 +121,7 @@ class Library:
     async def _take(self) -> None:
         try:
             async for item in self._session:
-                self._given.append(given(item))
+                self._given.append(delivered(item))
                 await self._free.wait()
         except SessionEnded as error:
             self._refused = error.code
@@ -156,7 +156,7 @@ class Library:
         raise AssertionError(request)
 
 
-def given(item: Item) -> DeliveredItem:
+def delivered(item: Item) -> DeliveredItem:
     """An item, as the runner compares it."""
     match item:
         case Event():
@@ -181,7 +181,7 @@ def given(item: Item) -> DeliveredItem:
 async def test_the_client_does_what_the_transcript_has(
     server: Scripted, scenario: Scenario, device: str, mock_clock: MockClock
 ) -> None:
-    """What it says, confirms and gives, when it comes back and when it stays away, is that of the transcript."""
+    """Its messages, acks, items and reconnects are those of the transcript."""
     async with trio.open_nursery() as nursery:
         await play(Library(server, mock_clock, nursery), scenario, device)
         nursery.cancel_scope.cancel()

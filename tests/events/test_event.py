@@ -98,7 +98,7 @@ def test_an_event_as_a_device_receives_it() -> None:
 
 
 def test_what_there_is_not_takes_no_room() -> None:
-    """An event outside any run says nothing about a run."""
+    """An event outside any run has no run id."""
     assert "run_id" not in json.loads(placed(body(), 1, 1))
 
 

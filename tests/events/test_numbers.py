@@ -45,7 +45,7 @@ def test_inexact(numeral: str) -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-MOST_INTEGER, MOST_INTEGER))
 def test_what_python_has_is_exact(number: float) -> None:
-    """No finite float, and no integer of the range, is ever refused, whoever writes it."""
+    """No finite float, and no integer of the range, is ever refused, in any notation."""
     for written in (json.dumps(number), f"{number:.16e}"):
         assert find_inexact(b"[%b]" % written.encode(), "n") is None
 
@@ -53,7 +53,7 @@ def test_what_python_has_is_exact(number: float) -> None:
 @given(st.decimals(allow_nan=False, allow_infinity=False))
 @example(Decimal(9007199254740993))
 def test_no_number_is_rounded_unnoticed(number: Decimal) -> None:
-    """A decimal that is let through is what a double says it is, to the last digit that was written."""
+    """A decimal that is accepted equals its double, to the last digit that was written."""
     numeral = f"{number:e}" if abs(number.adjusted()) > 400 else f"{number:f}"
     if find_inexact(numeral.encode(), "n") is None and number:
         digits = len(number.normalize().as_tuple().digits)
@@ -67,5 +67,5 @@ def test_digits_in_a_text_are_no_number() -> None:
 
 
 def test_the_same_key_twice() -> None:
-    """Of a text whose path cannot be told the whole is named."""
+    """For a text without a path the whole is named."""
     assert find_inexact(b'{"a":2512292042121000001,"a":1}', "payload") == ("payload", "2512292042121000001")

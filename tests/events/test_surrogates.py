@@ -21,12 +21,12 @@ def cut(text: str) -> list[str]:
 @given(SCRIPT)
 def test_any_cut_is_mended(text: str) -> None:
     """A text that was cut between any two units of UTF-16 is whole again, and at no time holds a half."""
-    held, said = "", ""
+    held, joined = "", ""
     for piece in cut(text):
         whole, held = join(held, piece)
         assert half_in(whole) is None
-        said += whole
-    assert (said, held) == (text, "")
+        joined += whole
+    assert (joined, held) == (text, "")
 
 
 def test_a_half_that_is_not_completed_is_replaced() -> None:

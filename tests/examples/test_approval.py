@@ -11,7 +11,7 @@ from tests.support.served import served
 @pytest.mark.parametrize(("choice", "acts", "says"), [("yes", True, "It is done."), ("no", False, "Then I leave it")])
 async def test_it_asks_first(choice: str, acts: bool, says: str) -> None:
     """Nothing is done before the user has approved of it, and nothing when the user does not."""
-    async with served(on_message=approval) as house, house.peer() as peer:
+    async with served(on_message=approval) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": 1, "payload": {"text": "deploy"}})
         question = await peer.next_op("ask")

@@ -57,10 +57,10 @@ async def wait_once(question: str, tools: Sequence[Any], steps: Sequence[Step], 
     return steps[0].text
 
 
-async def ask(house: Served, on_message: OnMessage, text: str, thread_id: str = "t1") -> str:
+async def ask(server: Served, on_message: OnMessage, text: str, thread_id: str = "t1") -> str:
     """Run the agent on a question, in a thread of Alice's."""
-    await house.runtime.bind(thread_id, "alice")
-    async with house.runtime.thread(thread_id).run(agent_name="notebook") as run:
+    await server.runtime.bind(thread_id, "alice")
+    async with server.runtime.thread(thread_id).run(agent_name="notebook") as run:
         message = actors.Message(
             thread_id=thread_id, user_id="alice", event_id="e1", type="user_message", payload={"text": text}
         )
@@ -96,9 +96,9 @@ def of(type_: str, events: list[Message]) -> list[dict[str, Any]]:
 
 async def test_calls_arrive_in_order_between_start_and_end() -> None:
     """Two calls, the second made of the first one's result: each is executing, then completed; then the answer."""
-    async with open_mcp_agent() as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent() as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
-        await ask(house, on_message, "How far is the cabin in miles?")
+        await ask(server, on_message, "How far is the cabin in miles?")
         events = await run_of(peer)
     assert types(events) == [
         "agent_started",
@@ -135,9 +135,9 @@ async def test_calls_arrive_in_order_between_start_and_end() -> None:
 )
 async def test_answers_come_from_the_tools(question: str, tools: list[str], said: str) -> None:
     """The agent's words are the answers of the server's tools, and are what ``on_message`` returns."""
-    async with open_mcp_agent() as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent() as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
-        assert await ask(house, on_message, question) == said
+        assert await ask(server, on_message, question) == said
         events = await run_of(peer)
     assert [call["tool_name"] for call in of("tool_executing", events)] == tools
     assert text(events) == said
@@ -145,7 +145,7 @@ async def test_answers_come_from_the_tools(question: str, tools: list[str], said
 
 async def test_a_message_starts_it() -> None:
     """A device's message starts the agent, and its answer is the result of ``agent_completed``."""
-    async with open_mcp_agent() as on_message, served(on_message=on_message) as house, house.peer() as peer:
+    async with open_mcp_agent() as on_message, served(on_message=on_message) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": "c1", "type": "user_message", "payload": {"text": "3 + 4"}})
         events = await run_of(peer)
@@ -161,9 +161,9 @@ async def test_a_message_starts_it() -> None:
 async def test_an_error_of_a_tool_is_told_and_the_run_goes_on(mode: str) -> None:
     """An error that MCP reports completes the call with ok false, and the agent goes on to say so."""
     client = mcp.Client(notebook(), mode=mode)
-    async with open_mcp_agent(client) as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent(client) as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
-        await ask(house, on_message, "Convert 10 km to parsecs")
+        await ask(server, on_message, "Convert 10 km to parsecs")
         events = await run_of(peer)
     (completed,) = of("tool_completed", events)
     assert completed["ok"] is False
@@ -176,20 +176,20 @@ async def test_an_error_of_a_tool_is_told_and_the_run_goes_on(mode: str) -> None
 @both_transports
 async def test_an_error_of_the_protocol_is_told_and_the_run_goes_on(mode: str) -> None:
     """A request that the server refuses, or does not answer in time, is ok false, too."""
-    server = MCPServer("refusing", log_level="WARNING")
+    mcp_server = MCPServer("refusing", log_level="WARNING")
 
-    @server.tool()
+    @mcp_server.tool()
     async def wait(name: str) -> str:
         if name == "for ever":
             await trio.sleep_forever()
         raise mcp.MCPError(code=-32000, message="not today")
 
-    client = mcp.Client(server, mode=mode, read_timeout_seconds=0.3)
-    async with open_mcp_agent(client, wait_once) as on_message, served() as house, house.peer() as peer:
+    client = mcp.Client(mcp_server, mode=mode, read_timeout_seconds=0.3)
+    async with open_mcp_agent(client, wait_once) as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
-        assert await ask(house, on_message, "a moment") == "not today"
+        assert await ask(server, on_message, "a moment") == "not today"
         refused = await run_of(peer)
-        await ask(house, on_message, "for ever")
+        await ask(server, on_message, "for ever")
         late = await run_of(peer)
     for events in (refused, late):
         assert [call["ok"] for call in of("tool_completed", events)] == [False]
@@ -199,15 +199,19 @@ async def test_an_error_of_the_protocol_is_told_and_the_run_goes_on(mode: str) -
 
 async def test_a_result_too_large_for_an_event_is_told_and_the_run_goes_on() -> None:
     """A result that no event can carry is ok false, the model is told, and nothing is cut in silence."""
-    server = MCPServer("verbose", log_level="WARNING")
+    mcp_server = MCPServer("verbose", log_level="WARNING")
 
-    @server.tool()
+    @mcp_server.tool()
     async def wait(name: str) -> str:
         return name * actors.Limits().event_bytes
 
-    async with open_mcp_agent(mcp.Client(server), wait_once) as on_message, served() as house, house.peer() as peer:
+    async with (
+        open_mcp_agent(mcp.Client(mcp_server), wait_once) as on_message,
+        served() as server,
+        server.peer() as peer,
+    ):
         await peer.attach("alice")
-        assert "at most" in await ask(house, on_message, "x")
+        assert "at most" in await ask(server, on_message, "x")
         events = await run_of(peer)
     assert [call["ok"] for call in of("tool_completed", events)] == [False]
     assert types(events)[-1] == "agent_completed"
@@ -219,10 +223,10 @@ async def test_a_model_that_goes_in_circles_is_stopped() -> None:
     async def again(question: str, tools: Sequence[Any], steps: Sequence[Step], say: Callable[[str], None]) -> Any:
         return Call("add", {"a": len(steps), "b": 1})
 
-    async with open_mcp_agent(model=again) as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent(model=again) as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
         with pytest.raises(RuntimeError, match=f"after {CALLS} calls"):
-            await ask(house, on_message, "count")
+            await ask(server, on_message, "count")
         events = await run_of(peer)
     assert len(of("tool_completed", events)) == CALLS
     assert types(events)[-1] == "agent_failed"
@@ -237,11 +241,11 @@ async def test_two_runs_at_once_do_not_disturb_each_other(mode: str) -> None:
     meeting = Meeting("a", "b")
     said: dict[str, str] = {}
     client = mcp.Client(meeting.server, mode=mode)
-    async with open_mcp_agent(client, wait_once) as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent(client, wait_once) as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
 
         async def talk(name: str) -> None:
-            said[name] = await ask(house, on_message, name, f"thread {name}")
+            said[name] = await ask(server, on_message, name, f"thread {name}")
 
         async with trio.open_nursery() as nursery:
             for name in ("a", "b"):
@@ -266,13 +270,13 @@ async def test_a_cancelled_run_takes_back_its_own_call_and_no_other(mode: str) -
     meeting = Meeting("a", "b", "c")
     said: dict[str, str] = {}
     client = mcp.Client(meeting.server, mode=mode)
-    async with open_mcp_agent(client, wait_once) as on_message, served() as house, house.peer() as peer:
+    async with open_mcp_agent(client, wait_once) as on_message, served() as server, server.peer() as peer:
         await peer.attach("alice")
         scopes = {name: trio.CancelScope() for name in ("a", "b", "c")}
 
         async def talk(name: str) -> None:
             with scopes[name]:
-                said[name] = await ask(house, on_message, name, f"thread {name}")
+                said[name] = await ask(server, on_message, name, f"thread {name}")
 
         async with trio.open_nursery() as nursery:
             for name in ("a", "b"):

@@ -47,9 +47,9 @@ async def test_what_was_confirmed_is_no_news() -> None:
     """What a device has confirmed is not told of; what it was only sent is."""
     told = Told()
     limits = Limits(undelivered_seconds=0.2, sweep_seconds=0.05)
-    async with served(on_undelivered=told, limits=limits) as house, house.peer() as peer:
+    async with served(on_undelivered=told, limits=limits) as server, server.peer() as peer:
         await peer.attach("alice")
-        first, second = await house.emit(2)
+        first, second = await server.emit(2)
         await peer.next_event()
         await peer.ack(1)
         await first.reached(Stage.ACKED)

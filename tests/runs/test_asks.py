@@ -20,13 +20,13 @@ QUESTION = {"question": "Deploy?", "choices": ["yes", "no"]}
 class Asking:
     """A question under way, and what came of it."""
 
-    def __init__(self, house: Served, thread_id: str = "t1", timeout: float = 60.0) -> None:
+    def __init__(self, server: Served, thread_id: str = "t1", timeout: float = 60.0) -> None:
         self.outcome: Any = None
         self.over = trio.Event()
         self.scope = trio.CancelScope()
-        self._thread = house.runtime.thread(thread_id)
+        self._thread = server.runtime.thread(thread_id)
         self._timeout = timeout
-        house.nursery.start_soon(self._ask)
+        server.nursery.start_soon(self._ask)
 
     async def _ask(self) -> None:
         with self.scope:
@@ -56,12 +56,12 @@ async def answer(peer: Peer, ask_id: str, choice: str, id_: Any = 1) -> Message:
 
 
 async def test_the_first_answer_counts() -> None:
-    """Every device is shown the question; the first answer is the emitter's, and the others are told."""
-    async with served() as house, house.peer() as phone, house.peer() as laptop:
-        await house.runtime.bind("t1", "alice")
+    """Every device is shown the question; the first answer is the emitter's, and the question closes on the others."""
+    async with served() as server, server.peer() as phone, server.peer() as laptop:
+        await server.runtime.bind("t1", "alice")
         await phone.attach("alice")
         await laptop.attach("alice")
-        asking = Asking(house)
+        asking = Asking(server)
         question = await shown(phone)
         assert (await shown(laptop))["event_id"] == question["event_id"]
         assert await answer(laptop, question["event_id"], "yes") == {
@@ -81,21 +81,21 @@ async def test_the_first_answer_counts() -> None:
 
 async def test_shown_on_every_attach_after_caught_up() -> None:
     """A device that comes, or comes back, is shown what is open, after ``caught_up``; what is closed it is not."""
-    async with served() as house:
-        await house.emit(3)
-        asking = Asking(house, "thread-of-alice")
+    async with served() as server:
+        await server.emit(3)
+        asking = Asking(server, "thread-of-alice")
         for _ in range(2):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.attach("alice", **{"from": "low"})
                 question = await shown(peer)
                 ops = [message.get("op", "event") for message in peer.messages()]
                 assert ops == ["welcome", "event", "event", "event", "caught_up", "ask"]
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.attach("alice")
             await shown(peer)
             await answer(peer, question["event_id"], "no")
             await asking.over.wait()
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.attach("alice")
             await peer.echo()
             assert "ask" not in [message.get("op") for message in peer.messages()]
@@ -103,15 +103,15 @@ async def test_shown_on_every_attach_after_caught_up() -> None:
 
 async def test_the_same_answer_again() -> None:
     """An answer whose reply was lost is given again on the next connection of its session, and is accepted again."""
-    async with served() as house:
-        await house.runtime.bind("t1", "alice")
-        asking = Asking(house)
-        async with house.peer() as peer:
+    async with served() as server:
+        await server.runtime.bind("t1", "alice")
+        asking = Asking(server)
+        async with server.peer() as peer:
             welcome = await peer.attach("alice")
             question = await shown(peer)
             first = await answer(peer, question["event_id"], "yes", "a1")
         await asking.over.wait()
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.attach("alice", session=welcome["session"])
             assert await answer(peer, question["event_id"], "yes", "a1") == first
             assert (await answer(peer, question["event_id"], "yes", "a2"))["error"]["name"] == "ask_closed"
@@ -126,13 +126,13 @@ async def test_the_same_answer_again() -> None:
     ],
 )
 async def test_why_there_is_no_answer(bound: bool, attached: bool, reason: str) -> None:
-    """A question that expires says why it was not answered, and leaves every screen."""
-    async with served() as house, house.peer() as peer:
+    """A question that expires raises with the reason, and closes on every device."""
+    async with served() as server, server.peer() as peer:
         if bound:
-            await house.runtime.bind("t1", "alice")
+            await server.runtime.bind("t1", "alice")
         if attached:
             await peer.attach("alice")
-        asking = Asking(house, timeout=0.05)
+        asking = Asking(server, timeout=0.05)
         if attached:
             question = await shown(peer)
             assert (await peer.next_op("ask_closed"))["reason"] == "expired"
@@ -142,11 +142,11 @@ async def test_why_there_is_no_answer(bound: bool, attached: bool, reason: str) 
 
 
 async def test_no_deadline() -> None:
-    """With ``math.inf`` a question is open until it is answered, and its devices are told of no time."""
-    async with served() as house, house.peer() as phone, house.peer() as laptop:
-        await house.runtime.bind("t1", "alice")
+    """With ``math.inf`` a question is open until it is answered, and its devices get no timeout."""
+    async with served() as server, server.peer() as phone, server.peer() as laptop:
+        await server.runtime.bind("t1", "alice")
         await phone.attach("alice")
-        asking = Asking(house, timeout=math.inf)
+        asking = Asking(server, timeout=math.inf)
         live = await phone.next_op("ask")
         await laptop.attach("alice")
         later = await laptop.next_op("ask")
@@ -160,38 +160,38 @@ async def test_no_deadline() -> None:
 @pytest.mark.parametrize("seconds", [-0.001, -math.inf, math.nan, 2_147_484, 1e300, "60", None, True])
 @pytest.mark.parametrize("asker", ["thread", "run"])
 async def test_a_timeout_that_is_none(asker: str, seconds: Any) -> None:
-    """A time that cannot be waited, here or by a client's timer, is refused; nobody was asked."""
-    async with served() as house, house.peer() as peer:
-        await house.runtime.bind("t1", "alice")
+    """A time that cannot be waited, here or by a client's timer, is refused, and the question is not sent."""
+    async with served() as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
-        thread = house.runtime.thread("t1")
-        came = repr(seconds) if type(seconds) in {int, float} else type(seconds).__name__
-        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {came}")
+        thread = server.runtime.thread("t1")
+        got = repr(seconds) if type(seconds) in {int, float} else type(seconds).__name__
+        expected = re.escape(f"timeout: expected seconds, 0 or more, at most 2,147,483, or math.inf, got {got}")
         async with thread.run("bot") as run:
             with pytest.raises((TypeError, ValueError), match=expected):
                 await (thread if asker == "thread" else run).ask("approval", QUESTION, timeout=seconds)
         await peer.say({"op": "ping"})
         await peer.next_op("pong")
         assert "ask" not in [message.get("op") for message in peer.messages()]
-        assert len(house.runtime.tree.asks._threads) == 0
+        assert len(server.runtime.tree.asks._threads) == 0
 
 
 async def test_the_longest_timeout() -> None:
     """What a browser's timer can wait may be asked for."""
-    async with served() as house, house.peer() as peer:
-        await house.runtime.bind("t1", "alice")
+    async with served() as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
-        asking = Asking(house, timeout=2_147_483)
+        asking = Asking(server, timeout=2_147_483)
         assert 2_147_480 < (await peer.next_op("ask"))["timeout_s"] <= 2_147_483
         asking.scope.cancel()
 
 
 async def test_withdrawn_with_its_asker() -> None:
     """A question whose asker is cancelled is withdrawn from every screen."""
-    async with served() as house, house.peer() as peer:
-        await house.runtime.bind("t1", "alice")
+    async with served() as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
-        asking = Asking(house)
+        asking = Asking(server)
         question = await shown(peer)
         asking.scope.cancel()
         closed = {"op": "ask_closed", "ask": question["event_id"], "reason": "withdrawn"}
@@ -201,13 +201,13 @@ async def test_withdrawn_with_its_asker() -> None:
 
 async def test_a_question_follows_its_thread() -> None:
     """A thread that gets an owner, or another one, takes its open questions along: only the owner may answer."""
-    async with served() as house, house.peer() as alices, house.peer() as bobs:
+    async with served() as server, server.peer() as alices, server.peer() as bobs:
         await alices.attach("alice")
         await bobs.attach("bob")
-        asking = Asking(house)
-        await house.runtime.bind("t1", "alice")
+        asking = Asking(server)
+        await server.runtime.bind("t1", "alice")
         question = await shown(alices)
-        await house.runtime.rebind("t1", "bob")
+        await server.runtime.rebind("t1", "bob")
         assert (await alices.next_op("ask_closed"))["reason"] == "withdrawn"
         assert (await shown(bobs))["event_id"] == question["event_id"]
         assert (await answer(alices, question["event_id"], "no"))["error"]["name"] == "unknown_ask"
@@ -218,11 +218,11 @@ async def test_a_question_follows_its_thread() -> None:
 
 async def test_nobody_else_may_answer() -> None:
     """Another user's question and one that does not exist get the same reply."""
-    async with served() as house, house.peer() as alices, house.peer() as bobs:
-        await house.runtime.bind("t1", "alice")
+    async with served() as server, server.peer() as alices, server.peer() as bobs:
+        await server.runtime.bind("t1", "alice")
         await alices.attach("alice")
         await bobs.attach("bob")
-        asking = Asking(house)
+        asking = Asking(server)
         question = await shown(alices)
         foreign = await answer(bobs, question["event_id"], "yes")
         assert foreign["error"]["name"] == "unknown_ask"
@@ -235,9 +235,9 @@ async def test_nobody_else_may_answer() -> None:
 
 async def test_bounds() -> None:
     """A thread has so many open questions and no more; what cannot be asked raises, and leaves nothing behind."""
-    async with served(limits=actors.Limits(asks_per_thread=2)) as house:
-        thread = house.runtime.thread("t1")
-        first, second = Asking(house), Asking(house)
+    async with served(limits=actors.Limits(asks_per_thread=2)) as server:
+        thread = server.runtime.thread("t1")
+        first, second = Asking(server), Asking(server)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(actors.Unanswered, match="at most 2 open questions in thread t1"):
             await thread.ask("approval", {}, timeout=1)
@@ -251,11 +251,11 @@ async def test_bounds() -> None:
 
 
 async def test_a_run_asks() -> None:
-    """A run's question names it, comes after what the run has said, and is withdrawn when the run ends."""
-    async with served() as house, house.peer() as peer:
-        await house.runtime.bind("t1", "alice")
+    """A run's question names it, comes after the events of the run so far, and is withdrawn when the run ends."""
+    async with served() as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
-        async with trio.open_nursery() as nursery, house.runtime.thread("t1").run("deployer", run_id="r1") as run:
+        async with trio.open_nursery() as nursery, server.runtime.thread("t1").run("deployer", run_id="r1") as run:
             run.delta("I could deploy this.")
             nursery.start_soon(answer_when_shown, peer)
             answered = await run.ask("approval", QUESTION, timeout=60)
@@ -264,8 +264,8 @@ async def test_a_run_asks() -> None:
         assert said.index("agent_delta") < said.index("ask")
         with pytest.raises(actors.RunEnded):
             await run.ask("approval", QUESTION, timeout=60)
-        async with house.runtime.thread("t1").run("deployer", run_id="r1") as run:
-            house.nursery.start_soon(cancel_when_shown, peer, run)
+        async with server.runtime.thread("t1").run("deployer", run_id="r1") as run:
+            server.nursery.start_soon(cancel_when_shown, peer, run)
             await run.ask("approval", QUESTION, timeout=60)
         assert run.outcome == "agent_cancelled"
         assert (await peer.next_op("ask_closed"))["reason"] == "withdrawn"

@@ -1,4 +1,4 @@
-"""The beginning of a run: devices are told of it from when the log will say so, or while it waits for its turn."""
+"""The beginning of a run: its message ``active`` exists once it was emitted, or while it waits for its turn."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import trio
 
 import actors
 from actors.runs.beginning import Beginning
-from tests.runs.speaking import StalledStore, opened
+from tests.runs.emitting import StalledStore, opened
 
 
 async def test_it_stands_once_it_was_emitted() -> None:
-    """A run is told once it was emitted, with its event; its first owner is known once that is placed."""
+    """A run is announced once it was emitted, with its event; its first owner is known once that is placed."""
     store = StalledStore(actors.Limits())
     store.gate.set()
     async with opened(store=store) as runtime:
@@ -22,8 +22,8 @@ async def test_it_stands_once_it_was_emitted() -> None:
         async with run.open():
             assert beginning.emitted
             assert repr(run) == "<Run r1 of bot in t1: active>"
-            told = msgspec.json.decode(beginning.standing or b"")
-            assert (told["op"], told["event"]["payload"]) == ("active", {"agent_name": "bot"})
+            message = msgspec.json.decode(beginning.standing or b"")
+            assert (message["op"], message["event"]["payload"]) == ("active", {"agent_name": "bot"})
             with trio.fail_after(5):
                 while beginning.first_owner is None:
                     await trio.lowlevel.checkpoint()
@@ -35,9 +35,9 @@ async def test_it_stands_once_it_was_emitted() -> None:
 
 
 def test_it_stands_while_it_waits() -> None:
-    """A run that waits for its turn is told as one that waits; its log has nothing of it."""
+    """A run that waits for its turn is announced as one that waits; its log has nothing of it."""
     beginning = Beginning("t1", "r1", about={"agent_name": "bot"})
     assert beginning.standing is None
     beginning.waiting = True
-    told = msgspec.json.decode(beginning.standing or b"")
-    assert (told["waiting"], told["event"]["run_id"]) == (True, "r1")
+    message = msgspec.json.decode(beginning.standing or b"")
+    assert (message["waiting"], message["event"]["run_id"]) == (True, "r1")

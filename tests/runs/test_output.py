@@ -14,25 +14,25 @@ import trio.testing
 
 import actors
 from actors import Run
-from tests.runs.speaking import (
+from tests.runs.emitting import (
     LIMITS,
     STARTED,
     TEXT_LIMIT,
     cancelled,
+    emitted,
     failed,
     fill,
     opened,
     raises_inside,
     settled,
     stalled,
-    told,
 )
 
 # --- text -------------------------------------------------------------------------------
 
 
 async def texts_of(runtime: actors.Runtime) -> list[str]:
-    return [payload["text"] for kind, payload in await told(runtime) if kind == "agent_delta"]
+    return [payload["text"] for kind, payload in await emitted(runtime) if kind == "agent_delta"]
 
 
 async def test_text_is_joined_for_a_window(autojump_clock: trio.testing.MockClock) -> None:
@@ -75,33 +75,33 @@ async def leave_tool(run: Run) -> None:
 
 @pytest.mark.parametrize("act", [emit_note, think, call_tool])
 async def test_text_goes_before_the_next_event(act: Callable[[Run], Awaitable[None]]) -> None:
-    """What was said before an event comes before it; the window that was open changes nothing later."""
+    """Text added before an event comes before it; the window that was open changes nothing later."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run:
             run.delta("said before")
             await act(run)
-        kinds = [kind for kind, _ in await told(runtime)]
+        kinds = [kind for kind, _ in await emitted(runtime)]
         assert kinds[:2] == ["agent_started", "agent_delta"]
         assert kinds.count("agent_delta") == 1
 
 
 async def test_text_said_in_a_tool_is_in_it() -> None:
-    """What a tool says while it works comes before its end."""
+    """Text added within a tool comes before its end."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run, run.tool("write"):
             run.delta("text")
-        kinds = [kind for kind, _ in await told(runtime)]
+        kinds = [kind for kind, _ in await emitted(runtime)]
         assert kinds[1:4] == ["tool_executing", "agent_delta", "tool_completed"]
 
 
 async def test_text_goes_before_a_failure() -> None:
-    """A run that raises has said what it said."""
+    """Text added before a run raises is emitted."""
     async with opened() as runtime:
         with raises_inside(ValueError):
             async with runtime.thread("t1").run("bot") as run:
                 run.delta("half a sen")
                 raise ValueError("x")
-        assert await told(runtime) == [STARTED, ("agent_delta", {"text": "half a sen"}), failed("ValueError", "x")]
+        assert await emitted(runtime) == [STARTED, ("agent_delta", {"text": "half a sen"}), failed("ValueError", "x")]
 
 
 async def test_no_text_is_no_event(autojump_clock: trio.testing.MockClock) -> None:
@@ -137,11 +137,11 @@ async def test_thoughts_that_are_no_text(text: Any) -> None:
         async with runtime.thread("t1").run("bot") as run:
             with pytest.raises(actors.Unencodable, match=r"^text: expected (a string|text that UTF-8 can encode), got"):
                 await run.thinking(text)
-        assert [type_ for type_, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+        assert [type_ for type_, _ in await emitted(runtime)] == ["agent_started", "agent_completed"]
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "said"),
+    ("name", "arguments", "expected"),
     [
         (None, {}, "^name: expected a string, got null"),
         (b"search", {}, "^name: expected a string, got bytes"),
@@ -155,14 +155,14 @@ async def test_thoughts_that_are_no_text(text: Any) -> None:
         ("search", {"q": "\ud83d"}, "^payload.arguments.q: expected a value that JSON can carry, got half of a"),
     ],
 )
-async def test_calls_that_are_none(name: Any, arguments: Any, said: str) -> None:
-    """A tool has a name and an object of arguments; what is neither raises before the call is told."""
+async def test_calls_that_are_none(name: Any, arguments: Any, expected: str) -> None:
+    """A tool has a name and an object of arguments; anything else raises before the call is emitted."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run:
-            with pytest.raises(actors.Unencodable, match=said):
+            with pytest.raises(actors.Unencodable, match=expected):
                 async with run.tool(name, arguments):
                     pytest.fail("it was called")
-        assert [type_ for type_, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+        assert [type_ for type_, _ in await emitted(runtime)] == ["agent_started", "agent_completed"]
 
 
 @attrs.frozen
@@ -178,7 +178,7 @@ async def test_arguments_of_a_class(arguments: Any) -> None:
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run, run.tool("search", arguments):
             pass
-        assert (await told(runtime))[1][1]["arguments"] == {"q": "trio"}
+        assert (await emitted(runtime))[1][1]["arguments"] == {"q": "trio"}
 
 
 @pytest.mark.parametrize("type_", [None, 5, [], {}])
@@ -239,7 +239,7 @@ async def test_the_most_text_fits() -> None:
 
 @pytest.mark.parametrize("how", ["returns", "raises", "cancelled"])
 async def test_a_run_ends_in_a_full_mailbox(how: str, autojump_clock: trio.testing.MockClock) -> None:
-    """In a thread that takes nothing a run ends without waiting: its last words come after all it said before."""
+    """In a thread that takes nothing a run ends without waiting: its terminal event comes after all its text."""
     async with stalled(LIMITS.mailbox_messages) as (runtime, store):
         with trio.CancelScope() as scope, suppress(ValueError):
             async with runtime.thread("t1").run("bot") as run:
@@ -253,9 +253,9 @@ async def test_a_run_ends_in_a_full_mailbox(how: str, autojump_clock: trio.testi
                     await trio.sleep_forever()
         assert run.outcome is not None
         last = {"returns": ("agent_completed", {}), "raises": failed("ValueError", "x"), "cancelled": cancelled("host")}
-        said = [("agent_thinking", {"text": "first"}), ("agent_delta", {"text": "last words"})]
-        assert await settled(runtime, store) == [STARTED, *said, last[how]]
-        assert (await told(runtime))[-1] == last[how]
+        expected = [("agent_thinking", {"text": "first"}), ("agent_delta", {"text": "last words"})]
+        assert await settled(runtime, store) == [STARTED, *expected, last[how]]
+        assert (await emitted(runtime))[-1] == last[how]
 
 
 async def test_text_in_a_full_mailbox(autojump_clock: trio.testing.MockClock) -> None:
@@ -271,13 +271,13 @@ async def test_text_in_a_full_mailbox(autojump_clock: trio.testing.MockClock) ->
             store.gate.set()
             await trio.sleep(1)
             run.delta("9")
-        said = [("agent_delta", {"text": "12345678"}), ("agent_delta", {"text": "9"})]
-        assert await settled(runtime, store) == [STARTED, *said, ("agent_completed", {})]
+        expected = [("agent_delta", {"text": "12345678"}), ("agent_delta", {"text": "9"})]
+        assert await settled(runtime, store) == [STARTED, *expected, ("agent_completed", {})]
 
 
 @pytest.mark.parametrize("window_ms", [0, 30])
 async def test_text_follows_when_there_is_room(window_ms: int, autojump_clock: trio.testing.MockClock) -> None:
-    """Text that found no room goes out soon after there is some, while the agent says nothing more."""
+    """Text that found no room goes out soon after there is some, without another call of the agent."""
     async with stalled(delta_window_ms=window_ms) as (runtime, store), runtime.thread("t1").run("bot") as run:
         await fill(runtime)
         run.delta("one ")
@@ -289,7 +289,7 @@ async def test_text_follows_when_there_is_room(window_ms: int, autojump_clock: t
 
 
 async def test_a_cancelled_emit_keeps_the_text(autojump_clock: trio.testing.MockClock) -> None:
-    """An ``emit`` that waits for room and is cancelled emits nothing; what was said before it comes, once, in order."""
+    """An ``emit`` that waits for room and is cancelled emits nothing; the text before it comes, once, in order."""
     async with stalled() as (runtime, store):
         async with runtime.thread("t1").run("bot") as run:
             await fill(runtime)
@@ -321,7 +321,7 @@ async def test_text_takes_one_place_beyond_a_full_mailbox(autojump_clock: trio.t
 
 
 async def test_an_event_does_not_overtake_text(autojump_clock: trio.testing.MockClock) -> None:
-    """An event that waits for room follows all the text that was said before it, however long that waits itself."""
+    """An event that waits for room follows all the text that was added before it, however long that waits itself."""
     async with stalled() as (runtime, store):
         async with runtime.thread("t1").run("bot") as run, trio.open_nursery() as nursery:
             await fill(runtime)
@@ -330,13 +330,13 @@ async def test_an_event_does_not_overtake_text(autojump_clock: trio.testing.Mock
                 nursery.start_soon(run.thinking, f"after {text}")
                 await trio.testing.wait_all_tasks_blocked()
             store.gate.set()
-        said = [payload["text"] for kind, payload in (await settled(runtime, store))[1:-1]]
-        assert all("".join(said[: said.index(f"after {text}")]).count(text) for text in "abc")
+        expected = [payload["text"] for kind, payload in (await settled(runtime, store))[1:-1]]
+        assert all("".join(expected[: expected.index(f"after {text}")]).count(text) for text in "abc")
         assert "".join(await texts_of(runtime)) == "abc"
 
 
 async def test_tasks_of_a_run_keep_its_text_in_order(autojump_clock: trio.testing.MockClock) -> None:
-    """While tasks of a run wait for room, and another ends a tool, the text comes in the order in which it was said."""
+    """While tasks of a run wait for room, and another ends a tool, the text comes in the order it was added."""
     async with stalled() as (runtime, store):
         async with runtime.thread("t1").run("bot") as run, trio.open_nursery() as nursery:
             async with run.tool("write"):
@@ -372,13 +372,13 @@ async def say(run: Run) -> None:
 
 @pytest.mark.parametrize("act", [emit_note, think, use_tool, open_child, say])
 async def test_nothing_follows_the_end(act: Callable[[Run], Awaitable[None]]) -> None:
-    """After its terminal event a run emits nothing, and says so."""
+    """After its terminal event a run emits nothing, and raises RunEnded."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run:
             pass
         with pytest.raises(actors.RunEnded, match="agent_completed"):
             await act(run)
-        assert await told(runtime) == [STARTED, ("agent_completed", {})]
+        assert await emitted(runtime) == [STARTED, ("agent_completed", {})]
 
 
 async def test_a_tool_that_outlives_its_run() -> None:
@@ -389,7 +389,7 @@ async def test_a_tool_that_outlives_its_run() -> None:
             await tool.__aenter__()
         with pytest.raises(actors.RunEnded):
             await tool.__aexit__(None, None, None)
-        assert [kind for kind, _ in await told(runtime)][-1] == "agent_completed"
+        assert [kind for kind, _ in await emitted(runtime)][-1] == "agent_completed"
 
 
 @pytest.mark.parametrize("act", [emit_note, think, use_tool, open_child])

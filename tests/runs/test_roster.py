@@ -1,4 +1,4 @@
-"""The roster: a device that comes in the middle of a run is told of it, and one that loses it, too."""
+"""The roster: a device that connects in the middle of a run learns of it, and so does one that loses it."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from tests.support.served import Served, served
 
 
 def standing(peer: Peer) -> list[tuple[str, str]]:
-    """What a device was told beside the log, in order."""
+    """The messages that a device got beside the log, in order."""
     ops = [message for message in peer.messages() if message.get("op") in {"active", "inactive", "caught_up"}]
     return [(one["op"], one.get("event", one).get("run_id", "")) for one in ops]
 
 
 async def is_there(peer: Peer) -> None:
-    """All that was said to a device has arrived."""
+    """Wait until all messages to a device have arrived."""
     await peer.say({"op": "ping"})
     await peer.next_op("pong")
 
 
-async def hold(house: Served, thread_id: str, run_id: str) -> trio.CancelScope:
-    """A run of the host that goes on until it is cancelled from here."""
+async def hold(server: Served, thread_id: str, run_id: str) -> trio.CancelScope:
+    """Start a run of the application, and return the scope that cancels it."""
     scope = trio.CancelScope()
 
     async def work() -> None:
         with scope:
-            async with house.runtime.thread(thread_id).run("bot", run_id=run_id):
+            async with server.runtime.thread(thread_id).run("bot", run_id=run_id):
                 await trio.sleep_forever()
 
-    house.nursery.start_soon(work)
+    server.nursery.start_soon(work)
     await wait_all_tasks_blocked()
     return scope
 
 
 async def test_the_runs_of_the_host_and_their_children() -> None:
-    """Every active run of the user's threads is told, oldest first, as its first event; nobody else's, no ended one."""
-    async with served() as house:
+    """Every active run of the user's threads is sent, oldest first, by its first event; no other one."""
+    async with served() as server:
         for thread_id, user_id in (("t1", "alice"), ("t2", "alice"), ("t3", "bob")):
-            await house.runtime.bind(thread_id, user_id)
+            await server.runtime.bind(thread_id, user_id)
         for thread_id, run_id in (("t2", "r1"), ("t1", "r2"), ("t3", "r3"), ("t1", "r4")):
-            await hold(house, thread_id, run_id)
-        await house.runtime.cancel("r4")
-        async with house.runtime.thread("t1").run("bot", run_id="r5") as run, run.run("child"), house.peer() as peer:
+            await hold(server, thread_id, run_id)
+        await server.runtime.cancel("r4")
+        async with server.runtime.thread("t1").run("bot", run_id="r5") as run, run.run("child"), server.peer() as peer:
             await peer.attach("alice")
             await is_there(peer)
             expected = [("caught_up", ""), *(("active", run_id) for run_id in ("r1", "r2", "r5", "r5.1"))]
             assert standing(peer) == expected
-            events = {event.event_id: event for event in (await house.runtime.read("t1")).events}
+            events = {event.event_id: event for event in (await server.runtime.read("t1")).events}
             for message in [one for one in peer.messages() if one.get("op") == "active"][1:]:
                 told, event = message["event"], events[message["event"]["event_id"]]
                 assert (event.type, event.payload) == (told["type"], told["payload"])
@@ -62,42 +62,42 @@ async def test_the_runs_of_the_host_and_their_children() -> None:
 
 
 async def test_a_thread_that_gets_its_owner_in_the_middle() -> None:
-    """Its run is told to the owner's devices, after the log has said that it began."""
-    async with served() as house, house.peer() as peer:
+    """Its run is announced to the owner's devices, after its first event in the log."""
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        scope = await hold(house, "t1", "r1")
-        await house.runtime.bind("t1", "alice")
+        scope = await hold(server, "t1", "r1")
+        await server.runtime.bind("t1", "alice")
         await is_there(peer)
         assert [one.get("type", one.get("op")) for one in peer.messages()][2:4] == ["agent_started", "active"]
         scope.cancel()
         assert (await peer.next_event())["type"] in {"agent_started", "agent_cancelled"}
-        assert house.runtime.audit().balanced
+        assert server.runtime.audit().balanced
 
 
 @pytest.mark.parametrize("how", ["rebind", "unbind"])
 async def test_a_thread_that_goes(how: str) -> None:
     """Its run is taken from the former owner's devices, and is active on the next one's."""
-    async with served() as house, house.peer() as alices, house.peer() as bobs:
-        await house.runtime.bind("t1", "alice")
+    async with served() as server, server.peer() as alices, server.peer() as bobs:
+        await server.runtime.bind("t1", "alice")
         await alices.attach("alice")
         await bobs.attach("bob")
-        scope = await hold(house, "t1", "r1")
-        await (house.runtime.rebind("t1", "bob") if how == "rebind" else house.runtime.unbind("t1"))
+        scope = await hold(server, "t1", "r1")
+        await (server.runtime.rebind("t1", "bob") if how == "rebind" else server.runtime.unbind("t1"))
         for peer in (alices, bobs):
             await is_there(peer)
         assert standing(alices)[1:] == [("inactive", "r1")]
         assert standing(bobs)[1:] == [("active", "r1")] * (how == "rebind")
-        async with house.peer() as tablet:
+        async with server.peer() as tablet:
             await tablet.attach("alice")
             await is_there(tablet)
             assert standing(tablet) == [("caught_up", "")]
         scope.cancel()
         await wait_all_tasks_blocked()
-        assert len(house.runtime.tree.runs.roster) == 0
+        assert len(server.runtime.tree.runs.roster) == 0
 
 
 async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
-    """A run is told as active until its last event has its place, so that whoever comes in between hears both."""
+    """A run is announced as active until its last event is placed, so that a device in between gets both."""
     limits = actors.Limits()
     store = WaitingStore(limits, actors.Environment(), 1.0)
     async with actors.open_runtime(store=store, limits=limits) as runtime:
@@ -110,18 +110,18 @@ async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockCloc
 
 
 async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a run's last event cannot be placed, for its thread is out of service, devices are told all the same."""
+    """Where a run's last event cannot be placed, because its thread is out of service, devices get an ``inactive``."""
     limits = actors.Limits(restarts=0)
-    async with served(limits=limits) as house, house.peer() as peer:
-        await house.runtime.bind("t1", "alice")
+    async with served(limits=limits) as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
         await peer.attach("alice")
-        scope = await hold(house, "t1", "r1")
+        scope = await hold(server, "t1", "r1")
 
         def broken(*_: Any) -> None:
             raise ValueError("broken")
 
-        monkeypatch.setattr(house.runtime.tree.store, "append_nowait", broken)
-        await house.runtime.thread("t1").emit("tick", {})
+        monkeypatch.setattr(server.runtime.tree.store, "append_nowait", broken)
+        await server.runtime.thread("t1").emit("tick", {})
         await wait_all_tasks_blocked()
         scope.cancel()
         inactive = await peer.next_op("inactive")
@@ -129,14 +129,14 @@ async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_attaching_costs_what_is_ones_own() -> None:
-    """What a device is told is found without a look at what is active or open for others."""
-    async with served() as house:
-        runtime = house.runtime
+    """The messages for a device are found without a look at the runs and questions of other users."""
+    async with served() as server:
+        runtime = server.runtime
         looked: list[str] = []
         runtime.tree.runs.registry.active = Watched(looked)
         runtime.tree.asks._open = Watched(looked)
         for user_id in ("alice", "bob"):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.attach(user_id)
                 await is_there(peer)
         assert looked == []
@@ -184,7 +184,7 @@ async def test_very_many(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_a_device_that_does_not_read(autojump_clock: trio.testing.MockClock) -> None:
-    """What is asked while its socket takes nothing is not kept for it: it is told afterwards what there is."""
+    """Questions asked while its socket takes nothing are not queued for it: it gets the open ones afterwards."""
     limits = actors.Limits(write_deadline_seconds=100)
     async with actors.open_runtime(limits=limits) as runtime, trio.open_nursery() as nursery:
         await runtime.bind("t1", "alice")

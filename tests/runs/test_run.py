@@ -1,4 +1,4 @@
-"""Runs: the first event first, one terminal event last, and in between what the agent said, in its order."""
+"""Runs: the first event first, one terminal event last, and in between the events of the agent, in its order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from actors import Run
 from actors.environment import Environment
 from actors.runs.run import RESERVED, TERMINAL
 from actors.stores.memory import MemoryStore
-from tests.runs.speaking import (
+from tests.runs.emitting import (
     LIMITS,
     STARTED,
-    Told,
+    Emitted,
     cancelled,
+    emitted,
     failed,
     fill,
     opened,
     raises_inside,
     settled,
     stalled,
-    told,
 )
 from tests.stores.waiting import WaitingStore
 
@@ -44,7 +44,7 @@ async def test_events_of_a_run() -> None:
             await run.emit("note", {"n": 1})
             run.delta("an")
             run.delta("swer")
-        assert await told(runtime, "r1") == [
+        assert await emitted(runtime, "r1") == [
             STARTED,
             ("agent_thinking", {"text": "hm"}),
             ("tool_executing", {"tool_name": "search", "tool_call_id": "call_1", "arguments": {"q": "trio"}}),
@@ -62,7 +62,7 @@ async def test_a_result_is_told() -> None:
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run:
             run.result = {"answer": 42}
-        assert (await told(runtime))[-1] == ("agent_completed", {"result": {"answer": 42}})
+        assert (await emitted(runtime))[-1] == ("agent_completed", {"result": {"answer": 42}})
 
 
 async def test_a_run_before_its_thread_is_bound() -> None:
@@ -70,7 +70,7 @@ async def test_a_run_before_its_thread_is_bound() -> None:
     async with actors.open_runtime() as runtime:
         async with runtime.thread("t1").run("bot"):
             pass
-        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+        assert [kind for kind, _ in await emitted(runtime)] == ["agent_started", "agent_completed"]
 
 
 async def test_an_exception_is_told_and_comes_out() -> None:
@@ -79,7 +79,7 @@ async def test_an_exception_is_told_and_comes_out() -> None:
         with pytest.raises(LookupError, match="no such page"):
             async with runtime.thread("t1").run("bot", run_id="r1"):
                 raise LookupError("no such page")
-        assert await told(runtime) == [STARTED, failed("LookupError", "no such page")]
+        assert await emitted(runtime) == [STARTED, failed("LookupError", "no such page")]
         (failure,) = runtime.failures
         assert (failure.path, failure.handling) == ("runs/r1", "thread t1")
         assert failure.error == "LookupError: no such page"
@@ -108,24 +108,24 @@ class Unspeakable(Exception):
     ],
 )
 async def test_what_is_said_of_an_exception(error: BaseException, type_: str, message: str) -> None:
-    """A group of one is about its member; texts are bounded, and none is too strange to be told and recorded."""
+    """A group of one is about its member; texts are bounded, and none is too strange to be emitted and recorded."""
     async with opened() as runtime:
         with pytest.raises(type(error)) as raised:
             async with runtime.thread("t1").run("bot", run_id="r1"):
                 raise error
         assert raised.value is error
-        assert await told(runtime) == [STARTED, failed(type_, message)]
+        assert await emitted(runtime) == [STARTED, failed(type_, message)]
         assert [failure.path for failure in runtime.failures] == ["runs/r1"]
         assert runtime.failures[0].error.startswith(type_)
 
 
 async def test_an_exception_too_long_for_an_event() -> None:
-    """Where events are so small that the text of an exception does not fit, it is told without."""
+    """Where events are so small that the text of an exception does not fit, the event has none."""
     async with opened(limits=actors.Limits(event_bytes=2_048)) as runtime:
         with raises_inside(ValueError):
             async with runtime.thread("t1").run("bot"):
                 raise ValueError("\0" * 2_000)
-        assert await told(runtime) == [STARTED, failed("ValueError", "")]
+        assert await emitted(runtime) == [STARTED, failed("ValueError", "")]
         assert len(runtime.failures) == 1
 
 
@@ -136,17 +136,17 @@ async def test_an_exception_that_is_no_exception(error: BaseException) -> None:
         with pytest.raises(type(error)):
             async with runtime.thread("t1").run("bot"):
                 raise error
-        assert await told(runtime) == [STARTED, failed(type(error).__name__, "now")]
+        assert await emitted(runtime) == [STARTED, failed(type(error).__name__, "now")]
         assert [failure.error for failure in runtime.failures] == [f"{type(error).__name__}: now"]
 
 
 async def test_an_interrupt_ends_the_run() -> None:
-    """An interrupt from the keyboard ends the run, and goes on; it is nobody's failure."""
+    """An interrupt from the keyboard ends the run, and propagates; it is not reported as a failure."""
     async with opened() as runtime:
         with pytest.raises(KeyboardInterrupt):
             async with runtime.thread("t1").run("bot"):
                 raise KeyboardInterrupt("now")
-        assert await told(runtime) == [STARTED, failed("KeyboardInterrupt", "now")]
+        assert await emitted(runtime) == [STARTED, failed("KeyboardInterrupt", "now")]
         assert len(runtime.failures) == 0
 
 
@@ -170,7 +170,7 @@ async def test_an_exception_beside_a_cancellation_is_a_failure() -> None:
                 host.start_soon(work, runtime)
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
-        assert await told(runtime) == [STARTED, failed("ValueError", "in the cleanup")]
+        assert await emitted(runtime) == [STARTED, failed("ValueError", "in the cleanup")]
         assert [failure.error for failure in runtime.failures] == ["ValueError: in the cleanup"]
 
 
@@ -185,7 +185,7 @@ async def test_a_result_that_cannot_be_encoded() -> None:
                 run.delta("almost")
                 run.result = {"when": object()}
         assert "payload.result.when" in str(raised)
-        events = await told(runtime)
+        events = await emitted(runtime)
         assert [kind for kind, _ in events] == ["agent_started", "agent_delta", "agent_failed"]
         assert events[-1][1]["error"]["type"] == "Unencodable"
         assert [failure.path for failure in runtime.failures] == ["runs/r1"]
@@ -201,9 +201,10 @@ async def test_numbers_that_would_be_rounded() -> None:
         with raises_inside(actors.Unencodable):
             async with runtime.thread("t1").run("bot") as run, run.tool("orders") as tool:
                 tool.result = {"id": large}
-        said = [payload["error"]["message"] for _, payload in await told(runtime) if "error" in payload]
-        assert [text.partition(": ")[0] for text in said] == ["payload.result[0].order_id"] + ["payload.result.id"] * 2
-        assert all(text.endswith(f"got {large}") for text in said)
+        errors = [payload["error"]["message"] for _, payload in await emitted(runtime) if "error" in payload]
+        paths = [text.partition(": ")[0] for text in errors]
+        assert paths == ["payload.result[0].order_id", "payload.result.id", "payload.result.id"]
+        assert all(text.endswith(f"got {large}") for text in errors)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 257, 7, "\ud800"])
@@ -216,9 +217,9 @@ async def test_names_that_cannot_be_names(field: str, name: Any) -> None:
             async with runtime.thread("t1").run(**(options | ({} if field == "reason" else {field: name}))) as run:
                 run.cancel(name)
         if field == "reason":
-            assert (await told(runtime))[-1][0] == "agent_failed"
+            assert (await emitted(runtime))[-1][0] == "agent_failed"
         else:
-            assert await told(runtime) == []
+            assert await emitted(runtime) == []
         assert not runtime.tree.runs.registry.active
 
 
@@ -236,7 +237,7 @@ async def test_only_the_run_begins_and_ends_itself() -> None:
                     thread.emit_nowait(kind, {}, run_id="r1")
             await thread.emit("note", {}, run_id="r1")
             await thread.emit("agent_completed", {}, run_id="a run of somebody else")
-        assert [kind for kind, _ in await told(runtime, "r1")] == ["agent_started", "note", "agent_completed"]
+        assert [kind for kind, _ in await emitted(runtime, "r1")] == ["agent_started", "note", "agent_completed"]
 
 
 async def test_one_active_run_of_an_id() -> None:
@@ -253,7 +254,7 @@ async def test_one_active_run_of_an_id() -> None:
             assert runtime.tree.runs.registry.active == {"r1": run}
         async with thread.run("bot", run_id="r1"):
             pass
-        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_completed"] * 2
+        assert [kind for kind, _ in await emitted(runtime)] == ["agent_started", "agent_completed"] * 2
 
 
 async def test_two_runs_cannot_begin_with_one_id(autojump_clock: trio.testing.MockClock) -> None:
@@ -285,7 +286,7 @@ async def test_a_tool_that_raises() -> None:
             with pytest.raises(OSError, match="disk"):
                 async with run.tool("search"):
                     raise OSError("disk")
-        assert (await told(runtime))[1:3] == [
+        assert (await emitted(runtime))[1:3] == [
             ("tool_executing", {"tool_name": "search", "tool_call_id": "call_1", "arguments": {}}),
             (
                 "tool_completed",
@@ -306,7 +307,7 @@ async def test_a_tools_result_that_cannot_be_encoded() -> None:
             with pytest.raises(actors.Unencodable, match=r"payload\.result"):
                 async with run.tool("search") as tool:
                     tool.result = object()
-        kind, payload = (await told(runtime))[2]
+        kind, payload = (await emitted(runtime))[2]
         assert (kind, payload["ok"], payload["error"]["type"]) == ("tool_completed", False, "Unencodable")
 
 
@@ -317,27 +318,27 @@ async def test_arguments_that_cannot_be_encoded() -> None:
             with pytest.raises(actors.Unencodable, match=r"payload\.arguments\.q"):
                 async with run.tool("search", {"q": object()}):
                     pytest.fail("it was called")
-        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_completed"]
+        assert [kind for kind, _ in await emitted(runtime)] == ["agent_started", "agent_completed"]
 
 
 async def test_a_tool_cancelled_in_the_middle() -> None:
-    """A cancellation ends the tool first, then the run; it says no more of the program than that."""
+    """A cancellation ends the tool first, then the run; the events say no more of the program than that."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run, run.tool("search"):
             run.cancel()
             await trio.sleep_forever()
-        kind, payload = (await told(runtime))[2]
+        kind, payload = (await emitted(runtime))[2]
         assert (kind, payload["ok"]) == ("tool_completed", False)
         assert payload["error"] == {"type": "Cancelled", "message": "cancelled"}
-        assert (await told(runtime))[3:] == [cancelled("application")]
+        assert (await emitted(runtime))[3:] == [cancelled("application")]
 
 
 async def test_two_tools_at_once() -> None:
-    """Calls that overlap are told apart by their ids."""
+    """Calls that overlap have different ids."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot") as run, run.tool("a") as a, run.tool("b") as b:
             assert a.call_id != b.call_id
-        calls = [payload["tool_call_id"] for kind, payload in await told(runtime) if kind.startswith("tool")]
+        calls = [payload["tool_call_id"] for kind, payload in await emitted(runtime) if kind.startswith("tool")]
         assert calls == [a.call_id, b.call_id, b.call_id, a.call_id]
 
 
@@ -345,7 +346,7 @@ async def test_two_tools_at_once() -> None:
 
 
 async def test_cancelled_by_the_host() -> None:
-    """A cancellation from outside is told, with the reason ``host``, and goes on."""
+    """A cancellation from outside is emitted, with the reason ``host``, and propagates."""
     async with opened() as runtime:
         with trio.CancelScope() as scope:
             async with runtime.thread("t1").run("bot") as run:
@@ -353,7 +354,7 @@ async def test_cancelled_by_the_host() -> None:
                 scope.cancel()
                 await trio.sleep_forever()
         assert scope.cancelled_caught
-        assert await told(runtime) == [STARTED, ("agent_delta", {"text": "half a sen"}), cancelled("host")]
+        assert await emitted(runtime) == [STARTED, ("agent_delta", {"text": "half a sen"}), cancelled("host")]
         assert len(runtime.failures) == 0
 
 
@@ -367,7 +368,7 @@ async def test_cancelled_by_itself(reason: str | None) -> None:
             await trio.sleep_forever()
         run.cancel()
         await trio.lowlevel.checkpoint()
-        assert await told(runtime) == [STARTED, cancelled(reason or "application")]
+        assert await emitted(runtime) == [STARTED, cancelled(reason or "application")]
 
 
 async def test_a_group_of_cancellations_is_a_cancellation() -> None:
@@ -377,7 +378,7 @@ async def test_a_group_of_cancellations_is_a_cancellation() -> None:
             nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(trio.sleep_forever)
             run.cancel()
-        assert await told(runtime) == [STARTED, cancelled("application")]
+        assert await emitted(runtime) == [STARTED, cancelled("application")]
         assert len(runtime.failures) == 0
 
 
@@ -390,7 +391,7 @@ async def test_a_run_that_finishes_all_the_same() -> None:
             run.cancel()
             with suppress(trio.Cancelled):
                 await trio.sleep_forever()
-        assert [kind for kind, _ in await told(runtime)] == ["agent_started", "agent_cancelled"] * 2
+        assert [kind for kind, _ in await emitted(runtime)] == ["agent_started", "agent_cancelled"] * 2
 
 
 async def test_cancelled_by_the_runtime() -> None:
@@ -406,11 +407,11 @@ async def test_cancelled_by_the_runtime() -> None:
         for _ in range(2):
             assert await runtime.cancel("r1", reason="enough") == actors.Cancellation(("r1",), ())
         assert await runtime.cancel("r2") == actors.Cancellation((), ())
-        assert await told(runtime) == [STARTED, cancelled("enough")]
+        assert await emitted(runtime) == [STARTED, cancelled("enough")]
 
 
 async def test_a_run_that_does_not_stop(autojump_clock: trio.testing.MockClock) -> None:
-    """Who cancels a run that shields itself is told, after ``cancel_seconds``, that it is still running, as often as
+    """A cancel of a run that shields itself returns, after ``cancel_seconds``, that it is still running, as often as
     that is asked. The run is closed then, each one of its family reported once, and its id free when its code ends."""
     async with opened() as runtime, trio.open_nursery() as nursery:
 
@@ -427,7 +428,7 @@ async def test_a_run_that_does_not_stop(autojump_clock: trio.testing.MockClock) 
             assert await runtime.cancel("r1") == actors.Cancellation((), ("r1", "r2"))
             assert trio.current_time() == asked + LIMITS.cancel_seconds
         assert await ends(runtime) == {"r1": "agent_cancelled", "r2": "agent_cancelled"}
-        assert (await told(runtime))[-1] == cancelled("application")
+        assert (await emitted(runtime))[-1] == cancelled("application")
         reported = [(failure.path, failure.handling) for failure in runtime.failures]
         assert reported == [("runs/r1", "its cancellation"), ("runs/r2", "its cancellation")]
         assert all("in work" in failure.traceback for failure in runtime.failures)
@@ -508,7 +509,7 @@ async def test_the_runtime_ends_a_run_of_the_host(autojump_clock: trio.testing.M
             await trio.testing.wait_all_tasks_blocked()
             ended = trio.current_time()
         assert trio.current_time() - ended < LIMITS.shutdown_seconds
-        assert await told(runtime) == [STARTED, cancelled("shutdown")]
+        assert await emitted(runtime) == [STARTED, cancelled("shutdown")]
         await trio.testing.wait_all_tasks_blocked()
     assert refused == [actors.RuntimeClosed]
     assert len(runtime.failures) == 0
@@ -531,7 +532,7 @@ async def test_a_run_that_shields_itself_is_closed(autojump_clock: trio.testing.
 
             nursery.start_soon(work)
             await trio.testing.wait_all_tasks_blocked()
-        assert await told(runtime) == [STARTED, cancelled("shutdown")]
+        assert await emitted(runtime) == [STARTED, cancelled("shutdown")]
         assert [(failure.path, failure.handling) for failure in runtime.failures] == [("runs/r1", "its shutdown")]
     assert len(refused) == 1
 
@@ -607,7 +608,7 @@ async def test_nothing_can_be_said_any_more() -> None:
 
 
 async def test_a_child_run() -> None:
-    """A run in a run says whose child it is, by default has its parent's id with a number, and ends before it."""
+    """A run in a run names its parent, by default has its parent's id with a number, and ends before it."""
     async with opened() as runtime:
         async with runtime.thread("t1").run("bot", run_id="r1") as run:
             async with run.run("reader") as child:
@@ -655,7 +656,7 @@ async def test_cancelling_a_parent_cancels_its_children() -> None:
     async with opened() as runtime:
         await nested(runtime, cancel)
         assert list((await ends(runtime)).items())[-1] == ("r1", "agent_cancelled")
-        assert (await told(runtime))[-3:] == [cancelled("enough")] * 3
+        assert (await emitted(runtime))[-3:] == [cancelled("enough")] * 3
 
 
 async def test_a_host_that_is_cancelled_takes_all_along() -> None:
@@ -669,7 +670,7 @@ async def test_a_host_that_is_cancelled_takes_all_along() -> None:
 
             await nested(runtime, cancel)
         assert list((await ends(runtime)).items())[-1] == ("r1", "agent_cancelled")
-        assert (await told(runtime))[-3:] == [cancelled("host")] * 3
+        assert (await emitted(runtime))[-3:] == [cancelled("host")] * 3
 
 
 async def test_cancelling_a_child_ends_nobody_else() -> None:
@@ -759,7 +760,7 @@ async def test_a_child_of_a_cancelled_parent() -> None:
             nursery.start_soon(work, run)
             with trio.CancelScope(shield=True):
                 await trio.testing.wait_all_tasks_blocked()
-        assert (await told(runtime, "a"))[-1] == cancelled("enough")
+        assert (await emitted(runtime, "a"))[-1] == cancelled("enough")
         assert await ends(runtime) == {"a": "agent_cancelled", "r1": "agent_cancelled"}
 
 
@@ -825,8 +826,8 @@ async def _cancelled_at(store_class: type[MemoryStore], step: int) -> bool:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(work, runtime)
             await trio.sleep(1)
-            _check_story(await told(runtime, "r1"), cancelled=instrument.scope.cancelled_caught)
-            _check_story(await told(runtime, "r1.1"), cancelled=instrument.scope.cancelled_caught)
+            _check_story(await emitted(runtime, "r1"), cancelled=instrument.scope.cancelled_caught)
+            _check_story(await emitted(runtime, "r1.1"), cancelled=instrument.scope.cancelled_caught)
             assert not runtime.tree.runs.registry.active
             assert not runtime.tree.runs.admission._turns
             assert len(runtime.failures) == 0
@@ -835,7 +836,7 @@ async def _cancelled_at(store_class: type[MemoryStore], step: int) -> bool:
     return not instrument.scope.cancelled_caught
 
 
-def _check_story(story: Told, *, cancelled: bool) -> None:
+def _check_story(story: Emitted, *, cancelled: bool) -> None:
     kinds = [kind for kind, _ in story]
     assert story or cancelled
     if not story:

@@ -16,7 +16,7 @@ from actors.environment import Environment
 from actors.errors import StoreUnavailable
 from actors.runs.run import RESERVED, TERMINAL
 from actors.stores.memory import MemoryStore
-from tests.runs.house import Agent, house, quiet
+from tests.runs.harness import Agent, open_harness, quiet
 from tests.stores.waiting import WaitingStore
 from tests.support.served import served
 
@@ -24,7 +24,7 @@ from tests.support.served import served
 
 
 async def test_a_message_is_answered_over_a_socket() -> None:
-    """What a user says is placed, answered by a run that names it, and what the agent returns is the run's result."""
+    """A user's message is placed, answered by a run that names it, and the agent's return value is the run's result."""
     async with served(on_message=Agent(patient=False)) as there, there.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": 1, "payload": {"text": "hi"}})
@@ -56,18 +56,18 @@ async def test_the_result_of_a_message(set_before: Any, returned: Any, told: dic
         run.result = set_before
         return returned
 
-    async with house(answer) as here:
-        await (await here.device()).send("a")
+    async with open_harness(answer) as harness:
+        await (await harness.device()).send("a")
         await quiet()
-        assert (await here.events())[-1].payload == told
+        assert (await harness.events())[-1].payload == told
 
 
 @pytest.mark.parametrize("concurrency", ["queue", "reject"])
 async def test_a_message_that_comes_again_has_one_run(concurrency: Any) -> None:
     """The same request again is the same message: the same answer, and no second run, also while the first waits."""
     agent = Agent()
-    async with house(agent, concurrency=concurrency) as here:
-        device = await here.device()
+    async with open_harness(agent, concurrency=concurrency) as harness:
+        device = await harness.device()
         replies = []
         for _ in range(3):
             await device.peer.say({"op": "send", "id": "x", "thread_id": "t1", "payload": {"text": "a"}})
@@ -76,9 +76,9 @@ async def test_a_message_that_comes_again_has_one_run(concurrency: Any) -> None:
         agent.open("a")
         await quiet()
         assert agent.asked == ["a"]
-        assert await here.story() == ["a?", "a: agent_started", "a: agent_completed"]
-        assert here.runtime.tree.runs.admission.messages == 0
-        assert not here.runtime.tree.runs.admission._turns
+        assert await harness.story() == ["a?", "a: agent_started", "a: agent_completed"]
+        assert harness.runtime.tree.runs.admission.messages == 0
+        assert not harness.runtime.tree.runs.admission._turns
 
 
 async def test_an_agent_that_raises_ends_nobody_else() -> None:
@@ -89,14 +89,14 @@ async def test_an_agent_that_raises_ends_nobody_else() -> None:
             raise LookupError("no idea")
         await trio.sleep_forever()
 
-    async with house(answer, concurrency="parallel") as here:
-        device = await here.device()
+    async with open_harness(answer, concurrency="parallel") as harness:
+        device = await harness.device()
         await device.send("good")
         await device.send("bad")
         await quiet()
-        assert (await here.events())[-1].payload == {"error": {"type": "LookupError", "message": "no idea"}}
-        assert [failure.error for failure in here.runtime.failures] == ["LookupError: no idea"]
-        assert len(here.runtime.tree.runs.registry.active) == 1
+        assert (await harness.events())[-1].payload == {"error": {"type": "LookupError", "message": "no idea"}}
+        assert [failure.error for failure in harness.runtime.failures] == ["LookupError: no idea"]
+        assert len(harness.runtime.tree.runs.registry.active) == 1
         assert (await device.send("good"))["ok"]
 
 
@@ -106,11 +106,11 @@ async def test_an_agents_unencodable_result() -> None:
     async def answer(run: Run, message: Message) -> object:
         return object()
 
-    async with house(answer) as here:
-        await (await here.device()).send("a")
+    async with open_harness(answer) as harness:
+        await (await harness.device()).send("a")
         await quiet()
-        assert (await here.events())[-1].payload["error"]["type"] == "Unencodable"
-        assert len(here.runtime.failures) == 1
+        assert (await harness.events())[-1].payload["error"]["type"] == "Unencodable"
+        assert len(harness.runtime.failures) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ async def test_an_agent_that_swallows_its_cancellation(then: str, payload: Any, 
             raise ValueError(then)
         return "done" if then == "returns" else object()
 
-    async with house(answer) as here:
-        device = await here.device()
+    async with open_harness(answer) as harness:
+        device = await harness.device()
         run_id = (await device.send("a"))["run_id"]
         await quiet()
         assert (await device.ask("cancel", run_id=run_id))["stopped"] == [run_id]
-        last = (await here.events())[-1]
+        last = (await harness.events())[-1]
         assert (last.type, last.payload) == ("agent_cancelled", payload)
-        assert [failure.error.partition(":")[0] for failure in here.runtime.failures] == failures
+        assert [failure.error.partition(":")[0] for failure in harness.runtime.failures] == failures
 
 
 async def test_a_result_that_was_there_before_the_cancel() -> None:
@@ -148,10 +148,10 @@ async def test_a_result_that_was_there_before_the_cancel() -> None:
         run.result = {"found": 3}
         await trio.sleep_forever()
 
-    async with house(answer) as here:
-        device = await here.device()
+    async with open_harness(answer) as harness:
+        device = await harness.device()
         await device.ask("cancel", run_id=(await device.send("a"))["run_id"])
-        assert (await here.events())[-1].payload == {"reason": "user", "result": {"found": 3}}
+        assert (await harness.events())[-1].payload == {"reason": "user", "result": {"found": 3}}
 
 
 async def test_a_task_that_outlives_its_run() -> None:
@@ -172,12 +172,12 @@ async def test_a_task_that_outlives_its_run() -> None:
         async def answer(run: Run, message: Message) -> None:
             host.start_soon(late, run)
 
-        async with house(answer) as here:
-            await (await here.device()).send("a")
+        async with open_harness(answer) as harness:
+            await (await harness.device()).send("a")
             await quiet()
             ended.set()
             await quiet()
-            assert await here.story() == ["a?", "a: agent_started", "a: agent_completed"]
+            assert await harness.story() == ["a?", "a: agent_started", "a: agent_completed"]
     assert len(refused) == 2
 
 
@@ -189,9 +189,9 @@ async def test_what_ends_the_program_comes_out(autojump_clock: trio.testing.Mock
 
     seen = None
     with pytest.raises(BaseException) as raised:  # noqa: PT011, PT012 - a group or not, the next line looks
-        async with house(answer) as here:
-            seen = here
-            await (await here.device()).send("a")
+        async with open_harness(answer) as harness:
+            seen = harness
+            await (await harness.device()).send("a")
             await trio.sleep_forever()
     error = raised.value
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -242,7 +242,7 @@ async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step:
 
     if isinstance(store, WaitingStore):
         store.lose_answer = lose
-    instrument = ActAtStep(step, lambda: next(iter(here.runtime.tree.runs.registry.active.values())).cancel("user"))
+    instrument = ActAtStep(step, lambda: next(iter(harness.runtime.tree.runs.registry.active.values())).cancel("user"))
 
     async def answer(run: Run, message: Message) -> str:
         if message.payload["text"] == "a":
@@ -261,13 +261,13 @@ async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step:
 
     trio.lowlevel.add_instrument(instrument)
     try:
-        async with house(answer, limits=limits, store=store) as here:
-            device = await here.device()
+        async with open_harness(answer, limits=limits, store=store) as harness:
+            device = await harness.device()
             await device.send("a")
             await device.send("b")
             await trio.sleep(10)
             by_run: dict[str | None, list[str]] = {}
-            for event in await here.events():
+            for event in await harness.events():
                 by_run.setdefault(event.run_id, []).append(event.type)
             assert len(by_run.pop(None)) == 2
             assert list(by_run.values())[-2][-1] == "agent_completed", "b's, and after it its child's"
@@ -275,10 +275,10 @@ async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step:
                 assert (kinds[0], kinds[-1] in TERMINAL) == ("agent_started", True)
                 assert sum(kind in RESERVED for kind in kinds) == 2
                 assert kinds.count("tool_executing") == kinds.count("tool_completed")
-            assert here.failures() == []
-            assert not here.runtime.tree.runs.registry.active
-            assert not here.runtime.tree.runs.admission._turns
-            assert here.runtime.tree.runs.admission.messages == 0
+            assert harness.failures() == []
+            assert not harness.runtime.tree.runs.registry.active
+            assert not harness.runtime.tree.runs.admission._turns
+            assert harness.runtime.tree.runs.admission.messages == 0
     finally:
         trio.lowlevel.remove_instrument(instrument)
     return instrument.left <= 0

@@ -97,7 +97,7 @@ def test_too_much_at_once() -> None:
 
 
 def test_it_prints_itself() -> None:
-    """A buffer says how much it holds."""
+    """The repr of a buffer has its size."""
     buffer = TextBuffer(8)
     buffer.add("é\ud83d")
     assert repr(buffer) == "<TextBuffer 2 of 8 B and half a character>"

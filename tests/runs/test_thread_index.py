@@ -8,7 +8,7 @@ from actors.runs.thread_index import ThreadIndex
 
 
 def test_by_thread_and_by_owner() -> None:
-    """Things are found oldest first, under the owner whom their thread has now."""
+    """Things are found oldest first, under the current owner of their thread."""
     owners: dict[str, str | None] = {"t1": "alice", "t2": "alice", "t3": None}
     things: ThreadIndex[str] = ThreadIndex(owners.get)
     for thread_id, thing in (("t1", "a"), ("t2", "b"), ("t1", "c"), ("t3", "d")):

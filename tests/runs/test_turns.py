@@ -1,4 +1,4 @@
-"""Whose turn it is: nobody waits for nobody, the order is kept, and nobody is forgotten."""
+"""Turns: no run waits for none, the order is kept, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ steps = st.lists(
 
 
 class Model:
-    """What the turns are, said in the shortest way."""
+    """The model of the turns, in the shortest form."""
 
     def __init__(self, concurrency: Concurrency) -> None:
         self.concurrency, self.active, self.waiting, self.expected = concurrency, list[int](), list[int](), 0

@@ -63,22 +63,22 @@ async def served(serve: dict[str, Any] | None = None, **options: Any) -> AsyncIt
                     await runtime.serve(**(serve or {}), task_status=task_status)
 
                 address = await nursery.start(listen)
-                house = Served(runtime, address, nursery)
-                yield house
+                server = Served(runtime, address, nursery)
+                yield server
             nursery.cancel_scope.cancel()
 
 
-async def ask(house: Served, request: bytes) -> tuple[int, str]:
+async def ask(server: Served, request: bytes) -> tuple[int, str]:
     """Send a request on a connection of its own; the status and the body of the answer."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         answer = await peer.ask(request)
         return answer.status, answer.body
 
 
-async def deliver(house: Served, peer: Peer) -> None:
+async def deliver(server: Served, peer: Peer) -> None:
     """One event goes out to the peer, the peer acks it, and leaves."""
     await peer.attach("alice")
-    (receipt,) = await house.emit(1)
+    (receipt,) = await server.emit(1)
     event = await peer.next_event()
     assert event["payload"]["n"] == 0
     await peer.ack(event["offset"])

@@ -85,7 +85,7 @@ class Running:
         return await self.ended()
 
     async def ended(self) -> Finished:
-        """Wait for its end, and for the rest of what it says."""
+        """Wait for its end, and for the rest of its output."""
         status = await self._process.wait()
         for end in self._ends:
             await end.wait()
@@ -96,7 +96,7 @@ class Running:
         self._process.send_signal(number)
 
     async def read(self, nursery: trio.Nursery) -> None:
-        """Take what it says, until it says where it listens, and then in the background."""
+        """Read its output until it prints its address, and then in the background."""
         assert self._process.stderr is not None
         if self._process.stdout is None:
             self._ends[0].set()

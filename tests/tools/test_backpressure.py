@@ -11,7 +11,7 @@ EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
 
 
 async def test_a_long_input_waits_for_the_device() -> None:
-    """Five times what a log retains, piped in at once: a device that confirms gets and confirms all of it."""
+    """Five times what a log retains, piped in at once: a device that acks gets and acks all of it."""
     async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: command.feed(*[EVENT] * 5000))

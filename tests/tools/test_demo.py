@@ -28,7 +28,7 @@ def unrepeated(types: list[str]) -> list[str]:
 
 
 async def ask(websocket: DialledWebSocket, text: str) -> list[dict[str, Any]]:
-    """Say something, confirm every event, and return them up to the end of the run."""
+    """Send a message, ack every event, and return them up to the end of the run."""
     request = {"op": "send", "id": 1, "payload": {"text": text}}
     await websocket.send(msgspec.json.encode(request).decode())
     seen: list[dict[str, Any]] = []
@@ -41,31 +41,31 @@ async def ask(websocket: DialledWebSocket, text: str) -> list[dict[str, Any]]:
 async def test_once_proves_it_in_text() -> None:
     """A whole run in order with seq, offset and stage, an explanation of each event, books that balance, status 0."""
     finished = await run("demo", "--once")
-    told = finished.out.splitlines()
+    lines = finished.out.splitlines()
     assert finished.status == 0, finished.out
-    shown = [line.split() for line in told if line.startswith("seq ")]
+    shown = [line.split() for line in lines if line.startswith("seq ")]
     assert [words[:5] for words in shown] == [
         ["seq", str(number), "offset", str(number), "WRITTEN"] for number in range(1, len(shown) + 1)
     ]
     assert unrepeated([words[5] for words in shown]) == ORDER
-    explained = told[len(shown) : 2 * len(shown)]
+    explained = lines[len(shown) : 2 * len(shown)]
     assert all("offset" in line and "acked by a device → 1 device: c1 acked" in line for line in explained)
-    assert told[-2] == (
+    assert lines[-2] == (
         f"audit, total: accepted {len(shown)} = queued 0 + held 0 + retained 0 + acked {len(shown)}"
         " + unconfirmed 0 + dropped 0 + deduplicated 0"
     )
-    assert told[-1] == f"all {len(shown)} events arrived in order and were acked"
+    assert lines[-1] == f"all {len(shown)} events arrived in order and were acked"
     assert len(finished.err.splitlines()) == 1, "expected nothing but the address"
 
 
 async def test_once_proves_it_in_json() -> None:
-    """The same as objects, told apart by their kind."""
+    """The same as objects, each with its kind."""
     finished = await run("demo", "--once", "--json")
-    told = finished.objects
+    lines = finished.objects
     assert finished.status == 0
-    shown = [said for said in told if said["kind"] == "event"]
-    explained = [said for said in told if said["kind"] == "explain"]
-    assert [said["kind"] for said in told] == ["event"] * len(shown) + ["explain"] * len(shown) + ["audit", "verdict"]
+    shown = [said for said in lines if said["kind"] == "event"]
+    explained = [said for said in lines if said["kind"] == "explain"]
+    assert [said["kind"] for said in lines] == ["event"] * len(shown) + ["explain"] * len(shown) + ["audit", "verdict"]
     assert unrepeated([said["event"]["type"] for said in shown]) == ORDER
     assert [(said["seq"], said["offset"], said["stage"]) for said in shown] == [
         (number, number, "WRITTEN") for number in range(1, len(shown) + 1)
@@ -73,9 +73,9 @@ async def test_once_proves_it_in_json() -> None:
     assert [said["event_id"] for said in explained] == [said["event"]["event_id"] for said in shown]
     assert {said["event"].get("run_id") for said in shown[1:]} == {shown[1]["event"]["run_id"]}
     assert all(said["stage"] == "ACKED" and "acked" in said["text"] for said in explained)
-    assert told[-2]["balanced"]
-    assert told[-2]["users"]["alice"]["acked"] == len(shown)
-    assert told[-1] == {"kind": "verdict", "passed": True, "problems": [], "events": len(shown)}
+    assert lines[-2]["balanced"]
+    assert lines[-2]["users"]["alice"]["acked"] == len(shown)
+    assert lines[-1] == {"kind": "verdict", "passed": True, "problems": [], "events": len(shown)}
 
 
 async def test_whoever_connects_is_answered() -> None:

@@ -35,21 +35,21 @@ SNOW = "Grüße, ☃ und \U0001f30d".encode()
 BYTES = bytes(range(256))
 LIMITS = actors.Limits(close_seconds=0.5)
 
-Came = list[tuple[int, bytes]]
+Frames = list[tuple[int, bytes]]
 
 
 @asynccontextmanager
 async def echoing() -> AsyncIterator[Served]:
-    async with served(limits=LIMITS, services={"/echo": partial(echo, limits=LIMITS)}) as house:
-        yield house
-        while house.runtime.tree.server.sockets:
+    async with served(limits=LIMITS, services={"/echo": partial(echo, limits=LIMITS)}) as server:
+        yield server
+        while server.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @asynccontextmanager
-async def opened(house: Served) -> AsyncIterator[Peer]:
-    async with house.peer() as peer:
+async def opened(server: Served) -> AsyncIterator[Peer]:
+    async with server.peer() as peer:
         peer.data_opcodes = frozenset({TEXT, BINARY})
         await peer.open(path="/echo")
         yield peer
@@ -66,9 +66,9 @@ async def send(peer: Peer, data: bytes, piece_bytes: int) -> None:
             await trio.testing.wait_all_tasks_blocked(0.0001)
 
 
-async def told(house: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[Came, bytes | None]:
-    """Return what comes back for some bytes, up to the Close, and what is in that; a goodbye is sent behind them."""
-    async with opened(house) as peer:
+async def exchange(server: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[Frames, bytes | None]:
+    """Send bytes and a Close; return the frames that come back, and the payload of the Close."""
+    async with opened(server) as peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, peer, sent + close_frame(1000, "done"), piece_bytes)
             while (came := await peer.next_frame()) is not None and came.opcode != CLOSE:
@@ -76,7 +76,7 @@ async def told(house: Served, sent: bytes, piece_bytes: int = 1 << 24) -> tuple[
             nursery.cancel_scope.cancel()
         frames = [(one.opcode, one.payload) for one in peer.frames if one.opcode != CLOSE]
         if came is not None:
-            assert await peer.next_frame() is None, "a server ends the connection, and says nothing more"
+            assert await peer.next_frame() is None, "a server ends the connection, and sends nothing more"
         return frames, None if came is None else came.payload
 
 
@@ -100,8 +100,8 @@ GOODBYE = (1000).to_bytes(2) + b"done"
 async def test_sizes(opcode: int, size: int) -> None:
     """A message of any size comes back as it went, in the kind it had."""
     payload = b"*" * size
-    async with echoing() as house:
-        assert await told(house, frame(opcode, payload)) == ([(opcode, payload)], GOODBYE)
+    async with echoing() as server:
+        assert await exchange(server, frame(opcode, payload)) == ([(opcode, payload)], GOODBYE)
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 24])
@@ -122,23 +122,23 @@ async def test_sizes(opcode: int, size: int) -> None:
         (frame(TEXT, b"one") + frame(BINARY, b"two"), [(TEXT, b"one"), (BINARY, b"two")]),
     ],
 )
-async def test_well_formed(sent: bytes, expected: Came, piece_bytes: int) -> None:
+async def test_well_formed(sent: bytes, expected: Frames, piece_bytes: int) -> None:
     """Messages come back whole and in order, pings are answered in between, however the bytes arrive."""
-    async with echoing() as house:
-        assert await told(house, sent, piece_bytes) == (expected, GOODBYE)
+    async with echoing() as server:
+        assert await exchange(server, sent, piece_bytes) == (expected, GOODBYE)
 
 
 async def test_many_pings() -> None:
     """A suite may ask as often as it likes, if it reads the answers."""
-    async with echoing() as house:
-        frames, code = await told(house, b"".join(frame(PING, b"%d" % n) for n in range(1_000)))
+    async with echoing() as server:
+        frames, code = await exchange(server, b"".join(frame(PING, b"%d" % n) for n in range(1_000)))
         assert frames == [(PONG, b"%d" % n) for n in range(1_000)]
         assert code == GOODBYE
 
 
 async def test_many_messages() -> None:
     """A thousand messages, one after the other, come back one after the other."""
-    async with echoing() as house, opened(house) as peer:
+    async with echoing() as server, opened(server) as peer:
         for n in range(1_000):
             await peer.send(frame(TEXT, b"%d" % n))
             assert await peer.next_frame() == Frame(TEXT, b"%d" % n)
@@ -149,11 +149,11 @@ async def test_many_messages() -> None:
 async def test_the_largest(opcode: int) -> None:
     """16 MiB come back; one byte more is answered with 1009, before it has come."""
     payload = b"*" * ECHO_BYTES
-    async with echoing() as house:
-        frames, close = await told(house, frame(opcode, payload))
+    async with echoing() as server:
+        frames, close = await exchange(server, frame(opcode, payload))
         assert frames == [(opcode, payload)]
         assert close == GOODBYE
-        frames, close = await told(house, frame(opcode, b"*", declared=ECHO_BYTES + 1))
+        frames, close = await exchange(server, frame(opcode, b"*", declared=ECHO_BYTES + 1))
         assert frames == []
         assert close is not None
         assert close[:2] == (1009).to_bytes(2)
@@ -164,8 +164,8 @@ async def test_a_large_message_in_fragments(size: int) -> None:
     """A mebibyte in small fragments is one message."""
     payload = BYTES * 4_096
     pieces = [payload[at : at + size] for at in range(0, len(payload), size)]
-    async with echoing() as house:
-        assert await told(house, fragments(BINARY, *pieces)) == ([(BINARY, payload)], GOODBYE)
+    async with echoing() as server:
+        assert await exchange(server, fragments(BINARY, *pieces)) == ([(BINARY, payload)], GOODBYE)
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -202,8 +202,8 @@ ECHOED = [(TEXT, b"before")]
 )
 async def test_protocol_errors(wrong: bytes, piece_bytes: int) -> None:
     """Broken framing ends the connection with 1002; messages before it were echoed."""
-    async with echoing() as house:
-        frames, close = await told(house, FIRST + wrong + frame(PING, b"after"), piece_bytes)
+    async with echoing() as server:
+        frames, close = await exchange(server, FIRST + wrong + frame(PING, b"after"), piece_bytes)
         echoed = [*ECHOED, (TEXT, b"xy")] if wrong.startswith(fragments(TEXT, b"x", b"y")) else ECHOED
         assert frames == echoed
         assert close is not None
@@ -228,9 +228,9 @@ BAD_TEXTS = [
 @pytest.mark.parametrize("text", BAD_TEXTS, ids=bytes.hex)
 async def test_not_utf8(text: bytes, piece_bytes: int) -> None:
     """A text that is not UTF-8 ends the connection with 1007, in one frame or in fragments."""
-    async with echoing() as house:
+    async with echoing() as server:
         for wrong in (frame(TEXT, text), fragments(TEXT, *(text[n : n + 1] for n in range(len(text))))):
-            frames, close = await told(house, FIRST + wrong, piece_bytes)
+            frames, close = await exchange(server, FIRST + wrong, piece_bytes)
             assert frames == ECHOED
             assert close is not None
             assert close[:2] == (1007).to_bytes(2)
@@ -240,7 +240,7 @@ async def test_not_utf8(text: bytes, piece_bytes: int) -> None:
 async def test_not_utf8_is_said_at_once(text: bytes) -> None:
     """The rest of a bad text is not waited for: not of its message, and not of its frame."""
     for start in (frame(TEXT, text + b"x", fin=False), frame(TEXT, text + b"x", declared=100)):
-        async with echoing() as house, opened(house) as peer:
+        async with echoing() as server, opened(server) as peer:
             await peer.send(start)
             ending = await peer.farewell()
             assert ending is not None
@@ -250,9 +250,9 @@ async def test_not_utf8_is_said_at_once(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b"\xc3", b"x\xe2\x98", b"\xf0\x9f\x8c"])
 async def test_half_a_character(text: bytes) -> None:
     """A message that ends inside of a character is not UTF-8."""
-    async with echoing() as house:
+    async with echoing() as server:
         for wrong in (frame(TEXT, text), fragments(TEXT, text, b"")):
-            frames, close = await told(house, wrong)
+            frames, close = await exchange(server, wrong)
             assert frames == []
             assert close is not None
             assert close[:2] == (1007).to_bytes(2)
@@ -263,8 +263,8 @@ async def test_half_a_character(text: bytes) -> None:
 )
 async def test_strange_but_utf8(text: str) -> None:
     """Characters at the edges of UTF-8, and those that are none, come back."""
-    async with echoing() as house:
-        assert await told(house, frame(TEXT, text.encode())) == ([(TEXT, text.encode())], GOODBYE)
+    async with echoing() as server:
+        assert await exchange(server, frame(TEXT, text.encode())) == ([(TEXT, text.encode())], GOODBYE)
 
 
 # --- closing ---------------------------------------------------------------------------------
@@ -274,14 +274,14 @@ async def test_strange_but_utf8(text: str) -> None:
 @pytest.mark.parametrize("reason", ["", "Auf Wiedersehen ☃", "x" * 123])
 async def test_a_close_is_answered_alike(code: int, reason: str) -> None:
     """A Close comes back with its code and reason, and then the connection ends."""
-    async with echoing() as house:
-        assert await told(house, close_frame(code, reason)) == ([], code.to_bytes(2) + reason.encode())
+    async with echoing() as server:
+        assert await exchange(server, close_frame(code, reason)) == ([], code.to_bytes(2) + reason.encode())
 
 
 async def test_a_close_without_a_code() -> None:
-    """A Close that says nothing is answered with one that says nothing."""
-    async with echoing() as house:
-        assert await told(house, frame(CLOSE)) == ([], b"")
+    """An empty Close is answered with an empty Close."""
+    async with echoing() as server:
+        assert await exchange(server, frame(CLOSE)) == ([], b"")
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 1 << 24])
@@ -296,8 +296,8 @@ async def test_a_close_without_a_code() -> None:
 )
 async def test_a_close_that_is_none(payload: bytes, piece_bytes: int) -> None:
     """A Close with half a code, one that may not be sent, or too much to say is answered with 1002."""
-    async with echoing() as house:
-        frames, close = await told(house, frame(CLOSE, payload), piece_bytes)
+    async with echoing() as server:
+        frames, close = await exchange(server, frame(CLOSE, payload), piece_bytes)
         assert frames == []
         assert close is not None
         assert close[:2] == (1002).to_bytes(2)
@@ -305,8 +305,8 @@ async def test_a_close_that_is_none(payload: bytes, piece_bytes: int) -> None:
 
 async def test_a_close_with_a_bad_reason() -> None:
     """A reason that is not UTF-8 is answered with 1007."""
-    async with echoing() as house:
-        frames, close = await told(house, frame(CLOSE, (1000).to_bytes(2) + b"\xce\xba\xed\xa0\x80"))
+    async with echoing() as server:
+        frames, close = await exchange(server, frame(CLOSE, (1000).to_bytes(2) + b"\xce\xba\xed\xa0\x80"))
         assert frames == []
         assert close is not None
         assert close[:2] == (1007).to_bytes(2)
@@ -318,16 +318,16 @@ async def test_a_close_with_a_bad_reason() -> None:
 )
 async def test_after_a_close_nothing_counts(after: bytes) -> None:
     """Bytes behind a Close are neither echoed nor answered, and do not spoil the answer."""
-    async with echoing() as house:
+    async with echoing() as server:
         start = FIRST + frame(TEXT, b"fragment", fin=False)
-        assert await told(house, start + close_frame(1000, "bye") + after) == (ECHOED, (1000).to_bytes(2) + b"bye")
+        assert await exchange(server, start + close_frame(1000, "bye") + after) == (ECHOED, (1000).to_bytes(2) + b"bye")
 
 
 async def test_a_large_message_before_a_close() -> None:
     """A message that is still being taken when the Close is answered is whole, and before it."""
     payload = b"x" * 262_144
-    async with echoing() as house:
-        frames, close = await told(house, frame(TEXT, payload) + close_frame(1000) + frame(PING))
+    async with echoing() as server:
+        frames, close = await exchange(server, frame(TEXT, payload) + close_frame(1000) + frame(PING))
         assert (frames, close) == ([(TEXT, payload)], (1000).to_bytes(2))
 
 
@@ -336,51 +336,51 @@ async def test_a_large_message_before_a_close() -> None:
 
 async def test_only_where_it_was_asked_for() -> None:
     """Without being asked for there is no echo."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         answer = await peer.ask(upgrade_request(path="/echo"))
         assert answer.status == 404
 
 
 async def test_not_an_upgrade() -> None:
     """The echo is for WebSockets."""
-    async with echoing() as house, house.peer() as peer:
+    async with echoing() as server, server.peer() as peer:
         answer = await peer.ask(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer.status == 426
 
 
 async def test_any_page_may_have_it() -> None:
     """Suites run in browsers, too: there is nothing to protect."""
-    async with echoing() as house, house.peer() as peer:
+    async with echoing() as server, server.peer() as peer:
         await peer.open("any.protocol", path="/echo", origin="http://suite.example")
         assert await peer.leave() == (1000, "")
 
 
 async def test_gone_in_the_middle() -> None:
     """A peer that breaks off costs no other anything, wherever it does."""
-    async with echoing() as house:
+    async with echoing() as server:
         for sent in (b"", frame(TEXT, b"x" * 100)[:50], frame(TEXT, b"x" * 1_000_000)):
-            async with opened(house) as peer:
+            async with opened(server) as peer:
                 await peer.send(sent)
                 peer.reset()
-        assert await told(house, FIRST) == (ECHOED, GOODBYE)
+        assert await exchange(server, FIRST) == (ECHOED, GOODBYE)
 
 
 async def test_a_peer_that_does_not_read() -> None:
     """A peer that sends and does not read is cut off, and costs no more than one message and what its socket holds."""
     limits = actors.Limits(write_deadline_seconds=0.1, close_seconds=0.1)
     services = {"/echo": partial(echo, limits=limits)}
-    async with served(limits=limits, services=services) as house, house.peer() as peer:
+    async with served(limits=limits, services=services) as server, server.peer() as peer:
         await peer.open(path="/echo")
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it is cut off at some message or other
             while True:
                 await peer.send(frame(TEXT, b"x" * 1_000_000))
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 async def test_the_server_goes() -> None:
     """A server that closes does not wait for a suite."""
-    async with echoing() as house, opened(house) as peer:
-        house.runtime.tree.server.close()
+    async with echoing() as server, opened(server) as peer:
+        server.runtime.tree.server.close()
         assert await peer.next_frame() is None
 
 
@@ -410,7 +410,7 @@ async def test_second_opinion() -> None:
             assert websocket.ping(b"x" * 125).wait(5)
         assert websocket.close_code == 1000
 
-    async with echoing() as house:
-        assert isinstance(house.address, tuple)
-        host, port = house.address
+    async with echoing() as server:
+        assert isinstance(server.address, tuple)
+        host, port = server.address
         await trio.to_thread.run_sync(converse, f"ws://{host}:{port}/echo")

@@ -31,8 +31,8 @@ def test_lines_are_numbered_however_they_arrive(chunk_bytes: int) -> None:
 def test_a_line_that_is_too_long_is_said_once_and_skipped_to_its_newline(chunk_bytes: int, end: bytes) -> None:
     """A line of the limit passes, one byte more does not, and the lines around it are unharmed."""
     text = b"a\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\nb\n" + b"z" * 500 + end
-    told = read(text, chunk_bytes, most_bytes=10)
-    assert told == [Line(1, b"a"), Line(2, b"x" * 10), Line(3, None), Line(4, b"b"), Line(5, None)]
+    lines = read(text, chunk_bytes, most_bytes=10)
+    assert lines == [Line(1, b"a"), Line(2, b"x" * 10), Line(3, None), Line(4, b"b"), Line(5, None)]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
@@ -63,7 +63,7 @@ def test_the_seed_event_is_read_from_its_payload() -> None:
 
 
 def test_the_top_level_comes_before_the_payload() -> None:
-    """An id at the top level counts, and one in the payload only without it; null says nothing."""
+    """An id at the top level counts, and one in the payload only without it; null counts as absent."""
     text = (
         b'{"user_id":null,"thread_id":"t","type":"x","other":[1],'
         b'"payload":{"thread_id":"inner","run_id":"r","user_id":"u","event_id":null}}'

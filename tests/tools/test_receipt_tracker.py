@@ -9,10 +9,10 @@ from tests.support.served import served
 
 async def test_a_group_that_emptied_is_not_the_next_one() -> None:
     """In a log of which all events were acked once, later events of the same range are awaited as any others."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         tracker = ReceiptTracker()
-        (first,) = await house.emit(1)
+        (first,) = await server.emit(1)
         tracker.add(1, first)
         await peer.next_event()
         await peer.ack(1)
@@ -20,7 +20,7 @@ async def test_a_group_that_emptied_is_not_the_next_one() -> None:
         tracker.look()
         assert tracker.awaited == set()
         for line in (2, 3):
-            (receipt,) = await house.emit(1)
+            (receipt,) = await server.emit(1)
             tracker.add(line, receipt)
             await receipt.reached(actors.Stage.WRITTEN)
             tracker.look()

@@ -21,7 +21,7 @@ ODD = '{ "b":1.50, "a" : 9007199254740991, "z":1E3, "text":"\\u00e9é" }'
 
 
 async def test_every_receipt_is_told_in_order_up_to_acked() -> None:
-    """A device that confirms: each line is STORED, WRITTEN, ACKED, with seq, offset and time; the status is 0."""
+    """A device that acks: each line is STORED, WRITTEN, ACKED, with seq, offset and time; the status is 0."""
     before = time.time()
     async with running("serve", "--stdin", "--receipts") as command, device(command.url, "alice") as websocket:
         for number in range(3):
@@ -121,9 +121,9 @@ async def test_bad_lines_are_numbered_and_stop_nothing() -> None:
         await command.feed(EVENT, *bad, EVENT + "\r", " " * 10)
         await events(websocket, 2, ack=True)
         finished = await command.finish()
-    told = [line for line in finished.err.splitlines() if line.startswith("line ")]
-    assert [line.partition(":")[0] for line in told] == [f"line {number}" for number in (3, 4, 5, 6, 7, 8)]
-    assert all("expected" in line for line in told)
+    errors = [line for line in finished.err.splitlines() if line.startswith("line ")]
+    assert [line.partition(":")[0] for line in errors] == [f"line {number}" for number in (3, 4, 5, 6, 7, 8)]
+    assert all("expected" in line for line in errors)
     assert (finished.status, finished.summary) == (0, "2 events: 2 ACKED; 6 bad lines")
 
 
@@ -190,7 +190,7 @@ async def test_a_reader_of_receipts_that_goes_stops_nothing() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_serving_politely(number: signal.Signals) -> None:
-    """Without ``--stdin``: devices are told, and the status is 0."""
+    """Without ``--stdin``: devices get going_away, and the status is 0."""
     async with running("serve") as command, device(command.url, "alice") as websocket:
         command.signal(number)
         leaving = msgspec.json.decode(await websocket.receive())
@@ -244,7 +244,7 @@ async def test_tokens_say_who_may_connect(tmp_path: Path) -> None:
     ],
 )
 async def test_a_bad_tokens_file_is_one_line(tmp_path: Path, text: str | None, complaint: str) -> None:
-    """Whatever is wrong with the file of tokens is said in one line that shows no token, and the status is 2."""
+    """Any fault of the file of tokens is reported on one line that shows no token, and the status is 2."""
     tokens = tmp_path / "tokens.toml"
     if text is not None:
         tokens.write_text(text)

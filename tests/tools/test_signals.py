@@ -1,4 +1,4 @@
-"""The commands under signals, as processes: devices that listen are told, none holds them, and the report is true."""
+"""The commands under signals, as processes: devices are notified, none delays the end, and the report is true."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class Crowd:
     """Devices of as many users that do all that is expected of them, and how it went for each."""
 
     def __init__(self) -> None:
-        self.here = 0
+        self.arrived = 0
         self.all_here = trio.Event()
         self.seen: list[tuple[int, int | None]] = []
-        """The times that each was told to come back, and its Close."""
+        """The retry times that each got, and its Close."""
 
     async def join(self, address: tuple[str, int], user_id: str) -> None:
         async with connected(address) as peer:
             await peer.attach(user_id)
-            self.here += 1
-            if self.here == CROWD:
+            self.arrived += 1
+            if self.arrived == CROWD:
                 self.all_here.set()
             code = await live(peer)
             self.seen.append((len(told(peer)), code))
@@ -105,7 +105,7 @@ async def test_a_crowd_is_seen_out(command: str, number: signal.Signals, many_de
 @both_signals
 @both_commands
 async def test_a_second_signal_ends_it_now(command: str, number: signal.Signals) -> None:
-    """A drain that waits for a device which never confirms ends with the next signal, politely and with its report."""
+    """A drain that waits for a device which never acks ends with the next signal, politely and with its report."""
     async with running(command, "--drain", "600") as process, connected(address_of(process)) as device:
         await device.attach("alice")
         await device.say(send(1, "Oslo?"))
@@ -175,7 +175,7 @@ async def restarted(command: str, port: int) -> AsyncIterator[Running]:
 
 @both_signals
 async def test_the_input_ends_with_a_signal(number: signal.Signals) -> None:
-    """With ``--stdin`` devices get what was read, time to confirm it, and are told when to come back, before 1012."""
+    """With ``--stdin`` devices get what was read, time to ack it, and get the time to come back, before 1012."""
     async with running("serve", "--stdin") as process, connected(address_of(process)) as device:
         await device.attach("alice")
         await process.feed(EVENT)
@@ -190,7 +190,7 @@ async def test_the_input_ends_with_a_signal(number: signal.Signals) -> None:
 
 
 async def test_a_second_signal_ends_the_lingering() -> None:
-    """With ``--stdin``: events that no device takes are waited for as long as ``--linger`` says, or until the next
+    """With ``--stdin``: the command waits ``--linger`` for events that no device takes, or until the next
     signal."""
     async with running("serve", "--stdin", "--receipts", "--linger", "inf") as process:
         await process.feed(EVENT)

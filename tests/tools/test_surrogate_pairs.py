@@ -14,13 +14,13 @@ def line(payload: str, type_: str = "agent_delta", run_id: str = "r", more: str 
     return f'{{"type":"{type_}","thread_id":"t","run_id":"{run_id}",{more}"payload":{payload}}}'.encode()
 
 
-def said(joiner: SurrogateJoiner, *lines: bytes) -> list[str]:
-    """Return the strings at ``text`` as they came out."""
+def payloads(joiner: SurrogateJoiner, *lines: bytes) -> list[str]:
+    """Return the strings at ``text`` of the parsed lines."""
     return [json.loads(joiner.parse(number, one).payload)["text"] for number, one in enumerate(lines, 1)]
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("first", "second", "expected"),
     [
         (r"\ud83d", r"\ude00", ["", "😀"]),
         (r"Hi \uD83D", r"\uDE00!", ["Hi ", "😀!"]),
@@ -28,18 +28,18 @@ def said(joiner: SurrogateJoiner, *lines: bytes) -> list[str]:
         (r"\ud83d\ude00\ud83d", r"\ude01", ["😀", "😁"]),
     ],
 )
-def test_halves_in_succession_are_joined(first: str, second: str, told: list[str]) -> None:
-    """The half at the end of one event goes to the beginning of the next, and nothing is said about it."""
+def test_halves_in_succession_are_joined(first: str, second: str, expected: list[str]) -> None:
+    """The half at the end of one event goes to the beginning of the next, without a remark."""
     joiner = SurrogateJoiner()
-    assert said(joiner, line(f'{{"text":"{first}"}}'), line(f'{{"text":"{second}"}}')) == told
+    assert payloads(joiner, line(f'{{"text":"{first}"}}'), line(f'{{"text":"{second}"}}')) == expected
     joiner.finish()
     assert joiner.remarks() == []
 
 
 def test_each_string_of_each_stream_has_its_own_half() -> None:
-    """Runs that speak at the same time, and strings of one event, are not mixed; what comes in between waits."""
+    """Runs that emit at the same time, and strings of one event, are not mixed; what comes in between waits."""
     joiner = SurrogateJoiner()
-    told = said(
+    expected = payloads(
         joiner,
         line(r'{"text":"a\ud83d"}', run_id="r1"),
         line(r'{"text":"b\ud83d","more":"c\ud83d"}', run_id="r2"),
@@ -47,7 +47,7 @@ def test_each_string_of_each_stream_has_its_own_half() -> None:
         line('{"text":""}', run_id="r1"),
         line(r'{"text":"\ude00"}', run_id="r1"),
     )
-    assert told == ["a", "b", "thinking", "", "😀"]
+    assert expected == ["a", "b", "thinking", "", "😀"]
     both = json.loads(joiner.parse(6, line(r'{"more":"\ude02","text":"\ude01"}', run_id="r2")).payload)
     assert both == {"more": "😂", "text": "😁"}
     assert joiner.remarks() == []
@@ -56,7 +56,7 @@ def test_each_string_of_each_stream_has_its_own_half() -> None:
 def test_a_half_that_nothing_completes_is_said() -> None:
     """U+FFFD stands where the character should be, and the line that it was in is named; so at the end of its run."""
     joiner = SurrogateJoiner()
-    assert said(joiner, line(r'{"text":"a\ud83d"}'), line('{"text":"b"}')) == ["a", "\ufffdb"]
+    assert payloads(joiner, line(r'{"text":"a\ud83d"}'), line('{"text":"b"}')) == ["a", "\ufffdb"]
     (remark,) = joiner.remarks()
     assert remark.startswith("line 1: payload.text: ends in half of a surrogate pair (\\ud83d)")
     joiner.parse(3, line(r'{"text":"c\ud83d"}'))
@@ -71,12 +71,12 @@ def test_a_repeated_line_is_the_same_event() -> None:
     """An event that is offered again under its id reads as it did the first time."""
     joiner = SurrogateJoiner()
     first = line(r'{"text":"a\ud83d"}', more='"event_id":"e",')
-    assert said(joiner, first, first, line(r'{"text":"\ude00"}')) == ["a", "a", "😀"]
+    assert payloads(joiner, first, first, line(r'{"text":"\ude00"}')) == ["a", "a", "😀"]
 
 
 @pytest.mark.parametrize("text", [r"\ude00", r"a\ud83db", r"\ud83d\ud83dx", r"\ude00\ud83d"])
 def test_what_cannot_be_joined_is_said_in_words(text: str) -> None:
-    """A half in the middle, or one that nothing comes before, is a bad line that says where it is."""
+    """A half in the middle, or a second half without a first, is a bad line whose error has the position."""
     joiner = SurrogateJoiner()
     with pytest.raises(BadLine, match=r"payload\.text: half of a surrogate pair, U\+D[8E]"):
         joiner.parse(1, line(f'{{"text":"{text}"}}'))
@@ -93,7 +93,7 @@ def test_other_lines_keep_their_bytes() -> None:
 
 
 def test_few_halves_are_held() -> None:
-    """Streams that never go on cost a bounded memory; what is given up is said."""
+    """Streams that never go on cost a bounded memory; each half that is given up has a remark."""
     joiner = SurrogateJoiner()
     for number in range(HELD_HALVES + 5):
         joiner.parse(number + 1, line(r'{"text":"\ud83d"}', run_id=f"r{number}"))

@@ -1,4 +1,4 @@
-"""The standard streams of every command: a reader that has gone is no failure, and whatever else goes wrong is said."""
+"""The standard streams of every command: a reader that has gone is no failure, and any other fault is reported."""
 
 from __future__ import annotations
 
@@ -77,25 +77,25 @@ async def test_a_full_disk_is_one_line(words: Sequence[str]) -> None:
 
 
 async def test_a_full_disk_is_one_line_without_a_buffer() -> None:
-    """The same where Python was told to buffer nothing, and its own parser keeps quiet about it."""
+    """The same with PYTHONUNBUFFERED, where argparse itself would report nothing."""
     await check_full(SAYING["help"], buffered=False)
 
 
 async def check_full(words: Sequence[str], *, buffered: bool) -> None:
     done = await finished(words, "> /dev/full", EVENT, {"PYTHONUNBUFFERED": "" if buffered else "1"})
     assert done.status == 2
-    (said,) = done.err.splitlines()
-    assert said.endswith("standard output: No space left on device")
+    (output,) = done.err.splitlines()
+    assert output.endswith("standard output: No space left on device")
 
 
 @pytest.mark.parametrize("name", ["receipts", "proof", "watch", "send", "cancel"])
 @pytest.mark.parametrize("redirect", [">&-", "> /dev/null 1< /dev/null"])
 async def test_no_output_is_said_before_anything_is_done(name: str, redirect: str) -> None:
-    """Standard output that is closed, or open for reading: nothing is emitted, sent or confirmed unseen; status 2."""
+    """Standard output that is closed, or open for reading: nothing is emitted, sent or acked unseen; status 2."""
     done = await finished(SAYING[name], redirect, EVENT)
     assert done.status == 2
-    (said,) = done.err.splitlines()
-    assert "standard output: " in said
+    (output,) = done.err.splitlines()
+    assert "standard output: " in output
 
 
 @pytest.mark.parametrize("name", sorted(SAYING.keys() - {"watch", "send", "cancel"}))
@@ -120,7 +120,7 @@ async def test_a_reader_who_has_gone_is_no_failure(name: str) -> None:
     "words", [(*ACTORS, "serve", "--port", "0"), (*ACTORS, "nonsense"), (*TESTING, "--seeds", "1")]
 )
 async def test_a_full_standard_error_is_a_status(words: Sequence[str]) -> None:
-    """An error that cannot even be said is status 2: a server does not listen where no person can know."""
+    """An error that cannot be reported is status 2: a server does not listen if it cannot print its address."""
     assert (await finished(words, "2> /dev/full")).status == 2
 
 
@@ -151,12 +151,12 @@ async def test_an_input_that_cannot_be_read_is_one_line(redirect: str) -> None:
     """Standard input that is closed, or open for writing: one line, status 2, and nothing was served."""
     done = await finished((*ACTORS, "serve", "--stdin", "--port", "0"), redirect)
     assert done.status == 2
-    (said,) = done.err.splitlines()
-    assert said.startswith("actors: standard input: ")
+    (output,) = done.err.splitlines()
+    assert output.startswith("actors: standard input: ")
 
 
 async def test_an_input_that_breaks_is_no_end_of_it() -> None:
-    """Lines read before an input broke are delivered and counted; why there is no more is said; status 2."""
+    """Lines read before an input broke are delivered and counted; the reason of the break is reported; status 2."""
     ours, theirs = socket.socketpair()
     ours.sendall(EVENT)
     theirs.sendall(b"unread")  # so that closing resets the other end
@@ -164,16 +164,16 @@ async def test_an_input_that_breaks_is_no_end_of_it() -> None:
     with trio.fail_after(PATIENCE_SECONDS):
         process = await trio.lowlevel.open_process(words, stdin=theirs.fileno(), stderr=subprocess.PIPE, cwd=ROOT)
         theirs.close()
-        said = b""
+        output = b""
         assert process.stderr is not None
-        while b"listening" not in said:
-            said += await process.stderr.receive_some()
+        while b"listening" not in output:
+            output += await process.stderr.receive_some()
         ours.close()
         async for chunk in process.stderr:
-            said += chunk
+            output += chunk
         assert await process.wait() == 2
-    assert b"actors: standard input: Connection reset by peer" in said
-    assert said.splitlines()[-1] == b"1 event: 1 STORED"
+    assert b"actors: standard input: Connection reset by peer" in output
+    assert output.splitlines()[-1] == b"1 event: 1 STORED"
 
 
 async def test_a_descriptor_shared_with_a_program_that_does_not_block() -> None:
@@ -197,7 +197,7 @@ async def test_a_descriptor_shared_with_a_program_that_does_not_block() -> None:
 
 
 async def test_an_outlet_tells_once_what_failed() -> None:
-    """A stream that fails in the middle is told, once; what is written later goes nowhere, and no task waits for it."""
+    """A stream that fails in the middle is reported once; later text is discarded, and no task waits for it."""
     told: list[StreamFailed] = []
     with opened("/dev/full", os.O_WRONLY) as fd:
         outlet = OutputWriter(fd, "standard output", on_failed=told.append)
@@ -243,16 +243,16 @@ async def test_ctrl_c_leaves_no_traceback(name: str, times: int) -> None:
             [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
         )
         assert process.stdout is not None
-        said = b""
-        while ready not in said:
-            said += await process.stdout.receive_some()
+        output = b""
+        while ready not in output:
+            output += await process.stdout.receive_some()
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             await trio.sleep(0.02)
         async for chunk in process.stdout:
-            said += chunk
+            output += chunk
         status = await process.wait()
-    assert b"Traceback" not in said
+    assert b"Traceback" not in output
     # A second one may strike when Python is on its way out already: a shell says 130 of both.
     allowed = {0} if name == "watch" else {130, -signal.SIGINT} if name == "the example" and times > 1 else {130}
     assert status in allowed
@@ -269,8 +269,8 @@ async def test_ctrl_c_ends_what_only_works(words: Sequence[str]) -> None:
         assert process.stderr is not None
         await trio.sleep(2)
         process.send_signal(signal.SIGINT)
-        said = b""
+        output = b""
         async for chunk in process.stderr:
-            said += chunk
+            output += chunk
         assert await process.wait() == 130
-    assert b"Traceback" not in said
+    assert b"Traceback" not in output

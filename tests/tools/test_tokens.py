@@ -74,11 +74,11 @@ def test_what_an_entry_is_refused_for(entry: str, problem: str, tmp_path: Path) 
     file = written(tmp_path, f'# who is who\n{ALICE}bobs = """\nbob"""\n{entry}\n')
     with pytest.raises(CannotStart) as caught:
         read_tokens(file)
-    said = str(caught.value)
-    assert said.startswith(f"{file}: line 5: ")
-    assert problem in said
-    assert "t0" not in said.removeprefix(str(file))
-    assert SECRET not in said
+    text = str(caught.value)
+    assert text.startswith(f"{file}: line 5: ")
+    assert problem in text
+    assert "t0" not in text.removeprefix(str(file))
+    assert SECRET not in text
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 async def test_whom_it_lets_in() -> None:
-    """A token is its user's to the letter, and no other is anybody's."""
+    """Only the exact token has a user."""
     authenticate = check_against({SECRET: "alice"})
 
     async def who(token: str) -> str | None:

@@ -41,8 +41,8 @@ async def test_watch_prints_events() -> None:
 
 
 @pytest.mark.slow
-async def test_what_was_printed_is_confirmed() -> None:
-    """Watched twice, each event is printed once: the last of ``--count`` is confirmed like those before it."""
+async def test_what_was_printed_is_acked() -> None:
+    """Watched twice, each event is printed once: the last of ``--count`` is acked like those before it."""
     async with running("serve", "--stdin") as command:
         await command.feed(TICK % 1, TICK % 2, TICK % 3)
         first = await with_token("watch", command.url, "--json", "--count", "2")
@@ -54,7 +54,7 @@ async def test_what_was_printed_is_confirmed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_what_was_printed_before_a_signal_is_confirmed(number: signal.Signals) -> None:
+async def test_what_was_printed_before_a_signal_is_acked(number: signal.Signals) -> None:
     """Also when it is a signal that ends the watching, at once after an event."""
     async with running("serve", "--stdin") as command:
         await command.feed(TICK % 1, TICK % 2)
@@ -63,9 +63,9 @@ async def test_what_was_printed_before_a_signal_is_confirmed(number: signal.Sign
                 arguments("watch", command.url, "--token", "alice"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             assert process.stdout is not None
-            said = b""
-            while b"offset 2" not in said:
-                said += await process.stdout.receive_some()
+            output = b""
+            while b"offset 2" not in output:
+                output += await process.stdout.receive_some()
             await trio.sleep(0.1)  # it comes back for the next one
             process.send_signal(number)
             assert await process.wait() == 0
@@ -74,7 +74,7 @@ async def test_what_was_printed_before_a_signal_is_confirmed(number: signal.Sign
 
 
 @pytest.mark.slow
-async def test_what_was_not_printed_is_not_confirmed() -> None:
+async def test_what_was_not_printed_is_not_acked() -> None:
     """An event that standard output did not take is there for the next device."""
     async with running("serve", "--stdin", "--linger", "0") as command:
         await command.feed(TICK % 1)
@@ -101,7 +101,7 @@ async def test_watch_for_people() -> None:
 
 @pytest.mark.slow
 async def test_watch_in_the_middle_of_a_run() -> None:
-    """A watcher that begins in the middle of a run is told its name, by which it can be ended, and those that wait."""
+    """A watcher that begins in the middle of a run gets its id, to cancel it, and those of waiting runs."""
     async with running("demo", "--agent", "approval") as command:
         url = command.url or next(word for word in command._err.decode().split() if word.startswith("ws://"))
         (first,) = (await run("send", url, "--token", "alice", "deploy")).objects
@@ -109,15 +109,15 @@ async def test_watch_in_the_middle_of_a_run() -> None:
         watch = arguments("watch", url, "--token", "alice", "--from", "head")
         watching = await trio.lowlevel.open_process(watch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert watching.stderr is not None
-        said = ""
+        output = ""
         async for chunk in watching.stderr:
-            said += chunk.decode()
-            if second["run_id"] in said:
+            output += chunk.decode()
+            if second["run_id"] in output:
                 watching.kill()
         await watching.wait()
     where = f"in thread {first['thread_id']}; actors cancel stops it"
-    assert f"run {first['run_id']} is active {where}" in said
-    assert f"run {second['run_id']} waits for its turn {where}" in said
+    assert f"run {first['run_id']} is active {where}" in output
+    assert f"run {second['run_id']} waits for its turn {where}" in output
 
 
 @pytest.mark.slow
@@ -186,14 +186,14 @@ async def test_ctrl_c_ends_it_quietly() -> None:
                 arguments("watch", command.url, "--token", "alice"), stderr=subprocess.PIPE
             )
             assert process.stderr is not None
-            said = b""
-            while b"caught up" not in said:
-                said += await process.stderr.receive_some()
+            output = b""
+            while b"caught up" not in output:
+                output += await process.stderr.receive_some()
             process.send_signal(signal.SIGINT)
             async for chunk in process.stderr:
-                said += chunk
+                output += chunk
             assert await process.wait() == 0
-    assert said.splitlines() == [b"connected", b"caught up at offset 0"]
+    assert output.splitlines() == [b"connected", b"caught up at offset 0"]
 
 
 @pytest.mark.parametrize(

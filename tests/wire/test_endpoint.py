@@ -150,7 +150,7 @@ async def test_large(pipe: Pipe) -> None:
 
 
 async def test_take_part(pipe: Pipe) -> None:
-    """A pipe with another end that does not read stops taking, says so with 0, and waits until that changes."""
+    """A pipe with another end that does not read stops taking, returns 0, and waits until that changes."""
     endpoint, stream = pipe
     offered = memoryview(LARGE * 4)
     taken = 0
@@ -261,7 +261,7 @@ async def test_abort_ends_the_pump() -> None:
 
 
 async def test_half_close() -> None:
-    """A peer that has said everything can still be answered."""
+    """A peer that has sent its end can still be answered."""
     async with over_stream() as (endpoint, stream):
         assert isinstance(stream, trio.StapledStream)
         await stream.send_eof()
@@ -272,7 +272,7 @@ async def test_half_close() -> None:
 
 
 async def test_finish() -> None:
-    """Over a socket, our end can say that it has said everything, and still read."""
+    """Over a socket, our end can send its end, and still read."""
     async with over_socket() as (endpoint, stream):
         endpoint.send(b"answer")
         endpoint.finish()

@@ -53,27 +53,27 @@ print("ended", flush=True)
 
 @attrs.frozen
 class Parent:
-    """A process that serves, and forks when it is told to."""
+    """A process that serves, and forks on a command."""
 
     process: trio.Process
     port: int
 
     async def go_on(self) -> str:
-        """Have it take its next step; what it says then."""
+        """Make it take its next step; returns its next line."""
         assert self.process.stdin is not None
         await self.process.stdin.send_all(b"\n")
         return await line(self.process)
 
 
 async def line(process: trio.Process) -> str:
-    """The next line that a process says, which may come in pieces."""
+    """Return the next line of a process, which may come in pieces."""
     assert process.stdout is not None
-    said = b""
-    while not said.endswith(b"\n"):
+    output = b""
+    while not output.endswith(b"\n"):
         piece = await process.stdout.receive_some(1)
-        assert piece, f"it ended in the middle of a line: {said!r}"
-        said += piece
-    return said.decode().strip()
+        assert piece, f"it ended in the middle of a line: {output!r}"
+        output += piece
+    return output.decode().strip()
 
 
 @asynccontextmanager
@@ -115,9 +115,9 @@ async def test_a_child_has_no_part_in_its_parents_sockets(tmp_path: Path) -> Non
                 assert await ends(tcp)
                 assert await ends(unix)
             await here.gone("parent")
-            async with served({"port": other.port}) as tcp_house, served({"path": path}) as unix_house:
-                for house in (tcp_house, unix_house):
-                    async with house.peer() as peer:
+            async with served({"port": other.port}) as tcp_server, served({"path": path}) as unix_server:
+                for server in (tcp_server, unix_server):
+                    async with server.peer() as peer:
                         await peer.attach("alice")
 
 
@@ -136,5 +136,5 @@ def test_a_child_removes_no_path(tmp_path: Path) -> None:
         "print(os.path.exists(sys.argv[1]))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "actors.sock")]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.split() == ["True", "False"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.split() == ["True", "False"]

@@ -171,7 +171,7 @@ def test_frames_that_are_no_message(one: bytes) -> None:
     ],
 )
 def test_what_is_no_frame_is_the_engines(sent: bytes) -> None:
-    """Frames that are wrong whatever their size are passed on, to the engine that says what is wrong."""
+    """Frames that are wrong whatever their size are passed on, for the engine to refuse."""
     assert admitted(sent) == sent
 
 

@@ -34,7 +34,7 @@ def check(head: RequestHead) -> None:
 
 @pytest.mark.parametrize("version", ["2.0", "3.0", "0.9"])
 def test_another_version_of_http(version: str) -> None:
-    """A client of HTTP/2 that has not asked first is told what is spoken here."""
+    """A client of HTTP/2 without an upgrade is refused with 505."""
     with pytest.raises(HTTPRefusal, match=f"expected HTTP/1.1, got HTTP/{version}") as caught:
         HeadReader(MOST).feed(f"PRI * HTTP/{version}\r\n\r\nSM\r\n\r\n".encode())
     assert caught.value.status == 505
@@ -54,10 +54,10 @@ def test_split_anywhere(at: int) -> None:
 def test_byte_by_byte() -> None:
     """A head that drips in is the same head."""
     reader = HeadReader(MOST)
-    came = [reader.feed(REQUEST[index : index + 1]) for index in range(len(REQUEST))]
-    assert came[:-1] == [None] * (len(REQUEST) - 1)
-    assert came[-1] is not None
-    check(came[-1])
+    heads = [reader.feed(REQUEST[index : index + 1]) for index in range(len(REQUEST))]
+    assert heads[:-1] == [None] * (len(REQUEST) - 1)
+    assert heads[-1] is not None
+    check(heads[-1])
 
 
 @given(st.binary(max_size=100), st.data())
@@ -112,7 +112,7 @@ def test_too_large() -> None:
     ],
 )
 def test_not_a_request(request_: bytes) -> None:
-    """Bytes that are no HTTP request are refused with 400, which says what was expected."""
+    """Bytes that are no HTTP request are refused with 400, and what was expected."""
     refusal = refused(request_)
     assert refusal.status == 400
     assert "expected an HTTP/1.1 request" in str(refusal)
@@ -183,7 +183,7 @@ UPGRADE = {"upgrade": "websocket", "sec-websocket-version": "13"}
     ],
 )
 def test_not_an_upgrade(request_: bytes, status: int) -> None:
-    """A request that the engine could not accept is refused before it sees it; a 426 says which upgrade is meant."""
+    """A request that the engine could not accept is refused before it sees it; a 426 names the upgrade."""
     with pytest.raises(HTTPRefusal, match="expected") as caught:
         check_upgrade(read(request_))
     assert caught.value.status == status
@@ -218,7 +218,7 @@ def test_an_upgrade(request_: bytes) -> None:
     ],
 )
 def test_what_the_engine_gets(request_: bytes) -> None:
-    """Whatever else a head says that was found to be an upgrade, the engine can answer it."""
+    """Whatever other headers a checked upgrade has, the engine can answer it."""
     head = read(request_)
     check_upgrade(head)
     engine = WSConnection(ConnectionType.SERVER)

@@ -92,7 +92,7 @@ async def test_what_is_no_socket_stays(lay: Callable[[Path], None], came: str, t
 async def test_a_dead_socket_goes(kind: socket.SocketKind, tmp_path: Path) -> None:
     """A socket that no process has any more does not stand in the way."""
     leave_dead(tmp_path / "actors.sock", kind)
-    async with served({"path": tmp_path / "actors.sock"}) as house, house.peer() as peer:
+    async with served({"path": tmp_path / "actors.sock"}) as server, server.peer() as peer:
         await peer.attach("alice")
 
 
@@ -108,7 +108,7 @@ async def test_a_socket_of_another_kind_stays(tmp_path: Path) -> None:
 
 
 async def test_a_socket_that_may_not_be_asked_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket with permissions that forbid to ask whether a server answers is left alone, and that is said."""
+    """A socket with permissions that forbid to ask whether a server answers is left alone, with the reason."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: errno.EACCES)  # root may ask any
@@ -140,7 +140,7 @@ async def test_two_servers_at_one_dead_socket(
 
 
 async def test_a_lock_for_good(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """A directory that stays locked is said to be, and nothing in it is touched."""
+    """A directory that stays locked raises, and nothing in it is touched."""
     path = tmp_path / "actors.sock"
     leave_dead(path)
     directory = os.open(tmp_path, os.O_RDONLY)
@@ -173,8 +173,8 @@ async def test_a_relative_path_is_where_it_was(tmp_path: Path, monkeypatch: pyte
     """A relative path stands for where the process was when it began to listen."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    async with served({"path": "actors.sock"}) as house:
-        assert house.address == "actors.sock"
+    async with served({"path": "actors.sock"}) as server:
+        assert server.address == "actors.sock"
         monkeypatch.chdir(tmp_path / "elsewhere")
         (tmp_path / "elsewhere" / "actors.sock").write_text("mine")
     assert not (tmp_path / "actors.sock").exists()
@@ -198,7 +198,7 @@ async def test_a_path_that_is_too_long(name: str) -> None:
             with pytest.raises(ValueError, match=text):
                 await runtime.serve(path=f"/{name}")
         longest = Path(directory) / ("x" * (listeners.PATH_BYTES - len(directory) - 1))
-        async with served({"path": longest}) as house, house.peer() as peer:
+        async with served({"path": longest}) as server, server.peer() as peer:
             await peer.attach("alice")
 
 
@@ -213,12 +213,12 @@ async def test_a_path_where_nothing_can_be(tmp_path: Path) -> None:
 async def test_an_abstract_address() -> None:
     """An abstract address is served like a path, and leaves no file, nor takes one away."""
     name = f"\0actors-{os.getpid()}"
-    async with served({"path": name}) as house:
-        assert house.address == name
+    async with served({"path": name}) as server:
+        assert server.address == name
         async with connected(name) as peer:
             await peer.attach("alice")
         with pytest.raises(OSError, match="in use"):
-            await house.runtime.serve(path=name)
+            await server.runtime.serve(path=name)
 
 
 @pytest.mark.parametrize("port", [-1, 65_536, True, "8765", 80.0])
@@ -231,7 +231,7 @@ async def test_what_is_no_port(port: int) -> None:
 
 async def test_a_path_in_bytes(tmp_path: Path) -> None:
     """A path in bytes is a path."""
-    async with served({"path": os.fsencode(tmp_path / "actors.sock")}) as house, house.peer() as peer:
+    async with served({"path": os.fsencode(tmp_path / "actors.sock")}) as server, server.peer() as peer:
         await peer.attach("alice")
 
 
@@ -240,7 +240,7 @@ async def test_a_path_in_bytes(tmp_path: Path) -> None:
 async def test_who_may_connect(
     umask: int, mode: int, tmp_path: Path, restored_umask: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While tokens are not checked a socket is for this account alone, from its beginning on; else the umask says."""
+    """While tokens are not checked a socket is for this account alone, from the beginning; else the umask decides."""
 
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return "alice"
@@ -255,7 +255,7 @@ async def test_who_may_connect(
     monkeypatch.setattr(socket.socket, "bind", noting)
     os.umask(umask)
     path = str(tmp_path / "actors.sock")
-    async with served({"path": path}) as house, house.peer() as peer:
+    async with served({"path": path}) as server, server.peer() as peer:
         await peer.attach("alice")
     async with served({"path": path}, authenticate=authenticate):
         pass

@@ -97,12 +97,12 @@ class Pipe:
 
 @attrs.define
 class Bench:
-    """A transport over a pipe, and what it said."""
+    """A transport over a pipe, and its calls."""
 
     pipe: Pipe
     transport: Transport
     nursery: trio.Nursery
-    said: list[str]
+    calls: list[str]
 
     async def open(self, size: int) -> None:
         self.pipe.open(size)
@@ -111,13 +111,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench(window: int = 0, limits: Limits = LIMITS) -> AsyncIterator[Bench]:
-    pipe, said = Pipe(window), list[str]()
+    pipe, calls = Pipe(window), list[str]()
     with trio.fail_after(600):
         async with trio.open_nursery() as nursery:
             transport = Transport(
-                pipe, nursery, limits=limits, on_drained=lambda: said.append("drained"), on_failed=said.append
+                pipe, nursery, limits=limits, on_drained=lambda: calls.append("drained"), on_failed=calls.append
             )
-            yield Bench(pipe, transport, nursery, said)
+            yield Bench(pipe, transport, nursery, calls)
             transport.close()
             nursery.cancel_scope.cancel()
 
@@ -129,7 +129,7 @@ async def test_at_once() -> None:
         assert b.pipe.taken == b"".join(FRAMES)
         assert b.transport.backlog_bytes == 0
         assert b.transport.stalled_since is None
-        assert b.said == []
+        assert b.calls == []
 
 
 async def test_backlog() -> None:
@@ -140,24 +140,24 @@ async def test_backlog() -> None:
         assert b.transport.backlog_bytes == len(b"".join(FRAMES)) - 75
         await b.open(100)
         assert len(b.pipe.taken) == 175
-        assert b.said == []
+        assert b.calls == []
         await b.open(10_000)
         assert b.pipe.taken == b"".join(FRAMES)
         assert b.transport.backlog_bytes == 0
         assert b.transport.stalled_since is None
-        assert b.said == ["drained"]
+        assert b.calls == ["drained"]
         assert b.transport.write(FRAMES[0])
 
 
 async def test_drained_may_write() -> None:
-    """A writer that is told that the backlog is gone may write at once; that becomes the next backlog."""
-    pipe, told = Pipe(), list[int]()
+    """``on_drained`` may write at once; that becomes the next backlog."""
+    pipe, drained = Pipe(), list[int]()
     async with trio.open_nursery() as nursery:
 
         def more() -> None:
-            told.append(len(pipe.taken))
-            if len(told) < 3:
-                transport.write(FRAMES[len(told)])
+            drained.append(len(pipe.taken))
+            if len(drained) < 3:
+                transport.write(FRAMES[len(drained)])
 
         transport = Transport(pipe, nursery, limits=LIMITS, on_drained=more, on_failed=pytest.fail)
         transport.write(FRAMES[0])
@@ -165,7 +165,7 @@ async def test_drained_may_write() -> None:
             pipe.open(len(frame))
             await wait_all_tasks_blocked()
         assert pipe.taken == b"".join(FRAMES[:3])
-        assert told == [len(b"".join(FRAMES[:count])) for count in (1, 2, 3)]
+        assert drained == [len(b"".join(FRAMES[:count])) for count in (1, 2, 3)]
 
 
 @given(windows=st.lists(st.integers(1, 80), max_size=40), cancelled_at=st.integers(0, 20))
@@ -210,14 +210,14 @@ async def test_cancelled_with_a_torn_frame() -> None:
 
 
 async def test_stalled(autojump_clock: MockClock) -> None:
-    """A socket that takes nothing for the write deadline is aborted, and it is said why."""
+    """A socket that takes nothing for the write deadline is aborted, with the reason."""
     async with bench(10) as b:
         started = trio.current_time()
         b.transport.write(FRAMES[0])
         assert b.transport.stalled_since == started
         await b.transport.drain()
         assert trio.current_time() - started == pytest.approx(5.0)
-        assert b.said == ["stalled"]
+        assert b.calls == ["stalled"]
         assert b.pipe.end == "aborted"
         assert not b.transport.write(FRAMES[1])
 
@@ -229,7 +229,7 @@ async def test_progress_renews_the_deadline(autojump_clock: MockClock) -> None:
         for _ in FRAMES[0]:
             await trio.sleep(4.9)
             await b.open(1)
-        assert b.said == ["drained"]
+        assert b.calls == ["drained"]
         assert b.pipe.taken == FRAMES[0]
 
 
@@ -241,10 +241,10 @@ async def test_what_is_below_shows_progress(autojump_clock: MockClock) -> None:
         for _ in range(20):
             await trio.sleep(4.0)
             b.pipe.pending -= 1
-        assert b.said == []
+        assert b.calls == []
         stopped = trio.current_time()
         await b.transport.drain()
-        assert b.said == ["stalled"]
+        assert b.calls == ["stalled"]
         assert 5.0 <= trio.current_time() - stopped <= 7.0
 
 
@@ -258,9 +258,9 @@ async def test_what_costs_more_below(autojump_clock: MockClock) -> None:
             for _ in range(3):
                 await trio.sleep(4.0)
                 b.pipe.pending -= 1
-        assert b.said == []
+        assert b.calls == []
         await b.open(1_000)
-        assert b.said == ["drained"]
+        assert b.calls == ["drained"]
 
 
 async def test_an_endpoint_that_holds_on() -> None:
@@ -272,30 +272,30 @@ async def test_an_endpoint_that_holds_on() -> None:
             kept.append(memoryview(data))
             return super().send(data)
 
-    said: list[str] = []
+    calls: list[str] = []
     async with trio.open_nursery() as nursery:
         pipe = Holding(10)
-        transport = Transport(pipe, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=said.append)
+        transport = Transport(pipe, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=calls.append)
         transport.write(FRAMES[0])
         await wait_all_tasks_blocked()
         pipe.snap()
         await transport.drain()
-    assert said == ["vanished"]
+    assert calls == ["vanished"]
 
 
 async def test_vanished() -> None:
-    """A socket that breaks is aborted and said to have vanished, once; while writing or with a backlog."""
+    """A socket that breaks is aborted and reported as vanished, once; while writing or with a backlog."""
     async with bench(1_000) as b:
         b.pipe.snap()
         assert not b.transport.write(FRAMES[0])
         assert not b.transport.write(FRAMES[1])
-        assert b.said == ["vanished"]
+        assert b.calls == ["vanished"]
     async with bench(10) as b:
         b.transport.write(FRAMES[0])
         await wait_all_tasks_blocked()
         b.pipe.snap()
         await b.transport.drain()
-        assert b.said == ["vanished"]
+        assert b.calls == ["vanished"]
         assert b.transport.backlog_bytes == 0
 
 
@@ -316,9 +316,9 @@ async def test_control_flood() -> None:
     """A peer that causes replies and reads none is aborted before they become a heap."""
     async with bench() as b:
         b.transport.write_control(b"x" * 60)
-        assert b.said == []
+        assert b.calls == []
         b.transport.write_control(b"x" * 60)
-        assert b.said == ["choked"]
+        assert b.calls == ["choked"]
         assert b.pipe.end == "aborted"
         assert b.transport.backlog_bytes == 0
 
@@ -330,12 +330,12 @@ async def test_control_without_a_flood() -> None:
         for _ in range(10):
             b.transport.write_control(b"x" * 60)
             await b.open(10_000)
-        assert b.said[0] == "drained"
-        assert "choked" not in b.said
+        assert b.calls[0] == "drained"
+        assert "choked" not in b.calls
 
 
 async def test_receive() -> None:
-    """Bytes that come in are handed on as they came, up to their end; a break and a close are told apart."""
+    """Bytes that come in are handed on as they came, up to their end; a break and a close raise differently."""
     async with bench() as b:
         b.pipe.incoming = [b"abc", b""]
         assert await b.transport.receive(2) == b"ab"
@@ -365,15 +365,15 @@ async def test_tls_that_breaks_with_a_backlog() -> None:
     client = trio.SSLStream(
         trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), trusting, server_hostname="localhost"
     )
-    said: list[str] = []
+    calls: list[str] = []
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(endpoint.handshake)
             nursery.start_soon(client.do_handshake)
         async with trio.open_nursery() as nursery:
-            transport = Transport(endpoint, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=said.append)
+            transport = Transport(endpoint, nursery, limits=LIMITS, on_drained=lambda: None, on_failed=calls.append)
             while not transport.backlog_bytes:
                 transport.write(FRAMES[0] * 1_000)
             await wait_all_tasks_blocked()
             await trio.aclose_forcefully(client)
-    assert said == ["vanished"]
+    assert calls == ["vanished"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.upgrade_answer import HEAD_BYTES, SAID_BYTES, UpgradeAnswerReader, Upgraded, UpgradeRefused
+from actors.wire.upgrade_answer import BODY_BYTES, HEAD_BYTES, UpgradeAnswerReader, Upgraded, UpgradeRefused
 from tests.support.raw import KEY, accept_of, upgrade_request
 
 RIGHT = (
@@ -53,12 +53,12 @@ def test_anything_else_is_declined(data: bytes, sizes: int) -> None:
 
 
 def test_refused() -> None:
-    """A refusal has its status, and so much of what it says that a person reads it."""
+    """A refusal has its status, and as much of its body as a person reads."""
     declined = read(b"HTTP/1.1 404 No\r\nContent-Type: application/json\r\n\r\n" + b'{"error": "gone"}\n' * 100)
     assert isinstance(declined, UpgradeRefused)
     assert declined.status == 404
     assert str(declined).startswith('expected an upgrade, got 404: {"error": "gone"} {"error"')
-    assert len(str(declined)) < SAID_BYTES + 50
+    assert len(str(declined)) < BODY_BYTES + 50
 
 
 def test_the_head_is_bounded() -> None:
@@ -72,6 +72,6 @@ def test_the_head_is_bounded() -> None:
 
 
 def test_nothing() -> None:
-    """A server that ends the connection has said nothing."""
+    """A server that ends the connection has sent no answer."""
     assert str(read(b"")) == "expected an upgrade, the connection ended"
     assert str(read(RIGHT[:40])).endswith(", and then the end")

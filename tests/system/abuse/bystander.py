@@ -26,18 +26,18 @@ busy machine, are not.
 
 
 @asynccontextmanager
-async def bystander(house: Served) -> AsyncIterator[None]:
-    """Emit events to a device while the body runs; each arrives, in its place, and is confirmed."""
+async def bystander(server: Served) -> AsyncIterator[None]:
+    """Emit events to a device while the body runs; each arrives, in its place, and is acked."""
     over = False
 
     async def watch() -> None:
         number = 0
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.attach("alice")
             attached.set()
             while not over:
                 number += 1
-                await _deliver_one(house, peer, number)
+                await _deliver_one(server, peer, number)
             await peer.leave()
 
     attached = trio.Event()
@@ -48,19 +48,19 @@ async def bystander(house: Served) -> AsyncIterator[None]:
         over = True
 
 
-async def _deliver_one(house: Served, peer: Peer, number: int) -> None:
-    (receipt,) = await house.emit(1)
+async def _deliver_one(server: Served, peer: Peer, number: int) -> None:
+    (receipt,) = await server.emit(1)
     event = await peer.next_event()
     assert (event["offset"], event["seq"]) == (number, number)
     await peer.ack(number)
     await receipt.reached(actors.Stage.ACKED)
 
 
-async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], times: int) -> None:
+async def besiege(server: Served, contact: Callable[[Peer], Awaitable[None]], times: int) -> None:
     """So many hostile contacts, all at once."""
 
     async def once() -> None:
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await contact(peer)
 
     async with trio.open_nursery() as nursery:
@@ -68,11 +68,11 @@ async def besiege(house: Served, contact: Callable[[Peer], Awaitable[None]], tim
             nursery.start_soon(once)
 
 
-async def unharmed(house: Served) -> None:
+async def unharmed(server: Served) -> None:
     """Check that nothing is left behind: no connection, no socket, no failure, no device."""
-    await house.all_gone()
-    while house.runtime.tree.server.sockets:
+    await server.all_gone()
+    while server.runtime.tree.server.sockets:
         await trio.lowlevel.checkpoint()
-    assert house.failures() == []
-    assert house.runtime.devices("mallory") == house.runtime.devices("alice") == 0
-    assert house.runtime.audit().balanced
+    assert server.failures() == []
+    assert server.runtime.devices("mallory") == server.runtime.devices("alice") == 0
+    assert server.runtime.audit().balanced

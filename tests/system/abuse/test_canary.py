@@ -91,25 +91,25 @@ def presented(token: str) -> dict[str, bytes]:
     return ways
 
 
-async def everything(peer: Peer) -> bytes:
+async def read_all(peer: Peer) -> bytes:
     """All bytes that come, up to the end; nothing more is said."""
     assert isinstance(peer.stream, trio.SocketStream)
-    came = b""
+    received = b""
     try:
         await peer.stream.send_eof()
         while data := await peer.stream.receive_some():
-            came += data
+            received += data
     except trio.BrokenResourceError:
         pass
-    return came
+    return received
 
 
-def said(house: Served, log: pytest.LogCaptureFixture) -> str:
+def recorded(server: Served, log: pytest.LogCaptureFixture) -> str:
     """Everything that is written down on the server's side."""
-    failures = "".join(f"{one}{one!r}{one.traceback}" for one in house.runtime.failures)
+    failures = "".join(f"{one}{one!r}{one.traceback}" for one in server.runtime.failures)
     records = "".join(f"{record.getMessage()}{record.args}{record.exc_text}{record.exc_info}" for record in log.records)
-    presence = house.runtime.tree.registry.presence("alice")
-    return f"{failures}{records}{log.text}{presence.departures}{house.runtime.dead_letters}{house.runtime.audit()}"
+    presence = server.runtime.tree.registry.presence("alice")
+    return f"{failures}{records}{log.text}{presence.departures}{server.runtime.dead_letters}{server.runtime.audit()}"
 
 
 @pytest.mark.parametrize("token", [CANARY, QUOTED], ids=["plain", "quoted"])
@@ -120,18 +120,18 @@ async def test_credentials_are_written_nowhere(
     """Whatever becomes of a credential, and however it was presented, the server does not repeat it."""
     caplog.set_level(logging.DEBUG)
     limits = actors.Limits(authenticate_seconds=0.05, close_seconds=0.05)
-    async with served(authenticate=authenticate, limits=limits, origins=["http://app.example"]) as house:
-        receipts = await house.emit(2)
-        heard = {}
+    async with served(authenticate=authenticate, limits=limits, origins=["http://app.example"]) as server:
+        receipts = await server.emit(2)
+        answers = {}
         for way, data in presented(token).items():
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.send(data)
-                heard[way] = await everything(peer)
-        await house.all_gone()
-        explained = "".join(str(house.runtime.explain(receipt)) for receipt in receipts)
+                answers[way] = await read_all(peer)
+        await server.all_gone()
+        explained = "".join(str(server.runtime.explain(receipt)) for receipt in receipts)
         for form in {token, repr(token)[1:-1], json.dumps(token)[1:-1]}:
-            assert [way for way, came in heard.items() if form.encode() in came] == []
-            assert form not in said(house, caplog)
+            assert [way for way, received in answers.items() if form.encode() in received] == []
+            assert form not in recorded(server, caplog)
             assert form not in explained
 
 
@@ -148,20 +148,20 @@ def test_credentials_do_not_show_themselves() -> None:
 
 async def test_a_short_token_spoils_no_report() -> None:
     """Names of demonstrations are no secrets: a failure that mentions one is shown as it is."""
-    async with served(authenticate=looks_up) as house, house.peer() as peer:
+    async with served(authenticate=looks_up) as server, server.peer() as peer:
         await peer.send(upgrade_request(ACTORS) + hello("bob"))
-        await everything(peer)
-        await house.all_gone()
-        (failure,) = house.runtime.failures
+        await read_all(peer)
+        await server.all_gone()
+        (failure,) = server.runtime.failures
         assert failure.error == "KeyError: 'bob'"
 
 
 async def test_a_failure_says_where_it_was() -> None:
     """Without its credential, the report of a failing ``authenticate`` still says what failed, and where."""
-    async with served(authenticate=looks_up) as house, house.peer() as peer:
+    async with served(authenticate=looks_up) as server, server.peer() as peer:
         await peer.send(upgrade_request(ACTORS) + hello(CANARY))
-        await everything(peer)
-        await house.all_gone()
-        (failure,) = house.runtime.failures
+        await read_all(peer)
+        await server.all_gone()
+        (failure,) = server.runtime.failures
         assert failure.error == "KeyError: '[credential]'"
         assert "looks_up" in failure.traceback

@@ -181,10 +181,10 @@ def tidy_log() -> Iterator[None]:
     logging.getLogger("actors").handlers[:] = handlers
 
 
-async def beside(house: Served, provoke: Callable[[], Awaitable[None]]) -> None:
+async def beside(server: Served, provoke: Callable[[], Awaitable[None]]) -> None:
     """Something happens while bob has a device and a run, which hears and says the same as ever."""
-    async with house.peer() as bob, house.runtime.thread("thread-of-bob").run("bystander", run_id="bystander") as run:
-        await house.runtime.bind("thread-of-bob", "bob")
+    async with server.peer() as bob, server.runtime.thread("thread-of-bob").run("bystander", run_id="bystander") as run:
+        await server.runtime.bind("thread-of-bob", "bob")
         await bob.attach("bob")
         await provoke()
         await trio.sleep(0.02)
@@ -201,13 +201,13 @@ async def beside(house: Served, provoke: Callable[[], Awaitable[None]]) -> None:
 async def test_out_of_a_run(culprit: str, end: Callable[[], BaseException]) -> None:
     """Whatever comes out of an agent or its tools ends that run as failed, is recorded, and ends nothing else."""
     application = Application(culprit, end)
-    async with served(on_message=application.on_message) as house:
-        await beside(house, lambda: _ask(house))
-        assert [failure.path.partition("/")[0] for failure in house.runtime.failures] == ["runs"]
+    async with served(on_message=application.on_message) as server:
+        await beside(server, lambda: _ask(server))
+        assert [failure.path.partition("/")[0] for failure in server.runtime.failures] == ["runs"]
 
 
-async def _ask(house: Served) -> None:
-    async with house.peer() as alice:
+async def _ask(server: Served) -> None:
+    async with server.peer() as alice:
         await alice.attach("alice")
         await alice.say({"op": "send", "id": "c1", "payload": {"text": "hi"}})
         run_id = (await alice.next_op("reply"))["run_id"]
@@ -235,10 +235,10 @@ async def test_out_of_a_callback(culprit: str, end: Callable[[], BaseException])
     async def serve(*_: object) -> None:
         raise end()
 
-    async with served(**options, services={"/service": serve}) as house:
-        await beside(house, lambda: PROVOCATIONS[culprit](house, end))
+    async with served(**options, services={"/service": serve}) as server:
+        await beside(server, lambda: PROVOCATIONS[culprit](server, end))
         if culprit not in {"log", "watch"}:
-            assert len(house.runtime.failures) == 1, house.failures()
+            assert len(server.runtime.failures) == 1, server.failures()
 
 
 def broken_page(end: Callable[[], BaseException]) -> Page:
@@ -251,57 +251,57 @@ def broken_page(end: Callable[[], BaseException]) -> Page:
     return BrokenPage(b"", "text/plain")
 
 
-async def _authenticate(house: Served, _: object) -> None:
-    assert isinstance(house.address, tuple)
-    async with house.peer() as alice:
+async def _authenticate(server: Served, _: object) -> None:
+    assert isinstance(server.address, tuple)
+    async with server.peer() as alice:
         await alice.open("actors.v1")
         await alice.say({"op": "hello", "v": 1, "token": "alice"})
         assert (await alice.next_message())["error"]["name"] == "unavailable"
 
 
-async def _authorize(house: Served, _: object) -> None:
-    assert isinstance(house.address, tuple)
-    async with connect(f"ws://127.0.0.1:{house.address[1]}/ws", token="alice") as session:
+async def _authorize(server: Served, _: object) -> None:
+    assert isinstance(server.address, tuple)
+    async with connect(f"ws://127.0.0.1:{server.address[1]}/ws", token="alice") as session:
         with pytest.raises(RequestRefused, match="unavailable"):
             await session.send({}, thread_id="free")
 
 
-async def _on_undelivered(house: Served, _: object) -> None:
-    await house.runtime.thread("alone").emit("x", {})
-    while not len(house.runtime.failures):  # noqa: ASYNC110 - a failure is recorded, and rings no bell
+async def _on_undelivered(server: Served, _: object) -> None:
+    await server.runtime.thread("alone").emit("x", {})
+    while not len(server.runtime.failures):  # noqa: ASYNC110 - a failure is recorded, and rings no bell
         await trio.sleep(0.005)
 
 
-async def _service(house: Served, _: object) -> None:
-    async with house.peer() as alice:
+async def _service(server: Served, _: object) -> None:
+    async with server.peer() as alice:
         await alice.send(upgrade_request(path="/service"))
         assert await alice.stream.receive_some(1) == b""
 
 
-async def _page(house: Served, _: object) -> None:
-    async with house.peer() as alice:
+async def _page(server: Served, _: object) -> None:
+    async with server.peer() as alice:
         await alice.send(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await alice.stream.receive_some(1) == b""
 
 
-async def _stream(house: Served, end: Callable[[], BaseException]) -> None:
-    await house.runtime.handle(BrokenStream(end))
+async def _stream(server: Served, end: Callable[[], BaseException]) -> None:
+    await server.runtime.handle(BrokenStream(end))
 
 
-async def _log(house: Served, end: Callable[[], BaseException]) -> None:
+async def _log(server: Served, end: Callable[[], BaseException]) -> None:
     logging.getLogger("actors").addHandler(Complainer(end))
-    await house.runtime.thread("of nobody").emit("x", {})
-    await house.runtime.handle(BrokenStream(ValueError))
-    assert len(house.runtime.failures) == 1
+    await server.runtime.thread("of nobody").emit("x", {})
+    await server.runtime.handle(BrokenStream(ValueError))
+    assert len(server.runtime.failures) == 1
 
 
-async def _watch(house: Served, end: Callable[[], BaseException]) -> None:
+async def _watch(server: Served, end: Callable[[], BaseException]) -> None:
     def call() -> NoReturn:
         raise end()
 
-    receipt = await house.runtime.thread("t").emit("x", {})
+    receipt = await server.runtime.thread("t").emit("x", {})
     unwatch = receipt.watch(call)
-    await house.runtime.bind("t", "alice")
+    await server.runtime.bind("t", "alice")
     assert receipt.stage is actors.Stage.STORED
     unwatch()
 
@@ -324,9 +324,9 @@ async def test_out_of_a_client_callback(end: Callable[[], BaseException]) -> Non
     def on_state(_: object) -> NoReturn:
         raise end()
 
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        url = f"ws://127.0.0.1:{house.address[1]}/ws"
+    async with served() as server:
+        assert isinstance(server.address, tuple)
+        url = f"ws://127.0.0.1:{server.address[1]}/ws"
         async with connect(url, token="alice", on_state=on_state) as session:
             assert (await session.send({})).seq == 1
         with pytest.raises(SessionEnded):
@@ -353,7 +353,7 @@ async def test_a_tool_that_exits() -> None:
         async with run.tool("shell"):
             await trio.to_thread.run_sync(sys.exit, "bye")
 
-    async with served(on_message=agent) as house, house.peer() as alice:
+    async with served(on_message=agent) as server, server.peer() as alice:
         await alice.attach("alice")
         await alice.say({"op": "send", "id": "c1", "payload": {"text": "hi"}})
         events = [await alice.next_event() for _ in range(5)]
@@ -372,7 +372,7 @@ async def test_an_event_loop_of_another_kind() -> None:
     async def agent(run: Run, message: Message) -> None:
         await trio.to_thread.run_sync(asyncio.run, cancelled())
 
-    async with served(on_message=agent) as house, house.peer() as alice:
+    async with served(on_message=agent) as server, server.peer() as alice:
         await alice.attach("alice")
         await alice.say({"op": "send", "id": "c1", "payload": {"text": "hi"}})
         events = [await alice.next_event() for _ in range(3)]

@@ -390,10 +390,10 @@ CONTACTS: list[Callable[[Peer], Awaitable[None]]] = [
 @pytest.mark.parametrize("contact", CONTACTS, ids=lambda contact: contact.__name__)
 async def test_first_contact(contact: Callable[[Peer], Awaitable[None]]) -> None:
     """A hundred of them at once: no other device misses an event, nothing of ours has failed, and nothing is left."""
-    async with served(limits=LIMITS) as house:
-        async with bystander(house):
-            await besiege(house, contact, TIMES)
-        await unharmed(house)
+    async with served(limits=LIMITS) as server:
+        async with bystander(server):
+            await besiege(server, contact, TIMES)
+        await unharmed(server)
 
 
 @pytest.mark.parametrize("size", range(0, len(UPGRADE) + len(HELLO) + 1, 7))
@@ -404,7 +404,7 @@ async def test_reset_at_every_stage(size: int) -> None:
         await peer.send((UPGRADE + HELLO)[:size])
         peer.reset()
 
-    async with served(limits=LIMITS) as house:
-        async with bystander(house):
-            await besiege(house, break_off, 20)
-        await unharmed(house)
+    async with served(limits=LIMITS) as server:
+        async with bystander(server):
+            await besiege(server, break_off, 20)
+        await unharmed(server)

@@ -102,20 +102,20 @@ async def test_forbidden_is_unknown(fields: Message, field: str, names: list[str
     """A request for what is another user's gets the reply of one for what does not exist, to the letter, after the
     same time."""
     async with theirs() as his:
-        told = []
+        messages = []
         for name in ["nothing-of-this-name", *(his.names[name] for name in names)]:
             began = trio.current_time()
             reply = await request(his.peer, **fields, **{field: name})
-            told.append((reply, trio.current_time() - began))
-        assert "error" in told[0][0]
-        assert all(reply == told[0][0] for reply, _ in told)
-        assert all(seconds == pytest.approx(told[0][1]) for _, seconds in told)
+            messages.append((reply, trio.current_time() - began))
+        assert "error" in messages[0][0]
+        assert all(reply == messages[0][0] for reply, _ in messages)
+        assert all(seconds == pytest.approx(messages[0][1]) for _, seconds in messages)
 
 
 async def test_a_stolen_cursor() -> None:
     """Another user's epoch, offset and session open nothing, ack nothing, and fence no connection."""
-    async with served() as house, house.peer() as alice, house.peer() as mallory:
-        receipts = await house.emit(5)
+    async with served() as server, server.peer() as alice, server.peer() as mallory:
+        receipts = await server.emit(5)
         mine = await alice.attach("alice")
         resume = {"epoch": mine["epoch"], "offset": 5}
         got = await mallory.attach("mallory", session=mine["session"], resume=resume)
@@ -128,22 +128,22 @@ async def test_a_stolen_cursor() -> None:
 
 async def test_a_stolen_session_repeats_nothing() -> None:
     """A request under another user's session and id is a request of one's own."""
-    async with served(on_message=agent) as house, house.peer() as alice, house.peer() as mallory:
+    async with served(on_message=agent) as server, server.peer() as alice, server.peer() as mallory:
         session = (await alice.attach("alice"))["session"]
         sent = await request(alice, op="send", id="c1", payload={"text": "hers"})
         await mallory.attach("mallory", session=session)
         again = await request(mallory, op="send", id="c1", payload={"text": "hers"})
         assert again["thread_id"] != sent["thread_id"]
         assert again["event_id"] != sent["event_id"]
-        assert house.runtime.owner(again["thread_id"]) == "mallory"
+        assert server.runtime.owner(again["thread_id"]) == "mallory"
 
 
 async def test_acks_for_others() -> None:
-    """An acknowledgement confirms what was written here, to this user, and nothing of anybody else's."""
-    async with served() as house, house.peer() as alice, house.peer() as mallory:
+    """An ack covers the events written to this user on this connection, and none of another user's."""
+    async with served() as server, server.peer() as alice, server.peer() as mallory:
         await alice.attach("alice")
         await mallory.attach("mallory")
-        hers, his = await house.emit(3), await house.emit(2, "mallory")
+        hers, his = await server.emit(3), await server.emit(2, "mallory")
         for _ in range(2):
             await mallory.next_event()
         await mallory.ack(2)
@@ -155,9 +155,9 @@ async def test_acks_for_others() -> None:
 @pytest.mark.parametrize("offset", [0, 1, 2])
 async def test_acks_behind(offset: int) -> None:
     """An old acknowledgement, however often it comes, changes nothing."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        receipts = await house.emit(3)
+        receipts = await server.emit(3)
         assert offsets([await peer.next_event() for _ in range(3)]) == [1, 2, 3]
         await peer.ack(2)
         for _ in range(50):
@@ -168,10 +168,10 @@ async def test_acks_behind(offset: int) -> None:
 
 @pytest.mark.parametrize("offset", [4, 1_000, 2**53 - 1])
 async def test_acks_ahead(offset: int) -> None:
-    """An acknowledgement of what was not sent confirms nothing, and ends the connection."""
-    async with served() as house, house.peer() as peer:
+    """An ack of an offset that was not sent acks nothing, and ends the connection."""
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        receipts = await house.emit(3)
+        receipts = await server.emit(3)
         for _ in range(3):
             await peer.next_event()
         await peer.ack(offset)
@@ -184,26 +184,26 @@ async def test_acks_ahead(offset: int) -> None:
 @pytest.mark.parametrize("offset", [-1, 2**53, 1.5, "1", None, [1], True, {"epoch": 1}])
 async def test_acks_of_no_kind(offset: object) -> None:
     """An acknowledgement that is no offset ends the connection."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "ack", "offset": offset})
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4502
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://evil.example:8765", "null", "file://", "http://["])
 @pytest.mark.parametrize("offers", [(), ("actors.v1",), ("actors.v1", "actors.ticket.alice")])
 async def test_pages_of_others(origin: str, offers: tuple[str, ...]) -> None:
-    """A page from elsewhere is refused whatever credentials its browser sends along, before anybody is asked."""
+    """A page from elsewhere is refused with any credentials, before ``authenticate`` is called."""
     asked = []
 
     async def authenticate(credentials: actors.Credentials) -> str | None:
         asked.append(credentials)
         return "alice"
 
-    async with served(authenticate=authenticate) as house, house.peer() as peer:
+    async with served(authenticate=authenticate) as server, server.peer() as peer:
         answer = await peer.ask(upgrade_request(*offers, origin=origin, cookie="actors_token=alice"))
         assert answer.status == 403
         assert asked == []
@@ -211,16 +211,16 @@ async def test_pages_of_others(origin: str, offers: tuple[str, ...]) -> None:
 
 async def test_a_name_that_leads_here() -> None:
     """While tokens are not checked, a page of a foreign name that resolves to this machine is refused."""
-    async with served() as house:
+    async with served() as server:
         for host, status in (("evil.example:8765", 403), ("localhost:8765", 101), ("[::1]:8765", 101)):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 answer = await peer.ask(upgrade_request("actors.v1", host=host, origin=f"http://{host}"))
                 assert answer.status == status
 
 
 async def test_what_is_quoted_is_text() -> None:
     """An answer that repeats what was asked for is plain text, and no browser takes it for anything else."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         answer = await peer.ask(upgrade_request(path="/<script>alert(1)</script>"))
         assert answer.status == 404
         assert answer.headers["content-type"].startswith("text/plain")

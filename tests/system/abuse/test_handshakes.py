@@ -26,10 +26,10 @@ REQUEST = upgrade_request(ACTORS, extra=[("X-Filler", "x" * 100)])
 
 
 @contextmanager
-def sockets(house: Served, count: int) -> Iterator[list[socket.socket]]:
+def sockets(server: Served, count: int) -> Iterator[list[socket.socket]]:
     """Connections that say nothing."""
-    assert isinstance(house.address, tuple)
-    opened = [socket.create_connection(house.address) for _ in range(count)]
+    assert isinstance(server.address, tuple)
+    opened = [socket.create_connection(server.address) for _ in range(count)]
     try:
         yield opened
     finally:
@@ -50,30 +50,30 @@ async def drip(peers: list[socket.socket]) -> None:
 async def test_slow_handshakes() -> None:
     """Hundreds of requests that come a byte at a time are answered 408 when their time is over; others attach and are
     delivered to meanwhile."""
-    async with served(limits=actors.Limits(request_head_seconds=1.0)) as house:
-        with sockets(house, SLOW) as peers:
-            async with bystander(house), trio.open_nursery() as nursery:
+    async with served(limits=actors.Limits(request_head_seconds=1.0)) as server:
+        with sockets(server, SLOW) as peers:
+            async with bystander(server), trio.open_nursery() as nursery:
                 nursery.start_soon(drip, peers)
-                while house.runtime.tree.server.sockets < SLOW:
+                while server.runtime.tree.server.sockets < SLOW:
                     await trio.lowlevel.checkpoint()
-                async with house.peer() as newcomer:
+                async with server.peer() as newcomer:
                     await newcomer.attach("bob")
-                while house.runtime.tree.server.sockets > 1:
+                while server.runtime.tree.server.sockets > 1:
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             answers = [peer.recv(1_000) for peer in peers]
             assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
-        await unharmed(house)
+        await unharmed(server)
 
 
 async def test_what_a_slow_handshake_costs() -> None:
     """A request that does not end costs at most 20 KiB."""
-    async with served() as house:
-        with sockets(house, 100) as peers:
+    async with served() as server:
+        with sockets(server, 100) as peers:
             for peer in peers:
                 peer.send(REQUEST[:-1])
             with growth() as told:
-                while house.runtime.tree.server.sockets < len(peers):
+                while server.runtime.tree.server.sockets < len(peers):
                     await trio.lowlevel.checkpoint()
                 await trio.testing.wait_all_tasks_blocked(0.01)
             assert told[0] <= len(peers) * SLOW_BYTES
@@ -81,26 +81,26 @@ async def test_what_a_slow_handshake_costs() -> None:
 
 async def test_so_many_handshakes() -> None:
     """Beyond so many handshakes a socket is closed as it comes; as soon as one has ended, the next is welcome."""
-    async with served(limits=actors.Limits(handshakes=5)) as house, house.peer() as settled:
+    async with served(limits=actors.Limits(handshakes=5)) as server, server.peer() as settled:
         await settled.attach("alice")
-        with sockets(house, 80) as peers:
-            while house.runtime.tree.server.sockets < 6:
+        with sockets(server, 80) as peers:
+            while server.runtime.tree.server.sockets < 6:
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked(0.01)
-            assert house.runtime.tree.server.sockets == 6
+            assert server.runtime.tree.server.sockets == 6
             assert [peer.recv(1) for peer in peers[5:]] == [b""] * 75
-            (receipt,) = await house.emit(1)
+            (receipt,) = await server.emit(1)
             assert (await settled.next_event())["offset"] == receipt.offset
-        while house.runtime.tree.server.sockets > 1:
+        while server.runtime.tree.server.sockets > 1:
             await trio.lowlevel.checkpoint()
-        async with house.peer() as newcomer:
+        async with server.peer() as newcomer:
             await newcomer.attach("bob")
 
 
 async def test_so_many_connections() -> None:
     """So many connections in total, and so many of one user: one more is told so, and the others stay."""
     limits = actors.Limits(connections=3, connections_per_user=2)
-    async with served(limits=limits) as house, house.peer() as first, house.peer() as second, house.peer() as third:
+    async with served(limits=limits) as server, server.peer() as first, server.peer() as second, server.peer() as third:
         await first.attach("mallory")
         await second.attach("mallory")
         await third.open(ACTORS)
@@ -108,7 +108,7 @@ async def test_so_many_connections() -> None:
         ending = await third.farewell()
         assert ending is not None
         assert ending[0] == 4004
-        async with house.peer() as fourth, house.peer() as fifth:
+        async with server.peer() as fourth, server.peer() as fifth:
             await fourth.attach("alice")
             answer = await fifth.ask(upgrade_request(ACTORS))
             assert answer.status == 503
@@ -125,10 +125,10 @@ async def test_a_stranger_is_asked_about_for_so_long() -> None:
         return credentials.token
 
     limits = actors.Limits(authenticate_seconds=0.3)
-    async with served(authenticate=authenticate, limits=limits) as house, house.peer() as slow:
+    async with served(authenticate=authenticate, limits=limits) as server, server.peer() as slow:
         await slow.open(ACTORS)
         await slow.say({"op": "hello", "v": 1, "token": "mallory"})
-        async with house.peer() as good:
+        async with server.peer() as good:
             await good.attach("alice")
         ending = await slow.farewell()
         assert ending is not None
@@ -155,16 +155,16 @@ async def test_at_a_door_with_tls(said: bytes, reset: bool) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(trusting)
     limits = actors.Limits(request_head_seconds=0.3, close_seconds=0.3)
-    async with served({"ssl_context": context}, limits=limits) as house:
-        assert isinstance(house.address, tuple)
+    async with served({"ssl_context": context}, limits=limits) as server:
+        assert isinstance(server.address, tuple)
         for _ in range(20):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.send(said)
                 if reset:
                     peer.reset()
-        while house.runtime.tree.server.sockets:
+        while server.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
-        stream = await trio.open_ssl_over_tcp_stream(*house.address, ssl_context=trusting)
+        stream = await trio.open_ssl_over_tcp_stream(*server.address, ssl_context=trusting)
         await Peer(stream).attach("alice")
         await trio.aclose_forcefully(stream)
-        assert house.failures() == []
+        assert server.failures() == []

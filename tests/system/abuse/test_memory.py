@@ -54,32 +54,32 @@ def growth() -> Iterator[list[int]]:
 
 
 @asynccontextmanager
-async def mallory(house: Served) -> AsyncIterator[list[Peer]]:
+async def mallory(server: Served) -> AsyncIterator[list[Peer]]:
     """Many connections of one hostile user."""
     async with AsyncExitStack() as stack:
-        peers = [await stack.enter_async_context(house.peer()) for _ in range(PEERS)]
+        peers = [await stack.enter_async_context(server.peer()) for _ in range(PEERS)]
         for peer in peers:
             await peer.attach("mallory")
         yield peers
 
 
-async def heard(peer: Peer) -> None:
+async def all_read(peer: Peer) -> None:
     """Wait until the server has read everything so far, as the answer to a ping shows."""
-    while (came := await peer.next_frame()) is not None and came.opcode != PONG:
+    while (answer := await peer.next_frame()) is not None and answer.opcode != PONG:
         pass
-    assert came is not None, "this is not enough to be cut off"
+    assert answer is not None, "this is not enough to be cut off"
 
 
 @pytest.mark.parametrize("held", HELD.values(), ids=HELD)
 async def test_an_unfinished_message(held: bytes) -> None:
     """A message without an end costs at most four times what a message may have, in whatever pieces it comes, also if
     each has a character that makes its text four bytes wide."""
-    async with served(limits=actors.Limits(inbound_bytes=MOST)) as house, mallory(house) as peers:
+    async with served(limits=actors.Limits(inbound_bytes=MOST)) as server, mallory(server) as peers:
         with growth() as told:
             for peer in peers:
                 await peer.send(held + (frame(PING) if len(held) > 8 else b""))
                 if len(held) > 8:
-                    await heard(peer)
+                    await all_read(peer)
             await trio.testing.wait_all_tasks_blocked()
         left, most = told
         assert left <= PEERS * 4 * MOST
@@ -90,7 +90,7 @@ async def test_a_message_that_trickles_in() -> None:
     """Two bytes, and two bytes, each read by itself, cost no more than that, or are cut off."""
     payload = "éé".encode() * (MOST // 4)
     whole = frame(TEXT, payload)
-    async with served(limits=actors.Limits(inbound_bytes=MOST, close_seconds=0.5)) as house, mallory(house) as peers:
+    async with served(limits=actors.Limits(inbound_bytes=MOST, close_seconds=0.5)) as server, mallory(server) as peers:
         with growth() as told:
             for at in range(0, 2 * PIECES, 2):
                 for peer in peers[:3]:
@@ -103,7 +103,7 @@ async def test_a_message_that_trickles_in() -> None:
 async def test_pings_unread(payload: bytes) -> None:
     """Pings with answers that the peer does not read are kept up to a bound, and then the connection goes."""
     limits = actors.Limits(inbound_bytes=MOST, close_seconds=0.1)
-    async with served(limits=limits) as house, mallory(house) as peers:
+    async with served(limits=limits) as server, mallory(server) as peers:
         flood = frame(PING, payload) * 100
         with growth() as told:
             for peer in peers:
@@ -115,16 +115,16 @@ async def test_pings_unread(payload: bytes) -> None:
 
 async def test_memory_returns() -> None:
     """When hostile connections have gone, so has what they held."""
-    async with served(limits=actors.Limits(inbound_bytes=MOST)) as house:
-        async with mallory(house):
+    async with served(limits=actors.Limits(inbound_bytes=MOST)) as server:
+        async with mallory(server):
             pass
-        await house.all_gone()
+        await server.all_gone()
         with growth() as told:
-            async with mallory(house) as peers:
+            async with mallory(server) as peers:
                 for peer in peers:
                     await peer.send(HELD["two_byte_fragments"] + frame(PING))
-                    await heard(peer)
-            await house.all_gone()
+                    await all_read(peer)
+            await server.all_gone()
             await trio.testing.wait_all_tasks_blocked()
             del peers
         assert told[0] <= PEERS * MOST

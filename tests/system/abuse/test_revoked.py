@@ -38,71 +38,77 @@ async def is_sent_away(peer: Peer, code: int = REVOKED) -> None:
 
 async def test_every_connection_ends() -> None:
     """A user's connections are closed with 4504, plain ones too, and told why; other users' stay."""
-    async with served() as house, house.peer() as one, house.peer() as two, house.peer() as plain, house.peer() as bobs:
+    async with (
+        served() as server,
+        server.peer() as one,
+        server.peer() as two,
+        server.peer() as plain,
+        server.peer() as bobs,
+    ):
         await one.attach("alice")
         await two.attach("alice")
         await plain.open(cookie="actors_token=alice")
         await bobs.attach("bob")
-        await house.emit(1)
+        await server.emit(1)
         await plain.next_message()
-        assert house.runtime.revoke("alice") == 3
-        assert house.runtime.devices("alice") == 0
+        assert server.runtime.revoke("alice") == 3
+        assert server.runtime.devices("alice") == 0
         for peer in (one, two, plain):
             await is_sent_away(peer)
         error = next(message for message in one.messages() if message.get("op") == "error")["error"]
         assert (error["name"], error["temporary"]) == ("revoked", False)
         await bobs.echo()
-        await house.emit(1, "bob")
+        await server.emit(1, "bob")
         assert (await bobs.next_event())["offset"] == 1
 
 
 async def test_nothing_is_written_afterwards() -> None:
     """An event emitted after a revocation reaches none of the connections that it ended, and waits for the next."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        house.runtime.revoke("alice")
-        (receipt,) = await house.emit(1)
+        server.runtime.revoke("alice")
+        (receipt,) = await server.emit(1)
         await is_sent_away(peer)
         assert [message for message in peer.messages() if "type" in message] == []
-        await house.all_gone()
+        await server.all_gone()
         assert receipt.stage is actors.Stage.STORED
-        assert "(revoked:" in str(house.runtime.explain(receipt))
-        async with house.peer() as again:
+        assert "(revoked:" in str(server.runtime.explain(receipt))
+        async with server.peer() as again:
             await again.attach("alice")
             assert again.messages()[1]["offset"] == 1
 
 
 async def test_an_unread_backlog_is_not_delivered() -> None:
     """A socket gets nothing that it had not taken when its user was revoked: the connection is aborted."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        (device,) = house.runtime.tree.registry.presence("alice").devices
+        (device,) = server.runtime.tree.registry.presence("alice").devices
         assert isinstance(device, Connection)
         while not device.writing:
-            await house.emit(4, size=200_000)
+            await server.emit(4, size=200_000)
             await trio.testing.wait_all_tasks_blocked()
-        assert house.runtime.revoke("alice") == 1
+        assert server.runtime.revoke("alice") == 1
         assert not device.writing
-        await house.all_gone()
+        await server.all_gone()
 
 
 async def test_a_peer_that_does_not_answer() -> None:
     """A peer that does not answer the Close loses the socket before others would: no patience is spent on it."""
     limits = actors.Limits(close_seconds=3_600.0, revoked_seconds=0.05)
-    async with served(limits=limits) as house, house.peer() as peer:
+    async with served(limits=limits) as server, server.peer() as peer:
         await peer.attach("alice")
-        house.runtime.revoke("alice")
-        await house.all_gone()
-        while house.runtime.tree.server.sockets:
+        server.runtime.revoke("alice")
+        await server.all_gone()
+        while server.runtime.tree.server.sockets:
             await trio.lowlevel.checkpoint()
 
 
 async def test_sessions_are_forgotten() -> None:
     """A session id from before is worth nothing: a client that says it gets a session of its own, and fences no
     other."""
-    async with served() as house, house.peer() as before, house.peer() as after, house.peer() as thief:
+    async with served() as server, server.peer() as before, server.peer() as after, server.peer() as thief:
         session = (await before.attach("alice"))["session"]
-        house.runtime.revoke("alice")
+        server.runtime.revoke("alice")
         await is_sent_away(before)
         own = (await after.attach("alice"))["session"]
         stolen = (await thief.attach("alice", session=session))["session"]
@@ -117,17 +123,17 @@ async def test_runs_go_on() -> None:
     async def agent(run: actors.Run, message: actors.Message) -> None:
         await go_on.wait()
 
-    async with served(on_message=agent) as house, house.peer() as peer:
+    async with served(on_message=agent) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": 1, "payload": {}})
         await peer.next_op("reply")
-        house.runtime.revoke("alice")
+        server.runtime.revoke("alice")
         await is_sent_away(peer)
-        assert len(house.runtime.tree.runs.registry.active) == 1
+        assert len(server.runtime.tree.runs.registry.active) == 1
         go_on.set()
-        while house.runtime.tree.runs.registry.active:
+        while server.runtime.tree.runs.registry.active:
             await trio.lowlevel.checkpoint()
-        async with house.peer() as again:
+        async with server.peer() as again:
             await again.attach("alice")
             types = [message["type"] for message in again.messages() if "type" in message]
             assert types == ["user_message", "agent_started", "agent_completed"]
@@ -138,13 +144,13 @@ async def test_while_the_application_is_asked(how: str) -> None:
     """An answer that the application began before the revocation, and gave after it, lets no connection in."""
     door = Door()
     door.answer = trio.Event()
-    async with served(authenticate=door) as house, house.peer() as peer, trio.open_nursery() as nursery:
+    async with served(authenticate=door) as server, server.peer() as peer, trio.open_nursery() as nursery:
         nursery.start_soon(_come_in, peer, how)
         await door.asked.wait()
         door.shut = True
-        assert house.runtime.revoke("alice") == 0
+        assert server.runtime.revoke("alice") == 0
         door.answer.set()
-    assert house.failures() == []
+    assert server.failures() == []
 
 
 async def _come_in(peer: Peer, how: str) -> None:
@@ -160,40 +166,40 @@ async def _come_in(peer: Peer, how: str) -> None:
 
 async def test_before_the_hello() -> None:
     """A connection that showed a ticket and has not said hello, is ended as well."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS, "actors.ticket.alice")
-        assert house.runtime.revoke("alice") == 1
+        assert server.runtime.revoke("alice") == 1
         await is_sent_away(peer)
 
 
 async def test_with_the_hello_on_its_way() -> None:
     """However the revocation and the hello meet: the user has no device, and what is emitted then reaches no device."""
-    async with served() as house:
+    async with served() as server:
         for steps in range(12):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.open(ACTORS, "actors.ticket.alice")
                 await peer.say({"op": "hello", "v": 1})
                 for _ in range(steps):
                     await trio.lowlevel.checkpoint()
-                assert house.runtime.revoke("alice") == 1
-                (receipt,) = await house.emit(1)
+                assert server.runtime.revoke("alice") == 1
+                (receipt,) = await server.emit(1)
                 await is_sent_away(peer)
                 assert receipt.event_id not in {message.get("event_id") for message in peer.messages()}
-            await house.all_gone()
-            assert house.runtime.devices("alice") == 0
+            await server.all_gone()
+            assert server.runtime.devices("alice") == 0
 
 
 async def test_nobody_there() -> None:
     """A user without connections, or one who was never here, can be revoked, again and again."""
-    async with served() as house:
-        assert house.runtime.revoke("alice") == 0
-        async with house.peer() as peer:
+    async with served() as server:
+        assert server.runtime.revoke("alice") == 0
+        async with server.peer() as peer:
             await peer.attach("alice")
             await peer.leave()
-        await house.all_gone()
-        assert house.runtime.revoke("alice") == house.runtime.revoke("alice") == 0
-        assert _emitted(house)
+        await server.all_gone()
+        assert server.runtime.revoke("alice") == server.runtime.revoke("alice") == 0
+        assert _emitted(server)
 
 
-def _emitted(house: Served) -> bool:
-    return house.failures() == [] and house.runtime.audit().balanced
+def _emitted(server: Served) -> bool:
+    return server.failures() == [] and server.runtime.audit().balanced

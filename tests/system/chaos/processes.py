@@ -173,7 +173,7 @@ async def served(**limits: float) -> AsyncIterator[tuple[Process, str]]:
 
 
 async def settled(server: Process, user_id: str, count: int) -> None:
-    """Wait until all events of a user were confirmed."""
+    """Wait until all events of a user were acked."""
     await server.until({"ACKED": count}, "stages", user_id=user_id)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 
 class Report(Protocol):
-    """Tells what one misfortune has done; fails if anything was lost without a word, or anybody else was hurt."""
+    """Reports the effects of one fault; fails if an event was lost without a report, or a bystander was affected."""
 
     def __call__(
         self,

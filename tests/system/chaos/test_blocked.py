@@ -1,4 +1,4 @@
-"""An agent that stops the whole loop: everybody waits for it, and that is all."""
+"""An agent that blocks the whole loop: everything waits for it, and nothing else happens."""
 
 from __future__ import annotations
 

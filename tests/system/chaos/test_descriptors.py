@@ -25,7 +25,7 @@ LOOK_SECONDS = 1.0
 
 @attrs.define
 class Guest:
-    """A device that knocks until it is let in, confirms all that it gets, and stays until it is asked to leave."""
+    """A device that knocks until it is let in, acks all that it gets, and stays until it is asked to leave."""
 
     user_id: str
     here: bool = False
@@ -70,7 +70,7 @@ class Feed:
             await self.server.feed(json.dumps(event))
 
     async def hear(self) -> None:
-        """Count what was confirmed."""
+        """Count what was acked."""
         async for receipt in self.server.objects():
             self.acked += receipt["stage"] == "ACKED"
 

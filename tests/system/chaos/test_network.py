@@ -112,7 +112,7 @@ async def test_a_poor_line(what: str, way: Way, burst: int, report: Report, virt
 
 
 async def test_a_stall_that_ends(report: Report, virtual_clock: MockClock) -> None:
-    """Eight seconds in which nothing passes are shorter than anybody's patience: everything comes, on the same
+    """Eight seconds in which nothing passes are shorter than every timeout: everything comes, on the same
     connection."""
     async with ordeal(report, "stall of 8 s, then on", "no connection was lost") as life:
         await trio.sleep(5)
@@ -182,7 +182,7 @@ async def test_half_open(
 
 
 async def test_an_unreachable_server(report: Report, virtual_clock: MockClock) -> None:
-    """Cut off and refused for three seconds, everybody comes back by himself."""
+    """Cut off and refused for three seconds, every device reconnects by itself."""
     async with ordeal(report, "unreachable for 3 s", "from when it was reachable") as life:
         await trio.sleep(5)
         life.proxy.sever()
@@ -247,7 +247,7 @@ EVENTS = 80
 
 async def test_a_server_process(report: Report) -> None:
     """``actors serve`` as a process of its own, in real time, each device on another kind of bad line: every event
-    comes once, in order, to each, and the emitter is told of each that it was confirmed."""
+    comes once, in order, to each, and the emitter is told of each that it was acked."""
     devices = {user_id: Device(user_id) for user_id in (*LINES, "bob")}
     async with AsyncExitStack() as stack:
         command = await stack.enter_async_context(running("serve", "--stdin", "--receipts", "--linger", "20"))
@@ -279,7 +279,7 @@ async def test_a_server_process(report: Report) -> None:
 
 
 async def feed(command: Running, proxies: dict[str, FaultProxy], users: list[str]) -> None:
-    """Tell the server of events for everybody; meanwhile lines stall, and go."""
+    """Emit events to every user; meanwhile connections stall, and go on."""
     for number in range(EVENTS):
         said = [
             {"type": "tick", "thread_id": user_id, "user_id": user_id, "payload": {"n": number}} for user_id in users

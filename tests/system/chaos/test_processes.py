@@ -20,7 +20,7 @@ STREAM = 100
 """Events that each device has before anything happens, and again after it."""
 
 STANDSTILL_SECONDS = 1.2
-"""Longer than a confirmation may take, and shorter than anybody's patience."""
+"""Longer than an ack may take, and shorter than a test waits."""
 
 IMPATIENT = {"ping_seconds": 0.3, "pong_seconds": 1.0, "sweep_seconds": 0.1}
 """Limits of a server that soon pings a silent device, and soon gives up one that does not answer."""
@@ -180,7 +180,7 @@ async def test_a_stopped_client(tmp_path: Path, report: Report) -> None:
 
 
 async def test_a_killed_emitter(tmp_path: Path, report: Report) -> None:
-    """Half a line is answered with its number; all that came before it is delivered and confirmed, and the server ends
+    """Half a line is answered with its number; all that came before it is delivered and acked, and the server ends
     in good order, as at the end of any input."""
     emitted, phone, laptop = journals(tmp_path, "emitted", "phone", "laptop")
     async with fed("alice", emitted, phone, laptop) as (server, emitter, _):

@@ -28,7 +28,7 @@ EVENTS = 3
 """In each thread."""
 
 SLICE = 100
-"""Threads between two turns of everybody else."""
+"""Threads between two turns of all other work."""
 
 SLICE_SECONDS = 0.3
 """A thousand of them take five minutes: longer than anything is kept."""

@@ -128,7 +128,7 @@ class Workload:
         user.emitted.append((at, await thread.emit("tick", payload, user_id=user.user_id)))
 
     async def settle(self) -> None:
-        """Nothing more is emitted or said; wait until everybody has everything."""
+        """Stop emitting and sending, and wait until every device has everything."""
         self.over = True
         with trio.move_on_after(PATIENCE_SECONDS):
             while self._talking or not all(user.is_served for user in self.users.values()):  # noqa: ASYNC110
@@ -150,7 +150,7 @@ class Workload:
         return sum(self.unaccounted(one) > 0 or one.connections != 1 or bool(one.gone) for one in others)
 
     async def live(self) -> None:
-        """Emit for everybody, a little at a time."""
+        """Emit to every user, a little at a time."""
         while not self.over:
             for user in list(self.users.values()):
                 if user.user_id not in self.quiet:

@@ -145,10 +145,10 @@ async def test_its_example_runs(project: Path) -> None:
     """Imported by its name, it does what its page says: the example asks a real server, prints the answer, and ends."""
     example = CLIENT.with_name("README.md").read_text().split("```js\n")[1].split("```")[0]
     assert EXAMPLE_URL in example
-    async with served(on_message=assistant) as house:
-        assert isinstance(house.address, tuple)
+    async with served(on_message=assistant) as server:
+        assert isinstance(server.address, tuple)
         script = project / "example.mjs"
-        script.write_text(example.replace(EXAMPLE_URL, f"ws://127.0.0.1:{house.address[1]}/ws"))
+        script.write_text(example.replace(EXAMPLE_URL, f"ws://127.0.0.1:{server.address[1]}/ws"))
         assert await printed(script) == "The sky is clear. Take a coat."
 
 
@@ -157,10 +157,10 @@ async def test_the_example_for_a_page_runs(tmp_path: Path) -> None:
     example = CLIENT.with_name("README.md").read_text().split("```js\n")[2].split("```")[0]
     script = tmp_path / "example.mjs"
     script.write_text(example.replace('"/actors.js"', json.dumps(CLIENT.as_uri())))
-    async with served(on_message=assistant) as house:
-        assert isinstance(house.address, tuple)
+    async with served(on_message=assistant) as server:
+        assert isinstance(server.address, tuple)
         before = tmp_path / "before.mjs"
-        before.write_text(IN_NODE % json.dumps(f"http://127.0.0.1:{house.address[1]}/"))
+        before.write_text(IN_NODE % json.dumps(f"http://127.0.0.1:{server.address[1]}/"))
         assert await printed(script, "--import", str(before)) == "The sky is clear. Take a coat."
 
 
@@ -182,12 +182,12 @@ async def test_closed_it_lets_node_end(tmp_path: Path, asked: str) -> None:
         "away.close();",
         "console.log('closed');",
     ]
-    async with served() as house:
-        assert isinstance(house.address, tuple)
+    async with served() as server:
+        assert isinstance(server.address, tuple)
         command = node_command()
         if command is None:
             pytest.skip(NO_NODE)
         script.write_text("\n".join(lines))
-        url = f"ws://127.0.0.1:{house.address[1]}/ws"
+        url = f"ws://127.0.0.1:{server.address[1]}/ws"
         ran = await trio.run_process([*command, "--no-warnings", str(script), url], capture_stdout=True)
     assert ran.stdout.decode() == "closed\n"

@@ -88,7 +88,7 @@ async def test_a_hole_is_a_defect(node: Node) -> None:
 
 
 async def test_a_reset_in_the_middle_begins_anew(node: Node) -> None:
-    """Also when it is the same epoch, whose log was rewound; nothing of the old log is confirmed any more."""
+    """Also when it is the same epoch, whose log was rewound; nothing of the old log is acked any more."""
     script = """
         socket.say(event(1), event(2), event(3));
         await sleep(20);
@@ -382,7 +382,7 @@ LISTENED = """
     const acks = () => socket.heard.filter(({op}) => op === "ack").map(({offset}) => offset);
     const lasts = (ms = 100) => sleep(ms);
 """
-"""A session without a consumer, ``seen`` by whoever ``hear`` is added for; acks wait for 50 ms."""
+"""A session without a consumer, with ``hear`` as a listener that fills ``seen``; acks wait for 50 ms."""
 
 NOBODY = {
     "removed": "session.addEventListener('event', hear); session.removeEventListener('event', hear);",
@@ -408,7 +408,7 @@ NOBODY = {
 
 
 @pytest.mark.parametrize("way", NOBODY)
-async def test_what_nobody_takes_is_not_confirmed(node: Node, way: str) -> None:
+async def test_what_nobody_takes_is_not_acked(node: Node, way: str) -> None:
     """It waits, unconfirmed, for the next listener, and is handed to no other."""
     script = f"""
         {LISTENED} {NOBODY[way]}
@@ -443,14 +443,14 @@ SOMEBODY = {
 
 
 @pytest.mark.parametrize("way", SOMEBODY)
-async def test_what_a_listener_has_seen_is_confirmed(node: Node, way: str) -> None:
-    """However it was added, and whatever was removed: each event once, and confirmed."""
+async def test_what_a_listener_has_seen_is_acked(node: Node, way: str) -> None:
+    """However it was added, and whatever was removed: each event once, and acked."""
     script = f"{LISTENED} {SOMEBODY[way]} await sleep(0); socket.say(event(1), event(2)); await lasts();"
     assert await node.run(f"{script} return [seen, acks()];") == [[1, 2], [2]]
 
 
 async def test_a_listener_for_one_event_takes_one(node: Node) -> None:
-    """``{once: true}``: that one is confirmed, and what follows waits."""
+    """``{once: true}``: that one is acked, and what follows waits."""
     script = f"{LISTENED} session.addEventListener('event', hear, {{once: true}}); await sleep(0);"
     script += "socket.say(event(1), event(2)); await lasts(); return [seen, acks()];"
     assert await node.run(script) == [[1], [1]]
@@ -596,7 +596,7 @@ async def test_what_is_asked_at_once_comes_in_order(node: Node) -> None:
 
 
 async def test_what_is_in_hand_is_not_taken_by_leaving(node: Node) -> None:
-    """A loop that breaks, throws or closes the session has not come back: its item is not confirmed."""
+    """A loop that breaks, throws or closes the session has not come back: its item is not acked."""
     script = f"""
         {LISTENED}
         socket.say(event(1), event(2), event(3));
@@ -730,7 +730,7 @@ async def test_ops_that_are_not_known_are_ignored(node: Node, op: object) -> Non
 
 @pytest.mark.parametrize("value", [None, -1, 0, "x", {}, 2**31, 1e300, float("inf"), 1e-9])
 async def test_limits_that_no_client_can_take(node: Node, value: object) -> None:
-    """Huge, negative, or not there: the client neither spins nor stops, asks, confirms, and pauses as it was told."""
+    """Huge, negative, or not there: the client neither spins nor stops, asks, acks, and pauses as it was told."""
     script = f"""
         const timers = [];
         const real = setTimeout;

@@ -1,4 +1,4 @@
-"""A device as a process of its own, on raw sockets: keeps its cursor, confirms each event, answers pings, comes back.
+"""A device as a process of its own, on raw sockets: keeps its cursor, acks each event, answers pings, comes back.
 
 Writes down how each connection began, and every offset it took for the first time.
 """
@@ -24,10 +24,10 @@ class Connection:
         self._socket.sendall(upgrade_request(ACTORS))
         self._read_until(b"\r\n\r\n")
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         self._socket.sendall(frame(TEXT, json.dumps(message).encode()))
 
-    def hear(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         """The next message, of those short enough for this device."""
         opcode, size = self._read(2)
         assert opcode == 0x80 | TEXT, "the server said goodbye"
@@ -61,32 +61,32 @@ class ReconnectingDevice:
     def __init__(self, port: int, log: Path) -> None:
         self._port = port
         self._log = log
-        self._kept: dict[str, Any] = {}
+        self._resume_fields: dict[str, Any] = {}
         self._offset = 0
 
     def connect(self) -> None:
         """One connection, to its end."""
         connection = Connection(self._port)
-        connection.say({"op": "hello", "v": 1, "token": "alice"} | self._kept)
+        connection.send({"op": "hello", "v": 1, "token": "alice"} | self._resume_fields)
         while True:
-            self._take(connection, connection.hear())
+            self._take(connection, connection.receive())
 
     def _take(self, connection: Connection, message: dict[str, Any]) -> None:
         if message.get("op") == "welcome":
             self._write(message["resume"])
             self._keep(message["session"], message["epoch"])
         elif message.get("op") == "ping":
-            connection.say({"op": "pong"})
+            connection.send({"op": "pong"})
         elif message.get("op") == "gap":
             self._write("gap")
         elif "type" in message:
             self._offset = message["offset"]
             self._write(str(self._offset))
-            self._kept["resume"]["offset"] = self._offset
-            connection.say({"op": "ack", "offset": self._offset})
+            self._resume_fields["resume"]["offset"] = self._offset
+            connection.send({"op": "ack", "offset": self._offset})
 
     def _keep(self, session: str, epoch: str) -> None:
-        self._kept = {"session": session, "resume": {"epoch": epoch, "offset": self._offset}}
+        self._resume_fields = {"session": session, "resume": {"epoch": epoch, "offset": self._offset}}
 
     def _write(self, line: str) -> None:
         with self._log.open("a") as log:

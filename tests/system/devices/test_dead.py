@@ -1,4 +1,4 @@
-"""Dead devices are found by their silence, and nothing is taken for confirmed that they did not confirm."""
+"""Dead devices are found by their silence, and nothing is taken for acked that they did not ack."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ SOON = actors.Limits(ping_seconds=0.2, pong_seconds=0.2, sweep_seconds=0.02, clo
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_link_that_died(plain: bool) -> None:
     """A device whose link died without a word is found, what was written to it stays unconfirmed, explain says why."""
-    async with served(limits=SOON) as house, fault_proxy("127.0.0.1", int(house.address[1])) as proxy:
+    async with served(limits=SOON) as server, fault_proxy("127.0.0.1", int(server.address[1])) as proxy:
         async with connected(("127.0.0.1", proxy.port)) as peer:
             if plain:
                 await peer.open(cookie="actors_token=alice")
             else:
                 await peer.attach("alice")
-            (before,) = await house.emit(1)
+            (before,) = await server.emit(1)
             assert (await peer.next_event())["offset"] == 1
             proxy.vanish()
             await peer.say({"op": "ack", "offset": 1})
-            (after,) = await house.emit(1)
-            await house.gone()
-            (behind,) = await house.emit(1)
+            (after,) = await server.emit(1)
+            await server.gone()
+            (behind,) = await server.emit(1)
         stages = [receipt.stage for receipt in (before, after, behind)]
         assert stages == [actors.Stage.WRITTEN, actors.Stage.WRITTEN, actors.Stage.STORED]
-        assert "(silent: it did not answer a ping within 0.2 s)" in str(house.runtime.explain(behind))
-        assert house.failures() == []
+        assert "(silent: it did not answer a ping within 0.2 s)" in str(server.runtime.explain(behind))
+        assert server.failures() == []
 
 
 @attrs.define
@@ -99,18 +99,18 @@ async def test_found_in_time(autojump_clock: MockClock) -> None:
 
 async def test_a_laptop_asleep(tmp_path: Path) -> None:
     """A device that sleeps is found dead; awake again it comes back as itself, and has had every event exactly once."""
-    async with served(limits=SOON) as house:
-        assert isinstance(house.address, tuple)
+    async with served(limits=SOON) as server:
+        assert isinstance(server.address, tuple)
         arguments = [
             sys.executable,
             "-m",
             "tests.system.devices.device_process",
-            str(house.address[1]),
+            str(server.address[1]),
             str(tmp_path / "read"),
         ]
         device = await trio.lowlevel.open_process(arguments, cwd=ROOT)
         try:
-            await sleeps_and_wakes(house, device, tmp_path / "read")
+            await sleeps_and_wakes(server, device, tmp_path / "read")
         finally:
             device.kill()
             with trio.CancelScope(shield=True):
@@ -123,23 +123,23 @@ async def until(condition: Callable[[], bool]) -> None:
         await trio.sleep(0.01)
 
 
-async def sleeps_and_wakes(house: Served, device: trio.Process, read: Path) -> None:
+async def sleeps_and_wakes(server: Served, device: trio.Process, read: Path) -> None:
     """Events before, while and after it sleeps."""
-    await until(lambda: house.runtime.devices("alice") > 0)
-    receipts = await house.emit(5)
+    await until(lambda: server.runtime.devices("alice") > 0)
+    receipts = await server.emit(5)
     await receipts[-1].reached(actors.Stage.ACKED)
     os.kill(device.pid, signal.SIGSTOP)
-    receipts += await house.emit(5)
-    await until(lambda: house.runtime.devices("alice") == 0)
-    receipts += await house.emit(5)
-    assert "(silent: " in str(house.runtime.explain(receipts[-1]))
+    receipts += await server.emit(5)
+    await until(lambda: server.runtime.devices("alice") == 0)
+    receipts += await server.emit(5)
+    assert "(silent: " in str(server.runtime.explain(receipts[-1]))
     assert actors.Stage.ACKED not in {receipt.stage for receipt in receipts[5:]}
     os.kill(device.pid, signal.SIGCONT)
-    receipts += await house.emit(5)
+    receipts += await server.emit(5)
     await receipts[-1].reached(actors.Stage.ACKED)
     lines = (await trio.Path(read).read_text()).split()
     assert lines[0] == "fresh"
     assert lines[1:].count("replayed") >= 1
     assert "gap" not in lines
     assert [int(line) for line in lines if line.isdigit()] == list(range(1, 21))
-    assert len(house.runtime.tree.registry.presence("alice").sessions) == 1
+    assert len(server.runtime.tree.registry.presence("alice").sessions) == 1

@@ -72,22 +72,22 @@ class Desk:
 async def desk(**serve: object) -> AsyncIterator[tuple[Desk, Served]]:
     """A server with an application that takes its time."""
     checks = Desk()
-    async with served(serve, authenticate=checks.authenticate) as house:
-        yield checks, house
-        assert not house.failures()
+    async with served(serve, authenticate=checks.authenticate) as server:
+        yield checks, server
+        assert not server.failures()
 
 
 def hello(session: str, **fields: object) -> bytes:
     """A hello of this session that takes long to check."""
-    said: Message = {"op": "hello", "v": 1, "token": "alice-slow", "session": session, **fields}
-    return frame(TEXT, json.dumps(said).encode())
+    early_frames: Message = {"op": "hello", "v": 1, "token": "alice-slow", "session": session, **fields}
+    return frame(TEXT, json.dumps(early_frames).encode())
 
 
-async def settle(house: Served, checks: Desk, connections: int) -> None:
+async def settle(server: Served, checks: Desk, connections: int) -> None:
     """The application answers; then the connection that was given up is over."""
     checks.cleared.set()
     await checks.answered.wait()
-    while len(house.runtime.tree.server.connections) > connections:
+    while len(server.runtime.tree.server.connections) > connections:
         await trio.lowlevel.checkpoint()
 
 
@@ -96,30 +96,30 @@ async def settle(house: Served, checks: Desk, connections: int) -> None:
 async def test_it_supersedes_none(way: GiveUp, early: str) -> None:
     """A client that connects again while it is being checked keeps its new connection, whatever it had said early on
     the old one, and however it gave that one up; nothing that it said there is carried out."""
-    said = {
+    early_frames = {
         "": b"",
         "ack": frame(TEXT, b'{"op":"ack","offset":1}'),
         "send": frame(TEXT, b'{"op":"send","id":"c1","payload":{}}') * 3,
         "much": frame(TEXT, b'{"op":"send","id":"c1","payload":{"x":"%s"}}' % (b"x" * 20_000)),
     }[early]
-    async with desk() as (checks, house):
-        async with house.peer() as first:
+    async with desk() as (checks, server):
+        async with server.peer() as first:
             session = (await first.attach("alice"))["session"]
             await first.leave()
-        async with house.peer() as given_up, house.peer() as peer:
+        async with server.peer() as given_up, server.peer() as peer:
             await given_up.open(ACTORS)
-            await given_up.send(hello(session) + said)
+            await given_up.send(hello(session) + early_frames)
             await checks.asked.wait()
             await way(given_up)
             welcome = await peer.attach("alice", session=session)
             assert welcome["session"] == session
-            await settle(house, checks, connections=1)
-            (receipt,) = await house.emit(1)
+            await settle(server, checks, connections=1)
+            (receipt,) = await server.emit(1)
             event = await peer.next_event()
             assert (event["type"], event["offset"]) == ("tick", 1)
             await peer.ack(1)
             await receipt.reached(Stage.ACKED)
-            assert house.runtime.devices("alice") == 1
+            assert server.runtime.devices("alice") == 1
 
 
 @pytest.mark.parametrize("way", [say_close, drop, half_close, reset], ids=lambda way: way.__name__)
@@ -129,10 +129,10 @@ async def test_it_supersedes_none_over_tls(way: GiveUp) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with desk(ssl_context=context) as (checks, house):
+    async with desk(ssl_context=context) as (checks, server):
 
         async def dial() -> tuple[Peer, Peer]:
-            below = await trio.open_tcp_stream(*house.address)
+            below = await trio.open_tcp_stream(*server.address)
             lines.push_async_callback(trio.aclose_forcefully, below)
             return Peer(trio.SSLStream(below, trusting, server_hostname="localhost")), Peer(below)
 
@@ -147,23 +147,23 @@ async def test_it_supersedes_none_over_tls(way: GiveUp) -> None:
             await way(given_up if way is say_close else below)
             peer, _ = await dial()
             await peer.attach("alice", session=session)
-            await settle(house, checks, connections=1)
-            await house.emit(1)
+            await settle(server, checks, connections=1)
+            await server.emit(1)
             assert (await peer.next_event())["offset"] == 1
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_nothing_is_written_to_it(way: GiveUp) -> None:
     """A plain client that goes while its cookie is checked has been written nothing: what waits is the next one's."""
-    async with desk() as (checks, house):
-        (receipt,) = await house.emit(1)
-        async with house.peer() as given_up:
+    async with desk() as (checks, server):
+        (receipt,) = await server.emit(1)
+        async with server.peer() as given_up:
             await given_up.send(upgrade_request(cookie="actors_token=alice-slow"))
             await checks.asked.wait()
             await way(given_up)
-            await settle(house, checks, connections=0)
+            await settle(server, checks, connections=0)
         assert receipt.stage is Stage.STORED
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.send(upgrade_request(cookie="actors_token=alice"))
             await peer.answer()
             assert (await peer.next_event())["offset"] == 1
@@ -172,26 +172,26 @@ async def test_nothing_is_written_to_it(way: GiveUp) -> None:
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_a_ticket_that_is_checked_before_the_upgrade(way: GiveUp) -> None:
     """A hello behind a request whose ticket takes long to check supersedes none, if its client has gone by then."""
-    async with desk() as (checks, house):
-        async with house.peer() as first:
+    async with desk() as (checks, server):
+        async with server.peer() as first:
             session = (await first.attach("alice"))["session"]
             await first.leave()
-        async with house.peer() as given_up, house.peer() as peer:
-            said = b'{"op":"hello","v":1,"session":"%s"}' % session.encode()
+        async with server.peer() as given_up, server.peer() as peer:
+            hello_bytes = b'{"op":"hello","v":1,"session":"%s"}' % session.encode()
             offers = f"{ACTORS}, actors.ticket.alice-slow"
-            await given_up.send(upgrade_request(offers) + frame(TEXT, said))
+            await given_up.send(upgrade_request(offers) + frame(TEXT, hello_bytes))
             await checks.asked.wait()
             await way(given_up)
             await peer.attach("alice", session=session)
-            await settle(house, checks, connections=1)
-            await house.emit(1)
+            await settle(server, checks, connections=1)
+            await server.emit(1)
             assert (await peer.next_event())["offset"] == 1
 
 
 async def test_what_came_early_is_not_lost() -> None:
     """A client that stays is served all that it said while it was being checked, in order."""
-    async with desk() as (checks, house), house.peer() as peer:
-        receipts = await house.emit(3)
+    async with desk() as (checks, server), server.peer() as peer:
+        receipts = await server.emit(3)
         await peer.open(ACTORS)
         early = [frame(TEXT, b'{"op":"send","id":"c%d","payload":{"n":%d}}' % (n, n)) for n in range(8)]
         await peer.send(hello("") + b"".join(early[:4]))

@@ -229,7 +229,7 @@ class Delivery(RuleBasedStateMachine):
         self.attach(user_id, "unacked", session_id, resume, plain=False)
 
     def confirm(self, user_id: str, ledger: Ledger, cursor: Cursor, offset: int) -> None:
-        """The model: what a cursor was handed up to an offset, and is still in the log, is confirmed."""
+        """The model: what a cursor was handed up to an offset, and is still in the log, is acked."""
         spans = [(first, min(last, offset)) for first, last in cursor._unacked if first <= offset]
         for first, last in spans:
             self.acked |= {(user_id, ledger.epoch, one) for one in range(max(first, ledger.low), last + 1)}

@@ -13,58 +13,58 @@ from tests.system.devices.reader import Reading
 COOKIE = "actors_token=alice"
 
 
-def lose(house: Served, user_id: str = "alice") -> str:
+def lose(server: Served, user_id: str = "alice") -> str:
     """The store loses a user's log; returns the new epoch."""
-    return house.runtime.tree.store.renew(user_id).epoch
+    return server.runtime.tree.store.renew(user_id).epoch
 
 
-async def told(peer: Peer) -> Message:
+async def next_but_ping(peer: Peer) -> Message:
     """The next thing said that is no ping."""
     while (message := await peer.next_message()).get("op") == "ping":
         pass
     return message
 
 
-async def behind(house: Served) -> list[actors.Receipt]:
+async def behind(server: Served) -> list[actors.Receipt]:
     """Emit until some device's socket takes no more."""
     receipts: list[actors.Receipt] = []
-    while not any(one.writing for one in house.runtime.tree.server.connections.values()):
-        receipts += await house.emit(10, size=8_000)
+    while not any(one.writing for one in server.runtime.tree.server.connections.values()):
+        receipts += await server.emit(10, size=8_000)
     return receipts
 
 
 async def test_every_device_is_told() -> None:
     """Every open device is told the new epoch and its low before the first event of it; a plain one just goes on."""
-    async with served() as house, house.peer() as phone, house.peer() as laptop, house.peer() as plain:
+    async with served() as server, server.peer() as phone, server.peer() as laptop, server.peer() as plain:
         old = {(await peer.attach("alice"))["epoch"] for peer in (phone, laptop)}
         await plain.open(cookie=COOKIE)
-        await house.emit(3)
+        await server.emit(3)
         for peer in (phone, laptop, plain):
             assert offsets([await peer.next_event() for _ in range(3)]) == [1, 2, 3]
-        new = lose(house)
-        await house.emit(2)
+        new = lose(server)
+        await server.emit(2)
         assert new not in old
         for peer in (phone, laptop):
-            assert await told(peer) == {"op": "reset", "epoch": new, "low": 1}
+            assert await next_but_ping(peer) == {"op": "reset", "epoch": new, "low": 1}
             assert offsets([await peer.next_event() for _ in range(2)]) == [1, 2]
         assert offsets([await plain.next_event() for _ in range(2)]) == [1, 2]
-        assert house.failures() == []
+        assert server.failures() == []
 
 
-async def test_a_confirmation_of_the_ended_log() -> None:
+async def test_an_ack_of_the_ended_log() -> None:
     """An ack that a device says before it can have read of the reset counts for nothing in the new log, and is no
     offence."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        await house.emit(5)
+        await server.emit(5)
         assert offsets([await peer.next_event() for _ in range(5)]) == [1, 2, 3, 4, 5]
-        lose(house)
-        receipts = await house.emit(3)
+        lose(server)
+        receipts = await server.emit(3)
         for offset in (2, 5):
             await peer.ack(offset)
         await peer.echo()
         assert {receipt.stage for receipt in receipts} == {actors.Stage.WRITTEN}
-        assert house.runtime.devices("alice") == 1
+        assert server.runtime.devices("alice") == 1
         await peer.say({"op": "pong"})
         await peer.ack(2)
         await peer.echo()
@@ -75,11 +75,11 @@ async def test_a_confirmation_of_the_ended_log() -> None:
 async def test_an_answer_to_an_earlier_ping_proves_nothing() -> None:
     """Only the answer to the ping that came with the reset shows that a device has read of it, not one before it."""
     limits = actors.Limits(ping_seconds=0.1, pong_seconds=60, sweep_seconds=0.02)
-    async with served(limits=limits) as house, house.peer() as peer:
+    async with served(limits=limits) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.next_op("ping")
-        lose(house)
-        (receipt,) = await house.emit(1)
+        lose(server)
+        (receipt,) = await server.emit(1)
         await peer.say({"op": "pong"})
         await peer.ack(1)
         await peer.echo()
@@ -91,11 +91,11 @@ async def test_an_answer_to_an_earlier_ping_proves_nothing() -> None:
 
 async def test_an_ack_beyond_the_new_log() -> None:
     """In the new log as in the old one, a device that acks what was not sent is sent away, and nothing is acked."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        await house.emit(5)
-        lose(house)
-        (receipt,) = await house.emit(1)
+        await server.emit(5)
+        lose(server)
+        (receipt,) = await server.emit(1)
         await peer.next_op("reset")
         await peer.say({"op": "pong"})
         await peer.ack(5)
@@ -108,14 +108,14 @@ async def test_an_ack_beyond_the_new_log() -> None:
 async def test_a_device_with_a_backlog() -> None:
     """Bytes that a socket was taking when the log was lost come whole and in its epoch; then the reset, then the new
     log."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS)
         reading = Reading()
         reading.welcomed(await peer.hello("alice"))
-        old = await behind(house)
-        new = lose(house)
-        receipts = await house.emit(3)
-        assert house.runtime.audit().balanced
+        old = await behind(server)
+        new = lose(server)
+        receipts = await server.emit(3)
+        assert server.runtime.audit().balanced
         while reading.epoch != new or reading.offset < 3:
             reading.take(await peer.next_message())
         assert reading.resets == [new]
@@ -124,37 +124,37 @@ async def test_a_device_with_a_backlog() -> None:
         await peer.ack(3)
         await receipts[-1].reached(actors.Stage.ACKED)
         assert actors.Stage.ACKED not in {receipt.stage for receipt in old}
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 async def test_a_device_that_is_lost_with_a_backlog() -> None:
     """A device that breaks while it takes what is left of an ended log costs the books nothing."""
-    async with served() as house:
-        async with house.peer() as peer:
+    async with served() as server:
+        async with server.peer() as peer:
             await peer.attach("alice")
-            await behind(house)
-            lose(house)
-            await house.emit(3)
+            await behind(server)
+            lose(server)
+            await server.emit(3)
             peer.reset()
-        await house.all_gone()
-        assert house.runtime.audit().balanced
-        async with house.peer() as peer:
+        await server.all_gone()
+        assert server.runtime.audit().balanced
+        async with server.peer() as peer:
             await peer.attach("alice")
             assert [message["offset"] for message in peer.messages() if "type" in message] == [1, 2, 3]
 
 
 async def test_lost_again_and_again() -> None:
     """However often the log is lost, a device ends in the last epoch, with all that is there, in order."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS)
         reading = Reading()
         reading.welcomed(await peer.hello("alice"))
         for count in range(1, 8):
-            new = lose(house)
+            new = lose(server)
             if count % 2:
-                await house.emit(count)
+                await server.emit(count)
                 await trio.lowlevel.checkpoint()
-        await house.emit(2)
+        await server.emit(2)
         while reading.epoch != new or reading.offset < 9:
             reading.take(await peer.next_message())
         assert sorted(reading.payloads) == list(range(1, 10))
@@ -163,19 +163,19 @@ async def test_lost_again_and_again() -> None:
 
 @pytest.mark.parametrize("told_before", [True, False])
 async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
-    """A session that comes back with a cursor of the ended log is told of the reset, and confirms nothing by it."""
-    async with served() as house:
-        async with house.peer() as peer:
+    """A session that comes back with a cursor of the ended log is told of the reset, and acks nothing by it."""
+    async with served() as server:
+        async with server.peer() as peer:
             welcome = await peer.attach("alice")
-            await house.emit(5)
+            await server.emit(5)
             if told_before:
-                lose(house)
-                await house.emit(5)
+                lose(server)
+                await server.emit(5)
                 await peer.next_op("reset")
-        await house.gone()
-        epoch = house.runtime.tree.store.bounds("alice").epoch if told_before else lose(house)
-        receipts = await house.emit(2)
-        async with house.peer() as peer:
+        await server.gone()
+        epoch = server.runtime.tree.store.bounds("alice").epoch if told_before else lose(server)
+        receipts = await server.emit(2)
+        async with server.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 5}
             again = await peer.attach("alice", session=welcome["session"], resume=resume)
             assert (again["resume"], again["epoch"], again["start"]) == ("reset", epoch, 1)
@@ -185,13 +185,13 @@ async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
 
 async def test_while_it_catches_up() -> None:
     """A device that was still catching up is caught up with the new log, and told so once."""
-    async with served(limits=actors.Limits(retained_bytes=10_000_000)) as house:
-        await house.emit(600, size=8_000)
-        async with house.peer() as peer:
+    async with served(limits=actors.Limits(retained_bytes=10_000_000)) as server:
+        await server.emit(600, size=8_000)
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.hello("alice", **{"from": "low"})
-            new = lose(house)
-            await house.emit(3)
+            new = lose(server)
+            await server.emit(3)
             reading = Reading(epoch="?")
             await peer.next_op("reset")
             reading.take({"op": "reset", "epoch": new, "low": 1})

@@ -26,9 +26,9 @@ class Said:
     over: bool = False
 
 
-async def publish(house: Served, said: Said) -> None:
+async def publish(server: Served, said: Said) -> None:
     """Tokens of one run, and every now and then something else, as fast as devices may be served in between."""
-    thread = house.runtime.thread("t1")
+    thread = server.runtime.thread("t1")
     while not said.over:
         for n in range(8):
             word = f"{len(said.words)} "
@@ -41,18 +41,18 @@ async def publish(house: Served, said: Said) -> None:
         await trio.sleep(0.004)
 
 
-async def begin(house: Served, peer: Peer, reading: Reading) -> None:
+async def begin(server: Served, peer: Peer, reading: Reading) -> None:
     """Say hello with what the device has kept."""
     await peer.open(ACTORS)
     fields = {} if reading.resume is None else {"resume": reading.resume, "session": reading.session}
     reading.welcomed(await peer.hello("alice", **({"from": "low"} | fields)))
 
 
-async def comes_and_goes(house: Served, said: Said, reading: Reading, chance: random.Random) -> None:
-    """Connect, read some, confirm some, break off or say goodbye; at last read to the end."""
+async def comes_and_goes(server: Served, said: Said, reading: Reading, chance: random.Random) -> None:
+    """Connect, read some, ack some, break off or say goodbye; at last read to the end."""
     for _ in range(RECONNECTS):
-        async with house.peer() as peer:
-            await begin(house, peer, reading)
+        async with server.peer() as peer:
+            await begin(server, peer, reading)
             for _ in range(chance.randrange(1, 12)):
                 reading.take(await peer.next_message())
             if chance.random() < 0.5:
@@ -62,11 +62,11 @@ async def comes_and_goes(house: Served, said: Said, reading: Reading, chance: ra
         await trio.sleep(chance.random() * 0.02)
 
 
-async def reads_to_the_end(house: Served, reading: Reading) -> None:
+async def reads_to_the_end(server: Served, reading: Reading) -> None:
     """A last connection, up to the head."""
-    async with house.peer() as peer:
-        await begin(house, peer, reading)
-        while reading.offset < house.runtime.tree.store.bounds("alice").head:
+    async with server.peer() as peer:
+        await begin(server, peer, reading)
+        while reading.offset < server.runtime.tree.store.bounds("alice").head:
             reading.take(await peer.next_message())
         await peer.ack(reading.offset)
         await peer.echo()
@@ -78,21 +78,21 @@ async def test_a_thousand_returns() -> None:
     limits = actors.Limits(retained_events=50_000, retained_bytes=50_000_000, connections_per_user=100)
     limits = attrs.evolve(limits, sessions_per_user=200)
     said, readings = Said(), [Reading() for _ in range(DEVICES)]
-    async with served(limits=limits) as house:
+    async with served(limits=limits) as server:
         with trio.fail_after(60):
-            await house.runtime.bind("t1", "alice")
+            await server.runtime.bind("t1", "alice")
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(publish, house, said)
+                nursery.start_soon(publish, server, said)
                 async with trio.open_nursery() as devices:
                     for number, reading in enumerate(readings):
-                        devices.start_soon(comes_and_goes, house, said, reading, random.Random(number))
+                        devices.start_soon(comes_and_goes, server, said, reading, random.Random(number))
                 said.over = True
             for reading in readings:
-                await reads_to_the_end(house, reading)
+                await reads_to_the_end(server, reading)
         for reading in readings:
             assert_complete(reading, said)
         assert len({reading.session for reading in readings}) == DEVICES
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 def assert_complete(reading: Reading, said: Said) -> None:
@@ -107,31 +107,31 @@ def assert_complete(reading: Reading, said: Said) -> None:
 async def test_returns_off_the_tail() -> None:
     """A log that keeps less than is said meanwhile: what is missing is exactly what each device was told is gone."""
     said, readings = Said(), [Reading() for _ in range(10)]
-    async with served(limits=actors.Limits(retained_events=40)) as house:
-        await house.runtime.bind("t1", "alice")
+    async with served(limits=actors.Limits(retained_events=40)) as server:
+        await server.runtime.bind("t1", "alice")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(publish, house, said)
+            nursery.start_soon(publish, server, said)
             async with trio.open_nursery() as devices:
                 for number, reading in enumerate(readings):
-                    devices.start_soon(comes_and_goes, house, said, reading, random.Random(number))
+                    devices.start_soon(comes_and_goes, server, said, reading, random.Random(number))
             said.over = True
         for reading in readings:
-            await reads_to_the_end(house, reading)
+            await reads_to_the_end(server, reading)
         for reading in readings:
             gone = {offset for first, last in reading.gaps for offset in range(first, last + 1)}
             got = {offset: one for offset, one in reading.payloads.items() if "n" in one}
             expected = {offset: one for offset, one in said.ticks.items() if offset not in gone}
             assert {offset: one for offset, one in got.items() if offset >= min(said.ticks)} == expected
         assert any(reading.gaps for reading in readings)
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 # --- cut at every byte ----------------------------------------------------------------
 
 
-async def a_log_to_read(house: Served) -> str:
+async def a_log_to_read(server: Served) -> str:
     """A text of a run between two other events; returns the text."""
-    thread = house.runtime.thread("t1")
+    thread = server.runtime.thread("t1")
     await thread.emit("tick", {"n": 1}, user_id="alice")
     words = [f"word {n} " for n in range(4)]
     for word in words:
@@ -154,9 +154,9 @@ async def read_bytes(peer: Peer, reading: Reading, count: int) -> None:
     peer._buffer.clear()
 
 
-async def what_is_sent(house: Served) -> int:
+async def what_is_sent(server: Served) -> int:
     """Count the bytes that a device is sent that has nothing yet, from its welcome on."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         await peer.open(ACTORS)
         await peer.say({"op": "hello", "v": 1, "token": "alice", "from": "low"})
         await peer.next_op("caught_up")
@@ -166,45 +166,45 @@ async def what_is_sent(house: Served) -> int:
 @pytest.mark.slow
 async def test_cut_at_every_byte_down() -> None:
     """Cut after any byte of a welcome, an event or a batch, a device that comes back has everything once."""
-    async with served() as house:
+    async with served() as server:
         with trio.fail_after(60):
-            text = await a_log_to_read(house)
-            for count in range(await what_is_sent(house)):
+            text = await a_log_to_read(server)
+            for count in range(await what_is_sent(server)):
                 reading = Reading()
-                async with house.peer() as peer:
+                async with server.peer() as peer:
                     await peer.open(ACTORS)
                     await peer.say({"op": "hello", "v": 1, "token": "alice", "from": "low"})
                     await read_bytes(peer, reading, count)
                     peer.reset()
-                await reads_to_the_end(house, reading)
+                await reads_to_the_end(server, reading)
                 assert reading.texts == {"r1": text}
                 assert [one for one in reading.payloads.values() if "n" in one] == [{"n": 1}, {"n": 2}]
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 async def test_cut_at_every_byte_up() -> None:
-    """Of what a device says, whatever byte it is cut at, only whole messages count, and only they confirm."""
-    async with served() as house:
+    """Of what a device says, whatever byte it is cut at, only whole messages count, and only they ack."""
+    async with served() as server:
         said = b"".join(
             frame(TEXT, text) for text in (b'{"op":"ack","offset":1}', b'{"op":"ping"}', b'{"op":"ack","offset":2}')
         )
         first = len(frame(TEXT, b'{"op":"ack","offset":1}'))
         for count in range(len(said) + 1):
-            await cut_after(house, f"user-{count}", said[:count], (count >= first) + (count == len(said)))
-        assert house.failures() == []
+            await cut_after(server, f"user-{count}", said[:count], (count >= first) + (count == len(said)))
+        assert server.failures() == []
 
 
-async def cut_after(house: Served, user_id: str, said: bytes, acked: int) -> None:
+async def cut_after(server: Served, user_id: str, said: bytes, acked: int) -> None:
     """A device says a part of what it wanted to, and breaks off."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         await peer.attach(user_id)
-        receipts = await house.emit(3, user_id)
+        receipts = await server.emit(3, user_id)
         await peer.next_event()
         await peer.send(said)
         assert isinstance(peer.stream, trio.SocketStream)
         await peer.stream.send_eof()
         await peer.ending()
-    await house.gone(user_id)
+    await server.gone(user_id)
     stages = [receipt.stage for receipt in receipts]
     assert stages == [actors.Stage.ACKED] * acked + [actors.Stage.WRITTEN] * (3 - acked)
 
@@ -213,11 +213,11 @@ async def cut_after(house: Served, user_id: str, said: bytes, acked: int) -> Non
 
 
 async def test_one_acks_one_is_silent_one_is_late() -> None:
-    """Of three devices each is where it is: what one confirmed is confirmed, and explain says of each what it knows."""
-    async with served() as house, house.peer() as acks, house.peer() as silent, house.peer() as late:
+    """Of three devices each is where it is: what one acked is acked, and explain says of each what it knows."""
+    async with served() as server, server.peer() as acks, server.peer() as silent, server.peer() as late:
         await acks.attach("alice")
         await silent.attach("alice")
-        receipts = await house.emit(3)
+        receipts = await server.emit(3)
         for peer in (acks, silent):
             assert [(await peer.next_event())["offset"] for _ in range(3)] == [1, 2, 3]
         await acks.ack(2)
@@ -226,23 +226,23 @@ async def test_one_acks_one_is_silent_one_is_late() -> None:
         assert welcome["start"] == 3
         stages = [receipt.stage for receipt in receipts]
         assert stages == [actors.Stage.ACKED, actors.Stage.ACKED, actors.Stage.WRITTEN]
-        told = [str(house.runtime.explain(receipt)).rpartition("3 devices: ")[2] for receipt in receipts]
-        assert told[0] == told[1] == "c1 acked; c2 written, not confirmed yet; c3 began after it"
-        assert told[2] == "; ".join(f"c{n} written, not confirmed yet" for n in (1, 2, 3))
+        states = [str(server.runtime.explain(receipt)).rpartition("3 devices: ")[2] for receipt in receipts]
+        assert states[0] == states[1] == "c1 acked; c2 written, not confirmed yet; c3 began after it"
+        assert states[2] == "; ".join(f"c{n} written, not confirmed yet" for n in (1, 2, 3))
 
 
-async def test_a_cursor_confirms_what_its_session_was_written() -> None:
-    """A device that comes back confirms what its own session had been sent, and nothing that came while it was away."""
-    async with served() as house, house.peer() as other:
+async def test_a_cursor_acks_what_its_session_was_written() -> None:
+    """A device that comes back acks what its own session had been sent, and nothing that came while it was away."""
+    async with served() as server, server.peer() as other:
         await other.attach("alice")
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             welcome = await peer.attach("alice")
-            receipts = await house.emit(2)
+            receipts = await server.emit(2)
             await peer.next_event()
-        while house.runtime.devices("alice") > 1:
+        while server.runtime.devices("alice") > 1:
             await trio.lowlevel.checkpoint()
-        receipts += await house.emit(2)
-        async with house.peer() as peer:
+        receipts += await server.emit(2)
+        async with server.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 4}
             await peer.attach("alice", session=welcome["session"], resume=resume)
             stages = [receipt.stage for receipt in receipts]

@@ -89,25 +89,25 @@ async def hosted(kind: str, folder: Path, **options: Any) -> AsyncIterator[tuple
     ours, theirs = contexts()
     if kind == "tls":
         serve["ssl_context"] = ours
-    async with served(serve, **options) as house:
-        address = house.address
+    async with served(serve, **options) as server:
+        address = server.address
         if kind == "stream":
-            address = await hosting(house, ours)
+            address = await hosting(server, ours)
         sip = Sip(await narrow(address))
         stream: trio.abc.Stream = sip
         if kind in {"tls", "stream"}:
             stream = trio.SSLStream(sip, theirs, server_hostname="localhost")
-        yield house, Peer(stream), sip
+        yield server, Peer(stream), sip
         await sip.aclose()
 
 
-async def hosting(house: Served, context: ssl.SSLContext) -> tuple[str, int]:
+async def hosting(server: Served, context: ssl.SSLContext) -> tuple[str, int]:
     """A host that does TLS itself, and hands over its streams."""
 
     async def handle(stream: trio.SocketStream) -> None:
-        await house.runtime.handle(trio.SSLStream(stream, context, server_side=True))
+        await server.runtime.handle(trio.SSLStream(stream, context, server_side=True))
 
-    (listener,) = await house.nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+    (listener,) = await server.nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
     address = listener.socket.getsockname()
     return address[0], address[1]
 
@@ -120,15 +120,15 @@ KINDS = ["tcp", "unix", "tls", "stream"]
 async def test_a_large_event_to_a_slow_reader(kind: str, tmp_path: Path) -> None:
     """An event of a size that takes many write deadlines to read is read whole by a device that takes a little all
     the time."""
-    async with hosted(kind, tmp_path, limits=PATIENCE) as (house, peer, sip):
+    async with hosted(kind, tmp_path, limits=PATIENCE) as (server, peer, sip):
         await peer.attach("alice")
         sip.pace = BYTES_PER_SECOND
-        thread = house.runtime.thread("t1")
+        thread = server.runtime.thread("t1")
         with trio.fail_after(60):
             payload = {"x": "x" * 60_000}
             receipts = [await thread.emit("file", payload, user_id="alice") for _ in range(5)]
             assert (await peer.next_event())["payload"] == payload
-            assert house.runtime.devices("alice") == 1
+            assert server.runtime.devices("alice") == 1
             sip.pace = math.inf
             assert [(await peer.next_event())["offset"] for _ in range(4)] == [2, 3, 4, 5]
             await peer.ack(5)
@@ -137,58 +137,58 @@ async def test_a_large_event_to_a_slow_reader(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_who_takes_nothing_any_more(kind: str, tmp_path: Path) -> None:
-    """A device that takes nothing any more is given up, whatever carries its bytes, and nothing is confirmed."""
-    async with hosted(kind, tmp_path, limits=PATIENCE) as (house, peer, _sip):
+    """A device that takes nothing any more is given up, whatever carries its bytes, and nothing is acked."""
+    async with hosted(kind, tmp_path, limits=PATIENCE) as (server, peer, _sip):
         await peer.attach("alice")
         receipts: list[actors.Receipt] = []
-        while house.runtime.devices("alice"):
+        while server.runtime.devices("alice"):
             if len(receipts) < 400:
-                receipts += await house.emit(10, size=8_000)
+                receipts += await server.emit(10, size=8_000)
             await trio.sleep(0.01)
-        await house.all_gone()
+        await server.all_gone()
         assert actors.Stage.ACKED not in {receipt.stage for receipt in receipts}
-        assert departures(house) & {"stalled", "silent"}
-        assert house.failures() == []
+        assert departures(server) & {"stalled", "silent"}
+        assert server.failures() == []
 
 
-def departures(house: Served, user_id: str = "alice") -> set[str]:
+def departures(server: Served, user_id: str = "alice") -> set[str]:
     """Why devices went."""
-    return {one.name for one in house.runtime.tree.registry.presence(user_id).departures}
+    return {one.name for one in server.runtime.tree.registry.presence(user_id).departures}
 
 
 async def test_a_ping_behind_much_is_waited_for(tmp_path: Path) -> None:
     """A device that is asked whether it is there, behind more than it reads in that time, answers when it can."""
     limits = actors.Limits(ping_seconds=0.1, pong_seconds=0.15, sweep_seconds=0.02, write_deadline_seconds=5.0)
-    async with hosted("tcp", tmp_path, limits=limits) as (house, peer, sip):
+    async with hosted("tcp", tmp_path, limits=limits) as (server, peer, sip):
         await peer.attach("alice")
-        await house.emit(4, size=15_000)
+        await server.emit(4, size=15_000)
         sip.pace = 100_000
         for _ in range(2):
             ping = await peer.next_op("ping")
             assert ping["head"] == 4
             await peer.say({"op": "pong"})
-        assert house.runtime.devices("alice") == 1
+        assert server.runtime.devices("alice") == 1
 
 
 async def test_memory_is_bounded_whatever_stalls() -> None:
     """Behind ten devices that read nothing there is one log of one size, and a write's worth for each."""
     limits = actors.Limits(retained_bytes=200_000)
-    async with served(limits=limits) as house, trio.open_nursery() as nursery:
+    async with served(limits=limits) as server, trio.open_nursery() as nursery:
         for _ in range(10):
-            await nursery.start(stalling, house)
+            await nursery.start(stalling, server)
         for _ in range(20):
-            await house.emit(20, size=10_000)
+            await server.emit(20, size=10_000)
             await trio.lowlevel.checkpoint()
-        kept = [one._transport.backlog_bytes for one in house.runtime.tree.server.connections.values()]
+        kept = [one._transport.backlog_bytes for one in server.runtime.tree.server.connections.values()]
         assert len(kept) == 10
         assert max(kept) <= limits.write_bytes + 11_000
-        assert house.runtime.tree.store._logs["alice"].size_bytes <= limits.retained_bytes  # type: ignore[attr-defined]
+        assert server.runtime.tree.store._logs["alice"].size_bytes <= limits.retained_bytes  # type: ignore[attr-defined]
         nursery.cancel_scope.cancel()
 
 
-async def stalling(house: Served, task_status: trio.TaskStatus[None]) -> None:
+async def stalling(server: Served, task_status: trio.TaskStatus[None]) -> None:
     """A device that says hello and reads no more."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         await peer.attach("alice")
         task_status.started()
         await trio.sleep_forever()
@@ -197,29 +197,29 @@ async def stalling(house: Served, task_status: trio.TaskStatus[None]) -> None:
 async def test_lagging_in_batches_and_gaps() -> None:
     """A device behind a stream of tokens gets them joined, what left the log as a gap, and nothing twice."""
     limits = actors.Limits(retained_events=60, delta_window_ms=0)
-    async with served(limits=limits) as house, house.peer() as peer:
+    async with served(limits=limits) as server, server.peer() as peer:
         reading = Reading()
         await peer.open(ACTORS)
         reading.welcomed(await peer.hello("alice", **{"from": "low"}))
-        await house.runtime.bind("t1", "alice")
-        said = ""
+        await server.runtime.bind("t1", "alice")
+        text = ""
         while not reading.gaps:
-            said = await tokens(house, said, 200)
-            head = house.runtime.tree.store.bounds("alice").head
+            text = await tokens(server, text, 200)
+            head = server.runtime.tree.store.bounds("alice").head
             while reading.offset < head:
                 reading.take(await peer.next_message())
                 await peer.ack(reading.offset)
         assert any(last > first for first, last in reading.seen if (first, last) not in reading.gaps)
-        assert house.failures() == []
+        assert server.failures() == []
 
 
-async def tokens(house: Served, said: str, count: int) -> str:
+async def tokens(server: Served, text: str, count: int) -> str:
     """Emit numbered words of a run, with something large among them; returns all that was said."""
-    thread = house.runtime.thread("t1")
+    thread = server.runtime.thread("t1")
     for n in range(count):
         word = f"{n} "
         await thread.emit("agent_delta", {"text": word}, run_id="r1")
-        said += word
+        text += word
         if n % 20 == 0:
             await thread.emit("file", {"x": "x" * 20_000})
-    return said
+    return text

@@ -14,13 +14,13 @@ def line(part: object) -> str:
 
 async def test_a_device_that_acked_some() -> None:
     """One device, three events of which it acked two: each part on their way says its share of it."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        await house.emit(3)
+        await server.emit(3)
         assert offsets([await peer.next_event() for _ in range(3)]) == [1, 2, 3]
         await peer.ack(2)
         await peer.echo()
-        tree = house.runtime.tree
+        tree = server.runtime.tree
         ledger = tree.accounts.users["alice"].ledger
         presence = tree.registry.presence("alice")
         (device,) = presence.devices
@@ -46,9 +46,9 @@ async def test_a_device_that_acked_some() -> None:
 
 async def test_a_thread_without_an_owner() -> None:
     """Held events are a hold's line, and after the bind its offsets are."""
-    async with served() as house:
-        receipts = [await house.runtime.thread("t1").emit("tick", {"n": n}) for n in range(2)]
+    async with served() as server:
+        receipts = [await server.runtime.thread("t1").emit("tick", {"n": n}) for n in range(2)]
         hold = receipts[0].state
         assert line(hold) == "<Hold seq=1-2 held=2>"
-        await house.runtime.bind("t1", "alice")
+        await server.runtime.bind("t1", "alice")
         assert line(hold) == "<Hold seq=1-2 held=0 bound to offset 1>"

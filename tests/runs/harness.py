@@ -39,7 +39,7 @@ class Device:
 
 
 @attrs.define
-class House:
+class Harness:
     """A runtime in which alice owns the thread ``t1``."""
 
     runtime: actors.Runtime
@@ -76,13 +76,13 @@ class House:
 
 
 @asynccontextmanager
-async def house(on_message: Any = None, **options: Any) -> AsyncIterator[House]:
+async def open_harness(on_message: Any = None, **options: Any) -> AsyncIterator[Harness]:
     async with trio.open_nursery() as nursery:
         async with actors.open_runtime(on_message=on_message, **options) as runtime:
             await runtime.bind("t1", "alice")
-            here = House(runtime, nursery)
-            yield here
-            for device in here.devices:
+            harness = Harness(runtime, nursery)
+            yield harness
+            for device in harness.devices:
                 await device.leave()
         nursery.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""A runtime in which runs speak, over a store that can be stopped, and what devices are told of it."""
+"""A runtime in which runs emit, over a store that can be stalled, and the events that devices get."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import actors
 from actors.environment import Environment
 from tests.stores.waiting import WaitingStore
 
-Told = list[tuple[str, dict[str, Any]]]
+Emitted = list[tuple[str, dict[str, Any]]]
 STARTED = ("agent_started", {"agent_name": "bot"})
 LIMITS = actors.Limits()
 TEXT_LIMIT = LIMITS.delta_bytes
 
 
-async def told(runtime: actors.Runtime, run_id: str | None = None, thread_id: str = "t1") -> Told:
-    """What the devices of a thread's owner are told, of one run or of all."""
+async def emitted(runtime: actors.Runtime, run_id: str | None = None, thread_id: str = "t1") -> Emitted:
+    """Return the types and payloads in a thread, of one run or of all."""
     if runtime.owner(thread_id) is None:
         await runtime.bind(thread_id, "alice")
     events = (await runtime.read(thread_id)).events
@@ -71,12 +71,12 @@ async def fill(runtime: actors.Runtime) -> int:
     return count
 
 
-async def settled(runtime: actors.Runtime, store: StalledStore) -> Told:
-    """Let the store answer; what the devices are told then, without what filled the mailbox."""
+async def settled(runtime: actors.Runtime, store: StalledStore) -> Emitted:
+    """Let the store answer; returns the events then, without those that filled the mailbox."""
     store.gate.set()
     await trio.sleep(5)
     assert runtime.audit().total.queued == 0
-    return [event for event in await told(runtime) if event[0] != "filling"]
+    return [event for event in await emitted(runtime) if event[0] != "filling"]
 
 
 def failed(type_: str, message: str) -> tuple[str, dict[str, Any]]:
