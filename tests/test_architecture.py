@@ -1,4 +1,4 @@
-"""The house stands on its floors: a module imports only from below it."""
+"""The package stands on its floors: a module imports only from below it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import actors
 
-HOUSE = Path(actors.__file__).parent
+PACKAGE = Path(actors.__file__).parent
 
 FLOORS = [
     {"stages", "errors", "environment", "limits", "checks"},
@@ -39,15 +39,15 @@ PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in HOUSE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
 
 
-def room(path: Path) -> str:
-    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+def folder_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def dotted(path: Path) -> str:
-    return ".".join(path.relative_to(HOUSE).with_suffix("").parts)
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -62,26 +62,28 @@ def imported(path: Path) -> Iterator[str]:
 def floor(name: str) -> int:
     """The floor of a module, given its dotted name within the package."""
     name = LOWER.get(name, name).partition(".")[0]
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+    return next(number for number, names in enumerate(FLOORS) if name in names)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_down(path: Path) -> None:
     """No module imports from a floor above its own; sub-packages of one floor do not know each other."""
-    own = room(path)
+    own = folder_of(path)
     for name in imported(path):
         parts = name.split(".")
         if parts[0] != "actors" or len(parts) == 1:
             continue
         assert floor(name.removeprefix("actors.")) <= floor(dotted(path)), (
-            f"{path.relative_to(HOUSE)} imports {name}, from above"
+            f"{path.relative_to(PACKAGE)} imports {name}, from above"
         )
-        assert parts[1] == own or not {parts[1], own} <= {"stores", "wire"}, f"{path.relative_to(HOUSE)} imports {name}"
+        assert parts[1] == own or not {parts[1], own} <= {"stores", "wire"}, (
+            f"{path.relative_to(PACKAGE)} imports {name}"
+        )
 
 
 def test_few_modules_stand_beside_the_folders() -> None:
     """The first listing that a reader sees is folders, and few enough modules to know each by its name."""
-    beside = [path.name for path in modules() if path.parent == HOUSE]
+    beside = [path.name for path in modules() if path.parent == PACKAGE]
     assert len(beside) <= 10, beside
 
 
@@ -91,7 +93,7 @@ ACTORS = {"threads", "users", "connections", "runs"}
 @pytest.mark.parametrize("kind", sorted(ACTORS))
 def test_actors_do_not_import_each_other(kind: str) -> None:
     """Actors hold addresses: of another kind of actor a module knows its messages, and who is present."""
-    for path in (HOUSE / kind).glob("*.py"):
+    for path in (PACKAGE / kind).glob("*.py"):
         for name in imported(path):
             parts = name.split(".")
             if len(parts) > 2 and parts[1] in ACTORS - {kind}:
@@ -100,7 +102,7 @@ def test_actors_do_not_import_each_other(kind: str) -> None:
 
 def test_the_kernel_knows_no_event() -> None:
     """The kernel is an actor library by itself: of the rest of this package it imports errors and clocks."""
-    for path in (HOUSE / "kernel").glob("*.py"):
+    for path in (PACKAGE / "kernel").glob("*.py"):
         ours = {name for name in imported(path) if name.startswith("actors.")}
         others = {name for name in ours if not name.startswith("actors.kernel.")}
         assert others <= {"actors.errors", "actors.environment"}, path.name
@@ -111,11 +113,11 @@ PURE_MODULES = ("stages", "runs/text_buffer", "runs/turns", "runs/thread_index",
 
 
 def pure_modules() -> list[Path]:
-    folders = [path for folder in PURE_FOLDERS for path in sorted((HOUSE / folder).glob("*.py"))]
-    return folders + [HOUSE / f"{name}.py" for name in PURE_MODULES]
+    folders = [path for folder in PURE_FOLDERS for path in sorted((PACKAGE / folder).glob("*.py"))]
+    return folders + [PACKAGE / f"{name}.py" for name in PURE_MODULES]
 
 
-@pytest.mark.parametrize("path", pure_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+@pytest.mark.parametrize("path", pure_modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_what_decides_is_pure(path: Path) -> None:
     """The pure core has no trio, no clock, no randomness and no I/O."""
     assert not PURE & {name.partition(".")[0] for name in imported(path)}
@@ -134,7 +136,7 @@ BY_POSITION = {
 makes some of them."""
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_constructors_can_be_read_where_they_are_called(path: Path) -> None:
     """A constructor takes six arguments at most, and two of them at most by position."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -153,7 +155,7 @@ def positional_records() -> Iterator[str]:
                 fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
                 by_position = any("attrs" in one and "kw_only=True" not in one for one in decorators)
                 if by_position and len(fields) > 2:
-                    yield f"{path.relative_to(HOUSE).with_suffix('').as_posix()}.{node.name}"
+                    yield f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}.{node.name}"
 
 
 def test_records_name_their_fields() -> None:
@@ -169,8 +171,8 @@ PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {
 def test_the_protocol_stands_alone() -> None:
     """The messages of both roles need errors and what events are made of, and nothing that waits: a host without Trio
     can read and write them."""
-    needs = [HOUSE / f"{name.removeprefix('actors.').replace('.', '/')}.py" for name in PROTOCOL_NEEDS]
-    for path in [*(HOUSE / "protocol").glob("*.py"), *needs]:
+    needs = [PACKAGE / f"{name.removeprefix('actors.').replace('.', '/')}.py" for name in PROTOCOL_NEEDS]
+    for path in [*(PACKAGE / "protocol").glob("*.py"), *needs]:
         ours = {name for name in imported(path) if name.startswith("actors.")}
         assert {name for name in ours if not name.startswith("actors.protocol.")} <= PROTOCOL_NEEDS, path.name
         assert not PURE & {name.partition(".")[0] for name in imported(path)}, path.name
@@ -186,7 +188,7 @@ def test_one_door_for_time_and_chance() -> None:
     """Wall clock, randomness and entropy are read in ``environment`` and nowhere else."""
     forbidden = {"time", "random", "secrets", "uuid"}
     readers = [
-        str(path.relative_to(HOUSE))
+        str(path.relative_to(PACKAGE))
         for path in modules()
         if path.name != "environment.py" and forbidden & {name.partition(".")[0] for name in imported(path)}
     ]
@@ -197,10 +199,10 @@ OWN = {"testing/observing.py", "testing/store.py"}
 """Modules whose ``except Exception`` is around code of this package, and raises again or gives back what it caught."""
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_one_barrier(path: Path) -> None:
     """Code that is not ours is called behind a ``Barrier``: ``except Exception`` lets through what ends the program."""
-    if path.relative_to(HOUSE).as_posix() in OWN:
+    if path.relative_to(PACKAGE).as_posix() in OWN:
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ExceptHandler):
@@ -219,14 +221,14 @@ PROSE = (
     "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
-"""Rooms whose docstrings open as the tests below say."""
+"""Folders and modules whose docstrings open as the tests below say."""
 
 CLAUSE = re.compile(r"(What|Whatever|Whether|Who|Whoever|Whom|Whose|Which|Why|How|When|Where)\b")
 PERSON = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whom|he|him|his)\b", re.IGNORECASE)
 
 
 def spoken_modules() -> list[Path]:
-    return [path for path in sorted(HOUSE.rglob("*.py")) if room(path) in PROSE]
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if folder_of(path) in PROSE]
 
 
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
@@ -238,14 +240,14 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
                     yield one.lineno, text
 
 
-@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_docstrings_open_with_a_noun_or_an_imperative(path: Path) -> None:
     """A first line names the thing or the act: a clause in its place has to be read to its end to know which."""
     clauses = [f"{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if CLAUSE.match(text)]
     assert clauses == []
 
 
-@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_conditions_open_with_true(path: Path) -> None:
     """A property that is a bool says of which condition it is true."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -255,7 +257,7 @@ def test_conditions_open_with_true(path: Path) -> None:
             assert not is_property or text is None or text.startswith("True "), f"{node.lineno}: {text}"
 
 
-@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(HOUSE).as_posix())
+@pytest.mark.parametrize("path", spoken_modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_program_is_somebody(path: Path) -> None:
     """An actor, a caller and a socket have names; so has a user, who is not taken for a man."""
     people = [f"{line}: {found[0]}" for line, text in docstrings(path) if (found := PERSON.search(text))]
@@ -303,7 +305,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
 
 def test_a_module_has_a_test_of_its_name() -> None:
     """The test of a module is found by its name, or by a line that says where it is."""
-    names = {path.relative_to(HOUSE).with_suffix("").as_posix() for path in modules()}
+    names = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in modules()}
     found = [path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] != "system"]
     tests = {(path.relative_to(TESTS).parent / path.stem.removeprefix("test_")).as_posix() for path in found}
     assert names - tests == set(TESTED_ELSEWHERE)
@@ -320,7 +322,7 @@ def test_modules_without_a_test_of_their_name_are_few() -> None:
         assert all(path.exists() for path in named), f"{name}: {reason}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_classes_are_small(path: Path) -> None:
     """A class of 25 methods has objects in it that are not found yet."""
     for node in ast.walk(ast.parse(path.read_text())):

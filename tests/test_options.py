@@ -148,7 +148,7 @@ async def test_lambdas_that_return_nothing_to_await() -> None:
         "authorize": lambda user_id, thread_id: True,
         "on_undelivered": lambda fate: None,
     }
-    async with served(limits=limits, **options) as house, house.peer() as peer:
+    async with served(limits=limits, **options) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "send", "id": "c1", "payload": {}, "thread_id": "t1"})
         await peer.say({"op": "send", "id": "c2", "payload": {}})
@@ -156,7 +156,7 @@ async def test_lambdas_that_return_nothing_to_await() -> None:
             f"NotAwaitable: {name}: expected a coroutine function, got one that returned {came}"
             for name, came in (("on_message", "str"), ("authorize", "bool"), ("on_undelivered", "None"))
         }
-        while {failure.error for failure in house.runtime.failures} != expected:  # noqa: ASYNC110 - the record of failures has no bell
+        while {failure.error for failure in server.runtime.failures} != expected:  # noqa: ASYNC110 - the record of failures has no bell
             await trio.sleep(0.01)
 
 

@@ -20,7 +20,7 @@ from actors.events.event import Lifecycle
 from actors.examples import assistant
 from tests.support.pages import ROOT, documents, examples, prose
 from tests.support.raw import connected
-from tests.test_architecture import FLOORS, HOUSE
+from tests.test_architecture import FLOORS, PACKAGE
 from tests.tools.command import device, events
 
 README = ROOT / "README.md"
@@ -178,24 +178,24 @@ def headings(page: Path) -> set[str]:
 
 def test_the_map_is_the_listing() -> None:
     """The map has every folder and module of the package, once, and on the floor on which the architecture has it."""
-    rows = re.findall(r"^\| (\d+) \| \[([\w.]+)/?\]\(", (HOUSE / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| \[([\w.]+)/?\]\(", (PACKAGE / "README.md").read_text(), re.MULTILINE)
     mapped = [(int(number), name.removesuffix(".py")) for number, name in rows]
     assert mapped == sorted(mapped, key=lambda row: row[0])
     assert len(set(mapped)) == len(mapped)
     assert set(mapped) == {(number, name) for number, names in enumerate(FLOORS, 1) for name in names}
-    there = {path.stem for path in HOUSE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert {name for _, name in mapped} == there - {"__init__", "__main__"}
 
 
 def test_the_tree_is_the_one_that_runs() -> None:
     """Both pictures of the tree name the children that the runtime starts, in their order."""
-    started = re.findall(r'Child\(name="(\w+)"', (HOUSE / "tree.py").read_text())
-    for page in (README, HOUSE / "README.md"):
+    started = re.findall(r'Child\(name="(\w+)"', (PACKAGE / "tree.py").read_text())
+    for page in (README, PACKAGE / "README.md"):
         drawn = re.findall(r"^(?:runtime ─| +)[┬├└] (\w+)", page.read_text(), re.MULTILINE)
         assert sorted(drawn) == sorted(started)
 
 
 def test_the_events_of_a_run_are_in_the_table() -> None:
     """Each type of the lifecycle has a row that says what its payload is, and when it comes."""
-    table = (HOUSE / "runs" / "README.md").read_text()
+    table = (PACKAGE / "runs" / "README.md").read_text()
     assert [type_ for type_ in Lifecycle if f"| `{type_}` | " not in table] == []

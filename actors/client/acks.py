@@ -1,4 +1,4 @@
-"""When to ack: after so many events, after some time, or at once for the last word of a run."""
+"""The times of acks: after so many events, after some seconds, or at once for the terminal event of a run."""
 
 from __future__ import annotations
 

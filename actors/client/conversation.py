@@ -4,7 +4,7 @@ One conversation lasts over all connections of a session. For each connection
 the session calls :meth:`Conversation.hello` when it begins,
 :meth:`Conversation.take` with each message, :meth:`Conversation.due` for the
 messages to send, and :meth:`Conversation.end` when it has ended. The
-application's side goes through :attr:`Conversation.arrivals` and
+application's side goes through :attr:`Conversation.inbox` and
 :attr:`Conversation.requests`.
 """
 
@@ -14,7 +14,7 @@ import attrs
 
 from actors.client.activity import Activity
 from actors.client.backoff import is_final, pause, retry_after
-from actors.client.inbox import Arrivals, OutOfOrder
+from actors.client.inbox import Inbox, OutOfOrder
 from actors.client.items import Item
 from actors.client.pending import Requests
 from actors.client.questions import Questions
@@ -70,9 +70,9 @@ class Conversation:
     """The protocol state of a session: what to do with each message, and what to send."""
 
     def __init__(
-        self, token: str | None, arrivals: Arrivals, *, origin: Origin = "unacked", activity: Activity | None = None
+        self, token: str | None, inbox: Inbox, *, origin: Origin = "unacked", activity: Activity | None = None
     ) -> None:
-        self.arrivals = arrivals
+        self.inbox = inbox
         self.requests = Requests()
         self.welcomed = False
         """True once the server has answered this connection's hello."""
@@ -111,12 +111,12 @@ class Conversation:
     @property
     def wants_connection(self) -> bool:
         """True if there is room for items, or a request without a reply."""
-        return not self.arrivals.overrun or self.arrivals.drained or len(self.requests) > 0
+        return not self.inbox.overrun or self.inbox.drained or len(self.requests) > 0
 
     @property
     def wants_to_leave(self) -> bool:
         """True if this connection is of no more use, or another one would be of more."""
-        return self.arrivals.overrun and (self.arrivals.drained or not len(self.requests))
+        return self.inbox.overrun and (self.inbox.drained or not len(self.requests))
 
     # --- a connection -----------------------------------------------------------
 
@@ -132,9 +132,9 @@ class Conversation:
         self.requests.begin()
         self._late_hellos += self._hello_pending
         self._hello_pending = self._session is not None
-        resume = self.arrivals.begin()
+        resume = self.inbox.begin()
         point = None if resume is None else ResumePoint(resume.epoch, resume.offset)
-        origin: Origin = "low" if self.arrivals.starting_over else self._origin
+        origin: Origin = "low" if self.inbox.starting_over else self._origin
         return client_messages.encode(
             Hello(1, self.token, self._session, point, origin if point is None else "unacked")
         )
@@ -160,9 +160,9 @@ class Conversation:
             case Event() | Batch():
                 self._take_events(message, len(text))
             case Gap():
-                self.arrivals.gap(message)
+                self.inbox.gap(message)
             case Reset():
-                self.arrivals.reset(message)
+                self.inbox.reset(message)
             case CaughtUp():
                 self._catch_up(message)
             case Welcome():
@@ -180,7 +180,7 @@ class Conversation:
         if not self.welcomed:
             return []
         texts, self._control = self._control, []
-        offset = self.arrivals.ack(now, self.limits, everything=everything)
+        offset = self.inbox.ack(now, self.limits, everything=everything)
         if offset is not None:
             texts.append(client_messages.encode(Ack(offset)))
         while (request := self.requests.due(self.limits.message_bytes, self.limits.requests, now)) is not None:
@@ -189,7 +189,7 @@ class Conversation:
 
     def due_at(self) -> float:
         """Return the time at which a message will be due, if nothing happens before."""
-        return self.arrivals.acks.due_at(self.limits)
+        return self.inbox.acks.due_at(self.limits)
 
     def end(self, ended: Ended, jitter: float, now: float) -> float | None:
         """End a connection, or an attempt; returns the seconds to wait before the next, ``None`` to not reconnect."""
@@ -209,7 +209,7 @@ class Conversation:
     def distrust(self, error: OutOfOrder) -> None:
         """Ask for the whole log on the next connection, because the server contradicted itself; counts as a failure,
         so that a server which keeps doing so is asked ever more rarely."""
-        self.arrivals.distrust(str(error))
+        self.inbox.distrust(str(error))
         self.failures, self._lost_at = self._before
 
     def explain(self, text: str) -> str:
@@ -229,17 +229,17 @@ class Conversation:
         self.welcomed = True
         self.limits = welcome.limits
         self.silence_seconds = welcome.ping_s + _SILENCE_SECONDS
-        self.arrivals.welcome(welcome)
+        self.inbox.welcome(welcome)
 
     def _take_events(self, message: Event | Batch[Event], size: int) -> None:
-        before = self.arrivals.received
+        before = self.inbox.received
         for event in (message,) if isinstance(message, Event) else message.events:
             self._activity.event(event)
         if isinstance(message, Event):
-            self.arrivals.event(message, size)
+            self.inbox.event(message, size)
         else:
-            self.arrivals.batch(message, size)
-        if self.arrivals.received != before:
+            self.inbox.batch(message, size)
+        if self.inbox.received != before:
             self._succeed()
 
     def _succeed(self) -> None:
@@ -247,7 +247,7 @@ class Conversation:
         self.failures, self._lost_at = 0, None
 
     def _catch_up(self, message: CaughtUp) -> None:
-        self.arrivals.caught_up(message)
+        self.inbox.caught_up(message)
         self._caught_up = True
         doubtful = self._questions.caught_up(), self._activity.caught_up()
         if any(doubtful):
@@ -264,7 +264,7 @@ class Conversation:
         Without room it is dropped, because the server sends the open questions
         and the active runs again on the next connection.
         """
-        if not self.arrivals.has_room():
+        if not self.inbox.has_room():
             return
         item: Item | None
         match message:
@@ -277,13 +277,13 @@ class Conversation:
             case Inactive():
                 item = self._activity.inactive(message)
         if item is not None:
-            self.arrivals.add(item, size)
+            self.inbox.add(item, size)
 
     def _pong(self) -> None:
-        if self._pings == 1 and self.arrivals.has_room():
+        if self._pings == 1 and self.inbox.has_room():
             over: list[Item] = [*self._questions.pong(), *self._activity.pong()]
             for item in over:
-                self.arrivals.add(item)
+                self.inbox.add(item)
         self._pings = max(0, self._pings - 1)
 
     def _take_control(self, message: Ping | Pong | GoingAway | Error) -> None:

@@ -35,7 +35,7 @@ class OutOfOrder(Exception):
     """A message from the server that cannot come next, so that no cursor can be trusted any more."""
 
 
-class Arrivals:
+class Inbox:
     """The offsets of a session, and the queue of items for the application."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Arrivals:
         """True if the application has taken everything that was queued."""
         return not len(self._queue) and self._in_hand is None
 
-    def confirm(self) -> None:
+    def mark_taken(self) -> None:
         """Count the item in hand as taken, because the application came back for the next."""
         entry, self._in_hand = self._in_hand, None
         if entry is not None and entry.cursor is not None:
@@ -228,9 +228,9 @@ class Arrivals:
 
     def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
         """Return the offset to ack at ``now``, if an ack is due; with ``everything``, if there is any."""
-        return self.acks.due(self._confirmable(), now, asked, everything=everything)
+        return self.acks.due(self._ackable(), now, asked, everything=everything)
 
-    def _confirmable(self) -> int:
+    def _ackable(self) -> int:
         """Return the offset up to which items are taken and came on this connection: the server refuses acks beyond."""
         taken = self.taken
         if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:

@@ -17,7 +17,7 @@ import trio
 from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
-from actors.client.inbox import Arrivals, OutOfOrder
+from actors.client.inbox import Inbox, OutOfOrder
 from actors.client.items import Cancellation, Cursor, Item, Sent, State
 from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Request
@@ -64,7 +64,7 @@ class Session:
         """The newest state; ``on_state`` is called with each."""
         self._affinity = Affinity(IN_A_SESSION)
         self._conversation = conversation
-        self._arrivals = conversation.arrivals
+        self._inbox = conversation.inbox
         self._options = options
         self._changed = trio.Event()
         """Set when something changed that a task of this session may have to act upon; then replaced."""
@@ -86,7 +86,7 @@ class Session:
         If the application saves it atomically with the item's effect, and gives it to :func:`connect`, it misses
         nothing and does nothing twice.
         """
-        return self._arrivals.given
+        return self._inbox.given
 
     def __aiter__(self) -> Session:
         """Return the session itself."""
@@ -103,10 +103,10 @@ class Session:
             raise trio.BusyResourceError("another task is iterating over this session")
         self._iterating = True
         try:
-            self._arrivals.confirm()
+            self._inbox.mark_taken()
             self._wake()
             await trio.lowlevel.checkpoint()
-            while (item := self._arrivals.give()) is None:
+            while (item := self._inbox.give()) is None:
                 if self._error is not None:
                     raise self._error()
                 await self._changed.wait()
@@ -451,8 +451,8 @@ async def connect(
         environment=Environment() if environment is None else environment,
     )
     activity = Activity()
-    arrivals = Arrivals(cursor, queued_items, most_bytes=queued_bytes, is_news=activity.is_news)
-    session = Session(Conversation(None, arrivals, origin=origin, activity=activity), options)
+    inbox = Inbox(cursor, queued_items, most_bytes=queued_bytes, is_news=activity.is_news)
+    session = Session(Conversation(None, inbox, origin=origin, activity=activity), options)
     async with _running(session):
         yield session
 

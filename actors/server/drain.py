@@ -1,7 +1,7 @@
 """Going away in good order, so that nothing that can still be delivered is not.
 
     refuse sockets and messages ─ tell the devices ─ runs finish, or are cancelled
-        ─ refuse events ─ the store takes what it was given ─ devices take and confirm it ─ say goodbye
+        ─ refuse events ─ the store takes what it was given ─ devices take and ack it ─ say goodbye
 
 Each part ends as soon as there is nothing to wait for, and at the latest at its
 share of the deadline. What is left then is reported, not forgotten: a server
@@ -31,8 +31,8 @@ from actors.threads.messages import ThreadMessage
 RunsPolicy = Literal["finish", "cancel"]
 """What runs do while a runtime drains: go on for their share of the time, or end at once."""
 
-_FINISH, _CANCEL, _CONFIRM = 0.6, 0.75, 0.9
-"""Shares of the deadline by which runs have finished, have ended, and devices have confirmed. The rest is goodbye."""
+_FINISH, _CANCEL, _ACK = 0.6, 0.75, 0.9
+"""Shares of the deadline by which runs have finished, have ended, and devices have acked. The rest is goodbye."""
 _UNWIND_SECONDS = 0.1
 """What cancelled runs get to end when no time is left: code that unwinds does not wait, but it has to be run."""
 _LOOK_SECONDS = 0.005
@@ -43,7 +43,7 @@ _SPREAD = 0.5, 1.5
 
 @attrs.frozen(kw_only=True)
 class Undelivered:
-    """What no device has confirmed: of a user's log, of a thread without an owner, or of what the store never took."""
+    """Events that no device has acked: of a user's log, of a thread without an owner, or never taken by the store."""
 
     count: int
     unwritten: int
@@ -121,7 +121,7 @@ class Drain:
             await self._parts.runs.endings.finish(left(_FINISH))
         cancelled = (*self._parts.runs.registry.abandoned, *self._parts.runs.registry.active)
         abandoned = await self._parts.runs.endings.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
-        with trio.move_on_after(left(_CONFIRM)):
+        with trio.move_on_after(left(_ACK)):
             await self._finish_delivery(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
         goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]

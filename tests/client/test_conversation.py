@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 import actors.client
 from actors.client import AskClosed, Cursor, Event, Gap, Inactive, Reset, SessionLost
 from actors.client.conversation import Conversation, Ended
-from actors.client.inbox import Arrivals
+from actors.client.inbox import Inbox
 from actors.client.pending import Request
 from actors.errors import PeerError
 from actors.protocol.client_messages import Send
@@ -40,8 +40,8 @@ class Client(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.arrivals = Arrivals(None, 6, most_bytes=100_000)
-        self.client = Conversation("t", self.arrivals, origin="low")
+        self.inbox = Inbox(None, 6, most_bytes=100_000)
+        self.client = Conversation("t", self.inbox, origin="low")
         # the server
         self.epochs = 1
         self.low, self.log = 1, list[str]()
@@ -229,11 +229,11 @@ class Client(RuleBasedStateMachine):
     @rule(count=st.integers(1, 5))
     def take(self, count: int) -> None:
         for _ in range(count):
-            self.arrivals.confirm()
+            self.inbox.mark_taken()
             if self.place is not None:
                 self.taken = self.place
-            if len(self.arrivals):
-                self._see(self.arrivals.give())
+            if len(self.inbox):
+                self._see(self.inbox.give())
             self._look()
 
     @rule()
@@ -255,7 +255,7 @@ class Client(RuleBasedStateMachine):
         elif isinstance(item, Reset):
             assert not item.cause
             self.place = (item.epoch, item.low - 1)
-        assert self.arrivals.given == Cursor(*self.place)
+        assert self.inbox.given == Cursor(*self.place)
 
     # --- what is always true ----------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Client(RuleBasedStateMachine):
                 while self.connected and self.down:
                     self.deliver(1)
             self.take(10)
-        assert self.arrivals.taken == Cursor(self.epoch, self.head)
+        assert self.inbox.taken == Cursor(self.epoch, self.head)
         for request in self.requests:
             assert isinstance(request.outcome, str | SessionLost)
             assert len(self.placed.get(request.id, {None})) == 1, "carried out in two sessions"
@@ -297,18 +297,18 @@ def test_a_flood_of_questions(nbytes: int) -> None:
     client = begun()
     for number in range(100):
         client.take(asked(number, nbytes))
-    assert len(client.arrivals) == (10 if not nbytes else 4)
+    assert len(client.inbox) == (10 if not nbytes else 4)
     assert client.wants_to_leave
-    while len(client.arrivals):
-        client.arrivals.give()
-        client.arrivals.confirm()
+    while len(client.inbox):
+        client.inbox.give()
+        client.inbox.mark_taken()
     assert client.wants_connection
     client.hello()
     client.take(json.dumps({"op": "welcome", "session": "s", "epoch": "e", "head": 0, "low": 1, "start": 1,
                             "resume": "replayed"}))  # fmt: skip
     for number in range(5):
         client.take(asked(50 + number))
-    assert len(client.arrivals) == 5
+    assert len(client.inbox) == 5
 
 
 def test_pongs_do_not_pile_up() -> None:
@@ -329,7 +329,7 @@ def test_a_pong_to_an_earlier_ping_ends_nothing() -> None:
     def over(*texts: str) -> list[str]:
         for text in texts:
             client.take(text)
-        given = iter(client.arrivals.give, None)
+        given = iter(client.inbox.give, None)
         return [type(item).__name__ for item in given if isinstance(item, AskClosed | Inactive)]
 
     assert over(pong, *all_there, pong) == []

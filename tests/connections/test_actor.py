@@ -23,9 +23,9 @@ STAGES = actors.Stage
 
 async def test_welcome() -> None:
     """A welcome says who one is, where the log stands, where one starts, and what one may do."""
-    async with served() as house:
-        await house.emit(3)
-        async with house.peer() as peer:
+    async with served() as server:
+        await server.emit(3)
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             welcome = await peer.hello("alice")
             session, epoch, limits = (welcome.pop(key) for key in ("session", "epoch", "limits"))
@@ -52,10 +52,10 @@ async def test_welcome() -> None:
 
 async def test_event() -> None:
     """An event arrives as it was emitted, with its two numbers."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         payload = {"run_id": "r1", "nested": [1, {"é": None}], "timestamp": 1756905054.0279675}
-        thread = house.runtime.thread("t1")
+        thread = server.runtime.thread("t1")
         receipt = await thread.emit("agent_started", payload, run_id="r1", event_id="e1", user_id="alice")
         event = await peer.next_event()
         assert abs(event.pop("timestamp") - receipt.accepted_at) < 1e-3
@@ -72,7 +72,7 @@ async def test_event() -> None:
 
 async def test_empty_log() -> None:
     """With nothing to send, one is caught up at once."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         welcome = await peer.attach("alice")
         assert (welcome["head"], welcome["low"], welcome["start"]) == (0, 1, 1)
         assert peer.messages()[-1] == {"op": "caught_up", "offset": 0}
@@ -80,32 +80,32 @@ async def test_empty_log() -> None:
 
 async def test_replayed() -> None:
     """A device that says where it was is sent what came after that, and nothing else; resuming at N acks N."""
-    async with served() as house:
-        receipts = await house.emit(5)
-        async with house.peer() as peer:
+    async with served() as server:
+        receipts = await server.emit(5)
+        async with server.peer() as peer:
             welcome = await peer.attach("alice")
             await peer.leave()
-        await house.gone()
-        async with house.peer() as peer:
+        await server.gone()
+        async with server.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 3}
             again = await peer.attach("alice", session=welcome["session"], resume=resume)
             assert (again["resume"], again["start"]) == ("replayed", 4)
             assert again["session"] == welcome["session"]
             assert [message["offset"] for message in peer.messages() if "type" in message] == [4, 5]
             assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 3 + [STAGES.WRITTEN] * 2
-            await house.emit(1)
+            await server.emit(1)
             assert (await peer.next_event())["offset"] == 6
 
 
 async def test_gap() -> None:
     """A device whose place has left the log is told which offsets are gone, and goes on after them."""
-    async with served(limits=actors.Limits(retained_events=4)) as house:
-        async with house.peer() as peer:
+    async with served(limits=actors.Limits(retained_events=4)) as server:
+        async with server.peer() as peer:
             welcome = await peer.attach("alice")
             await peer.leave()
-        await house.gone()
-        await house.emit(10)
-        async with house.peer() as peer:
+        await server.gone()
+        await server.emit(10)
+        async with server.peer() as peer:
             again = await peer.attach("alice", resume={"epoch": welcome["epoch"], "offset": 2})
             assert (again["resume"], again["start"], again["low"], again["head"]) == ("gap", 7, 7, 10)
             assert peer.messages()[1] == {"op": "gap", "from": 3, "to": 6, "cause": "retention"}
@@ -115,12 +115,12 @@ async def test_gap() -> None:
 @pytest.mark.parametrize("resume", [("another", 2), (None, 4)])
 async def test_reset(resume: tuple[str | None, int]) -> None:
     """A cursor of another log, or ahead of this one, is worth nothing: the log is sent from its beginning."""
-    async with served() as house:
-        await house.emit(3)
-        async with house.peer() as peer:
+    async with served() as server:
+        await server.emit(3)
+        async with server.peer() as peer:
             epoch = (await peer.attach("alice"))["epoch"]
             await peer.leave()
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             again = await peer.attach("alice", resume={"epoch": resume[0] or epoch, "offset": resume[1]})
             assert (again["resume"], again["start"]) == ("reset", 1)
             assert peer.messages()[1] == {"op": "reset", "epoch": epoch, "low": 1}
@@ -129,47 +129,47 @@ async def test_reset(resume: tuple[str | None, int]) -> None:
 
 async def test_a_stolen_session() -> None:
     """Session and cursor of another user are worth nothing: one starts in one's own log, in a session of one's own."""
-    async with served() as house:
-        await house.emit(3, "alice")
-        async with house.peer() as alice, house.peer() as mallory:
+    async with served() as server:
+        await server.emit(3, "alice")
+        async with server.peer() as alice, server.peer() as mallory:
             mine = await alice.attach("alice")
             resume = {"epoch": mine["epoch"], "offset": 1}
             theirs = await mallory.attach("mallory", session=mine["session"], resume=resume)
             assert theirs["session"] != mine["session"]
             assert theirs["epoch"] != mine["epoch"]
             assert (theirs["resume"], theirs["head"]) == ("reset", 0)
-            await house.emit(1, "alice")
+            await server.emit(1, "alice")
             assert offsets(await events(alice, 1)) == [4]
-            await house.emit(1, "mallory")
+            await server.emit(1, "mallory")
             assert [message["thread_id"] for message in await events(mallory, 1)] == ["thread-of-mallory"]
 
 
 @pytest.mark.parametrize(("origin", "first"), [("head", 6), ("low", 1), ("unacked", 3), (None, 3)])
 async def test_from(origin: str | None, first: int) -> None:
     """A device without a cursor chooses: what nobody confirmed (its default), all there is, or only what is new."""
-    async with served() as house:
-        await house.emit(5)
-        async with house.peer() as peer:
+    async with served() as server:
+        await server.emit(5)
+        async with server.peer() as peer:
             await peer.attach("alice")
             await peer.ack(2)
             await peer.echo()
             await peer.leave()
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             fields = {} if origin is None else {"from": origin}
             assert (await peer.attach("alice", **fields))["start"] == first
             assert [message["offset"] for message in peer.messages() if "type" in message] == list(range(first, 6))
-            await house.emit(1)
+            await server.emit(1)
             assert (await peer.next_event())["offset"] == 6
 
 
 async def test_sent_while_catching_up() -> None:
     """A log longer than one write arrives whole and in order, with what is emitted meanwhile; caught up comes once."""
-    async with served(limits=actors.Limits(write_bytes=2_000)) as house:
-        await house.emit(60, size=200)
-        async with house.peer() as peer:
+    async with served(limits=actors.Limits(write_bytes=2_000)) as server:
+        await server.emit(60, size=200)
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.hello("alice")
-            await house.emit(20, size=200)
+            await server.emit(20, size=200)
             assert offsets(await events(peer, 80)) == list(range(1, 81))
             await peer.echo()
             caught = [message["offset"] for message in peer.messages() if message.get("op") == "caught_up"]
@@ -182,19 +182,19 @@ async def test_sent_while_catching_up() -> None:
 
 async def test_two_devices() -> None:
     """Each device of a user gets everything; it is confirmed when one of them has confirmed it."""
-    async with served() as house, house.peer() as phone, house.peer() as laptop:
+    async with served() as server, server.peer() as phone, server.peer() as laptop:
         mine = await phone.attach("alice")
         other = await laptop.attach("alice")
         assert mine["session"] != other["session"]
         assert mine["epoch"] == other["epoch"]
-        receipts = await house.emit(4)
+        receipts = await server.emit(4)
         assert offsets(await events(phone, 4)) == offsets(await events(laptop, 4)) == [1, 2, 3, 4]
         await phone.ack(1)
         await phone.echo()
         await laptop.ack(3)
         await laptop.echo()
         assert [receipt.stage for receipt in receipts] == [STAGES.ACKED] * 3 + [STAGES.WRITTEN]
-        assert "c1 written, not confirmed yet; c2 acked" in str(house.runtime.explain(receipts[2]))
+        assert "c1 written, not confirmed yet; c2 acked" in str(server.runtime.explain(receipts[2]))
 
 
 # --- the plain client -----------------------------------------------------------------
@@ -203,17 +203,17 @@ async def test_two_devices() -> None:
 async def test_plain() -> None:
     """A plain client gets the same frames without asking; what it got counts as written, in the end as unconfirmed."""
     limits = actors.Limits(retained_events=2)
-    async with served(limits=limits) as house, house.peer() as device, house.peer() as plain:
+    async with served(limits=limits) as server, server.peer() as device, server.peer() as plain:
         await device.attach("alice")
         await plain.open(cookie=ALICE)
         await plain.say("whatever the product's frontend says")
         await plain.say({"op": "ack", "offset": 99})
-        receipts = await house.emit(1)
+        receipts = await server.emit(1)
         await device.next_event()
         await plain.next_event()
         assert plain.frames[-1] == device.frames[-1]
-        assert "a plain client, which does not confirm" in str(house.runtime.explain(receipts[0]))
-        receipts += await house.emit(2)
+        assert "a plain client, which does not confirm" in str(server.runtime.explain(receipts[0]))
+        receipts += await server.emit(2)
         await events(plain, 2)
         assert [receipt.stage for receipt in receipts] == [STAGES.UNCONFIRMED, STAGES.WRITTEN, STAGES.WRITTEN]
         assert [message["offset"] for message in plain.messages()] == [1, 2, 3]
@@ -222,15 +222,15 @@ async def test_plain() -> None:
 
 async def test_plain_starts_at_the_first_unwritten() -> None:
     """A plain client starts with what was written to nobody, and is not sent twice what another one had."""
-    async with served() as house:
-        await house.emit(2)
-        async with house.peer() as plain:
+    async with served() as server:
+        await server.emit(2)
+        async with server.peer() as plain:
             await plain.open(cookie=ALICE)
             assert offsets(await events(plain, 2)) == [1, 2]
             await plain.leave()
-        await house.gone()
-        await house.emit(2)
-        async with house.peer() as plain:
+        await server.gone()
+        await server.emit(2)
+        async with server.peer() as plain:
             await plain.open(cookie=ALICE)
             assert offsets(await events(plain, 2)) == [3, 4]
 
@@ -240,16 +240,16 @@ async def test_plain_starts_at_the_first_unwritten() -> None:
 
 async def test_superseded() -> None:
     """A session has one connection: a newer one ends the older, and goes on where that was."""
-    async with served() as house, house.peer() as older, house.peer() as newer:
+    async with served() as server, server.peer() as older, server.peer() as newer:
         welcome = await older.attach("alice")
-        await house.emit(2)
+        await server.emit(2)
         await events(older, 2)
         resume = {"epoch": welcome["epoch"], "offset": 2}
         await newer.attach("alice", session=welcome["session"], resume=resume)
         await ends(older, "superseded")
-        await house.emit(1)
+        await server.emit(1)
         assert (await newer.next_event())["offset"] == 3
-        assert house.runtime.devices("alice") == 1
+        assert server.runtime.devices("alice") == 1
 
 
 SOON: dict[str, Any] = {"ping_seconds": 0.05, "pong_seconds": 0.05, "sweep_seconds": 0.01, "close_seconds": 0.2}
@@ -257,22 +257,22 @@ SOON: dict[str, Any] = {"ping_seconds": 0.05, "pong_seconds": 0.05, "sweep_secon
 
 async def test_silent() -> None:
     """A device that says nothing is asked; when it does not answer either, it is ended, and explain says so."""
-    async with served(limits=actors.Limits(**SOON)) as house:
-        async with house.peer() as device, house.peer() as plain:
+    async with served(limits=actors.Limits(**SOON)) as server:
+        async with server.peer() as device, server.peer() as plain:
             await device.attach("alice")
             await plain.open(cookie="actors_token=bob")
-            (receipt,) = await house.emit(1)
+            (receipt,) = await server.emit(1)
             assert (await device.next_op("ping"))["head"] == 1
             assert await plain.next_frame() == (PING, b"")
             await device.ending()
             await plain.ending()
-        await house.all_gone()
-        assert "(silent: it did not answer a ping within 0.05 s)" in str(house.runtime.explain(receipt))
+        await server.all_gone()
+        assert "(silent: it did not answer a ping within 0.05 s)" in str(server.runtime.explain(receipt))
 
 
 async def test_answering() -> None:
     """A device that answers stays, however long it has nothing to say."""
-    async with served(limits=actors.Limits(**SOON)) as house, house.peer() as device, house.peer() as plain:
+    async with served(limits=actors.Limits(**SOON)) as server, server.peer() as device, server.peer() as plain:
         await device.attach("alice")
         await plain.open(cookie="actors_token=bob")
 
@@ -286,47 +286,47 @@ async def test_answering() -> None:
             for _ in range(5):
                 await device.next_op("ping")
                 await device.say({"op": "pong"})
-        assert house.runtime.devices("alice") == house.runtime.devices("bob") == 1
+        assert server.runtime.devices("alice") == server.runtime.devices("bob") == 1
 
 
-async def stall(house: Served, reads: Peer) -> list[actors.Receipt]:
+async def stall(server: Served, reads: Peer) -> list[actors.Receipt]:
     """Emit until a device that does not read is given up, while another one reads; returns all receipts."""
     receipts: list[actors.Receipt] = []
-    while house.runtime.devices("alice") == 2:
-        receipts += await house.emit(20, size=8_000)
+    while server.runtime.devices("alice") == 2:
+        receipts += await server.emit(20, size=8_000)
         await events(reads, 20)
     return receipts
 
 
 async def test_stalled() -> None:
     """A device that stops reading is given up after a deadline, and explain knows; the other one misses nothing."""
-    async with served(limits=actors.Limits(write_deadline_seconds=0.2)) as house:
-        async with house.peer() as reads, house.peer() as stops:
+    async with served(limits=actors.Limits(write_deadline_seconds=0.2)) as server:
+        async with server.peer() as reads, server.peer() as stops:
             await reads.attach("alice")
             await stops.attach("alice")
-            receipts = await stall(house, reads)
+            receipts = await stall(server, reads)
             got = [message["offset"] for message in reads.messages() if "type" in message]
             assert got == list(range(1, len(receipts) + 1))
             await reads.leave()
-        await house.all_gone()
-        (receipt,) = await house.emit(1)
-        assert house.failures() == []
-        departures = house.runtime.tree.registry.presence("alice").departures
+        await server.all_gone()
+        (receipt,) = await server.emit(1)
+        assert server.failures() == []
+        departures = server.runtime.tree.registry.presence("alice").departures
         assert [(one.label, one.name) for one in departures] == [("c2", "stalled"), ("c1", "left")]
-        assert "c1" in str(house.runtime.explain(receipt))
+        assert "c1" in str(server.runtime.explain(receipt))
 
 
 async def test_behind() -> None:
     """While a device does not read, explain says how far it is behind; when it reads again, it gets everything."""
-    async with served() as house, house.peer() as reads, house.peer() as lags:
+    async with served() as server, server.peer() as reads, server.peer() as lags:
         await reads.attach("alice")
         await lags.attach("alice")
         receipts: list[actors.Receipt] = []
         said = ""
         while "behind, its socket took nothing for" not in said:
-            receipts += await house.emit(20, size=8_000)
+            receipts += await server.emit(20, size=8_000)
             await events(reads, 20)
-            said = str(house.runtime.explain(receipts[-1]))
+            said = str(server.runtime.explain(receipts[-1]))
         assert "2 devices: c1 written, not confirmed yet; c2" in said
         assert offsets(await events(lags, len(receipts))) == list(range(1, len(receipts) + 1))
         await lags.ack(len(receipts))
@@ -335,13 +335,13 @@ async def test_behind() -> None:
 
 async def test_lagging_off_the_log() -> None:
     """A device that lags behind the whole log is told what it missed, and goes on."""
-    async with served(limits=actors.Limits(retained_events=5)) as house, house.peer() as lags:
+    async with served(limits=actors.Limits(retained_events=5)) as server, server.peer() as lags:
         await lags.attach("alice")
         last, behind = 0, 0
         while behind < 40:
-            receipts = await house.emit(20, size=8_000)
+            receipts = await server.emit(20, size=8_000)
             last += 20
-            said = re.search(r"(\d+) behind", str(house.runtime.explain(receipts[-1])))
+            said = re.search(r"(\d+) behind", str(server.runtime.explain(receipts[-1])))
             behind = 0 if said is None else int(said[1])
         expected = 1
         while expected <= last:
@@ -358,31 +358,31 @@ async def test_lagging_off_the_log() -> None:
 async def test_a_released_user_comes_back_with_its_session() -> None:
     """A quarantined user's devices are sent away; released, the same session finds a place in a new log."""
     limits = actors.Limits(restarts=0)
-    async with served(limits=limits) as house, house.peer() as before, house.peer() as after:
+    async with served(limits=limits) as server, server.peer() as before, server.peer() as after:
         welcome = await before.attach("alice")
-        await house.emit(1)
+        await server.emit(1)
         await events(before, 1)
-        house.runtime.tree.users.mailbox("alice").tell(crash())
+        server.runtime.tree.users.mailbox("alice").tell(crash())
         await ends(before, "quarantined")
-        house.runtime.release("users/alice")
+        server.runtime.release("users/alice")
         resume = {"epoch": welcome["epoch"], "offset": 1}
         again = await after.attach("alice", session=welcome["session"], resume=resume)
         assert again["resume"] == "reset"
         assert again["epoch"] != welcome["epoch"]
-        await house.emit(1)
+        await server.emit(1)
         assert offsets(await events(after, 1)) == [1]
-        assert len(house.failures()) == 1
+        assert len(server.failures()) == 1
 
 
 async def test_as_few_sessions_as_are_allowed() -> None:
     """Where one session is remembered, a second device has one all the same."""
     limits = actors.Limits(sessions_per_user=1)
-    async with served(limits=limits) as house, house.peer() as one, house.peer() as other:
+    async with served(limits=limits) as server, server.peer() as one, server.peer() as other:
         await one.attach("alice")
         await other.attach("alice")
-        await house.emit(1)
+        await server.emit(1)
         assert offsets(await events(one, 1)) == offsets(await events(other, 1)) == [1]
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 async def test_closing_writes_what_is_placed() -> None:
@@ -407,20 +407,20 @@ async def test_closing_writes_what_is_placed() -> None:
 
 async def test_a_write_across_an_epoch() -> None:
     """A write unfinished when its user was quarantined is settled in its own epoch, and the books balance."""
-    async with served(limits=actors.Limits(restarts=0)) as house, house.peer() as stalled, house.peer() as after:
+    async with served(limits=actors.Limits(restarts=0)) as server, server.peer() as stalled, server.peer() as after:
         await stalled.attach("alice")
         said = ""
         while "behind, its socket took nothing for" not in said:
-            receipts = await house.emit(20, size=8_000)
-            said = str(house.runtime.explain(receipts[-1]))
-        house.runtime.tree.users.mailbox("alice").tell(crash())
-        while house.runtime.tree.users.quarantined("alice") is None:
+            receipts = await server.emit(20, size=8_000)
+            said = str(server.runtime.explain(receipts[-1]))
+        server.runtime.tree.users.mailbox("alice").tell(crash())
+        while server.runtime.tree.users.quarantined("alice") is None:
             await trio.lowlevel.checkpoint()
-        assert house.runtime.audit().balanced
-        house.runtime.release("users/alice")
-        (receipt, *_) = await house.emit(3)
+        assert server.runtime.audit().balanced
+        server.runtime.release("users/alice")
+        (receipt, *_) = await server.emit(3)
         assert receipt.stage is STAGES.STORED
         await after.attach("alice")
-        await house.emit(1)
+        await server.emit(1)
         assert offsets(await events(after, 1)) == [4]
-        assert house.runtime.audit().balanced
+        assert server.runtime.audit().balanced

@@ -15,26 +15,26 @@ from tests.support.served import served
 
 async def test_goodbye() -> None:
     """A device that says goodbye is answered, forgotten, and remembered in what explain says."""
-    async with served() as house:
-        async with house.peer() as peer:
+    async with served() as server:
+        async with server.peer() as peer:
             await peer.attach("alice")
             assert await peer.leave() == (1000, "")
-        await house.gone()
-        (receipt,) = await house.emit(1)
-        assert "no device is here; the last, c1, went at" in str(house.runtime.explain(receipt))
+        await server.gone()
+        (receipt,) = await server.emit(1)
+        assert "no device is here; the last, c1, went at" in str(server.runtime.explain(receipt))
 
 
 async def test_goodbye_without_a_code() -> None:
     """A browser's ``close()`` gives no code; that is a goodbye all the same, and is answered in kind."""
-    async with served() as house:
-        async with house.peer() as peer:
+    async with served() as server:
+        async with server.peer() as peer:
             await peer.attach("alice")
             await peer.send(frame(CLOSE))
             await peer.ending()
             assert peer.frames[-1] == (CLOSE, b"")
-        await house.gone()
-        (receipt,) = await house.emit(1)
-        assert "(left: " in str(house.runtime.explain(receipt))
+        await server.gone()
+        (receipt,) = await server.emit(1)
+        assert "(left: " in str(server.runtime.explain(receipt))
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ async def test_goodbye_without_a_code() -> None:
 )
 async def test_not_acceptable(sent: bytes, name: str) -> None:
     """A message that is no text of ours ends the connection with the code that says so, and is no failure."""
-    async with served(limits=actors.Limits(close_seconds=0.05)) as house, house.peer() as peer:
+    async with served(limits=actors.Limits(close_seconds=0.05)) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.send(sent)
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == CLOSINGS[name].code
-        await house.all_gone()
-        (receipt,) = await house.emit(1)
-        assert f"({name}:" in str(house.runtime.explain(receipt))
-        assert house.failures() == []
+        await server.all_gone()
+        (receipt,) = await server.emit(1)
+        assert f"({name}:" in str(server.runtime.explain(receipt))
+        assert server.failures() == []
 
 
 def test_the_first_reason_counts() -> None:

@@ -15,9 +15,9 @@ STAGES = actors.Stage
 
 async def test_ack() -> None:
     """An acknowledgement confirms everything up to its offset; an old one changes nothing."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        receipts = await house.emit(5)
+        receipts = await server.emit(5)
         await events(peer, 5)
         for offset, acked in ((3, 3), (1, 3), (3, 3), (0, 3), (5, 5)):
             await peer.ack(offset)
@@ -28,20 +28,20 @@ async def test_ack() -> None:
 
 async def test_ack_beyond() -> None:
     """A device that acks beyond what it was sent is told so and closed; nothing is acked by it."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
-        receipts = await house.emit(2)
+        receipts = await server.emit(2)
         await events(peer, 2)
         await peer.ack(3)
         assert await ends(peer, "bad_ack") == "ack: expected an offset of at most 2, the last one sent here, got 3"
         assert [receipt.stage for receipt in receipts] == [STAGES.WRITTEN] * 2
-        assert "bad_ack" in str(house.runtime.explain(receipts[0])) or house.runtime.devices("alice") == 0
-        assert house.failures() == []
+        assert "bad_ack" in str(server.runtime.explain(receipts[0])) or server.runtime.devices("alice") == 0
+        assert server.failures() == []
 
 
 async def test_ping_pong() -> None:
     """A ping is answered in kind: the protocol's by the protocol's, a WebSocket's by a WebSocket's."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "ping", "new": "field"})
         assert await peer.next_message() == {"op": "pong"}
@@ -54,7 +54,7 @@ async def test_ping_pong() -> None:
 
 async def test_unknown_ops() -> None:
     """An op from the future is ignored; one that waits for an answer gets it."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "dance"})
         for id_ in ("c1", 7):
@@ -72,7 +72,7 @@ async def test_unknown_ops() -> None:
 
 async def test_split_and_joined() -> None:
     """A message may come in many frames, with a ping between them, and many messages in one packet."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         text = b'{"op":"ping"}'
         parts = [frame(TEXT, text[:3], fin=False), frame(PING), frame(0, text[3:], fin=True)]
@@ -93,7 +93,7 @@ async def test_split_and_joined() -> None:
 )
 async def test_not_a_hello(hello: Message, expected: str) -> None:
     """A first message that is no hello of this server's is refused, with what was expected and what came."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS)
         await peer.say(hello)
         assert expected in await ends(peer, "bad_message")
@@ -101,7 +101,7 @@ async def test_not_a_hello(hello: Message, expected: str) -> None:
 
 async def test_a_second_hello() -> None:
     """A hello is said once."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.say({"op": "hello", "v": 1})
         assert await ends(peer, "bad_message") == "expected one hello, got another"
@@ -109,14 +109,14 @@ async def test_a_second_hello() -> None:
 
 async def test_no_hello() -> None:
     """A peer that says nothing is closed after a while."""
-    async with served(limits=actors.Limits(hello_seconds=0.05)) as house, house.peer() as peer:
+    async with served(limits=actors.Limits(hello_seconds=0.05)) as server, server.peer() as peer:
         await peer.open(ACTORS)
         assert await ends(peer, "no_hello") == "expected a hello within 0.05 s, got none"
 
 
 async def test_a_burst_is_not_a_flood() -> None:
     """As many messages as are allowed at once are all answered."""
-    async with served(limits=actors.Limits(inbound_burst=20)) as house, house.peer() as peer:
+    async with served(limits=actors.Limits(inbound_burst=20)) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.send(frame(TEXT, b'{"op":"ping"}') * 20)
         for _ in range(20):
@@ -125,7 +125,7 @@ async def test_a_burst_is_not_a_flood() -> None:
 
 async def test_largest_message() -> None:
     """A message of exactly the limit is still read."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         text = b'{"op":"ping","x":"'
         await peer.send(frame(TEXT, text + b"x" * (65_536 - len(text) - 2) + b'"}'))
@@ -135,26 +135,26 @@ async def test_largest_message() -> None:
 async def test_flooding() -> None:
     """A device that sends faster than the limit is ended, and explain says what the limit is."""
     limits = actors.Limits(inbound_burst=5, inbound_messages_per_second=0.1)
-    async with served(limits=limits) as house, house.peer() as peer:
+    async with served(limits=limits) as server, server.peer() as peer:
         await peer.attach("alice")
         await peer.send(frame(TEXT, b'{"op":"pong"}') * 6)
         await peer.farewell()
-        await house.all_gone()
-        (receipt,) = await house.emit(1)
+        await server.all_gone()
+        (receipt,) = await server.emit(1)
         expected = "(flooding: expected at most 0.1 messages a second, 5 at once, got more)"
-        assert expected in str(house.runtime.explain(receipt))
+        assert expected in str(server.runtime.explain(receipt))
 
 
 async def test_flooding_with_pings() -> None:
     """Pings count as messages do: who sends more than are allowed is cut off, and others notice nothing."""
     limits = actors.Limits(inbound_burst=20, inbound_messages_per_second=0.1)
-    async with served(limits=limits) as house, house.peer() as floods, house.peer() as reads:
+    async with served(limits=limits) as server, server.peer() as floods, server.peer() as reads:
         await floods.attach("alice")
         await reads.attach("alice")
         await floods.send(frame(PING) * 100)
-        while house.runtime.devices("alice") > 1:
+        while server.runtime.devices("alice") > 1:
             await trio.lowlevel.checkpoint()
-        (receipt,) = await house.emit(1)
+        (receipt,) = await server.emit(1)
         assert offsets(await events(reads, 1)) == [1]
-        assert "1 device: c2" in str(house.runtime.explain(receipt))
-        assert house.failures() == []
+        assert "1 device: c2" in str(server.runtime.explain(receipt))
+        assert server.failures() == []

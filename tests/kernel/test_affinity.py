@@ -127,9 +127,9 @@ async def test_text_from_another_thread() -> None:
 @pytest.mark.parametrize("name", SESSION)
 async def test_a_session_in_another_thread(name: str) -> None:
     """A session belongs to the thread it was opened in."""
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        async with connect(f"ws://127.0.0.1:{house.address[1]}/ws", token="alice") as session:
+    async with served() as server:
+        assert isinstance(server.address, tuple)
+        async with connect(f"ws://127.0.0.1:{server.address[1]}/ws", token="alice") as session:
             for enter in (in_trio, in_asyncio, in_nothing):
                 with pytest.raises(actors.ForeignThread, match="from_thread"):
                     await trio.to_thread.run_sync(partial(enter, partial(SESSION[name], session)))

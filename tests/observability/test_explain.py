@@ -109,7 +109,7 @@ class Harness:
             instruments=instruments,
         )
         self.actor = UserActor(ALICE, self.presence, context=context)
-        self._house = ConnectionContext(
+        self._context = ConnectionContext(
             limits=self.limits,
             environment=environment,
             failures=failures,
@@ -130,7 +130,7 @@ class Harness:
         socket = Socket()
         headers = {} if plain else {"sec-websocket-protocol": SUBPROTOCOL}
         head = RequestHead(method="GET", path="/", headers=headers, rest=b"")
-        connection = Connection(label, socket, head=head, context=self._house, identify=_nobody, user_id=ALICE)
+        connection = Connection(label, socket, head=head, context=self._context, identify=_nobody, user_id=ALICE)
         connection._transport = Transport(
             socket, self._nursery, limits=self.limits, on_drained=connection._drained, on_failed=connection.end
         )

@@ -40,10 +40,10 @@ for _hook in HOOKS:
 async def test_the_way_of_an_event(autojump_clock: MockClock) -> None:
     """An event is offered, placed and accepted in the call's own step; written and acked are told by range."""
     recorder = Recorder()
-    async with served() as house, house.peer() as peer:
-        house.runtime.instruments.add(recorder)
+    async with served() as server, server.peer() as peer:
+        server.runtime.instruments.add(recorder)
         await peer.attach("alice")
-        receipt = await house.runtime.thread("t").emit("step", {}, user_id="alice")
+        receipt = await server.runtime.thread("t").emit("step", {}, user_id="alice")
         position = receipt.position
         assert position is not None
         assert [fact[0] for fact in recorder.named("offered", "bound", "placed", "accepted")] == [
@@ -118,9 +118,9 @@ async def test_changes_of_owner() -> None:
 async def test_the_life_of_a_connection() -> None:
     """A connection is opened, told where it begins, and closed by a row of the closing table."""
     recorder = Recorder()
-    async with served() as house:
-        house.runtime.instruments.add(recorder)
-        async with house.peer() as peer:
+    async with served() as server:
+        server.runtime.instruments.add(recorder)
+        async with server.peer() as peer:
             await peer.attach("alice")
             await peer.say({"op": "read", "id": 1, "thread_id": "nobody's"})
             await peer.say({"op": "juggle", "id": 2})
@@ -191,14 +191,14 @@ async def test_an_agent_that_fails_is_a_crash() -> None:
         done.set()
         raise RuntimeError("a bug of the agent's")
 
-    async with served(on_message=agent) as house, house.peer() as peer:
-        house.runtime.instruments.add(recorder)
+    async with served(on_message=agent) as server, server.peer() as peer:
+        server.runtime.instruments.add(recorder)
         await peer.attach("alice")
         await peer.say({"op": "send", "id": 1, "type": "user_message", "payload": {}})
         await done.wait()
         while not recorder.named("run_ended"):  # noqa: ASYNC110 - the recorder has nothing to wait for
             await trio.sleep(0.001)
-    assert [str(fact[1]) for fact in recorder.named("crashed")] == [str(house.runtime.failures[-1])]
+    assert [str(fact[1]) for fact in recorder.named("crashed")] == [str(server.runtime.failures[-1])]
 
 
 class Failing(Recorder):

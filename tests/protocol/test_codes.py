@@ -39,9 +39,9 @@ def test_verdict_of_refusals(row: Reason) -> None:
 
 def test_every_row_is_used() -> None:
     """A reason that no module gives is not in the tables."""
-    house = Path(actors.__file__).parent
+    server = Path(actors.__file__).parent
     said: set[object] = set()
-    for path in house.rglob("*.py"):
+    for path in server.rglob("*.py"):
         if path.name != "codes.py":
             said |= {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
     assert {*CLOSINGS, *REFUSALS} <= said

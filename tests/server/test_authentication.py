@@ -24,14 +24,14 @@ ALICE = "actors_token=alice"
 
 async def test_plain_needs_a_cookie() -> None:
     """A plain client is known by its cookie, and refused before the upgrade without one."""
-    async with served() as house:
-        status, text = await ask(house, upgrade_request())
+    async with served() as server:
+        status, text = await ask(server, upgrade_request())
         assert status == 401
         assert "actors_token" in text
-        assert (await ask(house, upgrade_request(cookie="actors_token=")))[0] == 401
-        async with house.peer() as peer:
+        assert (await ask(server, upgrade_request(cookie="actors_token=")))[0] == 401
+        async with server.peer() as peer:
             await peer.open(cookie=f"other={{}}; {ALICE}")
-            await house.emit(1)
+            await server.emit(1)
             assert (await peer.next_event())["offset"] == 1
 
 
@@ -45,23 +45,23 @@ async def test_credentials() -> None:
         assert credentials.headers["sec-websocket-version"] == "13"
         return "alice"
 
-    async with served(authenticate=authenticate) as house:
-        async with house.peer() as peer:
+    async with served(authenticate=authenticate) as server:
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.hello("t1")
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open(ACTORS, "actors.ticket.t2")
             await peer.hello(None)
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open(ACTORS, cookie="actors_token=t3")
             await peer.hello(None)
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open(cookie="actors_token=t4")
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open(ACTORS, cookie="actors_token=not asked")
             await peer.hello("t5")
         assert seen == [("hello", "t1"), ("ticket", "t2"), ("cookie", "t3"), ("cookie", "t4"), ("hello", "t5")]
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.say({"op": "hello", "v": 1})
             assert (await peer.next_message())["error"]["name"] == "unauthenticated"
@@ -76,26 +76,26 @@ async def test_an_empty_credential_is_none(token: str) -> None:
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return pytest.fail(f"asked about {credentials}")
 
-    async with served(authenticate=authenticate) as house:
-        async with house.peer() as peer:
+    async with served(authenticate=authenticate) as server:
+        async with server.peer() as peer:
             await peer.open(ACTORS, cookie="actors_token=x")
             await peer.say({"op": "hello", "v": 1, "token": token})
             assert await peer.farewell() == (4501, "expected valid credentials in the hello")
-        assert (await ask(house, upgrade_request(ACTORS, f"actors.ticket.{token}")))[0] == 401
-        assert (await ask(house, upgrade_request(cookie=f"actors_token={token}")))[0] == 401
-        assert (await ask(house, upgrade_request(cookie=f'actors_token="{token}"')))[0] == 401
-        assert house.failures() == []
+        assert (await ask(server, upgrade_request(ACTORS, f"actors.ticket.{token}")))[0] == 401
+        assert (await ask(server, upgrade_request(cookie=f"actors_token={token}")))[0] == 401
+        assert (await ask(server, upgrade_request(cookie=f'actors_token="{token}"')))[0] == 401
+        assert server.failures() == []
 
 
 async def test_a_token_that_is_nobodys_name() -> None:
     """Without ``authenticate`` a token is a name; one that cannot be is refused for good, and is no failure of ours."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS)
         await peer.say({"op": "hello", "v": 1, "token": "x" * 257})
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4501
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 # --- asking the application -----------------------------------------------------
@@ -108,12 +108,12 @@ async def test_who_is_nobody(answer: Any) -> None:
     async def authenticate(_: actors.Credentials) -> str | None:
         return answer  # type: ignore[no-any-return]
 
-    async with served(authenticate=authenticate) as house:
-        async with house.peer() as peer:
+    async with served(authenticate=authenticate) as server:
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.say({"op": "hello", "v": 1, "token": "x"})
             assert (await peer.farewell() or (0, ""))[0] == 4007
-        (failure,) = house.failures()
+        (failure,) = server.failures()
         assert "user_id: expected" in failure
 
 
@@ -130,10 +130,10 @@ async def test_authenticate(how: str) -> None:
 
     status, code = (401, 4501) if how == "refuses" else (503, 4007)
     limits = actors.Limits(authenticate_seconds=0.05)
-    async with served(authenticate=authenticate, limits=limits) as house:
-        assert (await ask(house, upgrade_request(cookie="actors_token=x")))[0] == status
-        assert (await ask(house, upgrade_request(ACTORS, "actors.ticket.x")))[0] == status
-        async with house.peer() as peer:
+    async with served(authenticate=authenticate, limits=limits) as server:
+        assert (await ask(server, upgrade_request(cookie="actors_token=x")))[0] == status
+        assert (await ask(server, upgrade_request(ACTORS, "actors.ticket.x")))[0] == status
+        async with server.peer() as peer:
             await peer.open(ACTORS)
             await peer.say({"op": "hello", "v": 1, "token": "x"})
             said = (await peer.next_message())["error"]
@@ -141,8 +141,8 @@ async def test_authenticate(how: str) -> None:
             ending = await peer.farewell()
             assert ending is not None
             assert ending[0] == code
-        assert len(house.failures()) == {"refuses": 0, "names nobody": 1}.get(how, 3)
-        assert all(failure.startswith("listeners/authenticate failed") for failure in house.failures())
+        assert len(server.failures()) == {"refuses": 0, "names nobody": 1}.get(how, 3)
+        assert all(failure.startswith("listeners/authenticate failed") for failure in server.failures())
 
 
 @pytest.mark.parametrize(
@@ -163,23 +163,23 @@ async def test_answers_of_the_wrong_kind(answer: Any, said: str) -> None:
 
     later = 0.0
     environment = Environment(clock=lambda: trio.current_time() + later)
-    async with served(authenticate=authenticate, environment=environment) as house:
+    async with served(authenticate=authenticate, environment=environment) as server:
         for _ in range(3):
-            assert (await ask(house, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
-        assert len(house.failures()) == 1
-        assert said in house.failures()[0]
-        assert "s3cret" not in house.runtime.failures[0].traceback
-        later = house.runtime.limits.warning_seconds
-        assert (await ask(house, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
-        assert len(house.failures()) == 2
+            assert (await ask(server, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
+        assert len(server.failures()) == 1
+        assert said in server.failures()[0]
+        assert "s3cret" not in server.runtime.failures[0].traceback
+        later = server.runtime.limits.warning_seconds
+        assert (await ask(server, upgrade_request(cookie="actors_token=s3cret-alice")))[0] == 503
+        assert len(server.failures()) == 2
 
 
 async def test_a_lambda_that_returns_no_coroutine() -> None:
     """A lambda cannot say what it returns; where that cannot be awaited, it is named, and said once in a period."""
-    async with served(authenticate=lambda _: "alice") as house:
+    async with served(authenticate=lambda _: "alice") as server:
         for _ in range(3):
-            assert (await ask(house, upgrade_request(cookie="actors_token=x")))[0] == 503
-        (failure,) = house.failures()
+            assert (await ask(server, upgrade_request(cookie="actors_token=x")))[0] == 503
+        (failure,) = server.failures()
         assert failure.endswith("NotAwaitable: authenticate: expected a coroutine function, got one that returned str")
 
 
@@ -190,9 +190,9 @@ async def test_a_credential_at_the_cut(caplog: pytest.LogCaptureFixture) -> None
     async def authenticate(credentials: actors.Credentials) -> str | None:
         raise ValueError("x" * 900 + credentials.token + "x" * 30_000)
 
-    async with served(authenticate=authenticate) as house:
-        assert (await ask(house, upgrade_request(cookie=f"actors_token={secret}")))[0] == 503
-        (failure,) = house.runtime.failures
+    async with served(authenticate=authenticate) as server:
+        assert (await ask(server, upgrade_request(cookie=f"actors_token={secret}")))[0] == 503
+        (failure,) = server.runtime.failures
         assert "s3cret" not in failure.error + failure.traceback + caplog.text
         assert "[credential]" in failure.error
 

@@ -63,8 +63,8 @@ class Leaving:
         """How each device's connection ended, by its number."""
         self._nursery = nursery
 
-    async def drain(self, house: Served, seconds: float, **options: Any) -> None:
-        self.report = await house.runtime.drain(seconds, **options)
+    async def drain(self, server: Served, seconds: float, **options: Any) -> None:
+        self.report = await server.runtime.drain(seconds, **options)
 
     def join(self, *peers: Peer, acks: bool = True) -> None:
         """Let these read from now on."""
@@ -78,12 +78,12 @@ class Leaving:
 
 
 @asynccontextmanager
-async def leaving(house: Served, seconds: float, *peers: Peer, **options: Any) -> AsyncIterator[Leaving]:
+async def leaving(server: Served, seconds: float, *peers: Peer, **options: Any) -> AsyncIterator[Leaving]:
     """Drain while the body runs and ``peers`` live; the body begins when the drain waits for something."""
     async with trio.open_nursery() as nursery:
         drain = Leaving(nursery)
         drain.join(*peers)
-        nursery.start_soon(partial(drain.drain, house, seconds, **options))
+        nursery.start_soon(partial(drain.drain, server, seconds, **options))
         await wait_all_tasks_blocked()
         yield drain
 
@@ -136,29 +136,34 @@ class Agent:
 async def test_the_doors_shut_at_once(tmp_path: Path) -> None:
     """While a run is still finishing, no address takes a socket any more, and a host's own is refused."""
     agent, path = Agent(), tmp_path / "actors.sock"
-    async with served(on_message=agent) as house, house.peer() as device:
-        await house.nursery.start(partial(house.runtime.serve, path=path))
+    async with served(on_message=agent) as server, server.peer() as device:
+        await server.nursery.start(partial(server.runtime.serve, path=path))
         await device.attach("alice")
         await agent.asked(device)
-        async with leaving(house, AMPLE_SECONDS, device):
-            for address in (house.address, str(path)):
+        async with leaving(server, AMPLE_SECONDS, device):
+            for address in (server.address, str(path)):
                 with pytest.raises(OSError, match=r"refused|attempts|No such file"):
                     async with connected(address):
                         pytest.fail("expected a refusal")
             with pytest.raises(actors.RuntimeClosed):
-                await house.runtime.handle(memory_stream_pair()[0])
+                await server.runtime.handle(memory_stream_pair()[0])
             with pytest.raises(actors.RuntimeClosed):
-                await house.runtime.serve()
+                await server.runtime.serve()
             agent.may_end.set()
 
 
 async def test_who_was_accepted_before_is_told() -> None:
     """A socket accepted before the drain: its upgrade gets 503 and when to come back, ``/healthz`` 503 as well."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device, house.peer() as late, house.peer() as probe:
+    async with (
+        served(on_message=agent) as server,
+        server.peer() as device,
+        server.peer() as late,
+        server.peer() as probe,
+    ):
         await device.attach("alice")
         await agent.asked(device)
-        async with leaving(house, AMPLE_SECONDS, device):
+        async with leaving(server, AMPLE_SECONDS, device):
             answer = await late.ask(upgrade_request(ACTORS))
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             answer = await probe.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -176,13 +181,13 @@ async def test_who_is_being_authenticated_is_told() -> None:
             await answered.wait()
         return credentials.token
 
-    async with served(on_message=agent, authenticate=authenticate) as house, house.peer() as device:
+    async with served(on_message=agent, authenticate=authenticate) as server, server.peer() as device:
         await device.attach("alice")
         await agent.asked(device)
-        async with house.peer() as late:
+        async with server.peer() as late:
             await late.send(upgrade_request(cookie="actors_token=slow"))
             await asked.wait()
-            async with leaving(house, AMPLE_SECONDS, device):
+            async with leaving(server, AMPLE_SECONDS, device):
                 answered.set()
                 assert (await late.answer()).status == 503
                 agent.may_end.set()
@@ -191,11 +196,11 @@ async def test_who_is_being_authenticated_is_told() -> None:
 async def test_who_is_saying_hello_is_sent_away() -> None:
     """A connection without a place in a log has nothing to wait for: 1012 at once, and nobody waits for its hello."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device, house.peer() as silent:
+    async with served(on_message=agent) as server, server.peer() as device, server.peer() as silent:
         await device.attach("alice")
         await agent.asked(device)
         await silent.open(ACTORS)
-        async with leaving(house, AMPLE_SECONDS, device):
+        async with leaving(server, AMPLE_SECONDS, device):
             assert (await silent.farewell() or (0, ""))[0] == 1012
             assert events(device)[-1]["type"] == "agent_started"
             agent.may_end.set()
@@ -204,10 +209,10 @@ async def test_who_is_saying_hello_is_sent_away() -> None:
 async def test_messages_are_refused() -> None:
     """What users send during a drain is refused, with a code that says to come back."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         await agent.asked(device)
-        async with leaving(house, AMPLE_SECONDS):
+        async with leaving(server, AMPLE_SECONDS):
             await device.say(SEND | {"id": "m2"})
             error = (await device.next_op("reply"))["error"]
             assert (error["name"], error["temporary"]) == ("shutting_down", True)
@@ -219,11 +224,11 @@ async def test_devices_are_told_when_to_come_back() -> None:
     """Each device is told another moment, between a half and one and a half of ``retry_seconds``, before its Close."""
     environment = Environment(random=random.Random(7))
     limits = actors.Limits(retry_seconds=4.0)
-    async with served(environment=environment, limits=limits) as house, AsyncExitStack() as stack:
-        peers = [await stack.enter_async_context(house.peer()) for _ in range(3)]
+    async with served(environment=environment, limits=limits) as server, AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(server.peer()) for _ in range(3)]
         for peer in peers:
             await peer.attach("alice")
-        async with leaving(house, AMPLE_SECONDS, *peers) as drain:
+        async with leaving(server, AMPLE_SECONDS, *peers) as drain:
             pass
         moments = [told(peer) for peer in peers]
         assert all(len(moment) == 1 and 2_000 <= moment[0] <= 6_000 for moment in moments)
@@ -233,10 +238,10 @@ async def test_devices_are_told_when_to_come_back() -> None:
 
 async def test_plain_clients_get_the_close_alone() -> None:
     """A plain client knows no ``going_away``; its Close says 1012, and what was written to it was never confirmed."""
-    async with served() as house, house.peer() as plain:
+    async with served() as server, server.peer() as plain:
         await plain.open(cookie="actors_token=alice")
-        await house.emit(2)
-        async with leaving(house, SHORT_SECONDS) as drain:
+        await server.emit(2)
+        async with leaving(server, SHORT_SECONDS) as drain:
             drain.join(plain, acks=False)
         assert drain.codes == {0: 1012}
         assert [message.get("op") for message in plain.messages()] == [None, None]
@@ -250,32 +255,32 @@ async def test_plain_clients_get_the_close_alone() -> None:
 async def test_runs_finish() -> None:
     """A run that ends in its share of the time ends as it would have; its events arrive and are confirmed."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         await agent.asked(device)
-        async with leaving(house, AMPLE_SECONDS, device) as drain:
+        async with leaving(server, AMPLE_SECONDS, device) as drain:
             assert told(device)
             agent.may_end.set()
         assert types(device)[-3:] == ["agent_started", "answer", "agent_completed"]
         assert drain.codes == {0: 1012}
         assert drain.report == actors.DrainReport(undelivered=(), cancelled=(), abandoned=(), goodbyes=1, aborted=0)
-        assert house.runtime.audit().total.acked == 4
+        assert server.runtime.audit().total.acked == 4
 
 
 @pytest.mark.parametrize(("seconds", "policy"), [(AMPLE_SECONDS, "cancel"), (SHORT_SECONDS, "finish"), (0, "cancel")])
 async def test_runs_are_cancelled(seconds: float, policy: str) -> None:
     """By policy, or because they are too slow; the device hears ``agent_cancelled`` and why, and then goodbye."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         run_id = await agent.asked(device)
-        async with leaving(house, seconds, device, runs=policy) as drain:
+        async with leaving(server, seconds, device, runs=policy) as drain:
             pass
         last = events(device)[-1]
         assert (last["type"], last["run_id"], last["payload"]) == ("agent_cancelled", run_id, {"reason": "shutdown"})
         assert drain.codes == {0: 1012}
         assert (drain.report.cancelled, drain.report.abandoned) == ((run_id,), ())
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize(("policy", "last"), [("finish", "agent_completed"), ("cancel", "agent_cancelled")])
@@ -284,11 +289,11 @@ async def test_a_message_on_its_way_is_answered(policy: str, last: str) -> None:
     agent, limits = Agent(), actors.Limits()
     agent.may_end.set()
     store = WaitingStore(limits, Environment(), 0.02)
-    async with served(on_message=agent, store=store, limits=limits) as house, house.peer() as device:
+    async with served(on_message=agent, store=store, limits=limits) as server, server.peer() as device:
         await device.attach("alice")
         await device.say(SEND)
         await device.echo()
-        async with leaving(house, AMPLE_SECONDS, device, runs=policy):
+        async with leaving(server, AMPLE_SECONDS, device, runs=policy):
             pass
         assert types(device)[:2] == ["user_message", "agent_started"]
         assert types(device)[-1] == last
@@ -297,34 +302,34 @@ async def test_a_message_on_its_way_is_answered(policy: str, last: str) -> None:
 async def test_runs_that_shield_themselves_are_abandoned() -> None:
     """A run that does not stop is reported with where it waits; its device hears the end, and the drain goes on."""
     agent = Agent(shielded=True)
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         run_id = await agent.asked(device)
-        async with leaving(house, SHORT_SECONDS, device) as drain:
+        async with leaving(server, SHORT_SECONDS, device) as drain:
             pass
         agent.may_end.set()
         assert types(device)[-1] == "agent_cancelled"
         assert drain.codes == {0: 1012}
         assert drain.report.abandoned == drain.report.cancelled == (run_id,)
         assert str(drain.report).splitlines()[-1] == f"  run {run_id}: did not stop when it was cancelled"
-        failure = house.failures()[0]
+        failure = server.failures()[0]
         assert f"runs/{run_id}" in failure
         assert "shields itself" in failure
 
 
 async def test_the_applications_own_runs_are_cancelled() -> None:
     """``Thread.run`` in a task of the application is a run as any other."""
-    async with served() as house, house.peer() as device:
+    async with served() as server, server.peer() as device:
         await device.attach("alice")
-        await house.emit(1)
+        await server.emit(1)
 
         async def work() -> None:
-            async with house.runtime.thread("thread-of-alice").run("worker", run_id="r1"):
+            async with server.runtime.thread("thread-of-alice").run("worker", run_id="r1"):
                 await trio.sleep_forever()
 
-        house.nursery.start_soon(work)
+        server.nursery.start_soon(work)
         await wait_all_tasks_blocked()
-        async with leaving(house, AMPLE_SECONDS, device, runs="cancel") as drain:
+        async with leaving(server, AMPLE_SECONDS, device, runs="cancel") as drain:
             pass
         assert types(device) == ["tick", "agent_started", "agent_cancelled"]
         assert drain.report.cancelled == ("r1",)
@@ -345,11 +350,11 @@ async def test_what_the_store_has_yet_to_take_is_taken() -> None:
     """Events that were accepted and not stored yet are stored, written and confirmed before anybody is sent away."""
     limits = actors.Limits()
     store = WaitingStore(limits, Environment(), 0.02)
-    async with served(store=store, limits=limits) as house, house.peer() as device:
+    async with served(store=store, limits=limits) as server, server.peer() as device:
         await device.attach("alice")
-        receipts = await house.emit(5)
+        receipts = await server.emit(5)
         assert {receipt.stage for receipt in receipts} == {Stage.ACCEPTED}
-        async with leaving(house, AMPLE_SECONDS, device) as drain:
+        async with leaving(server, AMPLE_SECONDS, device) as drain:
             pass
         assert [event["payload"]["n"] for event in events(device)] == list(range(5))
         assert {receipt.stage for receipt in receipts} == {Stage.ACKED}
@@ -371,10 +376,10 @@ async def test_what_the_store_does_not_take_is_reported() -> None:
 
 async def test_a_device_that_is_behind_gets_everything() -> None:
     """A socket that was full when the drain began gets all that is in the log, in order, and then its Close."""
-    async with served() as house, narrow(house.address) as device:
+    async with served() as server, narrow(server.address) as device:
         await device.attach("alice")
-        await house.emit(60, size=16_000)
-        async with leaving(house, AMPLE_SECONDS) as drain:
+        await server.emit(60, size=16_000)
+        async with leaving(server, AMPLE_SECONDS) as drain:
             drain.join(device)
         assert [event["offset"] for event in events(device)] == list(range(1, 61))
         assert len(told(device)) == 1
@@ -384,10 +389,10 @@ async def test_a_device_that_is_behind_gets_everything() -> None:
 
 async def test_confirmations_that_come_late_count() -> None:
     """A drain waits for what a device may still confirm, and is over as soon as it has."""
-    async with served() as house, house.peer() as device:
+    async with served() as server, server.peer() as device:
         await device.attach("alice")
-        receipts = await house.emit(3)
-        async with leaving(house, math.inf) as drain:
+        receipts = await server.emit(3)
+        async with leaving(server, math.inf) as drain:
             assert {receipt.stage for receipt in receipts} == {Stage.WRITTEN}
             drain.join(device)
         assert {receipt.stage for receipt in receipts} == {Stage.ACKED}
@@ -396,10 +401,10 @@ async def test_confirmations_that_come_late_count() -> None:
 
 async def test_a_device_that_never_confirms_is_left() -> None:
     """It holds a drain up to the deadline, gets its Close, and what it did not confirm is reported as written."""
-    async with served() as house, house.peer() as device:
+    async with served() as server, server.peer() as device:
         await device.attach("alice")
-        await house.emit(3)
-        async with leaving(house, SHORT_SECONDS) as drain:
+        await server.emit(3)
+        async with leaving(server, SHORT_SECONDS) as drain:
             drain.join(device, acks=False)
         assert drain.codes == {0: 1012}
         assert drain.report == actors.DrainReport(
@@ -413,11 +418,11 @@ async def test_a_device_that_never_confirms_is_left() -> None:
 
 async def test_what_a_device_never_got_it_need_not_confirm() -> None:
     """A device that began at the head has nothing to say of what came before: nobody waits for it."""
-    async with served() as house, house.peer() as device:
-        await house.emit(2)
+    async with served() as server, server.peer() as device:
+        await server.emit(2)
         await device.open(ACTORS)
         await device.hello("alice", **{"from": "head"})
-        async with leaving(house, math.inf, device) as drain:
+        async with leaving(server, math.inf, device) as drain:
             pass
         assert drain.report.undelivered == (actors.Undelivered(count=2, unwritten=2, user_id="alice"),)
 
@@ -440,11 +445,11 @@ async def narrow(address: tuple[str, int] | str) -> AsyncIterator[Peer]:
 
 async def test_a_stalled_socket_is_aborted() -> None:
     """Who takes nothing gets no Close but a reset, at the deadline; everybody else goes in peace."""
-    async with served() as house, narrow(house.address) as stalled, house.peer() as reads:
+    async with served() as server, narrow(server.address) as stalled, server.peer() as reads:
         await stalled.attach("alice")
         await reads.attach("bob")
-        await house.emit(60, size=16_000)
-        async with leaving(house, SHORT_SECONDS, reads) as drain:
+        await server.emit(60, size=16_000)
+        async with leaving(server, SHORT_SECONDS, reads) as drain:
             pass
         assert drain.codes == {0: 1012}
         assert (drain.report.goodbyes, drain.report.aborted) == (1, 1)
@@ -457,9 +462,9 @@ async def test_a_stalled_socket_is_aborted() -> None:
 
 async def test_who_does_not_answer_the_close_gets_it_all_the_same() -> None:
     """The Close of a device that has only to answer it is not lost to a reset, however short the deadline was."""
-    async with served(limits=actors.Limits(close_seconds=0.1)) as house, house.peer() as device:
+    async with served(limits=actors.Limits(close_seconds=0.1)) as server, server.peer() as device:
         await device.attach("alice")
-        report = await house.runtime.drain(0)
+        report = await server.runtime.drain(0)
         assert (report.goodbyes, report.aborted) == (1, 0)
         assert (await device.ending() or (0, ""))[0] == 1012
 
@@ -469,13 +474,13 @@ async def test_who_does_not_answer_the_close_gets_it_all_the_same() -> None:
 
 async def test_the_report() -> None:
     """Per user and per thread without an owner: what nobody confirmed, and what of that no socket took."""
-    async with served() as house, house.peer() as device:
+    async with served() as server, server.peer() as device:
         await device.attach("alice")
-        await house.emit(2)
-        await house.emit(3, "bob")
-        await house.emit(1, "carol")
-        await house.runtime.thread("orphan").emit("tick", {})
-        async with leaving(house, AMPLE_SECONDS, device) as drain:
+        await server.emit(2)
+        await server.emit(3, "bob")
+        await server.emit(1, "carol")
+        await server.runtime.thread("orphan").emit("tick", {})
+        async with leaving(server, AMPLE_SECONDS, device) as drain:
             pass
         assert drain.report.undelivered == (
             actors.Undelivered(count=3, unwritten=3, user_id="bob"),
@@ -507,9 +512,9 @@ async def test_an_idle_runtime_is_gone_at_once(autojump_clock: trio.testing.Mock
 
 async def test_no_deadline() -> None:
     """With none a drain lasts as long as it takes; with idle devices that is not long."""
-    async with served() as house, house.peer() as device:
+    async with served() as server, server.peer() as device:
         await device.attach("alice")
-        async with leaving(house, math.inf, device) as drain:
+        async with leaving(server, math.inf, device) as drain:
             pass
         assert drain.codes == {0: 1012}
         assert drain.report == actors.DrainReport(undelivered=(), cancelled=(), abandoned=(), goodbyes=1, aborted=0)
@@ -519,50 +524,50 @@ async def test_deadline_zero() -> None:
     """With no time at all nobody is waited for, and yet everybody who listens is told, and gets what was there."""
     agent = Agent()
     async with (
-        served(on_message=agent) as house,
-        house.peer() as device,
-        house.peer() as plain,
-        narrow(house.address) as stalled,
+        served(on_message=agent) as server,
+        server.peer() as device,
+        server.peer() as plain,
+        narrow(server.address) as stalled,
     ):
         await device.attach("alice")
         await plain.open(cookie="actors_token=alice")
         await agent.asked(device)
         await stalled.attach("bob")
-        await house.emit(60, "bob", size=16_000)
-        async with leaving(house, 0, device, plain) as drain:
+        await server.emit(60, "bob", size=16_000)
+        async with leaving(server, 0, device, plain) as drain:
             pass
         assert drain.codes == {0: 1012, 1: 1012}
         assert types(device)[-1] == types(plain)[-1] == "agent_cancelled"
         assert (drain.report.goodbyes, drain.report.aborted) == (2, 1)
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 async def test_at_once_again() -> None:
     """An address that was drained can be listened on when drain returns, while devices of old still hang on."""
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        await house.runtime.drain(AMPLE_SECONDS)
+    async with served() as server:
+        assert isinstance(server.address, tuple)
+        await server.runtime.drain(AMPLE_SECONDS)
         async with actors.open_runtime() as other, trio.open_nursery() as nursery:
-            assert await nursery.start(other.serve, *house.address) == house.address
+            assert await nursery.start(other.serve, *server.address) == server.address
             nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_drain() -> None:
     """Cancelled, a drain stops where it is; nothing new is taken, and the runtime still closes as it should."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         await agent.asked(device)
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(house.runtime.drain, math.inf)
+                nursery.start_soon(server.runtime.drain, math.inf)
                 await wait_all_tasks_blocked()
                 scope.cancel()
         await device.say(SEND | {"id": "m2"})
         assert (await device.next_op("reply"))["error"]["name"] == "shutting_down"
-        house.nursery.start_soon(live, device)
-        house.runtime.thread("thread-of-alice").emit_nowait("tick", {}, user_id="alice")
-        report = await house.runtime.drain(AMPLE_SECONDS, runs="cancel")
+        server.nursery.start_soon(live, device)
+        server.runtime.thread("thread-of-alice").emit_nowait("tick", {}, user_id="alice")
+        report = await server.runtime.drain(AMPLE_SECONDS, runs="cancel")
         assert len(report.cancelled) == 1
         assert types(device)[-2:] == ["tick", "agent_cancelled"]
 
@@ -607,15 +612,15 @@ async def test_a_drain_from_inside_of_what_it_ends(within: str, call: Callable[[
     async def here(*_: object) -> Any:
         nonlocal called
         called += 1
-        await call(house.runtime)
+        await call(server.runtime)
         return True if within == "authorize" else "alice" if within == "authenticate" else None
 
     hooks: dict[str, str] = {"a message's run": "on_message", "a run of the host": "on_message"}
     options: dict[str, Any] = {hooks.get(within, within): here}
-    async with served(**options) as house, house.peer() as device:
+    async with served(**options) as server, server.peer() as device:
         await device.attach("alice")
         if within == "a run of the host":
-            async with house.runtime.thread("t1").run("bot"):
+            async with server.runtime.thread("t1").run("bot"):
                 await here()
         else:
             await device.say(SEND | ({"thread_id": "mine"} if within == "authorize" else {}))
@@ -624,23 +629,23 @@ async def test_a_drain_from_inside_of_what_it_ends(within: str, call: Callable[[
             while "agent_completed" not in types(device):
                 await device.next_message()
         assert called == 1
-        assert house.failures() == []
-        async with leaving(house, SHORT_SECONDS, device) as drain:
+        assert server.failures() == []
+        async with leaving(server, SHORT_SECONDS, device) as drain:
             pass
         assert drain.report.cancelled == ()
 
 
 async def test_a_drain_beside_a_run() -> None:
     """A task of the host may drain while a run is open in the task that started it, or in which its nursery is."""
-    async with served() as house, house.peer() as device, trio.open_nursery() as nursery:
+    async with served() as server, server.peer() as device, trio.open_nursery() as nursery:
         await device.attach("alice")
         reports: list[actors.DrainReport] = []
 
         async def drain() -> None:
-            reports.append(await house.runtime.drain(AMPLE_SECONDS, runs="cancel"))
+            reports.append(await server.runtime.drain(AMPLE_SECONDS, runs="cancel"))
 
-        house.nursery.start_soon(live, device)
-        async with house.runtime.thread("t1").run("bot", run_id="r1"):
+        server.nursery.start_soon(live, device)
+        async with server.runtime.thread("t1").run("bot", run_id="r1"):
             nursery.start_soon(drain)
             await trio.sleep_forever()
     assert [report.cancelled for report in reports] == [("r1",)]
@@ -651,13 +656,13 @@ async def test_a_drain_that_a_run_starts_elsewhere() -> None:
     reports: list[actors.DrainReport] = []
 
     async def drain() -> None:
-        reports.append(await house.runtime.drain(SHORT_SECONDS))
+        reports.append(await server.runtime.drain(SHORT_SECONDS))
 
     async def agent(run: actors.Run, _: actors.Message) -> None:
-        house.nursery.start_soon(drain)
+        server.nursery.start_soon(drain)
         await trio.sleep_forever()
 
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         await device.say(SEND)
         await live(device)
@@ -682,15 +687,15 @@ async def test_a_drain_from_on_undelivered(autojump_clock: trio.testing.MockCloc
 async def test_two_drains_at_once() -> None:
     """A second drain hurries the first: the shorter deadline decides, and both report the same end."""
     agent = Agent()
-    async with served(on_message=agent) as house, house.peer() as device:
+    async with served(on_message=agent) as server, server.peer() as device:
         await device.attach("alice")
         run_id = await agent.asked(device)
         reports: list[actors.DrainReport] = []
 
         async def drain(seconds: float, runs: Any) -> None:
-            reports.append(await house.runtime.drain(seconds, runs=runs))
+            reports.append(await server.runtime.drain(seconds, runs=runs))
 
-        house.nursery.start_soon(live, device)
+        server.nursery.start_soon(live, device)
         with trio.fail_after(SHORT_SECONDS + 2):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drain, 600, "finish")

@@ -36,15 +36,15 @@ async def test_tls() -> None:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     limits = actors.Limits(request_head_seconds=0.1, close_seconds=0.2)
-    async with served({"ssl_context": context}, limits=limits) as house:
+    async with served({"ssl_context": context}, limits=limits) as server:
         for said in (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"", b"\x16\x03\x01\x02\x00\x01"):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.send(said)
                 assert await peer.stream.receive_some(100) is not None
-        async with house.peer() as plain:
+        async with server.peer() as plain:
             secure = trio.SSLStream(plain.stream, trusting, server_hostname="localhost", https_compatible=True)
-            await deliver(house, Peer(secure))
-        assert house.failures() == []
+            await deliver(server, Peer(secure))
+        assert server.failures() == []
 
 
 async def test_tls_request_with_the_handshake() -> None:
@@ -54,7 +54,7 @@ async def test_tls_request_with_the_handshake() -> None:
     authority.issue_cert("localhost").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with served({"ssl_context": context}) as house, house.peer() as peer:
+    async with served({"ssl_context": context}) as server, server.peer() as peer:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         engine = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
         with pytest.raises(ssl.SSLWantReadError):
@@ -83,8 +83,8 @@ async def test_tls_request_with_the_handshake() -> None:
 
 async def test_where_nothing_is_it_is_said_what_there_is() -> None:
     """A browser that is sent to ``/`` without a page reads which paths there are, and what to try."""
-    async with served() as house:
-        status, told = await ask(house, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with served() as server:
+        status, told = await ask(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == 404
     assert "expected one of /ws, /healthz, got /" in told
     assert "actors watch ws://" in told
@@ -93,15 +93,15 @@ async def test_where_nothing_is_it_is_said_what_there_is() -> None:
 
 async def test_not_a_websocket() -> None:
     """Health is answered, a wrong upgrade is told which is right, and everything else is not here."""
-    async with served() as house:
-        assert await ask(house, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") == (200, "ok\n")
-        assert (await ask(house, b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 404
-        assert (await ask(house, b"hello\r\n\r\n"))[0] == 400
-        assert (await ask(house, upgrade_request(extra=[("X", "x" * 20_000)])))[0] == 431
-        async with house.peer() as peer:
+    async with served() as server:
+        assert await ask(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") == (200, "ok\n")
+        assert (await ask(server, b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 404
+        assert (await ask(server, b"hello\r\n\r\n"))[0] == 400
+        assert (await ask(server, upgrade_request(extra=[("X", "x" * 20_000)])))[0] == 431
+        async with server.peer() as peer:
             await peer.send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await peer.answer(body=False)).headers["content-length"] == "3"
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             answer = await peer.ask(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer.status == 426
             assert (answer.headers["upgrade"], answer.headers["sec-websocket-version"]) == ("websocket", "13")
@@ -109,11 +109,11 @@ async def test_not_a_websocket() -> None:
 
 async def test_subprotocols() -> None:
     """Who offers only protocols that are not ours is refused; among several, ours is selected."""
-    async with served() as house:
-        status, text = await ask(house, upgrade_request("graphql-ws", cookie=ALICE))
+    async with served() as server:
+        status, text = await ask(server, upgrade_request("graphql-ws", cookie=ALICE))
         assert status == 400
         assert ACTORS in text
-        async with house.peer() as peer:
+        async with server.peer() as peer:
             await peer.open("graphql-ws", ACTORS)
             await peer.hello("alice")
 
@@ -121,10 +121,10 @@ async def test_subprotocols() -> None:
 @pytest.mark.parametrize("host", ["x" * 64, "xn--\xff", "a..b", "[::1"])
 async def test_strange_hosts(host: str) -> None:
     """A host name that no resolver would read is no reason to refuse, and none to fail."""
-    async with served() as house, house.peer() as peer:
+    async with served() as server, server.peer() as peer:
         await peer.open(ACTORS, host=host)
         await peer.hello("alice")
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ async def test_strange_hosts(host: str) -> None:
 )
 async def test_origin(origins: tuple[str, ...] | None, origin: str | None, status: int) -> None:
     """Pages of the same host may connect, or those of the allow-list; what is no page says no origin."""
-    async with served(origins=origins) as house, house.peer() as peer:
+    async with served(origins=origins) as server, server.peer() as peer:
         answer = await peer.ask(upgrade_request(origin=origin, cookie=ALICE))
         assert answer.status == status
         if status == 403:
             assert str(origin) in answer.body
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 # --- room -----------------------------------------------------------------------
@@ -159,27 +159,27 @@ async def test_origin(origins: tuple[str, ...] | None, origin: str | None, statu
 
 async def test_devices_of_a_user() -> None:
     """A user has so many devices and no more; another user's are not counted, and a place that is left is free."""
-    async with served(limits=actors.Limits(connections_per_user=1)) as house, house.peer() as first:
+    async with served(limits=actors.Limits(connections_per_user=1)) as server, server.peer() as first:
         await first.attach("alice")
-        assert (await ask(house, upgrade_request(cookie=ALICE)))[0] == 429
-        async with house.peer() as second:
+        assert (await ask(server, upgrade_request(cookie=ALICE)))[0] == 429
+        async with server.peer() as second:
             await second.open(ACTORS)
             await second.say({"op": "hello", "v": 1, "token": "alice"})
             assert (await second.next_message())["error"]["name"] == "too_many_devices"
             assert (await second.farewell() or (0, ""))[0] == 4004
-        async with house.peer() as other:
+        async with server.peer() as other:
             await other.attach("bob")
         await first.leave()
-        await house.gone()
-        async with house.peer() as third:
+        await server.gone()
+        async with server.peer() as third:
             await third.attach("alice")
 
 
 async def test_connections_in_total() -> None:
     """There are so many connections and no more; whoever comes then is told when to try again."""
-    async with served(limits=actors.Limits(connections=1)) as house, house.peer() as first:
+    async with served(limits=actors.Limits(connections=1)) as server, server.peer() as first:
         await first.attach("alice")
-        async with house.peer() as second:
+        async with server.peer() as second:
             answer = await second.ask(upgrade_request(ACTORS))
             assert answer.status == 503
             assert int(answer.headers["retry-after"]) > 0
@@ -218,7 +218,7 @@ def test_pages_are_all_files_of_the_page() -> None:
 async def test_a_page(path: Path) -> None:
     """A file comes as it is, with its type, and with headers that keep it from loading or being framed elsewhere."""
     at = "/" if path.name == "index.html" else f"/{path.name}"
-    async with served(pages=pages()) as house, house.peer() as peer, house.peer() as head:
+    async with served(pages=pages()) as server, server.peer() as peer, server.peer() as head:
         answer = await peer.ask(request("GET", f"{at}?a=1"))
         assert (answer.status, answer.body) == (200, text_of(path))
         assert answer.headers["content-type"] == CONTENT_TYPES[path.suffix]
@@ -250,21 +250,21 @@ async def test_a_page(path: Path) -> None:
 )
 async def test_a_page_that_is_not_there(path: str) -> None:
     """A path is looked up as it stands among the paths that are shown: no other leads to a file, shown or not."""
-    async with served(pages=pages()) as house, house.peer() as peer, house.peer() as head:
+    async with served(pages=pages()) as server, server.peer() as peer, server.peer() as head:
         assert (await peer.ask(request("GET", path))).status == 404
         await head.send(request("HEAD", path))
         assert (await head.answer(body=False)).status == 404
         assert await head.stream.receive_some(1) == b""
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_a_page_takes_nothing(method: str) -> None:
     """A page is read and nothing else, and who tries is told which methods there are."""
-    async with served(pages=pages()) as house, house.peer() as peer:
+    async with served(pages=pages()) as server, server.peer() as peer:
         answer = await peer.ask(request(method, "/"))
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 # --- by itself ------------------------------------------------------------------

@@ -159,16 +159,16 @@ ROWS = [
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[Served]:
+async def server() -> AsyncIterator[Served]:
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return {"alice": "alice"}.get(credentials.token)
 
-    async with served(authenticate=authenticate) as house:
-        yield house
+    async with served(authenticate=authenticate) as server:
+        yield server
 
 
-async def answered(house: Served, row: Row) -> Answer:
-    async with house.peer() as peer:
+async def answered(server: Served, row: Row) -> Answer:
+    async with server.peer() as peer:
         head = "\r\n".join([row.request, *row.head, "", ""])
         answer = await peer.ask(head.encode("latin-1"))
         if answer.status == 101:
@@ -180,11 +180,11 @@ async def answered(house: Served, row: Row) -> Answer:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.status} {row.because}")
-async def test_a_head(row: Row, house: Served) -> None:
+async def test_a_head(row: Row, server: Served) -> None:
     """A head is answered by what it means, however it is written; and one that was upgraded is delivered to."""
-    answer = await answered(house, row)
+    answer = await answered(server, row)
     assert answer.status == row.status, answer
-    assert house.failures() == []
+    assert server.failures() == []
 
 
 async def test_who_a_proxy_is() -> None:
@@ -195,9 +195,9 @@ async def test_who_a_proxy_is() -> None:
         seen.append(credentials)
         return "alice"
 
-    async with served(authenticate=authenticate) as house:
+    async with served(authenticate=authenticate) as server:
         head = put("X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 192.0.2.2", "Cookie: a=b", "Cookie: c=d")
-        await answered(house, Row("", 101, head))
+        await answered(server, Row("", 101, head))
         (credentials,) = seen
         assert credentials.peer.startswith("127.0.0.1:")
         assert credentials.headers["x-forwarded-for"] == "192.0.2.1, 192.0.2.2"

@@ -26,19 +26,19 @@ from tests.support.served import PATIENCE_SECONDS, context_of, deliver, served
 
 async def test_tcp() -> None:
     """Port 0 is a free port, whose number serve returns; events go out over it."""
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        assert house.address[0] == "127.0.0.1"
-        assert house.address[1] > 0
-        async with house.peer() as peer:
-            await deliver(house, peer)
-        assert house.failures() == []
+    async with served() as server:
+        assert isinstance(server.address, tuple)
+        assert server.address[0] == "127.0.0.1"
+        assert server.address[1] > 0
+        async with server.peer() as peer:
+            await deliver(server, peer)
+        assert server.failures() == []
 
 
 async def test_every_address_of_a_name() -> None:
     """A name that stands for several addresses is served on all of them, on one port."""
-    async with served({"host": "localhost"}) as house:
-        found = await trio.socket.getaddrinfo("localhost", house.address[1], type=socket.SOCK_STREAM)
+    async with served({"host": "localhost"}) as server:
+        found = await trio.socket.getaddrinfo("localhost", server.address[1], type=socket.SOCK_STREAM)
         for *_, address in found:
             async with connected((str(address[0]), int(address[1]))) as peer:
                 assert (await peer.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
@@ -47,10 +47,10 @@ async def test_every_address_of_a_name() -> None:
 async def test_unix_socket(tmp_path: Path) -> None:
     """A Unix socket serves as well, and its file is gone when the server is."""
     path = tmp_path / "actors.sock"
-    async with served({"path": path}) as house:
-        assert house.address == str(path)
-        async with house.peer() as peer:
-            await deliver(house, peer)
+    async with served({"path": path}) as server:
+        assert server.address == str(path)
+        async with server.peer() as peer:
+            await deliver(server, peer)
     assert not path.exists()
 
 
@@ -76,18 +76,18 @@ async def test_everywhere_with_authenticate() -> None:
     async def authenticate(credentials: actors.Credentials) -> str | None:
         return credentials.token
 
-    async with served({"host": "0.0.0.0"}, authenticate=authenticate) as house:  # noqa: S104
-        assert isinstance(house.address, tuple)
-        async with connected(("127.0.0.1", house.address[1])) as peer:
-            await deliver(house, peer)
+    async with served({"host": "0.0.0.0"}, authenticate=authenticate) as server:  # noqa: S104
+        assert isinstance(server.address, tuple)
+        async with connected(("127.0.0.1", server.address[1])) as peer:
+            await deliver(server, peer)
 
 
 async def test_address_in_use() -> None:
     """An address that is taken is an error of the call, and leaves nothing open."""
-    async with served() as house:
-        assert isinstance(house.address, tuple)
+    async with served() as server:
+        assert isinstance(server.address, tuple)
         with pytest.raises(OSError, match="in use"):
-            await house.runtime.serve(*house.address)
+            await server.runtime.serve(*server.address)
 
 
 # --- paths ----------------------------------------------------------------------
@@ -98,11 +98,11 @@ async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "actors.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    async with served({"path": path}) as house:
-        async with house.peer() as peer:
+    async with served({"path": path}) as server:
+        async with server.peer() as peer:
             await peer.attach("alice")
         with pytest.raises(OSError, match="in use"):
-            await house.runtime.serve(path=path)
+            await server.runtime.serve(path=path)
 
 
 async def test_a_path_that_another_server_took_over_stays(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ async def test_a_path_is_free_as_soon_as_nobody_is_taken(tmp_path: Path) -> None
     """A server that drains leaves its path to the next at once, and does not remove what the next has put there."""
     path = tmp_path / "actors.sock"
     async with served() as other:
-        async with served({"path": path}) as house:
-            await house.runtime.drain(PATIENCE_SECONDS)
+        async with served({"path": path}) as server:
+            await server.runtime.drain(PATIENCE_SECONDS)
             assert not path.exists()
             await other.nursery.start(partial(other.runtime.serve, path=path))
         async with connected(str(path)) as peer:
@@ -158,8 +158,8 @@ async def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pyte
         return accept(listener)
 
     monkeypatch.setattr(socket.socket, "accept", failing)
-    async with served(limits=actors.Limits(accept_retry_seconds=0.01)) as house, house.peer() as peer:
-        await deliver(house, peer)
+    async with served(limits=actors.Limits(accept_retry_seconds=0.01)) as server, server.peer() as peer:
+        await deliver(server, peer)
         assert errors == []
         said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("accept:")]
         assert len(said) == 3
@@ -172,7 +172,7 @@ async def test_a_broken_listener(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EINVAL, "not a listener")
 
     async def listen() -> None:
-        async with served() as house, house.peer():
+        async with served() as server, server.peer():
             await trio.sleep_forever()
 
     monkeypatch.setattr(socket.socket, "accept", failing)
@@ -188,15 +188,15 @@ async def test_a_broken_listener(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_one_of_two_doors() -> None:
     """A listener that is cancelled says goodbye to its own clients, and to nobody else's."""
-    async with served() as house, house.peer() as stays, trio.open_nursery() as nursery:
-        other = await nursery.start(house.runtime.serve)
+    async with served() as server, server.peer() as stays, trio.open_nursery() as nursery:
+        other = await nursery.start(server.runtime.serve)
         async with connected(other) as goes:
             await stays.attach("alice")
             await goes.attach("alice")
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 assert (await goes.farewell() or (0, ""))[0] == 1012
-                await house.emit(1)
+                await server.emit(1)
                 assert (await stays.next_event())["offset"] == 1
 
 

@@ -139,6 +139,6 @@ def test_parse_twice(text: str) -> None:
 )
 async def test_a_string_is_one_origin(origin: str, status: int) -> None:
     """A list that is a string lets in the pages of that origin, and of no part of it."""
-    async with served(origins="https://chat.example.com") as house, house.peer() as peer:
+    async with served(origins="https://chat.example.com") as server, server.peer() as peer:
         request = upgrade_request(origin=origin, cookie="actors_token=alice")
         assert (await peer.ask(request)).status == status

@@ -127,9 +127,9 @@ def waiting() -> WaitingStore:
 
 
 @asynccontextmanager
-async def attached(house: Served, user_id: str = "alice", **hello: Any) -> AsyncIterator[Peer]:
+async def attached(server: Served, user_id: str = "alice", **hello: Any) -> AsyncIterator[Peer]:
     """A device that has read its log."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         await peer.attach(user_id, **hello)
         yield peer
 
@@ -137,14 +137,14 @@ async def attached(house: Served, user_id: str = "alice", **hello: Any) -> Async
 @asynccontextmanager
 async def alice(**options: Any) -> AsyncIterator[tuple[Served, Peer]]:
     """A served runtime and a device of alice's; afterwards no run has left anything behind."""
-    async with served(**options) as house:
-        async with attached(house) as peer:
-            yield house, peer
-        if house.runtime.tree.requests.refusing:
+    async with served(**options) as server:
+        async with attached(server) as peer:
+            yield server, peer
+        if server.runtime.tree.requests.refusing:
             return
-        for run in tuple(house.runtime.tree.runs.registry.active.values()):
+        for run in tuple(server.runtime.tree.runs.registry.active.values()):
             run.cancel()
-        await at_rest(house.runtime)
+        await at_rest(server.runtime)
 
 
 # --- saying something ---------------------------------------------------------------
@@ -152,30 +152,30 @@ async def alice(**options: Any) -> AsyncIterator[tuple[Served, Peer]]:
 
 async def test_a_reply_says_where_the_message_is() -> None:
     """The reply to a message names its thread, event and run, and the one place of it: epoch, seq and offset."""
-    async with alice(on_message=quietly) as (house, peer):
-        await house.runtime.bind("t1", "alice")
+    async with alice(on_message=quietly) as (server, peer):
+        await server.runtime.bind("t1", "alice")
         reply = placement(await send(peer, thread_id="t1"))
-        (event,) = log(house.runtime)
+        (event,) = log(server.runtime)
         said = {key: event[key] for key in ("thread_id", "event_id", "seq", "offset")}
-        assert reply == {**said, "run_id": reply["run_id"], "epoch": house.runtime.tree.store.bounds("alice").epoch}
+        assert reply == {**said, "run_id": reply["run_id"], "epoch": server.runtime.tree.store.bounds("alice").epoch}
         assert (event["thread_id"], event["seq"], event["offset"]) == ("t1", 1, 1)
         assert (event["type"], event["payload"]) == ("user_message", {"text": "hi"})
-        assert reply["run_id"] in {one.get("run_id") for one in log(house.runtime, type_="agent_started")}
+        assert reply["run_id"] in {one.get("run_id") for one in log(server.runtime, type_="agent_started")}
 
 
 async def test_a_thread_without_a_name() -> None:
     """A message without a thread opens one: the server names it, and the sender owns it."""
-    async with alice(on_message=quietly) as (house, peer):
+    async with alice(on_message=quietly) as (server, peer):
         first, second = placement(await send(peer, "c1")), placement(await send(peer, "c2"))
         assert first["thread_id"] != second["thread_id"]
-        assert house.runtime.owner(first["thread_id"]) == house.runtime.owner(second["thread_id"]) == "alice"
+        assert server.runtime.owner(first["thread_id"]) == server.runtime.owner(second["thread_id"]) == "alice"
         again = placement(await send(peer, "c3", thread_id=first["thread_id"]))
         assert again["thread_id"] == first["thread_id"]
 
 
 async def test_all_devices_see_a_message() -> None:
     """A message is an event like any other: all the user's devices see the same, the sender's included."""
-    async with alice() as (house, phone), attached(house) as laptop, attached(house, "bob") as stranger:
+    async with alice() as (server, phone), attached(server) as laptop, attached(server, "bob") as stranger:
         await send(phone, text="hé")
         seen = await laptop.next_event()
         assert seen["payload"] == {"text": "hé"}
@@ -187,36 +187,36 @@ async def test_all_devices_see_a_message() -> None:
 
 async def test_a_type_of_ones_own() -> None:
     """A message may be of any type that is not an agent's."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         placement(await send(peer, type="reaction"))
-        assert [event["type"] for event in log(house.runtime, type_="reaction")] == ["reaction"]
+        assert [event["type"] for event in log(server.runtime, type_="reaction")] == ["reaction"]
 
 
 @pytest.mark.parametrize("type_", [*actors.Lifecycle, "dropped"])
 async def test_a_type_that_pretends(type_: str) -> None:
     """A user cannot say what agents and the runtime say."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         assert type_ in refused(await send(peer, type=type_), "bad_request")
-        assert not house.runtime.tree.store.bounds("alice").head
+        assert not server.runtime.tree.store.bounds("alice").head
 
 
 async def test_nobody_answers() -> None:
     """Where no agent answers messages they are placed all the same, and there is no run."""
-    async with alice(on_message=None) as (house, peer):
+    async with alice(on_message=None) as (server, peer):
         assert placement(await send(peer))["run_id"] is None
-        assert len(log(house.runtime)) == 1
+        assert len(log(server.runtime)) == 1
 
 
 async def test_claimed() -> None:
     """A thread of nobody's that the application allows becomes the sender's; what it held comes first."""
-    async with alice(authorize=anybody) as (house, peer):
-        await house.runtime.thread("t1").emit("tick", {"n": 1})
+    async with alice(authorize=anybody) as (server, peer):
+        await server.runtime.thread("t1").emit("tick", {"n": 1})
         reply = placement(await send(peer, thread_id="t1"))
         assert (reply["seq"], reply["offset"]) == (2, 2)
         assert [one["type"] for one in peer.messages() if "type" in one][:1] in ([], ["tick"])
         await peer.echo()
         assert [one["type"] for one in peer.messages() if "type" in one] == ["tick", "user_message"]
-        assert house.runtime.owner("t1") == "alice"
+        assert server.runtime.owner("t1") == "alice"
 
 
 # --- what is no request ---------------------------------------------------------------
@@ -274,12 +274,12 @@ MALFORMED = [
 @pytest.mark.parametrize("request_", MALFORMED, ids=lambda one: str(one)[:60])
 async def test_malformed(request_: Message | str) -> None:
     """A request that has an id and is wrong is told so, and costs its connection nothing: the next one is answered."""
-    async with alice() as (house, peer):
-        await house.runtime.bind("t1", "alice")
+    async with alice() as (server, peer):
+        await server.runtime.bind("t1", "alice")
         await peer.say(request_)
         assert refused(await reply_to(peer, "c1"), "bad_request")
         assert placement(await send(peer, "c1", thread_id="t1"))["offset"] == 1
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize(
@@ -301,12 +301,12 @@ async def test_malformed(request_: Message | str) -> None:
 )
 async def test_not_to_be_answered(request_: Message | str) -> None:
     """A request without an id that could be read cannot be answered: it ends the connection, as any bad message."""
-    async with served() as house, attached(house) as peer:
+    async with served() as server, attached(server) as peer:
         await peer.say(request_)
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4502
-        assert house.failures() == []
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize("id_", ["", "x", "x" * 4_096, "\0", "é\n", 0, 1, -(2**53), 2**53])
@@ -321,26 +321,26 @@ async def test_ids(id_: str | int) -> None:
 
 async def test_ids_are_not_alike() -> None:
     """The number 1 and the text "1" are two ids."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         assert placement(await send(peer, 1))["event_id"] != placement(await send(peer, "1"))["event_id"]
-        assert len(log(house.runtime)) == 2
+        assert len(log(server.runtime)) == 2
 
 
 async def test_a_message_over_the_limit() -> None:
     """A message that is larger than a connection may send ends it, and is not placed."""
-    async with served() as house, attached(house) as peer:
+    async with served() as server, attached(server) as peer:
         await peer.say({**SEND, "payload": {"x": "x" * 65_536}})
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 1009
-        assert not house.runtime.tree.store.bounds("alice").head
+        assert not server.runtime.tree.store.bounds("alice").head
 
 
 async def test_an_event_over_the_limit() -> None:
     """A message that no event has room for is refused, and says what the limit is."""
-    async with alice(limits=Limits(event_bytes=1_000)) as (house, peer):
+    async with alice(limits=Limits(event_bytes=1_000)) as (server, peer):
         assert "at most 1000 bytes" in refused(await send(peer, text="x" * 1_000), "bad_request")
-        assert not house.runtime.tree.store.bounds("alice").head
+        assert not server.runtime.tree.store.bounds("alice").head
 
 
 async def test_an_op_of_the_future() -> None:
@@ -353,13 +353,13 @@ async def test_an_op_of_the_future() -> None:
 
 async def test_a_plain_client_asks_for_nothing() -> None:
     """What a client without the protocol sends is nobody's request."""
-    async with served() as house, house.peer() as peer, attached(house) as other:
+    async with served() as server, server.peer() as peer, attached(server) as other:
         await peer.open(cookie="actors_token=alice")
         await peer.say(SEND)
         await peer.say("[" * 50_000)
         placement(await send(other))
         assert (await peer.next_event())["offset"] == 1
-        assert len(log(house.runtime)) == 1
+        assert len(log(server.runtime)) == 1
 
 
 # --- the same message again -------------------------------------------------------------
@@ -369,45 +369,45 @@ async def test_a_plain_client_asks_for_nothing() -> None:
 @pytest.mark.parametrize("store", [None, waiting])
 async def test_again(thread_id: str | None, store: Callable[[], WaitingStore] | None) -> None:
     """A message that is sent again has been placed and answered once, and gets the first reply."""
-    async with alice(on_message=quietly, store=store and store()) as (house, peer):
-        await house.runtime.bind("t1", "alice")
+    async with alice(on_message=quietly, store=store and store()) as (server, peer):
+        await server.runtime.bind("t1", "alice")
         named = {} if thread_id is None else {"thread_id": thread_id}
         replies = [await send(peer, **named) for _ in range(3)]
         assert replies == replies[:1] * 3
-        assert len(log(house.runtime)) == 1
-        await at_rest(house.runtime)
-        assert len(log(house.runtime, type_="agent_started")) == 1
+        assert len(log(server.runtime)) == 1
+        await at_rest(server.runtime)
+        assert len(log(server.runtime, type_="agent_started")) == 1
 
 
 async def test_again_on_another_connection() -> None:
     """A session keeps its ids across connections: the message that was sent before the cut is known after it."""
-    async with served(on_message=quietly) as house:
-        async with house.peer() as before:
+    async with served(on_message=quietly) as server:
+        async with server.peer() as before:
             session = (await before.attach("alice"))["session"]
             first = await send(before)
-        async with house.peer() as after:
+        async with server.peer() as after:
             assert (await after.attach("alice", session=session))["session"] == session
             assert await send(after) == first
             placement(await send(after, "c2"))
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == 2
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 2
 
 
 async def test_again_by_the_name_it_got() -> None:
     """Sent again with the thread that the server had named, it is the same message."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         first = await send(peer)
         assert await send(peer, thread_id=first["thread_id"]) == first
-        assert len(log(house.runtime)) == 1
+        assert len(log(server.runtime)) == 1
 
 
 async def test_again_after_it_left_the_log() -> None:
     """A message that is in the log no more is still known: it is neither placed nor answered a second time."""
-    async with alice(on_message=quietly, limits=Limits(retained_events=2)) as (house, peer):
+    async with alice(on_message=quietly, limits=Limits(retained_events=2)) as (server, peer):
         first = await send(peer)
-        await house.emit(5)
+        await server.emit(5)
         assert await send(peer) == first
-        assert log(house.runtime) == []
+        assert log(server.runtime) == []
 
 
 async def test_again_while_no_other_would_be_taken() -> None:
@@ -422,22 +422,22 @@ async def test_again_while_no_other_would_be_taken() -> None:
 async def test_again_while_the_store_has_it() -> None:
     """A message that is sent again before the store has answered is placed and answered once, and both are told."""
     store = HeldStore()
-    async with alice(on_message=quietly, store=store) as (house, before):
-        await house.runtime.bind("t1", "alice")
+    async with alice(on_message=quietly, store=store) as (server, before):
+        await server.runtime.bind("t1", "alice")
         request = {**SEND, "thread_id": "t1"}
         await before.say(request)
         await store.asked.wait()
         await before.say(request)
         store.released.set()
         assert await reply_to(before, "c1") == await reply_to(before, "c1")
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == 1
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 1
 
 
 async def test_again_by_two_connections() -> None:
     """A message under way on one connection, and sent again on the next one of its session, is one message."""
     store = HeldStore()
-    async with served(on_message=quietly, store=store) as house, house.peer() as before, house.peer() as after:
+    async with served(on_message=quietly, store=store) as server, server.peer() as before, server.peer() as after:
         session = (await before.attach("alice"))["session"]
         await before.say(SEND)
         await store.asked.wait()
@@ -449,72 +449,72 @@ async def test_again_by_two_connections() -> None:
         assert reply["offset"] == 1
         await before.farewell()
         assert [one for one in before.messages() if one.get("op") == "reply"] in ([], [reply])
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == 1
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 1
 
 
 @pytest.mark.parametrize("store", [None, waiting])
 async def test_another_message_under_the_same_id(store: Callable[[], WaitingStore] | None) -> None:
     """An id names one message: with another payload, type or thread it is a conflict, and nothing happens."""
-    async with alice(on_message=quietly, store=store and store()) as (house, peer):
+    async with alice(on_message=quietly, store=store and store()) as (server, peer):
         for thread_id in ("t1", "t2"):
-            await house.runtime.bind(thread_id, "alice")
+            await server.runtime.bind(thread_id, "alice")
         first = await send(peer, thread_id="t1")
         refused(await send(peer, text="ho", thread_id="t1"), "conflict")
         refused(await send(peer, type="other", thread_id="t1"), "conflict")
         refused(await send(peer, thread_id="t2"), "conflict")
         refused(await send(peer), "conflict")
         assert await send(peer, thread_id="t1") == first
-        assert len(log(house.runtime)) == 1
+        assert len(log(server.runtime)) == 1
 
 
 async def test_what_was_refused_is_not_remembered() -> None:
     """The id of a message that was refused is free: corrected, it may be sent under it."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         refused(await send(peer, type="dropped"), "bad_request")
         refused(await send(peer, thread_id="bobs"), "unknown_thread")
         placement(await send(peer, text="corrected"))
-        assert len(log(house.runtime)) == 1
+        assert len(log(server.runtime)) == 1
 
 
 async def test_ids_of_another_session() -> None:
     """Ids are a session's own: another session of the user, or of another user, says something else under them."""
-    async with served() as house, house.peer() as one, house.peer() as other, house.peer() as bobs:
+    async with served() as server, server.peer() as one, server.peer() as other, server.peer() as bobs:
         session = (await one.attach("alice"))["session"]
         await other.attach("alice")
         assert (await bobs.attach("bob", session=session))["session"] != session
         replies = [placement(await send(peer)) for peer in (one, other, bobs)]
         assert len({reply["event_id"] for reply in replies}) == 3
-        assert (len(log(house.runtime)), len(log(house.runtime, "bob"))) == (2, 1)
+        assert (len(log(server.runtime)), len(log(server.runtime, "bob"))) == (2, 1)
 
 
 @pytest.mark.parametrize("concurrency", ["queue", "reject", "cancel_previous", "parallel"])
 async def test_again_while_its_run_is_active(concurrency: Any) -> None:
     """A message that is sent again while it is being answered gets its reply, and disturbs nothing."""
-    async with alice(on_message=for_ever, concurrency=concurrency) as (house, peer):
+    async with alice(on_message=for_ever, concurrency=concurrency) as (server, peer):
         first = await send(peer)
         assert await send(peer) == first
-        assert list(house.runtime.tree.runs.registry.active) == [first["run_id"]]
-        assert len(log(house.runtime)) == 1
+        assert list(server.runtime.tree.runs.registry.active) == [first["run_id"]]
+        assert len(log(server.runtime)) == 1
 
 
 async def test_again_at_the_limit_of_runs() -> None:
     """As many runs as may be: a new message is refused for now, one that came before is not."""
-    async with alice(on_message=for_ever, limits=Limits(runs=1)) as (house, peer):
+    async with alice(on_message=for_ever, limits=Limits(runs=1)) as (server, peer):
         first = await send(peer)
         refused(await send(peer, "c2"), "busy")
         assert await send(peer) == first
-        house.runtime.tree.runs.registry.active[first["run_id"]].cancel()
-        await at_rest(house.runtime)
+        server.runtime.tree.runs.registry.active[first["run_id"]].cancel()
+        await at_rest(server.runtime)
         placement(await send(peer, "c2"))
 
 
 # --- the cut --------------------------------------------------------------------------
 
 
-async def resent(house: Served, session: str, request: Message) -> Message:
+async def resent(server: Served, session: str, request: Message) -> Message:
     """What a device that comes back is told when it sends its message again."""
-    async with house.peer() as peer:
+    async with server.peer() as peer:
         await peer.attach("alice", session=session, **{"from": "head"})
         await peer.say(request)
         return placement(await reply_to(peer, request["id"]))
@@ -523,55 +523,55 @@ async def resent(house: Served, session: str, request: Message) -> Message:
 @pytest.mark.parametrize("store", [None, waiting])
 async def test_cut_behind_the_request(store: Callable[[], WaitingStore] | None) -> None:
     """A connection that breaks right behind a message: placed once, answered once, and the next one gets the reply."""
-    async with served(on_message=quietly, store=store and store()) as house:
-        async with house.peer() as peer:
+    async with served(on_message=quietly, store=store and store()) as server:
+        async with server.peer() as peer:
             session = (await peer.attach("alice"))["session"]
         for number in range(20):
             request = {**SEND, "id": number}
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.attach("alice", session=session, **{"from": "head"})
                 await peer.say(request)
                 peer.reset()
-            assert (await resent(house, session, request))["offset"]
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == 20
-        assert house.failures() == []
+            assert (await resent(server, session, request))["offset"]
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 20
+        assert server.failures() == []
 
 
 async def test_gone_while_the_store_has_it() -> None:
     """A message that the store has is placed and answered, whether anybody is left to be told or not."""
     store = HeldStore()
-    async with served(on_message=quietly, store=store) as house:
-        async with house.peer() as peer:
+    async with served(on_message=quietly, store=store) as server:
+        async with server.peer() as peer:
             session = (await peer.attach("alice"))["session"]
             await peer.say(SEND)
             await store.asked.wait()
             peer.reset()
-        await house.all_gone()
+        await server.all_gone()
         store.released.set()
-        await until_logged(house.runtime, "agent_completed")
-        assert (await resent(house, session, SEND))["offset"] == 1
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == 1
+        await until_logged(server.runtime, "agent_completed")
+        assert (await resent(server, session, SEND))["offset"] == 1
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 1
 
 
 async def test_cut_at_every_byte() -> None:
     """Wherever its frame is cut, a message is placed once or not at all; sent again, it is placed once."""
     whole = frame(TEXT, json.dumps({**SEND, "id": 100, "thread_id": "t1"}).encode())
-    async with served(on_message=quietly, limits=Limits(runs=10_000)) as house:
-        await house.runtime.bind("t1", "alice")
-        async with house.peer() as peer:
+    async with served(on_message=quietly, limits=Limits(runs=10_000)) as server:
+        await server.runtime.bind("t1", "alice")
+        async with server.peer() as peer:
             session = (await peer.attach("alice"))["session"]
         for cut in range(len(whole) + 1):
             request = {**SEND, "id": 100 + cut, "thread_id": "t1"}
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.attach("alice", session=session, **{"from": "head"})
                 await peer.send(frame(TEXT, json.dumps(request).encode())[:cut])
                 peer.reset()
-            await resent(house, session, request)
-        await at_rest(house.runtime)
-        assert len(log(house.runtime)) == len(log(house.runtime, type_="agent_started")) == len(whole) + 1
-        assert house.failures() == []
+            await resent(server, session, request)
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == len(whole) + 1
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize("store", [None, waiting])
@@ -579,11 +579,11 @@ async def test_cut_at_every_byte() -> None:
 async def test_again_and_again(store: Callable[[], WaitingStore] | None, seed: int) -> None:
     """However often a session's connections break and its messages come again, each is placed and answered once."""
     chance, requests = random.Random(seed), [{**SEND, "id": id_, "payload": {"n": id_}} for id_ in range(12)]
-    async with served(on_message=quietly, store=store and store()) as house:
-        async with house.peer() as peer:
+    async with served(on_message=quietly, store=store and store()) as server:
+        async with server.peer() as peer:
             session = (await peer.attach("alice"))["session"]
         for _ in range(15):
-            async with house.peer() as peer:
+            async with server.peer() as peer:
                 await peer.attach("alice", session=session, **{"from": "head"})
                 for request in chance.choices(requests, k=4):
                     await peer.say(request)
@@ -591,12 +591,12 @@ async def test_again_and_again(store: Callable[[], WaitingStore] | None, seed: i
                     await peer.next_op("reply")
                 if chance.random() < 0.5:
                     peer.reset()
-        offsets = [(await resent(house, session, request))["offset"] for request in requests]
-        await at_rest(house.runtime)
-        placed = {event["offset"]: event["payload"]["n"] for event in log(house.runtime)}
+        offsets = [(await resent(server, session, request))["offset"] for request in requests]
+        await at_rest(server.runtime)
+        placed = {event["offset"]: event["payload"]["n"] for event in log(server.runtime)}
         assert placed == dict(zip(offsets, range(12), strict=True))
-        assert len(log(house.runtime, type_="agent_started")) == 12
-        assert house.failures() == []
+        assert len(log(server.runtime, type_="agent_started")) == 12
+        assert server.failures() == []
 
 
 # --- whose thread it is ------------------------------------------------------------------
@@ -610,51 +610,51 @@ async def test_unknown_and_forbidden_are_one() -> None:
         asked.append((user_id, thread_id))
         return False
 
-    async with alice(authorize=nobody, on_message=quietly) as (house, peer):
-        await house.runtime.bind("bobs", "bob")
-        await house.runtime.thread("unowned").emit("tick", {})
+    async with alice(authorize=nobody, on_message=quietly) as (server, peer):
+        await server.runtime.bind("bobs", "bob")
+        await server.runtime.thread("unowned").emit("tick", {})
         replies = []
         for thread_id in ("bobs", "unowned", "nowhere"):
             refused(await send(peer, thread_id=thread_id), "unknown_thread")
             replies.append(peer.frames[-1])
         assert replies == replies[:1] * 3
         assert asked == [("alice", thread_id) for thread_id in ("bobs", "unowned", "nowhere")]
-        assert house.runtime.owner("bobs") == "bob"
-        assert house.runtime.owner("unowned") is house.runtime.owner("nowhere") is None
+        assert server.runtime.owner("bobs") == "bob"
+        assert server.runtime.owner("unowned") is server.runtime.owner("nowhere") is None
 
 
 async def test_nobody_is_allowed_by_default() -> None:
     """Without a word of the application no user gets a thread by naming it."""
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         refused(await send(peer, thread_id="t1"), "unknown_thread")
-        assert house.runtime.owner("t1") is None
+        assert server.runtime.owner("t1") is None
 
 
 async def test_anothers_thread_is_not_to_be_had() -> None:
     """What the application says about a thread that another user owns is not heard, and nothing shows of it."""
     async with (
-        alice(authorize=anybody, on_message=for_ever, concurrency="reject") as (house, peer),
-        attached(house, "bob") as bobs,
+        alice(authorize=anybody, on_message=for_ever, concurrency="reject") as (server, peer),
+        attached(server, "bob") as bobs,
     ):
         thread_id = (await send(bobs))["thread_id"]
         refused(await send(bobs, "c2", thread_id=thread_id), "busy")
         refused(await send(peer, thread_id=thread_id), "unknown_thread")
         refused(await ask(peer, "send", thread_id=thread_id, payload={}, type=""), "unknown_thread")
-        assert house.runtime.owner(thread_id) == "bob"
-        assert len(log(house.runtime, "bob")) == 1
+        assert server.runtime.owner(thread_id) == "bob"
+        assert len(log(server.runtime, "bob")) == 1
 
 
 @pytest.mark.parametrize("text", ["hi", "another"])
 @pytest.mark.parametrize("store", [None, waiting])
 async def test_what_was_taken_away_is_not_had_back(text: str, store: Callable[[], WaitingStore] | None) -> None:
     """A thread that the application took from its user does not become his by sending the message that opened it."""
-    async with alice(store=store and store()) as (house, peer):
+    async with alice(store=store and store()) as (server, peer):
         thread_id = (await send(peer))["thread_id"]
-        for take in (house.runtime.unbind(thread_id), house.runtime.rebind(thread_id, "bob")):
+        for take in (server.runtime.unbind(thread_id), server.runtime.rebind(thread_id, "bob")):
             await take
-            owner = house.runtime.owner(thread_id)
+            owner = server.runtime.owner(thread_id)
             refused(await send(peer, text=text), "unknown_thread")
-            assert house.runtime.owner(thread_id) == owner
+            assert server.runtime.owner(thread_id) == owner
 
 
 async def fails(user_id: str, thread_id: str) -> bool:
@@ -675,25 +675,25 @@ async def hangs(user_id: str, thread_id: str) -> bool:
 async def test_not_to_be_checked(authorize: Callable[[str, str], Awaitable[bool]], thread_id: str) -> None:
     """Where the application cannot say, the client is told to try again, and the observer why; once."""
     limits = Limits(authorize_seconds=0.01)
-    async with alice(authorize=authorize, limits=limits) as (house, peer):
-        await house.runtime.bind("bobs", "bob")
+    async with alice(authorize=authorize, limits=limits) as (server, peer):
+        await server.runtime.bind("bobs", "bob")
         refused(await send(peer, thread_id=thread_id), "unavailable")
-        (failure,) = house.failures()
+        (failure,) = server.failures()
         assert failure.startswith(f"listeners/authorize failed handling user alice, thread {thread_id}: ")
         placement(await send(peer, "c2"))
 
 
 async def test_gone_while_the_application_thinks() -> None:
     """A device that goes while the application thinks about its message has sent nothing, and nothing is left of it."""
-    async with served(authorize=hangs, on_message=quietly) as house:
-        async with attached(house) as peer:
+    async with served(authorize=hangs, on_message=quietly) as server:
+        async with attached(server) as peer:
             await peer.say({**SEND, "thread_id": "t1"})
             await peer.echo()
             peer.reset()
-        await house.all_gone()
-        await at_rest(house.runtime)
-        assert not house.runtime.tree.store.bounds("alice").head
-        assert house.failures() == []
+        await server.all_gone()
+        await at_rest(server.runtime)
+        assert not server.runtime.tree.store.bounds("alice").head
+        assert server.failures() == []
 
 
 @pytest.mark.parametrize("store", [None, waiting])
@@ -702,21 +702,21 @@ async def test_bound_while_the_application_thinks(
     store: Callable[[], WaitingStore] | None, other: str, name: str | None
 ) -> None:
     """A thread that gets another owner while the application thinks about it is not the sender's."""
-    houses: list[Served] = []
+    servers: list[Served] = []
 
     async def thinks(user_id: str, thread_id: str) -> bool:
-        await houses[0].runtime.bind(thread_id, other)
+        await servers[0].runtime.bind(thread_id, other)
         return True
 
-    async with alice(authorize=thinks, store=store and store(), on_message=quietly) as (house, peer):
-        houses.append(house)
+    async with alice(authorize=thinks, store=store and store(), on_message=quietly) as (server, peer):
+        servers.append(server)
         reply = await send(peer, thread_id="t1")
-        assert house.runtime.owner("t1") == other
+        assert server.runtime.owner("t1") == other
         if name is None:
             placement(reply)
         else:
             assert refused(reply, name) == REFUSALS[name].text
-            assert not house.runtime.tree.store.bounds("bob").head
+            assert not server.runtime.tree.store.bounds("bob").head
 
 
 # --- ending a run --------------------------------------------------------------------------
@@ -729,47 +729,47 @@ def run_of(session: str, id_: str | int) -> str:
 
 async def test_cancel() -> None:
     """A run that is cancelled has ended when the reply comes, and everybody hears of it."""
-    async with alice(on_message=for_ever) as (house, peer):
+    async with alice(on_message=for_ever) as (server, peer):
         run_id = (await send(peer))["run_id"]
         reply = await ask(peer, "cancel", "c2", run_id=run_id)
         assert reply == {"op": "reply", "id": "c2", "ok": True, "run_id": run_id, "stopped": [run_id], "running": []}
-        (event,) = log(house.runtime, type_="agent_cancelled")
+        (event,) = log(server.runtime, type_="agent_cancelled")
         assert (event["run_id"], event["payload"]) == (run_id, {"reason": "user"})
 
 
 async def test_cancel_before_its_turn() -> None:
     """A run that waits for its turn is cancelled as well; it began, and ended, and the one before it goes on."""
-    async with alice(on_message=for_ever) as (house, peer):
+    async with alice(on_message=for_ever) as (server, peer):
         thread_id, first = [(await send(peer))[key] for key in ("thread_id", "run_id")]
         second = (await send(peer, "c2", thread_id=thread_id))["run_id"]
         assert (await ask(peer, "cancel", "c3", run_id=second))["stopped"] == [second]
-        assert [one["run_id"] for one in log(house.runtime, type_="agent_cancelled")] == [second]
-        assert list(house.runtime.tree.runs.registry.active) == [first]
+        assert [one["run_id"] for one in log(server.runtime, type_="agent_cancelled")] == [second]
+        assert list(server.runtime.tree.runs.registry.active) == [first]
 
 
 async def test_cancel_too_late() -> None:
     """A run that has ended has ended: that is no error."""
-    async with alice(on_message=quietly) as (house, peer):
+    async with alice(on_message=quietly) as (server, peer):
         run_id = (await send(peer))["run_id"]
-        await at_rest(house.runtime)
+        await at_rest(server.runtime)
         for id_ in ("c2", "c2"):
             reply = await ask(peer, "cancel", id_, run_id=run_id)
             assert (reply["stopped"], reply["running"]) == ([run_id], [])
-        assert log(house.runtime, type_="agent_cancelled") == []
+        assert log(server.runtime, type_="agent_cancelled") == []
 
 
 async def test_cancel_overtakes_its_message() -> None:
     """A cancel that comes before the message that starts the run waits for it, a moment."""
     store = HeldStore()
-    async with served(on_message=for_ever, store=store) as house, house.peer() as peer:
+    async with served(on_message=for_ever, store=store) as server, server.peer() as peer:
         run_id = run_of((await peer.attach("alice"))["session"], "c1")
         await peer.say({"op": "cancel", "id": "c2", "run_id": run_id})
         await peer.say(SEND)
         await store.asked.wait()
         store.released.set()
         assert (await reply_to(peer, "c2"))["stopped"] == [run_id]
-        await at_rest(house.runtime)
-        assert (await until_logged(house.runtime, "agent_cancelled"))["run_id"] == run_id
+        await at_rest(server.runtime)
+        assert (await until_logged(server.runtime, "agent_cancelled"))["run_id"] == run_id
 
 
 async def test_cancel_of_what_shields_itself() -> None:
@@ -795,9 +795,9 @@ async def test_cancel_of_a_family() -> None:
         async with run.run("child"):
             await trio.sleep_forever()
 
-    async with alice(on_message=parent) as (house, peer):
+    async with alice(on_message=parent) as (server, peer):
         run_id = (await send(peer))["run_id"]
-        while len(house.runtime.tree.runs.registry.active) < 2:
+        while len(server.runtime.tree.runs.registry.active) < 2:
             await trio.lowlevel.checkpoint()
         reply = await ask(peer, "cancel", "c2", run_id=run_id)
         assert (reply["stopped"], reply["running"]) == ([run_id, f"{run_id}.1"], [])
@@ -806,7 +806,7 @@ async def test_cancel_of_a_family() -> None:
 async def test_cancel_of_anothers_run() -> None:
     """Another's run, one that ended, and one that nobody knows are one: alike in the reply, and nothing happens."""
     limits = Limits(cancel_hold_seconds=HELD_SECONDS)
-    async with alice(on_message=for_ever, limits=limits) as (house, peer), attached(house, "bob") as bobs:
+    async with alice(on_message=for_ever, limits=limits) as (server, peer), attached(server, "bob") as bobs:
         active, ended = [(await send(bobs, id_))["run_id"] for id_ in ("c1", "c2")]
         assert (await ask(bobs, "cancel", "c3", run_id=ended))["stopped"] == [ended]
         replies = []
@@ -814,8 +814,8 @@ async def test_cancel_of_anothers_run() -> None:
             refused(await ask(peer, "cancel", run_id=run_id), "unknown_run")
             replies.append(peer.frames[-1])
         assert replies == replies[:1] * 4
-        assert list(house.runtime.tree.runs.registry.active) == [active]
-        assert house.runtime.tree.runs.registry._awaited == {}
+        assert list(server.runtime.tree.runs.registry.active) == [active]
+        assert server.runtime.tree.runs.registry._awaited == {}
 
 
 async def test_cancel_while_a_message_waits() -> None:
@@ -834,17 +834,17 @@ async def test_in_order() -> None:
         await go.wait()
         return True
 
-    async with alice(authorize=slowly) as (house, peer):
-        await house.runtime.bind("mine", "alice")
+    async with alice(authorize=slowly) as (server, peer):
+        await server.runtime.bind("mine", "alice")
         for id_, thread_id in enumerate(("slow", "mine", "slow")):
             await peer.say({**SEND, "id": id_, "thread_id": thread_id})
         await peer.say({"op": "read", "id": 3, "thread_id": "mine"})
         await peer.echo()
-        assert not house.runtime.tree.store.bounds("alice").head
+        assert not server.runtime.tree.store.bounds("alice").head
         go.set()
         replies = [await peer.next_op("reply") for _ in range(4)]
         assert [reply["id"] for reply in replies] == [0, 1, 2, 3]
-        assert [event["thread_id"] for event in log(house.runtime)] == ["slow", "mine", "slow"]
+        assert [event["thread_id"] for event in log(server.runtime)] == ["slow", "mine", "slow"]
         assert len(replies[3]["events"]) == 1
 
 
@@ -856,7 +856,7 @@ async def test_too_many_requests() -> None:
         await go.wait()
         return True
 
-    async with alice(authorize=slowly, limits=Limits(requests=3)) as (house, peer):
+    async with alice(authorize=slowly, limits=Limits(requests=3)) as (server, peer):
         for id_ in range(3):
             await peer.say({**SEND, "id": id_, "thread_id": "t1"})
         refused(await ask(peer, "read", 3, thread_id="t1"), "too_many_requests")
@@ -865,7 +865,7 @@ async def test_too_many_requests() -> None:
         for id_ in range(3):
             placement(await reply_to(peer, id_))
         placement(await send(peer, 5))
-        assert len(log(house.runtime)) == 4
+        assert len(log(server.runtime)) == 4
 
 
 # --- reading a thread ------------------------------------------------------------------------
@@ -896,18 +896,18 @@ def seqs(reply: Message) -> list[int]:
     return [event["seq"] for event in reply["events"]]
 
 
-async def fill(house: Served, count: int, thread_id: str = "t1", size: int = 0) -> None:
+async def fill(server: Served, count: int, thread_id: str = "t1", size: int = 0) -> None:
     """Emit numbered events into a thread of alice's, and as many into others."""
     for n in range(count):
         for one in (thread_id, f"{thread_id}1", "other"):
             payload = {"n": n, "é": [1.5, None, {"x": "x" * size}], '"thread_id":"t1"': {"thread_id": "t1", "seq": 1}}
-            await house.runtime.thread(one).emit("tick", payload, user_id="alice")
+            await server.runtime.thread(one).emit("tick", payload, user_id="alice")
 
 
 async def test_read_gives_what_was_delivered() -> None:
     """A thread's events come as they were delivered, byte by byte; no other thread's are among them."""
-    async with alice() as (house, peer):
-        await fill(house, 5)
+    async with alice() as (server, peer):
+        await fill(server, 5)
         await peer.echo()
         delivered = [text for text in texts_of(peer.frames) if json.loads(text)["thread_id"] == "t1"]
         reply = await read(peer)
@@ -918,8 +918,8 @@ async def test_read_gives_what_was_delivered() -> None:
 
 async def test_read_by_and_by() -> None:
     """A limit gives the next so many events after a sequence number, and says whether there are more."""
-    async with alice() as (house, peer):
-        await fill(house, 5)
+    async with alice() as (server, peer):
+        await fill(server, 5)
         pages = [await read(peer, after_seq=after, limit=2) for after in (0, 2, 4, 5, 2**53 - 1)]
         assert [(seqs(page), page["more"]) for page in pages] == [
             ([1, 2], True), ([3, 4], True), ([5], False), ([], False), ([], False),
@@ -929,28 +929,28 @@ async def test_read_by_and_by() -> None:
 
 async def test_read_what_is_gone() -> None:
     """What has left the log is said to be gone, as far as it was asked for."""
-    async with alice(limits=Limits(retained_events=6)) as (house, peer):
-        await fill(house, 4)
+    async with alice(limits=Limits(retained_events=6)) as (server, peer):
+        await fill(server, 4)
         reply = await read(peer)
         assert (reply["gone"], seqs(reply), reply["head_seq"]) == ([[1, 2]], [3, 4], 4)
         assert (await read(peer, after_seq=1))["gone"] == [[2, 2]]
         assert (await read(peer, after_seq=2))["gone"] == []
-        await house.runtime.thread("other").emit("tick", {})
-        await house.emit(6)
+        await server.runtime.thread("other").emit("tick", {})
+        await server.emit(6)
         reply = await read(peer)
         assert (reply["gone"], seqs(reply), reply["more"]) == ([[1, 4]], [], False)
 
 
 async def test_read_what_was_a_former_owners() -> None:
     """What was placed for a former owner is gone for this one, and is not shown."""
-    async with alice() as (house, peer):
-        thread = house.runtime.thread("t1")
-        await house.runtime.bind("t1", "alice")
+    async with alice() as (server, peer):
+        thread = server.runtime.thread("t1")
+        await server.runtime.bind("t1", "alice")
         await thread.emit("tick", {"n": 1})
-        await house.runtime.rebind("t1", "bob")
+        await server.runtime.rebind("t1", "bob")
         await thread.emit("tick", {"n": 2})
         refused(await ask(peer, "read", thread_id="t1"), "unknown_thread")
-        await house.runtime.rebind("t1", "alice")
+        await server.runtime.rebind("t1", "alice")
         await thread.emit("tick", {"n": 3})
         reply = await read(peer)
         assert (seqs(reply), reply["gone"], reply["head_seq"]) == ([1, 3], [[2, 2]], 3)
@@ -958,10 +958,10 @@ async def test_read_what_was_a_former_owners() -> None:
 
 async def test_read_a_notice() -> None:
     """A notice stands for the numbers it names: those are not gone besides."""
-    async with alice(limits=Limits(unbound_events=2)) as (house, peer):
+    async with alice(limits=Limits(unbound_events=2)) as (server, peer):
         for _ in range(5):
-            await house.runtime.thread("t1").emit("tick", {})
-        await house.runtime.bind("t1", "alice")
+            await server.runtime.thread("t1").emit("tick", {})
+        await server.runtime.bind("t1", "alice")
         reply = await read(peer)
         assert [(one.get("seq0"), one["seq"]) for one in reply["events"]] == [(1, 3), (None, 4), (None, 5)]
         assert (reply["gone"], reply["head_seq"]) == ([], 5)
@@ -971,14 +971,14 @@ async def test_read_a_notice() -> None:
 
 async def test_read_is_bounded() -> None:
     """A reply holds so many bytes of events, and one event whatever its size; and so many events whatever is asked."""
-    async with alice(limits=Limits(history_bytes=3_000)) as (house, peer):
-        await fill(house, 4, size=1_000)
+    async with alice(limits=Limits(history_bytes=3_000)) as (server, peer):
+        await fill(server, 4, size=1_000)
         reply = await read(peer)
         assert (seqs(reply), reply["more"]) == ([1, 2], True)
-        await fill(house, 1, size=10_000)
+        await fill(server, 1, size=10_000)
         assert (seqs(await read(peer, after_seq=4)), len(peer.frames[-1].payload) > 10_000) == ([5], True)
-    async with alice(limits=Limits(history_events=3)) as (house, peer):
-        await fill(house, 4)
+    async with alice(limits=Limits(history_events=3)) as (server, peer):
+        await fill(server, 4)
         for limit in (None, 4, 2**31):
             assert seqs(await read(peer, limit=limit)) == [1, 2, 3]
 
@@ -986,9 +986,9 @@ async def test_read_is_bounded() -> None:
 async def test_read_names_that_resemble() -> None:
     """A thread is read by its whole name, whatever characters are in it."""
     names = ["t", "t1", 't1"', "t\\", "té", "t\n", "t/", "\x7f", "t\u2028", "x" * 256, '","thread_id":"t']
-    async with alice() as (house, peer):
+    async with alice() as (server, peer):
         for n, name in enumerate(names):
-            await house.runtime.thread(name).emit("tick", {"n": n}, user_id="alice")
+            await server.runtime.thread(name).emit("tick", {"n": n}, user_id="alice")
         for n, name in enumerate(names):
             reply = await read(peer, name, id_=n)
             assert [event["payload"]["n"] for event in reply["events"]] == [n]
@@ -997,39 +997,39 @@ async def test_read_names_that_resemble() -> None:
 
 async def test_read_anothers_thread() -> None:
     """Another's thread, one of nobody's, and one that does not exist are one: alike in the reply."""
-    async with alice(authorize=anybody) as (house, peer):
-        await house.runtime.thread("bobs").emit("tick", {}, user_id="bob")
-        await house.runtime.thread("unowned").emit("tick", {})
+    async with alice(authorize=anybody) as (server, peer):
+        await server.runtime.thread("bobs").emit("tick", {}, user_id="bob")
+        await server.runtime.thread("unowned").emit("tick", {})
         replies = []
         for thread_id in ("bobs", "unowned", "nowhere", "", "x" * 4_096):
             refused(await ask(peer, "read", thread_id=thread_id), "unknown_thread")
             replies.append(peer.frames[-1])
         assert replies == replies[:1] * 5
-        assert house.runtime.owner("unowned") is None
+        assert server.runtime.owner("unowned") is None
 
 
 async def test_the_application_reads() -> None:
     """The application reads the same, of every thread; of one that nobody owns there is nothing yet."""
-    async with alice(limits=Limits(history_bytes=700)) as (house, peer):
-        await fill(house, 5)
+    async with alice(limits=Limits(history_bytes=700)) as (server, peer):
+        await fill(server, 5)
         for after_seq, limit in ((0, None), (0, 2), (2, 1), (5, None)):
             reply = await read(peer, after_seq=after_seq, limit=limit)
-            found = await house.runtime.read("t1", after_seq=after_seq, limit=limit)
+            found = await server.runtime.read("t1", after_seq=after_seq, limit=limit)
             assert [event.offset for event in found.events] == [event["offset"] for event in reply["events"]]
             assert ([list(one) for one in found.gone], found.head_seq, found.more, found.thread_id) == (
                 reply["gone"], reply["head_seq"], reply["more"], "t1",
             )  # fmt: skip
-        await house.runtime.thread("unowned").emit("tick", {})
-        assert await house.runtime.read("unowned") == actors.History(
+        await server.runtime.thread("unowned").emit("tick", {})
+        assert await server.runtime.read("unowned") == actors.History(
             thread_id="unowned", events=(), gone=(), head_seq=1, more=False
         )
-        assert await house.runtime.read("nowhere") == actors.History(
+        assert await server.runtime.read("nowhere") == actors.History(
             thread_id="nowhere", events=(), gone=(), head_seq=0, more=False
         )
         wrongs: list[dict[str, Any]] = [{"after_seq": wrong} for wrong in (-1, "1", 1.5, None, True, 2**53)]
         for options in (*wrongs, {"limit": 0}, {"limit": -1}, {"limit": "1"}, {"limit": True}):
             with pytest.raises(actors.Unencodable, match=r"(after_seq|limit): expected a whole number from \d on, got"):
-                await house.runtime.read("t1", **options)
+                await server.runtime.read("t1", **options)
 
 
 # --- what else may happen ---------------------------------------------------------------------
@@ -1054,31 +1054,31 @@ def break_thread(runtime: Runtime, thread_id: str) -> None:
 
 async def test_a_quarantined_thread() -> None:
     """A thread that is out of service says so, and its owner's other threads go on."""
-    async with alice(on_message=quietly, limits=Limits(restarts=0)) as (house, peer):
-        await house.runtime.bind("t1", "alice")
-        break_thread(house.runtime, "t1")
-        while house.runtime.tree.threads.quarantined("t1") is None:
+    async with alice(on_message=quietly, limits=Limits(restarts=0)) as (server, peer):
+        await server.runtime.bind("t1", "alice")
+        break_thread(server.runtime, "t1")
+        while server.runtime.tree.threads.quarantined("t1") is None:
             await trio.lowlevel.checkpoint()
         refused(await send(peer, thread_id="t1"), "quarantined")
         placement(await send(peer, "c2"))
-        assert len(house.failures()) == 1
-        house.runtime.release("threads/t1")
+        assert len(server.failures()) == 1
+        server.runtime.release("threads/t1")
         placement(await send(peer, thread_id="t1"))
 
 
 async def test_quarantined_with_the_message_in_hand() -> None:
     """A message in the hands of a thread that is taken out of service is lost, and its sender is told."""
     store = HeldStore()
-    async with alice(on_message=quietly, store=store, limits=Limits(restarts=0)) as (house, peer):
-        await house.runtime.bind("t1", "alice")
+    async with alice(on_message=quietly, store=store, limits=Limits(restarts=0)) as (server, peer):
+        await server.runtime.bind("t1", "alice")
         await peer.say({**SEND, "thread_id": "t1"})
         await store.asked.wait()
         store.interfere = broken
         store.released.set()
         refused(await reply_to(peer, "c1"), "quarantined")
-        await at_rest(house.runtime)
-        assert log(house.runtime) == []
-        assert len(house.failures()) == 1
+        await at_rest(server.runtime)
+        assert log(server.runtime) == []
+        assert len(server.failures()) == 1
 
 
 def broken() -> None:
@@ -1087,8 +1087,8 @@ def broken() -> None:
 
 async def test_a_quarantined_user() -> None:
     """A user who is out of service has no connection to ask on."""
-    async with served(limits=Limits(restarts=0)) as house, attached(house) as peer, house.peer() as after:
-        house.runtime.tree.users.mailbox("alice").tell(crash())
+    async with served(limits=Limits(restarts=0)) as server, attached(server) as peer, server.peer() as after:
+        server.runtime.tree.users.mailbox("alice").tell(crash())
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 4008
@@ -1099,9 +1099,9 @@ async def test_a_quarantined_user() -> None:
 
 async def test_going_away() -> None:
     """A runtime that goes away takes no message; runs can still be ended, and threads read."""
-    async with alice(on_message=for_ever) as (house, peer):
+    async with alice(on_message=for_ever) as (server, peer):
         first = await send(peer)
-        house.nursery.start_soon(house.runtime.drain, 5.0)
+        server.nursery.start_soon(server.runtime.drain, 5.0)
         await peer.next_op("going_away")
         refused(await send(peer, "c2"), "shutting_down")
         assert len((await read(peer, first["thread_id"]))["events"]) == 2
@@ -1110,49 +1110,49 @@ async def test_going_away() -> None:
             await peer.next_message()
         await peer.ack(3)
         await peer.farewell()
-    assert house.runtime.tree.runs.admission.messages == 0
-    assert house.runtime.tree.runs.admission._turns == {}
+    assert server.runtime.tree.runs.admission.messages == 0
+    assert server.runtime.tree.runs.admission._turns == {}
 
 
 async def test_a_failure_of_ours() -> None:
     """What fails in carrying out a request is said to its client and, once, to the observer; the connection lives."""
-    async with alice() as (house, peer):
-        await house.runtime.bind("t1", "alice")
+    async with alice() as (server, peer):
+        await server.runtime.bind("t1", "alice")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(house.runtime.tree.store, "history", lambda *_: 1 // 0)
+            patch.setattr(server.runtime.tree.store, "history", lambda *_: 1 // 0)
             refused(await ask(peer, "read", thread_id="t1"), "failed")
-        (failure,) = house.failures()
+        (failure,) = server.failures()
         assert failure.startswith("requests failed handling ReadThread, user alice: ZeroDivisionError")
         assert seqs(await read(peer)) == []
 
 
 async def test_a_failure_of_ours_in_a_message() -> None:
     """A message that fails in our hands leaves no turn reserved."""
-    async with alice(on_message=quietly) as (house, peer):
+    async with alice(on_message=quietly) as (server, peer):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(house.runtime.tree.emitter, "compose", lambda *_, **__: 1 // 0)
+            patch.setattr(server.runtime.tree.emitter, "compose", lambda *_, **__: 1 // 0)
             refused(await send(peer), "failed")
-        await at_rest(house.runtime)
+        await at_rest(server.runtime)
         placement(await send(peer))
-        assert len(house.failures()) == 1
+        assert len(server.failures()) == 1
 
 
 async def test_cancelled_while_it_waits_for_room() -> None:
     """A sender who goes while the thread has no room for his message has sent nothing, and no turn is kept for it."""
     limits, store = Limits(mailbox_messages=1), HeldStore()
-    async with served(on_message=quietly, store=store, limits=limits) as house:
-        await house.runtime.bind("t1", "alice")
-        async with attached(house, "alice") as peer:
-            thread = house.runtime.thread("t1")
+    async with served(on_message=quietly, store=store, limits=limits) as server:
+        await server.runtime.bind("t1", "alice")
+        async with attached(server, "alice") as peer:
+            thread = server.runtime.thread("t1")
             await thread.emit("tick", {})
             await store.asked.wait()
             await thread.emit("tick", {})
             await peer.say({**SEND, "thread_id": "t1"})
-            while not house.runtime.tree.runs.admission.messages:
+            while not server.runtime.tree.runs.admission.messages:
                 await trio.lowlevel.checkpoint()
             peer.reset()
-        await house.all_gone()
-        await at_rest(house.runtime)
+        await server.all_gone()
+        await at_rest(server.runtime)
         store.released.set()
         await (await thread.emit("tick", {})).reached(actors.Stage.STORED)
-        assert log(house.runtime) == []
+        assert log(server.runtime) == []

@@ -25,10 +25,10 @@ async def test_handle_socket_stream() -> None:
                 await runtime.handle(stream)
 
             nursery.start_soon(partial(trio.serve_listeners, take, [listener]))
-            house = Served(runtime, listener.socket.getsockname()[:2], nursery)
-            async with house.peer() as peer:
-                await deliver(house, peer)
-            await house.all_gone()
+            server = Served(runtime, listener.socket.getsockname()[:2], nursery)
+            async with server.peer() as peer:
+                await deliver(server, peer)
+            await server.all_gone()
             nursery.cancel_scope.cancel()
 
 
@@ -55,12 +55,12 @@ async def test_handle_a_stream_that_is_not_read() -> None:
 
 async def test_shutting_down() -> None:
     """A runtime that closes tells everybody so, whatever they speak; events it had emitted still go out before."""
-    async with served() as house:
-        async with house.peer() as device, house.peer() as plain, house.peer() as silent:
+    async with served() as server:
+        async with server.peer() as device, server.peer() as plain, server.peer() as silent:
             await device.attach("alice")
             await plain.open(cookie=ALICE)
             await silent.open(ACTORS)
-            await house.emit(1)
+            await server.emit(1)
             endings: list[tuple[int, str] | None] = []
 
             async def watch(peer: Peer) -> None:
@@ -70,9 +70,9 @@ async def test_shutting_down() -> None:
                 for peer in (device, plain, silent):
                     nursery.start_soon(watch, peer)
                 await wait_all_tasks_blocked()
-                house.runtime.tree.server.close()
+                server.runtime.tree.server.close()
             assert [ending[0] for ending in endings if ending is not None] == [1012] * 3
             for peer in (device, plain):
                 assert [message["offset"] for message in peer.messages() if "type" in message] == [1]
         with pytest.raises(actors.RuntimeClosed):
-            await house.runtime.serve()
+            await server.runtime.serve()

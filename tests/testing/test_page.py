@@ -23,8 +23,8 @@ async def test_the_proxy_example_runs_as_printed() -> None:
     """The fault proxy's example, copied from the page, gets its event over a line that is slow and was reset."""
     names: dict[str, Any] = {}
     exec(examples(PAGE)[1], names)  # noqa: S102 - it is this project's own page
-    async with served() as house:
-        assert isinstance(house.address, tuple)
-        await house.emit(1)
-        event = await names["first_event_over_a_bad_line"](*house.address)
+    async with served() as server:
+        assert isinstance(server.address, tuple)
+        await server.emit(1)
+        event = await names["first_event_over_a_bad_line"](*server.address)
     assert event.offset == 1

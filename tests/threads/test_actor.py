@@ -289,17 +289,17 @@ async def test_a_bind_repeated_after_its_user_was_forgotten(autojump_clock: trio
 async def test_a_message_that_meets_a_change_of_owner(others: str | None) -> None:
     """A user's message that was on its way when the thread was taken from him does not give it back to him."""
     store = WaitingStore(LIMITS, Environment())
-    async with served(store=store) as house, house.peer() as peer:
+    async with served(store=store) as server, server.peer() as peer:
         await peer.attach("alice")
-        await house.runtime.bind("t1", "alice")
+        await server.runtime.bind("t1", "alice")
         async with trio.open_nursery() as nursery:
-            ahead = await house.runtime.thread("t1").emit("step", {})
+            ahead = await server.runtime.thread("t1").emit("step", {})
             if others is None:
-                nursery.start_soon(house.runtime.unbind, "t1")
+                nursery.start_soon(server.runtime.unbind, "t1")
             else:
-                nursery.start_soon(house.runtime.rebind, "t1", others)
+                nursery.start_soon(server.runtime.rebind, "t1", others)
             await peer.say({"op": "send", "id": "c1", "thread_id": "t1", "payload": {}})
             reply = await peer.next_op("reply")
         assert reply["error"]["name"] == "unknown_thread"
-        assert house.runtime.owner("t1") == others
+        assert server.runtime.owner("t1") == others
         assert ahead.offset == 1

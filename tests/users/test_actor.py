@@ -240,18 +240,18 @@ class Seam:
     """Plays steps against an actor and the books at once."""
 
     def __init__(self) -> None:
-        self.house = Harness(retained_events=6, connections_per_user=3, sessions_per_user=5)
+        self.harness = Harness(retained_events=6, connections_per_user=3, sessions_per_user=5)
         self.books = Books()
 
     @property
     def here(self) -> list[Screen]:
         """The devices that are attached."""
-        return [screen for screen in self.house.screens if screen in self.house.presence.devices]
+        return [screen for screen in self.harness.screens if screen in self.harness.presence.devices]
 
     def play(self, step: Step) -> None:
         act, *choices = step
         if act == "place":
-            self.house.place()
+            self.harness.place()
         elif act == "flush":
             self.flush()
         elif act == "attach":
@@ -261,11 +261,11 @@ class Seam:
             if act == "ack":
                 self.ack(screen, choices[1])
             else:
-                self.house.detach(screen)
+                self.harness.detach(screen)
 
     def flush(self) -> None:
         before = {screen.label: len(screen.shown) for screen in self.here}
-        self.house.flush()
+        self.harness.flush()
         for screen in self.here:
             shown = screen.shown[before[screen.label] :]
             self.books.written.update(shown)
@@ -273,15 +273,15 @@ class Seam:
 
     def ack(self, screen: Screen, back: int) -> None:
         offset = max(screen.place.cursor.position - back, 0)
-        self.books.ack(screen.session_id or screen.label, offset, self.house.bounds.low)
-        self.house.ack(screen, offset)
+        self.books.ack(screen.session_id or screen.label, offset, self.harness.bounds.low)
+        self.harness.ack(screen, offset)
 
     def attach(self, who: int, cursor: int, how: int) -> None:
-        house, books, bounds = self.house, self.books, self.house.bounds
+        harness, books, bounds = self.harness, self.books, self.harness.bounds
         plain = how == 4
-        sessions = [*house.presence.sessions, "s_foreign"]
+        sessions = [*harness.presence.sessions, "s_foreign"]
         session_id = None if who == 5 or plain else sessions[-1 - who % len(sessions)]
-        known = house.presence.sessions.get(session_id) if session_id is not None else None
+        known = harness.presence.sessions.get(session_id) if session_id is not None else None
         replaces = known is not None and known.device is not None
         before = None if known is None else known.cursor
         offset = max(bounds.head + 2 - 2 * cursor, 0)
@@ -289,8 +289,8 @@ class Seam:
         resume = None if plain else resume
         origins: tuple[Origin, ...] = ("unacked", "low", "head")
         origin = origins[cursor % 3]
-        full = len(house.presence.devices) - replaces >= house.limits.connections_per_user
-        screen, answer = house.try_attach(session_id, resume, origin, plain=plain)
+        full = len(harness.presence.devices) - replaces >= harness.limits.connections_per_user
+        screen, answer = harness.try_attach(session_id, resume, origin, plain=plain)
         if full:
             assert isinstance(answer, PeerError)
             assert screen.begun is None
@@ -316,28 +316,28 @@ def test_the_seam_between_replay_and_live(steps: list[Step]) -> None:
     seam = Seam()
     for step in steps:
         seam.play(step)
-        presence = seam.house.presence
+        presence = seam.harness.presence
         assert len(presence.devices) <= 3
         assert len(presence.sessions) <= 5
     seam.flush()
-    bounds = seam.house.bounds
+    bounds = seam.harness.bounds
     for screen in seam.here:
         assert screen.place.cursor.position >= bounds.head, "nothing is left behind"
-    account = seam.house.accounts.users.get(ALICE)
+    account = seam.harness.accounts.users.get(ALICE)
     retained = set(range(bounds.low, bounds.head + 1)) - seam.books.acked
     assert (0 if account is None else account.ledger.retained) == len(retained)
-    assert seam.house.accounts.audit().balanced
+    assert seam.harness.accounts.audit().balanced
 
 
 def test_placed_between_attach_and_its_first_write() -> None:
     """Events placed after a device attached, and before anything was written to it, come once and in order."""
-    house = Harness()
-    house.place()
-    screen, _ = house.try_attach()
-    house.place()
-    house.flush()
-    house.place()
-    house.flush()
+    harness = Harness()
+    harness.place()
+    screen, _ = harness.try_attach()
+    harness.place()
+    harness.flush()
+    harness.place()
+    harness.flush()
     assert screen.begun == Start("fresh", 1)
     assert screen.shown == [1, 2, 3]
 
@@ -347,29 +347,29 @@ def test_placed_between_attach_and_its_first_write() -> None:
 
 def test_a_ring_marks() -> None:
     """A user who was rung is marked for the flusher."""
-    house = Harness()
-    house.attach()
-    house.place()
-    assert house.marked == 1
+    harness = Harness()
+    harness.attach()
+    harness.place()
+    assert harness.marked == 1
 
 
 def test_every_message_looks_at_the_bell() -> None:
     """A ring whose message was lost is heard with whatever message comes next; without a ring nobody is marked."""
-    house = Harness()
-    phone = house.attach()
-    laptop = house.attach()
-    house.detach(phone)
-    assert house.marked == 0
-    house.presence.rung = True
-    house.detach(laptop)
-    assert house.marked == 1
+    harness = Harness()
+    phone = harness.attach()
+    laptop = harness.attach()
+    harness.detach(phone)
+    assert harness.marked == 0
+    harness.presence.rung = True
+    harness.detach(laptop)
+    assert harness.marked == 1
 
 
 def test_attaching_marks() -> None:
     """A device that was let in is marked for the flusher without anybody ringing: it may have a log to catch up."""
-    house = Harness()
-    house.try_attach()
-    assert house.marked == 1
+    harness = Harness()
+    harness.try_attach()
+    assert harness.marked == 1
 
 
 async def test_nothing_waits() -> None:
@@ -383,50 +383,50 @@ async def test_nothing_waits() -> None:
 
 def test_acked() -> None:
     """A device's acks are in the books, span by span, and nothing between."""
-    house = Harness()
-    phone = house.attach()
-    receipts = [house.place() for _ in range(4)]
-    house.flush()
-    house.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 4)]))
+    harness = Harness()
+    phone = harness.attach()
+    receipts = [harness.place() for _ in range(4)]
+    harness.flush()
+    harness.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 4)]))
     assert [receipt.stage for receipt in receipts] == [Stage.ACKED, Stage.WRITTEN, Stage.ACKED, Stage.ACKED]
 
 
 def test_acked_before_a_reset() -> None:
     """A confirmation of one epoch that comes up behind the reset to another confirms nothing of the other."""
-    house = Harness()
-    phone = house.attach()
-    lost = house.place()
-    house.flush()
+    harness = Harness()
+    phone = harness.attach()
+    lost = harness.place()
+    harness.flush()
     late = Acked(phone.place.ledger, [(1, 1)])
-    house.store.renew(ALICE)
-    house.actor.handle(REWOUND)
-    receipt = house.place()
-    house.actor.handle(late)
+    harness.store.renew(ALICE)
+    harness.actor.handle(REWOUND)
+    receipt = harness.place()
+    harness.actor.handle(late)
     assert (receipt.offset, receipt.stage) == (1, Stage.STORED)
     assert (lost.stage, lost.cause) == (Stage.UNCONFIRMED, Cause.LOST)
-    assert phone.resets == [Bounds(house.bounds.epoch, 1, 0)]
-    assert house.accounts.audit().balanced
+    assert phone.resets == [Bounds(harness.bounds.epoch, 1, 0)]
+    assert harness.accounts.audit().balanced
 
 
 def test_fresh_starts_at_the_first_hole() -> None:
     """A device without a cursor begins at the first offset that no device confirmed, later confirmations or not."""
-    house = Harness()
-    phone = house.attach()
+    harness = Harness()
+    phone = harness.attach()
     for _ in range(4):
-        house.place()
-    house.flush()
-    house.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 3)]))
-    assert house.attach().begun == Start("fresh", 2)
+        harness.place()
+    harness.flush()
+    harness.actor.handle(Acked(phone.place.ledger, [(1, 1), (3, 3)]))
+    assert harness.attach().begun == Start("fresh", 2)
 
 
 def test_plain_starts_at_the_first_unwritten() -> None:
     """A plain device begins at the first offset that was written to nobody, confirmed or not."""
-    house = Harness()
-    house.attach()
-    house.place()
-    house.flush()
-    house.place()
-    plain, _ = house.try_attach(plain=True)
+    harness = Harness()
+    harness.attach()
+    harness.place()
+    harness.flush()
+    harness.place()
+    plain, _ = harness.try_attach(plain=True)
     assert plain.begun == Start("fresh", 2)
 
 
@@ -435,29 +435,29 @@ def test_plain_starts_at_the_first_unwritten() -> None:
 
 def test_a_new_session() -> None:
     """A device that names no session gets one of its own."""
-    house = Harness()
-    phone, laptop = house.attach(), house.attach()
+    harness = Harness()
+    phone, laptop = harness.attach(), harness.attach()
     assert phone.session_id != laptop.session_id
-    assert list(house.presence.sessions) == [phone.session_id, laptop.session_id]
+    assert list(harness.presence.sessions) == [phone.session_id, laptop.session_id]
 
 
 @pytest.mark.parametrize("session_id", ["s_unknown", "", "' or 1=1"])
 def test_a_foreign_session(session_id: str) -> None:
     """A session id that is not this user's is worth nothing: the device gets a new one, under another id."""
-    house = Harness()
-    screen = house.attach(session_id)
+    harness = Harness()
+    screen = harness.attach(session_id)
     assert screen.session_id != session_id
-    assert list(house.presence.sessions) == [screen.session_id]
+    assert list(harness.presence.sessions) == [screen.session_id]
 
 
 def test_resuming_confirms_what_the_session_was_shown() -> None:
     """Resuming at N confirms N and what came before; the device goes on behind it."""
-    house = Harness()
-    phone = house.attach()
-    receipts = [house.place() for _ in range(4)]
-    house.flush()
-    house.detach(phone)
-    again = house.attach(phone.session_id, resume_at=2)
+    harness = Harness()
+    phone = harness.attach()
+    receipts = [harness.place() for _ in range(4)]
+    harness.flush()
+    harness.detach(phone)
+    again = harness.attach(phone.session_id, resume_at=2)
     assert again.session_id == phone.session_id
     assert again.begun == Start("replayed", 3)
     assert again.shown == [3, 4]
@@ -468,64 +468,64 @@ def test_resuming_confirms_what_the_session_was_shown() -> None:
 def test_a_late_hello_takes_nothing_away() -> None:
     """A hello that was long under way takes the place of a newer connection of its session: what that one was shown
     is still confirmed by the cursor that the device comes back with, however often this happens."""
-    house = Harness()
-    phone = house.attach()
-    receipts = [house.place() for _ in range(4)]
-    house.flush()
-    house.attach(phone.session_id, resume_at=0)
-    house.attach(phone.session_id, resume_at=0)
-    again = house.attach(phone.session_id, resume_at=3)
+    harness = Harness()
+    phone = harness.attach()
+    receipts = [harness.place() for _ in range(4)]
+    harness.flush()
+    harness.attach(phone.session_id, resume_at=0)
+    harness.attach(phone.session_id, resume_at=0)
+    again = harness.attach(phone.session_id, resume_at=3)
     assert [receipt.stage for receipt in receipts] == [*[Stage.ACKED] * 3, Stage.WRITTEN]
     assert again.begun == Start("replayed", 4)
 
 
 def test_what_was_said_to_be_gone_is_not_confirmed() -> None:
     """Events that a connection was handed, and that the next one tells its device are gone, stay unacked."""
-    house = Harness(retained_events=1)
-    phone = house.attach()
+    harness = Harness(retained_events=1)
+    phone = harness.attach()
     receipts = []
     for _ in range(3):
-        receipts.append(house.place())
-        house.flush()
-    newer = house.attach(phone.session_id, resume_at=0)
+        receipts.append(harness.place())
+        harness.flush()
+    newer = harness.attach(phone.session_id, resume_at=0)
     assert newer.begun == Start("gap", 3, (1, 2))
-    house.flush()
-    house.attach(phone.session_id, resume_at=3)
+    harness.flush()
+    harness.attach(phone.session_id, resume_at=3)
     assert [receipt.stage for receipt in receipts] == [Stage.UNCONFIRMED, Stage.UNCONFIRMED, Stage.ACKED]
 
 
 def test_resuming_confirms_no_more() -> None:
     """A cursor confirms nothing that its session was not shown, however far ahead it claims to be."""
-    house = Harness()
-    phone, laptop = house.attach(), house.attach()
-    first = house.place()
-    house.flush()
-    house.detach(phone)
-    second = house.place()
-    house.flush()
+    harness = Harness()
+    phone, laptop = harness.attach(), harness.attach()
+    first = harness.place()
+    harness.flush()
+    harness.detach(phone)
+    second = harness.place()
+    harness.flush()
     assert laptop.shown == [1, 2]
-    house.attach(phone.session_id, resume_at=2)
+    harness.attach(phone.session_id, resume_at=2)
     assert (first.stage, second.stage) == (Stage.ACKED, Stage.WRITTEN)
 
 
 def test_another_sessions_cursor_confirms_nothing() -> None:
     """A cursor that comes with a new session only says where to go on."""
-    house = Harness()
-    house.attach()
-    receipt = house.place()
-    house.flush()
-    thief = house.attach("s_unknown", resume_at=1)
+    harness = Harness()
+    harness.attach()
+    receipt = harness.place()
+    harness.flush()
+    thief = harness.attach("s_unknown", resume_at=1)
     assert thief.begun == Start("replayed", 2)
     assert receipt.stage is Stage.WRITTEN
 
 
 def test_a_cursor_of_another_epoch_confirms_nothing() -> None:
     """A cursor from another log is a reset: the device begins at the low, and nothing is confirmed."""
-    house = Harness()
-    phone = house.attach()
-    receipt = house.place()
-    house.flush()
-    again, answer = house.try_attach(phone.session_id, ("ep_other", 1))
+    harness = Harness()
+    phone = harness.attach()
+    receipt = harness.place()
+    harness.flush()
+    again, answer = harness.try_attach(phone.session_id, ("ep_other", 1))
     assert isinstance(answer, Session)
     assert again.begun == Start("reset", 1)
     assert receipt.stage is Stage.WRITTEN
@@ -533,15 +533,15 @@ def test_a_cursor_of_another_epoch_confirms_nothing() -> None:
 
 def test_a_session_has_one_connection() -> None:
     """A second connection of a session ends the first as superseded, takes its place, and goes on from its cursor."""
-    house = Harness()
-    older = house.attach()
-    house.place()
-    house.flush()
-    newer = house.attach(older.session_id, resume_at=1)
+    harness = Harness()
+    older = harness.attach()
+    harness.place()
+    harness.flush()
+    newer = harness.attach(older.session_id, resume_at=1)
     assert older.ended == ("superseded", "another connection of this session took over")
-    assert house.presence.devices == [newer]
-    house.place()
-    house.flush()
+    assert harness.presence.devices == [newer]
+    harness.place()
+    harness.flush()
     assert (older.shown, newer.shown) == ([1], [2])
 
 
@@ -549,85 +549,85 @@ def test_a_session_has_one_connection() -> None:
 def test_a_device_that_has_gone_takes_no_place(how: str) -> None:
     """A connection that had ended by the time its hello was taken supersedes none, and what it resumed at confirms
     nothing."""
-    house = Harness()
-    receipt = house.place()
-    older = house.attach()
+    harness = Harness()
+    receipt = harness.place()
+    older = harness.attach()
     late, reply = Screen("late"), Reply[Session]()
     late.gone = how
-    house.actor.handle(Attach(late, older.session_id, (house.bounds.epoch, 1), "unacked", reply))
+    harness.actor.handle(Attach(late, older.session_id, (harness.bounds.epoch, 1), "unacked", reply))
     refused = outcome(reply)
     assert isinstance(refused, PeerError)
     assert refused.name == how
     assert (older.ended, late.begun) == (None, None)
-    assert house.presence.devices == [older]
+    assert harness.presence.devices == [older]
     assert receipt.stage is Stage.WRITTEN
-    house.place()
-    house.flush()
+    harness.place()
+    harness.flush()
     assert older.shown == [1, 2]
 
 
 def test_the_goodbye_of_a_superseded_device() -> None:
     """When a superseded device has gone, its session stays with the newer one, which stays here."""
-    house = Harness()
-    older = house.attach()
-    newer = house.attach(older.session_id)
-    house.detach(older, "superseded")
-    assert house.presence.devices == [newer]
-    newest = house.attach(older.session_id)
+    harness = Harness()
+    older = harness.attach()
+    newer = harness.attach(older.session_id)
+    harness.detach(older, "superseded")
+    assert harness.presence.devices == [newer]
+    newest = harness.attach(older.session_id)
     assert newer.ended is not None
-    assert house.presence.devices == [newest]
+    assert harness.presence.devices == [newest]
 
 
 def test_cap() -> None:
     """One device more than a user may have is refused and gets no session; the others stay, and a place is reused."""
-    house = Harness(connections_per_user=2)
-    phone, laptop = house.attach(), house.attach()
-    extra, answer = house.try_attach()
+    harness = Harness(connections_per_user=2)
+    phone, laptop = harness.attach(), harness.attach()
+    extra, answer = harness.try_attach()
     assert isinstance(answer, PeerError)
     assert answer.name == "too_many_devices"
     assert str(answer) == "expected at most 2 connections of one user, this is one more"
     assert extra.begun is None
-    assert house.presence.devices == [phone, laptop]
-    assert len(house.presence.sessions) == 2
-    house.detach(phone)
-    assert house.presence.devices == [laptop, house.attach()]
+    assert harness.presence.devices == [phone, laptop]
+    assert len(harness.presence.sessions) == 2
+    harness.detach(phone)
+    assert harness.presence.devices == [laptop, harness.attach()]
 
 
 def test_replaced_at_the_cap() -> None:
     """At the cap a session may still replace its own connection: who reconnects is not one more."""
-    house = Harness(connections_per_user=2)
-    phone, laptop = house.attach(), house.attach()
-    again = house.attach(phone.session_id)
+    harness = Harness(connections_per_user=2)
+    phone, laptop = harness.attach(), harness.attach()
+    again = harness.attach(phone.session_id)
     assert phone.ended is not None
     assert laptop.ended is None
-    assert house.presence.devices == [laptop, again]
+    assert harness.presence.devices == [laptop, again]
 
 
 def test_sessions_are_bounded() -> None:
     """Of the sessions that nobody uses, the one longest without a connection is forgotten first; used ones stay."""
-    house = Harness(sessions_per_user=3)
-    stays = house.attach()
-    gone = [house.attach() for _ in range(2)]
+    harness = Harness(sessions_per_user=3)
+    stays = harness.attach()
+    gone = [harness.attach() for _ in range(2)]
     for screen in gone:
-        house.detach(screen)
-    house.detach(house.attach(gone[0].session_id))
-    fresh = house.attach()
-    assert list(house.presence.sessions) == [stays.session_id, gone[0].session_id, fresh.session_id]
+        harness.detach(screen)
+    harness.detach(harness.attach(gone[0].session_id))
+    fresh = harness.attach()
+    assert list(harness.presence.sessions) == [stays.session_id, gone[0].session_id, fresh.session_id]
     for _ in range(10):
-        house.detach(house.attach())
-    assert len(house.presence.sessions) == 3
-    assert {stays.session_id, fresh.session_id} < house.presence.sessions.keys()
+        harness.detach(harness.attach())
+    assert len(harness.presence.sessions) == 3
+    assert {stays.session_id, fresh.session_id} < harness.presence.sessions.keys()
 
 
 def test_a_forgotten_session_is_a_new_one() -> None:
     """Coming back with a session that was forgotten is no error: its cursor still says where to go on."""
-    house = Harness(sessions_per_user=1, connections_per_user=1)
-    phone = house.attach()
-    house.place()
-    house.flush()
-    house.detach(phone)
-    house.detach(house.attach())
-    back = house.attach(phone.session_id, resume_at=1)
+    harness = Harness(sessions_per_user=1, connections_per_user=1)
+    phone = harness.attach()
+    harness.place()
+    harness.flush()
+    harness.detach(phone)
+    harness.detach(harness.attach())
+    back = harness.attach(phone.session_id, resume_at=1)
     assert back.session_id != phone.session_id
     assert back.begun == Start("replayed", 2)
 
@@ -637,29 +637,29 @@ def test_a_forgotten_session_is_a_new_one() -> None:
 
 def test_a_departure_is_remembered() -> None:
     """A device that has gone is written to no more, and leaves word why."""
-    house = Harness()
-    phone, laptop = house.attach(), house.attach()
-    departure = house.detach(phone, "stalled")
-    house.place()
-    house.flush()
-    assert list(house.presence.departures) == [departure]
-    assert house.presence.devices == [laptop]
+    harness = Harness()
+    phone, laptop = harness.attach(), harness.attach()
+    departure = harness.detach(phone, "stalled")
+    harness.place()
+    harness.flush()
+    assert list(harness.presence.departures) == [departure]
+    assert harness.presence.devices == [laptop]
     assert (phone.shown, laptop.shown) == ([], [1])
-    assert house.presence.sessions[phone.session_id].device is None
+    assert harness.presence.sessions[phone.session_id].device is None
 
 
 def test_departures_are_bounded() -> None:
     """The last few departures are remembered."""
-    house = Harness(departures=2)
-    left = [house.detach(house.attach()) for _ in range(3)]
-    assert list(house.presence.departures) == left[1:]
+    harness = Harness(departures=2)
+    left = [harness.detach(harness.attach()) for _ in range(3)]
+    assert list(harness.presence.departures) == left[1:]
 
 
 def test_a_refused_device_that_has_gone() -> None:
     """A device that never got a place leaves word like any other, and takes nobody along."""
-    house = Harness(connections_per_user=1)
-    phone = house.attach()
-    extra, _ = house.try_attach()
-    departure = house.detach(extra, "too_many_devices")
-    assert house.presence.devices == [phone]
-    assert list(house.presence.departures) == [departure]
+    harness = Harness(connections_per_user=1)
+    phone = harness.attach()
+    extra, _ = harness.try_attach()
+    departure = harness.detach(extra, "too_many_devices")
+    assert harness.presence.devices == [phone]
+    assert list(harness.presence.departures) == [departure]

@@ -60,73 +60,73 @@ class Harness:
 
 def test_rings_coalesce() -> None:
     """However often an owner is rung, the actor is told once, until it has been looked after."""
-    house = Harness()
-    door = house.attach("alice")
+    harness = Harness()
+    door = harness.attach("alice")
     for _ in range(3):
-        house.registry.ring("alice", "t1")
+        harness.registry.ring("alice", "t1")
     assert door.told == [RING]
-    house.registry.presence("alice").rung = False
-    house.registry.ring("alice", "t2")
+    harness.registry.presence("alice").rung = False
+    harness.registry.ring("alice", "t2")
     assert door.told == [RING, RING]
 
 
 def test_a_busy_actor_looks_for_itself() -> None:
     """An actor whose queue is full is not told, and the bell stays rung: it looks at it after each message."""
-    house = Harness()
-    house.attach("alice").refusal = trio.WouldBlock()
-    house.registry.ring("alice", "t1")
-    assert house.registry.presence("alice").rung
+    harness = Harness()
+    harness.attach("alice").refusal = trio.WouldBlock()
+    harness.registry.ring("alice", "t1")
+    assert harness.registry.presence("alice").rung
 
 
 @pytest.mark.parametrize("refusal", [Quarantined("out of service"), RuntimeClosed("closed")])
 def test_nobody_answers_the_door(refusal: Exception) -> None:
     """Where the actor is out of service the bell is not left rung, so that its successor can be rung."""
-    house = Harness()
-    door = house.attach("alice")
+    harness = Harness()
+    door = harness.attach("alice")
     door.refusal = refusal
-    house.registry.ring("alice", "t1")
+    harness.registry.ring("alice", "t1")
     door.refusal = None
-    house.registry.ring("alice", "t1")
+    harness.registry.ring("alice", "t1")
     assert door.told == [RING]
 
 
 def test_who_is_here() -> None:
     """Devices are counted, and a user whom nobody mentioned is not begun by being asked about."""
-    house = Harness()
-    house.attach("alice")
-    house.attach("alice")
-    assert (house.registry.devices("alice"), house.registry.devices("bob")) == (2, 0)
-    assert house.registry.known("bob") is house.registry.known(None) is None
-    assert house.registry.known("alice") is house.registry.presence("alice")
+    harness = Harness()
+    harness.attach("alice")
+    harness.attach("alice")
+    assert (harness.registry.devices("alice"), harness.registry.devices("bob")) == (2, 0)
+    assert harness.registry.known("bob") is harness.registry.known(None) is None
+    assert harness.registry.known("alice") is harness.registry.presence("alice")
 
 
 def test_said_once_a_period(caplog: pytest.LogCaptureFixture) -> None:
     """That a thread's events reach nobody is said once a minute for each thread, and why."""
-    house = Harness()
+    harness = Harness()
     for _ in range(2):
-        house.registry.ring(None, "t1")
-        house.registry.ring("alice", "t2")
+        harness.registry.ring(None, "t1")
+        harness.registry.ring("alice", "t2")
     assert [record.getMessage() for record in caplog.records] == [
         "thread t1 has no owner: its events are held until it is bound to a user",
         "thread t2: its owner alice has no device connected; events wait in the log",
     ]
-    house.now = 59.9
-    house.registry.ring(None, "t1")
+    harness.now = 59.9
+    harness.registry.ring(None, "t1")
     assert len(caplog.records) == 2
-    house.now = 60.0
-    house.registry.ring(None, "t1")
+    harness.now = 60.0
+    harness.registry.ring(None, "t1")
     assert len(caplog.records) == 3
 
 
 def test_of_very_many_threads_some_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     """Of a flood of events that nobody can receive the log has a hundred lines, and then their number."""
     caplog.set_level(logging.WARNING, "actors")
-    house = Harness()
+    harness = Harness()
     for number in range(5_000):
-        house.registry.ring(None, f"t{number}")
+        harness.registry.ring(None, f"t{number}")
     assert len(caplog.records) == 100
-    house.now = 61.0
-    house.registry.ring(None, "t7")
+    harness.now = 61.0
+    harness.registry.ring(None, "t7")
     assert caplog.messages[100] == "4900 more events, of other threads, reached nobody either"
     assert "t7 has no owner" in caplog.messages[101]
 
