@@ -8,8 +8,7 @@ writes than early ones lets it wait for a window (``flush_ms``) first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
@@ -53,8 +52,24 @@ class Flusher:
     def write_round(self) -> None:
         """Write to the devices of every user that is marked now."""
         marked, self._marked = self._marked, {}
-        for presence in marked:
-            presence.rung = False
-            for device in presence.devices:
-                with Barrier(partial(self._on_failed, device)):
-                    device.flush()
+        devices = _devices_of(marked)
+        while not self._write_to(devices):
+            pass
+
+    def _write_to(self, devices: Iterator[Subscriber]) -> bool:
+        """Write to devices up to one that fails; true if none did.
+
+        One barrier for all of them, because making one takes 0.6 µs, a third of a flush.
+        """
+        device: Subscriber
+        with Barrier(lambda error: self._on_failed(device, error)):
+            for device in devices:
+                device.flush()
+            return True
+        return False
+
+
+def _devices_of(presences: Iterable[Presence]) -> Iterator[Subscriber]:
+    for presence in presences:
+        presence.rung = False
+        yield from presence.devices

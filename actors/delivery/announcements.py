@@ -17,21 +17,19 @@ class Announcements:
     never told of a thing that is over.
     """
 
-    __slots__ = ("_items", "_pongs")
+    __slots__ = ("_items", "_pongs", "is_over")
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._pongs = 0
-
-    @property
-    def is_over(self) -> bool:
-        """True if no message is left to send."""
-        return not self._items
+        self.is_over = True
+        """True if no message is left to send. An attribute, because each write to the device asks."""
 
     def begin(self, items: Iterable[Item]) -> None:
         """Send these from now on; the last ones must be over."""
         assert self.is_over, "what was begun is told to its end"
         self._items.extend(items)
+        self.is_over = not self._items
 
     def postpone_pong(self) -> bool:
         """Note a ping; true if its pong has to wait, and comes with a later :meth:`take`."""
@@ -47,6 +45,7 @@ class Announcements:
             if text is not None:
                 texts.append(text)
                 size += len(text)
+        self.is_over = not self._items
         if self.is_over:
             texts += [pong] * self._pongs
             self._pongs = 0

@@ -129,6 +129,8 @@ def decode(text: bytes) -> Event:
 
 def check_identifier(name: str, value: object) -> None:
     """Raise :class:`~actors.errors.Unencodable` unless a value can be an id or a type."""
+    if isinstance(value, str) and 0 < len(value) <= IDENTIFIER_CHARACTERS and value.isascii():
+        return  # at once, because each event has one
     if isinstance(value, str) and not 0 < len(value) <= IDENTIFIER_CHARACTERS:
         raise Unencodable(name, f"1 to {IDENTIFIER_CHARACTERS} characters", came=f"{len(value)}")
     check_text(name, value)
