@@ -145,6 +145,8 @@ class Thread:
 
     def _check_type(self, type_: str, run_id: str | None) -> None:
         """Leave to a run of this runtime the events that begin and end it."""
+        if run_id is None:
+            return
         if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder refuses the others
             return
         if run_id in self._runs.registry.active and type_ in RESERVED:

@@ -92,6 +92,7 @@ class Reader:
                     device.user_id = await identify(hello.token)
                 address = self._context.user(device.user_id)
                 subscription = await self._attach(hello, address)
+                websocket.settle()
                 await self._listen(websocket, subscription, address)
         finally:
             if address is not None:

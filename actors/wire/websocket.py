@@ -92,8 +92,15 @@ class WebSocket:
             raise PeerError(row.name, f"{row.text} ({code})") from None
 
     def ended_by(self) -> Literal["left", "vanished"] | None:
-        """Return the row of the closing table for the peer's end of the connection, if it has ended it by now."""
+        """Return the row of the closing table for the peer's end of the connection, if it has ended it by now.
+
+        Not to be called after :meth:`settle`.
+        """
         return self._stream.look()
+
+    def settle(self) -> None:
+        """Leave all reading to the engine from now on, because the connection has a place and is looked at no more."""
+        self._stream.settled = True
 
     async def close(self, code: int, reason: str) -> None:
         """Send a Close and wait for the peer's, for as long as the caller's deadline allows.
@@ -129,6 +136,8 @@ class _EngineStream(trio.abc.Stream):
         """True once a Close was sent, with a code or without."""
         self.closing = False
         """True once :meth:`WebSocket.close` sends one, and waits for the peer's; all others are the engine's own."""
+        self.settled = False
+        """True once :meth:`look` is called no more; so long a receive can be interrupted, which costs 5 µs."""
         self._over = False
         self._ended = False
         """True once the peer can send nothing more."""
@@ -153,8 +162,11 @@ class _EngineStream(trio.abc.Stream):
             return head
         await self._answered.wait()
         while not (self._over or self._early or self._ended or self.excess):
-            with trio.CancelScope() as self._waiting:
+            if self.settled:
                 self._take(await self._transport.receive(max_bytes or _READ_BYTES))
+            else:
+                with trio.CancelScope() as self._waiting:
+                    self._take(await self._transport.receive(max_bytes or _READ_BYTES))
         if self._over or not self._early:
             await trio.lowlevel.checkpoint()
             return b""
@@ -167,6 +179,7 @@ class _EngineStream(trio.abc.Stream):
 
         Reads ahead of the engine, at most ``_EARLY_BYTES``; a peer that has sent more counts as connected.
         """
+        assert not self.settled, "a connection that has its place is not looked at"
         try:
             while not self._ended and self.excess is None and len(self._early) < _EARLY_BYTES:
                 data = self._transport.receive_nowait(_READ_BYTES)
