@@ -173,6 +173,10 @@ class Subscription:
         """True if this device may still ack something that no device has."""
         return not self.plain and self.cursor.acked < self.cursor.position and self.ledger.retained > 0
 
+    def has_sent(self, epoch: str, offset: int) -> bool:
+        """True if the device was sent what is at an offset of an epoch, or was told that it is gone."""
+        return self.ledger.epoch == epoch and self.cursor.position >= offset
+
     # --- sending ----------------------------------------------------------------
 
     def pull(self, most_bytes: int) -> Outgoing | None:

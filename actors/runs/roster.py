@@ -13,6 +13,7 @@ from functools import partial
 
 from actors.delivery.announcements import Item
 from actors.protocol.server_messages import Inactive, RunLoss, encode
+from actors.receipts import Position
 from actors.runs.run import Run
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber
@@ -41,11 +42,20 @@ class Roster:
         """Add a run that is active, or waits for its turn."""
         self._runs.add(run.thread_id, run)
 
-    def end(self, run: Run, user_id: str | None) -> None:
-        """Remove a run whose last event is in this user's log, or in none; tell devices that will not read it."""
+    def end(self, run: Run, last: Position | None) -> None:
+        """Remove a run, with the position of its last event if that is in a log; tell devices that will not read it.
+
+        A store that is waited for may show an event before its answer is noted
+        here. A device that read it so may have been told since then that the
+        run is active.
+        """
         home = self._remove(run)
-        if home != user_id:
-            self._tell(home, _inactive(run.run_id, "gone" if user_id is None else "withdrawn"))
+        if last is None or home != last.user_id:
+            self._tell(home, _inactive(run.run_id, "gone" if last is None else "withdrawn"))
+            return
+        for device in self._devices_of(last.user_id):
+            if device.subscription is not None and device.subscription.has_sent(last.epoch, last.offset):
+                device.tell(_inactive(run.run_id, "gone"))
 
     def lose(self, run: Run) -> None:
         """Remove a run that has ended without a last event."""

@@ -30,7 +30,7 @@ from actors.kernel.affinity import check_trio
 from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
-from actors.receipts import Receipt
+from actors.receipts import Position, Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.beginning import Beginning
 from actors.runs.deltas import DeltaCoalescer
@@ -87,8 +87,8 @@ class RunSupervisor(Protocol):
     def insist(self, runs: list[Run]) -> None:
         """Close those of these cancelled runs that do not end within ``cancel_seconds``."""
 
-    def last_placed(self, run: Run, user_id: str | None) -> None:
-        """Note that the terminal event is in this user's log, or will be in none."""
+    def last_placed(self, run: Run, last: Position | None) -> None:
+        """Take note of the position of the terminal event; with ``None``, that it will be in no log."""
 
     def left(self, run: Run) -> None:
         """Note that the run's code has left its block, or will never enter it."""
@@ -102,9 +102,8 @@ class TerminalArrival:
     receipt: Receipt
 
     def placed(self) -> None:
-        """Tell the supervisor the user whose log has it."""
-        position = self.receipt.position
-        self.run._supervisor.last_placed(self.run, None if position is None else position.user_id)
+        """Tell the supervisor where it is."""
+        self.run._supervisor.last_placed(self.run, self.receipt.position)
 
     def refused(self) -> None:
         """Tell the supervisor that it is in no log: held, or lost."""

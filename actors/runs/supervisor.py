@@ -21,6 +21,7 @@ import trio
 from actors.checks import awaitable
 from actors.context import Context
 from actors.kernel.failures import Barrier, unwrap
+from actors.receipts import Position
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
@@ -157,9 +158,9 @@ class Runs:
         """Close those of these runs that do not end within ``cancel_seconds``."""
         self.endings.insist(runs)
 
-    def last_placed(self, run: Run, user_id: str | None) -> None:
+    def last_placed(self, run: Run, last: Position | None) -> None:
         """Take a run off the roster, because its last event is in a log, or will never be."""
-        self.roster.end(run, user_id)
+        self.roster.end(run, last)
 
     def left(self, run: Run) -> None:
         """Note that a run's code is over, however late."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import actors
+from actors.stores.store import Append, Placement
 from tests.stores.waiting import WaitingStore
 from tests.support.raw import Message, Peer
 from tests.support.served import Served, served
@@ -220,3 +222,36 @@ async def test_a_device_that_does_not_read(autojump_clock: trio.testing.MockCloc
 
 async def ask_for_ever(runtime: actors.Runtime) -> None:
     await runtime.thread("t1").ask("approval", {"last": True}, timeout=1_000)
+
+
+class LateStore(WaitingStore):
+    """Shows events at once, and answers when it is let."""
+
+    def __init__(self, environment: actors.Environment) -> None:
+        super().__init__(actors.Limits(), environment, delay_seconds=0)
+        self.may_answer = trio.Event()
+        self.may_answer.set()
+
+    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
+        answers = await super().append(appends, now)
+        await self.may_answer.wait()
+        return answers
+
+
+async def test_a_device_that_read_the_end_before_it_was_noted() -> None:
+    """A run whose last event a device read before the store's answer came does not stay active on that device."""
+    environment = actors.Environment()
+    store = LateStore(environment)
+    async with served(store=store, environment=environment) as server, server.peer() as peer:
+        await server.runtime.bind("t1", "alice")
+        scope = await hold(server, "t1", "r1")
+        await trio.sleep(0.01)
+        store.may_answer = trio.Event()
+        scope.cancel()
+        while store.bounds("alice").head < 2:  # noqa: ASYNC110 - a store has nothing to wait for
+            await trio.sleep(0.001)
+        await peer.attach("alice")
+        await is_there(peer)
+        assert standing(peer) == [("caught_up", ""), ("active", "r1")]
+        store.may_answer.set()
+        assert (await peer.next_op("inactive"))["run_id"] == "r1"
