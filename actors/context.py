@@ -1,4 +1,4 @@
-"""The record that all parts of one runtime share: its bounds, its clocks and chance, its observers."""
+"""The record that most parts of one runtime are given: its bounds, its clocks and chance, its observers."""
 
 from __future__ import annotations
 

@@ -83,6 +83,11 @@ class Thread:
         :class:`~actors.errors.Quarantined` or
         :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
         included, that event will not be delivered.
+
+        Where the thread is busy, or its store has to be waited for, the call
+        returns before the store's answer is known: then a repetition gets a
+        receipt that follows the first one, and a conflict or another owner
+        raises nothing; the receipt is DROPPED, with its cause.
         """
         self._check_type(type, run_id)
         emitter = self._emitter
@@ -160,7 +165,7 @@ class Runtime:
         self.limits = context.limits
         self.environment = context.environment
         self.failures = context.failures
-        """Every failure, once, newest last."""
+        """The newest failures, each once, newest last."""
         self.instruments = context.instruments
         """The observers of this runtime; ``add`` one of your own."""
         self._token = trio.lowlevel.current_trio_token()
@@ -227,6 +232,7 @@ class Runtime:
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
+        self._affinity.check()
         return tuple(self.tree.accounts.dead_letters)
 
     async def read(self, thread_id: str, *, after_seq: int = 0, limit: int | None = None) -> History:
@@ -300,10 +306,12 @@ class Runtime:
 
     def owner(self, thread_id: str) -> str | None:
         """The user who owns a thread, or None."""
+        self._affinity.check()
         return self.tree.store.owner(thread_id)
 
     def devices(self, user_id: str) -> int:
         """The number of connections that a user has."""
+        self._affinity.check()
         return self.tree.registry.devices(user_id)
 
     def release(self, path: str) -> None:

@@ -58,14 +58,14 @@ _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
 
 class Tree:
-    """The parts of one runtime, each made after those that it knows."""
+    """The parts of one runtime, each made after those that it knows, but for callbacks."""
 
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits, wall_clock = context.limits, context.environment.wall_clock
         self.context = context
         store = options.store
         self.store: Store = MemoryStore(limits, context.environment) if store is None else store
-        # The accounts are told of each change as it happens, so "now" is right, on whichever clock.
+        # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts = Accounts(
             limits.dead_letters, self.store.bounds, wall_time_of=lambda _: wall_clock(), on_dropped=self._dropped
         )
@@ -97,7 +97,7 @@ class Tree:
         self.pulse = Pulse(self)
         self.server = Server(
             context,
-            self._neighbours(),
+            self._connection_context(),
             access=options.access,
             pages=options.pages,
             services=options.services,
@@ -170,7 +170,7 @@ class Tree:
             owner_changed=self._owner_changed,
         )
 
-    def _neighbours(self) -> ConnectionContext:
+    def _connection_context(self) -> ConnectionContext:
         return ConnectionContext(
             limits=self.context.limits,
             environment=self.context.environment,

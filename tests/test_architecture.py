@@ -218,7 +218,8 @@ def _is_of_a_group(path: Path, handler: ast.ExceptHandler) -> bool:
 PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
-    "receipts", "stages", "errors", "limits", "bounds", "bounded", "environment",
+    "receipts", "stages", "errors", "limits", "environment",
+    "server", "protocol", "runtime", "tree", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""

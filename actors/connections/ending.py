@@ -29,7 +29,7 @@ class Ending:
     def __init__(self) -> None:
         self.reason: tuple[str, str] | None = None
         self.scope = trio.CancelScope()
-        """Around all that happens before the goodbye."""
+        """The scope of all that happens before the goodbye."""
 
     def __repr__(self) -> str:
         return "<Ending none>" if self.reason is None else f"<Ending {self.reason[0]}>"

@@ -86,7 +86,7 @@ class Reader:
         device, address = self._device, None
         self._requests = RequestQueue(nursery, self._transport, answer=self._carry_out, context=self._context)
         try:
-            with Barrier(self._fall):
+            with Barrier(self._end_for):
                 hello = Hello(v=1) if device.plain else await self._greet(websocket)
                 if device.user_id is None or hello.token is not None:
                     device.user_id = await identify(hello.token)
@@ -98,7 +98,7 @@ class Reader:
             if address is not None:
                 await self._detach(address)
 
-    def _fall(self, error: BaseException) -> None:
+    def _end_for(self, error: BaseException) -> None:
         """End the connection for an error; the closing row tells the device whether to come back."""
         match error:
             case PeerError():
@@ -158,8 +158,8 @@ class Reader:
                 self._pings.pong()
             case Send() | CancelRun() | ReadThread() | AnswerAsk():
                 self._requests.take(message)
-            case client_messages.Malformed(id_, text):
-                self._requests.refuse("", id_, "bad_request", text)
+            case client_messages.Malformed(id_, text, op):
+                self._requests.refuse(op, id_, "bad_request", text)
             case client_messages.Unknown(op, id_):
                 if id_ is not None:
                     text = f"expected an op of {client_messages.SUBPROTOCOL} that this server carries out, got {op!r}"
@@ -182,7 +182,7 @@ class Reader:
         return await self._context.answer(request, self._device.user_id, self._session_id)
 
     async def _detach(self, address: Mailbox[UserMessage]) -> None:
-        """Leave the user's devices. Shielded, because no other message removes this device from them."""
+        """Leave the user's devices. Shielded, because nothing else removes a device that left by itself."""
         name, text = self._ending.outcome()
         departure = Departure(label=self._device.label, name=name, text=text, at=self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):

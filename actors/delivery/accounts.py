@@ -225,7 +225,11 @@ class Accounts:
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._record(DeadLetter(cause=cause, count=1, at=now, thread_id=receipt.thread_id, event_id=receipt.event_id))
+        self._record(
+            DeadLetter(
+                cause=cause, count=1, at=self._wall_time_of(now), thread_id=receipt.thread_id, event_id=receipt.event_id
+            )
+        )
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
         """Note that the store shed the oldest held events of a thread, up to ``last_seq``.
@@ -245,7 +249,11 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._record(DeadLetter(cause=cause, count=count, at=now, thread_id=thread_id, first=first, last=last))
+            self._record(
+                DeadLetter(
+                    cause=cause, count=count, at=self._wall_time_of(now), thread_id=thread_id, first=first, last=last
+                )
+            )
 
     def forget_shed(self, thread_id: str) -> None:
         """Forget a quarantined thread's early sheds, because no more of its hold will be noted."""
@@ -282,7 +290,11 @@ class Accounts:
         if ledger.dropped > dropped:  # they had left the log before they were noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
             cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._record(DeadLetter(cause=cause, count=late, at=now, user_id=user_id, first=first_offset, last=last))
+            self._record(
+                DeadLetter(
+                    cause=cause, count=late, at=self._wall_time_of(now), user_id=user_id, first=first_offset, last=last
+                )
+            )
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
@@ -319,7 +331,14 @@ class Accounts:
         dropped = ledger.trim(last + 1, Cause.RETENTION)
         if dropped:
             self._record(
-                DeadLetter(cause=Cause.RETENTION, count=dropped, at=now, user_id=ledger.user_id, first=first, last=last)
+                DeadLetter(
+                    cause=Cause.RETENTION,
+                    count=dropped,
+                    at=self._wall_time_of(now),
+                    user_id=ledger.user_id,
+                    first=first,
+                    last=last,
+                )
             )
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
@@ -343,7 +362,11 @@ class Accounts:
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._record(DeadLetter(cause=cause, count=dropped, at=now, user_id=user_id, first=first, last=low - 1))
+            self._record(
+                DeadLetter(
+                    cause=cause, count=dropped, at=self._wall_time_of(now), user_id=user_id, first=first, last=low - 1
+                )
+            )
 
     def is_settled(self, user_id: str) -> bool:
         """True if this account can no longer change: no event of the user's is retained, and none at all is on its way
@@ -386,7 +409,7 @@ class Accounts:
             letter = DeadLetter(
                 cause=Cause.RETENTION,
                 count=1,
-                at=now,
+                at=self._wall_time_of(now),
                 user_id=position.user_id,
                 first=position.offset,
                 last=position.offset,
@@ -396,7 +419,7 @@ class Accounts:
     def _record(self, letter: DeadLetter) -> None:
         """Keep a dead letter; one that continues the newest of the same log is joined to it."""
         last = self.dead_letters[-1] if self.dead_letters else None
-        cause, count, at = letter.cause, letter.count, self._wall_time_of(letter.at)
+        cause, count, at = letter.cause, letter.count, letter.at
         user_id, thread_id, event_id, first = letter.user_id, letter.thread_id, letter.event_id, letter.first
         self._on_dropped(letter)
         if last is not None and _continues(last, letter):

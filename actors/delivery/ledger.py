@@ -2,7 +2,7 @@
 
 A receipt needs an answer for its offset even after the log has let go of it,
 while a record per event would cost too much. So the ledger is cut into *pages*
-of 64 offsets. A page is two integers (written, acked) and one for each cause
+of 64 offsets. A page is four integers (placed, written, acked, gone) and one for each cause
 for which offsets left the log. The ledger keeps the pages of the offsets still
 in the log; a receipt keeps its own page. When the log moves on, the ledger
 forgets the page and the last receipt in it takes it along: settled facts stay

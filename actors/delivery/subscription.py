@@ -3,6 +3,9 @@
     CATCHING_UP ◀──▶ LIVE ◀──▶ LAGGING
          └────────────┴─────────┴─────▶ ENDED
 
+``CATCHING_UP`` and ``LAGGING`` also follow each other directly: after the
+catch-up with a write unfinished, and after a gap.
+
 It takes bells (:meth:`Subscription.pull`), acks and resets, and returns the
 messages to send; its host, here a connection with a socket, reports the outcome
 of each write. So a host with frames of its own, an ASGI mount or an event
@@ -61,7 +64,7 @@ class Reader(Protocol):
 
 
 class EpochEnded(Exception):
-    """The log goes on in another epoch; :meth:`Subscription.reset` says where."""
+    """The log goes on in another epoch; the host gives its bounds to :meth:`Subscription.reset`."""
 
 
 class Outgoing(msgspec.Struct, gc=False):
@@ -160,7 +163,7 @@ class Subscription:
 
     @property
     def caught_up(self) -> bool:
-        """True if the device was sent every event that was there when it began."""
+        """True if nothing is left to catch up with; false again after a gap, a reset, or :meth:`catch_up_again`."""
         return self._catching_up_to is None
 
     @property

@@ -1,6 +1,6 @@
-"""The one observer of every failure.
+"""Failures: the record of each one, as text, and the barriers that stop exceptions of code that is not ours.
 
-Supervisors report each crash here, once, with the path of the actor, the
+Supervisors, connections and barriers report each crash here, once, with the path of the actor, the
 message that it was handling, and the traceback as text. As text, because a
 live exception keeps the frames of the code that happened to send the message,
 and all that they refer to.

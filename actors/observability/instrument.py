@@ -1,7 +1,7 @@
 """The one seam for observers: an instrument takes each fact about a runtime, in the step in which it becomes one.
 
-Metrics, traces, an inspector and the simulation's oracle are instruments; so is
-the watch over undelivered events. Each hook of :class:`Instruments` is ``None``
+The simulation's oracle listens through one, and the watch over undelivered
+events is one; metrics, traces and an inspector would be. Each hook of :class:`Instruments` is ``None``
 while no instrument has it, so a fact that nothing listens for costs its place
 in the code one comparison. The idea is that of :class:`trio.abc.Instrument`.
 """
@@ -37,18 +37,20 @@ class Instrument:
     """An observer of a runtime; override the facts of interest, and add it: ``runtime.instruments.add(…)``.
 
     A method is called inside the runtime's own step. It must not block, and
-    must not call the runtime, whose step is not over. One that raises is
+    must not call the runtime, whose step is not over, nor watch a receipt
+    before it is accepted. One that raises is
     reported in ``runtime.failures``, and its instrument called no more.
     """
 
-    # --- events, in the order of their way ------------------------------------
+    # --- events; those of an idle thread are placed before they are accepted ---
 
     def offered(self, receipt: Receipt, body: bytes, user_id: str | None) -> None:
         """A call offers an event: JSON without the closing brace, and without its numbers. ``accepted`` or ``refused``
         follows, with the same receipt."""
 
     def accepted(self, receipt: Receipt, body: bytes, given: bool) -> None:
-        """The call returns a receipt; ``given`` if the emitter chose the event's id, and may emit it again."""
+        """The call returns: this receipt, or the first one of the id. ``given`` if the emitter chose the id, and may
+        emit it again."""
 
     def refused(self, receipt: Receipt, error: BaseException) -> None:
         """The call raises; the event will not be delivered. ``Cancelled`` is such an error."""
@@ -57,7 +59,7 @@ class Instrument:
         """The store holds an event, because its thread has no owner."""
 
     def placed(self, receipt: Receipt, user_id: str, epoch: str, offset: int) -> None:
-        """The store placed an event in its owner's log."""
+        """The store placed an event in its owner's log; held ones that a bind places are counted in ``bound``."""
 
     def deduplicated(self, receipt: Receipt, first: Receipt) -> None:
         """The store knew an event's id; the first receipt is its fate."""
@@ -77,10 +79,13 @@ class Instrument:
         """A call to change a thread's owner begins."""
 
     def owner_changed(self, change: OwnerChange, error: BaseException | None) -> None:
-        """The call returns; or raises, and then it may or may not have happened if the error says so."""
+        """The call returns or raises; cancelled, or where the error says so, the change may have happened."""
 
     def bound(self, thread_id: str, user_id: str | None, placed: int) -> None:
-        """A thread has another owner; so many held events, and a notice of lost ones, are in the owner's log now."""
+        """A change of owner is in the books, with so many held events and a notice of lost ones.
+
+        Told again, with 0, when a rebuilt actor meets the same owner.
+        """
 
     # --- actors ---------------------------------------------------------------
 
@@ -96,7 +101,7 @@ class Instrument:
     # --- connections ----------------------------------------------------------
 
     def connection_opened(self, label: str) -> None:
-        """A WebSocket is open; its user may not be known yet."""
+        """A request for a WebSocket was let in; its upgrade is not answered, and its user may not be known, yet."""
 
     def resumed(self, path: str, verdict: str) -> None:
         """A device was told where it begins: ``fresh``, ``replayed``, ``gap`` or ``reset``. An ended epoch resets it

@@ -34,8 +34,8 @@ RequestId = Text | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 """A client's name for its request, which the reply repeats."""
 
 Origin = Literal["unacked", "low", "head"]
-"""Where a client without a cursor begins: at the first event that no device of the user has acked, at the first that is
-there, or after the last."""
+"""The beginning of a client without a cursor: at the first event that no device of the user has acked, at the first
+that is there, or after the last."""
 
 T = TypeVar("T")
 
@@ -132,6 +132,7 @@ class Malformed(msgspec.Struct, frozen=True):
 
     id: RequestId
     text: str
+    op: str
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -212,7 +213,7 @@ def decode(text: str) -> ClientMessage:
         said = _halved("a message" if head is None else head.op, text) or said
     if head is None or head.id is None or head.op not in _REQUESTS:
         raise PeerError("bad_message", said)
-    return Malformed(head.id, said)
+    return Malformed(head.id, said, head.op)
 
 
 def _inexact(op: str, text: str) -> str | None:

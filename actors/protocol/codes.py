@@ -62,7 +62,7 @@ CLOSINGS = _table(
     Reason(4503, "bad_ack", "an acknowledgement was ahead of what was sent"),
     Reason(4504, "revoked", "the user's credentials were revoked"),
 )
-"""Why a connection ended, by name.
+"""The reasons for which a connection ends, by name.
 
 A connection that is aborted without a Close has its row all the same, because
 ``explain`` and the logs name it.
@@ -84,7 +84,7 @@ REFUSALS = _table(
     Reason(4605, "unknown_ask", "no such question is known: there was none, or it was closed long ago"),
     Reason(4606, "ask_closed", "the question was answered, has expired, or was withdrawn"),
 )
-"""Why a request was not carried out, by name.
+"""The reasons for which a request is not carried out, by name.
 
 A thread or run of another user's has the row of one that does not exist,
 because a row of its own would tell a client that it exists. A run or question

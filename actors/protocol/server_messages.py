@@ -19,13 +19,13 @@ from actors.events.delivered import Event
 from actors.protocol.codes import REFUSALS, Reason
 
 Resume = Literal["fresh", "replayed", "gap", "reset"]
-"""How a connection begins, as the welcome says it."""
+"""The ways in which a connection begins, as the welcome says it."""
 
 AskEnd = Literal["answered", "expired", "withdrawn"]
-"""How a question was closed."""
+"""The ways in which a question is closed."""
 
 RunLoss = Literal["withdrawn", "gone"]
-"""Why a user will not hear of a run's end: its thread has another owner, or its last event is lost."""
+"""The reasons that keep a run's end from a user: its thread has another owner, or its last event is lost."""
 
 E = TypeVar("E")
 """An event, encoded or decoded."""

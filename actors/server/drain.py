@@ -29,12 +29,12 @@ from actors.threads.emitter import Emitter
 from actors.threads.messages import ThreadMessage
 
 RunsPolicy = Literal["finish", "cancel"]
-"""What runs do while a runtime drains: go on for their share of the time, or end at once."""
+"""The lot of runs while a runtime drains: to go on for their share of the time, or to end at once."""
 
 _FINISH, _CANCEL, _ACK = 0.6, 0.75, 0.9
 """Shares of the deadline by which runs have finished, have ended, and devices have acked. The rest is goodbye."""
 _UNWIND_SECONDS = 0.1
-"""What cancelled runs get to end when no time is left: code that unwinds does not wait, but it has to be run."""
+"""The time for cancelled runs to end when no time is left: code that unwinds does not wait, but it has to be run."""
 _LOOK_SECONDS = 0.005
 """Between two rounds of writing, while everything else has ended."""
 _SPREAD = 0.5, 1.5
@@ -47,7 +47,7 @@ class Undelivered:
 
     count: int
     unwritten: int
-    """How many of them no socket took."""
+    """Those of them that no socket took."""
     user_id: str | None = None
     thread_id: str | None = None
 
@@ -60,7 +60,7 @@ class Undelivered:
 
 @attrs.frozen(kw_only=True)
 class DrainReport:
-    """How a runtime went: what it could not deliver, and whom it had to leave behind."""
+    """The outcome of a drain: the events not delivered, and the runs and connections left behind."""
 
     undelivered: tuple[Undelivered, ...]
     cancelled: tuple[str, ...]
@@ -134,7 +134,7 @@ class Drain:
         )
 
     async def close(self) -> None:
-        """The shortest way out, for a runtime whose host leaves: runs are cancelled, and nobody is waited for."""
+        """Close by the shortest way, for a host that leaves: cancel the runs, and wait for no ack."""
         self._refuse_clients()
         await self._parts.runs.endings.close("shutdown", self._limits.shutdown_seconds)
         with trio.move_on_after(self._limits.close_seconds):
@@ -173,7 +173,7 @@ class Drain:
             await trio.sleep(_LOOK_SECONDS)
 
     async def _say_goodbye(self, seconds: float) -> None:
-        """Everybody is told. A socket that has not taken it by then is aborted; who has only to answer, may."""
+        """Tell every device; abort a socket that has not taken it by then, and leave one that has only to answer."""
         self._parts.server.close()
         with trio.move_on_after(seconds):
             await self._parts.server.gone()

@@ -90,7 +90,7 @@ class Listener:
         """Sockets that were accepted and whose tasks have not begun."""
         self._full = LogThrottle(len(_FULL), self._limits.warning_seconds)
         self._departures = trio.lowlevel.ParkingLot()
-        """Where tasks wait for guests to leave and for doors to be shut."""
+        """Tasks that wait for guests to leave and for doors to be shut."""
 
     async def serve(
         self,

@@ -10,7 +10,7 @@ import attrs
 import idna
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-"""What a port that is left out stands for (RFC 9110, sections 4.2.1 and 4.2.2)."""
+"""The ports that stand for one that is left out (RFC 9110, sections 4.2.1 and 4.2.2)."""
 
 ANY = "*"
 
@@ -27,7 +27,7 @@ _OPAQUE = frozenset({"about", "blob", "data", "javascript", "ws", "wss"})
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """Where a page comes from."""
+    """The origin of a page."""
 
     scheme: str
     host: str

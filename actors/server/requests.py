@@ -1,4 +1,4 @@
-"""What a client asks for: to say something, to end a run, to read a thread.
+"""The requests of clients: to say something, to answer a question, to end a run, to read a thread.
 
 The answer goes back on the connection that asked. When that has gone, what was
 asked for has happened or has not, and the client asks again under the same id:
@@ -39,14 +39,14 @@ from actors.stores.store import Store
 from actors.threads.emitter import Emitter
 
 Authorize = Callable[[str, str], Awaitable[bool]]
-"""Says whether a user (first) may have a thread (second) that nobody owns. Runs in a task of the connection."""
+"""Decides if a user (first) may have a thread (second) that has no owner. Runs in a task of the connection."""
 
 _NOT_FOR_USERS = frozenset({*Lifecycle, DROPPED_NOTICE})
 """The event types that say what agents and the runtime do; a user who could send them could pretend."""
 
 
 async def deny(user_id: str, thread_id: str) -> bool:
-    """Nobody gets a thread by naming it."""
+    """Let no user have a thread by naming it."""
     return False
 
 
@@ -60,7 +60,7 @@ class Refused(Exception):
 
 
 class Requests:
-    """Carries out what clients ask for, one request at a time for each call."""
+    """Carries out the requests of clients."""
 
     def __init__(
         self, context: Context, *, emitter: Emitter, runs: Runs, asks: Asks, store: Store, authorize: Authorize
@@ -135,11 +135,11 @@ class Requests:
         return encode(_placement(send.id, run_id if self._runs.answers else None, receipt))
 
     def _has_begun(self, thread_id: str) -> bool:
-        """Whether a thread has events: then it may have been taken from the user who opened it."""
+        """Return true if a thread has events, because then it may have been taken from the user who opened it."""
         return self._store.history(thread_id, after_seq=0, most_events=1, most_bytes=0).head_seq > 0
 
     async def _may_claim(self, user_id: str, thread_id: str) -> bool:
-        """Whether a thread may become this user's; false if it is. Raises Refused if neither.
+        """Return true if a thread may become this user's; false if it is. Raises Refused if neither.
 
         The application is asked about another user's threads as well, and its
         answer ignored: how long a refusal takes then says nothing, either.
@@ -237,7 +237,7 @@ _REFUSALS: dict[type[Exception], str] = {
     RuntimeClosed: "shutting_down",
     StoreUnavailable: "quarantined",
 }
-"""What the emitter's errors are to a client."""
+"""The refusals that the emitter's errors are to a client."""
 
 _LOSSES: dict[Cause, str] = {
     Cause.CONFLICT: "conflict",
@@ -249,7 +249,7 @@ _LOSSES: dict[Cause, str] = {
 
 
 def _name(session_id: str, id_: RequestId) -> str:
-    """What follows from a request: the same for the same request, and secret to whoever does not know the session."""
+    """Derive a name from a request: the same for the same request, and secret without the session."""
     return blake2b(msgspec.json.encode([session_id, id_]), digest_size=12).hexdigest()
 
 

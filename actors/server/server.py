@@ -74,7 +74,7 @@ class Server:
         self._instruments = context.instruments
         self._labels = itertools.count(1)
         self._blocks: dict[Endpoint, Block] = {}
-        """Where each socket is served, because the application is asked there to authenticate and to authorize."""
+        """The block that serves each socket, where the application is asked to authenticate and to authorize."""
         self._departures = trio.lowlevel.ParkingLot()
         self._authentication = authentication = Authentication(context, access.authenticate)
         self._handshake = Handshake(
@@ -144,6 +144,7 @@ class Server:
         self.connections[endpoint] = connection
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
+        name, text = "vanished", "its task was cancelled"
         try:
             name, text = await connection.run()
         finally:
@@ -151,8 +152,8 @@ class Server:
             self._departures.unpark_all()
             self.aborted += connection.aborted
             self.goodbyes += not connection.aborted
-        if self._instruments.connection_closed is not None:
-            self._instruments.connection_closed(connection.label, connection.path, name)
+            if self._instruments.connection_closed is not None:
+                self._instruments.connection_closed(connection.label, connection.path, name)
         log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
 
     def _check_open(self) -> None:

@@ -1,6 +1,6 @@
 """The holds: the events of threads without an owner, bounded together, until a bind takes them.
 
-A hold loses its oldest events first, for one cause each. A heap knows which
+A hold sheds its oldest events first, each for one cause. A heap knows which
 hold is oldest, by an event that may be gone since: an entry that is outdated is
 corrected when it comes to the top.
 """

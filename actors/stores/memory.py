@@ -53,7 +53,7 @@ class _Forgotten(msgspec.Struct, gc=False, frozen=True):
 class MemoryStore:
     """The :class:`~actors.stores.store.Store` of a runtime that needs none to outlive it.
 
-    For ever it keeps the owner of each thread that has one (200 bytes), and of
+    For ever it keeps the owner of each thread that has or had one (200 bytes), and of
     each user whose log is empty the log's epoch and head (210 bytes).
     """
 
@@ -83,7 +83,7 @@ class MemoryStore:
         if thread is None:
             if append.generation:
                 raise StaleGeneration(append.thread_id, 0, came=append.generation)
-            thread = self._threads[append.thread_id] = _Thread()
+            thread = _Thread()  # kept below, because a repetition leaves nothing
         first = None
         if append.fingerprint is not None:
             earlier = self._window.get(append.thread_id, append.event_id, now)
@@ -94,6 +94,8 @@ class MemoryStore:
             raise StaleGeneration(append.thread_id, thread.generation, came=append.generation)
         if first is not None:
             self._window.put(append.thread_id, append.event_id, first)
+        if not thread.seq:
+            self._threads[append.thread_id] = thread
         thread.seq += 1
         if thread.user_id is None:
             return self._hold(append, thread, HeldEvent(append.body, thread.seq, now, first))

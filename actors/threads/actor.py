@@ -159,8 +159,9 @@ class ThreadActor:
     def _note(self, emission: Emission, placement: Placement, now: float) -> None:
         """Note a placement in the books, and ring the owner.
 
-        A duplicate of which no first receipt is known here is this very event,
-        because the store's first answer was lost on the way.
+        A duplicate of which no first receipt is known here is booked as this
+        event, because the store's first answer was lost on the way, or came to
+        an earlier process.
         """
         context = self._context
         receipt, accounts, instruments = emission.receipt, context.accounts, context.instruments

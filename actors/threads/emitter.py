@@ -1,7 +1,7 @@
 """The emitters' half of the runtime: from a call to an event in its thread's mailbox, and a receipt.
 
-Encoding happens here, in the emitter's own call, and all the emitter's errors
-are raised here. An event that was handed over is *accepted*; the books count it
+Encoding happens here, in the emitter's own call, and all errors that are known
+by its end are raised here. An event that was handed over is *accepted*; the books count it
 in the same step.
 """
 

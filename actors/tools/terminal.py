@@ -83,11 +83,14 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write one line to standard error at once, if there is one. Raises :class:`StreamFailed`."""
+    """Write lines to standard error at once, if there is one. Raises :class:`StreamFailed`.
+
+    What a terminal would obey is escaped, because a text may quote a server or a user.
+    """
     fd = descriptor(sys.stderr)
     if fd is not None:
         with suppress(BrokenPipeError):
-            write(fd, encoded(f"{text}\n"), "standard error")
+            write(fd, encoded("\n".join(map(printable, text.split("\n"))) + "\n"), "standard error")
 
 
 def show(text: str, stream: TextIO, name: str) -> None:

@@ -172,14 +172,21 @@ async def _in_time(session: Session, options: ClientOptions, ask: Callable[[Sess
 
 
 def _line(item: Event | Ask) -> str:
-    """Format an item for people."""
+    """Format an item for people, with nothing in it that a terminal would obey."""
     payload = msgspec.json.encode(item.payload).decode()
-    when = datetime.fromtimestamp(item.timestamp).strftime("%H:%M:%S")
-    thread_id, type_ = printable(item.thread_id), printable(item.type)
+    when = _time_of_day(item.timestamp)
     if isinstance(item, Ask):
-        return f"{when}  {thread_id}  question {item.id}  {type_}  {payload}"
+        return printable(f"{when}  {item.thread_id}  question {item.id}  {item.type}  {payload}")
     seq = item.seq if item.seq0 is None else f"{item.seq0}-{item.seq}"
-    return f"{when}  {thread_id}  seq {seq}  offset {item.offset}  {type_}  {payload}"
+    return printable(f"{when}  {item.thread_id}  seq {seq}  offset {item.offset}  {item.type}  {payload}")
+
+
+def _time_of_day(timestamp: float) -> str:
+    """Format a time as a clock shows it; as a number, where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(timestamp).strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp:g}"
 
 
 def _remark(item: Gap | Reset | CaughtUp | Active | Inactive | AskClosed) -> str:
@@ -192,9 +199,9 @@ def _remark(item: Gap | Reset | CaughtUp | Active | Inactive | AskClosed) -> str
             return f"caught up at offset {offset}"
         case Active(run_id=run_id, thread_id=thread_id, waiting=waiting):
             how = "waits for its turn" if waiting else "is active"
-            return f"run {printable(run_id)} {how} in thread {printable(thread_id)}; actors cancel stops it"
+            return f"run {run_id} {how} in thread {thread_id}; actors cancel stops it"
         case Inactive(run_id, reason):
-            return f"run {printable(run_id)} is not active any more: {reason}"
+            return f"run {run_id} is not active any more: {reason}"
         case AskClosed(name, reason):
             return f"question {name}: {reason}"
 

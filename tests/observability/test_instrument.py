@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import actors
 from actors import DeadLetter, Failure, Instrument, Limits, OwnerChange, Receipt, Run, Stage
 from actors.kernel.failures import Failures
 from actors.observability.instrument import HOOKS, Instruments
+from tests.support.raw import Peer
 from tests.support.served import served
 
 
@@ -254,3 +256,28 @@ def test_hooks_take_what_the_methods_take() -> None:
     for hook in HOOKS:
         taken = [one.annotation for one in list(inspect.signature(getattr(Instrument, hook)).parameters.values())[1:]]
         assert hints[hook] == f"Callable[[{', '.join(taken)}], None] | None", hook
+
+
+async def test_a_connection_that_the_host_cancels_is_closed_too() -> None:
+    """Connections that are opened and closed balance, however one ends: a gauge of both does not drift."""
+    recorder = Recorder()
+    ours, theirs = socket.socketpair()
+    async with actors.open_runtime() as runtime, trio.open_nursery() as nursery:
+        runtime.instruments.add(recorder)
+        nursery.start_soon(runtime.handle, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        peer = Peer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)))
+        await peer.attach("alice")
+        nursery.cancel_scope.cancel()
+    await peer.stream.aclose()
+    label, path = recorder.named("connection_opened")[0][1], recorder.named("resumed")[0][1]
+    assert recorder.named("connection_closed") == [("connection_closed", label, path, "vanished")]
+
+
+async def test_a_drop_has_the_time_of_people() -> None:
+    """A dead letter that an instrument takes is the one that ``dead_letters`` keeps, wall clock and all."""
+    recorder = Recorder()
+    async with actors.open_runtime(limits=Limits(unbound_events=1)) as runtime:
+        runtime.instruments.add(recorder)
+        for _ in range(2):
+            await runtime.thread("t").emit("step", {})
+        assert [fact[1] for fact in recorder.named("dropped")] == list(runtime.dead_letters)

@@ -1,4 +1,4 @@
-"""The transcripts in ``vectors``, read: scenarios, their steps, and which ranges may follow each other."""
+"""The transcripts in ``transcripts``, read: scenarios, their steps, and which ranges may follow each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transcripts in ``vectors`` are what this server does, to the message and to the second.
+"""The transcripts in ``transcripts`` are what this server does, to the message and to the second.
 
 The peers are raw ones, which share no code with the server. Time is virtual, so
 that waiting costs nothing and ``within_s`` is exact.

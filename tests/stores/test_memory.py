@@ -100,3 +100,17 @@ def test_what_is_kept_of_a_user_who_has_gone() -> None:
         assert len(gc.get_objects()) - tracked < 100
     finally:
         tracemalloc.stop()
+
+
+def test_a_repetition_in_a_forgotten_thread_leaves_nothing() -> None:
+    """An id that is known in a thread that is not is answered as the first time, and the thread stays forgotten."""
+    limits = Limits(vacant_threads=1, unbound_seconds=60.0)
+    store = MemoryStore(limits, Environment())
+    given = Append("a", "given", b"{", None, b"its fingerprint")
+    first = store.append_nowait(given, 0.0)
+    store.append_nowait(Append("b", "e", b"{", None, None), 1.0)
+    store.expire(62.0)
+    assert "threads=1 " in repr(store)
+    repetition = store.append_nowait(given, 63.0)
+    assert (repetition.seq, repetition.duplicate) == (first.seq, True)
+    assert "threads=1 " in repr(store)

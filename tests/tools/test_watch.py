@@ -11,7 +11,9 @@ import msgspec
 import pytest
 import trio
 
-from actors.tools.watch import payload_of
+from actors.events.delivered import Event
+from actors.tools.terminal import complain
+from actors.tools.watch import _line, payload_of
 from tests.tools.command import PATIENCE_SECONDS, Finished, arguments, run, running
 
 TICK = '{"type":"tick","thread_id":"t1","user_id":"alice","payload":{"n":%d}}'
@@ -232,3 +234,23 @@ def test_text_or_json() -> None:
     assert payload_of("{hello}") == {"text": "{hello}"}
     assert payload_of("[1]") == {"text": "[1]"}
     assert msgspec.json.encode(payload_of("42")) == b'{"text":"42"}'
+
+
+@pytest.mark.parametrize("timestamp", [1.7e12, 1e300, -1e15])
+def test_a_time_that_no_calendar_has(timestamp: float) -> None:
+    """An event of a server that counts milliseconds, or worse, is shown with the number."""
+    event = Event(type="x", payload={}, thread_id="t", timestamp=timestamp, seq=1, offset=1)
+    assert _line(event).startswith(f"{timestamp:g}  t  seq 1")
+
+
+def test_a_payload_cannot_drive_the_terminal() -> None:
+    """Characters that a terminal obeys, or that turn a line around, are shown escaped, and all others as they are."""
+    event = Event(type="x\x9b", payload={"a": "é \x9b31m\x7f\u202e\u2028"}, thread_id="\x1b[31m", seq=1, offset=1)
+    assert _line(event).isprintable()
+    assert "é" in _line(event)
+
+
+def test_a_refusal_cannot_drive_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is written to standard error is escaped, whoever it quotes."""
+    complain("actors: x\x1b[31m (4601)\nno\x1b]0;pwn\x07\x9b")
+    assert capfd.readouterr().err == "actors: x\\x1b[31m (4601)\nno\\x1b]0;pwn\\x07\\x9b\n"
