@@ -482,8 +482,8 @@ async def open_runtime(
     Raises ValueError and TypeError, before anything is started, for an option
     that cannot be meant, and :class:`~actors.errors.ForeignLoop` where Trio
     does not run: an asyncio program calls :func:`trio.run` in a thread of its
-    own, and emits with :meth:`Runtime.emit_from_thread`. Every other call is
-    for the thread that opened the runtime, and raises
+    own, and emits with :meth:`Runtime.emit_from_thread`. Every other call
+    but ``thread`` is for the thread that opened the runtime, and raises
     :class:`~actors.errors.ForeignThread` in another, without effect.
 
     The body's own exception comes out bare, not in a group; so does Ctrl-C,

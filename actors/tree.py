@@ -260,7 +260,7 @@ class Pulse:
         for connection in pinged:
             connection.ping()
         for connection in dead:
-            if connection.pings.still_queued():
+            if connection.pings.has_progressed():
                 self.heartbeat.wait(connection, self._clock())
             else:
                 connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")

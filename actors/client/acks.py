@@ -18,13 +18,13 @@ class Acks:
     def __repr__(self) -> str:
         return f"<Acks acked={self._acked}>"
 
-    def begin(self) -> None:
+    def begin_connection(self) -> None:
         """Begin with a connection, on which nothing is urgent."""
         self._unacked_since = None
         self._urgent = 0
 
-    def start(self, offset: int) -> None:
-        """Ack what comes after an offset, because the server knows that the log was taken up to there."""
+    def note_acked(self, offset: int) -> None:
+        """Count everything up to an offset as acked, because the server knows that the log was taken up to there."""
         self._acked = offset
         self._unacked_since = None
 
@@ -42,7 +42,7 @@ class Acks:
         urgent = everything or self._acked < self._urgent <= offset
         if not urgent and offset - self._acked < asked.ack_events and now < self._unacked_since + asked.ack_s:
             return None
-        self.start(offset)
+        self.note_acked(offset)
         return offset
 
     def due_at(self, asked: ServerLimits) -> float:

@@ -78,7 +78,7 @@ class Conversation:
         """True once the server has answered this connection's hello."""
         self.limits = ServerLimits()
         self.silence_seconds = 0.0
-        """From the welcome on: the time for which a server that is alive may send nothing."""
+        """The time for which a server that is alive may send nothing, from the welcome on."""
         self.failures = 0
         """Failed connections in a row: those that brought nothing new."""
         self.token = token
@@ -90,7 +90,7 @@ class Conversation:
         self._control: list[str] = []
         """Pings and pongs to send before anything else."""
         self._lost_at: float | None = None
-        """The time at which the outage began: at the end of the last connection that did not fail, or of the first."""
+        """The time at which the outage began: with the end of the last connection that did not fail, or of the first try."""
         self._before: tuple[int, float | None] = 0, None
         """``failures`` and ``_lost_at`` as they were when this connection began."""
         self._caught_up = False
@@ -98,8 +98,8 @@ class Conversation:
         self._retry_seconds: float | None = None
         self._server_error = ""
         self._pings = 0
-        """Pings of this connection without a pong. A run or a question that the server has not sent between the last
-        ``caught_up`` and the pong to the ping after it, which is the last pong, is over."""
+        """Pings of this connection without a pong. When the last of them is answered, a run or a question that the
+        server has not sent again since the last ``caught_up`` is over."""
         self._hello_pending = False
         """True while this connection's hello, which names a session, has no answer."""
         self._late_hellos = 0

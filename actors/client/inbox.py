@@ -115,8 +115,7 @@ class Inbox:
     def welcome(self, said: server_messages.Welcome) -> None:
         """Begin where the server's welcome says. Raises :class:`OutOfOrder` when that is impossible."""
         resume = self._resume
-        self._epoch = said.epoch
-        self.acks.begin()
+        self.acks.begin_connection()
         if said.resume == "fresh" and resume is None:
             self._start_fresh(Cursor(said.epoch, said.start - 1))
         elif said.resume == "reset" and resume is not None:
@@ -144,7 +143,7 @@ class Inbox:
 
     def _place(self, cursor: Cursor) -> None:
         self._epoch, self._position = cursor.epoch, cursor.offset
-        self.acks.start(cursor.offset)
+        self.acks.note_acked(cursor.offset)
 
     # --- messages -------------------------------------------------------------
 

@@ -42,9 +42,9 @@ class Request:
     message: client_messages.Request
     text: str
     settled: Callable[[], None]
-    """Called when there is an outcome."""
+    """Takes the call when there is an outcome."""
     expires: Callable[[float], None]
-    """Called when it is first written, with the time at which it expires."""
+    """Takes the call when it is first written, with the time at which it expires."""
     until: float = math.inf
     outcome: str | ActorsError | None = None
     """The text of the reply, whose type the caller knows, or the error to raise."""

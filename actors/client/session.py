@@ -330,8 +330,8 @@ class Session:
         return Ended(text=f"expected {'a sign of life' if conversation.welcomed else 'a welcome'} within {silence:g} s")
 
     async def _write(self, websocket: DialledWebSocket) -> None:
-        """Send the messages that are due, no faster than the server allows; each one whole, because cancelling the
-        reader does not cancel the writer."""
+        """Send the messages that are due, no faster than the server allows; each one whole, because leaving
+        ends the reader first, and aborts the socket of a writer that is cancelled."""
         conversation = self._conversation
         while not conversation.welcomed:
             await self._changed.wait()

@@ -222,7 +222,7 @@ class Connection:
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
-        if subscription.is_at_mark and self._announcements.is_over:
+        if subscription.catch_up_is_due and self._announcements.is_over:
             said = subscription.catch_up()
             self._announcements.begin([lambda: said, *self._context.pending(subscription.user_id)])
         if not self._announcements.is_over:

@@ -28,7 +28,7 @@ class Pings:
         self._end = 0.0
         """The end of the last ping in the stream."""
         self._delivered = 0.0
-        """The bytes of the stream that had been delivered at the last call of :meth:`still_queued`."""
+        """The bytes delivered at the last look, or at the last ping; infinity where no bytes were before that ping."""
 
     def write(self, frames: bytes, write: Callable[[bytes], object]) -> None:
         """Write frames that end with a ping, and note it; with no bytes before it on their way, it arrives at once."""
@@ -48,8 +48,8 @@ class Pings:
         self._answered = min(self._answered + 1, self._sent)
         self.is_fenced = self._answered < self._fence
 
-    def still_queued(self) -> bool:
-        """True if the last ping is behind unsent bytes, and the device has taken some since the previous call.
+    def has_progressed(self) -> bool:
+        """True if bytes up to the end of the last ping have reached the device since the previous look.
 
         Called once per pong timeout, because it records the progress: such a
         device is slow and not silent, and gets the time once more.

@@ -55,7 +55,7 @@ _STANDINGS: dict[Standing, str] = {
 }
 
 
-class Reader(Protocol):
+class LogSource(Protocol):
     """The store, as far as a subscription reads it."""
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
@@ -135,7 +135,7 @@ class Subscription:
     )
 
     def __init__(
-        self, store: Reader, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
+        self, store: LogSource, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
     ) -> None:
         self.user_id = ledger.user_id
         self.plain = plain
@@ -167,7 +167,7 @@ class Subscription:
         return self._catching_up_to is None
 
     @property
-    def is_at_mark(self) -> bool:
+    def catch_up_is_due(self) -> bool:
         """True if everything to catch up with was pulled, and :meth:`catch_up` is due."""
         return self._catching_up_to is not None and self.cursor.position >= self._catching_up_to
 

@@ -30,7 +30,7 @@ class Kind(Protocol[M]):  # type: ignore[misc] # a mailbox is invariant in its m
     """One kind of actor: how to build one, and how to account for the loss of a message or of the whole actor."""
 
     def build(self, key: str, /) -> Actor[M]:
-        """Build the actor of a key, at its first message and after a crash."""
+        """Build the actor of a key: when that is first named, after a crash, and at a release."""
         ...
 
     def dead_letter(self, message: M, ended: Ended, /) -> bool | None:

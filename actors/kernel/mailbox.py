@@ -161,7 +161,8 @@ class Mailbox(Generic[M]):
         self._unsettled: list[M] | None = None
         """Messages that ``handle`` took and ``settle`` has yet to finish."""
         self._redeliver: deque[M] | None = None
-        """Messages to be handled again, before any other, because a crash undid their work."""
+        """Messages to be handled again, before any other, because a crash left them unsettled, or their
+        outcome unknown."""
         self._overflow: deque[tuple[int, M]] | None = None
         """Messages with a reserved place that found the queue full; each is due when so many were dequeued."""
         self._dequeued = 0

@@ -6,11 +6,12 @@ other.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from actors.kernel.signals import Reply
+from actors.observability.instrument import OwnerAct
 from actors.receipts import Receipt
 from actors.stores.store import Append, Binding
 
@@ -60,7 +61,7 @@ class Emission(Append, kw_only=True):
 class Bind(msgspec.Struct):
     """A change of owner."""
 
-    act: Literal["bind", "rebind", "unbind"]
+    act: OwnerAct
     user_id: str | None
     reply: Reply[Binding]
     bind_sent: bool = False

@@ -13,8 +13,8 @@ ASKED = ServerLimits(ack_events=10, ack_s=2.0)
 def started(offset: int = 0) -> Acks:
     """The acks of a connection that begins behind an offset."""
     acks = Acks()
-    acks.begin()
-    acks.start(offset)
+    acks.begin_connection()
+    acks.note_acked(offset)
     return acks
 
 
@@ -45,7 +45,7 @@ def test_the_last_word_of_a_run() -> None:
     assert acks.due(3, 0.0, ASKED) == 3
     assert acks.due(4, 0.0, ASKED) is None
     acks.urge(4)
-    acks.begin()
+    acks.begin_connection()
     assert acks.due(4, 0.0, ASKED) is None
 
 

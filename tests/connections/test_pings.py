@@ -27,9 +27,9 @@ def pinging(stream: Stream, ping: bytes = b"ping") -> Pings:
     return pings
 
 
-def still_queued(pings: Pings, stream: Stream, delivered_bytes: int) -> bool:
+def has_progressed(pings: Pings, stream: Stream, delivered_bytes: int) -> bool:
     stream.delivered_bytes = delivered_bytes
-    return pings.still_queued()
+    return pings.has_progressed()
 
 
 def test_acks_count_from_the_pong_to_the_fence_on() -> None:
@@ -53,21 +53,21 @@ def test_acks_count_from_the_pong_to_the_fence_on() -> None:
 def test_a_ping_that_went_straight_out() -> None:
     """With nothing before it on its way a ping is not waited for any longer, whatever is sent and taken afterwards."""
     stream = Stream()
-    assert not still_queued(pinging(stream), stream, 500)
+    assert not has_progressed(pinging(stream), stream, 500)
 
 
 def test_a_ping_behind_much() -> None:
     """Behind what is taken slowly a ping is queued until it arrived and the device had its time for an answer."""
     stream = Stream(100, 896)
     pings = pinging(stream)
-    assert still_queued(pings, stream, 400)
-    assert still_queued(pings, stream, 1_000)
-    assert not still_queued(pings, stream, 1_500)
+    assert has_progressed(pings, stream, 400)
+    assert has_progressed(pings, stream, 1_000)
+    assert not has_progressed(pings, stream, 1_500)
 
 
 def test_a_ping_behind_what_stopped() -> None:
     """When what is before it moves no more, it is not queued."""
     stream = Stream(100, 896)
     pings = pinging(stream)
-    assert still_queued(pings, stream, 400)
-    assert not still_queued(pings, stream, 400)
+    assert has_progressed(pings, stream, 400)
+    assert not has_progressed(pings, stream, 400)

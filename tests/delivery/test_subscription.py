@@ -71,7 +71,7 @@ def sent(subscription: Subscription, most_bytes: int = MOST) -> list[Any]:
         subscription.wrote(outgoing)
         assert list(texts_of(outgoing.as_frames())) == list(outgoing.as_texts())
         texts += outgoing.as_texts()
-    if subscription.is_at_mark:
+    if subscription.catch_up_is_due:
         texts.append(subscription.catch_up())
     return [json.loads(text) for text in texts]
 
