@@ -90,7 +90,7 @@ class Conversation:
         self._control: list[str] = []
         """Pings and pongs to send before anything else."""
         self._lost_at: float | None = None
-        """The time at which the outage began: with the end of the last connection that did not fail, or of the first try."""
+        """The time at which the outage began: the end of the last connection that did not fail, or of the first try."""
         self._before: tuple[int, float | None] = 0, None
         """``failures`` and ``_lost_at`` as they were when this connection began."""
         self._caught_up = False
