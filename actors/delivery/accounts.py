@@ -225,11 +225,7 @@ class Accounts:
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._record(
-            DeadLetter(
-                cause=cause, count=1, at=self._wall_time_of(now), thread_id=receipt.thread_id, event_id=receipt.event_id
-            )
-        )
+        self._drop(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id)
 
     def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
         """Note that the store shed the oldest held events of a thread, up to ``last_seq``.
@@ -249,11 +245,7 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._record(
-                DeadLetter(
-                    cause=cause, count=count, at=self._wall_time_of(now), thread_id=thread_id, first=first, last=last
-                )
-            )
+            self._drop(cause, count, now, thread_id=thread_id, first=first, last=last)
 
     def forget_shed(self, thread_id: str) -> None:
         """Forget a quarantined thread's early sheds, because no more of its hold will be noted."""
@@ -290,11 +282,7 @@ class Accounts:
         if ledger.dropped > dropped:  # they had left the log before they were noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
             cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._record(
-                DeadLetter(
-                    cause=cause, count=late, at=self._wall_time_of(now), user_id=user_id, first=first_offset, last=last
-                )
-            )
+            self._drop(cause, late, now, user_id=user_id, first=first_offset, last=last)
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         else:
@@ -330,16 +318,7 @@ class Accounts:
         first, last = ledger.low, ledger.head
         dropped = ledger.trim(last + 1, Cause.RETENTION)
         if dropped:
-            self._record(
-                DeadLetter(
-                    cause=Cause.RETENTION,
-                    count=dropped,
-                    at=self._wall_time_of(now),
-                    user_id=ledger.user_id,
-                    first=first,
-                    last=last,
-                )
-            )
+            self._drop(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last)
 
     def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
         """Find a user's account, or open one, in the epoch that the store names.
@@ -362,11 +341,7 @@ class Accounts:
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._record(
-                DeadLetter(
-                    cause=cause, count=dropped, at=self._wall_time_of(now), user_id=user_id, first=first, last=low - 1
-                )
-            )
+            self._drop(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
 
     def is_settled(self, user_id: str) -> bool:
         """True if this account can no longer change: no event of the user's is retained, and none at all is on its way
@@ -406,38 +381,49 @@ class Accounts:
         """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
         position = receipt.position
         if receipt.stage is Stage.DROPPED and position is not None:
-            letter = DeadLetter(
-                cause=Cause.RETENTION,
-                count=1,
-                at=self._wall_time_of(now),
-                user_id=position.user_id,
-                first=position.offset,
-                last=position.offset,
-            )
-            self._record(letter)
+            self._drop(Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
 
-    def _record(self, letter: DeadLetter) -> None:
-        """Keep a dead letter; one that continues the newest of the same log is joined to it."""
-        last = self.dead_letters[-1] if self.dead_letters else None
-        cause, count, at = letter.cause, letter.count, letter.at
-        user_id, thread_id, event_id, first = letter.user_id, letter.thread_id, letter.event_id, letter.first
+    def _drop(
+        self,
+        cause: Cause,
+        count: int,
+        now: float,
+        *,
+        user_id: str | None = None,
+        thread_id: str | None = None,
+        event_id: str | None = None,
+        first: int | None = None,
+        last: int | None = None,
+    ) -> None:
+        """Tell of a drop, and keep it as a dead letter; one that continues the newest of the same log is joined to
+        it."""
+        at = self._wall_time_of(now)
+        letter = DeadLetter(
+            cause=cause,
+            count=count,
+            at=at,
+            user_id=user_id,
+            thread_id=thread_id,
+            event_id=event_id,
+            first=first,
+            last=last,
+        )
         self._on_dropped(letter)
-        if last is not None and _continues(last, letter):
+        newest = self.dead_letters[-1] if self.dead_letters else None
+        if newest is not None and _continues(newest, letter):
             self.dead_letters.pop()
-            count, event_id, first = last.count + count, last.event_id, last.first
-        # Not attrs.evolve, which is slow: for a user without a device each event that comes has another one dropped.
-        self.dead_letters.append(
-            DeadLetter(
+            # Not attrs.evolve, which is slow: for a user without a device each event that comes drops another one.
+            letter = DeadLetter(
                 cause=cause,
-                count=count,
+                count=newest.count + count,
                 at=at,
                 user_id=user_id,
                 thread_id=thread_id,
-                event_id=event_id,
-                first=first,
-                last=letter.last,
+                event_id=newest.event_id,
+                first=newest.first,
+                last=last,
             )
-        )
+        self.dead_letters.append(letter)
 
 
 def _continues(before: DeadLetter, after: DeadLetter) -> bool:
