@@ -1,4 +1,4 @@
-"""The stages of an event on its way to a device, and the causes for which it may be dropped."""
+"""The stages of an event on its way to a device, what it survives there, and the causes for which it may be dropped."""
 
 from __future__ import annotations
 
@@ -49,6 +49,20 @@ class Stage(enum.IntEnum):
         return awaited <= self
 
 
+class Promise(enum.IntEnum):
+    """The worst that an event which is STORED, or BUFFERED, survives. As a text it is its name."""
+
+    NOTHING = 0
+    """Nothing: it is in the memory of this process."""
+    PROCESS = 1
+    """The end of this process, in whatever way."""
+    POWER = 2
+    """The loss of power as well, if the disk keeps its word."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Cause(enum.StrEnum):
     """The cause for which an event was dropped."""
 
@@ -70,5 +84,9 @@ class Cause(enum.StrEnum):
     """The store lost it: the log goes on in another epoch."""
     QUARANTINED = "quarantined"
     """Its thread or owner crashed too often and was taken out of service."""
+    RUN_OVER = "run_over"
+    """Its run had ended by the time it came to the store."""
+    DAMAGED = "damaged"
+    """The store can no longer read it."""
     SHUTDOWN = "shutdown"
     """The runtime closed, with a store that does not outlive it, before it was written."""

@@ -21,6 +21,8 @@ _CAUSES = {
     Cause.CRASHED: "its thread's actor crashed with it in hand",
     Cause.LOST: "the store lost it, and the log goes on in another epoch",
     Cause.QUARANTINED: "its thread or owner was taken out of service",
+    Cause.RUN_OVER: "its run had ended by the time it came to the store",
+    Cause.DAMAGED: "the store can no longer read it",
     Cause.SHUTDOWN: "the runtime closed before it was written",
 }
 

@@ -229,6 +229,8 @@ CAUSES = {
     "crashed": "its thread's actor crashed with it in hand",
     "lost": "the store lost it, and the log goes on in another epoch",
     "quarantined": "its thread or owner was taken out of service",
+    "run_over": "its run had ended by the time it came to the store",
+    "damaged": "the store can no longer read it",
     "shutdown": "the runtime closed before it was written",
 }
 
