@@ -101,6 +101,10 @@ class Limits:
 
     # --- the store ------------------------------------------------------------
 
+    store_seconds: float = within(0.0, YEAR, default=30.0)
+    """Time for the store to close, with what it was given last. A disk that syncs slowly takes a second for a batch;
+    what is cut off here is not known to be stored."""
+
     retained_events: int = within(1, MANY, default=1_000)
     """Events retained per user. An hour of lively conversation: enough for a phone that slept through a lunch."""
 

@@ -39,7 +39,7 @@ from actors.server.requests import Authorize, deny
 from actors.server.server import Access
 from actors.stores.store import Binding, Store
 from actors.threads.emitter import Emitter
-from actors.threads.messages import Bind
+from actors.threads.messages import OwnerRequest
 from actors.tree import Tree
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
@@ -250,9 +250,8 @@ class Runtime:
         check_whole("after_seq", after_seq, 0)
         if limit is not None:
             check_whole("limit", limit, 1)
-        await trio.lowlevel.checkpoint()
         most = self.limits.history_events if limit is None else limit
-        found = self.tree.store.history(thread_id, after_seq, most, self.limits.history_bytes)
+        found = await self.tree.store.history(thread_id, None, after_seq, most, self.limits.history_bytes)
         return History(
             thread_id=thread_id,
             events=tuple(map(decode, found.events)),
@@ -284,9 +283,8 @@ class Runtime:
 
         Binding it to its owner again changes nothing. Raises
         :class:`~actors.errors.NotTheOwner` when it is another user's,
-        :class:`~actors.errors.Quarantined` when the thread is out of service
-        (its text says so if the owner may have changed: bind again after the
-        release), :class:`~actors.errors.RuntimeClosed`. Cancelled, it may or
+        :class:`~actors.errors.Quarantined` when the thread is out of service,
+        :class:`~actors.errors.RuntimeClosed`. Cancelled, it may or
         may not have happened.
         """
         check_identifier("user_id", user_id)
@@ -307,7 +305,7 @@ class Runtime:
     def owner(self, thread_id: str) -> str | None:
         """The user who owns a thread, or None."""
         self._affinity.check()
-        return self.tree.store.owner(thread_id)
+        return self.tree.store.known_owner(thread_id)
 
     def devices(self, user_id: str) -> int:
         """The number of connections that a user has."""
@@ -325,9 +323,6 @@ class Runtime:
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
-        if name == "threads":  # the store may have changed the owner, and its reply been lost
-            owner = self.owner(key)
-            self.tree.threads.mailbox(key).tell(Bind("unbind" if owner is None else "bind", owner, Reply()))
 
     async def _change_owner(self, thread_id: str, act: OwnerAct, user_id: str | None) -> None:
         self._affinity.check_task(act)
@@ -336,7 +331,9 @@ class Runtime:
             raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
         with self._owner_change(thread_id, act, user_id):
-            await self.tree.threads.mailbox(thread_id).send(Bind(act, user_id, reply))
+            await self.tree.threads.mailbox(thread_id).send(
+                OwnerRequest(thread_id, user_id, act != "bind", act=act, reply=reply)
+            )
             await reply.wait()
 
     @contextmanager
@@ -438,8 +435,8 @@ class Runtime:
         check_word("runs", runs, RunsPolicy)
         return await self.tree.drain.run(deadline_seconds, runs)
 
-    async def _close_store(self) -> None:
-        await self.tree.close_store()
+    def _close(self) -> None:
+        self.tree.close()
         self._affinity.over = True
         self._ended_at = self.environment.clock()
 
@@ -528,6 +525,7 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
             supervisor = runtime.tree.supervisor()
             await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
             try:
+                runtime.tree.restore()
                 yield runtime
             except BaseException as error:
                 if cancels(error):
@@ -538,8 +536,7 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
                     await runtime.tree.drain.close()
                 nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True):
-            await runtime._close_store()
+        runtime._close()
     if ended:
         with ungrouped_interrupt():
             raise ended[0]

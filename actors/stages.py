@@ -88,5 +88,7 @@ class Cause(enum.StrEnum):
     """Its run had ended by the time it came to the store."""
     DAMAGED = "damaged"
     """The store can no longer read it."""
+    TROUBLE = "trouble"
+    """The store could not store, and took nothing meanwhile."""
     SHUTDOWN = "shutdown"
     """The runtime closed, with a store that does not outlive it, before it was written."""

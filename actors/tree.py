@@ -1,6 +1,7 @@
 """The tree: the parts of a runtime, in the order in which they start, each with the parts that it knows.
 
-    runtime ─┬ flusher                       one write per connection and tick
+    runtime ─┬ store                         numbers events, and keeps them
+             ├ flusher                       one write per connection and tick
              ├ users ──── UserActor ─ ─ ─ Connection
              ├ threads ── ThreadActor
              ├ deltas                        one event for the tokens of a window
@@ -8,7 +9,7 @@
              ├ pulse                         age and silence, once a second
              └ undelivered                   events that no device acks in time
 
-Started from the top, stopped in reverse, around a store that is closed last.
+Started from the top, stopped in reverse.
 Connections run in the task of the listener or host that accepted them; their
 user's actor knows them, and ends them.
 """
@@ -25,10 +26,11 @@ from actors.connections.heartbeat import Heartbeat
 from actors.context import Context
 from actors.delivery.accounts import Accounts, DeadLetter
 from actors.delivery.announcements import Item
+from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
-from actors.kernel.mailbox import Dispatcher, Mailbox
+from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
@@ -40,13 +42,13 @@ from actors.runs.supervisor import Runs
 from actors.server.drain import Drain
 from actors.server.requests import Requests
 from actors.server.server import Server
-from actors.stages import Cause
+from actors.stages import Cause, Promise
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Store
-from actors.threads.actor import ThreadContext
+from actors.threads.answers import ThreadContext
 from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
-from actors.threads.messages import ThreadMessage
+from actors.threads.messages import StoreAnswer, ThreadMessage
 from actors.users.actor import UserContext
 from actors.users.dead_letters import UserKind
 from actors.users.presence import Subscriber, UserMessage
@@ -64,18 +66,22 @@ class Tree:
         limits, wall_clock = context.limits, context.environment.wall_clock
         self.context = context
         store = options.store
-        self.store: Store = MemoryStore(limits, context.environment) if store is None else store
+        self.store: Store = MemoryStore() if store is None else store
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts = Accounts(
-            limits.dead_letters, self.store.bounds, wall_time_of=lambda _: wall_clock(), on_dropped=self._dropped
+            limits.dead_letters,
+            restored=self.store.restored,
+            wall_time_of=lambda _: wall_clock(),
+            on_dropped=self._dropped,
         )
         self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
-        self.asks = Asks(context, self.store.owner, devices_of=self.registry.devices_of)
+        self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
         self.thread_context = self._thread_context()
-        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", ThreadKind(self.thread_context))
+        self._thread_kind = ThreadKind(self.thread_context)
+        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", self._thread_kind)
         self.emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
         self.undelivered = self._watch(options.on_undelivered)
         self.runs = Runs(
@@ -84,7 +90,7 @@ class Tree:
             asks=self.asks,
             agents=options.agents,
             devices_of=self.registry.devices_of,
-            owner_of=self.store.owner,
+            owner_of=self.store.known_owner,
         )
         self.requests = Requests(
             context,
@@ -115,6 +121,7 @@ class Tree:
         return Supervisor(
             path="runtime",
             children=[
+                Child(name="store", start=self._run_store, shutdown_seconds=limits.store_seconds),
                 Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
                 Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
                 Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
@@ -130,10 +137,26 @@ class Tree:
             failures=self.context.failures,
         )
 
-    async def close_store(self) -> None:
-        """Close the store; the events of one that does not outlive the process end with it."""
-        await self.store.aclose()
-        if not self.store.outlives_process:
+    async def _run_store(self, task_status: trio.TaskStatus[None]) -> None:
+        await self.store.run(self.context.limits, self.context.environment, task_status=task_status)
+
+    def restore(self) -> None:
+        """Go on with what an earlier life of the store left, once everything has started."""
+        for hold in self.store.restored_holds():
+            self.accounts.restore_hold(hold.thread_id, hold.first_seq, hold.last_seq)
+        self.runs.resume(self.store.due())
+
+    def confirm(self) -> None:
+        """Tell the store what devices have acked, and sockets taken, since the last time."""
+        for user_id, view in self.registry.unconfirmed():
+            account = self.accounts.users.get(user_id)
+            if account is not None:
+                ledger = account.ledger
+                view.confirm(ledger.epoch, ledger.acked_spans(), ledger.first_unwritten() - 1)
+
+    def close(self) -> None:
+        """Close the books; the events of a store that does not outlive the process end with it."""
+        if self.store.promise is Promise.NOTHING:
             self.accounts.close(Cause.SHUTDOWN, self.context.environment.clock())
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
@@ -151,8 +174,8 @@ class Tree:
             environment=self.context.environment,
             failures=self.context.failures,
             instruments=self.context.instruments,
-            store=self.store,
             accounts=self.accounts,
+            secret=lambda: self.store.secret,
             mark=self.flusher.mark,
         )
         return UserKind(context, self.registry.presence)
@@ -168,6 +191,7 @@ class Tree:
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
             owner_changed=self._owner_changed,
+            answered=self._answered,
         )
 
     def _connection_context(self) -> ConnectionContext:
@@ -176,7 +200,7 @@ class Tree:
             environment=self.context.environment,
             failures=self.context.failures,
             instruments=self.context.instruments,
-            user=self._address,
+            follow=self._follow,
             mark=self.flusher.mark,
             hear=self.pulse.hear,
             forget=self.pulse.heartbeat.forget,
@@ -212,8 +236,16 @@ class Tree:
         if self.context.instruments.dropped is not None:
             self.context.instruments.dropped(letter)
 
-    def _address(self, user_id: str) -> Mailbox[UserMessage]:
-        """The mailbox of a user's actor, at which the user's bell rings from now on."""
+    def _answered(self, thread_id: str, answer: StoreAnswer) -> None:
+        """Pass on the store's answer to a thread's actor, or note it without one that is out of service."""
+        try:
+            self.threads.mailbox(thread_id).tell_reserved(answer)
+        except ActorsError:
+            self._thread_kind.dead_letter(answer, Ended.CLOSED)
+
+    async def _follow(self, user_id: str) -> Mailbox[UserMessage]:
+        """Follow a user's log; returns the mailbox of the user's actor, at which the bell rings from now on."""
+        await self.registry.follow(user_id, self.store)
         mailbox = self.users.mailbox(user_id)
         self.registry.presence(user_id).address = mailbox
         return mailbox
@@ -268,7 +300,8 @@ class Pulse:
     def _expire(self) -> bool:
         """Drop events that are too old; True if there are more of them."""
         tree, now = self._tree, self._clock()
-        expiry = tree.store.expire(now)
+        tree.confirm()
+        expiry = tree.store.expire()
         for user_id, low in expiry.lows:
             tree.accounts.trim(user_id, low, Cause.RETENTION, now)
             tree.registry.presence(user_id)  # a user who never came is forgotten like one who left now

@@ -30,6 +30,7 @@ from actors.delivery.announcements import Announcements, Item
 from actors.delivery.cursor import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
+from actors.delivery.log import NotAtHand
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
 from actors.errors import ActorsError, PeerError
 from actors.kernel.failures import Barrier
@@ -87,6 +88,9 @@ class Connection:
         self._websocket: WebSocket | None = None
         """The WebSocket, once it is open."""
         self._presence: Presence
+        self._nursery: trio.Nursery
+        self._loading = False
+        """True while events are brought to hand."""
         self._announcements = Announcements()
         self._reader: Reader
 
@@ -132,7 +136,8 @@ class Connection:
         context.hear(self)
         try:
             with Barrier(self.fail):
-                async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as self._nursery:
+                    nursery = self._nursery
                     self._transport = Transport(
                         self._endpoint,
                         nursery,
@@ -220,6 +225,9 @@ class Connection:
         except EpochEnded:
             self._rewind()
             return
+        except NotAtHand:
+            self._load(subscription.cursor.position + 1)
+            return
         if outgoing is not None:
             self._write(outgoing, subscription)
         if subscription.catch_up_is_due and self._announcements.is_over:
@@ -235,6 +243,19 @@ class Connection:
                 self._context.mark(self._presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
+
+    def _load(self, first: int) -> None:
+        """Have events brought to hand, and write then; until that, this device lags."""
+        if not self._loading:
+            self._loading = True
+            self._nursery.start_soon(self._bring, first, name=f"{self.path} loading")
+
+    async def _bring(self, first: int) -> None:
+        with Barrier(self._reader.end_for):
+            assert self._presence.view is not None, "a log is followed while it has devices"
+            await self._presence.view.fill(first)
+        self._loading = False
+        self._context.mark(self._presence)
 
     def _tell_more(self) -> None:
         """Write some of the announcements; the rest when the socket has taken these."""

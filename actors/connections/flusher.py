@@ -72,4 +72,5 @@ class Flusher:
 def _devices_of(presences: Iterable[Presence]) -> Iterator[Subscriber]:
     for presence in presences:
         presence.rung = False
+        presence.unconfirmed = True
         yield from presence.devices

@@ -15,7 +15,7 @@ from actors.context import Context
 from actors.delivery.announcements import Announcements
 from actors.delivery.frames import text_frame
 from actors.delivery.subscription import Subscription
-from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed
+from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, StoreUnavailable
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier
 from actors.kernel.mailbox import Mailbox
@@ -33,8 +33,8 @@ PONG = server_messages.encode(server_messages.Pong())
 class ReaderContext(Context):
     """The neighbours of a reader, shared by all of them."""
 
-    user: Callable[[str], Mailbox[UserMessage]]
-    """The address of a user's actor."""
+    follow: Callable[[str], Awaitable[Mailbox[UserMessage]]]
+    """Follows a user's log; returns the address of the user's actor."""
     answer: Callable[[Request, str, str], Awaitable[bytes]]
     """Carries out a request of a user and a session; returns the reply."""
 
@@ -86,11 +86,11 @@ class Reader:
         device, address = self._device, None
         self._requests = RequestQueue(nursery, self._transport, answer=self._carry_out, context=self._context)
         try:
-            with Barrier(self._end_for):
+            with Barrier(self.end_for):
                 hello = Hello(v=1) if device.plain else await self._greet(websocket)
                 if device.user_id is None or hello.token is not None:
                     device.user_id = await identify(hello.token)
-                address = self._context.user(device.user_id)
+                address = await self._context.follow(device.user_id)
                 subscription = await self._attach(hello, address)
                 websocket.settle()
                 await self._listen(websocket, subscription, address)
@@ -98,13 +98,15 @@ class Reader:
             if address is not None:
                 await self._detach(address)
 
-    def _end_for(self, error: BaseException) -> None:
+    def end_for(self, error: BaseException) -> None:
         """End the connection for an error; the closing row tells the device whether to come back."""
         match error:
             case PeerError():
                 self._ending.begin(error.name, str(error))
             case Quarantined():
                 self._ending.begin("quarantined", "")
+            case StoreUnavailable():
+                self._ending.begin("unavailable", str(error))
             case RuntimeClosed():
                 self._ending.begin("shutting_down", "")
             case _:

@@ -1,8 +1,9 @@
 """The runtime's books: every accepted event is in exactly one column, at every moment.
 
-    accepted = queued + held + retained + acked + unconfirmed + dropped + deduplicated
+    accepted + restored = queued + held + retained + acked + unconfirmed + dropped + deduplicated
 
-``accepted`` is counted where an emitter hands an event over, and ``queued`` are
+``restored`` are the events that an earlier life of the store left, from when
+their user or thread is first met here. ``accepted`` is counted where an emitter hands an event over, and ``queued`` are
 those of them that have not arrived anywhere yet; ``held`` and ``retained`` are
 counted from the holds and the ledgers at each audit, the others as they happen.
 So the equation can fail, in total and for each user, and a test that checks it
@@ -19,10 +20,10 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.delivery.cursor import Bounds
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
-from actors.receipts import DOUBTFUL, QUEUED, Lost, Receipt
+from actors.delivery.log import RestoredBounds
+from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
 from actors.stages import Cause, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
@@ -40,13 +41,14 @@ class Balance:
     unconfirmed: int = 0
     dropped: int = 0
     deduplicated: int = 0
+    restored: int = 0
 
     @property
     def balanced(self) -> bool:
         """True if every accepted event is in exactly one column."""
         if min(attrs.astuple(self)) < 0:
             return False
-        return self.accepted == (
+        return self.accepted + self.restored == (
             self.queued + self.held + self.retained + self.acked + self.unconfirmed + self.dropped + self.deduplicated
         )
 
@@ -96,12 +98,13 @@ _ENDED_EPOCHS = 4
 class UserAccount:
     """One user's books: the ledger of the log's present epoch, and the sums of earlier ones."""
 
-    __slots__ = ("_closed", "_ended", "accepted", "deduplicated", "ledger")
+    __slots__ = ("_closed", "_ended", "accepted", "deduplicated", "ledger", "restored")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.accepted = 0
         self.deduplicated = 0
+        self.restored = 0
         self._ended: list[Ledger] = []
         """Ledgers of earlier epochs: the newest, and those in which a write was still unfinished."""
         self._closed = Balance()
@@ -126,7 +129,8 @@ class UserAccount:
     def balance(self) -> Balance:
         """Return this user's row."""
         row = sum(map(_row, self._ended), self._closed + _row(self.ledger))
-        return attrs.evolve(row, accepted=self.accepted, deduplicated=self.deduplicated)
+        counts = {"accepted": self.accepted, "deduplicated": self.deduplicated, "restored": self.restored}
+        return attrs.evolve(row, **counts)
 
     def __repr__(self) -> str:
         return f"<UserAccount {self.ledger!r} accepted={self.accepted} ended={len(self._ended)}>"
@@ -142,16 +146,16 @@ class Accounts:
     def __init__(
         self,
         dead_letters: int,
-        present: Callable[[str], Bounds | None] = lambda user_id: None,
         *,
+        restored: Callable[[str], RestoredBounds | None] = lambda user_id: None,
         wall_time_of: Callable[[float], float] = lambda now: now,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
     ) -> None:
         self._wall_time_of = wall_time_of
         """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
         self._on_dropped = on_dropped
-        self.present = present
-        """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
+        self._restored = restored
+        """Finds what an earlier life of the store left in a user's log."""
         self.accepted = 0
         """Events that emitters handed over; the emitter counts them."""
         self.doubtful = 0
@@ -247,10 +251,6 @@ class Accounts:
             self._unowned.dropped += count
             self._drop(cause, count, now, thread_id=thread_id, first=first, last=last)
 
-    def forget_shed(self, thread_id: str) -> None:
-        """Forget a quarantined thread's early sheds, because no more of its hold will be noted."""
-        self._shed_ahead.pop(thread_id, None)
-
     def _note_shed_ahead(self, thread_id: str, now: float) -> None:
         """Apply sheds that the store reported before this hold was noted."""
         for last_seq, cause in self._shed_ahead.pop(thread_id, ()):
@@ -305,13 +305,8 @@ class Accounts:
         ended = None if account is None else account.ended(epoch)
         if account is not None and ended is not None:
             return account, ended
-        present = self.present(user_id)
-        if present is None or present.epoch == epoch:
-            # Books that begin late begin where the log does, because what left it before is never trimmed again.
-            account = self.account(user_id, epoch, low if present is None else max(low, present.low), now)
-            return account, account.ledger
-        account = self.account(user_id, present.epoch, present.low, now)
-        return account, account.end(Ledger(user_id, epoch, low=low))
+        account = self.account(user_id, epoch, low, now)
+        return account, account.ledger
 
     def _drop_late(self, ledger: Ledger, now: float) -> None:
         """Drop events that a late reply placed in an epoch that has already ended."""
@@ -328,10 +323,37 @@ class Accounts:
         account = self.users.get(user_id)
         if account is None:
             account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low=low))
+            self._restore(account)
         elif account.ledger.epoch != epoch:
             self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
             account.renew(Ledger(user_id, epoch, low=low))
         return account
+
+    def _restore(self, account: UserAccount) -> None:
+        """Enter what an earlier life left of a log; what has left it since then was never in these books."""
+        ledger = account.ledger
+        restored = self._restored(ledger.user_id)
+        if restored is not None and restored.head >= ledger.low:
+            ledger.restore(max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
+            account.restored = restored.head - max(restored.low, ledger.low) + 1
+
+    def restore_hold(self, thread_id: str, first_seq: int, last_seq: int) -> None:
+        """Enter the events that a thread held when this life of the store began."""
+        hold = self.holds[thread_id] = Hold(first_seq)
+        hold.high = last_seq
+        self._unowned.restored += last_seq - first_seq + 1
+
+    def state_of(
+        self, thread_id: str, user_id: str | None, epoch: str, *, seq: int, offset: int, low: int
+    ) -> tuple[EventState, int]:
+        """Find the state of an event of an earlier life, and its number there."""
+        if user_id is not None and offset >= low:
+            _, ledger = self._books_of(user_id, epoch, low, 0.0)
+            return ledger.page(offset), offset
+        if user_id is not None:
+            return LOST[Cause.RETENTION], 0
+        hold = self.holds.get(thread_id)
+        return (LOST[Cause.UNBOUND_EXPIRED], 0) if hold is None else (hold, seq)
 
     def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
         """Note that offsets below ``low`` left a user's log."""

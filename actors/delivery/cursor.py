@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from actors.delivery.lineage import Lineage
 from actors.errors import PeerError
 from actors.protocol.client_messages import Origin
 from actors.protocol.server_messages import Resume
@@ -19,6 +20,7 @@ class Bounds:
     epoch: str
     low: int
     head: int
+    lineage: Lineage = ()
 
 
 @attrs.frozen

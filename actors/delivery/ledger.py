@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from actors.delivery.log import Spans
 from actors.receipts import Position, Watchers
 from actors.stages import Cause, Stage
 
@@ -173,6 +174,26 @@ class Ledger:
             self._note_late(offset, page, bit)
         return page
 
+    def restore(self, first: int, last: int, acked: Spans, written: int) -> None:
+        """Add the offsets at which an earlier life of the store placed events, and what became of them there."""
+        for page, bits in self._spans(first, last):
+            page.placed |= bits
+        self.head = max(self.head, last)
+        if written >= first:
+            self.write(first, min(written, last))
+        for begin, end in acked:
+            self.ack(max(begin, first), min(end, last))
+
+    def acked_spans(self) -> Spans:
+        """Return the offsets in the log that devices acked, whether the store's reply for them was noted or not."""
+        spans: list[tuple[int, int]] = []
+        for index in range(self.low >> PAGE_BITS, (self.head >> PAGE_BITS) + 1):
+            page = self._pages.get(index)
+            for first, last in () if page is None else _runs(page.acked & ~page.gone, index << PAGE_BITS):
+                joined = spans and spans[-1][1] == first - 1
+                spans.append((spans.pop()[0] if joined else first, last))
+        return tuple(spans)
+
     def knows(self, offset: int) -> bool:
         """True if an offset was placed here, or has left and was forgotten."""
         page = self._pages.get(offset >> PAGE_BITS)
@@ -303,3 +324,12 @@ class Ledger:
                 end = min(last + 1 - (index << PAGE_BITS), PAGE_SIZE)
                 if start < end:
                     yield page, (1 << end) - (1 << start)
+
+
+def _runs(bits: int, base: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of set bits, as the offsets of their first and last ones."""
+    while bits:
+        first = (bits & -bits).bit_length() - 1
+        size = (~(bits >> first) & ((bits >> first) + 1)).bit_length() - 1
+        yield base + first, base + first + size - 1
+        bits &= ~(((1 << size) - 1) << first)

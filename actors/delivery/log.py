@@ -3,20 +3,38 @@
 An event is retained as the frame in which it goes to every device: bytes, in
 which the cyclic collector sees nothing to walk. As objects of their own, a
 million retained events stop the world for 100 ms at a time.
+
+What was appended is not *shown* as long as it is on its way to a disk, and what
+is retained may not be *at hand*, because it is on the disk alone.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import attrs
 
-from actors.delivery.frames import text_of
+from actors.delivery.frames import text_frame, text_of
+from actors.delivery.lineage import Lineage, fork
 
 _COMPACT_ABOVE = 64
+
+_HEADER_BYTES = 4
+"""The size of the header of a frame that is not at hand: that of most, and made exact when the frame is loaded."""
+
+_HOLE = b""
+"""The frame of an event that was damaged where it was kept, or that is not at hand."""
+
+
+Spans = tuple[tuple[int, int], ...]
+"""Ranges of offsets, first and last, ascending and disjoint."""
+
+
+class NotAtHand(Exception):
+    """Events were asked for that are retained, and have to be loaded first."""
 
 
 @attrs.frozen
@@ -31,33 +49,78 @@ class Chunk:
     """The epoch of the log, to which these offsets belong."""
 
 
+@attrs.frozen(kw_only=True)
+class RestoredBounds:
+    """A log as it was when this life of its store began."""
+
+    epoch: str
+    low: int
+    head: int
+    acked: Spans
+    written: int
+    """The last offset up to which everything was written to a socket."""
+
+
 class Log:
     """The retained events of one log, in order.
 
     Invariant: ``_frames[_start]`` has offset ``low`` and the last one
     ``head``, and so in ``_times``. Entries before ``_start`` are gone already,
     and are cut off when they are half of the columns, so that trimming costs
-    O(1) per event.
+    O(1) per event. Up to ``shown`` they may be read, from ``at_hand`` on they
+    are here.
     """
 
-    __slots__ = ("_frames", "_start", "_times", "epoch", "head", "low", "size_bytes")
+    __slots__ = (
+        "_away",
+        "_away_from",
+        "_frames",
+        "_start",
+        "_times",
+        "at_hand",
+        "epoch",
+        "head",
+        "lineage",
+        "low",
+        "shown",
+        "size_bytes",
+    )
 
-    def __init__(self, epoch: str, head: int = 0) -> None:
+    def __init__(self, epoch: str, head: int = 0, lineage: Lineage = ()) -> None:
         self.epoch = epoch
-        self.low = head + 1
+        self.lineage = lineage
+        """The epochs that this one continues."""
+        self.low = self.at_hand = head + 1
         """The first offset still here; ``head + 1`` when nothing is."""
-        self.head = head
+        self.head = self.shown = head
         self.size_bytes = 0
         """The size of the retained frames."""
         self._frames: list[bytes] = []
         self._times = array("d")
         self._start = 0
+        self._away: array[int] | None = None
+        """The sizes of the events that were not at hand when it was made, from ``_away_from`` on, without headers."""
+        self._away_from = 0
+
+    @classmethod
+    def restore(cls, epoch: str, lineage: Lineage, *, low: int, times: array[float], sizes: array[int]) -> Log:
+        """Make a log of which no event is at hand yet, from the times and the sizes of its texts, in bytes."""
+        log = cls(epoch, low - 1, lineage)
+        log._times = times
+        log._frames = [_HOLE] * len(times)
+        log._away, log._away_from = sizes, low
+        log.size_bytes = sum(sizes) + _HEADER_BYTES * len(sizes)
+        log.head = log.shown = low + len(times) - 1
+        log.at_hand = log.head + 1
+        return log
 
     def __len__(self) -> int:
         return self.head - self.low + 1
 
     def __repr__(self) -> str:
-        return f"<Log {self.epoch} low={self.low} head={self.head} bytes={self.size_bytes}>"
+        shown = "" if self.shown == self.head else f" shown={self.shown}"
+        away = "" if self.at_hand <= self.low else f" at_hand={self.at_hand}"
+        return f"<Log {self.epoch} low={self.low} head={self.head}{shown}{away} bytes={self.size_bytes}>"
 
     @property
     def oldest_at(self) -> float:
@@ -65,47 +128,105 @@ class Log:
         return self._times[self._start]
 
     def append(self, frame: bytes, now: float) -> int:
-        """Append an event; returns its offset."""
+        """Append an event, and show it; returns its offset."""
         self._frames.append(frame)
         self._times.append(now)
         self.size_bytes += len(frame)
-        self.head = offset = self.head + 1
+        self.head = self.shown = offset = self.head + 1
+        return offset
+
+    def append_ahead(self, frame: bytes, now: float) -> int:
+        """Append an event, ahead of what is shown; returns its offset."""
+        shown = self.shown
+        offset = self.append(frame, now)
+        self.shown = shown
         return offset
 
     def trim(self, keep_events: int, keep_bytes: int) -> None:
-        """Let the oldest go until both bounds hold; the newest event always stays."""
-        low = max(self.low, self.head - max(keep_events, 1) + 1)
+        """Let the oldest go until both bounds hold; the newest event that is shown always stays."""
+        low = max(self.low, self.shown - max(keep_events, 1) + 1)
         size = self.size_bytes - self._size(self.low, low)
-        while size > keep_bytes and low < self.head:
+        while size > keep_bytes and low < self.shown:
             size -= self._size(low, low + 1)
             low += 1
         self._cut(low)
 
     def expire(self, stored_before: float) -> None:
         """Drop the events that were stored before a time."""
-        self._cut(self.low + bisect_left(self._times, stored_before, self._start) - self._start)
+        low = self.low + bisect_left(self._times, stored_before, self._start) - self._start
+        self._cut(min(low, self.shown + 1))
 
     def read(self, first: int, most_bytes: int) -> Chunk:
-        """Read events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""
-        first = max(first, self.low)
+        """Read events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one.
+
+        Damaged events are stepped over as those below ``low`` are. Raises
+        :class:`NotAtHand` for events that have to be loaded.
+        """
+        first, last = max(first, self.low), self.shown
+        if first < self.at_hand and first <= last:
+            raise NotAtHand
         start = self._start + first - self.low
-        if first == self.head:
+        if first == last and self._frames[start]:
             return Chunk(first, first, self._frames[start], self.epoch)
+        while first <= last and not self._frames[start]:
+            first, start = first + 1, start + 1
         end, room = start, most_bytes
-        for frame in self._frames[start:]:
+        for frame in self._frames[start : start + last - first + 1]:
             room -= len(frame)
-            if room < 0 and end > start:
+            if not frame or (room < 0 and end > start):
                 break
             end += 1
         return Chunk(first, first + end - start - 1, b"".join(self._frames[start:end]), self.epoch)
 
     def texts(self) -> Iterator[bytes]:
-        """Yield the retained events as JSON, oldest first."""
-        return map(text_of, islice(self._frames, self._start, None))
+        """Yield the retained events that are shown as JSON, oldest first; all must be at hand."""
+        if self.at_hand <= self.low <= self.shown:
+            shown = islice(self._frames, self._start, self._start + self.shown - self.low + 1)
+            return (text_of(frame) for frame in shown if frame)
+        if self.low <= self.shown:
+            raise NotAtHand
+        return iter(())
+
+    def fork(self, epoch: str, offset: int) -> None:
+        """Lose the events beyond an offset, and go on in another epoch, which continues this one up to there."""
+        offset = max(min(offset, self.shown), self.low - 1)
+        self.size_bytes -= self._size(offset + 1, self.head + 1)
+        keep = self._start + offset - self.low + 1
+        del self._frames[keep:], self._times[keep:]
+        self.lineage = fork(self.lineage, self.epoch, offset)
+        self.epoch, self.head, self.shown = epoch, offset, offset
+
+    # --- events that are not at hand ------------------------------------------
+
+    def load(self, first: int, texts: Sequence[bytes | None]) -> None:
+        """Bring to hand the events from an offset up to the first that is; ``None`` stands for a damaged one."""
+        if first + len(texts) != self.at_hand:
+            return  # another task has loaded them meanwhile
+        for offset, text in enumerate(texts, first):
+            if offset >= self.low:
+                frame = _HOLE if text is None else text_frame(text)
+                self.size_bytes += len(frame) - self._size(offset, offset + 1)
+                self._frames[self._start + offset - self.low] = frame
+        self.at_hand = max(first, self.low)
+        if self.at_hand == self.low:
+            self._away = None
+
+    def unload(self) -> None:
+        """Keep the numbers, times and sizes of the events alone, which must all be shown."""
+        assert self.shown == self.head, "what is on its way to the disk cannot be loaded from there"
+        offsets = range(self.low, self.head + 1)
+        sizes = array("I", [max(self._size(offset, offset + 1) - _HEADER_BYTES, 0) for offset in offsets])
+        self._frames[self._start :] = [_HOLE] * len(sizes)
+        self._away, self._away_from, self.at_hand = sizes, self.low, self.head + 1
+        self.size_bytes = sum(sizes) + _HEADER_BYTES * len(sizes)
 
     def _size(self, first: int, end: int) -> int:
         start = self._start + first - self.low
-        return sum(map(len, self._frames[start : start + end - first]))
+        here = sum(map(len, self._frames[start : start + end - first]))
+        if self._away is None or first >= self.at_hand:
+            return here
+        away = self._away[first - self._away_from : min(end, self.at_hand) - self._away_from]
+        return here + sum(away) + _HEADER_BYTES * len(away)
 
     def _cut(self, low: int) -> None:
         gone = low - self.low
@@ -113,8 +234,9 @@ class Log:
             return
         self.size_bytes -= self._size(self.low, low)
         end = self._start + gone
-        self._frames[self._start : end] = [b""] * gone
+        self._frames[self._start : end] = [_HOLE] * gone
         self._start, self.low = end, low
+        self.at_hand = max(self.at_hand, low)
         if end > _COMPACT_ABOVE and end * 2 > len(self._frames):
             del self._frames[:end], self._times[:end]
             self._start = 0

@@ -56,10 +56,10 @@ _STANDINGS: dict[Standing, str] = {
 
 
 class LogSource(Protocol):
-    """The store, as far as a subscription reads it."""
+    """The view of a user's log, as far as a subscription reads it."""
 
-    def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
-        """Read consecutive events of a user's log, from an offset or from low on."""
+    def read(self, first: int, most_bytes: int) -> Chunk:
+        """Read consecutive events, from an offset or from low on; raises NotAtHand while they have to be loaded."""
         ...
 
 
@@ -126,7 +126,7 @@ class Subscription:
         "_catching_up_to",
         "_ended",
         "_instruments",
-        "_store",
+        "_log",
         "_writing",
         "cursor",
         "ledger",
@@ -135,7 +135,7 @@ class Subscription:
     )
 
     def __init__(
-        self, store: LogSource, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
+        self, log: LogSource, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
     ) -> None:
         self.user_id = ledger.user_id
         self.plain = plain
@@ -143,7 +143,7 @@ class Subscription:
         self.ledger = ledger
         """The books of the epoch in which the cursor stands."""
         self.cursor = Cursor(start.offset)
-        self._store = store
+        self._log = log
         self._instruments = instruments
         self._catching_up_to = None if plain else bounds.head
         self._behind = not plain
@@ -186,10 +186,10 @@ class Subscription:
         """Take the next range to send, ``None`` if there is none; its offsets count as handed out from now on.
 
         Raises :class:`EpochEnded`, and takes nothing, when the log goes on in
-        another epoch. Not to be called while a write is unfinished.
+        another epoch, and NotAtHand while it has to be loaded. Not to be called while a write is unfinished.
         """
         cursor = self.cursor
-        chunk = self._store.read(self.user_id, cursor.position + 1, most_bytes)
+        chunk = self._log.read(cursor.position + 1, most_bytes)
         if chunk.epoch != self.ledger.epoch:
             raise EpochEnded
         before = () if chunk.first == cursor.position + 1 else self._skip(chunk.first)

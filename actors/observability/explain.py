@@ -23,6 +23,7 @@ _CAUSES = {
     Cause.QUARANTINED: "its thread or owner was taken out of service",
     Cause.RUN_OVER: "its run had ended by the time it came to the store",
     Cause.DAMAGED: "the store can no longer read it",
+    Cause.TROUBLE: "the store could not store, and took nothing meanwhile",
     Cause.SHUTDOWN: "the runtime closed before it was written",
 }
 

@@ -21,10 +21,19 @@ from actors.receipts import Receipt
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.text_buffer import TextBuffer
 from actors.stages import Stage
+from actors.stores.store import Edge
 from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission
 
 T = TypeVar("T")
+
+_EDGES: dict[str, Edge] = {
+    Lifecycle.AGENT_STARTED: "opens",
+    Lifecycle.AGENT_COMPLETED: "closes",
+    Lifecycle.AGENT_FAILED: "closes",
+    Lifecycle.AGENT_CANCELLED: "closes",
+}
+"""The events at the edges of a run, between which the store takes its others."""
 
 
 class Output:
@@ -74,7 +83,9 @@ class Output:
 
     def compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
         """Encode an event of the run, without emitting it; raises as the emitter's ``compose`` does."""
-        return self._emitter.compose(self._thread_id, type_, payload, self._run_id, event_id)
+        emission = self._emitter.compose(self._thread_id, type_, payload, self._run_id, event_id)
+        emission.run_id, emission.edge = self._run_id, _EDGES.get(type_, "")
+        return emission
 
     async def emit(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
         """Emit an event after the gathered text, waiting for room; raises RunEnded when the run ends meanwhile."""

@@ -12,14 +12,16 @@ user, or the end of the runtime.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Literal
 
 import attrs
+import msgspec
 import trio
 
 from actors.checks import awaitable
 from actors.context import Context
+from actors.events.delivered import Event
 from actors.kernel.failures import Barrier, unwrap
 from actors.receipts import Position
 from actors.runs.admission import Admission, MessageArrival
@@ -31,6 +33,7 @@ from actors.runs.registry import RunRegistry
 from actors.runs.roster import Roster
 from actors.runs.run import Message, Run
 from actors.runs.turns import Concurrency
+from actors.stores.store import DueRun
 from actors.threads.emitter import Emitter
 from actors.users.presence import Subscriber
 
@@ -122,6 +125,21 @@ class Runs:
             return None
         run = Run(message.thread_id, run_id, agent_name=self._agent_name, supervisor=self, message=message)
         return self.admission.expect(run)
+
+    def resume(self, due: Iterable[DueRun]) -> None:
+        """Start the runs of messages that an earlier life of the store took, and that never began."""
+        for one in due if self.answers else ():
+            event = msgspec.json.decode(one.message + b"}", type=Event)
+            assert event.event_id is not None, "a message has an id"
+            message = Message(
+                thread_id=one.thread_id,
+                user_id=one.user_id,
+                event_id=event.event_id,
+                type=event.type,
+                payload=event.payload,
+            )
+            run = Run(one.thread_id, one.run_id, agent_name=self._agent_name, supervisor=self, message=message)
+            self.admission.expect(run).placed()
 
     def sweep(self, now: float) -> None:
         """Cancel the runs of users who were connected and have had no device for longer than the grace."""

@@ -25,6 +25,7 @@ from actors.protocol.server_messages import GoingAway, encode
 from actors.runs.supervisor import Runs
 from actors.server.requests import Requests
 from actors.server.server import Server
+from actors.stores.store import Store
 from actors.threads.emitter import Emitter
 from actors.threads.messages import ThreadMessage
 
@@ -91,6 +92,10 @@ class Parts(Protocol):
     threads: DynamicSupervisor[ThreadMessage]
     flusher: Flusher
     accounts: Accounts
+    store: Store
+
+    def confirm(self) -> None:
+        """Tell the store what devices have acked."""
 
 
 class Drain:
@@ -124,6 +129,7 @@ class Drain:
         with trio.move_on_after(left(_ACK)):
             await self._finish_delivery(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
         await self._say_goodbye(left(1.0))
+        self._parts.confirm()
         goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]
         return DrainReport(
             undelivered=self._undelivered(),
@@ -142,6 +148,7 @@ class Drain:
         self._parts.server.close()
         with trio.move_on_after(self._limits.close_seconds):
             await self._parts.server.gone()
+        self._parts.confirm()
 
     def _check_outside(self) -> None:
         """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
@@ -167,6 +174,7 @@ class Drain:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
         self._parts.emitter.closed = True
         await self._parts.threads.wait_idle()
+        await self._parts.store.settled()
         connections = self._parts.server.connections
         while not self._parts.flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
             self._parts.flusher.write_round()

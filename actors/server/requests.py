@@ -88,6 +88,8 @@ class Requests:
                 reply = await self._carry_out(request, user_id, session_id)
             except Refused as error:
                 refused = error
+            except StoreUnavailable:
+                refused = Refused("unavailable")
             else:
                 self._note_answer(request, None)
                 return reply
@@ -105,7 +107,7 @@ class Requests:
             case CancelRun():
                 return await self._cancel(request, user_id)
             case ReadThread():
-                return self._read(request, user_id)
+                return await self._read(request, user_id)
             case AnswerAsk():
                 return self._answer_ask(request, user_id, session_id)
 
@@ -125,7 +127,7 @@ class Requests:
         name = _name(session_id, send.id)
         event_id, run_id = f"m_{name}", f"run_{name}"
         thread_id = f"t_{name}" if send.thread_id is None else send.thread_id
-        begun = send.thread_id is not None or self._has_begun(thread_id)
+        begun = send.thread_id is not None or await self._has_begun(thread_id)
         claims = not begun or await self._may_claim(user_id, thread_id)
         known = self._threads.get(event_id)
         if known not in (None, thread_id):
@@ -134,9 +136,10 @@ class Requests:
         receipt = await self._place(message, run_id, claims=claims, again=known is not None)
         return encode(_placement(send.id, run_id if self._runs.answers else None, receipt))
 
-    def _has_begun(self, thread_id: str) -> bool:
+    async def _has_begun(self, thread_id: str) -> bool:
         """Return true if a thread has events, because then it may have been taken from the user who opened it."""
-        return self._store.history(thread_id, after_seq=0, most_events=1, most_bytes=0).head_seq > 0
+        found = await self._store.history(thread_id, None, after_seq=0, most_events=1, most_bytes=0)
+        return found.head_seq > 0
 
     async def _may_claim(self, user_id: str, thread_id: str) -> bool:
         """Return true if a thread may become this user's; false if it is. Raises Refused if neither.
@@ -148,7 +151,7 @@ class Requests:
             check_identifier("thread_id", thread_id)
         except Unencodable as error:
             raise Refused("bad_request", f"send: {error}") from None
-        owner = self._store.owner(thread_id)
+        owner = await self._store.owner(thread_id)
         if owner == user_id:
             return False
         handling = f"user {user_id}, thread {thread_id}"
@@ -168,7 +171,7 @@ class Requests:
         if arrival is None:
             raise Refused("shutting_down" if self.refusing else "busy")
         try:
-            receipt = await self._emit(message, arrival, claims=claims)
+            receipt = await self._emit(message, run_id, arrival, claims=claims)
             self._threads.put(message.event_id, message.thread_id)
             await receipt.reached(Stage.STORED)
         except Unencodable as error:
@@ -179,7 +182,7 @@ class Requests:
             raise Refused(_REFUSALS[type(error)]) from None
         return receipt
 
-    async def _emit(self, message: Message, arrival: MessageArrival, *, claims: bool) -> Receipt:
+    async def _emit(self, message: Message, run_id: str, arrival: MessageArrival, *, claims: bool) -> Receipt:
         try:
             emission = self._emitter.compose(
                 message.thread_id,
@@ -190,6 +193,8 @@ class Requests:
                 claims=claims,
                 arrival=arrival,
             )
+            if self._runs.answers:
+                emission.run_id, emission.edge = run_id, "due"
             return await self._emitter.emit(emission)
         except BaseException:
             arrival.refused()
@@ -204,12 +209,13 @@ class Requests:
         stopped, running = tuple(outcome.stopped), tuple(outcome.running)
         return encode(CancelReply(cancel.id, ok=True, run_id=cancel.run_id, stopped=stopped, running=running))
 
-    def _read(self, read: ReadThread, user_id: str) -> bytes:
-        if self._store.owner(read.thread_id) != user_id:
-            raise Refused("unknown_thread")
+    async def _read(self, read: ReadThread, user_id: str) -> bytes:
         limits = self._limits
         most = min(read.limit or limits.history_events, limits.history_events)
-        found = self._store.history(read.thread_id, read.after_seq, most, limits.history_bytes)
+        try:
+            found = await self._store.history(read.thread_id, user_id, read.after_seq, most, limits.history_bytes)
+        except NotTheOwner:
+            raise Refused("unknown_thread") from None
         reply = ReadReply(
             read.id,
             ok=True,

@@ -17,6 +17,7 @@ from actors.events.event import notice
 from actors.limits import Limits
 from actors.stages import Cause
 from actors.stores.idempotency import FirstAppend
+from actors.stores.journal import HoldShed
 from actors.stores.store import Shed
 
 
@@ -27,6 +28,7 @@ class HeldEvent(msgspec.Struct, gc=False, frozen=True):
     seq: int
     at: float
     first_append: FirstAppend | None
+    event_id: str = ""
 
 
 class ThreadHold:
@@ -69,9 +71,13 @@ class Holds:
     empty; ``forget`` is called with its id.
     """
 
-    def __init__(self, limits: Limits, forget: Callable[[str], object]) -> None:
+    def __init__(
+        self, limits: Limits, forget: Callable[[str], object], note: Callable[[HoldShed], object] | None = None
+    ) -> None:
         self._limits = limits
         self._forget = forget
+        self._note = note
+        """Takes each drop, for a journal, if there is one."""
         self._holding: dict[str, ThreadHold] = {}
         """Those that hold something."""
         self._size_bytes = 0
@@ -102,6 +108,13 @@ class Holds:
             self._shed_oldest(oldest, Cause.UNBOUND_OVERFLOW)
         while len(self._holding) > limits.unbound_total_threads and (oldest := self._oldest()):
             self.shed(oldest, Cause.UNBOUND_OVERFLOW)
+
+    def restore(self, hold: ThreadHold, events: Iterable[HeldEvent]) -> None:
+        """Take over a hold of an earlier life."""
+        for event in events:
+            self.take(hold, event)
+        if not hold.events and not hold.disowned:
+            self._vacant[hold.thread_id] = None
 
     def _begin(self, hold: ThreadHold, at: float) -> deque[HeldEvent]:
         self._holding[hold.thread_id] = hold
@@ -157,6 +170,8 @@ class Holds:
         oldest = hold.events.popleft()
         hold.size_bytes -= len(oldest.body)
         self._size_bytes -= len(oldest.body)
+        if self._note is not None:
+            self._note(HoldShed(hold.thread_id, oldest.seq, cause, 1))
         if hold.shed is None:
             hold.shed, hold.first_shed = {}, oldest.seq
         hold.shed[cause] = hold.shed.get(cause, 0) + 1

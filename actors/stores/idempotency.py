@@ -41,10 +41,12 @@ class IdempotencyWindow:
         if len(self._first_appends) > self._capacity:
             self._first_appends.popitem(last=False)
 
-    def expire(self, now: float) -> None:
-        """Forget appends older than the window."""
+    def expire(self, now: float) -> bool:
+        """Forget appends older than the window; true if there were any."""
+        count = len(self)
         while self._first_appends and next(iter(self._first_appends.values())).at < now - self._seconds:
             self._first_appends.popitem(last=False)
+        return len(self) < count
 
     def __len__(self) -> int:
         return len(self._first_appends)

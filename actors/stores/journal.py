@@ -29,12 +29,10 @@ from typing import Protocol
 import msgspec
 
 from actors.delivery.lineage import Lineage
+from actors.delivery.log import Spans
 from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Cause, Promise
-
-Spans = tuple[tuple[int, int], ...]
-"""Ranges of offsets, first and last, ascending and disjoint."""
 
 
 class NotTaken(StoreError):

@@ -1,57 +1,84 @@
 """The contract of a store: the one place that numbers events.
 
 A store takes events of threads and places them in the logs of the threads'
-owners. It has no clock (time comes as an argument) and knows nothing of
-actors, sockets or receipts. Each operation that may have to wait has a
-``_nowait`` half, which a store that can answer at once implements, and which
-raises :class:`trio.WouldBlock` in one that cannot.
+owners. It knows nothing of actors, sockets or receipts. It has a life
+(:meth:`Store.run`), in which every wait and every retry is its own; an act is
+handed to it in one call that never waits (:meth:`Store.submit`), and answered
+in one call back.
 
 The promises of every store; ``tests/stores/contract.py`` holds each store to them:
 
+- Each act is answered once, the acts of one thread in the order in which they
+  were submitted: in the store's own step, perhaps before ``submit`` returns,
+  when what the answer says is visible, and as safe as the answer's ``promise``.
+  What is not answered is not visible. ``submit`` that raised took nothing.
 - ``seq`` counts a thread's events from 1 without a hole, ``offset`` a log's.
 - An event is placed once. A fingerprint that comes again under the same
   (thread, event id) gets the first placement, another fingerprint under that
-  id raises :class:`~actors.errors.IdempotencyConflict`, for at least
-  ``idempotency_seconds``.
+  id is refused with :class:`~actors.errors.IdempotencyConflict`, for at least
+  ``idempotency_seconds``, however many events without a fingerprint come
+  meanwhile: those need no record, because no act is answered twice.
 - A bind places the events that the thread held, in order, and no others; a
   notice of those that were shed stands before them, and takes an offset. Asked
-  again, it answers the same until :meth:`Store.ack_binding`, because the first
-  answer may have been lost.
+  again, it answers the same until :meth:`Store.ack_binding`, because a process
+  may end between the answer and what follows from it.
 - ``shed`` reports the events that a hold had to drop, at once and once. No
-  answer that may get lost carries them.
+  answer carries them.
 - Of threads that never had an owner and hold nothing any more, the store
   remembers the newest ``vacant_threads``. A forgotten one begins again at
   ``seq`` 1, and a late owner gets no notice of the events that it had shed,
   because the store cannot tell it from a thread that never was, and a notice
   of events that may never have been would be no better. Receipts, ``shed`` and
   dead letters have told that loss when it happened.
-- A ``generation`` counts a thread's changes of owner. An append that names an
-  older one is refused: nothing accepted for one owner is placed for the next.
-- Epoch, low and head are read together. An epoch never shows a log that has
-  lost something it had shown, and ends for no other reason: a log that was
-  forgotten goes on in its epoch, after its head.
+- A ``generation`` changes with each change of a thread's owner, and never comes
+  again. An append that names another one is refused: nothing accepted for one
+  owner is placed for the next.
+- A run is *due* from the message that it answers, *open* from its first event
+  to its last, and then over. Its events are taken only while it is open. Of a
+  process that ended, the next life closes each open run once, with
+  ``agent_failed``, and names each due one once (:meth:`Store.due`).
+- Epoch, lineage, low and head are read together. An epoch never shows a log
+  that has lost something it had shown, and ends for no other reason: a log that
+  was forgotten, or restored whole, goes on in its epoch, after its head.
+- Ages are measured on the wall clock, made monotone in each life, so that they
+  mean the same in the next one. A clock that is set back makes nothing come
+  back; one that is set forward makes nothing older than by so much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
+import attrs
 import msgspec
+import trio
 
 from actors.delivery.cursor import Bounds
 from actors.delivery.history import Excerpt
-from actors.delivery.log import Chunk
+from actors.delivery.log import Chunk, RestoredBounds, Spans
+from actors.environment import Environment
 from actors.errors import StoreError
-from actors.stages import Cause
+from actors.limits import Limits
+from actors.stages import Cause, Promise
+
+Edge = Literal["", "due", "opens", "closes"]
+"""The part that an event has in its run: its message, its first event, its last one, or any in between."""
+
+Again = Literal["", "asked", "given"]
+"""Whether an event was there before: by this very act, the answer to which was lost, or by another one of its id."""
 
 
 class StaleGeneration(StoreError):
     """The thread changed owner since the appender last looked; the event was not taken."""
 
-    def __init__(self, thread_id: str, expected: int, *, came: int) -> None:
+    def __init__(self, thread_id: str, expected: str, *, came: str) -> None:
         super().__init__(f"thread {thread_id}: expected generation {expected}, got {came}")
         self.generation = expected
+
+
+class RunOver(StoreError):
+    """The run has had its last event, or never had its first one; the event was not taken."""
 
 
 class Append(msgspec.Struct, gc=False):
@@ -61,10 +88,24 @@ class Append(msgspec.Struct, gc=False):
     event_id: str
     body: bytes
     """The event's JSON object, up to where ``seq`` and ``offset`` go: without its closing brace."""
-    generation: int | None = None
-    """The thread's generation as the appender knows it, if it does."""
+    generation: str | None = None
+    """The thread's generation as the appender knows it, if it does. Opaque: equal, or not."""
     fingerprint: bytes | None = None
     """The digest by which two events of one id are the same; ``None`` for an id that cannot come twice."""
+    user_id: str | None = None
+    """The owner whom the thread must have, if one is expected."""
+    run_id: str | None = None
+    """The run that guards the event, or that a message makes due."""
+    edge: Edge = ""
+
+
+class Bind(msgspec.Struct):
+    """A request to make a user the owner of a thread; ``None`` leaves it without one."""
+
+    thread_id: str
+    user_id: str | None
+    take: bool
+    """True to take the thread from another owner as well."""
 
 
 class Shed(msgspec.Struct, gc=False, frozen=True):
@@ -75,26 +116,26 @@ class Shed(msgspec.Struct, gc=False, frozen=True):
     cause: Cause
 
 
-class Placement(msgspec.Struct, gc=False, frozen=True):
-    """The store's answer to an append that it took."""
+class Placement(msgspec.Struct, gc=False):
+    """The answer to an append that was taken."""
 
     seq: int
-    generation: int
+    generation: str
     user_id: str | None = None
     """The owner in whose log it is; ``None`` while it is held."""
     epoch: str = ""
     offset: int = 0
     low: int = 0
     """The first offset of the owner's log, now that this event is in."""
-    duplicate: bool = False
-    """True if this is an earlier append's placement."""
+    again: Again = ""
+    promise: Promise = Promise.NOTHING
 
 
-class Binding(msgspec.Struct, gc=False, frozen=True):
-    """The store's answer to a bind, or to the one that gave the thread its present owner."""
+class Binding(msgspec.Struct, gc=False):
+    """The answer to a bind, or to the one that gave the thread its present owner."""
 
     thread_id: str
-    generation: int
+    generation: str
     user_id: str | None
     epoch: str = ""
     """The epoch of the owner's log, if anything is in it."""
@@ -104,6 +145,17 @@ class Binding(msgspec.Struct, gc=False, frozen=True):
     """True if the bind placed a notice of shed events."""
     low: int = 0
     """The first offset of the owner's log, once all of them were in."""
+    promise: Promise = Promise.NOTHING
+
+
+Act = Append | Bind
+
+Answer = Placement | Binding | Exception
+"""A refusal is an exception: IdempotencyConflict, NotTheOwner, :class:`StaleGeneration`, :class:`RunOver`, or
+StoreUnavailable where the store ended before it knew."""
+
+Answered = Callable[[Act, Answer], None]
+"""Takes the answer to an act, in the store's step. It must not raise, nor submit another act."""
 
 
 class Expiry(msgspec.Struct, gc=False, frozen=True):
@@ -113,69 +165,141 @@ class Expiry(msgspec.Struct, gc=False, frozen=True):
     """The users whose logs lost something, and the first offsets that they have now."""
     more: bool = False
     """True if there is more to drop."""
+    damaged: tuple[tuple[str, int, int], ...] = ()
+    """The users, and ranges of their offsets, of events that were found damaged."""
+
+
+@attrs.frozen
+class Trouble:
+    """The reason for which nothing can be stored at present."""
+
+    text: str
+    since: float
+    """Wall clock, seconds since 1970."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class DueRun(msgspec.Struct, gc=False, frozen=True):
+    """A run of an earlier life that has yet to begin."""
+
+    run_id: str
+    thread_id: str
+    user_id: str
+    """The sender of its message."""
+    message: bytes
+    """The message, as the body of its event."""
+
+
+class RestoredHold(msgspec.Struct, gc=False, frozen=True):
+    """The events that a thread held when this life began."""
+
+    thread_id: str
+    first_seq: int
+    last_seq: int
+
+
+class View(Protocol):
+    """One user's log, while it is followed."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """The log's epoch, lineage, low and head, read together."""
+        ...
+
+    def read(self, first: int, most_bytes: int) -> Chunk:
+        """Read events from offset ``first`` on, or from low if that is later, as frames.
+
+        As many as ``most_bytes`` allow, at least one if there is one. Raises
+        :class:`~actors.delivery.log.NotAtHand` for events that are retained,
+        but have to be brought by :meth:`fill`.
+        """
+        ...
+
+    async def fill(self, first: int) -> None:
+        """Bring events from offset ``first`` on to hand. A checkpoint; cancelled, it may be called again.
+
+        Raises :class:`~actors.errors.StoreError` when they cannot be read now.
+        """
+
+    def confirm(self, epoch: str, acked: Spans, written: int) -> None:
+        """Take note of what devices have acked of an epoch, and up to where sockets took everything. It may lag."""
+
+    def close(self) -> None:
+        """Follow the log no longer. Idempotent."""
 
 
 class Store(Protocol):
-    """The operations of a store. Times are monotonic seconds, from the caller."""
+    """The operations of a store."""
 
-    outlives_process: bool
-    """True if its events are still there after a restart of the process."""
+    promise: Promise
+    """The most that its answers promise."""
+    secret: bytes
+    """32 bytes that no client knows, the same in each life: with them the runtime signs what clients keep."""
 
-    def append_nowait(self, append: Append, now: float) -> Placement:
-        """Take one event.
+    @property
+    def trouble(self) -> Trouble | None:
+        """The reason for which nothing can be stored at present; ``None`` while all is well."""
+        ...
 
-        Raises IdempotencyConflict or StaleGeneration when the store did not
-        and will not take it, WouldBlock when this store has to be waited for.
+    async def run(
+        self,
+        limits: Limits,
+        environment: Environment,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Open the store, and keep it until cancelled; then store, and answer, what was submitted, and close.
+
+        Nothing else may be called before it has started, nor :meth:`submit`
+        after it has ended. Raises :class:`~actors.errors.StoreError` for what
+        cannot be opened, or not kept: the text says what it is and what was
+        expected.
         """
         ...
 
-    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        """Take events of one thread in order; the answer to each is a placement or the refusal.
+    def submit(self, act: Act, answered: Answered) -> None:
+        """Take an act; never waits. The answer goes to ``answered``.
 
-        Raises :class:`~actors.errors.StoreUnavailable` when it is not known
-        whether the store took them: the caller may append them again, with
-        fingerprints. Cancelled, the store may or may not have taken them.
+        Raises :class:`trio.WouldBlock` when there is no room, and
+        :class:`~actors.errors.StoreUnavailable` where the store is in trouble
+        and takes nothing meanwhile: then nothing was taken.
         """
         ...
 
-    def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        """Make a user the owner of a thread; ``None`` leaves it without one.
-
-        It takes a thread from another owner only when ``take`` is set, and
-        otherwise raises :class:`~actors.errors.NotTheOwner`. Raises WouldBlock
-        when this store has to be waited for.
-        """
+    async def room(self) -> None:
+        """Wait until there is room for an act again; a checkpoint. Another task may take the room first."""
         ...
 
-    async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        """Bind as :meth:`bind_nowait` does, and wait for the answer."""
+    async def settled(self) -> None:
+        """Wait until every act that was submitted before is answered; a checkpoint."""
         ...
 
-    def ack_binding(self, thread_id: str, generation: int) -> None:
+    def ack_binding(self, thread_id: str, generation: str) -> None:
         """Acknowledge the reply to the bind that made this generation; the store may discard it."""
 
-    def owner(self, thread_id: str) -> str | None:
-        """Return the owner of a thread, as far as this process knows, or ``None``."""
+    def known_owner(self, thread_id: str) -> str | None:
+        """Return the owner of a thread, as far as this process knows, or ``None``. It authorises nothing."""
         ...
 
-    def bounds(self, user_id: str) -> Bounds:
-        """Return epoch, low and head of a user's log, read together; an empty log is begun if there is none."""
+    async def owner(self, thread_id: str) -> str | None:
+        """Return the owner of a thread, or ``None``. A checkpoint. Raises StoreUnavailable when it cannot be known."""
         ...
 
-    def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
-        """Read events of a log from offset ``first`` on, or from its low if that is later, as frames.
-
-        As many as ``most_bytes`` allow, at least one if there is one. Answers
-        at once, because a store keeps retained events at hand.
-        """
-        ...
-
-    def history(self, thread_id: str, after_seq: int, most_events: int, most_bytes: int) -> Excerpt:
-        """Read events of a thread after ``after_seq`` from its owner's log, at least one if there is one.
+    async def history(
+        self, thread_id: str, user_id: str | None, after_seq: int, most_events: int, most_bytes: int
+    ) -> Excerpt:
+        """Read events of a thread after ``after_seq`` from its owner's log, at least one if there is one. A checkpoint.
 
         The excerpt says which ranges are gone; events placed for a former owner
-        are gone for this one. Answers at once, as :meth:`read` does.
+        are gone for this one. With a ``user_id``, it raises
+        :class:`~actors.errors.NotTheOwner` for a thread that is not this user's.
         """
+        ...
+
+    async def follow(self, user_id: str) -> View:
+        """Follow a user's log, which is begun if there is none. A checkpoint."""
         ...
 
     def shed(self) -> Sequence[Shed]:
@@ -185,24 +309,26 @@ class Store(Protocol):
         """
         ...
 
-    def expire(self, now: float) -> Expiry:
+    def expire(self) -> Expiry:
         """Drop events and records that became too old, no more at once than other tasks can wait for."""
         ...
 
-    def release(self, thread_id: str) -> None:
-        """Drop every event that a quarantined thread holds."""
-
     def forget(self, user_id: str) -> bool:
-        """Reduce a user's log to its epoch and head, if it is empty; true if it is.
+        """Let go of a user's log, where no event of it need be at hand; true if it did.
 
-        Later events go on from there, so that the cursor of a device that has
-        seen everything stays valid.
+        A log that outlives the process is let go of whole; another one only
+        when it is empty, to its epoch and head. Later events go on from there.
         """
         ...
 
-    def renew(self, user_id: str) -> Bounds:
-        """Empty the log of a quarantined user, and begin another epoch."""
+    def restored(self, user_id: str) -> RestoredBounds | None:
+        """Return a user's log as it was when this life began; ``None`` where there was none."""
         ...
 
-    async def aclose(self) -> None:
-        """Close the store; a checkpoint."""
+    def restored_holds(self) -> Sequence[RestoredHold]:
+        """Return the events that threads held when this life began, and still hold."""
+        ...
+
+    def due(self) -> Sequence[DueRun]:
+        """Return the runs of earlier lives that have yet to begin, oldest first."""
+        ...

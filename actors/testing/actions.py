@@ -14,8 +14,8 @@ from actors.testing.agents import AgentFailed, Agents
 from actors.testing.chance import Chance
 from actors.testing.crashes import Moment
 from actors.testing.device import Device
+from actors.testing.journal import Fault
 from actors.testing.plan import Action
-from actors.testing.store import Fault
 from actors.testing.troubles import trouble
 from actors.testing.world import World
 
@@ -215,12 +215,12 @@ async def release(context: ActionContext, action: Action, chance: Chance) -> Non
 
 
 async def stall(context: ActionContext, action: Action, chance: Chance) -> None:
-    context.world.store.stalled_until = trio.current_time() + chance.one((0.05, 1.0, 7.0))
+    context.world.store.journal.stalled_until = trio.current_time() + chance.one((0.05, 1.0, 7.0))
 
 
 async def fault(context: ActionContext, action: Action, chance: Chance) -> None:
-    faults: tuple[Fault, ...] = ("lost", "unanswered", "broken")
-    context.world.store.faults.extend(chance.weighted(faults, (4, 4, 1), chance.count(1, 4)))
+    faults: tuple[Fault, ...] = ("full", "unwritten", "unanswered")
+    context.world.store.journal.faults.extend(chance.weighted(faults, (2, 3, 4), chance.count(1, 4)))
 
 
 async def restart(context: ActionContext, action: Action, chance: Chance) -> None:

@@ -19,7 +19,7 @@ import trio
 from actors.checks import awaitable, check_coroutine, check_word, described
 from actors.events.event import check_whole
 from actors.testing.determinism import run
-from actors.testing.store import Fault
+from actors.testing.journal import Fault
 from actors.testing.world import World, check_agent, check_seed, simulate
 
 Scenario = Callable[[World], Awaitable[None]]
@@ -118,12 +118,12 @@ async def _cancelled(scenario: Scenario, seed: int, steps: int, options: dict[st
 
 
 def fail_every_store_call(
-    scenario: Scenario, fault: Fault = "lost", seed: int = 0, *, most_calls: int = 1_000, **options: Any
+    scenario: Scenario, fault: Fault = "unwritten", seed: int = 0, *, most_calls: int = 1_000, **options: Any
 ) -> int:
-    """Run a scenario with its first call of the store failing, its second, and so on; returns how many there were.
+    """Run a scenario with the first commit of its store failing, the second, and so on; returns how many there were.
 
-    ``lost``: the store did not carry the call out, and does not say so.
-    ``unanswered``: it did, and does not say so. ``broken``: the store raised what no store may raise.
+    ``full``: it says that it wrote nothing. ``unwritten``: it did not write, and does not say so.
+    ``unanswered``: it wrote, and does not say so.
     """
     _check_steps(scenario, seed, options, most_calls=most_calls)
     check_word("fault", fault, Fault)
@@ -136,8 +136,9 @@ def fail_every_store_call(
 async def _failed(scenario: Scenario, fault: Fault, seed: int, call: int, options: dict[str, Any]) -> bool:
     """Run a scenario once; True if it made fewer calls."""
     async with simulate(seed, **{"faulty": False, "store_seconds": _STORE_SECONDS, **options}) as world:
-        world.store.fail_call, world.store.fail_with = call, fault
+        journal = world.store.journal
+        journal.fail_call, journal.fail_with = call, fault
         await awaitable("scenario", scenario(world))
-        calls = world.store.calls
-        world.store.fail_call = 0
+        calls = journal.calls
+        journal.fail_call = 0
     return calls < call

@@ -13,7 +13,7 @@ from actors.testing.crashes import Crashes
 from actors.testing.device import Device
 from actors.testing.oracle import Oracle
 from actors.testing.records import DELTA, STARTED, TERMINAL, Emit, Log, Records
-from actors.testing.store import FaultyStore
+from actors.testing.store import FaultyMemoryStore, FaultyStore
 
 
 class WorldView(Protocol):
@@ -21,7 +21,7 @@ class WorldView(Protocol):
 
     runtime: Runtime
     limits: Limits
-    store: FaultyStore
+    store: FaultyStore | FaultyMemoryStore
     records: Records
     oracle: Oracle
     crashes: Crashes
@@ -148,7 +148,6 @@ def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool)
     """Check that there was the reason for which an event was dropped."""
     owners = world.records.owners_of(emit.thread_id)
     cause, position = receipt.cause.name if receipt.cause else "", receipt.position
-    crashes = world.crashes.fired, world.store.failed.count("broken")
     if cause == "RETENTION" and position is not None:
         bounds = world.store.bounds(position.user_id)
         fine = bounds.epoch != position.epoch or position.offset < bounds.low
@@ -157,7 +156,7 @@ def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool)
     elif cause == "CRASHED":
         fine = world.crashes.count(f"threads/{emit.thread_id}") > 0
     elif cause == "QUARANTINED":
-        fine = len(crashes[0]) + crashes[1] > world.limits.restarts
+        fine = len(world.crashes.fired) > world.limits.restarts
     elif cause in {"OWNER_CHANGED", "NOT_THE_OWNER"}:
         fine = owners.changes > 0
     elif cause.startswith("UNBOUND"):
@@ -277,9 +276,5 @@ def _check_failures(world: WorldView) -> None:
     expected = ("injected crash", *world.own_failures)
     texts = (f"{path}: {error}" for path, error in failures)
     unexplained = [text for text in texts if not any(part in text for part in expected)]
-    broken = sum(error.startswith("Broken: the store broke") for _, error in failures)
-    others = [text for text in unexplained if "Broken: the store broke" not in text]
-    if others:
-        world.records.complain(10, f"failed, and nobody made it: {others}")
-    if broken != world.store.failed.count("broken"):
-        world.records.complain(10, f"the store broke {world.store.failed.count('broken')} times, reported {broken}")
+    if unexplained:
+        world.records.complain(10, f"failed, and nobody made it: {unexplained}")

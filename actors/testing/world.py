@@ -28,7 +28,7 @@ from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import OracleInstrument
 from actors.testing.oracle import Oracle
 from actors.testing.records import Mismatch, Records, Wire
-from actors.testing.store import FaultyStore
+from actors.testing.store import FaultyMemoryStore, FaultyStore
 from actors.testing.troubles import random_troubles
 from actors.testing.verdict import check_life, check_remains, check_settled
 from actors.testing.wire_tap import WireTap
@@ -72,7 +72,7 @@ class World:
         self.limits = limits
         self._setting = setting
         self.runtime: Runtime
-        self.store: FaultyStore
+        self.store: FaultyStore | FaultyMemoryStore
         self.records = Records()
         self.oracle = Oracle(self.records, self._low_of)
         self.devices: list[Device] = []
@@ -151,7 +151,7 @@ class World:
         self.calm = True
         while not self.up:  # noqa: ASYNC110 - it may go again meanwhile
             await trio.sleep(_LOOK_SECONDS)
-        self.store.heal()
+        self.store.journal.heal()
         self.crashes.heal()
         self.release_all()
         for device in self.devices:
@@ -229,7 +229,8 @@ class World:
         """Run one runtime after the other, until cancelled."""
         while True:
             environment = self._environment()
-            self.store = FaultyStore(self.limits, environment, seconds=self._setting.store_seconds)
+            seconds = self._setting.store_seconds
+            self.store = FaultyMemoryStore() if seconds is None else FaultyStore(seconds)
             try:
                 await self._live_once(environment, task_status)
             finally:

@@ -1,19 +1,21 @@
-"""The kind of actor that a thread is: builds one, and accounts for messages and holds that one could not finish."""
+"""The kind of actor that a thread is: builds one, and accounts for messages that one could not finish."""
 
 from __future__ import annotations
 
 from actors.errors import ActorsError, Quarantined, RuntimeClosed
-from actors.kernel.failures import Failure
+from actors.kernel.failures import Barrier, Failure
 from actors.kernel.mailbox import Ended
 from actors.stages import Cause
-from actors.threads.actor import ThreadActor, ThreadContext
-from actors.threads.messages import Bind, Emission, ThreadMessage
+from actors.stores.store import Answer, Binding
+from actors.threads.actor import ThreadActor
+from actors.threads.answers import ThreadContext, doubt, note, note_owner, note_reply
+from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
 
 
 class ThreadKind:
-    """Builds thread actors, and accounts for the messages and holds that they leave."""
+    """Builds thread actors, and accounts for the messages that they leave."""
 
     def __init__(self, context: ThreadContext) -> None:
         self._context = context
@@ -23,45 +25,42 @@ class ThreadKind:
         return ThreadActor(thread_id, self._context)
 
     def dead_letter(self, message: ThreadMessage, ended: Ended) -> bool:
-        """Answer the message's sender and note its end in the books; true, for redelivery, when a crash left its
-        outcome unknown because the store may have done its work."""
+        """Answer the message's sender and note its end in the books; true, for redelivery, when a crash came between
+        the store's answer and the books. What the store has yet to answer is left to its answer."""
         if message.settled:
             return False
-        if ended is Ended.CRASHED and (message.bind_sent or (isinstance(message, Emission) and message.append_sent)):
-            return True
-        if isinstance(message, Bind):
+        if message.answer is not None:
+            if ended is Ended.CRASHED:
+                return True
+            self._note_late(message.act if isinstance(message, StoreAnswer) else message, message.answer)
+        elif isinstance(message, StoreAnswer) or message.sent:
+            return False
+        elif isinstance(message, OwnerRequest):
             _refuse(message, ended)
         else:
             self._lose(message, ended)
         return False
 
     def quarantined(self, thread_id: str, _: Failure) -> None:
-        """Drop what the thread held; ring the owner, because an append whose reply was lost may have placed events."""
+        """Do nothing: what the thread holds is the store's, and waits there for an owner, or for its time to be up."""
+
+    def _note_late(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
+        """Note an answer without an actor. An event that no actor could note is left in doubt."""
         context = self._context
-        context.store.release(thread_id)
-        context.note_shed()
-        context.accounts.forget_shed(thread_id)
-        owner = context.store.owner(thread_id)
-        if owner is not None:
-            context.ring(owner, thread_id)
+        if isinstance(act, Emission):
+            with Barrier(lambda _: doubt(act, context)):
+                note(act, answer, context)
+            return
+        if isinstance(answer, Binding):
+            note_owner(answer, context)
+        note_reply(act, answer)
 
     def _lose(self, emission: Emission, ended: Ended) -> None:
-        """Drop an event, or leave it in doubt where the store may have taken it and still has it.
-
-        A quarantine ends the thread's hold, and the end of the process ends all
-        events of a store that does not outlive it.
-        """
-        context = self._context
-        owned = context.store.owner(emission.thread_id) is not None
-        if emission.append_sent and (context.store.outlives_process if ended is Ended.CLOSED else owned):
-            context.accounts.doubt(emission.receipt)
-        else:
-            context.accounts.lose(emission.receipt, _CAUSES[ended], context.clock())
+        self._context.accounts.lose(emission.receipt, _CAUSES[ended], self._context.clock())
         if emission.arrival is not None:
             emission.arrival.refused()
 
 
-def _refuse(bind: Bind, ended: Ended) -> None:
+def _refuse(request: OwnerRequest, ended: Ended) -> None:
     refusals = {Ended.CLOSED: RuntimeClosed, Ended.QUARANTINED: Quarantined}
-    text = "it is not known whether the owner was changed" if bind.bind_sent else "the owner was not changed"
-    bind.reply.refuse(refusals.get(ended, ActorsError)(f"{text} ({_CAUSES[ended]})"))
+    request.reply.refuse(refusals.get(ended, ActorsError)(f"the owner was not changed ({_CAUSES[ended]})"))

@@ -1,4 +1,4 @@
-"""The messages to a thread's actor: an event on its way to the store, or a change of owner.
+"""The messages to a thread's actor: an event on its way to the store, a change of owner, and the store's answers.
 
 Emitters and the actor know of each other only this module; neither imports the
 other.
@@ -13,7 +13,7 @@ import msgspec
 from actors.kernel.signals import Reply
 from actors.observability.instrument import OwnerAct
 from actors.receipts import Receipt
-from actors.stores.store import Append, Binding
+from actors.stores.store import Answer, Append, Bind, Binding
 
 
 class Arrival(Protocol):
@@ -35,37 +35,36 @@ class Emission(Append, kw_only=True):
     receipt: Receipt
     number: int
     """Counts the events whose id was made here; 0 for an id that the emitter chose."""
-    user_id: str | None = None
-    """The owner that the emitter expects."""
     claims: bool = True
-    """True if a thread without an owner becomes this user's."""
+    """True if a thread without an owner becomes ``user_id``'s."""
     first: Receipt | None = None
     """The receipt of the first event of this id, if this one was a repetition."""
     refusal: Exception | None = None
     """The error for which the event was not taken."""
     arrival: Arrival | None = None
     """The continuation, called when the outcome is known."""
-    bind_sent: bool = False
-    """True while the store may have made that user the owner, and its reply is not in the books."""
-    append_sent: bool = False
-    """True while the store may have taken this event, because its reply has not come."""
+    sent: bool = False
+    """True once the store has it; from then on the store answers, whatever becomes of the actor."""
+    answer: Answer | None = None
+    """The store's answer."""
     returned: bool = False
     """True once the emitter's call has returned: from then on the event is accepted, whatever its outcome."""
 
     @property
     def settled(self) -> bool:
-        """True if no work is left for this event, because the store has answered or the event is known to be lost."""
+        """True if no work is left for this event, because its outcome is in the books."""
         return self.receipt.seq is not None or self.refusal is not None or self.receipt.stage.final
 
 
-class Bind(msgspec.Struct):
-    """A change of owner."""
+class OwnerRequest(Bind, kw_only=True):
+    """A change of owner, and the reply to the caller that asked for it."""
 
     act: OwnerAct
-    user_id: str | None
     reply: Reply[Binding]
-    bind_sent: bool = False
-    """True while the store may have changed the owner, and its reply is not in the books."""
+    sent: bool = False
+    """True once the store has it."""
+    answer: Answer | None = None
+    """The store's answer."""
 
     @property
     def settled(self) -> bool:
@@ -73,4 +72,28 @@ class Bind(msgspec.Struct):
         return self.reply.answered
 
 
-ThreadMessage = Emission | Bind
+class Claim(Bind, kw_only=True):
+    """A bind of a thread without an owner to the user of the emission that follows it, which the store refuses if this
+    is in vain."""
+
+    sent: bool = False
+    """True once the store has it."""
+    answer: Answer | None = None
+    """The store's answer."""
+    settled: bool = False
+    """True if the answer is in the books."""
+
+
+class StoreAnswer(msgspec.Struct, gc=False):
+    """The store's answer to an act, where the store had to be waited for."""
+
+    act: Emission | OwnerRequest | Claim
+    answer: Answer
+
+    @property
+    def settled(self) -> bool:
+        """True if the answer is in the books."""
+        return self.act.settled
+
+
+ThreadMessage = Emission | OwnerRequest | StoreAnswer

@@ -20,16 +20,18 @@ from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
 from actors.observability.instrument import Instruments
 from actors.protocol.codes import CLOSINGS
-from actors.stores.store import Store
+from actors.stores.store import View
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
+from actors.users.sessions import first_offset_of, new_session_id
 
 
 @attrs.frozen(kw_only=True)
 class UserContext(Context):
-    """The neighbours of a user actor: the store, the books, and the way to the flusher."""
+    """The neighbours of a user actor: the books, and the way to the flusher."""
 
-    store: Store
     accounts: Accounts
+    secret: Callable[[], bytes]
+    """The store's secret, with which sessions are signed."""
     mark: Callable[[Presence], None]
     """Asks the flusher to write to a user's devices in this tick."""
 
@@ -57,6 +59,7 @@ class UserActor:
             pass
         elif isinstance(message, Acked):
             note_acks(message, self._context.instruments)
+            self._presence.unconfirmed = True
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -76,42 +79,54 @@ class UserActor:
             attach.reply.refuse(PeerError(gone, CLOSINGS[gone].text))
             return
         presence, limit = self._presence, self._context.limits.connections_per_user
-        known = presence.sessions.get(attach.session_id) if attach.session_id is not None else None
+        known = self._session_of(attach.session_id)
         if known is not None and known.device is not None:
             self._fence(known.device)
         if len(presence.devices) >= limit:
             text = f"expected at most {limit} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
-        session = Session(id="") if attach.device.plain else known or self._new_session()
+        session = self._begin(attach, Session(id="") if known is None else known)
         if not attach.device.plain:
-            presence.sessions.move_to_end(session.id)
-        self._begin(attach, session)
+            self._remember(session)
         presence.devices.append(attach.device)
         presence.absences = 0
         self._context.mark(presence)
         attach.reply.give(session)
 
-    def _begin(self, attach: Attach, session: Session) -> None:
-        """Ack the events that the device's cursor says it took, and subscribe it to the log."""
+    def _session_of(self, session_id: str | None) -> Session | None:
+        """Find a session by its id, also one of an earlier life; ``None`` for an id that was not made for this user."""
+        if session_id is None:
+            return None
+        known = self._presence.sessions.get(session_id)
+        if known is not None:
+            return known
+        first_offset = first_offset_of(self._context.secret(), self._user_id, session_id)
+        return None if first_offset is None else Session(id=session_id, first_offset=first_offset)
+
+    def _begin(self, attach: Attach, session: Session) -> Session:
+        """Ack the events that the device's cursor says it took, and subscribe it to the log; returns its session."""
         device = attach.device
         bounds, ledger = self._log()
-        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
-            for first, last in session.ack(attach.resume[1]):
+        if attach.resume is not None and attach.resume[0] == bounds.epoch:
+            for first, last in session.ack_resumed(attach.resume[1], bounds, ledger):
                 _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen)
         context = self._context
         subscription = Subscription(
-            context.store,
+            self._view,
             ledger,
             start=beginning,
             bounds=bounds,
             plain=device.plain,
             instruments=context.instruments,
         )
+        if not session.id and not device.plain:
+            session.id = new_session_id(context.secret(), self._user_id, beginning.offset, context.environment)
         device.begin(subscription, beginning, bounds, session.id, self._presence)
         session.pass_to(device, subscription)
+        return session
 
     def _reset(self) -> None:
         """Move every device that reads an ended epoch into the present one; its unacked events stay unacked."""
@@ -127,21 +142,26 @@ class UserActor:
     def _log(self) -> tuple[Bounds, Ledger]:
         """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
-        bounds = context.store.bounds(self._user_id)
+        bounds = self._view.bounds
         account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
         return bounds, account.ledger
+
+    @property
+    def _view(self) -> View:
+        assert self._presence.view is not None, "a log is followed before a device is attached"
+        return self._presence.view
 
     def _fence(self, device: Subscriber) -> None:
         """End a session's older connection, because a session has one, and the newer one supersedes it."""
         device.end("superseded", "another connection of this session took over")
         self._presence.leave(device)
 
-    def _new_session(self) -> Session:
-        if len(self._presence.sessions) >= self._context.limits.sessions_per_user:
+    def _remember(self, session: Session) -> None:
+        sessions = self._presence.sessions
+        if session.id not in sessions and len(sessions) >= self._context.limits.sessions_per_user:
             self._forget_session()
-        session = Session(id=self._context.environment.new_id("s"))
-        self._presence.sessions[session.id] = session
-        return session
+        sessions[session.id] = session
+        sessions.move_to_end(session.id)
 
     def _forget_session(self) -> None:
         """Forget the session that was longest without a new connection; one in use comes last."""

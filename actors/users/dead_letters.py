@@ -37,21 +37,15 @@ class UserKind:
             message.reply.refuse(PeerError(_REFUSALS[ended], f"no place in the log ({_CAUSES[ended]})"))
         elif isinstance(message, Acked):
             note_acks(message, self._context.instruments)
+            self._presence_of(message.ledger.user_id).unconfirmed = True
         elif isinstance(message, Detach) and message.device.user_id is not None:
             presence = self._presence_of(message.device.user_id)
             presence.departures.append(message.departure)
             presence.leave(message.device)
 
     def quarantined(self, user_id: str, _: Failure) -> None:
-        """Close the user's sockets, and drop the events that no device acked."""
-        context, presence = self._context, self._presence_of(user_id)
+        """Close the user's sockets. The log outlives the actor, so that devices resume in it after a release."""
+        presence = self._presence_of(user_id)
         for device in tuple(presence.devices):
             device.end("quarantined", "")
             presence.leave(device)
-        bounds, now = context.store.bounds(user_id), context.environment.clock()
-        # Also where the books know nothing of this epoch yet, because the
-        # store may still answer for events that it placed there.
-        context.accounts.account(user_id, bounds.epoch, bounds.low, now)
-        context.accounts.trim(user_id, bounds.head + 1, Cause.QUARANTINED, now)
-        bounds = context.store.renew(user_id)
-        context.accounts.account(user_id, bounds.epoch, bounds.low, now)

@@ -19,6 +19,7 @@ from actors.delivery.subscription import Subscription
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.protocol.client_messages import Origin
+from actors.stores.store import View
 
 
 class Subscriber(Protocol):
@@ -77,6 +78,8 @@ class Session:
     ledger: Ledger | None = None
     """The books of that cursor's epoch."""
     device: Subscriber | None = None
+    first_offset: int | None = None
+    """The offset at which a session of an earlier life began; ``None`` for one of this life, which has a cursor."""
     former: Cursor | None = None
     """The cursor of a connection before it. A late hello may supersede a newer connection, and then its device comes
     back with more than the newest cursor says."""
@@ -96,6 +99,18 @@ class Session:
             handed = self.former.ack(min(offset, self.former.position))
             spans += [(max(first, position + 1), last) for first, last in handed if last > position]
         return spans
+
+    def ack_resumed(self, offset: int, bounds: Bounds, ledger: Ledger) -> list[tuple[int, int]]:
+        """Ack what a device that resumes at an offset has; returns the spans newly acked.
+
+        Of an earlier life it is not known what the session was handed. Its
+        device is trusted from the offset on at which it began, because it would
+        not have a later cursor otherwise.
+        """
+        if self.cursor is None and self.first_offset is not None:
+            first, last = max(self.first_offset, bounds.low), min(offset, bounds.head)
+            return [(first, last)] if first <= last else []
+        return self.ack(offset) if self.ledger is ledger else []
 
     def pass_to(self, device: Subscriber, subscription: Subscription) -> None:
         """Go on with another connection, or the same one in another epoch."""
@@ -125,7 +140,7 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("absences", "address", "departures", "devices", "rung", "sessions")
+    __slots__ = ("absences", "address", "departures", "devices", "rung", "sessions", "unconfirmed", "view")
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
@@ -135,6 +150,10 @@ class Presence:
         self.departures: deque[Departure] = deque(maxlen=departures)
         self.absences = 0
         """The number of looks in a row at which no device was here."""
+        self.view: View | None = None
+        """The user's log, from before the first device is attached until the user is forgotten."""
+        self.unconfirmed = False
+        """True if the store has yet to be told what devices acked, or sockets took."""
         self.rung = False
         """True if the log has grown since the flusher was here. Rings coalesce here."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -11,6 +11,7 @@ from actors.context import Context
 from actors.errors import ActorsError
 from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log, printable
+from actors.stores.store import Store, View
 from actors.users.presence import RING, Presence, Subscriber
 
 
@@ -54,6 +55,30 @@ class Registry:
             presence.absences = 0 if presence.devices else presence.absences + 1
             if presence.absences > most and forget(user_id):
                 del self._presences[user_id]
+                if presence.view is not None:
+                    presence.view.close()
+
+    async def follow(self, user_id: str, store: Store) -> None:
+        """Follow a user's log, unless it is followed. A checkpoint where it is not; raises as the store does.
+
+        The user's presence stays for a while, so that a device may be attached.
+        """
+        presence = self.presence(user_id)
+        while presence.view is None:
+            view = await store.follow(user_id)
+            presence = self.presence(user_id)
+            if presence.view is None:
+                presence.view = view
+            else:
+                view.close()
+        presence.absences = 0
+
+    def unconfirmed(self) -> Iterator[tuple[str, View]]:
+        """Yield the users of whose acks and writes the store has yet to be told; they count as told from now on."""
+        for user_id, presence in self._presences.items():
+            if presence.unconfirmed and presence.view is not None:
+                presence.unconfirmed = False
+                yield user_id, presence.view
 
     def devices_of(self, user_id: str) -> tuple[Subscriber, ...]:
         """Return a user's connections."""

@@ -231,6 +231,7 @@ CAUSES = {
     "quarantined": "its thread or owner was taken out of service",
     "run_over": "its run had ended by the time it came to the store",
     "damaged": "the store can no longer read it",
+    "trouble": "the store could not store, and took nothing meanwhile",
     "shutdown": "the runtime closed before it was written",
 }
 

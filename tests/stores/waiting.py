@@ -1,49 +1,34 @@
-"""A store that has to be waited for, as one with a disk or a network has: for what runs above it."""
+"""A store that has to be waited for, as one with a disk has: for what runs above it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import trio
-
-from actors.environment import Environment
-from actors.limits import Limits
-from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Binding, Placement
+from actors.stages import Promise
+from actors.stores.journal import Effect, Placed
+from actors.stores.local import LocalStore
+from actors.testing.journal import Disk, SimJournal
 
 
-class WaitingStore(MemoryStore):
-    """Takes ``delay_seconds`` for each call, and first does what ``interfere`` does."""
+class WaitingJournal(SimJournal):
+    """Takes ``delay_seconds`` for each commit, and does what ``interfere`` does before it."""
 
-    def __init__(self, limits: Limits, environment: Environment, delay_seconds: float = 0.01) -> None:
-        super().__init__(limits, environment)
+    def __init__(self, disk: Disk, delay_seconds: float) -> None:
+        super().__init__(disk, delay_seconds)
         self.batches: list[int] = []
+        """The numbers of events in each commit."""
         self.interfere: Callable[[], None] = lambda: None
-        """Called before an answer; may raise in its place."""
-        self.lose_answer: Callable[[], None] = lambda: None
-        """Called after events were taken; may raise in place of the answer."""
-        self._delay_seconds = delay_seconds
 
-    def append_nowait(self, append: Append, now: float) -> Placement:
-        raise trio.WouldBlock
-
-    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        await trio.sleep(self._delay_seconds)
+    async def commit(self, number: int, effects: Sequence[Effect]) -> None:
+        await super().commit(number, effects)
         self.interfere()
-        self.batches.append(len(appends))
-        answers = [self._answer(append, now) for append in appends]
-        self.lose_answer()
-        return answers
+        self.batches.append(sum(isinstance(effect, Placed) for effect in effects))
 
-    def bind_nowait(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        raise trio.WouldBlock
 
-    async def bind(self, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Binding:
-        await trio.sleep(self._delay_seconds)
-        return super().bind_nowait(thread_id, user_id, now, take=take)
+class WaitingStore(LocalStore):
+    """Answers after a commit, which takes a while; its disk ends with it."""
 
-    def _answer(self, append: Append, now: float) -> Placement | Exception:
-        try:
-            return super().append_nowait(append, now)
-        except Exception as refusal:  # noqa: BLE001 - the contract: each append has an answer of its own
-            return refusal
+    def __init__(self, delay_seconds: float = 0.01) -> None:
+        self.journal = WaitingJournal(Disk(), delay_seconds)
+        super().__init__(self.journal)
+        self.promise = Promise.NOTHING

@@ -1,0 +1,161 @@
+"""The store's answers, noted in the books, and told to those whom they concern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from actors.delivery.accounts import Accounts
+from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
+from actors.kernel.bounded import RecentMap
+from actors.observability.instrument import Instruments
+from actors.receipts import Receipt
+from actors.stages import Cause
+from actors.stores.store import Answer, Binding, Placement, RunOver, StaleGeneration, Store
+from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer
+
+
+@attrs.frozen(kw_only=True)
+class ThreadContext:
+    """The neighbours of a thread actor: the store, the books, and the way to the owners."""
+
+    store: Store
+    accounts: Accounts
+    instruments: Instruments
+    clock: Callable[[], float]
+    ring: Callable[[str | None, str], None]
+    """Rings a thread's owner; ``None`` says that there is none."""
+    receipts_by_id: RecentMap[tuple[str, str], Receipt]
+    """The first receipts of ids that emitters chose, by thread and id."""
+    owner_changed: Callable[[str, str | None], None]
+    """Takes a thread's owner, or ``None``, whenever that may have changed."""
+    answered: Callable[[str, StoreAnswer], None]
+    """Takes the answer to an act of a thread, where the store had to be waited for."""
+
+    def note_shed(self) -> None:
+        """Note in the books the events that the store has shed."""
+        now = self.clock()
+        for shed in self.store.shed():
+            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+
+
+def note(emission: Emission, answer: Answer, context: ThreadContext) -> None:
+    """Note the store's answer to an event."""
+    if isinstance(answer, Placement):
+        _note_placement(emission, answer, context)
+    elif isinstance(answer, StoreUnavailable):
+        doubt(emission, context)
+    else:
+        assert isinstance(answer, Exception), "an append is answered by a placement or a refusal"
+        refuse(emission, answer, context)
+
+
+def _note_placement(emission: Emission, placement: Placement, context: ThreadContext) -> None:
+    """Note a placement in the books, and ring the owner."""
+    now, receipt = context.clock(), emission.receipt
+    accounts, instruments = context.accounts, context.instruments
+    receipt.seq = placement.seq
+    key = receipt.thread_id, receipt.event_id
+    again = placement.again == "given"
+    if again:
+        emission.first = first = context.receipts_by_id.get(key) or _first_receipt(emission, placement, context)
+        accounts.deduplicate(receipt, first, placement.user_id)
+        if instruments.deduplicated is not None:
+            instruments.deduplicated(receipt, first)
+    elif placement.user_id is None:
+        accounts.hold(receipt, placement.seq, now)
+        if instruments.held is not None:
+            instruments.held(receipt)
+        context.note_shed()
+        context.ring(None, receipt.thread_id)
+    else:
+        user_id, epoch, offset = placement.user_id, placement.epoch, placement.offset
+        accounts.note_placed(receipt, user_id, epoch, offset, placement.low, now)
+        if instruments.placed is not None:
+            instruments.placed(receipt, user_id, epoch, offset)
+        context.ring(user_id, receipt.thread_id)
+    if not emission.number and not again:
+        context.receipts_by_id.put(key, receipt)
+    if emission.arrival is not None:
+        new = not again and placement.user_id is not None
+        (emission.arrival.placed if new else emission.arrival.refused)()
+
+
+def refuse(emission: Emission, refusal: Exception, context: ThreadContext) -> None:
+    """Report that the store did not take an event: to its emitter, or to its receipt once the emit has returned."""
+    if emission.returned:
+        context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], context.clock())
+    else:
+        emission.refusal = refusal.with_traceback(None)
+    if emission.arrival is not None:
+        emission.arrival.refused()
+
+
+def doubt(emission: Emission, context: ThreadContext) -> None:
+    """Note that it will never be known whether the store took an event."""
+    context.accounts.doubt(emission.receipt)
+    if emission.arrival is not None:
+        emission.arrival.refused()
+
+
+def note_owner(binding: Binding, context: ThreadContext) -> None:
+    """Note in the books the events that a change of owner has placed, unless they are there.
+
+    A bind that changed nothing may be one that was sent again, because its
+    first answer was lost.
+    """
+    thread_id, user_id = binding.thread_id, binding.user_id
+    if user_id is None:
+        _tell_owner(thread_id, None, 0, context)
+        return
+    context.note_shed()
+    epoch, first, low = binding.epoch, binding.first_offset, binding.low
+    placed = context.accounts.bind(thread_id, user_id, epoch, first, low, context.clock(), notice=binding.notice)
+    context.store.ack_binding(thread_id, binding.generation)
+    # Only now, because this may write to the owner's devices at once, and the books must know the events by then.
+    _tell_owner(thread_id, user_id, placed, context)
+    if placed:
+        context.ring(user_id, thread_id)
+
+
+def note_reply(bind: OwnerRequest | Claim, answer: Answer) -> None:
+    """Give the store's answer to the caller that asked for a change of owner, if one did."""
+    if isinstance(bind, Claim):
+        bind.settled = True
+    elif isinstance(answer, Binding):
+        bind.reply.give(answer)
+    else:
+        assert isinstance(answer, Exception), "a bind is answered by a binding or a refusal"
+        bind.reply.refuse(answer.with_traceback(None))
+
+
+def _tell_owner(thread_id: str, user_id: str | None, placed: int, context: ThreadContext) -> None:
+    if context.instruments.bound is not None:
+        context.instruments.bound(thread_id, user_id, placed)
+    context.owner_changed(thread_id, user_id)
+
+
+def _first_receipt(emission: Emission, placement: Placement, context: ThreadContext) -> Receipt:
+    """Make a receipt of the first event of an id, which came in an earlier life of the store."""
+    receipt = emission.receipt
+    state, number = context.accounts.state_of(
+        receipt.thread_id,
+        placement.user_id,
+        placement.epoch,
+        seq=placement.seq,
+        offset=placement.offset,
+        low=placement.low,
+    )
+    first = Receipt(receipt.event_id, receipt.thread_id, receipt.accepted_at, state, placement.seq, number)
+    context.receipts_by_id.put((receipt.thread_id, receipt.event_id), first)
+    return first
+
+
+_CAUSES: dict[type[Exception], Cause] = {
+    IdempotencyConflict: Cause.CONFLICT,
+    NotTheOwner: Cause.NOT_THE_OWNER,
+    RunOver: Cause.RUN_OVER,
+    StaleGeneration: Cause.OWNER_CHANGED,
+    StoreUnavailable: Cause.TROUBLE,
+}
