@@ -190,6 +190,7 @@ class Tree:
             # Twice what a store remembers of given ids, because what it knows
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
+            unopened=RecentMap(self.context.limits.ended_runs),
             owner_changed=self._owner_changed,
             answered=self._answered,
         )

@@ -40,6 +40,11 @@ class RecentMap(Generic[K, V]):
         value = self._young.get(key)
         return self._old.get(key) if value is None else value
 
+    def pop(self, key: K) -> V | None:
+        """Remove an entry; returns its value, unless it was forgotten."""
+        value, older = self._young.pop(key, None), self._old.pop(key, None)
+        return older if value is None else value
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old.keys() - self._young.keys())
 

@@ -40,8 +40,8 @@ class RunMarks:
         self._marks: dict[str, RunMark] = {}
 
     def check(self, append: Append) -> None:
-        """Raise RunOver for an event of a run that is not open; its first event needs none that is."""
-        if append.edge in {"opens", "due"}:
+        """Raise RunOver for an event of a run that is not open; the first one needs none that is."""
+        if append.edge in {"opens", "due", "whole"}:
             return
         run_id = append.run_id
         assert run_id is not None, "only an event of a run is checked"
@@ -53,8 +53,8 @@ class RunMarks:
         """Carry out the part that a taken event has in its run; returns the mark that it made or changed."""
         run_id = append.run_id
         assert run_id is not None, "only an event of a run has a part in one"
-        if append.edge == "closes":
-            return self._marks.pop(run_id)
+        if append.edge in {"closes", "whole"}:
+            return self._marks.pop(run_id, None)
         if append.edge == "due":
             mark = RunMark(run_id, append.thread_id, False, append.body, append.user_id)
         elif append.edge == "opens":

@@ -158,7 +158,7 @@ class StoreState:
     def _mark(self, append: Append) -> None:
         mark = self.runs.take(append)
         if self.effects is not None and mark is not None:
-            if append.edge == "closes":
+            if append.edge in {"closes", "whole"}:
                 self.effects.append(RunClosed(mark.run_id))
             else:
                 self.effects.append(RunRecord(mark.run_id, mark.thread_id, mark.open, mark.message, mark.user_id))

@@ -62,8 +62,8 @@ from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Cause, Promise
 
-Edge = Literal["", "due", "opens", "closes"]
-"""The part that an event has in its run: its message, its first event, its last one, or any in between."""
+Edge = Literal["", "due", "opens", "closes", "whole"]
+"""The part that an event has in its run: its message, its first event, its last one, its only one, or any between."""
 
 Again = Literal["", "asked", "given"]
 """Whether an event was there before: by this very act, the answer to which was lost, or by another one of its id."""

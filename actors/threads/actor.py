@@ -83,6 +83,8 @@ class ThreadActor:
         store, user_id = self._context.store, emission.user_id
         if user_id is not None and emission.claims and store.known_owner(self.thread_id) != user_id:
             self._submit_bind(Claim(self.thread_id, user_id, take=False))
+        if emission.run_id is not None and self._context.unopened.pop(emission.run_id) is not None:
+            _open_with(emission)
         emission.generation = self._generation
         store.submit(emission, self._answered)
         emission.sent = True
@@ -120,3 +122,8 @@ class ThreadActor:
             self._generation = None if self._binds else answer.generation
             note_owner(answer, self._context)
         note_reply(act, answer)
+
+
+def _open_with(emission: Emission) -> None:
+    """Open a run of which the first event was lost with the next one, which may be its last."""
+    emission.edge = "whole" if emission.edge == "closes" else "opens"

@@ -30,6 +30,9 @@ class ThreadContext:
     """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]
     """Takes a thread's owner, or ``None``, whenever that may have changed."""
+    unopened: RecentMap[str, str]
+    """The runs of which the first event was lost on its way to the store, with their threads: the next one opens
+    them."""
     answered: Callable[[str, StoreAnswer], None]
     """Takes the answer to an act of a thread, where the store had to be waited for."""
 

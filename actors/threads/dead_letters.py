@@ -56,6 +56,8 @@ class ThreadKind:
         note_reply(act, answer)
 
     def _lose(self, emission: Emission, ended: Ended) -> None:
+        if emission.edge == "opens" and emission.run_id is not None:
+            self._context.unopened.put(emission.run_id, emission.thread_id)
         self._context.accounts.lose(emission.receipt, _CAUSES[ended], self._context.clock())
         if emission.arrival is not None:
             emission.arrival.refused()
