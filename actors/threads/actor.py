@@ -22,14 +22,12 @@ from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, 
 class ThreadActor:
     """One thread: its events in order, held while it has no owner."""
 
-    __slots__ = ("_binds", "_context", "_generation", "_noted", "_unsent", "thread_id")
+    __slots__ = ("_context", "_generation", "_noted", "_unsent", "thread_id")
 
     def __init__(self, thread_id: str, context: ThreadContext) -> None:
         self.thread_id = thread_id
         self._context = context
         self._generation: str | None = None
-        self._binds = 0
-        """Changes of owner that the store has yet to answer; until then the generation is not known."""
         self._noted: str | None = None
         """The generation whose change of owner is in the books."""
         self._unsent: list[Emission | OwnerRequest] | None = None
@@ -90,11 +88,12 @@ class ThreadActor:
         emission.sent = True
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
-        self._generation, self._binds = None, self._binds + 1
+        self._generation = None
+        self._context.binds[self.thread_id] += 1
         try:
             self._context.store.submit(bind, self._answered)
         except (trio.WouldBlock, StoreUnavailable):
-            self._binds -= 1
+            self._context.end_bind(self.thread_id)
             raise
         bind.sent = True
 
@@ -113,15 +112,21 @@ class ThreadActor:
         if isinstance(act, Emission):
             if not act.settled:
                 note(act, answer, self._context)
-            if not self._binds and isinstance(answer, Placement | StaleGeneration):
-                self._generation = answer.generation
+            if isinstance(answer, Placement | StaleGeneration):
+                self._learn(answer.generation)
             return
-        self._binds = max(self._binds - 1, 0)  # an actor that took another one's place has not counted it
+        if not act.settled:
+            self._context.end_bind(self.thread_id)
         if isinstance(answer, Binding) and answer.generation != self._noted:
             self._noted = answer.generation
-            self._generation = None if self._binds else answer.generation
+            self._learn(answer.generation)
             note_owner(answer, self._context)
         note_reply(act, answer)
+
+    def _learn(self, generation: str) -> None:
+        """Take over the generation of an answer, unless a change of owner is on its way, which may have made another
+        one."""
+        self._generation = None if self.thread_id in self._context.binds else generation
 
 
 def _open_with(emission: Emission) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -30,11 +31,20 @@ class ThreadContext:
     """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]
     """Takes a thread's owner, or ``None``, whenever that may have changed."""
+    binds: Counter[str] = attrs.field(factory=Counter)
+    """Changes of owner that the store has yet to answer, by thread: until then a generation is not known. Here, because
+    actors come and go meanwhile."""
     unopened: RecentMap[str, str]
     """The runs of which the first event was lost on its way to the store, with their threads: the next one opens
     them."""
     answered: Callable[[str, StoreAnswer], None]
     """Takes the answer to an act of a thread, where the store had to be waited for."""
+
+    def end_bind(self, thread_id: str) -> None:
+        """Note that the store has answered a change of owner, or refused to take it."""
+        self.binds[thread_id] -= 1
+        if self.binds[thread_id] <= 0:
+            del self.binds[thread_id]
 
     def note_shed(self) -> None:
         """Note in the books the events that the store has shed."""

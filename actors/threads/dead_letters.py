@@ -51,6 +51,8 @@ class ThreadKind:
             with Barrier(lambda _: doubt(act, context)):
                 note(act, answer, context)
             return
+        if not act.settled:
+            context.end_bind(act.thread_id)
         if isinstance(answer, Binding):
             note_owner(answer, context)
         note_reply(act, answer)
