@@ -72,6 +72,8 @@ class Connection:
     ) -> None:
         self.label = label
         self.plain = client_messages.SUBPROTOCOL not in head.offers()
+        self.renames = False
+        """True once its client has said that it knows that an epoch may go on under another name."""
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
         self.user_id = user_id
@@ -206,6 +208,14 @@ class Connection:
         if said:
             self.pings.write(text_frames(said), self._transport.write)
             self.pings.fence()
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        """Go on in an epoch that shares all up to ``fork`` with the present one, and tell the device."""
+        assert self.subscription is not None, "only a device with a subscription is renamed"
+        said = self.subscription.rename(bounds, ledger, fork)
+        _note_resume(self._context.instruments, self.path, "renamed")
+        if said:
+            self._transport.write(text_frames(said))
 
     def flush(self) -> None:
         """Write the next range of the log, once, unless the socket still has something to take.

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 
 import attrs
 
 from actors.delivery.cursor import Bounds
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
+from actors.delivery.lineage import Lineage
 from actors.receipts import DOUBTFUL, QUEUED, Lost, Receipt
 from actors.stages import Cause, Stage
 
@@ -90,7 +92,8 @@ class DeadLetter:
 
 
 _ENDED_EPOCHS = 4
-"""Ended epochs remembered per user. An epoch ends with a quarantine, and a store's reply takes less time than four."""
+"""Ended epochs remembered per user. An epoch ends with a quarantine or a fork, and a store's reply takes less time than
+four."""
 
 
 class UserAccount:
@@ -107,21 +110,21 @@ class UserAccount:
         self._closed = Balance()
 
     def renew(self, ledger: Ledger) -> None:
-        """Begin another epoch; unfinished writes still count in the one that ended."""
+        """Begin another epoch; what is open in the one that ended still counts there."""
         self.end(self.ledger)
         self.ledger = ledger
 
     def end(self, ledger: Ledger) -> Ledger:
         """Keep the ledger of an ended epoch for a while."""
         self._ended.append(ledger)
-        for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.retained]:
+        for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.open]:
             self._ended.remove(ended)
             self._closed += _row(ended)
         return ledger
 
     def ended(self, epoch: str) -> Ledger | None:
         """Return the ledger of an earlier epoch, while a reply of the store may still speak of it."""
-        return next((one for one in self._ended if one.epoch == epoch), None)
+        return self.ledger.of(epoch) or next((one for one in self._ended if one.epoch == epoch), None)
 
     def balance(self) -> Balance:
         """Return this user's row."""
@@ -133,7 +136,7 @@ class UserAccount:
 
 
 def _row(ledger: Ledger) -> Balance:
-    return Balance(retained=ledger.retained, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
+    return Balance(retained=ledger.open, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
 
 
 class Accounts:
@@ -189,7 +192,7 @@ class Accounts:
         if offset < ledger.low:
             self._note_late(receipt, now)
         if ledger is not account.ledger:
-            self._drop_late(ledger, now)
+            self._note_ended(receipt, account, ledger, now)
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
@@ -280,14 +283,20 @@ class Accounts:
         if hold is not None:
             hold.bind(ledger, first_offset + notice)
         if ledger.dropped > dropped:  # they had left the log before they were noted here
-            last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
-            cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._drop(cause, late, now, user_id=user_id, first=first_offset, last=last)
+            self._note_late_bind(ledger, first_offset, first_offset + count + notice - 1, now)
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
-        else:
+        elif account.ledger.of(epoch) is not ledger:
             self._drop_late(ledger, now)
         return count + notice
+
+    def _note_late_bind(self, ledger: Ledger, first: int, last: int, now: float) -> None:
+        """Record the drops of bound events that had left the log before they were noted: the oldest, the newest, or
+        both."""
+        dropped = [at for at in range(first, last + 1) if ledger.page(at).stage(at) is Stage.DROPPED]
+        for cause, offsets in groupby(dropped, lambda at: ledger.page(at).cause(at) or Cause.RETENTION):
+            run = list(offsets)
+            self._drop(cause, len(run), now, user_id=ledger.user_id, first=run[0], last=run[-1])
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
         """True if the books know of an offset, or are beyond its epoch."""
@@ -308,10 +317,18 @@ class Accounts:
         present = self.present(user_id)
         if present is None or present.epoch == epoch:
             # Books that begin late begin where the log does, because what left it before is never trimmed again.
-            account = self.account(user_id, epoch, low if present is None else max(low, present.low), now)
+            low, lineage = (low, ()) if present is None else (max(low, present.low), present.lineage)
+            account = self.account(user_id, epoch, low, now, lineage=lineage)
             return account, account.ledger
-        account = self.account(user_id, present.epoch, present.low, now)
-        return account, account.end(Ledger(user_id, epoch, low=low))
+        account = self.account(user_id, present.epoch, present.low, now, lineage=present.lineage)
+        return account, account.ended(epoch) or account.end(Ledger(user_id, epoch, low=low))
+
+    def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
+        """Account for an event that a late reply placed in an epoch that has already ended."""
+        if receipt.number > ledger.end:
+            self._note_late(receipt, now)
+        elif account.ledger.of(ledger.epoch) is not ledger:
+            self._drop_late(ledger, now)
 
     def _drop_late(self, ledger: Ledger, now: float) -> None:
         """Drop events that a late reply placed in an epoch that has already ended."""
@@ -320,18 +337,35 @@ class Accounts:
         if dropped:
             self._drop(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last)
 
-    def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
-        """Find a user's account, or open one, in the epoch that the store names.
+    def account(self, user_id: str, epoch: str, low: int, now: float, *, lineage: Lineage = ()) -> UserAccount:
+        """Find a user's account, or open one, in the epoch that the store names, with the former epochs of the log.
 
-        Events that an epoch still retains when another one follows are lost.
+        Events that an epoch still retains when another one follows are lost,
+        but for those that the other one continues.
         """
         account = self.users.get(user_id)
         if account is None:
-            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low=low))
-        elif account.ledger.epoch != epoch:
+            first = next((fork.epoch for fork in lineage if fork.offset >= low), epoch)
+            account = self.users[user_id] = UserAccount(Ledger(user_id, first, low=low))
+        if account.ledger.epoch != epoch:
+            self._go_on(account, epoch, low, now, lineage)
+        return account
+
+    def _go_on(self, account: UserAccount, epoch: str, low: int, now: float, lineage: Lineage) -> None:
+        """Begin the present epoch, after those between the one in the books and it."""
+        user_id, known = account.ledger.user_id, [fork.epoch for fork in lineage]
+        if account.ledger.epoch not in known:
             self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
             account.renew(Ledger(user_id, epoch, low=low))
-        return account
+            return
+        after = known.index(account.ledger.epoch)
+        for fork, following in zip(lineage[after:], [*known[after + 1 :], epoch], strict=True):
+            ledger = account.ledger
+            last, dropped = ledger.head, ledger.lose(fork.offset)
+            if dropped:
+                self._drop(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
+            account.renew(Ledger(user_id, following, former=ledger))
+        self.trim(user_id, low, Cause.RETENTION, now)
 
     def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
         """Note that offsets below ``low`` left a user's log."""
@@ -381,7 +415,8 @@ class Accounts:
         """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
         position = receipt.position
         if receipt.stage is Stage.DROPPED and position is not None:
-            self._drop(Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
+            cause = receipt.cause or Cause.RETENTION
+            self._drop(cause, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
 
     def _drop(
         self,

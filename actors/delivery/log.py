@@ -15,6 +15,7 @@ from itertools import islice
 import attrs
 
 from actors.delivery.frames import text_of
+from actors.delivery.lineage import Lineage, fork
 
 _COMPACT_ABOVE = 64
 
@@ -40,10 +41,12 @@ class Log:
     O(1) per event.
     """
 
-    __slots__ = ("_frames", "_start", "_times", "epoch", "head", "low", "size_bytes")
+    __slots__ = ("_frames", "_start", "_times", "epoch", "head", "lineage", "low", "size_bytes")
 
-    def __init__(self, epoch: str, head: int = 0) -> None:
+    def __init__(self, epoch: str, head: int = 0, lineage: Lineage = ()) -> None:
         self.epoch = epoch
+        self.lineage = lineage
+        """The former epochs that this one continues."""
         self.low = head + 1
         """The first offset still here; ``head + 1`` when nothing is."""
         self.head = head
@@ -84,6 +87,15 @@ class Log:
     def expire(self, stored_before: float) -> None:
         """Drop the events that were stored before a time."""
         self._cut(self.low + bisect_left(self._times, stored_before, self._start) - self._start)
+
+    def fork(self, epoch: str, offset: int) -> None:
+        """Lose all beyond an offset, and go on under another epoch."""
+        offset = min(offset, self.head)
+        self.lineage, self.epoch = fork(self.lineage, self.epoch, offset), epoch
+        kept = max(self._start + offset + 1 - self.low, self._start)
+        self.size_bytes -= sum(map(len, self._frames[kept:]))
+        del self._frames[kept:], self._times[kept:]
+        self.low, self.head = min(self.low, offset + 1), offset
 
     def read(self, first: int, most_bytes: int) -> Chunk:
         """Read events from offset ``first`` on, or from ``low`` if that is later; at least one if there is one."""

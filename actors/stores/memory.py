@@ -17,6 +17,7 @@ import trio
 from actors.delivery.cursor import Bounds
 from actors.delivery.frames import header
 from actors.delivery.history import Excerpt, excerpt
+from actors.delivery.lineage import Lineage
 from actors.delivery.log import Chunk, Log
 from actors.environment import Environment
 from actors.errors import IdempotencyConflict, NotTheOwner
@@ -48,6 +49,7 @@ class _Forgotten(msgspec.Struct, gc=False, frozen=True):
 
     epoch: str
     head: int
+    lineage: Lineage = ()
 
 
 class MemoryStore:
@@ -202,7 +204,7 @@ class MemoryStore:
     def bounds(self, user_id: str) -> Bounds:
         """Return epoch, low and head of a log."""
         log = self._log(user_id)
-        return Bounds(log.epoch, log.low, log.head)
+        return Bounds(log.epoch, log.low, log.head, log.lineage)
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         """Read events of a log from an offset on, or from its low."""
@@ -227,7 +229,7 @@ class MemoryStore:
         log = self._logs.get(user_id)
         if log is None:
             ended = self._forgotten.pop(user_id, None)
-            log = Log(self._environment.new_id("ep")) if ended is None else Log(ended.epoch, ended.head)
+            log = Log(self._environment.new_id("ep")) if ended is None else Log(*msgspec.structs.astuple(ended))
             self._logs[user_id] = log
         return log
 
@@ -276,13 +278,19 @@ class MemoryStore:
         if log is None or len(log):
             return log is None
         del self._logs[user_id]
-        self._forgotten[user_id] = _Forgotten(log.epoch, log.head)
+        self._forgotten[user_id] = _Forgotten(log.epoch, log.head, log.lineage)
         return True
 
     def renew(self, user_id: str) -> Bounds:
         """Empty a user's log, under another epoch, in which its numbering starts again."""
         self._forgotten.pop(user_id, None)
         self._logs[user_id] = Log(self._environment.new_id("ep"))
+        return self.bounds(user_id)
+
+    def fork(self, user_id: str, offset: int) -> Bounds:
+        """Lose what a user's log has beyond an offset, and go on under another epoch, as an engine does that has failed
+        over."""
+        self._log(user_id).fork(self._environment.new_id("ep"), offset)
         return self.bounds(user_id)
 
     async def aclose(self) -> None:

@@ -62,7 +62,7 @@ class UserActor:
         elif isinstance(message, Detach):
             self._detach(message)
         elif message is REWOUND:
-            self._reset()
+            self._change_epoch()
         if self._presence.rung:
             self._context.mark(self._presence)
 
@@ -96,11 +96,13 @@ class UserActor:
         """Ack the events that the device's cursor says it took, and subscribe it to the log."""
         device = attach.device
         bounds, ledger = self._log()
-        if attach.resume is not None and attach.resume[0] == bounds.epoch and session.ledger is ledger:
-            for first, last in session.ack(attach.resume[1]):
+        session.follow(bounds, ledger)
+        last = None if attach.resume is None else bounds.shared(attach.resume[0])
+        if attach.resume is not None and last is not None and session.ledger is ledger:
+            for first, last in session.ack(min(attach.resume[1], last)):
                 _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
-        beginning = start(bounds, attach.resume, attach.origin, unseen)
+        beginning = start(bounds, attach.resume, attach.origin, unseen, renames=device.renames)
         context = self._context
         subscription = Subscription(
             context.store,
@@ -113,22 +115,28 @@ class UserActor:
         device.begin(subscription, beginning, bounds, session.id, self._presence)
         session.pass_to(device, subscription)
 
-    def _reset(self) -> None:
+    def _change_epoch(self) -> None:
         """Move every device that reads an ended epoch into the present one; its unacked events stay unacked."""
         bounds, ledger = self._log()
         for device in self._presence.devices:
             if _subscription_of(device).ledger is not ledger:
-                device.reset(bounds, ledger)
+                _move(device, bounds, ledger)
         for session in self._presence.sessions.values():
-            if session.device is not None and session.ledger is not ledger:
-                session.pass_to(session.device, _subscription_of(session.device))
+            if session.device is None:
+                continue
+            subscription = _subscription_of(session.device)
+            if session.cursor is subscription.cursor:
+                session.follow(bounds, ledger)
+            elif session.ledger is not ledger:
+                session.pass_to(session.device, subscription)
         self._context.mark(self._presence)
 
     def _log(self) -> tuple[Bounds, Ledger]:
         """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
         bounds = context.store.bounds(self._user_id)
-        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
+        now = context.environment.clock()
+        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, now, lineage=bounds.lineage)
         return bounds, account.ledger
 
     def _fence(self, device: Subscriber) -> None:
@@ -157,6 +165,16 @@ class UserActor:
 def _subscription_of(device: Subscriber) -> Subscription:
     assert device.subscription is not None, "a device that is here has a subscription"
     return device.subscription
+
+
+def _move(device: Subscriber, bounds: Bounds, ledger: Ledger) -> None:
+    """Rename the epoch of a device that saw nothing of what is lost; reset one that did, or does not know the word."""
+    subscription = _subscription_of(device)
+    fork = bounds.shared(subscription.ledger.epoch)
+    if fork is not None and (device.plain or (device.renames and subscription.cursor.position <= fork)):
+        device.rename(bounds, ledger, fork)
+    else:
+        device.reset(bounds, ledger)
 
 
 def note_acks(acked: Acked, instruments: Instruments) -> None:

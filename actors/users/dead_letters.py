@@ -51,7 +51,7 @@ class UserKind:
         bounds, now = context.store.bounds(user_id), context.environment.clock()
         # Also where the books know nothing of this epoch yet, because the
         # store may still answer for events that it placed there.
-        context.accounts.account(user_id, bounds.epoch, bounds.low, now)
+        context.accounts.account(user_id, bounds.epoch, bounds.low, now, lineage=bounds.lineage)
         context.accounts.trim(user_id, bounds.head + 1, Cause.QUARANTINED, now)
         bounds = context.store.renew(user_id)
         context.accounts.account(user_id, bounds.epoch, bounds.low, now)

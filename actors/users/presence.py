@@ -27,6 +27,8 @@ class Subscriber(Protocol):
     label: str
     user_id: str | None
     plain: bool
+    renames: bool
+    """True if its client knows that an epoch may go on under another name."""
     subscription: Subscription | None
     """Its subscription to the user's log, from attach on."""
 
@@ -52,6 +54,9 @@ class Subscriber(Protocol):
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         """Go on in another epoch of the log, from its low, and tell the device."""
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        """Go on in an epoch that shares all up to ``fork`` with the present one, and tell the device."""
 
     def flush(self) -> None:
         """Write the log's new events, once, without blocking."""
@@ -104,6 +109,18 @@ class Session:
         elif self.cursor is not None and self.cursor.acked < self.cursor.position:
             self.former = self.cursor
         self.device, self.cursor, self.ledger = device, subscription.cursor, subscription.ledger
+
+    def follow(self, bounds: Bounds, ledger: Ledger) -> None:
+        """Go on in the log's present epoch, as far as it continues that of the cursor: what this session was handed
+        beyond the fork is lost."""
+        before = self.ledger
+        fork = None if before is None or before is ledger else bounds.shared(before.epoch)
+        if before is None or fork is None or ledger.of(before.epoch) is not before:
+            return
+        for cursor in (self.cursor, self.former):
+            if cursor is not None:
+                cursor.lose(fork)
+        self.ledger = ledger
 
     def __repr__(self) -> str:
         device = "away" if self.device is None else self.device.label
