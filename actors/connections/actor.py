@@ -254,12 +254,15 @@ class Connection:
 
     def _rewind(self) -> None:
         """Ask the user's actor for the bounds of the new epoch, because the log is in another one."""
+        if self._presence.rewound:
+            return
+        self._presence.rewound = True
         try:
             self._presence.address.tell(REWOUND)
         except trio.WouldBlock:
-            self._context.mark(self._presence)
+            return  # the actor looks after each message, and it has a queue of them
         except ActorsError:
-            return  # the mailbox is closed, and the quarantine or the shutdown that closed it ends the devices
+            self._presence.rewound = False  # the mailbox is closed, and what closed it ends the devices
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.

@@ -48,7 +48,7 @@ class UserActor:
         return f"<UserActor {self._user_id} {self._presence!r}>"
 
     def handle(self, message: UserMessage) -> None:
-        """Take one message, and look at the doorbell.
+        """Take one message, and look at the doorbell, and whether a device has found another epoch.
 
         After each message, because a ring may have found the mailbox full, or
         its message may have been lost in a crash.
@@ -62,6 +62,8 @@ class UserActor:
         elif isinstance(message, Detach):
             self._detach(message)
         elif message is REWOUND:
+            self._presence.rewound = True
+        if self._presence.rewound:
             self._change_epoch()
         if self._presence.rung:
             self._context.mark(self._presence)
@@ -117,6 +119,7 @@ class UserActor:
 
     def _change_epoch(self) -> None:
         """Move every device that reads an ended epoch into the present one; its unacked events stay unacked."""
+        self._presence.rewound = False
         bounds, ledger = self._log()
         for device in self._presence.devices:
             if _subscription_of(device).ledger is not ledger:

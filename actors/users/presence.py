@@ -142,7 +142,7 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("absences", "address", "departures", "devices", "rung", "sessions")
+    __slots__ = ("absences", "address", "departures", "devices", "rewound", "rung", "sessions")
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
@@ -154,6 +154,8 @@ class Presence:
         """The number of looks in a row at which no device was here."""
         self.rung = False
         """True if the log has grown since the flusher was here. Rings coalesce here."""
+        self.rewound = False
+        """True if a device has found the log in another epoch, and the user's actor has not looked yet."""
 
     def __repr__(self) -> str:
         devices = " ".join(device.label for device in self.devices) or "away"
