@@ -197,6 +197,7 @@ class Inbox:
         before, self._epoch, self._renamed_to = self._epoch, said.epoch, ""
         given = self.given
         if given is not None and given.epoch == before and given.offset > said.offset:
+            self._queue.rename(before, before, said.offset)
             raise OutOfOrder(f"epoch: offset {given.offset} was given out, and what is beyond {said.offset} is lost")
         last = self._queue.rename(before, said.epoch, said.offset)
         if self._in_hand is not None:
