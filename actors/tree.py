@@ -70,6 +70,7 @@ class Tree:
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts = Accounts(
             limits.dead_letters,
+            present=self.store.known_bounds,
             restored=self.store.restored,
             wall_time_of=lambda _: wall_clock(),
             on_dropped=self._dropped,

@@ -37,6 +37,7 @@ from actors.protocol.server_messages import (
     Ping,
     Pong,
     Question,
+    Renamed,
     Reply,
     Reset,
     ServerLimits,
@@ -136,7 +137,7 @@ class Conversation:
         point = None if resume is None else ResumePoint(resume.epoch, resume.offset)
         origin: Origin = "low" if self.inbox.starting_over else self._origin
         return client_messages.encode(
-            Hello(1, self.token, self._session, point, origin if point is None else "unacked")
+            Hello(1, self.token, self._session, point, origin if point is None else "unacked", renames=True)
         )
 
     def take(self, text: str) -> None:
@@ -163,6 +164,8 @@ class Conversation:
                 self.inbox.gap(message)
             case Reset():
                 self.inbox.reset(message)
+            case Renamed():
+                self.inbox.rename(message)
             case CaughtUp():
                 self._catch_up(message)
             case Welcome():

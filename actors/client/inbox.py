@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.client.acks import Acks
-from actors.client.item_queue import Entry, ItemQueue
+from actors.client.item_queue import Entry, ItemQueue, renamed
 from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
@@ -29,6 +29,10 @@ from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 """Events that end a run, which are acked without delay."""
+
+
+_GOING_ON = frozenset({"replayed", "renamed", "gap"})
+"""Answers to a cursor that is still worth something."""
 
 
 class OutOfOrder(Exception):
@@ -56,6 +60,9 @@ class Inbox:
         self._is_news = is_news
         """Called with each item when it is its turn to be handed out; returns false to drop it."""
         self._epoch = ""
+        self._renamed_to = ""
+        """The epoch of a welcome that is not the cursor's, until the server has said where the one continues the
+        other."""
         self._position: int | None = None
         """``None`` until it is known: before the welcome, and after one that announces a reset."""
         self._resume: Cursor | None = None
@@ -100,6 +107,7 @@ class Inbox:
         """Begin a connection; returns the cursor to resume with."""
         self.overrun = False
         self._position = None
+        self._renamed_to = ""
         self._resume = None if self._defect else self.taken
         return self._resume
 
@@ -120,12 +128,13 @@ class Inbox:
             self._start_fresh(Cursor(said.epoch, said.start - 1))
         elif said.resume == "reset" and resume is not None:
             self._position = None
-        elif said.resume not in {"replayed", "gap"} or resume is None or resume.epoch != said.epoch:
+        elif resume is None or said.resume not in _GOING_ON or not _names(resume, said):
             raise OutOfOrder(f"welcome: expected an answer to the cursor {resume}, got {said.resume} in {said.epoch}")
-        elif said.resume == "replayed" and said.start != resume.offset + 1:
+        elif said.resume != "gap" and said.start != resume.offset + 1:
             raise OutOfOrder(f"welcome: expected to start at {resume.offset + 1}, got {said.start}")
         else:
             self._go_on(resume)
+            self._renamed_to = "" if resume.epoch == said.epoch else said.epoch
 
     def _start_fresh(self, base: Cursor) -> None:
         self._place(base)
@@ -170,13 +179,35 @@ class Inbox:
             self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
 
     def reset(self, reset: server_messages.Reset) -> None:
-        """Go on in another epoch."""
+        """Begin anew, in another epoch."""
+        self._renamed_to = ""
         self._place(Cursor(reset.epoch, reset.low - 1))
         self._begin_anew(Reset(reset.epoch, reset.low))
 
+    def rename(self, said: server_messages.Renamed) -> None:
+        """Go on under another name. What waits for the application beyond the fork is lost, and will not be given.
+
+        Raises :class:`OutOfOrder` where something was given already that is
+        lost, so that the application has to begin anew.
+        """
+        position = self._position
+        if position is None or said.offset < position or self._renamed_to not in {"", said.epoch}:
+            where = f"expected {self._renamed_to or 'an epoch'} from {position} on"
+            raise OutOfOrder(f"epoch: {where}, got {said.epoch} from {said.offset} on")
+        before, self._epoch, self._renamed_to = self._epoch, said.epoch, ""
+        given = self.given
+        if given is not None and given.epoch == before and given.offset > said.offset:
+            self._queue.rename(before, before, said.offset)
+            raise OutOfOrder(f"epoch: offset {given.offset} was given out, and what is beyond {said.offset} is lost")
+        last = self._queue.rename(before, said.epoch, said.offset)
+        if self._in_hand is not None:
+            self._in_hand = self._in_hand.renamed(before, said.epoch)
+        self.taken, self.given = renamed(self.taken, before, said.epoch), renamed(given, before, said.epoch)
+        self.received = last or self.given
+
     def caught_up(self, said: server_messages.CaughtUp) -> None:
         """Take the end of the replay."""
-        if self._position is None or said.offset > self._position:
+        if self._position is None or self._renamed_to or said.offset > self._position:
             raise OutOfOrder(f"caught_up: expected an offset of at most {self._position}, got {said.offset}")
         if self.has_room():
             self.add(CaughtUp(said.offset))
@@ -193,8 +224,8 @@ class Inbox:
     def _is_next(self, first: int, last: int) -> bool:
         """Return true if a range continues the log, false if it has been seen. Raises :class:`OutOfOrder`."""
         position = self._position
-        if position is None:
-            raise OutOfOrder(f"expected a reset, got {first} to {last}")
+        if position is None or self._renamed_to:
+            raise OutOfOrder(f"expected {'an epoch' if self._renamed_to else 'a reset'}, got {first} to {last}")
         if first <= last <= position:
             return False
         if first != position + 1 or last < first:
@@ -235,3 +266,8 @@ class Inbox:
         if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:
             return 0
         return min(taken.offset, self._position)
+
+
+def _names(resume: Cursor, said: server_messages.Welcome) -> bool:
+    """True if the answer to a cursor fits to whether the welcome names the cursor's epoch, or another one."""
+    return said.resume == "gap" or (said.resume == "renamed") == (resume.epoch != said.epoch)

@@ -20,6 +20,10 @@ class Entry:
     """The place of its last offset; ``None`` for what stands outside of the log."""
     size: int
 
+    def renamed(self, before: str, after: str) -> Entry:
+        """Return this item with its place in the epoch that continues its own."""
+        return attrs.evolve(self, cursor=renamed(self.cursor, before, after))
+
 
 class ItemQueue:
     """A queue that is full at so many items or bytes, and takes what it is given all the same."""
@@ -81,6 +85,13 @@ class ItemQueue:
             self._keep_only([*entries[: resets[0]], *behind])
         return _last_cursor(self._entries)
 
+    def rename(self, before: str, after: str, last: int) -> Cursor | None:
+        """Forget what is beyond an offset of an epoch, and place the rest in the epoch that continues it; returns the
+        place of the last item left."""
+        kept = [one for one in self._entries if not _is_beyond(one.cursor, before, last)]
+        self._keep_only([entry.renamed(before, after) for entry in kept])
+        return _last_cursor(self._entries)
+
     def _keep_only(self, entries: list[Entry]) -> None:
         self._entries = deque(entries)
         self._bytes = sum(entry.size for entry in entries)
@@ -88,3 +99,12 @@ class ItemQueue:
 
 def _last_cursor(entries: Reversible[Entry]) -> Cursor | None:
     return next((entry.cursor for entry in reversed(entries) if entry.cursor is not None), None)
+
+
+def renamed(cursor: Cursor | None, before: str, after: str) -> Cursor | None:
+    """Return a cursor of an epoch in the one that continues it; any other stays as it is."""
+    return Cursor(after, cursor.offset) if cursor is not None and cursor.epoch == before else cursor
+
+
+def _is_beyond(cursor: Cursor | None, epoch: str, offset: int) -> bool:
+    return cursor is not None and cursor.epoch == epoch and cursor.offset > offset

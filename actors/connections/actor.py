@@ -73,6 +73,8 @@ class Connection:
     ) -> None:
         self.label = label
         self.plain = client_messages.SUBPROTOCOL not in head.offers()
+        self.renames = False
+        """True once its client has said that it knows that an epoch may go on under another name."""
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
         self.user_id = user_id
@@ -212,6 +214,14 @@ class Connection:
             self.pings.write(text_frames(said), self._transport.write)
             self.pings.fence()
 
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        """Go on in an epoch that shares all up to ``fork`` with the present one, and tell the device."""
+        assert self.subscription is not None, "only a device with a subscription is renamed"
+        said = self.subscription.rename(bounds, ledger, fork)
+        _note_resume(self._context.instruments, self.path, "renamed")
+        if said:
+            self._transport.write(text_frames(said))
+
     def flush(self) -> None:
         """Write the next range of the log, once, unless the socket still has something to take.
 
@@ -265,12 +275,15 @@ class Connection:
 
     def _rewind(self) -> None:
         """Ask the user's actor for the bounds of the new epoch, because the log is in another one."""
+        if self._presence.rewound:
+            return
+        self._presence.rewound = True
         try:
             self._presence.address.tell(REWOUND)
         except trio.WouldBlock:
-            self._context.mark(self._presence)
+            return  # the actor looks after each message, and it has a queue of them
         except ActorsError:
-            return  # the mailbox is closed, and the quarantine or the shutdown that closed it ends the devices
+            self._presence.rewound = False  # the mailbox is closed, and what closed it ends the devices
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.

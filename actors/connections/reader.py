@@ -88,6 +88,7 @@ class Reader:
         try:
             with Barrier(self.end_for):
                 hello = Hello(v=1) if device.plain else await self._greet(websocket)
+                device.renames = hello.renames
                 if device.user_id is None or hello.token is not None:
                     device.user_id = await identify(hello.token)
                 address = await self._context.follow(device.user_id)

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 
 import attrs
 
+from actors.delivery.cursor import Bounds
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
+from actors.delivery.lineage import Lineage
 from actors.delivery.log import RestoredBounds
 from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
 from actors.stages import Cause, Stage
@@ -92,7 +95,8 @@ class DeadLetter:
 
 
 _ENDED_EPOCHS = 4
-"""Ended epochs remembered per user. An epoch ends with a quarantine, and a store's reply takes less time than four."""
+"""Ended epochs remembered per user. An epoch ends with a quarantine or a fork, and a store's reply takes less time than
+four."""
 
 
 class UserAccount:
@@ -110,21 +114,21 @@ class UserAccount:
         self._closed = Balance()
 
     def renew(self, ledger: Ledger) -> None:
-        """Begin another epoch; unfinished writes still count in the one that ended."""
+        """Begin another epoch; what is open in the one that ended still counts there."""
         self.end(self.ledger)
         self.ledger = ledger
 
     def end(self, ledger: Ledger) -> Ledger:
         """Keep the ledger of an ended epoch for a while."""
         self._ended.append(ledger)
-        for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.retained]:
+        for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.open]:
             self._ended.remove(ended)
             self._closed += _row(ended)
         return ledger
 
     def ended(self, epoch: str) -> Ledger | None:
         """Return the ledger of an earlier epoch, while a reply of the store may still speak of it."""
-        return next((one for one in self._ended if one.epoch == epoch), None)
+        return self.ledger.of(epoch) or next((one for one in self._ended if one.epoch == epoch), None)
 
     def balance(self) -> Balance:
         """Return this user's row."""
@@ -137,7 +141,7 @@ class UserAccount:
 
 
 def _row(ledger: Ledger) -> Balance:
-    return Balance(retained=ledger.retained, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
+    return Balance(retained=ledger.open, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
 
 
 class Accounts:
@@ -147,6 +151,7 @@ class Accounts:
         self,
         dead_letters: int,
         *,
+        present: Callable[[str], Bounds | None] = lambda user_id: None,
         restored: Callable[[str], RestoredBounds | None] = lambda user_id: None,
         wall_time_of: Callable[[float], float] = lambda now: now,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
@@ -154,6 +159,8 @@ class Accounts:
         self._wall_time_of = wall_time_of
         """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
         self._on_dropped = on_dropped
+        self.present = present
+        """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self._restored = restored
         """Finds what an earlier life of the store left in a user's log."""
         self.accepted = 0
@@ -193,7 +200,7 @@ class Accounts:
         if offset < ledger.low:
             self._note_late(receipt, now)
         if ledger is not account.ledger:
-            self._drop_late(ledger, now)
+            self._note_ended(receipt, account, ledger, now)
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
@@ -280,14 +287,20 @@ class Accounts:
         if hold is not None:
             hold.bind(ledger, first_offset + notice)
         if ledger.dropped > dropped:  # they had left the log before they were noted here
-            last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
-            cause = ledger.page(first_offset).cause(first_offset) or Cause.RETENTION
-            self._drop(cause, late, now, user_id=user_id, first=first_offset, last=last)
+            self._note_late_bind(ledger, first_offset, first_offset + count + notice - 1, now)
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
-        else:
+        elif account.ledger.of(epoch) is not ledger:
             self._drop_late(ledger, now)
         return count + notice
+
+    def _note_late_bind(self, ledger: Ledger, first: int, last: int, now: float) -> None:
+        """Record the drops of bound events that had left the log before they were noted: the oldest, the newest, or
+        both."""
+        dropped = [at for at in range(first, last + 1) if ledger.page(at).stage(at) is Stage.DROPPED]
+        for cause, offsets in groupby(dropped, lambda at: ledger.page(at).cause(at) or Cause.RETENTION):
+            run = list(offsets)
+            self._drop(cause, len(run), now, user_id=ledger.user_id, first=run[0], last=run[-1])
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
         """True if the books know of an offset, or are beyond its epoch."""
@@ -305,8 +318,21 @@ class Accounts:
         ended = None if account is None else account.ended(epoch)
         if account is not None and ended is not None:
             return account, ended
-        account = self.account(user_id, epoch, low, now)
-        return account, account.ledger
+        present = self.present(user_id)
+        if present is None or present.epoch == epoch:
+            # Books that begin late begin where the log does, because what left it before is never trimmed again.
+            low, lineage = (low, ()) if present is None else (max(low, present.low), present.lineage)
+            account = self.account(user_id, epoch, low, now, lineage=lineage)
+            return account, account.ledger
+        account = self.account(user_id, present.epoch, present.low, now, lineage=present.lineage)
+        return account, account.ended(epoch) or account.end(Ledger(user_id, epoch, low=low))
+
+    def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
+        """Account for an event that a late reply placed in an epoch that has already ended."""
+        if receipt.number > ledger.end:
+            self._note_late(receipt, now)
+        elif account.ledger.of(ledger.epoch) is not ledger:
+            self._drop_late(ledger, now)
 
     def _drop_late(self, ledger: Ledger, now: float) -> None:
         """Drop events that a late reply placed in an epoch that has already ended."""
@@ -315,27 +341,38 @@ class Accounts:
         if dropped:
             self._drop(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last)
 
-    def account(self, user_id: str, epoch: str, low: int, now: float) -> UserAccount:
-        """Find a user's account, or open one, in the epoch that the store names.
+    def account(self, user_id: str, epoch: str, low: int, now: float, *, lineage: Lineage = ()) -> UserAccount:
+        """Find a user's account, or open one, in the epoch that the store names, with the former epochs of the log.
 
-        Events that an epoch still retains when another one follows are lost.
+        Events that an epoch still retains when another one follows are lost,
+        but for those that the other one continues.
         """
         account = self.users.get(user_id)
         if account is None:
-            account = self.users[user_id] = UserAccount(Ledger(user_id, epoch, low=low))
-            self._restore(account)
-        elif account.ledger.epoch != epoch:
-            self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
-            account.renew(Ledger(user_id, epoch, low=low))
+            restored = self._restored(user_id)
+            first = next((fork.epoch for fork in lineage if fork.offset >= low and restored is None), epoch)
+            account = self.users[user_id] = UserAccount(Ledger(user_id, first, low=low))
+            if restored is not None:
+                _restore(account, restored)
+        if account.ledger.epoch != epoch:
+            self._go_on(account, epoch, low, now, lineage)
         return account
 
-    def _restore(self, account: UserAccount) -> None:
-        """Enter what an earlier life left of a log; what has left it since then was never in these books."""
-        ledger = account.ledger
-        restored = self._restored(ledger.user_id)
-        if restored is not None and restored.head >= ledger.low:
-            ledger.restore(max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
-            account.restored = restored.head - max(restored.low, ledger.low) + 1
+    def _go_on(self, account: UserAccount, epoch: str, low: int, now: float, lineage: Lineage) -> None:
+        """Begin the present epoch, after those between the one in the books and it."""
+        user_id, known = account.ledger.user_id, [fork.epoch for fork in lineage]
+        if account.ledger.epoch not in known:
+            self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
+            account.renew(Ledger(user_id, epoch, low=low))
+            return
+        after = known.index(account.ledger.epoch)
+        for fork, following in zip(lineage[after:], [*known[after + 1 :], epoch], strict=True):
+            ledger = account.ledger
+            last, dropped = ledger.head, ledger.lose(fork.offset)
+            if dropped:
+                self._drop(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
+            account.renew(Ledger(user_id, following, former=ledger))
+        self.trim(user_id, low, Cause.RETENTION, now)
 
     def restore_hold(self, thread_id: str, first_seq: int, last_seq: int) -> None:
         """Enter the events that a thread held when this life of the store began."""
@@ -403,7 +440,8 @@ class Accounts:
         """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
         position = receipt.position
         if receipt.stage is Stage.DROPPED and position is not None:
-            self._drop(Cause.RETENTION, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
+            cause = receipt.cause or Cause.RETENTION
+            self._drop(cause, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
 
     def _drop(
         self,
@@ -451,3 +489,11 @@ class Accounts:
 def _continues(before: DeadLetter, after: DeadLetter) -> bool:
     same = (before.cause, before.user_id, before.thread_id) == (after.cause, after.user_id, after.thread_id)
     return same and before.last is not None and after.first == before.last + 1
+
+
+def _restore(account: UserAccount, restored: RestoredBounds) -> None:
+    """Enter what an earlier life left of a log; what has left it since then was never in these books."""
+    ledger = account.ledger
+    if restored.head >= ledger.low:
+        ledger.restore(max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
+        account.restored = restored.head - max(restored.low, ledger.low) + 1

@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from actors.delivery.lineage import Lineage
+from actors.delivery.lineage import Lineage, shared
 from actors.errors import PeerError
 from actors.protocol.client_messages import Origin
 from actors.protocol.server_messages import Resume
@@ -21,6 +21,14 @@ class Bounds:
     low: int
     head: int
     lineage: Lineage = ()
+    """The former epochs that this one continues."""
+
+    def shared(self, epoch: str) -> int | None:
+        """Return the last offset that this log shares with an epoch, ``None`` for one that it does not continue."""
+        if epoch == self.epoch:
+            return self.head
+        fork = shared(self.lineage, epoch)
+        return None if fork is None else min(fork, self.head)
 
 
 @attrs.frozen
@@ -32,26 +40,34 @@ class Start:
     """The first offset that it will be sent."""
     gap: tuple[int, int] | None = None
     """The offsets that it missed and that are no longer retained."""
+    fork: int | None = None
+    """The last offset that the log shares with the epoch of the device's cursor, where that is a former one."""
 
 
-def start(bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_unacked: int) -> Start:
+def start(
+    bounds: Bounds, resume: tuple[str, int] | None, origin: Origin, first_unacked: int, *, renames: bool = True
+) -> Start:
     """Choose the offset at which a connection begins.
 
     ``resume`` is the cursor that the device kept (epoch, last offset seen).
     Integers are compared and no id is looked up, so a stolen or invented
-    cursor gives at most what its user's own log has; another epoch is another
-    log, and so is an offset ahead of the head: the log it came from was
-    rewound. The idea of the pair is Centrifugo's stream position.
+    cursor gives at most what its user's own log has. A cursor in a former epoch
+    is as good as one in the present one up to the fork, for a device that
+    ``renames`` it; beyond it, or ahead of the head, the device saw what is lost;
+    and any other epoch is another log. The idea of the pair is Centrifugo's
+    stream position.
     """
     if resume is None:
         offsets = {"unacked": first_unacked, "low": bounds.low, "head": bounds.head + 1}
         return Start("fresh", offsets[origin])
     epoch, seen = resume
-    if epoch != bounds.epoch or seen > bounds.head:
+    last = bounds.shared(epoch)
+    if last is None or seen > last or (epoch != bounds.epoch and not renames):
         return Start("reset", bounds.low)
+    renamed = None if epoch == bounds.epoch else last
     if seen < bounds.low - 1:
-        return Start("gap", bounds.low, (seen + 1, bounds.low - 1))
-    return Start("replayed", seen + 1)
+        return Start("gap", bounds.low, (seen + 1, bounds.low - 1), renamed)
+    return Start("replayed" if renamed is None else "renamed", seen + 1, None, renamed)
 
 
 Standing = Literal["began later", "behind", "missed", "handed", "acked"]
@@ -122,6 +138,16 @@ class Cursor:
                 self._unacked.appendleft((offset + 1, last))
         self.acked = max(self.acked, offset)
         return spans
+
+    def lose(self, offset: int) -> None:
+        """Go back to an offset, because the log lost what was handed out beyond it."""
+        while self._unacked and self._unacked[-1][1] > offset:
+            first, _ = self._unacked.pop()
+            if first <= offset:
+                self._unacked.append((first, offset))
+        self.first = min(self.first, offset + 1)
+        self.position = min(self.position, offset)
+        self.acked = min(self.acked, offset)
 
     def __repr__(self) -> str:
         return f"<Cursor next={self.position + 1} acked={self.acked} unacked={len(self._unacked)}>"

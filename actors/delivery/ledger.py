@@ -12,13 +12,21 @@ Set operations on 64 offsets are one machine-size integer operation in
 CPython, and the counts for the accounts are ``int.bit_count``. Interval sets
 answer the same questions, but a receipt cannot outlive them without a registry
 of weak references: 0.6 µs for every event, where a bit in a page takes 0.2.
+
+A log that goes on under another epoch has a ledger for each of them, and each
+keeps the pages of its own events: the present one passes on what is said of an
+offset below its own first one to the *former* one. So a page may stand twice,
+with the bits up to the fork in one and those after it in the other, and what
+is said of a new event never touches the receipt of a lost one at its offset.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from actors.delivery.lineage import MOST_FORKS
 from actors.delivery.log import Spans
 from actors.receipts import Position, Watchers
 from actors.stages import Cause, Stage
@@ -118,20 +126,44 @@ class Page(Watchers):
 
 
 class Ledger:
-    """The facts about one log, from ``low`` to ``head``, and the totals of the offsets that left it.
+    """The facts about one epoch of a log, from ``low`` to ``head``, and the totals of the offsets that left it.
 
-    Invariant: the offsets placed here are ``retained + acked + unconfirmed +
-    dropped``, where ``retained`` is counted from the pages and the others as
-    they happened.
+    Invariant: the offsets placed here are ``open + acked + unconfirmed +
+    dropped``, where ``open`` is counted from the pages and the others as they
+    happened.
     """
 
-    __slots__ = ("_pages", "_trims", "_writes", "acked", "dropped", "epoch", "head", "low", "unconfirmed", "user_id")
+    __slots__ = (
+        "_base",
+        "_floor",
+        "_former",
+        "_pages",
+        "_trims",
+        "_writes",
+        "acked",
+        "dropped",
+        "end",
+        "epoch",
+        "head",
+        "low",
+        "unconfirmed",
+        "user_id",
+    )
 
-    def __init__(self, user_id: str, epoch: str, *, low: int = 1) -> None:
+    def __init__(self, user_id: str, epoch: str, *, low: int = 1, former: Ledger | None = None) -> None:
         self.user_id = user_id
         self.epoch = epoch
-        self.low = low
-        self.head = low - 1
+        self._former = former
+        """The ledger of the epoch that this one continues, which :meth:`lose` has cut."""
+        self._base = low if former is None else former.end + 1
+        """The first offset whose event is of this epoch."""
+        self.low: int = low if former is None else min(former.low, self._base)
+        """The first offset of the log."""
+        self._floor = max(self.low, self._base)
+        """The first offset of the log whose event is of this epoch."""
+        self.head = self._base - 1
+        self.end: int = sys.maxsize
+        """The last offset that the log has kept of this epoch, once another one has followed."""
         self.acked = 0
         self.unconfirmed = 0
         self.dropped = 0
@@ -141,7 +173,7 @@ class Ledger:
         self._trims: list[tuple[int, Cause]] = []
         """Offsets and causes: all below the offset left for the cause. One entry per change of cause, of which there
         are few."""
-        page = self.page(low)
+        page = self.page(self._floor)
         page.placed = page.gone
 
     def __repr__(self) -> str:
@@ -150,14 +182,22 @@ class Ledger:
         return f"<Ledger {self.user_id} {self.epoch} {counts}>"
 
     def page(self, offset: int) -> Page:
-        """Find or make the page of an offset; offsets of a new one below ``low`` have left."""
+        """Find or make the page of an offset of this epoch; in a new one, offsets that are not in the log have left."""
         index = offset >> PAGE_BITS
         page = self._pages.get(index)
         if page is None:
             page = self._pages[index] = Page(self.user_id, self.epoch)
-            left = min(max(self.low - (index << PAGE_BITS), 0), PAGE_SIZE)
-            page.gone = ((1 << left) - 1) & ~self._in_writing(page)
+            left = min(max(self._floor - (index << PAGE_BITS), 0), PAGE_SIZE)
+            kept = min(max(self.end + 1 - (index << PAGE_BITS), 0), PAGE_SIZE)
+            page.gone = ((1 << left) - 1 | ALL & ~((1 << kept) - 1)) & ~self._in_writing(page)
         return page
+
+    def of(self, epoch: str) -> Ledger | None:
+        """Find the ledger of an epoch among this one and those before it, ``None`` if this log does not continue it."""
+        ledger: Ledger | None = self
+        while ledger is not None and ledger.epoch != epoch:
+            ledger = ledger._former
+        return ledger
 
     def add(self, offset: int) -> Page:
         """Add an offset at which the store placed an event; returns its page.
@@ -170,8 +210,8 @@ class Ledger:
         page.placed |= bit
         if offset > self.head:  # noqa: PLR1730 - max() takes as long as the rest of this method
             self.head = offset
-        if offset < self.low or (page.acked | page.gone) & bit:
-            self._note_late(offset, page, bit)
+        if offset < self._floor or (page.acked | page.gone) & bit:
+            return self._note_late(offset, page, bit)
         return page
 
     def restore(self, first: int, last: int, acked: Spans, written: int) -> None:
@@ -196,57 +236,96 @@ class Ledger:
 
     def knows(self, offset: int) -> bool:
         """True if an offset was placed here, or has left and was forgotten."""
+        if offset < self._base and self._former is not None:
+            return self._former.knows(offset)
         page = self._pages.get(offset >> PAGE_BITS)
-        return offset < self.low if page is None else bool(page.placed & 1 << (offset & (PAGE_SIZE - 1)))
+        return offset < self._floor if page is None else bool(page.placed & 1 << (offset & (PAGE_SIZE - 1)))
 
     def write(self, first: int, last: int) -> None:
         """Note that offsets ``first`` to ``last`` were written to a socket."""
-        if first == last >= self.low:
+        if first == last >= self._floor:
             self.page(first).write(1 << (first & (PAGE_SIZE - 1)))
             return
+        if first < self._base and self._former is not None:
+            self._former.write(first, min(last, self._base - 1))
         for page, bits in self._spans(first, last):
             page.write(bits)
 
     def ack(self, first: int, last: int) -> int:
         """Note that a device acked offsets ``first`` to ``last``; returns how many of them were not acked before."""
-        leaving = self._here(first, min(last, self.low - 1))
+        before = 0
+        if first < self._base and self._former is not None:
+            before, first = self._former.ack(first, min(last, self._base - 1)), self._base
+        leaving = _present(self._pages, first, min(last, self._floor - 1))
         fresh = sum(page.ack(bits) for page, bits in chain(leaving, self._spans(first, last)))
         self.acked += fresh
-        return fresh
+        return before + fresh
 
     def trim(self, low: int, cause: Cause) -> int:
         """Note that all below ``low`` left the log; returns how many events were dropped unwritten."""
         if low <= self.low:
             return 0
-        first, self.low = self.low, low
+        dropped = 0 if self._former is None else self._former.trim(min(low, self._base), cause)
+        first, self.low = self._floor, low
+        if low <= first:
+            return dropped
+        self._floor = low
         if self._trims and self._trims[-1][1] is cause:
             self._trims.pop()
         self._trims.append((low, cause))
-        return self._leave(first, low - 1, cause)
+        return dropped + self._leave(first, low - 1, cause)
+
+    def lose(self, offset: int) -> int:
+        """Note that this epoch has ended, and that the log lost all beyond an offset; returns how many events were
+        dropped unwritten.
+
+        What is at most at the offset stays as it is, for the ledger that has this one as its former.
+        """
+        dropped = 0 if self._former is None else self._former.lose(min(offset, self._former.end))
+        self.end = self.head = offset
+        _cut(self)
+        last = (max(self._pages, default=0) + 1 << PAGE_BITS) - 1
+        return dropped + self._leave(max(offset + 1, self._base), last, Cause.LOST)
 
     def begin_write(self, first: int, last: int) -> None:
         """Note that a socket has begun to take offsets ``first`` to ``last``, which are neither written nor unwritten
         yet. Should they leave the log meanwhile, :meth:`finish_write` settles them."""
-        self._writes.append((first, last))
+        if first < self._base and self._former is not None:
+            self._former.begin_write(first, min(last, self._base - 1))
+        if last >= self._base:
+            self._writes.append((max(first, self._base), last))
 
     def finish_write(self, first: int, last: int, *, written: bool) -> None:
         """Note that a write is over: the socket took everything, or is gone."""
+        if first < self._base and self._former is not None:
+            self._former.finish_write(first, min(last, self._base - 1), written=written)
+        first = max(first, self._base)
+        if last < first:
+            return
         self._writes.remove((first, last))
         if written:
-            for page, bits in self._here(first, last):
+            for page, bits in _present(self._pages, first, last):
                 page.write(bits)
-        if first < self.low:
-            self._leave(first, min(last, self.low - 1), self._cause_of(first))
+        if first < self._floor:
+            self._leave(first, min(last, self._floor - 1), self._cause_of(first))
+        if last > self.end:
+            self._leave(max(first, self.end + 1), last, Cause.LOST)
+
+    @property
+    def open(self) -> int:
+        """Events of this epoch that are placed, not acked and not settled: in the log, or in an unfinished write."""
+        return sum(page.open.bit_count() for page in self._pages.values())
 
     @property
     def retained(self) -> int:
-        """Events that are placed, not acked and not settled: in the log, or in an unfinished write."""
-        return sum(page.open.bit_count() for page in self._pages.values())
+        """Open events of the log, under its former epochs as well."""
+        return self.open + (0 if self._former is None else self._former.retained)
 
     @property
     def stored(self) -> int:
         """Retained events that no socket took."""
-        return sum(page.unwritten(page.open).bit_count() for page in self._pages.values())
+        own = sum(page.unwritten(page.open).bit_count() for page in self._pages.values())
+        return own + (0 if self._former is None else self._former.stored)
 
     def first_unacked(self) -> int:
         """Return the first offset in the log that no device acked, or ``head + 1``."""
@@ -257,8 +336,12 @@ class Ledger:
         return self._first(Page.unsent)
 
     def _first(self, missing: Callable[[Page, int], int]) -> int:
-        index = self.low >> PAGE_BITS
-        for page, bits in self._spans(self.low, self.head):
+        if self._former is not None and self.low < self._base:
+            before = self._former._first(missing)
+            if before < self._base:
+                return before
+        index = self._floor >> PAGE_BITS
+        for page, bits in self._spans(self._floor, self.head):
             holes = missing(page, bits)
             if holes:
                 return (index << PAGE_BITS) + (holes & -holes).bit_length() - 1
@@ -266,18 +349,21 @@ class Ledger:
         return self.head + 1
 
     def _leave(self, first: int, last: int, cause: Cause) -> int:
-        """Settle offsets below ``low``, but for unfinished writes; returns how many were dropped unwritten."""
+        """Settle offsets that are not in the log any more, but for unfinished writes; returns how many were dropped
+        unwritten."""
         dropped = 0
-        for page, bits in self._here(first, last):
+        for page, bits in _present(self._pages, first, last):
             unconfirmed, lost = page.leave(bits & ~self._in_writing(page) & ~page.gone, cause)
             self.unconfirmed += unconfirmed
             dropped += lost
         self.dropped += dropped
-        for index in range(first >> PAGE_BITS, self.low >> PAGE_BITS):
+        for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
             self._forget(index)
         return dropped
 
     def _cause_of(self, offset: int) -> Cause:
+        if offset > self.end:
+            return Cause.LOST
         # An offset that left before this ledger began left for its age, or for its number.
         return next((cause for low, cause in self._trims if offset < low), Cause.RETENTION)
 
@@ -285,45 +371,60 @@ class Ledger:
         """Select the offsets of a page that an unfinished write has begun to send."""
         writing = 0
         for first, last in self._writes:
-            for other, bits in self._here(first, last):
+            for other, bits in _present(self._pages, first, last):
                 writing |= bits if other is page else 0
         return writing
 
-    def _note_late(self, offset: int, page: Page, bit: int) -> None:
-        """Count an event that was acked, or left the log, before the store's reply came."""
-        if offset < self.low and not self._in_writing(page) & bit:
+    def _note_late(self, offset: int, page: Page, bit: int) -> Page:
+        """Count an event that was acked, or left the log, before the store's reply came; returns its page."""
+        if offset < self._base and self._former is not None:
+            return self._former.add(offset)
+        self.head = min(self.head, self.end)
+        if not self._floor <= offset <= self.end and not self._in_writing(page) & bit:
             page.leave(bit, self._cause_of(offset))
         stage = page.stage(offset)
         self.acked += stage is Stage.ACKED
         self.unconfirmed += stage is Stage.UNCONFIRMED
         self.dropped += stage is Stage.DROPPED
-        if offset >> PAGE_BITS < self.low >> PAGE_BITS:
+        if offset >> PAGE_BITS < self._floor >> PAGE_BITS:
             self._forget(offset >> PAGE_BITS)
+        return page
 
     def _forget(self, index: int) -> None:
-        """Let go of a page below ``low``, unless a late reply or an unfinished write may still ask for it."""
+        """Let go of a page of which nothing is in the log, unless a late reply or an unfinished write may still ask
+        for it."""
         page = self._pages.get(index)
         if page is not None and page.placed == ALL and page.gone == ALL:
             del self._pages[index]
 
     def _spans(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
-        """Yield the pages that ``first`` to ``last`` touch from ``low`` on, with the bits touched."""
-        first = max(first, self.low)
+        """Yield the pages of this epoch that ``first`` to ``last`` touch in the log, with the bits touched."""
+        first = max(first, self._floor)
         while first <= last:
             start = first & (PAGE_SIZE - 1)
             size = min(PAGE_SIZE - start, last - first + 1)
             yield self.page(first), ((1 << size) - 1) << start
             first += size
 
-    def _here(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
-        """Yield as :meth:`_spans` does, below ``low`` as well, but only the pages that are still here."""
-        for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
-            page = self._pages.get(index)
-            if page is not None:
-                start = max(first - (index << PAGE_BITS), 0)
-                end = min(last + 1 - (index << PAGE_BITS), PAGE_SIZE)
-                if start < end:
-                    yield page, (1 << end) - (1 << start)
+
+def _present(pages: dict[int, Page], first: int, last: int) -> Iterator[tuple[Page, int]]:
+    """Yield the pages that ``first`` to ``last`` touch and that are still here, with the bits touched."""
+    for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
+        page = pages.get(index)
+        if page is not None:
+            start = max(first - (index << PAGE_BITS), 0)
+            end = min(last + 1 - (index << PAGE_BITS), PAGE_SIZE)
+            if start < end:
+                yield page, (1 << end) - (1 << start)
+
+
+def _cut(ledger: Ledger) -> None:
+    """Forget the oldest of more former ledgers than a log has forks: no device can come from there."""
+    for _ in range(MOST_FORKS):
+        if ledger._former is None:
+            return
+        ledger = ledger._former
+    ledger._former = None
 
 
 def _runs(bits: int, base: int) -> Iterator[tuple[int, int]]:

@@ -189,12 +189,12 @@ class Log:
 
     def fork(self, epoch: str, offset: int) -> None:
         """Lose the events beyond an offset, and go on in another epoch, which continues this one up to there."""
-        offset = max(min(offset, self.shown), self.low - 1)
-        self.size_bytes -= self._size(offset + 1, self.head + 1)
-        keep = self._start + offset - self.low + 1
-        del self._frames[keep:], self._times[keep:]
-        self.lineage = fork(self.lineage, self.epoch, offset)
-        self.epoch, self.head, self.shown = epoch, offset, offset
+        offset = min(offset, self.shown)
+        kept = max(self._start + offset + 1 - self.low, self._start)
+        self.size_bytes -= self._size(max(offset + 1, self.low), self.head + 1)
+        del self._frames[kept:], self._times[kept:]
+        self.lineage, self.epoch = fork(self.lineage, self.epoch, offset), epoch
+        self.low, self.head, self.shown = min(self.low, offset + 1), offset, offset
 
     # --- events that are not at hand ------------------------------------------
 

@@ -31,7 +31,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.log import Chunk
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
-from actors.protocol.server_messages import CaughtUp, Gap, Ping, Reset, ServerLimits, Welcome, encode
+from actors.protocol.server_messages import CaughtUp, Gap, Ping, Renamed, Reset, ServerLimits, Welcome, encode
 
 
 class State(enum.Enum):
@@ -64,7 +64,8 @@ class LogSource(Protocol):
 
 
 class EpochEnded(Exception):
-    """The log goes on in another epoch; the host gives its bounds to :meth:`Subscription.reset`."""
+    """The log goes on in another epoch; the host gives its bounds to :meth:`Subscription.rename`, or to
+    :meth:`Subscription.reset`."""
 
 
 class Outgoing(msgspec.Struct, gc=False):
@@ -88,7 +89,7 @@ class Outgoing(msgspec.Struct, gc=False):
 
 
 def opening(start: Start, bounds: Bounds, session: str, limits: Limits) -> list[bytes]:
-    """Return the first messages to a device: the welcome, and the gap or reset that it begins with."""
+    """Return the first messages to a device: the welcome, and the new epoch, gap or reset that it begins with."""
     asked = ServerLimits(
         message_bytes=limits.inbound_bytes,
         messages_per_s=limits.inbound_messages_per_second,
@@ -107,6 +108,8 @@ def opening(start: Start, bounds: Bounds, session: str, limits: Limits) -> list[
         limits=asked,
     )
     first = [encode(welcome)]
+    if start.fork is not None:
+        first.append(encode(Renamed(bounds.epoch, start.fork)))
     if start.gap is not None:
         first.append(encode(Gap(*start.gap, "retention")))
     elif start.kind == "reset":
@@ -177,8 +180,9 @@ class Subscription:
         return not self.plain and self.cursor.acked < self.cursor.position and self.ledger.retained > 0
 
     def has_sent(self, epoch: str, offset: int) -> bool:
-        """True if the device was sent what is at an offset of an epoch, or was told that it is gone."""
-        return self.ledger.epoch == epoch and self.cursor.position >= offset
+        """True if the device was sent what is at an offset of an epoch, or it is gone."""
+        ledger = self.ledger.of(epoch)
+        return ledger is not None and (self.cursor.position >= offset or offset > ledger.end)
 
     # --- sending ----------------------------------------------------------------
 
@@ -239,6 +243,24 @@ class Subscription:
         if self._catching_up_to is None:
             self._catching_up_to = self.cursor.position
 
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> list[bytes]:
+        """Go on in an epoch that shares all up to ``fork`` with the present one; returns the protocol messages that
+        say so.
+
+        A device of the protocol must not be beyond the fork; one without it
+        goes back there, and is sent what stands there now. The device catches
+        up again, because the end of a run may be among what is lost. Acks on
+        their way are of offsets that both epochs share.
+        """
+        assert self.plain or self.cursor.position <= fork, f"renamed at {self.cursor.position}, beyond {fork}"
+        self.ledger = ledger
+        self.cursor.lose(fork)
+        if self.plain:
+            return []
+        self._behind = True
+        self._catching_up_to = bounds.head
+        return [encode(Renamed(bounds.epoch, fork))]
+
     def reset(self, bounds: Bounds, ledger: Ledger) -> list[bytes]:
         """Go on in another epoch, from its low; returns the protocol messages that say so.
 
@@ -296,9 +318,9 @@ class Subscription:
     @property
     def _written(self) -> int:
         """The last offset that the socket has taken whole."""
-        if self._writing is None or self._writing[0] is not self.ledger:
+        if self._writing is None or self.ledger.of(self._writing[0].epoch) is None:
             return self.cursor.position
-        return self._writing[1] - 1
+        return min(self._writing[1] - 1, self.cursor.position)
 
     def __repr__(self) -> str:
         writing = "" if self._writing is None else f" writing={self._writing[1]}-{self._writing[2]}"

@@ -99,8 +99,11 @@ def _devices(position: Position, presence: Presence | None, now: float) -> str:
 
 
 def _device(device: Subscriber, position: Position, now: float) -> str:
-    if device.subscription is not None and device.subscription.ledger.epoch != position.epoch:
+    reads = None if device.subscription is None else device.subscription.ledger.of(position.epoch)
+    if device.subscription is not None and reads is None:
         return f"{device.label} reads another epoch of the log"
+    if reads is not None and position.offset > reads.end:
+        return f"{device.label} reads the epoch after it, in which it is not"
     return device.describe(position.offset, now)
 
 

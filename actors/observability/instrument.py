@@ -104,8 +104,8 @@ class Instrument:
         """A request for a WebSocket was let in; its upgrade is not answered, and its user may not be known, yet."""
 
     def resumed(self, path: str, verdict: str) -> None:
-        """A device was told where it begins: ``fresh``, ``replayed``, ``gap`` or ``reset``. An ended epoch resets it
-        again while it is connected."""
+        """A device was told where it begins: ``fresh``, ``replayed``, ``renamed``, ``gap`` or ``reset``. An ended epoch
+        renames or resets it again while it is connected."""
 
     def connection_closed(self, label: str, path: str, row: str) -> None:
         """A connection ended, for a reason of the closing table."""

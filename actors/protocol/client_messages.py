@@ -68,6 +68,8 @@ class Hello(Message, frozen=True, tag="hello"):
     session: Text | None = None
     resume: ResumePoint | None = None
     origin: Origin = msgspec.field(default="unacked", name="from")
+    renames: bool = False
+    """True for a client that knows :class:`~actors.protocol.server_messages.Renamed`."""
 
 
 class Ack(Message, frozen=True, tag="ack"):

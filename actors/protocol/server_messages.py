@@ -18,7 +18,7 @@ from actors.errors import PeerError
 from actors.events.delivered import Event
 from actors.protocol.codes import REFUSALS, Reason
 
-Resume = Literal["fresh", "replayed", "gap", "reset"]
+Resume = Literal["fresh", "replayed", "renamed", "gap", "reset"]
 """The ways in which a connection begins, as the welcome says it."""
 
 AskEnd = Literal["answered", "expired", "withdrawn"]
@@ -121,6 +121,14 @@ class Reset(Message, frozen=True, tag="reset"):
 
     epoch: str
     low: int
+
+
+class Renamed(Message, frozen=True, tag="epoch"):
+    """The log goes on in another epoch, and all up to ``offset`` is as it was; only for a client that said so in its
+    hello."""
+
+    epoch: str
+    offset: int
 
 
 class CaughtUp(Message, frozen=True, tag="caught_up"):
@@ -235,6 +243,7 @@ ServerMessage = (
     | Batch[Event]
     | Gap
     | Reset
+    | Renamed
     | CaughtUp
     | Ping
     | Pong
@@ -264,6 +273,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[ServerMessage]] = {
     "batch": msgspec.json.Decoder(Batch[Event]),
     "gap": msgspec.json.Decoder(Gap),
     "reset": msgspec.json.Decoder(Reset),
+    "epoch": msgspec.json.Decoder(Renamed),
     "caught_up": msgspec.json.Decoder(CaughtUp),
     "ping": msgspec.json.Decoder(Ping),
     "pong": msgspec.json.Decoder(Pong),

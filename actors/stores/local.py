@@ -121,7 +121,8 @@ class LocalStore:
         self.secret = b""
         self._journal = journal
         self._policy = policy
-        self._state: StoreState
+        self.state: StoreState
+        """Everything that was decided. Public for its views, and for tests."""
         self._clock: StoreClock
         self._environment: Environment
         self._trouble: Trouble | None = None
@@ -152,7 +153,7 @@ class LocalStore:
             return f"<LocalStore over {self._journal!r}, not open>"
         waiting = sum(len(batch.acts) for batch in self._batches)
         trouble = "" if self._trouble is None else f" trouble={self._trouble.text!r}"
-        return f"<LocalStore over {self._journal!r} {self._state!r} waiting={waiting}{trouble}>"
+        return f"<LocalStore over {self._journal!r} {self.state!r} waiting={waiting}{trouble}>"
 
     @property
     def trouble(self) -> Trouble | None:
@@ -186,7 +187,7 @@ class LocalStore:
         restored = await self._journal.open(limits, environment.entropy(32))
         self._environment = environment
         self._clock = StoreClock(environment, restored.now)
-        self._state = StoreState(
+        self.state = StoreState(
             limits,
             wall_clock=environment.wall_clock,
             new_epoch=lambda: f"{environment.new_id('ep')}.{restored.life}",
@@ -194,7 +195,7 @@ class LocalStore:
         )
         self._begin_batch(1)
         self._restore(restored)
-        for mark in self._state.runs.inherited(open=True):
+        for mark in self.state.runs.inherited(open=True):
             self._close_run(mark, limits)
         self.secret = restored.secret
         try:
@@ -229,7 +230,7 @@ class LocalStore:
         now = self._clock.now()
         answer: Answer
         try:
-            answer = self._state.append(act, now) if isinstance(act, Append) else self._state.bind(act, now)
+            answer = self.state.append(act, now) if isinstance(act, Append) else self.state.bind(act, now)
         except REFUSALS as refusal:
             answer = refusal.with_traceback(None)
         else:
@@ -259,7 +260,7 @@ class LocalStore:
     def ack_binding(self, thread_id: str, generation: str) -> None:
         """Discard the reply to the bind that made this generation."""
         self._gathering()
-        self._state.ack_binding(thread_id, generation)
+        self.state.ack_binding(thread_id, generation)
 
     # --- commits ----------------------------------------------------------------
 
@@ -277,10 +278,10 @@ class LocalStore:
     def _begin_batch(self, number: int) -> Batch:
         batch = Batch(number)
         if self._batches:
-            self._batches[-1].shed = self._state.holds.report()
+            self._batches[-1].shed = self.state.holds.report()
             self._batches[-1].closed = True
         self._batches.append(batch)
-        self._state.effects = batch.effects
+        self.state.effects = batch.effects
         return batch
 
     async def _write(self) -> None:
@@ -357,14 +358,14 @@ class LocalStore:
         self._ring_concluded()
 
     def _show(self, user_id: str, offset: int) -> None:
-        log = self._state.logs[user_id]
-        self._state.show(log, offset)
+        log = self.state.logs[user_id]
+        self.state.show(log, offset)
         if log.low > self._lows.get(user_id, 0):
             self._trimmed.add(user_id)
 
     def _complete(self, answer: Placement | Binding, promise: Promise) -> None:
         answer.promise = promise
-        log = None if answer.user_id is None else self._state.logs.get(answer.user_id)
+        log = None if answer.user_id is None else self.state.logs.get(answer.user_id)
         if log is not None and log.epoch == answer.epoch:
             answer.low = log.low
 
@@ -376,12 +377,16 @@ class LocalStore:
 
     def known_owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``."""
-        return self._state.owner(thread_id)
+        return self.state.owner(thread_id)
+
+    def known_bounds(self, user_id: str) -> Bounds | None:
+        """Return what is shown of a log."""
+        return self.state.bounds(user_id)
 
     async def owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        return self._state.owner(thread_id)
+        return self.state.owner(thread_id)
 
     async def history(
         self, thread_id: str, user_id: str | None, after_seq: int, most_events: int, most_bytes: int
@@ -389,11 +394,11 @@ class LocalStore:
         """Read a thread's events in its owner's log; a checkpoint."""
         await trio.lowlevel.checkpoint()
         while True:
-            owner = self._state.owner(thread_id)
+            owner = self.state.owner(thread_id)
             if user_id is not None and owner != user_id:
                 raise not_the_owner(thread_id, user_id, owner)
             try:
-                return self._state.history(thread_id, after_seq, most_events, most_bytes)
+                return self.state.history(thread_id, after_seq, most_events, most_bytes)
             except NotAtHand:
                 assert owner is not None, "only a log can be away"
                 await self.fill(owner, 1)
@@ -402,8 +407,8 @@ class LocalStore:
         """Follow a user's log; a checkpoint. It waits until the log's epoch is as safe as its events will be."""
         await trio.lowlevel.checkpoint()
         self._gathering()
-        is_new = user_id not in self._state.logs and user_id not in self._state.ends
-        self._state.log(user_id)
+        is_new = user_id not in self.state.logs and user_id not in self.state.ends
+        self.state.log(user_id)
         if user_id in self._unrecorded:
             self._record(user_id)
         if is_new or any(isinstance(one, LogRecord) for batch in self._batches for one in batch.effects):
@@ -417,22 +422,18 @@ class LocalStore:
         while self._trouble is None and self._batches[0].number <= last and self._batches[0].effects:
             await self._concluded.wait()
 
-    def bounds(self, user_id: str) -> Bounds:
-        """Return what is shown of a log."""
-        return self._state.bounds(user_id)
-
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
         """Read what is shown of a log; raises NotAtHand for what is in the journal alone."""
-        return self._state.log(user_id).read(first, most_bytes)
+        return self.state.log(user_id).read(first, most_bytes)
 
     async def fill(self, user_id: str, first: int) -> None:
         """Bring events of a log to hand, from an offset on; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        while (log := self._state.log(user_id)).at_hand > max(first, log.low) and log.low <= log.shown:
+        while (log := self.state.log(user_id)).at_hand > max(first, log.low) and log.low <= log.shown:
             last = log.at_hand - 1
             begin = max(first, log.low, last - _LOAD_EVENTS + 1)
             texts = await self._load(user_id, begin, last)
-            if self._state.logs.get(user_id) is log:
+            if self.state.logs.get(user_id) is log:
                 log.load(begin, [texts.get(offset) for offset in range(begin, last + 1)])
                 self._note_damage(user_id, [one for one in range(max(begin, log.low), last + 1) if not texts.get(one)])
 
@@ -471,7 +472,7 @@ class LocalStore:
     def expire(self) -> Expiry:
         """Drop what became too old, and have what was noted meanwhile written."""
         self._gathering()
-        lows, more = self._state.expire(self._clock.now())
+        lows, more = self.state.expire(self._clock.now())
         for user_id in self._trimmed.union(user_id for user_id, _ in lows):
             self._note_marks(user_id)
         self._trimmed.clear()
@@ -481,15 +482,15 @@ class LocalStore:
         return Expiry(lows, more, tuple(damaged))
 
     def _note_marks(self, user_id: str) -> None:
-        log = self._state.log(user_id)
+        log = self.state.log(user_id)
         acked, written = self._progress.get(user_id, ((), 0))
         self._lows[user_id] = log.low
         self._gathering().effects.append(Marks(user_id, log.low, acked, written))
 
     def forget(self, user_id: str) -> bool:
         """Let go of a log's events at hand; true unless some of them are on their way."""
-        log = self._state.logs.get(user_id)
-        if log is None or self._state.forget(user_id):
+        log = self.state.logs.get(user_id)
+        if log is None or self.state.forget(user_id):
             return True
         if log.shown != log.head or user_id in self._unrecorded:
             return False
@@ -507,7 +508,7 @@ class LocalStore:
 
     def due(self) -> Sequence[DueRun]:
         """Return the runs of earlier lives that have yet to begin."""
-        marks = self._state.runs.inherited(open=False)
+        marks = self.state.runs.inherited(open=False)
         return [DueRun(mark.run_id, mark.thread_id, mark.user_id or "", mark.message) for mark in marks]
 
     # --- the beginning of a life ----------------------------------------------------
@@ -521,12 +522,12 @@ class LocalStore:
         for given in restored.given_ids:
             epoch = given.epoch if given.user_id is None else self._epoch_of(given.user_id)
             first = FirstAppend(given.fingerprint, given.seq, given.at, given.user_id, epoch, given.offset)
-            self._state.window.put(given.thread_id, given.event_id, first)
+            self.state.window.put(given.thread_id, given.event_id, first)
             firsts[given.thread_id, given.seq] = given.event_id, first
         for thread in restored.threads:
             self._restore_thread(thread, firsts)
         for run in restored.runs:
-            self._state.runs.restore(RunMark(run.run_id, run.thread_id, run.open, run.message, run.user_id))
+            self.state.runs.restore(RunMark(run.run_id, run.thread_id, run.open, run.message, run.user_id))
 
     def _restore_log(self, log: RestoredLog, restored: Restored, now: float) -> None:
         epoch, lineage = log.epoch, log.lineage
@@ -538,11 +539,11 @@ class LocalStore:
         self._progress[log.user_id] = log.acked, log.written
         self._lows[log.user_id] = log.low
         there = Log.restore(epoch, lineage, low=log.low, times=log.times, sizes=log.sizes)
-        self._state.restore_log(log.user_id, there, now)
+        self.state.restore_log(log.user_id, there, now)
 
     def _epoch_of(self, user_id: str) -> str:
         """The epoch of a log; an event that is there is there in the present one."""
-        log = self._state.logs.get(user_id) or self._state.ends.get(user_id)
+        log = self.state.logs.get(user_id) or self.state.ends.get(user_id)
         return "" if log is None else log.epoch
 
     def _restore_thread(self, thread: RestoredThread, firsts: dict[tuple[str, int], tuple[str, FirstAppend]]) -> None:
@@ -559,31 +560,31 @@ class LocalStore:
             hold.shed = dict(record.shed) or None
             last_shed = events[0].seq - 1 if events else record.seq
             hold.first_shed = last_shed - sum(count for _, count in record.shed) + 1
-        self._state.restore(record.thread_id, there, events)
+        self.state.restore(record.thread_id, there, events)
 
     def _close_run(self, mark: RunMark, limits: Limits) -> None:
         """End a run whose process ended before it, with its last event."""
         event_id, at = self._environment.new_id("e"), self._environment.wall_clock()
         body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, limits)
         last = Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
-        placement = self._state.append(last, self._clock.now())
+        placement = self.state.append(last, self._clock.now())
         if placement.user_id in self._unrecorded:
             self._record(placement.user_id)
 
     def _record(self, user_id: str) -> None:
         """Have the journal keep that a log goes on in another epoch."""
         self._unrecorded.discard(user_id)
-        log = self._state.log(user_id)
+        log = self.state.log(user_id)
         self._gathering().effects.append(LogRecord(user_id, log.epoch, log.lineage))
 
     def _note_restored(self) -> None:
         """Keep what this life begins with, for the books."""
-        self._restored = {user_id: self._restored_bounds(user_id, log) for user_id, log in self._state.logs.items()}
-        for thread_id, thread in self._state.threads.items():
+        self._restored = {user_id: self._restored_bounds(user_id, log) for user_id, log in self.state.logs.items()}
+        for thread_id, thread in self.state.threads.items():
             if thread.hold is not None and thread.hold.events:
                 first, last = thread.hold.events[0].seq, thread.hold.events[-1].seq
                 self._restored_holds.append(RestoredHold(thread_id, first, last))
-        self._state.holds.report()  # what was shed by now was never in the books of this life
+        self.state.holds.report()  # what was shed by now was never in the books of this life
 
     def _restored_bounds(self, user_id: str, log: Log) -> RestoredBounds:
         acked, written = self._progress.get(user_id, ((), 0))
@@ -602,7 +603,7 @@ class LocalView:
     @property
     def bounds(self) -> Bounds:
         """The log's epoch, lineage, low and head."""
-        return self._store.bounds(self._user_id)
+        return self._store.state.bounds(self._user_id)
 
     def read(self, first: int, most_bytes: int) -> Chunk:
         """Read events from an offset on."""

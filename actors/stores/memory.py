@@ -126,6 +126,10 @@ class MemoryStore:
         """Return the owner of a thread, or ``None``."""
         return self._state.owner(thread_id)
 
+    def known_bounds(self, user_id: str) -> Bounds | None:
+        """Return epoch, lineage, low and head of a log."""
+        return self._state.bounds(user_id)
+
     async def owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``; a checkpoint."""
         await trio.lowlevel.checkpoint()

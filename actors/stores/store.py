@@ -283,6 +283,10 @@ class Store(Protocol):
         """Return the owner of a thread, as far as this process knows, or ``None``. It authorises nothing."""
         ...
 
+    def known_bounds(self, user_id: str) -> Bounds | None:
+        """Return what is shown of a user's log, as far as this process knows, or ``None``."""
+        ...
+
     async def owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``. A checkpoint. Raises StoreUnavailable when it cannot be known."""
         ...

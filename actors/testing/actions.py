@@ -223,6 +223,12 @@ async def fault(context: ActionContext, action: Action, chance: Chance) -> None:
     context.world.store.journal.faults.extend(chance.weighted(faults, (2, 3, 4), chance.count(1, 4)))
 
 
+async def fork(context: ActionContext, action: Action, chance: Chance) -> None:
+    """Lose the newest events of a log, as an engine does that fails over to a copy of itself."""
+    head = context.world.store.bounds(action.user).head
+    context.world.fork(action.user, max(head - chance.one((0, 1, 2, 5, 40)), 0))
+
+
 async def restart(context: ActionContext, action: Action, chance: Chance) -> None:
     await context.world.restart()
 
@@ -268,6 +274,7 @@ ACTIONS: dict[str, Act] = {
     "release": release,
     "stall": stall,
     "fault": fault,
+    "fork": fork,
     "restart": restart,
     "drain": drain,
     "look": look,

@@ -175,6 +175,8 @@ class Device:
         """Requests of sessions that are gone: the device cannot know whether the server carried them out."""
         self._exchange = exchange
         self._chance = chance
+        self.renames = not plain and chance.of("renames").happens(0.5)
+        """It knows that an epoch may go on under another name; clients from before that do not."""
         self._frames = FrameReader()
         self._inbox: list[tuple[int, bytes]] = []
         self._ack_at = math.inf
@@ -280,6 +282,8 @@ class Device:
 
     async def _greet(self, line: Line) -> None:
         hello: dict[str, Any] = {"op": "hello", "v": 1, "token": self.user_id}
+        if self.renames:
+            hello["renames"] = True
         if self.session is not None:
             hello["session"] = self.session
         if self.cursor is None and self.origin != "unacked":
@@ -370,6 +374,8 @@ class Device:
                 self.cursor = message["epoch"], message["low"] - 1
                 self._acked = 0
                 self.running.clear()
+            case "epoch":
+                self._rename(message["epoch"], message["offset"])
             case "caught_up":
                 self.caught_up = True
                 self._standing.catch_up()
@@ -382,6 +388,13 @@ class Device:
             case _:
                 self._standing.take(message)
                 self._take_passing(line, message)
+
+    def _rename(self, epoch: str, offset: int) -> None:
+        """Go on under another name, which says nothing of what this device has."""
+        assert self.cursor is not None, "a device that goes on has a cursor"
+        if not self.renames or self.cursor[1] > offset:
+            self._exchange.records.complain(3, f"{self.label}: told to go on in {epoch} from {offset} at {self.cursor}")
+        self.cursor = epoch, self.cursor[1]
 
     def _take_passing(self, line: Line, message: dict[str, Any]) -> None:
         if message.get("op") == "ping":

@@ -87,6 +87,10 @@ class Oracle:
         """Enter that the call returned (True), was refused (False), or ended without an answer (None)."""
         self._records.owners_of(thread_id).end(change, self._records.tick(), happened=happened)
 
+    def forked(self, user_id: str, before: str, after: str, offset: int) -> None:
+        """Enter that the store goes on with a log in another epoch, and has lost all beyond an offset."""
+        self._records.fork(user_id, before, after, offset)
+
     # --- agents -----------------------------------------------------------------
 
     def answering(self, event_id: str) -> None:
@@ -129,13 +133,16 @@ class Oracle:
 
     def receive(self, wire: Wire, epoch: str, first: int, last: int) -> None:
         """Enter a range of offsets that the device received, whole and in order."""
-        self._records.log(wire, epoch).received.setdefault(wire.session, set()).update(range(first, last + 1))
+        for offset in range(first, last + 1):
+            self._records.log(wire, epoch, offset).received.setdefault(wire.session, set()).add(offset)
 
     def ack(self, wire: Wire, epoch: str, offset: int) -> None:
         """Enter that the device acks what its session received, up to an offset."""
         self._ack(wire.user_id, epoch, wire.session, offset)
 
     def _ack(self, user_id: str, epoch: str, session: str, offset: int) -> None:
-        log = self._records.logs.get((user_id, epoch))
-        if log is not None:
-            log.acked.update(one for one in log.received.get(session, ()) if one <= offset)
+        records = self._records
+        for (owner, origin), log in records.logs.items():
+            if owner == user_id:
+                received = (one for one in log.received.get(session, ()) if one <= offset)
+                log.acked.update(one for one in received if records.origin(user_id, epoch, one) == origin)

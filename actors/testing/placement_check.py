@@ -26,11 +26,12 @@ class PlacementCheck:
         placed = _placed(event)
         if offset > wire.fenced_above:
             records.complain(3, f"wire {wire.number}: offset {offset} after its session went on elsewhere")
-        if wire.plain and f"users/{wire.user_id}" in records.quarantined:
+        changed = f"users/{wire.user_id}" in records.quarantined or wire.user_id in records.forks
+        if wire.plain and changed:
             self._check_owner(wire, placed)  # a plain connection is not told the epoch, and this one may have changed
             return
         epoch = wire.epoch if not wire.plain or self._low_of is None else self._low_of(wire.user_id)[0]
-        log = records.log(wire, epoch)
+        log = records.log(wire, epoch, offset)
         log.written.add(offset)
         known = log.events.get(offset)
         joined = known is not None and placed.type == DELTA and known.type == DELTA
@@ -39,7 +40,7 @@ class PlacementCheck:
         elif known != placed and not joined:
             records.complain(2, f"offset {offset} of {wire.user_id} is {known}, and later {placed}")
         if known is None:
-            self._check_place(wire, placed, (wire.user_id, epoch, offset))
+            self._check_place(wire, placed, (wire.user_id, records.origin(wire.user_id, epoch, offset), offset))
             self._check_owner(wire, placed)
 
     def _check_place(self, wire: Wire, placed: Placed, place: Place) -> None:

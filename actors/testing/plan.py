@@ -53,6 +53,7 @@ KINDS: dict[str, float] = {
     "release": 0.5,
     "stall": 1.0,
     "fault": 2.0,
+    "fork": 0.8,
     "restart": 0.4,
     "drain": 0.3,
     "ask": 1.0,

@@ -35,10 +35,10 @@ class ReceiptCheck:
         records, position = self._records, receipt.position
         if stage not in {"WRITTEN", "ACKED", "UNCONFIRMED"} or position is None:
             return
-        log = records.logs.get((position.user_id, position.epoch))
-        written = log is not None and position.offset in log.written
+        log = records.log_at((position.user_id, position.epoch, position.offset))
+        written = position.offset in log.written
         plain = any(one.plain and one.user_id == position.user_id and one.life == emit.life for one in records.wires)
         if not written and not plain:
             records.complain(1, f"the receipt of {emit.event_id} says {stage}, and no line has taken {position}")
-        if stage == "ACKED" and (log is None or position.offset not in log.acked):
+        if stage == "ACKED" and position.offset not in log.acked:
             records.complain(1, f"the receipt of {emit.event_id} says ACKED, and no device confirmed {position}")

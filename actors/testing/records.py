@@ -87,6 +87,8 @@ class Wire:
     fenced_above: float = math.inf
     """Head when its session got another connection; events beyond it belong to that one."""
     over: bool = False
+    renamed_to: str = ""
+    """The epoch that a welcome named in place of the cursor's, until the message that says so has come."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +106,7 @@ class Placed:
 
 @attrs.define(kw_only=True)
 class Log:
-    """One epoch of one user's log, as far as the runtime wrote it to a connection."""
+    """The events that were placed in one epoch of one user's log, as far as the runtime wrote them to a connection."""
 
     user_id: str
     life: int
@@ -133,6 +135,8 @@ class Records:
         self.wires: list[Wire] = []
         self.tokens: dict[str, list[str]] = {}
         """The text that each run took, token by token, by life and run."""
+        self.forks: dict[str, list[tuple[str, str, int]]] = {}
+        """By user: an epoch that ended, the one that follows, and the last offset that they share; oldest first."""
         self.quarantined: set[str] = set()
         """Paths of quarantined actors, in this life of the runtime."""
         self.life = 0
@@ -152,9 +156,44 @@ class Records:
         self.life += 1
         self.quarantined.clear()
 
-    def log(self, wire: Wire, epoch: str) -> Log:
-        """Return an epoch of the log of a connection's user."""
-        return self.logs.setdefault((wire.user_id, epoch), Log(user_id=wire.user_id, life=wire.life))
+    def fork(self, user_id: str, before: str, after: str, offset: int) -> None:
+        """Enter that a log goes on in another epoch, which shares all up to an offset with the one before."""
+        self.forks.setdefault(user_id, []).append((before, after, offset))
+
+    def shared(self, user_id: str, before: str, after: str) -> int | None:
+        """Return the last offset that two epochs share, ``None`` if the later one does not continue the other."""
+        epoch, least = before, math.inf
+        for one, following, offset in self.forks.get(user_id, ()):
+            if one == epoch:
+                epoch, least = following, min(least, offset)
+            if epoch == after and epoch != before:
+                return int(least)
+        return None
+
+    def origin(self, user_id: str, epoch: str, offset: int) -> str:
+        """Return the epoch in which the event at an offset was placed, which a later epoch may have kept."""
+        for before, after, shared in reversed(self.forks.get(user_id, ())):
+            if after == epoch and offset <= shared:
+                epoch = before
+        return epoch
+
+    def is_lost(self, user_id: str, epoch: str, offset: int) -> bool:
+        """True if the event at an offset of an epoch was lost with a fork."""
+        lost = False
+        for before, after, shared in self.forks.get(user_id, ()):
+            if before == epoch:
+                lost, epoch = lost or offset > shared, after
+        return lost
+
+    def log(self, wire: Wire, epoch: str, offset: int) -> Log:
+        """Return the part of the log of a connection's user that was placed in the same epoch as an offset."""
+        return self.log_at((wire.user_id, epoch, offset), wire.life)
+
+    def log_at(self, place: Place, life: int | None = None) -> Log:
+        """Return the part of a log that was placed in the same epoch as an event."""
+        user_id, epoch, offset = place
+        key = user_id, self.origin(user_id, epoch, offset)
+        return self.logs.setdefault(key, Log(user_id=user_id, life=self.life if life is None else life))
 
     def owners_of(self, thread_id: str, life: int | None = None) -> Owners:
         """Return the changes of a thread's owner, in one life of the runtime or in the present one."""

@@ -33,3 +33,7 @@ class FaultyStore(LocalStore):
         self.journal = SimJournal(Disk(), seconds)
         super().__init__(self.journal)
         self.promise = Promise.NOTHING
+
+    def bounds(self, user_id: str) -> Bounds:
+        """Return what is shown of a log: epoch, lineage, low and head."""
+        return self.state.bounds(user_id)

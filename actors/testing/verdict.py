@@ -140,8 +140,8 @@ def _may_stay(world: WorldView, receipt: Receipt) -> bool:
     position = receipt.position
     if position is None:
         return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.records.quarantined
-    log = world.records.logs.get((position.user_id, position.epoch))
-    return log is not None and position.offset in log.forgotten
+    log = world.records.log_at((position.user_id, position.epoch, position.offset))
+    return position.offset in log.forgotten
 
 
 def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool) -> None:
@@ -151,6 +151,8 @@ def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool)
     if cause == "RETENTION" and position is not None:
         bounds = world.store.bounds(position.user_id)
         fine = bounds.epoch != position.epoch or position.offset < bounds.low
+    elif cause == "LOST" and position is not None:
+        fine = world.records.is_lost(position.user_id, position.epoch, position.offset)
     elif cause == "SHUTDOWN":
         fine = closed
     elif cause == "CRASHED":

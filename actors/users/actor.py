@@ -50,7 +50,7 @@ class UserActor:
         return f"<UserActor {self._user_id} {self._presence!r}>"
 
     def handle(self, message: UserMessage) -> None:
-        """Take one message, and look at the doorbell.
+        """Take one message, and look at the doorbell, and whether a device has found another epoch.
 
         After each message, because a ring may have found the mailbox full, or
         its message may have been lost in a crash.
@@ -65,7 +65,9 @@ class UserActor:
         elif isinstance(message, Detach):
             self._detach(message)
         elif message is REWOUND:
-            self._reset()
+            self._presence.rewound = True
+        if self._presence.rewound:
+            self._change_epoch()
         if self._presence.rung:
             self._context.mark(self._presence)
 
@@ -108,11 +110,13 @@ class UserActor:
         """Ack the events that the device's cursor says it took, and subscribe it to the log; returns its session."""
         device = attach.device
         bounds, ledger = self._log()
-        if attach.resume is not None and attach.resume[0] == bounds.epoch:
-            for first, last in session.ack_resumed(attach.resume[1], bounds, ledger):
+        session.follow(bounds, ledger)
+        known = None if attach.resume is None else bounds.shared(attach.resume[0])
+        if attach.resume is not None and known is not None:
+            for first, last in session.ack_resumed(min(attach.resume[1], known), bounds, ledger):
                 _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
-        beginning = start(bounds, attach.resume, attach.origin, unseen)
+        beginning = start(bounds, attach.resume, attach.origin, unseen, renames=device.renames)
         context = self._context
         subscription = Subscription(
             self._view,
@@ -128,22 +132,28 @@ class UserActor:
         session.pass_to(device, subscription)
         return session
 
-    def _reset(self) -> None:
+    def _change_epoch(self) -> None:
         """Move every device that reads an ended epoch into the present one; its unacked events stay unacked."""
+        self._presence.rewound = False
         bounds, ledger = self._log()
         for device in self._presence.devices:
             if _subscription_of(device).ledger is not ledger:
-                device.reset(bounds, ledger)
+                _move(device, bounds, ledger)
         for session in self._presence.sessions.values():
-            if session.device is not None and session.ledger is not ledger:
-                session.pass_to(session.device, _subscription_of(session.device))
+            if session.device is None:
+                continue
+            subscription = _subscription_of(session.device)
+            if session.cursor is subscription.cursor:
+                session.follow(bounds, ledger)
+            elif session.ledger is not ledger:
+                session.pass_to(session.device, subscription)
         self._context.mark(self._presence)
 
     def _log(self) -> tuple[Bounds, Ledger]:
         """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
-        bounds = self._view.bounds
-        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, context.environment.clock())
+        bounds, now = self._view.bounds, context.environment.clock()
+        account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, now, lineage=bounds.lineage)
         return bounds, account.ledger
 
     @property
@@ -177,6 +187,16 @@ class UserActor:
 def _subscription_of(device: Subscriber) -> Subscription:
     assert device.subscription is not None, "a device that is here has a subscription"
     return device.subscription
+
+
+def _move(device: Subscriber, bounds: Bounds, ledger: Ledger) -> None:
+    """Rename the epoch of a device that saw nothing of what is lost; reset one that did, or does not know the word."""
+    subscription = _subscription_of(device)
+    fork = bounds.shared(subscription.ledger.epoch)
+    if fork is not None and (device.plain or (device.renames and subscription.cursor.position <= fork)):
+        device.rename(bounds, ledger, fork)
+    else:
+        device.reset(bounds, ledger)
 
 
 def note_acks(acked: Acked, instruments: Instruments) -> None:

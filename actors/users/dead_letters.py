@@ -27,7 +27,7 @@ class UserKind:
         """Build the actor of a user. The flusher looks at the log first, because the last actor may have lost a
         ring."""
         presence = self._presence_of(user_id)
-        presence.rung = False
+        presence.rung = presence.rewound = False
         self._context.mark(presence)
         return UserActor(user_id, presence, context=self._context)
 

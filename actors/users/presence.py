@@ -28,6 +28,8 @@ class Subscriber(Protocol):
     label: str
     user_id: str | None
     plain: bool
+    renames: bool
+    """True if its client knows that an epoch may go on under another name."""
     subscription: Subscription | None
     """Its subscription to the user's log, from attach on."""
 
@@ -53,6 +55,9 @@ class Subscriber(Protocol):
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         """Go on in another epoch of the log, from its low, and tell the device."""
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        """Go on in an epoch that shares all up to ``fork`` with the present one, and tell the device."""
 
     def flush(self) -> None:
         """Write the log's new events, once, without blocking."""
@@ -120,6 +125,18 @@ class Session:
             self.former = self.cursor
         self.device, self.cursor, self.ledger = device, subscription.cursor, subscription.ledger
 
+    def follow(self, bounds: Bounds, ledger: Ledger) -> None:
+        """Go on in the log's present epoch, as far as it continues that of the cursor: what this session was handed
+        beyond the fork is lost."""
+        before = self.ledger
+        fork = None if before is None or before is ledger else bounds.shared(before.epoch)
+        if before is None or fork is None or ledger.of(before.epoch) is not before:
+            return
+        for cursor in (self.cursor, self.former):
+            if cursor is not None:
+                cursor.lose(fork)
+        self.ledger = ledger
+
     def __repr__(self) -> str:
         device = "away" if self.device is None else self.device.label
         return f"<Session {self.id} {device} {self.cursor!r}>"
@@ -140,7 +157,7 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("absences", "address", "departures", "devices", "rung", "sessions", "unconfirmed", "view")
+    __slots__ = ("absences", "address", "departures", "devices", "rewound", "rung", "sessions", "unconfirmed", "view")
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
@@ -156,6 +173,8 @@ class Presence:
         """True if the store has yet to be told what devices acked, or sockets took."""
         self.rung = False
         """True if the log has grown since the flusher was here. Rings coalesce here."""
+        self.rewound = False
+        """True if a device has found the log in another epoch, and the user's actor has not looked yet."""
 
     def __repr__(self) -> str:
         devices = " ".join(device.label for device in self.devices) or "away"

@@ -49,6 +49,7 @@ const FIELDS = {
   batch: { from: 1, to: 1, events: [] },
   gap: { from: 1, to: 1 },
   reset: { epoch: "", low: 1 },
+  epoch: { epoch: "", offset: 1 },
   caught_up: { offset: 1 },
   ask: { event: {} },
   question: { event_id: "", payload: {} },
@@ -174,6 +175,7 @@ class Arrivals {
   #taken = 0;
   #received = 0;
   /** Of the connection. */ #position = null;
+  /** The welcome's epoch, until the server has said where it continues the cursor's. */ #renamedTo = null;
   #inHand = null;
   #unread = [];
 
@@ -213,7 +215,7 @@ class Arrivals {
 
   resume() {
     this.overrun = false;
-    this.#position = null;
+    this.#position = this.#renamedTo = null;
     return this.#epoch === undefined || this.defect ? null : { epoch: this.#epoch, offset: this.#taken };
   }
 
@@ -221,8 +223,9 @@ class Arrivals {
     if (resume === "reset" && resumed) return;
     if (resume === "fresh" && !resumed && this.defect) this.reset(epoch, start, this.defect);
     else if (resume === "fresh" && !resumed) this.#begin(epoch, start - 1);
-    else if (resumed?.epoch === epoch && (start === resumed.offset + 1 || resume === "gap")) {
+    else if (resumed && (start === resumed.offset + 1 || resume === "gap") && this.#isNamed(epoch, resume)) {
       this.#place(resumed.offset);
+      this.#renamedTo = epoch === resumed.epoch ? null : epoch;
     } else throw new OutOfOrder(`expected a welcome to ${shown(resumed)}, got ${resume} from ${start} in ${epoch}`);
   }
 
@@ -247,8 +250,22 @@ class Arrivals {
     this.keep({ kind: "reset", epoch, low, cause }, low - 1);
   }
 
+  /** Go on under another name. What waits for the application beyond the fork is lost, and will not be given. */
+  rename(epoch, offset) {
+    const isInOrder = this.#position !== null && offset >= this.#position && epoch === (this.#renamedTo ?? epoch);
+    const from = `expected ${this.#renamedTo ?? "an epoch"} from ${this.#position}`;
+    if (!isInOrder) throw new OutOfOrder(`${from}, got ${epoch} from ${offset}`);
+    const given = this.given.epoch === this.#epoch ? this.given.offset : 0;
+    if (given > offset) throw new OutOfOrder(`offset ${given} was given out, and what is beyond ${offset} is lost`);
+    if (this.given.epoch === this.#epoch) this.given = { epoch, offset: given };
+    this.#unread = this.#unread.filter(({ last = 0 }) => last <= offset);
+    this.#received = this.#unread.reduce((most, { last = 0 }) => Math.max(most, last), Math.max(given, this.#taken));
+    this.#epoch = epoch;
+    this.#renamedTo = null;
+  }
+
   caughtUp(offset) {
-    if (!(offset <= this.#position)) throw new OutOfOrder(`caught_up: expected ${this.#position}, got ${offset}`);
+    if (this.#renamedTo || !(offset <= this.#position)) throw new OutOfOrder(`caught_up: expected ${this.#position}, got ${offset}`);
     if (this.hasRoom()) this.keep({ kind: "caught_up", offset });
   }
 
@@ -269,6 +286,7 @@ class Arrivals {
     this.#taken = this.#received = offset;
     this.given ??= { epoch, offset };
     this.defect = "";
+    this.#renamedTo = null;
     this.#place(offset);
   }
 
@@ -276,11 +294,15 @@ class Arrivals {
     this.#position = this.acked = offset;
   }
 
+  #isNamed(epoch, resume) {
+    return resume === "gap" || (resume === "renamed") === (epoch !== this.#epoch);
+  }
+
   #isNext(from, to) {
-    const position = this.#position;
+    const position = this.#renamedTo ? null : this.#position;
     if (position !== null && from <= to && to <= position) return false;
     if (position !== null && from === position + 1 && from <= to && Number.isSafeInteger(to)) return true;
-    throw new OutOfOrder(`expected offset ${position === null ? "of a reset" : position + 1}, got ${from}`);
+    throw new OutOfOrder(`expected offset ${position === null ? "of another epoch" : position + 1}, got ${from}`);
   }
 
   /** A joined text of which a part was received overruns the connection, because no part may be given twice. */
@@ -629,6 +651,7 @@ export class Session extends EventTarget {
     batch: ({ from, to, events }) => this.#arrived(from, to, events),
     gap: (message) => this.#arrivals.gap(message),
     reset: ({ epoch, low }) => this.#arrivals.reset(epoch, low, ""),
+    epoch: ({ epoch, offset }) => this.#arrivals.rename(epoch, offset),
     welcome: (message) => this.#welcome(message),
     caught_up: ({ offset }) => {
       this.#arrivals.caughtUp(offset);
@@ -735,7 +758,7 @@ export class Session extends EventTarget {
       expect(typeof (given ?? "") === "string", "a string", `a ${typeof given}`);
       const resume = (this.#resumed = this.#arrivals.resume());
       const start = resume ? { resume } : { from: this.#arrivals.defect ? "low" : from };
-      const hello = written({ op: "hello", v: 1, token: given, session: this.#id, ...start });
+      const hello = written({ op: "hello", v: 1, token: given, session: this.#id, renames: true, ...start });
       this.#isHelloPending = this.#id !== undefined;
       socket.send(hello);
     } catch (error) {

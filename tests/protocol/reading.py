@@ -24,6 +24,7 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "rebind": (set(), set()),
     "ask": (set(), set()),
     "withdraw": (set(), set()),
+    "fork": (set(), set()),
     "drain": (set(), set()),
     "wait_s": (set(), set()),
     "says": (set(), {"message", "text", "binary", "bytes", "times", "within_s"}),
@@ -109,7 +110,7 @@ class Ranges:
         """Go on to the end of a message; what is wrong with it, if anything is."""
         op = message.get("op")
         if op == "welcome":
-            self.last = message["start"] - 1 if message["resume"] in {"fresh", "replayed"} else None
+            self.last = message["start"] - 1 if message["resume"] in {"fresh", "replayed", "renamed"} else None
         elif op == "reset":
             self.last = message["low"] - 1
         elif op in {"batch", "gap"}:

@@ -25,6 +25,7 @@ from actors.limits import Limits
 from actors.protocol.codes import CLOSING_BY_CODE, CLOSINGS, REFUSALS
 from actors.runtime import Runtime
 from actors.server.authentication import Credentials
+from actors.stores.memory import MemoryStore
 from tests.protocol.reading import (
     ALL,
     CLIENT_ONLY,
@@ -354,6 +355,12 @@ class TranscriptRun:
     async def do_rebind(self, whose: dict[str, str]) -> None:
         await self.runtime.rebind(**whose)
 
+    async def do_fork(self, log: dict[str, Any]) -> None:
+        store = self.runtime.tree.store
+        assert isinstance(store, MemoryStore), "a store whose logs can be made to fork"
+        store.fork(**log)
+        self.runtime.tree.registry.ring(log["user_id"], "t1")
+
     async def do_ask(self, question: dict[str, Any]) -> None:
         asking = self._questions[question["thread_id"]] = trio.CancelScope()
 
@@ -515,6 +522,6 @@ def test_everything_on_the_page() -> None:
     seen |= {f"close {step['because']}" for step in steps if "because" in step}
     seen |= {f"close {name}" for verb, name in (("leaves", "left"), ("drops", "vanished")) if verb in verbs}
     due = {f"op {op}" for op in re.findall(r'"op":"(\w+)"', PAGE)}
-    due |= {f"resume {kind}" for kind in ("fresh", "replayed", "gap", "reset")}
+    due |= {f"resume {kind}" for kind in ("fresh", "replayed", "renamed", "gap", "reset")}
     due |= {f"refusal {name}" for name in REFUSALS} | {f"close {name}" for name in CLOSINGS}
     assert due - seen == set(LEFT_OUT)

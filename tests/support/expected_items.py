@@ -29,11 +29,19 @@ class ExpectedItems:
     """The last offset; ``None`` where there is none."""
     defect: bool = False
     """True if a message did not follow, so that the client has to begin anew."""
+    held: int | None = None
+    """The last offset before the item that the application does not come back from, if there is one."""
     run_ended: bool = False
     """The last word of a run was among what came."""
     _shown: set[str] = attrs.field(factory=set)
     _active: dict[str, bool] = attrs.field(factory=dict)
     """The runs that the application knows to be active, and whether they wait for their turn."""
+    _resumed: tuple[str, int] = "", 0
+    """The cursor of this connection's hello."""
+    _position: int = 0
+    """The last offset that came on this connection, from its cursor on."""
+    _renamed_to: str | None = None
+    """Another name, until it is said up to where all is as it was."""
     _here: set[str] = attrs.field(factory=set)
     """Questions and runs that came after the last ``caught_up``."""
 
@@ -41,13 +49,23 @@ class ExpectedItems:
         """A connection begins."""
         self._here.clear()
 
+    def resume(self, cursor: Message | None) -> None:
+        """The client has said hello, with a cursor or without."""
+        self._renamed_to = None
+        self._resumed = ("", 0) if cursor is None else (cursor["epoch"], cursor["offset"])
+
     def hear(self, message: Message) -> None:
         """A message has come."""
         match message:
             case {"op": "welcome", "resume": "fresh", "epoch": epoch, "start": start}:
                 self._begin_anew(epoch, start)
+            case {"op": "welcome", "resume": resume, "epoch": epoch, "start": start} if resume != "reset":
+                self._go_on(resume, epoch, start)
+            case {"op": "epoch", "epoch": epoch, "offset": offset}:
+                self._rename(epoch, offset)
             case {"op": "reset", "epoch": epoch, "low": low}:
-                self.last = low - 1
+                self.last = self._position = low - 1
+                self._renamed_to = None
                 self.items.append(("reset", epoch, low))
                 self._active.clear()
             case {"op": "gap", "from": first, "to": last, "cause": cause}:
@@ -75,8 +93,24 @@ class ExpectedItems:
         for run_id in self._active.keys() - self._here:
             self._deactivate(run_id, "gone")
 
+    def _go_on(self, resume: str, epoch: str, start: int) -> None:
+        """A log goes on after the cursor, and under another name exactly if it is said to."""
+        before, self._position = self._resumed
+        self._renamed_to = epoch if epoch != before else None
+        self.defect |= resume != "gap" and (start != self._position + 1 or (resume == "renamed") != (epoch != before))
+
+    def _rename(self, epoch: str, offset: int) -> None:
+        """What is lost and was not given is due no more; an application that was given it has to begin anew."""
+        assert self.last is not None, "a welcome before another name"
+        given = self.last if self.held is None else min(self.held + 1, self.last)
+        self.defect |= offset < max(self._position, given) or self._renamed_to not in {None, epoch}
+        begun = max((number for number, item in enumerate(self.items) if item[0] == "reset"), default=-1)
+        kept = max(offset, given)
+        self.items[begun + 1 :] = [one for one in self.items[begun + 1 :] if one[0] != "event" or one[1] <= kept]
+        self.last, self._renamed_to = min(self.last, kept), None
+
     def _begin_anew(self, epoch: str, start: int) -> None:
-        self.last = start - 1
+        self.last = self._position = start - 1
         if self.defect:
             self.items.append(("reset", epoch, start))
             self._active.clear()
@@ -95,6 +129,8 @@ class ExpectedItems:
     def _range(self, first: int, last: int, items: list[DeliveredItem]) -> bool:
         """True if a range is new, and follows."""
         assert self.last is not None, "a welcome before events"
+        self.defect |= self._renamed_to is not None
+        self._position = max(self._position, last)
         if self.defect or last <= self.last:
             return False
         if first != self.last + 1:

@@ -248,11 +248,11 @@ class TranscriptRun:
     # --- the application -----------------------------------------------------------------
 
     async def _is_busy(self) -> None:
-        self._busy_since = self._expected.last
+        self._busy_since = self._expected.held = self._expected.last
         await self._client.hold()
 
     async def _is_free(self) -> None:
-        self._busy_since = None
+        self._busy_since = self._expected.held = None
         await self._client.release()
         await self._settle()
         self._compare_given()
@@ -283,6 +283,10 @@ class TranscriptRun:
         if expected["op"] == "hello" and self._begins:
             expected.pop("session", None)  # these clients keep it no longer than their applications keep them
             self._begins = False
+        if "renames" not in expected:
+            said.pop("renames", None)
+        if expected["op"] == "hello":
+            self._expected.resume(expected.get("resume"))
         for message in (expected, said):
             for field, default in DEFAULTS.items():
                 if message.get(field) == default:
@@ -327,7 +331,8 @@ class TranscriptRun:
         match heard.get("op"):
             case "welcome":
                 self._welcomed = True
-                self._acked = (self._expected.last if self._busy_since is None else self._busy_since) or 0
+                begins = self._busy_since is None or heard["resume"] == "fresh"
+                self._acked = (self._expected.last if begins else self._busy_since) or 0
             case "reset":
                 self._acked = self._expected.last or 0
             case "going_away":

@@ -78,7 +78,7 @@ def test_a_log_that_was_not_lost() -> None:
     records = Records()
     oracle = Oracle(records)
     wire = oracle.connect("alice")
-    records.log(wire, "e0")
+    records.log(wire, "e0", 1)
     oracle.greet(wire, {"session": "s1", "resume": {"epoch": "e0", "offset": 2}})
     oracle.write(wire, welcome(resume="reset"))
     assert "that log was not lost" in str(records.mismatches[0])

@@ -33,15 +33,17 @@ ALICE = "alice"
 class Screen:
     """A device that writes at once whatever the log has, and remembers what it showed."""
 
-    def __init__(self, label: str, *, plain: bool = False) -> None:
+    def __init__(self, label: str, *, plain: bool = False, renames: bool = True) -> None:
         self.label = label
         self.user_id: str | None = ALICE
         self.plain = plain
+        self.renames = renames
         self.subscription: Subscription | None = None
         self.begun: Start | None = None
         self.session_id = ""
         self.shown: list[int] = []
         self.resets: list[Bounds] = []
+        self.renamed: list[int] = []
         self.ended: tuple[str, str] | None = None
         self.gone: str | None = None
         self._next = 0
@@ -68,6 +70,11 @@ class Screen:
         self.place.reset(bounds, ledger)
         self._next = bounds.low
         self.shown.clear()
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        self.renamed.append(fork)
+        self.place.rename(bounds, ledger, fork)
+        self._next = min(self._next, fork + 1)
 
     def flush(self) -> None:
         outgoing = self.place.pull(1 << 20)
