@@ -174,8 +174,8 @@ class Accounts:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=dead_letters)
         self._unowned = Balance()
         self._former = Balance()
-        self._shed_ahead: dict[str, list[tuple[int, Cause]]] = {}
-        """Early sheds by thread: the last number and the cause, of events that are not noted as held yet."""
+        self._shed_ahead: dict[str, list[tuple[int, int, Cause]]] = {}
+        """Early sheds by thread: first and last number and the cause, of events that are not noted as held yet."""
 
     def __repr__(self) -> str:
         queued = self.accepted - self._arrived
@@ -238,19 +238,20 @@ class Accounts:
         receipt.move(LOST[cause], 0)
         self._drop(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id)
 
-    def shed(self, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
-        """Note that the store shed the oldest held events of a thread, up to ``last_seq``.
+    def shed(self, thread_id: str, first_seq: int, last_seq: int, cause: Cause, now: float) -> None:
+        """Note that the store shed the oldest held events of a thread.
 
         Of those that are not noted as held yet the shed is kept, and applied
-        when they are: a store may shed an event before its append is answered.
+        when they are: a store may shed an event before its append is answered,
+        and even before a bind is that took what was held before it.
         """
         hold = self.holds.get(thread_id)
-        last_held = hold.high if hold is not None else 0
-        if last_seq > last_held:
-            self._shed_ahead.setdefault(thread_id, []).append((last_seq, cause))
-        if hold is None:
+        if hold is None or last_seq > hold.high:
+            ahead = first_seq if hold is None else max(first_seq, hold.high + 1)
+            self._shed_ahead.setdefault(thread_id, []).append((ahead, last_seq, cause))
+        if hold is None or first_seq > hold.high:
             return
-        first, last = hold.low, min(last_seq, last_held)
+        first, last = hold.low, min(last_seq, hold.high)
         count = hold.shed(last, cause)
         if not hold.held:
             del self.holds[thread_id]
@@ -260,8 +261,8 @@ class Accounts:
 
     def _note_shed_ahead(self, thread_id: str, now: float) -> None:
         """Apply sheds that the store reported before this hold was noted."""
-        for last_seq, cause in self._shed_ahead.pop(thread_id, ()):
-            self.shed(thread_id, last_seq, cause, now)
+        for first_seq, last_seq, cause in self._shed_ahead.pop(thread_id, ()):
+            self.shed(thread_id, first_seq, last_seq, cause, now)
 
     def bind(
         self, thread_id: str, user_id: str, epoch: str, first_offset: int, low: int, now: float, *, notice: bool
@@ -273,7 +274,6 @@ class Accounts:
         bind that is in the books already.
         """
         hold = self.holds.pop(thread_id, None)
-        self._shed_ahead.pop(thread_id, None)
         count = hold.held if hold is not None else 0
         if not count and (not notice or self._is_noted(user_id, epoch, first_offset)):
             return 0
@@ -420,7 +420,7 @@ class Accounts:
     def close(self, cause: Cause, now: float) -> None:
         """Drop all that is still held or retained, because the store that had it is gone."""
         for thread_id, hold in tuple(self.holds.items()):
-            self.shed(thread_id, hold.high, cause, now)
+            self.shed(thread_id, hold.low, hold.high, cause, now)
         for user_id, account in self.users.items():
             self.trim(user_id, account.ledger.head + 1, cause, now)
 

@@ -195,6 +195,7 @@ class Log:
         del self._frames[kept:], self._times[kept:]
         self.lineage, self.epoch = fork(self.lineage, self.epoch, offset), epoch
         self.low, self.head, self.shown = min(self.low, offset + 1), offset, offset
+        self.at_hand = min(self.at_hand, offset + 1)
 
     # --- events that are not at hand ------------------------------------------
 

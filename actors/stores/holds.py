@@ -178,9 +178,10 @@ class Holds:
         if not hold.events:
             self._vacate(hold)
         last = self._shed[-1] if self._shed else None
-        if last is not None and last.thread_id == hold.thread_id and last.cause is cause:
-            self._shed.pop()
-        self._shed.append(Shed(hold.thread_id, oldest.seq, cause))
+        first_seq = oldest.seq
+        if last is not None and (last.thread_id, last.cause, last.last_seq + 1) == (hold.thread_id, cause, first_seq):
+            first_seq = self._shed.pop().first_seq
+        self._shed.append(Shed(hold.thread_id, first_seq, oldest.seq, cause))
 
     def _vacate(self, hold: ThreadHold) -> None:
         """Note that a hold is empty; of threads that never had an owner, remember so many."""

@@ -109,9 +109,10 @@ class Bind(msgspec.Struct):
 
 
 class Shed(msgspec.Struct, gc=False, frozen=True):
-    """A drop of held events of a thread, the oldest first."""
+    """A drop of the oldest held events of a thread."""
 
     thread_id: str
+    first_seq: int
     last_seq: int
     cause: Cause
 

@@ -50,7 +50,7 @@ class ThreadContext:
         """Note in the books the events that the store has shed."""
         now = self.clock()
         for shed in self.store.shed():
-            self.accounts.shed(shed.thread_id, shed.last_seq, shed.cause, now)
+            self.accounts.shed(shed.thread_id, shed.first_seq, shed.last_seq, shed.cause, now)
 
 
 def note(emission: Emission, answer: Answer, context: ThreadContext) -> None:
