@@ -60,7 +60,8 @@ class SQLiteJournal:
     async def reopen(self) -> int:
         """Open again, and return the number of the last batch there; see :meth:`Journal.reopen`. Shielded."""
         with trio.CancelScope(shield=True):
-            return await self._alone(self._writer.reopen)
+            number = await self._alone(self._writer.reopen)
+        return number
 
     async def load(self, user_id: str, first: int, last: int) -> list[Row]:
         """Read events; see :meth:`Journal.load`. At most 2,000 rows, or 4 MiB and a row.

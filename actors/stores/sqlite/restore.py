@@ -132,9 +132,7 @@ class Reader:
             if holding is None:
                 raise Damaged("held", n, f"there is no thread {thread_n}")
             state.held.setdefault(thread_n, deque()).append((seq, n))
-            if seq > holding.seq:
-                holding.seq = seq
-                state.changed_threads.add(holding.name)
+            self._count_event(thread_n, seq)
 
     def _keep_number(self, table: str, n: int) -> None:
         """Give no number twice while a row names it."""
@@ -177,18 +175,24 @@ class Reader:
         ):
             segment.rows += 1
             segment.size_bytes += len(text) if isinstance(text, bytes) else 0
-            if log in self._logs and is_whole(log, off, thread, seq, at, text, crc):
-                follow(runs.setdefault(log, []), off, segment.n, place=n - segment.first, at=at, size=len(text))
-                known = self._threads.get(thread)
-                if known is not None and seq > known.seq:
-                    known.seq = seq
-                    state.changed_threads.add(known.name)
+            if not is_whole(log, off, thread, seq, at, text, crc):
+                continue
+            if log in self._logs:
+                runs_of_log = runs.setdefault(log, [])
+                follow(runs_of_log, off, segment.n, place=n - segment.first, at=at, size=len(text))
+            self._count_event(thread, seq)  # also of a log that has ended
         for log, found in runs.items():
             state.open_logs.add(log)
             state.changed_logs.add(self._logs[log].user_id)
             for run in found:
                 self._put(log, run)
         state.next["event"] = n + 1
+
+    def _count_event(self, thread: int, seq: int) -> None:
+        known = self._threads.get(thread)
+        if known is not None and seq > known.seq:
+            known.seq = seq
+            self._state.changed_threads.add(known.name)
 
     def _count_live(self) -> None:
         for n, directory in self._state.directories.items():
@@ -246,13 +250,13 @@ def _restored_threads(db: sqlite3.Connection, state: State) -> list[RestoredThre
 
 
 def _given_ids(db: sqlite3.Connection, state: State) -> list[GivenId]:
-    """Return the ids, each at its first place with what was said of it last."""
+    """Return the ids, each as the last row of it says."""
     found: dict[tuple[str, str], GivenId] = {}
     for n, thread, event, fingerprint, seq, at, user_id, epoch, off in checked_rows(db, "given"):
         state.given.append((at, n))
         if at >= state.life.expired:
             found[thread, event] = GivenId(thread, event, fingerprint, seq, at, user_id, epoch, off)
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: one.at)
 
 
 def _runs(db: sqlite3.Connection, state: State) -> list[RunRecord]:
