@@ -93,11 +93,11 @@ class Plan:
     def apply(self) -> None:
         """Bring the state up to the batch, which was committed."""
         state = self._state
-        for log in self._ended:
-            state.drop_log(state.logs.get(log.user_id, log))
         if self.segment is not None:
             self.segment.live += len(self._places)
             state.segments[self.segment.n] = self.segment
+        for log in self._ended:
+            state.drop_log(state.logs.get(log.user_id, log))
         self._apply_events()
         for user_id, log in self._logs.items():
             before = state.logs.get(user_id)

@@ -73,9 +73,9 @@ class SQLiteJournal:
     def _load(self, user_id: str, first: int, last: int) -> list[Row]:
         writer = self._writer
 
-        def find() -> list[Place]:
+        def find(end: int) -> list[Place]:
             with writer.lock:
-                return places(writer.state, user_id, first, last)
+                return places(writer.state, user_id, first, end)
 
         try:
             return load(writer.reader, find, first, last)

@@ -45,20 +45,20 @@ def places(state: State, user_id: str, first: int, last: int) -> list[Place]:
     return found
 
 
-def load(db: sqlite3.Connection, find: Callable[[], list[Place]], first: int, last: int) -> list[Row]:
+def load(db: sqlite3.Connection, find: Callable[[int], list[Place]], first: int, last: int) -> list[Row]:
     """Read events from first on: as many as one load may have, and one at least.
 
-    ``find`` is asked again when a segment was dropped, because events may have
+    ``find`` finds them up to an offset; it is asked again when a segment was dropped, because events may have
     been copied forward since. Raises :class:`sqlite3.Error` for a file that
     cannot be read.
     """
     last = min(last, first + MOST_ROWS - 1)
     while True:
-        found = find()
+        found = find(last)
         try:
             return _rows(db, found, first, last)
         except sqlite3.OperationalError:
-            if find() == found:
+            if find(last) == found:
                 raise
 
 

@@ -36,11 +36,11 @@ LOOSE_ROWS = 16_384
 """Rows of *mark* and *shed*, beside few events, after which they are folded into their logs and threads."""
 
 NEWEST = 2
-"""Closed segments that are not copied forward, because most of what they have is about to leave."""
+"""Segments before the open one that are not copied forward, because most of what they have is about to leave."""
 
 COPIED_ROWS = 2_000
-COPIED_BYTES = 1024 * 1024
-"""Events copied forward behind one commit: 10 ms."""
+COPIED_BYTES = 2 * 1024 * 1024
+"""Events copied forward behind one commit, 10 ms of work; more only behind one of more events."""
 
 Wrote = Callable[[], None]
 """Brings the state up to a step, once its transaction was committed."""
@@ -49,8 +49,8 @@ Wrote = Callable[[], None]
 class _Copied:
     """The events that one step copies forward, and their runs by log."""
 
-    def __init__(self, first: int) -> None:
-        self._first = first
+    def __init__(self, first: int, most: int) -> None:
+        self._first, self._most = first, most
         self.rows: list[tuple[Any, ...]] = []
         self.runs: dict[int, tuple[LogEntry, list[Run]]] = {}
         self._size_bytes = 0
@@ -58,7 +58,7 @@ class _Copied:
     @property
     def has_room(self) -> bool:
         """True if the step takes more: there is no more if it is not full at its end."""
-        return len(self.rows) < COPIED_ROWS and self._size_bytes < COPIED_BYTES
+        return len(self.rows) < self._most and self._size_bytes < COPIED_BYTES
 
     def add(self, log: LogEntry, found: tuple[Any, ...], target: Segment) -> None:
         """Add one event, as it was read."""
@@ -81,19 +81,24 @@ class Upkeep:
         self._copying: Iterator[tuple[LogEntry, Run]] = iter(())
         self._from: int | None = None
         """The segment that is being copied forward."""
+        self._most = COPIED_ROWS
 
-    def next_step(self) -> Callable[[], Wrote] | None:
-        """Return what is to be done, as a function that writes it into a transaction; ``None`` if there is nothing."""
+    def steps(self, rows: int) -> Iterator[Callable[[], Wrote]]:
+        """Return what is to be done behind a commit of so many events, as functions that write it into a transaction.
+
+        Each is to be carried out before the next one is asked for. Events are
+        copied forward at least as fast as they come.
+        """
         state, segment = self._state, self._state.open_segment
         if segment is not None and _is_full(segment, state.life.now):
-            return self.close_segment
-        if state.loose >= LOOSE_ROWS:
-            return self.fold
+            yield self.close_segment
+        elif state.loose >= LOOSE_ROWS:
+            yield self.fold
         if self.dead() is not None:
-            return self.drop
+            yield self.drop
         if self._from is not None or self._choose():
-            return self.copy_forward
-        return None
+            self._most = max(COPIED_ROWS, rows)
+            yield self.copy_forward
 
     # --- the end of a segment ---------------------------------------------------
 
@@ -177,9 +182,9 @@ class Upkeep:
 
     def _choose(self) -> bool:
         """Choose a segment of which less than half is live; one with few events counts as a larger one."""
-        closed = [one for one in self._state.segments.values() if one.closed]
-        for one in closed[:-NEWEST]:
-            if one.live * 2 < max(one.rows, SEGMENT_LEAST_ROWS):
+        newest = self._state.next["segment"] - 1 - NEWEST
+        for one in self._state.segments.values():
+            if one.closed and one.n < newest and one.live * 2 < max(one.rows, SEGMENT_LEAST_ROWS):
                 self._from = one.n
                 logs = {log.n for log in self._state.logs.values()}
                 self._copying = iter(list(self._runs_in(one, logs)))
@@ -193,7 +198,7 @@ class Upkeep:
         target = (
             Segment(state.next["segment"], n, state.life.now) if opened is None else msgspec.structs.replace(opened)
         )
-        copied = _Copied(n)
+        copied = _Copied(n, self._most)
         while copied.has_room and (one := next(self._copying, None)) is not None:
             for found in self._read(source, *one):
                 copied.add(one[0], found, target)

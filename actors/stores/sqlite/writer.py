@@ -170,7 +170,7 @@ class Writer:
             self._write_in_room(db, plan)
             with self.lock:
                 plan.apply()
-            self._keep_up()
+            self._keep_up(plan)
         except sqlite3.Error as error:
             failed = self._failed(error)
             if not isinstance(failed, NotTaken):
@@ -211,11 +211,12 @@ class Writer:
             if cause_not_taken(error) is None:
                 raise
 
-    def _keep_up(self) -> None:
+    def _keep_up(self, plan: Plan) -> None:
         upkeep = self._upkeep
-        step = None if upkeep is None else upkeep.next_step()
-        if step is not None:
-            self._step(step)
+        assert upkeep is not None, "it is connected"
+        for step in upkeep.steps(len(plan.events)):
+            if not self._step(step):
+                return
 
     def _step(self, step: Callable[[], Callable[[], None]]) -> bool:
         """Take one step of the upkeep; false if it could not be written, which is no failure of a batch."""
