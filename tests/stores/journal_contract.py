@@ -7,7 +7,7 @@ on which :class:`Disk` it is kept.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import attrs
@@ -212,7 +212,7 @@ class JournalContract:
     """The suite; a subclass gives the fixture ``disk``."""
 
     @pytest.fixture
-    def disk(self) -> Iterator[Disk]:
+    def disk(self) -> Disk:
         raise NotImplementedError
 
     async def opened(self, disk: Disk, limits: Limits = LIMITS) -> Opened:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.stores.journal_contract import Disk, JournalContract
@@ -14,6 +12,6 @@ class TestModelJournal(JournalContract):
     """The suite over the model."""
 
     @pytest.fixture
-    def disk(self) -> Iterator[Disk]:
+    def disk(self) -> Disk:
         """A model of a disk."""
-        yield ModelDisk()
+        return ModelDisk()

@@ -71,6 +71,8 @@ class Plan:
         self._ended: list[LogEntry] = []
         """Logs in the place of which another one began."""
         self._expired_ids = 0
+        self.expired_through: int | None = None
+        """The rowid up to which rows of *given* have expired, if one has."""
         self._written_logs: dict[str, None] = {}
         self._written_threads: dict[str, None] = {}
 
@@ -269,12 +271,8 @@ class Plan:
         self.life = msgspec.structs.replace(self.life, expired=max(self.life.expired, effect.before))
         given = self._state.given
         while self._expired_ids < len(given) and given[self._expired_ids][0] < effect.before:
+            self.expired_through = given[self._expired_ids][1]
             self._expired_ids += 1
-
-    @property
-    def expired_through(self) -> int | None:
-        """The rowid up to which rows of *given* have expired, ``None`` if none has."""
-        return self._state.given[self._expired_ids - 1][1] if self._expired_ids else None
 
     def _run_record(self, effect: RunRecord) -> None:
         known = self._runs[effect.run_id] if effect.run_id in self._runs else self._state.runs.get(effect.run_id)

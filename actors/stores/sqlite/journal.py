@@ -59,8 +59,9 @@ class SQLiteJournal:
 
     async def reopen(self) -> int:
         """Open again, and return the number of the last batch there; see :meth:`Journal.reopen`. Shielded."""
+        number = 0
         with trio.CancelScope(shield=True):
-            number = await self._alone(self._writer.reopen)
+            number += await self._alone(self._writer.reopen)
         return number
 
     async def load(self, user_id: str, first: int, last: int) -> list[Row]:

@@ -28,7 +28,7 @@ def read_state(db: sqlite3.Connection) -> State:
 class Damaged(StoreError):
     """A row is not what was written."""
 
-    def __init__(self, table: str, n: int, why: str) -> None:
+    def __init__(self, table: str, n: int, *, why: str) -> None:
         super().__init__(f"expected row {n} of table {table} as it was written, {why}")
 
 
@@ -37,7 +37,7 @@ def checked_rows(db: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]
     for row in fetched(db.execute(schema.selection(table, schema.COLUMNS[table]))):
         covered = row[:-1] if table in schema.NAMED_BY_ROWID else row[1:-1]
         if row_crc(covered) != row[-1]:
-            raise Damaged(table, row[0], "its checksum is another")
+            raise Damaged(table, row[0], why="its checksum is another")
         yield row[:-1]
 
 
@@ -130,7 +130,7 @@ class Reader:
         for n, thread_n, seq, *_ in self._rows("held"):
             holding = self._threads.get(thread_n)
             if holding is None:
-                raise Damaged("held", n, f"there is no thread {thread_n}")
+                raise Damaged("held", n, why=f"there is no thread {thread_n}")
             state.held.setdefault(thread_n, deque()).append((seq, n))
             self._count_event(thread_n, seq)
 
@@ -150,11 +150,11 @@ class Reader:
             if log not in self._logs:
                 continue
             if segment not in self._state.segments:
-                raise Damaged("directory", n, f"there is no segment {segment}")
+                raise Damaged("directory", n, why=f"there is no segment {segment}")
             try:
                 places = unpack_places(ns, count)
             except ValueError as error:
-                raise Damaged("directory", n, str(error)) from error
+                raise Damaged("directory", n, why=str(error)) from error
             self._put(log, Run(first, segment, places, unpack("d", ats), unpack("I", ats_sizes)))
 
     def _put(self, log: int, run: Run) -> None:

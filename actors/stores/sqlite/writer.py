@@ -148,8 +148,14 @@ class Writer:
             upkeep.close_segment()
             insert(self._connection(), "life", schema.COLUMNS["life"], [life.row()])
 
-        self._transact(write)
-        self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            self._transact(write)
+        except sqlite3.Error as error:
+            if code_of(error) != sqlite3.SQLITE_FULL:
+                raise
+            self._make_room()
+            self._transact(write)
+        self._checkpoint()
 
     def _detach(self) -> None:
         close_all((self._reader, self._db))

@@ -20,15 +20,19 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
     return error
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The contents of a folder, but for the index of the write-ahead log, which is each process's own."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
+
+
 class Faults:
     """Faults of the statements that a writer executes."""
 
     def __init__(self) -> None:
         self.how = ""
         self.countdown = -1
-        """The statements until one fails, once or from then on; negative for none."""
+        """The statements until one fails; negative for none."""
         self.code = sqlite3.SQLITE_IOERR
-        self.for_good = False
         self.executed = 0
 
     def before(self, sql: str) -> None:
@@ -37,7 +41,7 @@ class Faults:
             code, self.how = CODES[self.how], "full again" if self.how == "full" else ""
             raise sqlite_error(code)
         if self.countdown == 0:
-            self.countdown = 0 if self.for_good else -1
+            self.countdown = -1
             raise sqlite_error(self.code)
         self.countdown -= self.countdown > 0
 
@@ -81,7 +85,7 @@ class SQLiteDisk:
         self.faults.how = how
 
     def contents(self) -> object:
-        return {path.name: path.read_bytes() for path in self.path.parent.iterdir() if not path.name.endswith("-shm")}
+        return files_in(self.path.parent)
 
     def close(self) -> None:
         """Close the connections of all that were killed."""

@@ -20,7 +20,9 @@ async def test_a_load_is_bounded(disk: SQLiteDisk) -> None:
     journal = disk.journal()
     await journal.open(Limits(), SECRET)
     large = [Placed("bob", k, "t", k, 1.0, b"x" * 1_000_000) for k in range(1, 9)]
-    await journal.commit(1, [LogRecord("alice", "ep"), *placed_range("alice", 1, 2_500), LogRecord("bob", "ep"), *large])
+    await journal.commit(
+        1, [LogRecord("alice", "ep"), *placed_range("alice", 1, 2_500), LogRecord("bob", "ep"), *large]
+    )
     assert len(await journal.load("alice", 1, 2_500)) == loading.MOST_ROWS
     assert len(await journal.load("bob", 1, 8)) == 5
     await journal.aclose(clean=True)
@@ -99,6 +101,10 @@ async def test_places_of_nothing(disk: SQLiteDisk) -> None:
     state = journal._writer.state
     assert places(state, "nobody", 1, 9) == []
     assert places(state, "alice", 601, 700) == []
-    assert [(one.first, len(one.numbers)) for one in places(state, "alice", 51, 600)] == [(51, 250), (301, 250), (551, 50)]
+    assert [(one.first, len(one.numbers)) for one in places(state, "alice", 51, 600)] == [
+        (51, 250),
+        (301, 250),
+        (551, 50),
+    ]
     assert await journal.load("nobody", 1, 2) == [Row(1, None), Row(2, None)]
     await journal.aclose(clean=True)

@@ -25,7 +25,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tables(journal: SQLiteJournal) -> list[str]:
-    found = journal._writer._connection().execute("SELECT name FROM sqlite_master WHERE name LIKE 'seg\\_%' ESCAPE '\\'")
+    found = journal._writer._connection().execute(
+        "SELECT name FROM sqlite_master WHERE name LIKE 'seg\\_%' ESCAPE '\\'"
+    )
     return sorted(name for (name,) in found)
 
 
