@@ -19,8 +19,8 @@ _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
 
 
-def is_journal(path: Path) -> bool:
-    """Return true if a journal of this version is there, and false if nothing is.
+def is_journal(path: Path, *, to_write: bool = True) -> bool:
+    """Return true if a journal of this version is there that may be read and written, and false if nothing is.
 
     Raises StoreError for everything else; the text says what it is and what was expected.
     """
@@ -32,7 +32,7 @@ def is_journal(path: Path) -> bool:
         return False
     except OSError as error:
         raise _not_one(path, f"{error.strerror}") from error
-    if not os.access(path, os.W_OK):
+    if to_write and not os.access(path, os.W_OK):
         raise _not_one(path, "one that may not be written")
     _check_header(path, header)
     return True

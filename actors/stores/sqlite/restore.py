@@ -21,7 +21,10 @@ _AT_ONCE = 256
 
 
 def read_state(db: sqlite3.Connection) -> State:
-    """Read the state; raises StoreError that names a damaged row, and :class:`sqlite3.Error`."""
+    """Read the state, within a :func:`~actors.stores.sqlite.connections.snapshot`.
+
+    Raises StoreError that names a damaged row, and :class:`sqlite3.Error`.
+    """
     return Reader(db).state()
 
 
@@ -57,12 +60,8 @@ class Reader:
         self._state = State(secret=b"", life=Life(0, True, 0, 0.0))
 
     def state(self) -> State:
-        """Read it, under one snapshot of the file."""
-        self._db.execute("BEGIN")
-        try:
-            self._read()
-        finally:
-            self._db.execute("ROLLBACK")
+        """Read it."""
+        self._read()
         return self._state
 
     def _read(self) -> None:

@@ -28,6 +28,7 @@ from actors.stores.sqlite.connections import (
     insert,
     open_reader,
     open_writer,
+    snapshot,
 )
 from actors.stores.sqlite.files import create, is_journal
 from actors.stores.sqlite.lock import Lock
@@ -94,8 +95,9 @@ class Writer:
     def _attach(self) -> Restored:
         """Read the state, and only then connect for writing: what is damaged must not be changed by that."""
         self._reader = open_reader(self._connect, self.path)
-        state = read_state(self._reader)
-        found = restored(self._reader, state, self._limits)
+        with snapshot(self._reader):
+            state = read_state(self._reader)
+            found = restored(self._reader, state, self._limits)
         self._db = open_writer(self._connect, self.path, self._synchronous)
         forget_columns(state)
         with self.lock:
