@@ -95,7 +95,7 @@ def _main(argv: Sequence[str] | None) -> int:
     show_log()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     if arguments.command == "journal":
-        return journal(JournalOptions(arguments.path, arguments.action, explain=arguments.explain))
+        return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
     if arguments.command not in commands:
         return run(arguments)
     if arguments.command == "serve":

@@ -25,13 +25,13 @@ _NOT_FOUND = 1
 _BATCH_BYTES = 1 << 16
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class JournalOptions:
     """The options of the command line."""
 
     path: Path
     action: Literal["summary", "check", "export", "vacuum"] | None = None
-    explain: str | None = attrs.field(default=None, kw_only=True)
+    explain: str | None = None
 
 
 def journal(options: JournalOptions) -> int:

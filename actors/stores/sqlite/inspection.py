@@ -31,14 +31,14 @@ from actors.stores.sqlite.state import State
 _ALL = Limits(retained_events=MANY)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Retained:
     """An event that is in the journal; ``text`` is ``None`` if it is damaged."""
 
     user_id: str
     offset: int
-    at: float = attrs.field(kw_only=True)
-    text: bytes | None = attrs.field(kw_only=True)
+    at: float
+    text: bytes | None
 
 
 @contextmanager
@@ -70,7 +70,7 @@ class Inspection:
         """Return the retained events of all users, in the order of their times, and a log's in that of its offsets."""
         order = heapq.merge(*(self._order(log) for log in self.restored.logs))
         for at, user_id, offset in order:
-            yield Retained(user_id, offset, at=at, text=self._text(user_id, offset))
+            yield Retained(user_id=user_id, offset=offset, at=at, text=self._text(user_id, offset))
 
     def find(self, event_id: str) -> Iterator[Retained]:
         """Return the retained events that have an id: one in each thread, at most."""

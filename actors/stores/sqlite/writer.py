@@ -182,7 +182,9 @@ class Writer:
         except sqlite3.Error as error:
             failed = self._failed(error)
             if not isinstance(failed, NotTaken):
-                self._detach()
+                # The reader's connection stays, because another thread may be reading through it.
+                close_all((db,))
+                self._db = self._upkeep = None
             raise failed from error
 
     def _write_in_room(self, db: sqlite3.Connection, plan: Plan) -> None:
