@@ -1,4 +1,4 @@
-"""The command line: ``actors serve``, ``actors demo``, and the clients of :mod:`actors.tools.watch`."""
+"""The command line: ``actors serve``, ``demo`` and ``journal``, and the clients of :mod:`actors.tools.watch`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 
 from actors.tools.arguments import Parser, Version, host, identifier, port, seconds
 from actors.tools.demo import DemoOptions, demo
+from actors.tools.journal import JournalOptions, journal
 from actors.tools.serve import ServeOptions, serve
 from actors.tools.terminal import run_command, show_log
 from actors.tools.watch import add_commands, run
@@ -68,6 +69,17 @@ if it could not start or the output cannot be written; 130 after Ctrl-C.
 """
 
 
+_JOURNAL = """\
+Show the file of a journal: its lives, users, threads, runs and dead letters.
+It may be in use meanwhile. Nothing is written, but with --vacuum.
+
+exit status:
+  0  it was shown, and with --check every row is as it was written
+  1  with --check something is damaged, with --explain no such event is there
+  2  it is no journal, or cannot be read, or with --vacuum is in use
+"""
+
+
 _COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 """Python's own are sized for scripts: with 1,000 connections a full collection takes 70 ms, every second or so."""
 
@@ -82,6 +94,8 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = parser.parse_args(argv)
     show_log()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    if arguments.command == "journal":
+        return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
     if arguments.command not in commands:
         return run(arguments)
     if arguments.command == "serve":
@@ -119,8 +133,25 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     ))  # fmt: skip
     showing.add_argument("--once", action="store_true", help="ask one question, with a device of its own")
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
+    _add_journal(commands)
     add_commands(commands)
     return parser, {"serve": serving, "demo": showing}
+
+
+def _add_journal(commands: argparse._SubParsersAction[Parser]) -> None:
+    showing = commands.add_parser(
+        "journal", help="show the file of a journal", description=_JOURNAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    showing.add_argument("path", type=Path, metavar="PATH", help="the file")
+    one = showing.add_mutually_exclusive_group()
+    for action, text in (
+        ("check", "check the structure of the file, and the checksum of every row"),
+        ("export", "print every retained event, a JSON object a line, in order"),
+        ("vacuum", "give room that it does not need back to the disk; it must not be in use"),
+    ):
+        one.add_argument(f"--{action}", action="store_const", dest="action", const=action, help=text)
+    one.add_argument("--explain", type=identifier("event_id"), metavar="EVENT_ID", help="say what became of an event")
 
 
 def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str, text: str, end: str | None) -> Parser:

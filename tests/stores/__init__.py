@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.stores.contract")
+pytest.register_assert_rewrite("tests.stores.contract", "tests.stores.journal_contract")

@@ -1,0 +1,1 @@
+"""A journal in a SQLite file: one writer, append-only segments, and a start that reads no event."""
