@@ -23,6 +23,7 @@ from actors.errors import (
     RestartsExhausted,
     RunEnded,
     RuntimeClosed,
+    StoreError,
     StoreUnavailable,
     Unanswered,
     Unconfirmed,
@@ -40,7 +41,9 @@ from actors.runs.run import Message, Run, Tool
 from actors.runtime import Runtime, Thread, open_runtime
 from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered
-from actors.stages import Cause, Stage
+from actors.stages import Cause, Promise, Stage
+from actors.stores.memory import MemoryStore
+from actors.stores.sqlite.store import SQLiteStore
 
 __all__ = [
     "ActorsError",
@@ -64,10 +67,12 @@ __all__ = [
     "Instrument",
     "Lifecycle",
     "Limits",
+    "MemoryStore",
     "Message",
     "NotTheOwner",
     "OwnerChange",
     "Position",
+    "Promise",
     "Quarantined",
     "Receipt",
     "RestartsExhausted",
@@ -75,7 +80,9 @@ __all__ = [
     "RunEnded",
     "Runtime",
     "RuntimeClosed",
+    "SQLiteStore",
     "Stage",
+    "StoreError",
     "StoreUnavailable",
     "Thread",
     "Tool",

@@ -21,7 +21,7 @@ import trio
 from actors.errors import Dropped, StoreUnavailable, Unconfirmed
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import Barrier, complain
-from actors.stages import Cause, Stage
+from actors.stages import Cause, Promise, Stage
 
 
 class EventState(Protocol):
@@ -37,6 +37,10 @@ class EventState(Protocol):
 
     def position(self, number: int) -> Position | None:
         """Return the position of the event with this number in its owner's log, once it has one."""
+        ...
+
+    def promise(self, number: int) -> Promise:
+        """Return the worst that the event with this number survives."""
         ...
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
@@ -68,6 +72,45 @@ def _ringer(bell: trio.Event) -> Callable[[], object]:
                 token.run_sync_soon(bell.set)
 
     return ring
+
+
+class Safety:
+    """The safety of consecutive events of one log or hold, which a store commits in order.
+
+    So an answer that promises something says it of every event before it, and
+    one that promises nothing, of itself and of those that follow.
+    """
+
+    __slots__ = ("_promise", "_volatile_from")
+
+    def __init__(self) -> None:
+        self._promise = Promise.NOTHING
+        self._volatile_from: int | None = None
+
+    def note(self, number: int, promise: Promise) -> None:
+        """Note the promise of the store's answer about an event."""
+        if promise is not Promise.NOTHING:
+            self._promise, self._volatile_from = promise, None
+        elif self._promise is not Promise.NOTHING and self._volatile_from is None:
+            self._volatile_from = number
+
+    def harden(self) -> None:
+        """Note that the store has caught up: every event is as safe as the others."""
+        self._volatile_from = None
+
+    @property
+    def promises(self) -> bool:
+        """True if some event survives something."""
+        return self._promise is not Promise.NOTHING
+
+    def of(self, number: int) -> Promise:
+        """Return the promise for one event."""
+        is_volatile = self._volatile_from is not None and number >= self._volatile_from
+        return Promise.NOTHING if is_volatile else self._promise
+
+    def __repr__(self) -> str:
+        volatile = "" if self._volatile_from is None else f", nothing from {self._volatile_from} on"
+        return f"<Safety {self._promise}{volatile}>"
 
 
 def _complain(error: BaseException) -> None:
@@ -115,6 +158,10 @@ class Queued(Watchers):
         """Return no position: it has none yet."""
         return None
 
+    def promise(self, number: int) -> Promise:
+        """Return NOTHING: it is in a mailbox."""
+        return Promise.NOTHING
+
 
 QUEUED = Queued()
 """The state of every event that is still in its emitter's own call: no receipt is out that could be watched."""
@@ -152,6 +199,10 @@ class Lost:
     def position(self, number: int) -> Position | None:
         """Return no position: it never had one."""
         return None
+
+    def promise(self, number: int) -> Promise:
+        """Return NOTHING: there is nothing to survive."""
+        return Promise.NOTHING
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         """Ignore the callback, because this state never changes."""
@@ -200,6 +251,11 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
     def cause(self) -> Cause | None:
         """The cause for which the event was dropped, or went unconfirmed, if it did."""
         return self.state.cause(self.number)
+
+    @property
+    def promise(self) -> Promise:
+        """The worst that the event survives where it is: NOTHING, the end of the PROCESS, or a loss of POWER."""
+        return self.state.promise(self.number)
 
     @property
     def position(self) -> Position | None:
@@ -287,6 +343,11 @@ class Fate:
     steps: tuple[str, ...]
     threads: tuple[str, ...] = ()
     """The threads that have an event of this id, where there are several and none was named."""
+
+    @property
+    def promise(self) -> Promise:
+        """The worst that the event survives where it is; NOTHING of one that is not known."""
+        return Promise.NOTHING if self.receipt is None else self.receipt.promise
 
     @property
     def known(self) -> bool:

@@ -16,6 +16,7 @@ user's actor knows them, and ends them.
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 import trio
@@ -30,6 +31,7 @@ from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
+from actors.kernel.failures import log, printable
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
@@ -44,7 +46,7 @@ from actors.server.requests import Requests
 from actors.server.server import Server
 from actors.stages import Cause, Promise
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Store
+from actors.stores.store import Store, Trouble
 from actors.threads.answers import ThreadContext
 from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
@@ -109,6 +111,7 @@ class Tree:
             pages=options.pages,
             services=options.services,
             devices_of=self.registry.devices,
+            trouble=lambda: self.store.trouble,
         )
         self.drain = Drain(context, self)
 
@@ -144,7 +147,7 @@ class Tree:
     def restore(self) -> None:
         """Go on with what an earlier life of the store left, once everything has started."""
         for hold in self.store.restored_holds():
-            self.accounts.restore_hold(hold.thread_id, hold.first_seq, hold.last_seq)
+            self.accounts.restore_hold(hold.thread_id, hold.first_seq, hold.last_seq, self.store.promise)
         self.runs.resume(self.store.due())
 
     def confirm(self) -> None:
@@ -165,7 +168,9 @@ class Tree:
         position = receipt.position
         user_id = None if position is None else position.user_id
         quarantine = None if user_id is None else self.users.quarantined(user_id)
-        return fate_of(receipt, self.accounts, self.registry.known(user_id), quarantine, now)
+        return fate_of(
+            receipt, self.accounts, self.registry.known(user_id), quarantine, now, trouble=self.store.trouble
+        )
 
     # --- the neighbours of each part ----------------------------------------------
 
@@ -269,6 +274,8 @@ class Pulse:
         self._limits = limits
         self._clock = tree.context.environment.clock
         self._tree = tree
+        self._trouble: Trouble | None = None
+        """The store's trouble at the last look."""
 
     def hear(self, connection: Connection) -> None:
         """Note a sign of life."""
@@ -304,11 +311,23 @@ class Pulse:
         tree, now = self._tree, self._clock()
         tree.confirm()
         expiry = tree.store.expire()
+        for user_id, first, last in expiry.damaged:
+            tree.accounts.damage(user_id, first, last, now)
+        if self._trouble is not tree.store.trouble:
+            self._trouble = tree.store.trouble
+            self._note_trouble()
         for user_id, low in expiry.lows:
             tree.accounts.trim(user_id, low, Cause.RETENTION, now)
             tree.registry.presence(user_id)  # a user who never came is forgotten like one who left now
         tree.thread_context.note_shed()
         return expiry.more
+
+    def _note_trouble(self) -> None:
+        if self._trouble is None:
+            log(logging.WARNING, "the store stores again")
+            self._tree.accounts.harden()
+        else:
+            log(logging.WARNING, "the store is in trouble: %s", printable(str(self._trouble)))
 
     def _forget(self, user_id: str) -> bool:
         """Forget the log, the account and the actor of a user who has gone, if nothing is left in them.

@@ -27,7 +27,7 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.lineage import Lineage
 from actors.delivery.log import RestoredBounds
 from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
-from actors.stages import Cause, Stage
+from actors.stages import Cause, Promise, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
 
@@ -183,7 +183,16 @@ class Accounts:
 
     # --- an event's way through the columns -----------------------------------
 
-    def note_placed(self, receipt: Receipt, user_id: str, epoch: str, offset: int, low: int, now: float) -> None:
+    def note_placed(
+        self,
+        receipt: Receipt,
+        user_id: str,
+        epoch: str,
+        offset: int,
+        low: int,
+        now: float,
+        promise: Promise = Promise.NOTHING,
+    ) -> None:
         """Note that the store placed an accepted event in its owner's log, which now begins at ``low``."""
         self._arrived += 1
         account = self.users.get(user_id)
@@ -193,6 +202,8 @@ class Accounts:
             ledger = account.ledger
         account.accepted += 1
         page = ledger.add(offset)
+        if promise is not Promise.NOTHING or ledger.safety.promises:
+            ledger.safety.note(offset, promise)
         if receipt.state is QUEUED:
             receipt.state, receipt.number = page, offset
         else:
@@ -204,13 +215,14 @@ class Accounts:
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
 
-    def hold(self, receipt: Receipt, seq: int, now: float) -> None:
+    def hold(self, receipt: Receipt, seq: int, now: float, promise: Promise = Promise.NOTHING) -> None:
         """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
         self._arrived += 1
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
             hold = self.holds[receipt.thread_id] = Hold(seq)
         hold.take(seq)
+        hold.safety.note(seq, promise)
         receipt.move(hold, seq)
         if self._shed_ahead:
             self._note_shed_ahead(receipt.thread_id, now)
@@ -265,7 +277,16 @@ class Accounts:
             self.shed(thread_id, first_seq, last_seq, cause, now)
 
     def bind(
-        self, thread_id: str, user_id: str, epoch: str, first_offset: int, low: int, now: float, *, notice: bool
+        self,
+        thread_id: str,
+        user_id: str,
+        epoch: str,
+        first_offset: int,
+        low: int,
+        now: float,
+        *,
+        notice: bool,
+        promise: Promise = Promise.NOTHING,
     ) -> int:
         """Note that a thread got an owner, in whose log the held events stand from ``first_offset`` on.
 
@@ -279,6 +300,7 @@ class Accounts:
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
+        ledger.safety.note(first_offset, promise)
         for offset in range(first_offset, first_offset + count + notice):
             ledger.add(offset)
         account.accepted += count + notice
@@ -374,10 +396,11 @@ class Accounts:
             account.renew(Ledger(user_id, following, former=ledger))
         self.trim(user_id, low, Cause.RETENTION, now)
 
-    def restore_hold(self, thread_id: str, first_seq: int, last_seq: int) -> None:
+    def restore_hold(self, thread_id: str, first_seq: int, last_seq: int, promise: Promise) -> None:
         """Enter the events that a thread held when this life of the store began."""
         hold = self.holds[thread_id] = Hold(first_seq)
         hold.high = last_seq
+        hold.safety.note(last_seq, promise)
         self._unowned.restored += last_seq - first_seq + 1
 
     def state_of(
@@ -416,6 +439,19 @@ class Accounts:
         account = self.users.pop(user_id, None)
         if account is not None:
             self._former += account.balance()
+
+    def harden(self) -> None:
+        """Note that the store has caught up with what it had delivered from memory."""
+        for account in self.users.values():
+            account.ledger.safety.harden()
+        for hold in self.holds.values():
+            hold.safety.harden()
+
+    def damage(self, user_id: str, first: int, last: int, now: float) -> None:
+        """Note that the store can no longer read some events of a log."""
+        account = self.users.get(user_id)
+        if account is not None and (dropped := account.ledger.damage(first, last)):
+            self._drop(Cause.DAMAGED, dropped, now, user_id=user_id, first=first, last=last)
 
     def close(self, cause: Cause, now: float) -> None:
         """Drop all that is still held or retained, because the store that had it is gone."""
@@ -496,4 +532,5 @@ def _restore(account: UserAccount, restored: RestoredBounds) -> None:
     ledger = account.ledger
     if restored.head >= ledger.low:
         ledger.restore(max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
+        ledger.safety.note(restored.head, restored.promise)
         account.restored = restored.head - max(restored.low, ledger.low) + 1

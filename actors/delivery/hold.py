@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from actors.delivery.ledger import PAGE_BITS, Ledger, Page
-from actors.receipts import Position, Watchers
-from actors.stages import Cause, Stage
+from actors.receipts import Position, Safety, Watchers
+from actors.stages import Cause, Promise, Stage
 
 
 class Hold(Watchers):
     """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
-    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low")
+    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "safety")
 
     def __init__(self, first_seq: int) -> None:
         super().__init__()
@@ -30,6 +30,8 @@ class Hold(Watchers):
         # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
         self._shed: tuple[tuple[int, Cause], ...] = ()
+        self.safety = Safety()
+        """The safety of the events while they are held."""
         self._shift: int | None = None
         self._first_page = 0
         self._pages: Sequence[Page] = ()
@@ -84,6 +86,12 @@ class Hold(Watchers):
         if self._shift is None:
             return None
         return self._page(number).cause(number + self._shift)
+
+    def promise(self, number: int) -> Promise:
+        """Return the promise of the store for one event, here or where the bind placed it."""
+        if number < self.low or self._shift is None:
+            return self.safety.of(number)
+        return self._page(number).promise(number + self._shift)
 
     def position(self, number: int) -> Position | None:
         """Return the position at which the bind placed an event."""

@@ -28,8 +28,8 @@ from itertools import chain
 
 from actors.delivery.lineage import MOST_FORKS
 from actors.delivery.log import Spans
-from actors.receipts import Position, Watchers
-from actors.stages import Cause, Stage
+from actors.receipts import Position, Safety, Watchers
+from actors.stages import Cause, Promise, Stage
 
 PAGE_BITS = 6
 PAGE_SIZE = 1 << PAGE_BITS
@@ -45,10 +45,11 @@ class Page(Watchers):
     gone before it is ``placed``: a device can be faster than the store's answer.
     """
 
-    __slots__ = ("_epoch", "_left", "_user_id", "_written", "acked", "gone", "placed")
+    __slots__ = ("_epoch", "_left", "_safety", "_user_id", "_written", "acked", "gone", "placed")
 
-    def __init__(self, user_id: str, epoch: str) -> None:
+    def __init__(self, user_id: str, epoch: str, safety: Safety) -> None:
         super().__init__()
+        self._safety = safety
         self._user_id = user_id
         self._epoch = epoch
         self.placed = 0
@@ -72,6 +73,10 @@ class Page(Watchers):
             return None
         bit = 1 << (number & (PAGE_SIZE - 1))
         return next(cause for cause, bits in self._left.items() if bits & bit)
+
+    def promise(self, number: int) -> Promise:
+        """Return the promise of the store for one offset."""
+        return self._safety.of(number)
 
     def position(self, number: int) -> Position:
         """Return the offset with its log."""
@@ -146,6 +151,7 @@ class Ledger:
         "epoch",
         "head",
         "low",
+        "safety",
         "unconfirmed",
         "user_id",
     )
@@ -153,6 +159,8 @@ class Ledger:
     def __init__(self, user_id: str, epoch: str, *, low: int = 1, former: Ledger | None = None) -> None:
         self.user_id = user_id
         self.epoch = epoch
+        self.safety: Safety = Safety() if former is None else former.safety
+        """The safety of its events."""
         self._former = former
         """The ledger of the epoch that this one continues, which :meth:`lose` has cut."""
         self._base = low if former is None else former.end + 1
@@ -186,7 +194,7 @@ class Ledger:
         index = offset >> PAGE_BITS
         page = self._pages.get(index)
         if page is None:
-            page = self._pages[index] = Page(self.user_id, self.epoch)
+            page = self._pages[index] = Page(self.user_id, self.epoch, self.safety)
             left = min(max(self._floor - (index << PAGE_BITS), 0), PAGE_SIZE)
             kept = min(max(self.end + 1 - (index << PAGE_BITS), 0), PAGE_SIZE)
             page.gone = ((1 << left) - 1 | ALL & ~((1 << kept) - 1)) & ~self._in_writing(page)
@@ -286,6 +294,10 @@ class Ledger:
         _cut(self)
         last = (max(self._pages, default=0) + 1 << PAGE_BITS) - 1
         return dropped + self._leave(max(offset + 1, self._base), last, Cause.LOST)
+
+    def damage(self, first: int, last: int) -> int:
+        """Note that offsets in the log cannot be read any more; returns how many events were dropped unwritten."""
+        return self._leave(max(first, self.low), last, Cause.DAMAGED)
 
     def begin_write(self, first: int, last: int) -> None:
         """Note that a socket has begun to take offsets ``first`` to ``last``, which are neither written nor unwritten

@@ -19,6 +19,7 @@ import attrs
 
 from actors.delivery.frames import text_frame, text_of
 from actors.delivery.lineage import Lineage, fork
+from actors.stages import Promise
 
 _COMPACT_ABOVE = 64
 
@@ -59,6 +60,8 @@ class RestoredBounds:
     acked: Spans
     written: int
     """The last offset up to which everything was written to a socket."""
+    promise: Promise
+    """The worst that these events survive."""
 
 
 class Log:

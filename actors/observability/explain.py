@@ -8,7 +8,8 @@ from datetime import datetime
 from actors.delivery.accounts import Accounts
 from actors.kernel.failures import Failure
 from actors.receipts import DOUBTFUL, Fate, Position, Receipt
-from actors.stages import Cause, Stage
+from actors.stages import Cause, Promise, Stage
+from actors.stores.store import Trouble
 from actors.users.presence import Presence, Subscriber
 
 _CAUSES = {
@@ -28,6 +29,13 @@ _CAUSES = {
 }
 
 
+_SURVIVES = {
+    Promise.NOTHING: "",
+    Promise.PROCESS: ", on disk",
+    Promise.POWER: ", safe on disk",
+}
+
+
 def forgotten(event_id: str, thread_id: str | None = None) -> Fate:
     """Return the fate of an event that the runtime no longer remembers, or never knew."""
     where = "here" if thread_id is None else f"in thread {thread_id}"
@@ -42,11 +50,17 @@ def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
 
 
 def fate_of(
-    receipt: Receipt, accounts: Accounts, presence: Presence | None, quarantine: Failure | None, now: float
+    receipt: Receipt,
+    accounts: Accounts,
+    presence: Presence | None,
+    quarantine: Failure | None,
+    now: float,
+    *,
+    trouble: Trouble | None = None,
 ) -> Fate:
     """Return the steps of an event so far, at ``now`` of the monotonic clock, in seconds.
 
-    ``presence`` and ``quarantine`` are those of its owner.
+    ``presence`` and ``quarantine`` are those of its owner, ``trouble`` is the store's.
     """
     steps = [f"accepted {_clock(receipt.accepted_at)}"]
     if receipt.seq is None:
@@ -55,8 +69,10 @@ def fate_of(
         steps.append(f"thread {receipt.thread_id}, seq {receipt.seq}")
     position = receipt.position
     if position is not None:
-        steps += [f"owner {position.user_id}", f"offset {position.offset}"]
+        steps += [f"owner {position.user_id}", f"offset {position.offset}{_SURVIVES[receipt.promise]}"]
     steps.append(_outcome(receipt, accounts))
+    if trouble is not None and not receipt.stage.final and receipt.promise is Promise.NOTHING:
+        steps.append(f"nothing is stored since {_clock(trouble.since)}: {trouble}")
     if position is not None and not (receipt.stage.final and receipt.stage is not Stage.ACKED):
         steps.append(_devices(position, presence, now))
         if quarantine is not None:

@@ -59,6 +59,10 @@ class Register(Protocol):
         """The sockets that are connections."""
         ...
 
+    def trouble(self) -> object | None:
+        """Return the store's trouble, if there is any."""
+        ...
+
     def devices_of(self, user_id: str, /) -> int:
         """Count the connections of one user."""
         ...
@@ -142,12 +146,18 @@ class Handshake:
             self._check_room()
             await self._services[head.path](endpoint, head)
         elif head.path == "/healthz":
-            status, text = (503, "draining") if self._register.refusing.is_set() else (200, "ok")
+            status, text = self._health()
             await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
         else:
             page = self._page(head)
             await self._answer(endpoint, page.response(body=head.method != "HEAD"))
         return None
+
+    def _health(self) -> tuple[int, str]:
+        if self._register.refusing.is_set():
+            return 503, "draining"
+        trouble = self._register.trouble()
+        return (200, "ok") if trouble is None else (503, f"nothing can be stored: {trouble}")
 
     def _page(self, head: RequestHead) -> Page:
         page = self._pages.get(head.path)

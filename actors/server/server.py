@@ -31,6 +31,7 @@ from actors.server.authentication import Authenticate, Authentication
 from actors.server.handshake import Handshake, Service, Upgrade
 from actors.server.listener import Listener
 from actors.server.origins import Origin
+from actors.stores.store import Trouble
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 from actors.wire.http import Page
 
@@ -56,10 +57,13 @@ class Server:
         pages: Mapping[str, Page],
         services: Mapping[str, Service],
         devices_of: Callable[[str], int],
+        trouble: Callable[[], Trouble | None],
     ) -> None:
         self.connections: dict[Endpoint, Connection] = {}
         self.devices_of = devices_of
         """Counts the connections of one user."""
+        self.trouble = trouble
+        """Returns the store's trouble, if there is any."""
         self.refusing = trio.Event()
         """Set once nothing more is accepted."""
         self.closing = trio.Event()

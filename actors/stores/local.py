@@ -291,10 +291,11 @@ class LocalStore:
             if not batch.closed:
                 self._begin_batch(batch.number + 1)
             await self._commit(batch)
-            self._trouble = None
             self._last_committed = batch.number if batch.effects else self._last_committed
             self._batches.popleft()
             self._waiting_bytes -= batch.size_bytes
+            if not any(other.concluded for other in self._batches):  # else some are delivered from memory alone
+                self._trouble = None
             self._conclude(batch, self.promise)
 
     async def _commit(self, batch: Batch) -> None:
@@ -588,7 +589,9 @@ class LocalStore:
 
     def _restored_bounds(self, user_id: str, log: Log) -> RestoredBounds:
         acked, written = self._progress.get(user_id, ((), 0))
-        return RestoredBounds(epoch=log.epoch, low=log.low, head=log.shown, acked=acked, written=written)
+        return RestoredBounds(
+            epoch=log.epoch, low=log.low, head=log.shown, acked=acked, written=written, promise=self.promise
+        )
 
 
 class LocalView:

@@ -77,14 +77,14 @@ def _note_placement(emission: Emission, placement: Placement, context: ThreadCon
         if instruments.deduplicated is not None:
             instruments.deduplicated(receipt, first)
     elif placement.user_id is None:
-        accounts.hold(receipt, placement.seq, now)
+        accounts.hold(receipt, placement.seq, now, placement.promise)
         if instruments.held is not None:
             instruments.held(receipt)
         context.note_shed()
         context.ring(None, receipt.thread_id)
     else:
         user_id, epoch, offset = placement.user_id, placement.epoch, placement.offset
-        accounts.note_placed(receipt, user_id, epoch, offset, placement.low, now)
+        accounts.note_placed(receipt, user_id, epoch, offset, placement.low, now, placement.promise)
         if instruments.placed is not None:
             instruments.placed(receipt, user_id, epoch, offset)
         context.ring(user_id, receipt.thread_id)
@@ -124,7 +124,9 @@ def note_owner(binding: Binding, context: ThreadContext) -> None:
         return
     context.note_shed()
     epoch, first, low = binding.epoch, binding.first_offset, binding.low
-    placed = context.accounts.bind(thread_id, user_id, epoch, first, low, context.clock(), notice=binding.notice)
+    placed = context.accounts.bind(
+        thread_id, user_id, epoch, first, low, context.clock(), notice=binding.notice, promise=binding.promise
+    )
     context.store.ack_binding(thread_id, binding.generation)
     # Only now, because this may write to the owner's devices at once, and the books must know the events by then.
     _tell_owner(thread_id, user_id, placed, context)

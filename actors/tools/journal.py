@@ -10,9 +10,10 @@ from typing import Literal
 import attrs
 import msgspec
 
+from actors.delivery.log import Spans
 from actors.errors import StoreError
 from actors.kernel.failures import printable
-from actors.stores.journal import Letter, RestoredLog, Spans
+from actors.stores.journal import Letter, RestoredLog
 from actors.stores.sqlite.inspection import Retained, inspected, problems, vacuum
 from actors.tools.terminal import CannotStart, encoded, output, write
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from actors.delivery.lineage import Fork, Lineage
+from actors.delivery.log import Spans
 from actors.stages import Cause
-from actors.stores.journal import Spans
 
 Column = int | float | str | bytes | None
 
