@@ -154,14 +154,14 @@ class Ledger:
         self.epoch = epoch
         self._former = former
         """The ledger of the epoch that this one continues, which :meth:`lose` has cut."""
-        self._base = low if former is None else former.end + 1
+        self._base: int = low if former is None else former.end + 1
         """The first offset whose event is of this epoch."""
-        self.low = low if former is None else min(former.low, self._base)
+        self.low: int = low if former is None else min(former.low, self._base)
         """The first offset of the log."""
         self._floor = max(self.low, self._base)
         """The first offset of the log whose event is of this epoch."""
         self.head = self._base - 1
-        self.end = sys.maxsize
+        self.end: int = sys.maxsize
         """The last offset that the log has kept of this epoch, once another one has followed."""
         self.acked = 0
         self.unconfirmed = 0

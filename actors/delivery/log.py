@@ -43,7 +43,7 @@ class Log:
 
     __slots__ = ("_frames", "_start", "_times", "epoch", "head", "lineage", "low", "size_bytes")
 
-    def __init__(self, epoch: str, head: int = 0, lineage: Lineage = ()) -> None:
+    def __init__(self, epoch: str, head: int = 0, *, lineage: Lineage = ()) -> None:
         self.epoch = epoch
         self.lineage = lineage
         """The former epochs that this one continues."""

@@ -100,7 +100,10 @@ class MemoryStore:
             self._threads[append.thread_id] = thread
         thread.seq += 1
         if thread.user_id is None:
-            return self._hold(append, thread, HeldEvent(append.body, thread.seq, now, first))
+            if thread.hold is None:
+                thread.hold = ThreadHold(append.thread_id, disowned=thread.generation > 0)
+            self._holds.take(thread.hold, HeldEvent(append.body, thread.seq, now, first))
+            return Placement(thread.seq, thread.generation)
         log = self._log(thread.user_id)
         offset = self._place(thread.user_id, log, append.body, thread.seq, now)
         if first is not None:
@@ -135,13 +138,6 @@ class MemoryStore:
         if offset - log.low >= self._retained_events or log.size_bytes > self._retained_bytes:
             log.trim(self._retained_events, self._retained_bytes)
         return offset
-
-    def _hold(self, append: Append, thread: _Thread, event: HeldEvent) -> Placement:
-        hold = thread.hold
-        if hold is None:
-            hold = thread.hold = ThreadHold(append.thread_id, disowned=thread.generation > 0)
-        self._holds.take(hold, event)
-        return Placement(event.seq, thread.generation)
 
     # --- bind -----------------------------------------------------------------
 
@@ -229,7 +225,10 @@ class MemoryStore:
         log = self._logs.get(user_id)
         if log is None:
             ended = self._forgotten.pop(user_id, None)
-            log = Log(self._environment.new_id("ep")) if ended is None else Log(*msgspec.structs.astuple(ended))
+            if ended is None:
+                log = Log(self._environment.new_id("ep"))
+            else:
+                log = Log(ended.epoch, ended.head, lineage=ended.lineage)
             self._logs[user_id] = log
         return log
 

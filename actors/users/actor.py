@@ -99,9 +99,9 @@ class UserActor:
         device = attach.device
         bounds, ledger = self._log()
         session.follow(bounds, ledger)
-        last = None if attach.resume is None else bounds.shared(attach.resume[0])
-        if attach.resume is not None and last is not None and session.ledger is ledger:
-            for first, last in session.ack(min(attach.resume[1], last)):
+        shared = None if attach.resume is None else bounds.shared(attach.resume[0])
+        if attach.resume is not None and shared is not None and session.ledger is ledger:
+            for first, last in session.ack(min(attach.resume[1], shared)):
                 _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen, renames=device.renames)
