@@ -102,7 +102,7 @@ def _device(device: Subscriber, position: Position, now: float) -> str:
     if device.subscription is not None and reads is None:
         return f"{device.label} reads another epoch of the log"
     if reads is not None and position.offset > reads.end:
-        return f"{device.label} reads the epoch after it, in which it is not"
+        return f"{device.label} reads the log as it went on without it"
     return device.describe(position.offset, now)
 
 

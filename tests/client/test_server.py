@@ -312,3 +312,5 @@ async def test_a_device_that_saw_what_is_lost(renames: bool) -> None:
         await after.reached(actors.Stage.ACKED)
         assert [receipt.stage for receipt in receipts] == [actors.Stage.ACKED, actors.Stage.UNCONFIRMED]
         assert receipts[1].cause is actors.Cause.LOST
+        assert "reads the log as it went on without it" in str(server.runtime.explain(receipts[1]))
+        assert "acked" in str(server.runtime.explain(receipts[0]))
