@@ -282,6 +282,8 @@ async def test_a_log_that_goes_on_under_another_name() -> None:
             await events(session, 2)
             epoch = session.cursor
             store.fork("alice", 2)
+            assert "1 device: c1 " in (told := str(server.runtime.explain(before[1])))
+            assert "another epoch" not in told
             (after,) = await server.emit(1)
             assert [event.offset for event in await events(session, 1)] == [3]
             assert session.cursor == Cursor(store.bounds("alice").epoch, 3) != epoch
@@ -312,5 +314,3 @@ async def test_a_device_that_saw_what_is_lost(renames: bool) -> None:
         await after.reached(actors.Stage.ACKED)
         assert [receipt.stage for receipt in receipts] == [actors.Stage.ACKED, actors.Stage.UNCONFIRMED]
         assert receipts[1].cause is actors.Cause.LOST
-        assert "reads the log as it went on without it" in str(server.runtime.explain(receipts[1]))
-        assert "acked" in str(server.runtime.explain(receipts[0]))
