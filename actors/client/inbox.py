@@ -258,14 +258,10 @@ class Inbox:
 
     def ack(self, now: float, asked: server_messages.ServerLimits, *, everything: bool = False) -> int | None:
         """Return the offset to ack at ``now``, if an ack is due; with ``everything``, if there is any."""
-        return self.acks.due(self._ackable(), now, asked, everything=everything)
-
-    def _ackable(self) -> int:
-        """Return the offset up to which items are taken and came on this connection: the server refuses acks beyond."""
-        taken = self.taken
-        if self._position is None or taken is None or taken.epoch != self._epoch or self._unseen_reset is not None:
-            return 0
-        return min(taken.offset, self._position)
+        taken, ackable = self.taken, 0
+        if self._position is not None and taken is not None and taken.epoch == self._epoch and not self._unseen_reset:
+            ackable = min(taken.offset, self._position)  # what came on this connection: the server refuses acks beyond
+        return self.acks.due(ackable, now, asked, everything=everything)
 
 
 def _names(resume: Cursor, said: server_messages.Welcome) -> bool:

@@ -11,7 +11,10 @@ from actors.events.delivered import Event
 
 @attrs.frozen
 class Cursor:
-    """A position in a user's log: the offset of the last event that was taken, in an epoch of the log."""
+    """A position in a user's log: the offset of the last event that was taken, in an epoch of the log.
+
+    The log may go on in another epoch, in which the same event has the same offset.
+    """
 
     epoch: str
     offset: int
@@ -35,14 +38,15 @@ class Reset:
     epoch: str
     low: int
     cause: str = ""
-    """Empty when the server sent a reset; else its violation of the protocol, after which this client began anew."""
+    """Empty when the server sent a reset; else its violation of the protocol, or its loss of an event that was given
+    out, after which this client began anew."""
 
 
 @attrs.frozen
 class CaughtUp:
     """The end of the replay: everything that was in the log when a connection began has been delivered.
 
-    Follows every reconnect, and a gap or reset in the middle of a connection.
+    Follows every reconnect, and a gap, a reset or another epoch in the middle of a connection.
     """
 
     offset: int

@@ -32,11 +32,11 @@ from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
-from actors.errors import ActorsError, PeerError
+from actors.errors import PeerError
 from actors.kernel.failures import Barrier
 from actors.observability.instrument import Instruments
 from actors.protocol import client_messages, server_messages
-from actors.users.presence import REWOUND, Presence
+from actors.users.presence import Presence
 from actors.wire.control_frames import PING
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
@@ -233,7 +233,7 @@ class Connection:
         try:
             outgoing = subscription.pull(self._context.limits.write_bytes)
         except EpochEnded:
-            self._rewind()
+            self._presence.rewind()
             return
         except NotAtHand:
             self._load(subscription.cursor.position + 1)
@@ -272,18 +272,6 @@ class Connection:
         said = self._announcements.take(self._context.limits.write_bytes, PONG)
         if self._transport.write(text_frames(said)) and not self._announcements.is_over:
             self._context.mark(self._presence)
-
-    def _rewind(self) -> None:
-        """Ask the user's actor for the bounds of the new epoch, because the log is in another one."""
-        if self._presence.rewound:
-            return
-        self._presence.rewound = True
-        try:
-            self._presence.address.tell(REWOUND)
-        except trio.WouldBlock:
-            return  # the actor looks after each message, and it has a queue of them
-        except ActorsError:
-            self._presence.rewound = False  # the mailbox is closed, and what closed it ends the devices
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.

@@ -126,9 +126,14 @@ class UserAccount:
             self._closed += _row(ended)
         return ledger
 
-    def ended(self, epoch: str) -> Ledger | None:
-        """Return the ledger of an earlier epoch, while a reply of the store may still speak of it."""
+    def of(self, epoch: str) -> Ledger | None:
+        """Return the ledger of an epoch, of an earlier one while a reply of the store may still speak of it."""
         return self.ledger.of(epoch) or next((one for one in self._ended if one.epoch == epoch), None)
+
+    def knows(self, epoch: str, offset: int) -> bool:
+        """True if the books know of an offset, or are beyond its epoch."""
+        ledger = self.of(epoch)
+        return ledger is None or ledger.knows(offset)
 
     def balance(self) -> Balance:
         """Return this user's row."""
@@ -296,7 +301,8 @@ class Accounts:
         """
         hold = self.holds.pop(thread_id, None)
         count = hold.held if hold is not None else 0
-        if not count and (not notice or self._is_noted(user_id, epoch, first_offset)):
+        known = self.users.get(user_id)
+        if not count and (not notice or (known is not None and known.knows(epoch, first_offset))):
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
@@ -324,20 +330,12 @@ class Accounts:
             run = list(offsets)
             self._drop(cause, len(run), now, user_id=ledger.user_id, first=run[0], last=run[-1])
 
-    def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
-        """True if the books know of an offset, or are beyond its epoch."""
-        account = self.users.get(user_id)
-        if account is None:
-            return False
-        ledger = account.ledger if account.ledger.epoch == epoch else account.ended(epoch)
-        return ledger is None or ledger.knows(offset)
-
     # --- a log's way through the columns --------------------------------------
 
     def _books_of(self, user_id: str, epoch: str, low: int, now: float) -> tuple[UserAccount, Ledger]:
         """Find a user's account, and the ledger of an epoch, because a late reply may be about one that has ended."""
         account = self.users.get(user_id)
-        ended = None if account is None else account.ended(epoch)
+        ended = None if account is None else account.of(epoch)
         if account is not None and ended is not None:
             return account, ended
         present = self.present(user_id)
@@ -347,7 +345,7 @@ class Accounts:
             account = self.account(user_id, epoch, low, now, lineage=lineage)
             return account, account.ledger
         account = self.account(user_id, present.epoch, present.low, now, lineage=present.lineage)
-        return account, account.ended(epoch) or account.end(Ledger(user_id, epoch, low=low))
+        return account, account.of(epoch) or account.end(Ledger(user_id, epoch, low=low))
 
     def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
         """Account for an event that a late reply placed in an epoch that has already ended."""

@@ -163,7 +163,7 @@ class Ledger:
         """The safety of its events."""
         self._former = former
         """The ledger of the epoch that this one continues, which :meth:`lose` has cut."""
-        self._base = low if former is None else former.end + 1
+        self._base: int = low if former is None else former.end + 1
         """The first offset whose event is of this epoch."""
         self.low: int = low if former is None else min(former.low, self._base)
         """The first offset of the log."""

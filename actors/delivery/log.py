@@ -89,7 +89,7 @@ class Log:
         "size_bytes",
     )
 
-    def __init__(self, epoch: str, head: int = 0, lineage: Lineage = ()) -> None:
+    def __init__(self, epoch: str, head: int = 0, *, lineage: Lineage = ()) -> None:
         self.epoch = epoch
         self.lineage = lineage
         """The epochs that this one continues."""

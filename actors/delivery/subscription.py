@@ -38,7 +38,8 @@ class State(enum.Enum):
     """The state of a subscription, by its distance to the head of its log."""
 
     CATCHING_UP = "catching up"
-    """It has yet to be sent the events that were there when it began, or when it was told of a gap or a reset."""
+    """It has yet to be sent the events that were there when it began, or when it was told of a gap, a reset or another
+    epoch."""
     LIVE = "live"
     """It was sent everything, as single events."""
     LAGGING = "lagging"
@@ -166,7 +167,8 @@ class Subscription:
 
     @property
     def caught_up(self) -> bool:
-        """True if nothing is left to catch up with; false again after a gap, a reset, or :meth:`catch_up_again`."""
+        """True if nothing is left to catch up with; false again after a gap, a reset, another epoch, or
+        :meth:`catch_up_again`."""
         return self._catching_up_to is None
 
     @property

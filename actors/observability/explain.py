@@ -115,11 +115,10 @@ def _devices(position: Position, presence: Presence | None, now: float) -> str:
 
 
 def _device(device: Subscriber, position: Position, now: float) -> str:
-    reads = None if device.subscription is None else device.subscription.ledger.of(position.epoch)
-    if device.subscription is not None and reads is None:
-        return f"{device.label} reads another epoch of the log"
-    if reads is not None and position.offset > reads.end:
-        return f"{device.label} reads the epoch after it, in which it is not"
+    if device.subscription is not None:
+        ledger = device.subscription.ledger.of(position.epoch)
+        if ledger is None or position.offset > ledger.end:
+            return f"{device.label} reads another epoch of the log"
     return device.describe(position.offset, now)
 
 

@@ -16,6 +16,7 @@ from actors.testing.crashes import Moment
 from actors.testing.device import Device
 from actors.testing.journal import Fault
 from actors.testing.plan import Action
+from actors.testing.store import FaultyMemoryStore
 from actors.testing.troubles import trouble
 from actors.testing.world import World
 
@@ -224,9 +225,16 @@ async def fault(context: ActionContext, action: Action, chance: Chance) -> None:
 
 
 async def fork(context: ActionContext, action: Action, chance: Chance) -> None:
-    """Lose the newest events of a log, as an engine does that fails over to a copy of itself."""
-    head = context.world.store.bounds(action.user).head
-    context.world.fork(action.user, max(head - chance.one((0, 1, 2, 5, 40)), 0))
+    """Lose the newest events of a log, as an engine does that fails over to a copy of itself, and ring."""
+    world, user_id = context.world, action.user
+    if not isinstance(world.store, FaultyMemoryStore):  # a journal loses something at the end of a life only
+        return
+    before = world.store.bounds(user_id)
+    offset = max(before.head - chance.one((0, 1, 2, 5, 40)), 0)
+    after = world.store.fork(user_id, offset)
+    world.oracle.forked(user_id, before.epoch, after.epoch, offset)
+    world.note("store", f"{user_id} goes on in {after}")
+    world.runtime.tree.registry.ring(user_id, action.thread)
 
 
 async def restart(context: ActionContext, action: Action, chance: Chance) -> None:

@@ -105,7 +105,6 @@ class ProtocolCheck:
     def _fence(self, wire: Wire, head: int) -> None:
         """Fence the earlier connections of a session, because it has one at a time."""
         for other in self._records.wires[: wire.number]:
-            # By the epoch that each is in, because what was written of one that has ended may come late.
             if other.session == wire.session and other.life == wire.life and other.epoch == wire.epoch:
                 other.fenced_above = min(other.fenced_above, head)
 

@@ -126,16 +126,6 @@ class World:
         """The trace of everything that has happened, a line each."""
         return [f"{at:9.3f}  {who:<12} {what}" for at, who, what in self._notes]
 
-    def fork(self, user_id: str, offset: int) -> None:
-        """Have a store in memory lose what a user's log has beyond an offset, and the owner's devices hear of it."""
-        if not isinstance(self.store, FaultyMemoryStore):
-            return
-        before = self.store.bounds(user_id)
-        after = self.store.fork(user_id, offset)
-        self.oracle.forked(user_id, before.epoch, after.epoch, min(offset, before.head))
-        self.note("store", f"{user_id} goes on in {after}")
-        self.runtime.tree.registry.ring(user_id, "")
-
     async def restart(self, drain_seconds: float | None = None) -> None:
         """End the runtime, in good order if it gets the time, and open another one; what it had in memory is gone."""
         if self._restart is not None:

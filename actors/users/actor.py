@@ -111,9 +111,9 @@ class UserActor:
         device = attach.device
         bounds, ledger = self._log()
         session.follow(bounds, ledger)
-        known = None if attach.resume is None else bounds.shared(attach.resume[0])
-        if attach.resume is not None and known is not None:
-            for first, last in session.ack_resumed(min(attach.resume[1], known), bounds, ledger):
+        shared = None if attach.resume is None else bounds.shared(attach.resume[0])
+        if attach.resume is not None and shared is not None:
+            for first, last in session.ack_resumed(min(attach.resume[1], shared), bounds, ledger):
                 _note_ack(ledger, first, last, self._context.instruments)
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen, renames=device.renames)

@@ -12,10 +12,12 @@ from typing import Protocol
 
 import attrs
 import msgspec
+import trio
 
 from actors.delivery.cursor import Bounds, Cursor, Start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
+from actors.errors import ActorsError
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.protocol.client_messages import Origin
@@ -179,6 +181,18 @@ class Presence:
     def __repr__(self) -> str:
         devices = " ".join(device.label for device in self.devices) or "away"
         return f"<Presence {devices} sessions={len(self.sessions)}{' rung' if self.rung else ''}>"
+
+    def rewind(self) -> None:
+        """Have the user's actor look at the epoch of the log, because a device has found it in another one."""
+        if self.rewound:
+            return
+        self.rewound = True
+        try:
+            self.address.tell(REWOUND)
+        except trio.WouldBlock:
+            return  # the actor looks after each message, and it has a queue of them
+        except ActorsError:
+            self.rewound = False  # the mailbox is closed, and what closed it ends the devices
 
     def leave(self, device: Subscriber) -> None:
         """Remove a device; its session stays, without it."""

@@ -35,7 +35,7 @@ export interface Options {
   WebSocket?: new (url: string, protocol: string) => any;
 }
 
-/** A position in the user's log. Offsets of two epochs cannot be compared. */
+/** A position in the user's log. The log may go on in another epoch, in which the same event has the same offset. */
 export interface Cursor {
   epoch: string;
   offset: number;
@@ -177,7 +177,7 @@ export type State =
   | { name: "refused"; code: number; reason: string }
   | { name: "closed" };
 
-/** An item. `caught_up` ends the replay when a connection begins, and after a gap or reset in its middle. */
+/** An item. `caught_up` ends the replay when a connection begins, and after a gap, a reset or another epoch in its middle. */
 export type Item =
   | EventItem
   | GapItem
@@ -217,7 +217,7 @@ export interface ResetItem {
   kind: "reset";
   epoch: string;
   low: number;
-  /** Empty when the server sent a reset; else its violation of the protocol. */
+  /** Empty when the server sent a reset; else its violation of the protocol, or its loss of an item that was given. */
   cause: string;
 }
 

@@ -175,7 +175,7 @@ class Arrivals {
   #taken = 0;
   #received = 0;
   /** Of the connection. */ #position = null;
-  /** The welcome's epoch, until the server has said where it continues the cursor's. */ #renamedTo = null;
+  /** The welcome's epoch, until it is said where it continues the cursor's. */ #renamedTo = null;
   #inHand = null;
   #unread = [];
 
@@ -220,12 +220,13 @@ class Arrivals {
   }
 
   welcome({ epoch, start, resume }, resumed) {
+    const isRenamed = resumed?.epoch !== epoch;
     if (resume === "reset" && resumed) return;
     if (resume === "fresh" && !resumed && this.defect) this.reset(epoch, start, this.defect);
     else if (resume === "fresh" && !resumed) this.#begin(epoch, start - 1);
-    else if (resumed && (start === resumed.offset + 1 || resume === "gap") && this.#isNamed(epoch, resume)) {
+    else if (resume === "gap" ? resumed : start === resumed?.offset + 1 && isRenamed === (resume === "renamed")) {
       this.#place(resumed.offset);
-      this.#renamedTo = epoch === resumed.epoch ? null : epoch;
+      this.#renamedTo = isRenamed ? epoch : null;
     } else throw new OutOfOrder(`expected a welcome to ${shown(resumed)}, got ${resume} from ${start} in ${epoch}`);
   }
 
@@ -250,16 +251,16 @@ class Arrivals {
     this.keep({ kind: "reset", epoch, low, cause }, low - 1);
   }
 
-  /** Go on under another name. What waits for the application beyond the fork is lost, and will not be given. */
+  /** Go on under another name. What is lost and has not been given is not given. */
   rename(epoch, offset) {
-    const isInOrder = this.#position !== null && offset >= this.#position && epoch === (this.#renamedTo ?? epoch);
-    const from = `expected ${this.#renamedTo ?? "an epoch"} from ${this.#position}`;
-    if (!isInOrder) throw new OutOfOrder(`${from}, got ${epoch} from ${offset}`);
+    const [position, next] = [this.#position, this.#renamedTo ?? epoch];
+    const isNext = position !== null && position <= offset && epoch === next;
+    if (!isNext) throw new OutOfOrder(`expected ${next} from ${position}, got ${epoch} from ${offset}`);
     const given = this.given.epoch === this.#epoch ? this.given.offset : 0;
-    if (given > offset) throw new OutOfOrder(`offset ${given} was given out, and what is beyond ${offset} is lost`);
+    if (given > offset) throw new OutOfOrder(`${given} was given, and what is beyond ${offset} is lost`);
     if (this.given.epoch === this.#epoch) this.given = { epoch, offset: given };
     this.#unread = this.#unread.filter(({ last = 0 }) => last <= offset);
-    this.#received = this.#unread.reduce((most, { last = 0 }) => Math.max(most, last), Math.max(given, this.#taken));
+    this.#received = Math.max(given, this.#taken, ...this.#unread.map(({ last = 0 }) => last));
     this.#epoch = epoch;
     this.#renamedTo = null;
   }
@@ -292,10 +293,6 @@ class Arrivals {
 
   #place(offset) {
     this.#position = this.acked = offset;
-  }
-
-  #isNamed(epoch, resume) {
-    return resume === "gap" || (resume === "renamed") === (epoch !== this.#epoch);
   }
 
   #isNext(from, to) {

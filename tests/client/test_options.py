@@ -145,7 +145,7 @@ async def test_a_function_gives_the_token(
     """A function, async or not, returns the token; ``None`` leaves it to a cookie."""
     async with connect(URL, token=function(token)) as session:
         hello = await (await server.accept()).welcome(resume="fresh")
-        assert hello == {"op": "hello", "v": 1} | ({} if token is None else {"token": token})
+        assert hello == {"op": "hello", "v": 1, "renames": True} | ({} if token is None else {"token": token})
         assert (await reached_state(session, "open")).failures == 0
 
 

@@ -13,7 +13,9 @@ import trustme
 
 import actors
 from actors.client import Cursor, Event, Reset, Sent, Session, SessionEnded, connect
+from actors.stores.memory import MemoryStore
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
+from tests.support.raw import ACTORS
 from tests.support.served import PATIENCE_SECONDS, Served, served
 
 
@@ -266,3 +268,49 @@ async def test_cancelled_around_the_block_after_any_number_of_steps() -> None:
             steps += 1 + steps // 10
         await server.all_gone()
         assert not server.failures()
+
+
+async def test_a_log_that_goes_on_under_another_name() -> None:
+    """A session that has seen nothing of what is lost goes on over its connection, and acks what it was sent before."""
+    async with served() as server:
+        store = server.runtime.tree.store
+        assert isinstance(store, MemoryStore)
+        assert isinstance(server.address, tuple)
+        url = f"ws://{server.address[0]}:{server.address[1]}/ws"
+        async with connect(url, token="alice") as session:
+            before = await server.emit(2)
+            await events(session, 2)
+            epoch = session.cursor
+            store.fork("alice", 2)
+            assert "1 device: c1 " in (told := str(server.runtime.explain(before[1])))
+            assert "another epoch" not in told
+            (after,) = await server.emit(1)
+            assert [event.offset for event in await events(session, 1)] == [3]
+            assert session.cursor == Cursor(store.bounds("alice").epoch, 3) != epoch
+        for receipt in [*before]:
+            await receipt.reached(actors.Stage.ACKED)
+        assert after.stage is actors.Stage.WRITTEN, "it was in hand when the session was left"
+        assert server.runtime.audit().balanced
+
+
+@pytest.mark.parametrize("renames", [True, False])
+async def test_a_device_that_saw_what_is_lost(renames: bool) -> None:
+    """A device beyond the fork begins again, and the receipt of what it saw does not take another event's ack."""
+    async with served() as server, server.peer() as peer:
+        store = server.runtime.tree.store
+        assert isinstance(store, MemoryStore)
+        await peer.open(ACTORS)
+        await peer.say({"op": "hello", "v": 1, "token": "alice", "renames": renames})
+        receipts = await server.emit(2)
+        while (await peer.next_event())["offset"] < 2:
+            continue
+        store.fork("alice", 1)
+        (after,) = await server.emit(1)
+        assert (await peer.next_op("reset"))["low"] == 1
+        await peer.say({"op": "pong"})
+        while (await peer.next_event())["offset"] < 2:
+            continue
+        await peer.ack(2)
+        await after.reached(actors.Stage.ACKED)
+        assert [receipt.stage for receipt in receipts] == [actors.Stage.ACKED, actors.Stage.UNCONFIRMED]
+        assert receipts[1].cause is actors.Cause.LOST

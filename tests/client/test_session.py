@@ -54,7 +54,7 @@ async def test_items_come_as_they_were_said(server: Scripted, autojump_clock: Mo
     async with connect(URL, token="t") as session:
         line = await server.accept()
         hello = await line.welcome(**FRESH)
-        assert hello == {"op": "hello", "v": 1, "token": "t"}
+        assert hello == {"op": "hello", "v": 1, "token": "t", "renames": True}
         merged = event(4, "agent_delta", payload={"text": "abc"}, seq0=3)
         await line.say(
             event(1),
@@ -90,7 +90,8 @@ async def test_it_resumes_with_what_was_taken(server: Scripted, autojump_clock: 
         await line.drop()
         line = await server.accept()
         hello = await line.welcome(start=3, **REPLAYED)
-        assert hello == {"op": "hello", "v": 1, "session": "s_1", "resume": {"epoch": "ep_1", "offset": 2}}
+        resume = {"epoch": "ep_1", "offset": 2}
+        assert hello == {"op": "hello", "v": 1, "session": "s_1", "resume": resume, "renames": True}
         await line.say(*(event(n) for n in range(3, 8)))
         assert offsets(await take(session, 4)) == [4, 5, 6, 7]
 

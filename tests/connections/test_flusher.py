@@ -22,6 +22,7 @@ class Pen:
         self.label = label
         self.user_id: str | None = "alice"
         self.plain = False
+        self.renames = True
         self.subscription: Subscription | None = None
         self.flushes = 0
         self._act = act
@@ -37,6 +38,9 @@ class Pen:
         raise AssertionError("the flusher leaves talking to others")
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
+        raise AssertionError("the flusher places nobody")
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
         raise AssertionError("the flusher places nobody")
 
     def flush(self) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
 from actors.delivery.cursor import Bounds
+from actors.delivery.lineage import Fork
 from actors.environment import Environment
 from actors.events.event import encode, fingerprint
 from actors.limits import Limits
@@ -128,6 +129,12 @@ class Office:
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
+    def fork(self, thread_id: str) -> None:
+        user_id = self.store.owner(thread_id)
+        if user_id is not None:
+            bounds = self.store.fork(user_id, max(self.store.bounds(user_id).head - 2, 0))
+            self.accounts.account(user_id, bounds.epoch, bounds.low, self.now, lineage=bounds.lineage)
+
     def forget(self, thread_id: str) -> None:
         user_id = self.store.owner(thread_id)
         if user_id is not None and self.accounts.is_settled(user_id) and self.store.forget(user_id):
@@ -159,7 +166,7 @@ acts = st.sampled_from(
     [
         Office.emit, Office.emit, Office.emit, Office.settle, Office.settle, Office.settle, Office.repeat, Office.lose,
         Office.bind_alice, Office.bind_bob, Office.unbind, Office.write, Office.ack, Office.wait,
-        Office.wait, Office.forget,
+        Office.wait, Office.forget, Office.fork,
     ]
 )  # fmt: skip
 
@@ -185,6 +192,21 @@ def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
     total = office.accounts.audit().total
     assert (total.held, total.retained, total.balanced) == (0, 0, True)
     assert all(receipt.stage.final for receipt in office.settled)
+
+
+def test_epochs_that_the_books_have_not_seen() -> None:
+    """Books that begin late, or miss an epoch, find the events of former epochs where the log has them."""
+    present = Bounds("e2", 1, 4, (Fork("e0", 3), Fork("e1", 4)))
+    accounts = Accounts(10, lambda user_id: present)
+    kept, lost, later = (accepted(accounts, f"e{number}") for number in range(3))
+    accounts.note_placed(later, "alice", "e1", 4, 1, 0.0)
+    accounts.note_placed(kept, "alice", "e0", 3, 1, 0.0)
+    accounts.note_placed(lost, "alice", "e0", 4, 1, 0.0)
+    assert (kept.stage, lost.stage, lost.cause, later.stage) == (Stage.STORED, Stage.DROPPED, Cause.LOST, Stage.STORED)
+    assert accounts.users["alice"].ledger.ack(1, 4) == 2
+    assert (kept.stage, lost.stage, later.stage) == (Stage.ACKED, Stage.DROPPED, Stage.ACKED)
+    assert accounts.audit().balanced
+    assert [(letter.cause, letter.first) for letter in accounts.dead_letters] == [(Cause.LOST, 4)]
 
 
 def test_an_audit_can_fail() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.cursor import Bounds, Cursor, Start, start
+from actors.delivery.lineage import Fork, Lineage, fork
 from actors.errors import PeerError
 from actors.protocol.client_messages import Origin
 
@@ -55,6 +57,56 @@ def test_no_offset_is_missing_in_silence(low: int, size: int, seen: int) -> None
     had = range(1, seen + 1) if begin.kind != "reset" else range(1, low)
     assert [*had, *gone, *range(begin.offset, bounds.head + 1)] == list(range(1, bounds.head + 1))
     assert (begin.kind == "reset") == (seen > bounds.head)
+
+
+FORKED = attrs.evolve(LOG, lineage=(Fork("e9", 12), Fork("e0", 18)))
+
+
+@pytest.mark.parametrize(
+    ("resume", "expected"),
+    [
+        (("e0", 15), Start("renamed", 16, fork=18)),
+        (("e0", 18), Start("renamed", 19, fork=18)),
+        (("e0", 10), Start("renamed", 11, fork=18)),
+        (("e0", 9), Start("gap", 11, (10, 10), fork=18)),
+        (("e0", 19), Start("reset", 11)),
+        (("e9", 12), Start("renamed", 13, fork=12)),
+        (("e9", 13), Start("reset", 11)),
+        (("e1", 15), Start("replayed", 16)),
+    ],
+)
+def test_a_cursor_in_a_former_epoch(resume: tuple[str, int], expected: Start) -> None:
+    """Up to the fork a cursor in a former epoch is as good as one in the present epoch; a device that does not know
+    the word is reset."""
+    assert start(FORKED, resume, "unacked", first_unacked=13) == expected
+    before = expected if resume[0] == "e1" else Start("reset", 11)
+    assert start(FORKED, resume, "unacked", first_unacked=13, renames=False) == before
+
+
+histories = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=10)
+
+
+@given(histories, st.data())
+def test_a_device_that_goes_on_has_what_the_log_has(history: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    """Of a log that loses its newest events under one name after another, a device is told to go on exactly if all that
+    it has seen is still so; then it has seen, is told to be gone, or is sent each event of the log."""
+    log: list[object] = []
+    shown: dict[str, list[object]] = {}
+    low = 1
+    lineage: Lineage = ()
+    for number, (placed, lost, gone) in enumerate(history):
+        log += [object() for _ in range(placed)]
+        shown[f"e{number}"] = list(log)
+        del log[max(len(log) - lost, 0) :]
+        low = min(low + gone, len(log) + 1)
+        lineage = fork(lineage, f"e{number}", len(log))
+    epoch = data.draw(st.sampled_from(sorted(shown)))
+    seen = shown[epoch][: data.draw(st.integers(0, len(shown[epoch])))]
+    begin = start(Bounds("present", low, len(log), lineage), (epoch, len(seen)), "unacked", low)
+    assert (begin.kind != "reset") == (seen == log[: len(seen)])
+    if begin.kind != "reset":
+        first, last = begin.gap or (len(seen) + 1, len(seen))
+        assert [*seen, *log[first - 1 : last], *log[begin.offset - 1 :]] == log
 
 
 steps = st.lists(
@@ -133,3 +185,17 @@ def test_standing_is_what_this_connection_knows() -> None:
     cursor.ack(9)
     standings = [cursor.standing(offset) for offset in (4, 5, 7, 8, 9, 10, 11)]
     assert standings == ["began later", "acked", "missed", "missed", "acked", "handed", "behind"]
+
+
+def test_what_was_lost_was_not_handed_out() -> None:
+    """A cursor that goes back to a fork has handed out, and can ack, nothing beyond it."""
+    cursor = Cursor(1)
+    cursor.advance(1, 4)
+    cursor.skip(7)
+    cursor.advance(7, 9)
+    cursor.lose(8)
+    assert (cursor.position, cursor.ack(8)) == (8, [(1, 4), (7, 8)])
+    cursor.lose(3)
+    assert (cursor.position, cursor.acked, cursor.ack(3)) == (3, 3, [])
+    cursor.advance(4, 4)
+    assert cursor.ack(4) == [(4, 4)]

@@ -201,3 +201,144 @@ def test_another_write_holds_an_event_open() -> None:
     assert page.stage(1) is Stage.STORED
     ledger.finish_write(1, 1, written=True)
     assert page.stage(1) is Stage.UNCONFIRMED
+
+
+# --- forks ------------------------------------------------------------------------
+
+
+forking = st.lists(
+    st.one_of(
+        st.tuples(st.just("place"), st.integers(1, 40), st.just(0)),
+        st.tuples(st.sampled_from(["write", "ack"]), st.integers(1, 160), st.integers(0, 90)),
+        st.tuples(st.just("late"), st.integers(0, 5), st.integers(1, 160)),
+        st.tuples(st.just("trim"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("fork"), st.integers(0, 160), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+class Forked:
+    """A log that forks, as a list of events; each is a dictionary's entry, and knows what was done to it."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger("alice", "e0")
+        self.ledgers = [self.ledger]
+        self.log: list[Fact] = []
+        self.low = 1
+        self.all: list[tuple[EventState, int, Fact]] = []
+
+    def inside(self, first: int, last: int) -> list[Fact]:
+        return self.log[max(first, self.low) - 1 : max(last, 0)]
+
+    def leave(self, facts: list[Fact], cause: Cause) -> None:
+        for fact in facts:
+            fact.gone = fact.gone or cause
+
+    def place(self, count: int, _: int) -> None:
+        for _ in range(count):
+            self.log.append(Fact())
+            self.all.append((self.ledger.add(len(self.log)), len(self.log), self.log[-1]))
+
+    def write(self, first: int, size: int) -> None:
+        self.ledger.write(first, min(first + size, len(self.log)))
+        for fact in self.inside(first, first + size):
+            fact.written = True
+
+    def ack(self, first: int, size: int) -> None:
+        facts = self.inside(first, first + size)
+        assert self.ledger.ack(first, min(first + size, len(self.log))) == sum(not fact.acked for fact in facts)
+        for fact in facts:
+            fact.written = fact.acked = True
+
+    def late(self, back: int, offset: int) -> None:
+        """An ack of a former epoch counts for what is still so."""
+        if back >= len(self.ledgers):
+            return
+        former = self.ledgers[-1 - back]
+        shared = min(min([one.end for one in self.ledgers[-1 - back : -1]], default=len(self.log)), offset)
+        former.ack(1, offset if back else min(offset, len(self.log)))
+        for fact in self.inside(1, shared):
+            fact.written = fact.acked = True
+
+    def trim(self, count: int, _: int) -> None:
+        low = min(self.low + count, len(self.log) + 1)
+        self.ledger.trim(low, Cause.RETENTION)
+        self.leave(self.inside(self.low, low - 1), Cause.RETENTION)
+        self.low = max(self.low, low)
+
+    def fork(self, offset: int, _: int) -> None:
+        offset = min(offset, len(self.log))
+        self.ledger.lose(offset)
+        self.leave(self.inside(offset + 1, len(self.log)), Cause.LOST)
+        del self.log[offset:]
+        self.low = min(self.low, offset + 1)
+        self.ledger = Ledger("alice", f"e{len(self.ledgers)}", former=self.ledger)
+        self.ledgers.append(self.ledger)
+
+
+@given(forking)
+def test_a_receipt_is_of_its_own_event(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is said of an offset, before a fork or after it, is said of the event that stood there, and of no other
+    at the same offset; each is in one column."""
+    model = Forked()
+    for name, first, second in steps:
+        getattr(model, name)(first, second)
+        for state, offset, fact in model.all:
+            assert state.stage(offset) is fact.stage
+            assert state.cause(offset) == (fact.gone if fact.stage > Stage.ACKED else None)
+        stages = Counter(fact.stage for _, _, fact in model.all)
+        assert sum(ledger.acked for ledger in model.ledgers) == stages[Stage.ACKED]
+        assert sum(ledger.unconfirmed for ledger in model.ledgers) == stages[Stage.UNCONFIRMED]
+        assert sum(ledger.dropped for ledger in model.ledgers) == stages[Stage.DROPPED]
+        assert model.ledger.retained == stages[Stage.STORED] + stages[Stage.WRITTEN]
+        assert model.ledger.stored == stages[Stage.STORED]
+        assert (model.ledger.low, model.ledger.head) == (model.low, len(model.log))
+        inside = range(model.low, len(model.log) + 1)
+        after = len(model.log) + 1
+        assert model.ledger.first_unacked() == next((o for o in inside if not model.log[o - 1].acked), after)
+        assert model.ledger.first_unwritten() == next((o for o in inside if not model.log[o - 1].written), after)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_write_that_a_fork_cuts(written: bool) -> None:
+    """Of a write that is unfinished when the log forks, the part that is kept is written or not, and the rest is
+    settled when it is over."""
+    former = Ledger("alice", "e0")
+    pages = [former.add(offset) for offset in range(1, 6)]
+    former.begin_write(2, 5)
+    assert former.lose(3) == 0
+    present = Ledger("alice", "e1", former=former)
+    again = present.add(4)
+    assert [pages[3].stage(4), again.stage(4)] == [Stage.STORED, Stage.STORED]
+    former.finish_write(2, 5, written=written)
+    kept, lost = (Stage.WRITTEN, Stage.UNCONFIRMED) if written else (Stage.STORED, Stage.DROPPED)
+    assert [page.stage(offset) for offset, page in enumerate(pages, 1)] == [Stage.STORED, kept, kept, lost, lost]
+    assert again.stage(4) is Stage.STORED
+    present.begin_write(3, 4)
+    present.finish_write(3, 4, written=True)
+    assert [pages[2].stage(3), again.stage(4)] == [Stage.WRITTEN, Stage.WRITTEN]
+
+
+def test_a_late_reply_about_a_former_epoch() -> None:
+    """An event that the store placed before a fork, and answered for after it, is in the log or lost, as it was."""
+    former = Ledger("alice", "e0")
+    former.lose(2)
+    present = Ledger("alice", "e1", former=former)
+    assert present.of("e0") is former
+    assert present.of("e9") is None
+    kept, lost = former.add(2), former.add(3)
+    assert (present.retained, former.dropped, lost.cause(3)) == (1, 1, Cause.LOST)
+    assert present.ack(1, 2) == 1
+    assert (kept.stage(2), lost.stage(3)) == (Stage.ACKED, Stage.DROPPED)
+    assert present.add(1) is kept, "a store may answer under the present name"
+    assert present.knows(1)
+
+
+def test_the_oldest_former_epochs_are_forgotten() -> None:
+    """A log that forks again and again keeps as many former epochs as it has forks."""
+    ledger = Ledger("alice", "e0")
+    for number in range(1, 40):
+        ledger.lose(0)
+        ledger = Ledger("alice", f"e{number}", former=ledger)
+    assert [ledger.of(f"e{number}") is not None for number in (39, 30, 20)] == [True, True, False]

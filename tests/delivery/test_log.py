@@ -7,6 +7,7 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.delivery.lineage import Fork
 from actors.delivery.log import Chunk, Log
 
 steps = st.lists(
@@ -102,3 +103,22 @@ def test_memory_returns() -> None:
         log.trim(100, 1_000_000)
     parts = [part for part in gc.get_referents(log) if not isinstance(part, type)]
     assert sum(part.__sizeof__() for part in parts) < 3 * 100 * (50 + 16)
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(1, 90), st.integers(0, 120)), max_size=8))
+def test_a_fork_cuts_the_end_off(forks: list[tuple[int, int, int]]) -> None:
+    """After a fork the log has what it had up to there, goes on behind it, and knows its former names."""
+    log, model, low = Log("e0"), list[bytes](), 1
+    for number, (placed, kept, offset) in enumerate(forks, 1):
+        for _ in range(placed):
+            model.append(b"%d.%d" % (number, len(model)))
+            log.append(model[-1], 0.0)
+        log.trim(kept, 1 << 20)
+        low = max(low, len(model) - kept + 1)
+        log.fork(f"e{number}", offset)
+        del model[offset:]
+        low = min(low, len(model) + 1)
+        assert (log.epoch, log.low, log.head, len(log)) == (f"e{number}", low, len(model), len(model) - low + 1)
+        assert log.size_bytes == sum(map(len, model[low - 1 :]))
+        assert log.read(low, 1 << 20) == Chunk(low, len(model), b"".join(model[low - 1 :]), log.epoch)
+        assert log.lineage[-1] == Fork(f"e{number - 1}", len(model))

@@ -52,6 +52,19 @@ def test_forgets_with_the_process() -> None:
     assert not MemoryStore(Limits(), Environment()).outlives_process
 
 
+def test_a_forgotten_log_keeps_its_lineage() -> None:
+    """A log that has forked and was forgotten still knows which devices may go on."""
+    store = MemoryStore(Limits(), Environment())
+    store.bind_nowait("t1", "alice", 0.0, take=False)
+    store.append_nowait(Append("t1", "e1", b'{"type":"tick"'), 0.0)
+    first = store.bounds("alice").epoch
+    bounds = store.fork("alice", 0)
+    assert (bounds.head, bounds.shared(first)) == (0, 0)
+    assert bounds.epoch != first
+    assert store.forget("alice")
+    assert store.bounds("alice") == bounds
+
+
 def reachable(root: object) -> Iterator[object]:
     """Everything that a store refers to, directly or not, but through code: that refers to the whole program."""
     known: dict[int, object] = {}

@@ -14,8 +14,9 @@ import trio
 import actors.delivery.batches
 import actors.delivery.cursor
 from actors.connections.flusher import Flusher
+from actors.connections.pings import Pings
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Cursor, Start
+from actors.delivery.cursor import Bounds, Cursor, Start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import NotTheOwner, StoreUnavailable
@@ -39,6 +40,15 @@ from actors.users.registry import Registry
 from actors.wire.transport import Transport
 
 SEEDS = 200
+
+
+def _one_further(shared: Callable[[Bounds, str], int | None]) -> Callable[[Bounds, str], int | None]:
+    def further(self: Bounds, epoch: str) -> int | None:
+        last = shared(self, epoch)
+        return last if last is None or epoch == self.epoch else last + 1
+
+    return further
+
 
 MUTANT_NAMES: list[str] = []
 """Filled at the end, once all of them are known."""
@@ -162,6 +172,35 @@ def epoch_kept_after_loss(patch: pytest.MonkeyPatch) -> None:
         return self.bounds(user_id)
 
     patch.setattr(MemoryStore, "renew", keep)
+
+
+@mutant("emit", "burst", "fork", "sleep", "cut")
+def renamed_one_too_far(patch: pytest.MonkeyPatch) -> None:
+    """A device that saw one lost event goes on as if it had not."""
+    patch.setattr(Bounds, "shared", _one_further(Bounds.shared))
+
+
+@mutant("emit", "burst", "fork", "sleep", "cut")
+def reset_without_need(patch: pytest.MonkeyPatch) -> None:
+    """A log continues no former epoch as far as devices are concerned."""
+    patch.setattr(Bounds, "shared", lambda self, epoch: self.head if epoch == self.epoch else None)
+
+
+@mutant("emit", "burst", "fork", "freeze", "device")
+def acks_of_the_former_epoch_count(patch: pytest.MonkeyPatch) -> None:
+    """An ack that was on its way when its device was reset is booked for the events of the other epoch."""
+    patch.setattr(Pings, "fence", lambda self: None)
+
+
+@mutant("emit", "burst", "fork")
+def lost_events_are_kept_in_the_books(patch: pytest.MonkeyPatch) -> None:
+    """The receipts of events beyond a fork go on to be read from the events that have their offsets now."""
+
+    def follow(self: Ledger, offset: int) -> int:
+        self.end = self.head = offset
+        return 0
+
+    patch.setattr(Ledger, "lose", follow)
 
 
 @mutant("emit", "vanish", "sleep")

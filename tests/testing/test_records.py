@@ -22,14 +22,25 @@ def test_a_mismatch_names_its_invariant() -> None:
 def test_a_life_has_its_own_owners() -> None:
     """A restart forgets owners and quarantines, because a runtime in memory does; logs stay, by their epochs."""
     records = Records()
-    first, log = records.owners_of("t1"), records.log(Wire(number=0, user_id="alice", life=0), "e1")
+    first, log = records.owners_of("t1"), records.log(Wire(number=0, user_id="alice", life=0), "e1", 1)
     records.quarantined.add("users/alice")
     records.begin_life()
     assert records.life == 1
     assert not records.quarantined
     assert records.owners_of("t1") is not first
     assert records.owners_of("t1", 0) is first
-    assert records.log(Wire(number=1, user_id="alice", life=1), "e1") is log
+    assert records.log(Wire(number=1, user_id="alice", life=1), "e1", 1) is log
+
+
+def test_an_offset_belongs_to_the_epoch_that_placed_it() -> None:
+    """What is known of an offset is known in each epoch that kept it; beyond a fork another event stands there."""
+    records = Records()
+    records.fork("alice", "e1", "e2", 30)
+    records.fork("alice", "e2", "e3", 20)
+    assert [records.origin("alice", "e3", offset) for offset in (20, 21)] == ["e1", "e3"]
+    assert [records.origin("alice", "e2", offset) for offset in (30, 31)] == ["e1", "e2"]
+    assert [records.shared("alice", one, "e3") for one in ("e1", "e2", "e0")] == [20, 20, None]
+    assert [records.is_lost("alice", "e1", offset) for offset in (20, 21, 31)] == [False, True, True]
 
 
 def test_an_emit_without_a_receipt() -> None:

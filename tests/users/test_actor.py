@@ -6,6 +6,7 @@ import itertools
 
 import attrs
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,7 +126,7 @@ class Harness:
         self.limits = Limits(**limits)
         self.store = MemoryStore(self.limits, environment)
         self.store.bind_nowait("t1", ALICE, 0.0, take=False)
-        self.accounts = Accounts(10)
+        self.accounts = Accounts(10, self.store.bounds)
         self.presence = Presence(self.limits.departures)
         self.marked = 0
         self.screens: list[Screen] = []
@@ -413,6 +414,85 @@ def test_acked_before_a_reset() -> None:
     assert (lost.stage, lost.cause) == (Stage.UNCONFIRMED, Cause.LOST)
     assert phone.resets == [Bounds(harness.bounds.epoch, 1, 0)]
     assert harness.accounts.audit().balanced
+
+
+@pytest.mark.parametrize(("offset", "stays"), [(3, True), (2, True), (1, False)])
+def test_another_name(offset: int, stays: bool) -> None:
+    """A device that has seen nothing of what is lost goes on, and its acks count; one that has begins again."""
+    harness = Harness()
+    receipts = [harness.place(), harness.place()]
+    phone = harness.attach()
+    behind = harness.place()
+    late = Acked(phone.place.ledger, [(1, 2)])
+    harness.store.fork(ALICE, offset)
+    harness.actor.handle(REWOUND)
+    harness.actor.handle(late)
+    new = harness.place()
+    harness.flush()
+    assert (len(phone.renamed), len(phone.resets)) == ((1, 0) if stays else (0, 1))
+    assert phone.shown == list(range(1, new.position.offset + 1)) if new.position is not None else []
+    assert [receipt.stage for receipt in receipts] == [Stage.ACKED, Stage.ACKED if stays else Stage.UNCONFIRMED]
+    assert behind.stage is (Stage.WRITTEN if offset == 3 else Stage.DROPPED)
+    assert new.stage is Stage.WRITTEN
+    harness.ack(phone, offset + 1)
+    assert harness.accounts.audit().total.acked == (3 if stays else 2) + (offset == 3)
+
+
+def test_a_client_from_before_is_reset() -> None:
+    """A device that does not know the word is reset, and one without the protocol goes on at the fork."""
+    harness = Harness()
+    harness.place()
+    old, plain = harness.attach(), harness.attach(plain=True)
+    old.renames = False
+    harness.place()
+    harness.flush()
+    harness.store.fork(ALICE, 1)
+    harness.actor.handle(REWOUND)
+    harness.place()
+    harness.flush()
+    assert (old.resets, old.shown) == ([Bounds(harness.bounds.epoch, 1, 1, harness.bounds.lineage)], [1, 2])
+    assert (plain.resets, plain.shown) == ([], [2, 2])
+
+
+def test_coming_back_under_another_name() -> None:
+    """What a device took before the fork is acked when it comes back after it, and what it had of another event at an
+    offset is not."""
+    harness = Harness()
+    phone = harness.attach()
+    kept, lost = harness.place(), harness.place()
+    harness.flush()
+    epoch = harness.bounds.epoch
+    harness.detach(phone)
+    harness.store.fork(ALICE, 1)
+    new = harness.place()
+    again, _ = harness.try_attach(phone.session_id, (epoch, 1))
+    assert again.begun == Start("renamed", 2, fork=1)
+    assert (kept.stage, lost.stage, new.stage) == (Stage.ACKED, Stage.UNCONFIRMED, Stage.STORED)
+    harness.detach(again)
+    beyond, _ = harness.try_attach(phone.session_id, (epoch, 2))
+    assert beyond.begun == Start("reset", 1)
+    assert new.stage is Stage.STORED
+
+
+def test_another_epoch_is_looked_at_once() -> None:
+    """Devices that find another epoch ask once; an actor that cannot be asked looks after its next message."""
+    harness = Harness()
+
+    class Full:
+        asked = 0
+
+        def tell(self, message: object) -> None:
+            self.asked += 1
+            raise trio.WouldBlock
+
+    harness.presence.address = full = Full()  # type: ignore[assignment]
+    phone = harness.attach()
+    harness.store.fork(ALICE, 0)
+    harness.presence.rewind()
+    harness.presence.rewind()
+    assert (full.asked, phone.renamed) == (1, [])
+    harness.actor.handle(RING)
+    assert phone.renamed == [0]
 
 
 def test_fresh_starts_at_the_first_hole() -> None:

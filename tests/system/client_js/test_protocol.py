@@ -83,7 +83,7 @@ async def test_a_hole_is_a_defect(node: Node) -> None:
     hello, cause = await node.run(
         "return [Fake.sockets.at(-1).heard[0], it.sessions.a.items.find((item) => item.kind === 'reset').cause]"
     )
-    assert hello == {"op": "hello", "v": 1, "session": "s", "from": "low"}
+    assert hello == {"op": "hello", "v": 1, "session": "s", "renames": True, "from": "low"}
     assert cause == "expected offset 2, got 3"
 
 

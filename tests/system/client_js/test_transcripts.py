@@ -164,6 +164,8 @@ def test_nothing_else_is_left_out() -> None:
         "confirming:in_hand_when_the_connection_is_lost:A",
         "confirming:taken_while_away:A",
         "confirming:in_hand_again_and_again:A",
+        "forks:what_waits_is_lost:A",
+        "forks:what_was_given_is_lost:A",
     }
     assert len({str(scenario) for scenario, *_ in PLAYS}) >= 140
     assert len(PLAYS) >= 2 * 180

@@ -42,7 +42,7 @@ class Naive:
     """A device that takes what its log has whenever it is looked after, and believes what it is told of the rest."""
 
     def __init__(self, user_id: str, *, plain: bool) -> None:
-        self.label, self.plain = "c", plain
+        self.label, self.plain, self.renames = "c", plain, False
         self.owner = user_id
         self.user_id: str | None = user_id
         self.subscription: Subscription | None = None
@@ -64,6 +64,9 @@ class Naive:
 
     def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         self.session_id, self.subscription = session, subscription
+
+    def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
+        raise AssertionError("no log forks here")
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         assert bounds.epoch != self.place.ledger.epoch, "a device is told of another log, or of nothing"
