@@ -315,7 +315,7 @@ class StoreState:
                 if self.effects is not None:
                     self.effects.append(LogRecord(user_id, log.epoch))
             else:
-                log = Log(ended.epoch, ended.head, ended.lineage)
+                log = Log(ended.epoch, ended.head, lineage=ended.lineage)
             self.logs[user_id] = log
         return log
 
