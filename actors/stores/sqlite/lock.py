@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from pathlib import Path
 
 from actors.errors import StoreError
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class Lock:
@@ -18,6 +21,8 @@ class Lock:
 
     def take(self) -> None:
         """Lock, and note this process; raises StoreError that names the process that has it locked, OSError."""
+        if sys.platform == "win32":
+            raise StoreError(f"{self.path}: expected a system with flock, which Windows is not")
         # The file stays when the lock is gone: to delete it would let two processes lock two files of one name.
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

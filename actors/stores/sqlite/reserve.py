@@ -40,7 +40,7 @@ class Reserve:
         except OSError:
             return False
         try:
-            os.posix_fallocate(file, 0, self._size_bytes)
+            _allocate(file, self._size_bytes)
         except OSError:
             self.give()  # half a reserve is of no use, and takes room
             return False
@@ -51,3 +51,13 @@ class Reserve:
     def give(self) -> None:
         """Give the room up."""
         self.path.unlink(missing_ok=True)
+
+
+def _allocate(file: int, size_bytes: int) -> None:
+    """Have blocks of its own for each byte of a file; raises OSError where there are not so many."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size_bytes)
+        return
+    zeros = memoryview(bytes(size_bytes))
+    while zeros:
+        zeros = zeros[os.write(file, zeros) :]

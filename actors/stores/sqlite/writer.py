@@ -39,6 +39,9 @@ from actors.stores.sqlite.upkeep import Upkeep, create_segment
 
 T = TypeVar("T")
 
+_OF_THE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+"""Primary codes of a start that may be for want of room."""
+
 
 class Writer:
     """Writes one file, through one connection; the reader's is beside it."""
@@ -81,7 +84,7 @@ class Writer:
             self._file_lock.take()
             if not exists:
                 create(self.path, secret)
-            found = self._attach()
+            found = self._attach_in_room()
         except (OSError, sqlite3.Error) as error:
             self._let_go()
             raise StoreError(f"{self.path}: expected a journal that can be opened, got {_said(error)}") from error
@@ -91,6 +94,17 @@ class Writer:
             raise StoreError(text if str(self.path) in text else f"{self.path}: {text}") from error
         self._life = found.life
         return found
+
+    def _attach_in_room(self) -> Restored:
+        """Attach, if need be in the room of the reserve: to open a file takes some for its index."""
+        try:
+            return self._attach()
+        except sqlite3.Error as error:
+            if code_of(error) not in _OF_THE_DISK or not self._reserve.is_there:
+                raise
+        self._detach()
+        self._reserve.give()
+        return self._attach()
 
     def _attach(self) -> Restored:
         """Read the state, and only then connect for writing: what is damaged must not be changed by that."""
@@ -113,12 +127,8 @@ class Writer:
         self._detach()
         try:
             state_before = self._life
-            self._attach()
-            # What a failed fsync left in the system's memory may be read and yet not be on the disk; a
-            # checkpoint writes it again.
-            busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                raise NotTaken(f"{self.path}: another program is reading it")
+            self._attach_in_room()
+            self._bring_in()
         except sqlite3.Error as error:
             self._detach()
             raise self._failed(error) from error
@@ -127,6 +137,23 @@ class Writer:
             raise
         life = self.state.life
         return life.batch if life.n == state_before else 0
+
+    def _bring_in(self) -> None:
+        """Bring the write-ahead log in, if need be in the room of the reserve.
+
+        What a failed fsync left in the system's memory may be read and yet not
+        be on the disk; a checkpoint writes it again.
+        """
+        checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
+        try:
+            busy, *_ = self._connection().execute(checkpoint).fetchone()
+        except sqlite3.Error as error:
+            if code_of(error) != sqlite3.SQLITE_FULL:
+                raise
+            self._reserve.give()
+            busy, *_ = self._connection().execute(checkpoint).fetchone()
+        if busy:
+            raise NotTaken(f"{self.path}: another program is reading it")
 
     def close(self, *, clean: bool) -> None:
         """Close; ``clean`` marks the life as closed in order, and raises StoreError if that cannot be written."""

@@ -24,6 +24,14 @@ def test_it_takes_the_room_that_it_keeps(tmp_path: Path) -> None:
     assert not reserve.path.exists()
 
 
+def test_a_system_without_fallocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks are written."""
+    monkeypatch.delattr(os, "posix_fallocate")
+    reserve = Reserve(tmp_path / "events.db", 1 << 20)
+    assert reserve.keep()
+    assert reserve.path.stat().st_blocks * 512 >= 1 << 20
+
+
 def test_half_a_reserve_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without so much room there is none."""
 

@@ -242,6 +242,24 @@ def fill_with(path: Path) -> None:
             pass
 
 
+async def test_a_start_on_a_full_disk(tiny: Path) -> None:
+    """It takes the little that it needs from the reserve; what is there can be read, and there is no room for more."""
+    journal = SQLiteJournal(tiny / "events.db")
+    await journal.open(LIMITS, SECRET)
+    await journal.commit(1, [LogRecord("alice", "ep"), *events(1, 100)])
+    await journal.aclose(clean=False)
+    fill_with(tiny / "theirs")
+    journal = SQLiteJournal(tiny / "events.db")
+    assert [log.head for log in (await journal.open(LIMITS, SECRET)).logs] == [100]
+    assert all(row.text for row in await load_all(journal, "alice", 1, 100))
+    (tiny / "theirs2").write_bytes(b"x" * 3_000_000)
+    with pytest.raises(NotTaken, match="the disk is full"):
+        await journal.commit(1, events(101, 10))
+    (tiny / "theirs").unlink()
+    await journal.commit(1, events(101, 10))
+    await journal.aclose(clean=True)
+
+
 async def test_another_program_fills_the_disk(tiny: Path) -> None:
     """Without room for the reserve nothing is taken that takes room; when there is room, everything is again."""
     journal = SQLiteJournal(tiny / "events.db")
