@@ -86,6 +86,10 @@ within two seconds of its return."""
 
 _EMITTER_LOST = {"error": {"type": "EmitterLost", "message": "the process that ran it has ended"}}
 
+_OWN_LIMITS = Limits()
+"""The limits of events that the store makes: not those of a deployment, under which a long id could keep it from
+opening."""
+
 _LOAD_EVENTS = 256
 """Events loaded at once, newest first: a device that was away for a moment needs the last few."""
 
@@ -195,7 +199,7 @@ class LocalStore:
         self._begin_batch(1)
         self._restore(restored)
         for mark in self._state.runs.inherited(open=True):
-            self._close_run(mark, limits)
+            self._close_run(mark)
         self.secret = restored.secret
         try:
             await self._write()
@@ -550,6 +554,8 @@ class LocalStore:
         there.user_id, there.generation, there.seq = record.user_id, record.generation, record.seq
         if record.binding:
             there.binding = msgspec.msgpack.decode(record.binding, type=Binding)
+            if there.binding.user_id is not None:  # what it placed is there in the present epoch
+                there.binding.epoch = self._epoch_of(there.binding.user_id)
         events = []
         for held in thread.held:
             event_id, first = firsts.get((record.thread_id, held.seq), ("", None))
@@ -561,10 +567,10 @@ class LocalStore:
             hold.first_shed = last_shed - sum(count for _, count in record.shed) + 1
         self._state.restore(record.thread_id, there, events)
 
-    def _close_run(self, mark: RunMark, limits: Limits) -> None:
+    def _close_run(self, mark: RunMark) -> None:
         """End a run whose process ended before it, with its last event."""
         event_id, at = self._environment.new_id("e"), self._environment.wall_clock()
-        body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, limits)
+        body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, _OWN_LIMITS)
         last = Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
         placement = self._state.append(last, self._clock.now())
         if placement.user_id in self._unrecorded:
