@@ -124,6 +124,7 @@ class Desk:
 
     def _at(self, now: float | None) -> None:
         if now is not None:
+            assert now >= self.hands.now, "time does not go back; the wall clock's skew may"
             self.hands.now = now
 
     # --- acts -------------------------------------------------------------------

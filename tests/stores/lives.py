@@ -231,8 +231,8 @@ class ManyLives:
             for _ in range(5):
                 await d.append()
                 await d.append("held")
-        async with lives(retained_events=2, unbound_events=2) as d:
-            assert await d.numbers("alice") == [("t", 4, 4), ("t", 5, 5)]
+        async with lives(retained_events=3, unbound_events=2) as d:
+            assert await d.numbers("alice") == [("t", 3, 3), ("t", 4, 4), ("t", 5, 5)]
             assert list(d.store.restored_holds()) == [RestoredHold("held", 4, 5)]
             assert (await d.append()).offset == 6
             await d.bind("bob", "held")
