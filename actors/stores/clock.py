@@ -25,14 +25,16 @@ class StoreClock:
     def now(self) -> float:
         """Return the time; never less than before."""
         wall = self._wall_clock()
-        if wall >= self._latest:  # almost always, and then at the cost of one clock
-            self._latest, self._paced_from = wall, None
+        if self._paced_from is None and wall >= self._latest:  # almost always, and then at the cost of one clock
+            self._latest = wall
             return wall
         monotonic = self._monotonic()
         if self._paced_from is None:
             self._paced_from = self._latest, monotonic
         at, then = self._paced_from
-        self._latest = max(self._latest, at + monotonic - then)
+        self._latest = at + monotonic - then
+        if wall >= self._latest:
+            self._latest, self._paced_from = wall, None
         return self._latest
 
     def __repr__(self) -> str:

@@ -86,6 +86,10 @@ within two seconds of its return."""
 
 _EMITTER_LOST = {"error": {"type": "EmitterLost", "message": "the process that ran it has ended"}}
 
+_OWN_LIMITS = Limits()
+"""The limits of events that the store makes: not those of a deployment, under which a long id could keep it from
+opening."""
+
 _LOAD_EVENTS = 256
 """Events loaded at once, newest first: a device that was away for a moment needs the last few."""
 
@@ -104,6 +108,10 @@ class Batch:
     """The number of effects that are shown."""
     closed: bool = False
     """True once it has been given to the journal, and takes nothing more."""
+
+
+class CommitsLost(StoreError):
+    """The journal no longer has what it had confirmed. Nothing of this life can be promised any more."""
 
 
 class _Written(enum.Enum):
@@ -140,6 +148,8 @@ class LocalStore:
         """What devices acked, and up to where sockets took everything, by user."""
         self._lows: dict[str, int] = {}
         """The lows that the journal has, by user."""
+        self._marks: dict[str, Marks] = {}
+        """Marks for the next commit, by user."""
         self._trimmed: set[str] = set()
         """Users whose logs have lost something since then."""
         self._shed: list[Shed] = []
@@ -196,7 +206,7 @@ class LocalStore:
         self._begin_batch(1)
         self._restore(restored)
         for mark in self.state.runs.inherited(open=True):
-            self._close_run(mark, limits)
+            self._close_run(mark)
         self.secret = restored.secret
         try:
             await self._write()
@@ -208,6 +218,8 @@ class LocalStore:
 
     async def _close(self, seconds: float) -> None:
         """Write what is left, if that is possible in time, and close the journal."""
+        for user_id in tuple(self._unrecorded):  # or the next life would take what they lost for what they have
+            self._record(user_id)
         with trio.move_on_after(seconds):
             await self._write()
         clean = not any(batch.effects for batch in self._batches)
@@ -253,8 +265,8 @@ class LocalStore:
     async def settled(self) -> None:
         """Wait until every act that was submitted before is answered; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        last = self._batches[-1].number if self._batches else 0
-        while any(batch.acts for batch in self._batches if batch.number <= last):
+        before = [batch for batch in self._batches if batch.acts]
+        while any(batch.acts for batch in before):
             await self._concluded.wait()
 
     def ack_binding(self, thread_id: str, generation: str) -> None:
@@ -278,15 +290,17 @@ class LocalStore:
     def _begin_batch(self, number: int) -> Batch:
         batch = Batch(number)
         if self._batches:
-            self._batches[-1].shed = self.state.holds.report()
-            self._batches[-1].closed = True
+            last = self._batches[-1]
+            last.shed, last.closed = self.state.holds.report(), True
+            last.effects += self._marks.values()
+            self._marks.clear()
         self._batches.append(batch)
         self.state.effects = batch.effects
         return batch
 
     async def _write(self) -> None:
         """Commit batches until nothing is left."""
-        while len(self._batches) > 1 or self._batches[0].effects or self._batches[0].acts:
+        while len(self._batches) > 1 or self._batches[0].effects or self._batches[0].acts or self._marks:
             batch = self._batches[0]
             if not batch.closed:
                 self._begin_batch(batch.number + 1)
@@ -306,7 +320,7 @@ class LocalStore:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _attempt(self, batch: Batch) -> bool:
-        """Try to commit a batch; true if it is committed. Raises StoreError for a journal that has lost commits."""
+        """Try to commit a batch; true if it is committed. Raises CommitsLost for a journal that has lost some."""
         try:
             if self._written is _Written.MAYBE and await self._has(batch):
                 return True
@@ -315,16 +329,36 @@ class LocalStore:
                 with trio.CancelScope(shield=True):
                     await self._journal.commit(batch.number, batch.effects)
                 self._written = _Written.NOT_YET
+        except CommitsLost:
+            raise
         except NotTaken as refusal:
             self._written = _Written.NOT_YET
             self._note_trouble(str(refusal))
+            await self._relieve()
             return False
-        except StoreError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known, and asked for
             self._note_trouble(f"{type(error).__name__}: {error}")
             return False
         return True
+
+    async def _relieve(self) -> None:
+        """Commit alone what makes room on a full disk: the marks from which the journal learns what it may drop."""
+        begun = {one.user_id for batch in self._batches for one in batch.effects if isinstance(one, LogRecord)}
+        marks = [mark for user_id, mark in self._marks.items() if user_id not in begun]
+        if not marks:
+            return
+        number = self._batches[0].number
+        try:
+            with trio.CancelScope(shield=True):
+                await self._journal.commit(number, marks)
+        except NotTaken:
+            return
+        for batch in self._batches:  # none of them was written, and their numbers were not told
+            batch.number += 1
+        self._last_committed = number
+        for mark in marks:
+            if self._marks.get(mark.user_id) is mark:
+                del self._marks[mark.user_id]
 
     async def _has(self, batch: Batch) -> bool:
         """Open the journal again, and see whether it has a batch."""
@@ -332,7 +366,7 @@ class LocalStore:
         self._written = _Written.NOT_YET
         if last < self._last_committed:
             text = f"expected the journal to have commit {self._last_committed} of this life, its last one is {last}"
-            raise StoreError(f"{text}: the disk has lost what it had confirmed")
+            raise CommitsLost(f"{text}: the disk has lost what it had confirmed")
         return last >= batch.number
 
     def _note_trouble(self, text: str) -> None:
@@ -419,8 +453,8 @@ class LocalStore:
 
     async def _committed(self) -> None:
         """Wait until all that was decided is committed, or trouble stands in the way."""
-        last = self._batches[-1].number
-        while self._trouble is None and self._batches[0].number <= last and self._batches[0].effects:
+        last = self._batches[-1]
+        while self._trouble is None and last in self._batches and last.effects:
             await self._concluded.wait()
 
     def read(self, user_id: str, first: int, most_bytes: int) -> Chunk:
@@ -478,7 +512,7 @@ class LocalStore:
             self._note_marks(user_id)
         self._trimmed.clear()
         damaged, self._damaged = self._damaged, []
-        if self._batches[0].effects:
+        if self._batches[0].effects or self._marks:
             self._bell.ring()
         return Expiry(lows, more, tuple(damaged))
 
@@ -486,7 +520,7 @@ class LocalStore:
         log = self.state.log(user_id)
         acked, written = self._progress.get(user_id, ((), 0))
         self._lows[user_id] = log.low
-        self._gathering().effects.append(Marks(user_id, log.low, acked, written))
+        self._marks[user_id] = Marks(user_id, min(log.low, log.shown + 1), acked, written)
 
     def forget(self, user_id: str) -> bool:
         """Let go of a log's events at hand; true unless some of them are on their way."""
@@ -552,6 +586,8 @@ class LocalStore:
         there.user_id, there.generation, there.seq = record.user_id, record.generation, record.seq
         if record.binding:
             there.binding = msgspec.msgpack.decode(record.binding, type=Binding)
+            if there.binding.user_id is not None:  # what it placed is there in the present epoch
+                there.binding.epoch = self._epoch_of(there.binding.user_id)
         events = []
         for held in thread.held:
             event_id, first = firsts.get((record.thread_id, held.seq), ("", None))
@@ -563,10 +599,10 @@ class LocalStore:
             hold.first_shed = last_shed - sum(count for _, count in record.shed) + 1
         self.state.restore(record.thread_id, there, events)
 
-    def _close_run(self, mark: RunMark, limits: Limits) -> None:
+    def _close_run(self, mark: RunMark) -> None:
         """End a run whose process ended before it, with its last event."""
         event_id, at = self._environment.new_id("e"), self._environment.wall_clock()
-        body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, limits)
+        body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, _OWN_LIMITS)
         last = Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
         placement = self.state.append(last, self._clock.now())
         if placement.user_id in self._unrecorded:

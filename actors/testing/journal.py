@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 import trio
 
+from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Promise
 from actors.stores.journal import (
@@ -50,10 +51,12 @@ class Disk:
     life: int = 0
     clean: bool = True
     now: float = 0.0
+    is_open: bool = False
+    """True while a journal has it open."""
 
     def crash(self, lost: int = 0) -> None:
         """End a life without order; of the commits, so many of the last are lost."""
-        self.clean = False
+        self.clean = self.is_open = False
         if lost:
             del self.commits[-lost:]
 
@@ -88,6 +91,9 @@ class SimJournal:
         """Begin a life with what the disk has."""
         await trio.lowlevel.checkpoint()
         disk = self.disk
+        if disk.is_open:
+            raise StoreError("the simulated disk: expected one that is not open, another journal has it open")
+        disk.is_open = True
         disk.secret = disk.secret or secret
         disk.life += 1
         restored = fold([effect for _, _, effects in disk.commits for effect in effects], limits)
@@ -113,6 +119,7 @@ class SimJournal:
     async def reopen(self) -> int:
         """Return the number of the last commit of this life."""
         await trio.sleep(self._seconds)
+        self.disk.is_open = True
         return max([number for life, number, _ in self.disk.commits if life == self.disk.life], default=0)
 
     async def load(self, user_id: str, first: int, last: int) -> list[Row]:
@@ -129,7 +136,7 @@ class SimJournal:
     async def aclose(self, *, clean: bool) -> None:
         """End the life."""
         await trio.lowlevel.checkpoint()
-        self.disk.clean = clean
+        self.disk.clean, self.disk.is_open = clean, False
 
     def heal(self) -> None:
         """End all faults."""
