@@ -348,13 +348,16 @@ class LocalStore:
         if not marks:
             return
         number = self._batches[0].number
+        for batch in self._batches:  # none of them was written
+            batch.number += 1
         try:
             with trio.CancelScope(shield=True):
                 await self._journal.commit(number, marks)
         except NotTaken:
             return
-        for batch in self._batches:  # none of them was written, and their numbers were not told
-            batch.number += 1
+        except Exception:  # noqa: BLE001 - the next attempt asks what was written
+            self._written = _Written.MAYBE
+            return
         self._last_committed = number
         for mark in marks:
             if self._marks.get(mark.user_id) is mark:
