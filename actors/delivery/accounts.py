@@ -307,9 +307,12 @@ class Accounts:
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
         ledger.safety.note(first_offset, promise)
-        for offset in range(first_offset, first_offset + count + notice):
-            ledger.add(offset)
-        account.accepted += count + notice
+        if notice:
+            ledger.add(first_offset)
+        restored = 0 if hold is None else hold.restored
+        account.accepted += count + notice - restored
+        account.restored += restored
+        self._unowned.restored -= restored
         self.accepted += notice
         self._arrived += notice
         if hold is not None:
@@ -397,7 +400,7 @@ class Accounts:
     def restore_hold(self, thread_id: str, first_seq: int, last_seq: int, promise: Promise) -> None:
         """Enter the events that a thread held when this life of the store began."""
         hold = self.holds[thread_id] = Hold(first_seq)
-        hold.high = last_seq
+        hold.high = hold.restored_to = last_seq
         hold.safety.note(last_seq, promise)
         self._unowned.restored += last_seq - first_seq + 1
 

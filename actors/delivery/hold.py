@@ -18,7 +18,7 @@ from actors.stages import Cause, Promise, Stage
 class Hold(Watchers):
     """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
-    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "safety")
+    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "restored_to", "safety")
 
     def __init__(self, first_seq: int) -> None:
         super().__init__()
@@ -30,6 +30,8 @@ class Hold(Watchers):
         # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
         self._shed: tuple[tuple[int, Cause], ...] = ()
+        self.restored_to = 0
+        """The last ``seq`` that an earlier life of the store held; 0 without one."""
         self.safety = Safety()
         """The safety of the events while they are held."""
         self._shift: int | None = None
@@ -40,6 +42,11 @@ class Hold(Watchers):
     def held(self) -> int:
         """The number of events held."""
         return 0 if self._shift is not None else self.high - self.low + 1
+
+    @property
+    def restored(self) -> int:
+        """The number of events held that an earlier life left."""
+        return 0 if self._shift is not None else max(min(self.high, self.restored_to) - self.low + 1, 0)
 
     def take(self, seq: int) -> None:
         """Hold one more event, the one after ``high``."""
@@ -61,14 +68,15 @@ class Hold(Watchers):
     def bind(self, ledger: Ledger, first_offset: int) -> None:
         """Map the held events to a log, where the store placed them: ``low`` at ``first_offset``, and so on.
 
-        The ledger knows the offsets already. The hold keeps their pages,
-        because a receipt may have nothing but the hold.
+        The hold keeps their pages, because a receipt may have nothing but the
+        hold, and because a ledger lets go of pages in which everything has left.
         """
+        pages: dict[int, Page] = {}
+        for offset in range(first_offset, first_offset + self.held):
+            pages.setdefault(offset >> PAGE_BITS, ledger.add(offset))
         self._shift = first_offset - self.low
         self._first_page = first_offset >> PAGE_BITS
-        last_offset = self.high + self._shift
-        indexes = range(self._first_page, (last_offset >> PAGE_BITS) + 1)
-        self._pages = [ledger.page(index << PAGE_BITS) for index in indexes]
+        self._pages = tuple(pages.values())
         self.notify()
 
     def stage(self, number: int) -> Stage:

@@ -21,7 +21,6 @@ import trio
 
 from actors.checks import awaitable
 from actors.context import Context
-from actors.events.delivered import Event
 from actors.kernel.failures import Barrier, unwrap
 from actors.receipts import Position
 from actors.runs.admission import Admission, MessageArrival
@@ -51,6 +50,17 @@ class Agents:
     on_message: OnMessage | None = None
     concurrency: Concurrency = "queue"
     on_disconnect: OnDisconnect = "detach"
+
+
+class _Said(msgspec.Struct):
+    """A user's message, as its event has it."""
+
+    type: str
+    payload: dict[str, Any]
+    event_id: str
+
+
+_decode = msgspec.json.Decoder(_Said).decode
 
 
 class Runs:
@@ -129,8 +139,7 @@ class Runs:
     def resume(self, due: Iterable[DueRun]) -> None:
         """Start the runs of messages that an earlier life of the store took, and that never began."""
         for one in due if self.answers else ():
-            event = msgspec.json.decode(one.message + b"}", type=Event)
-            assert event.event_id is not None, "a message has an id"
+            event = _decode(one.message + b"}")
             message = Message(
                 thread_id=one.thread_id,
                 user_id=one.user_id,

@@ -245,6 +245,10 @@ async def drain(context: ActionContext, action: Action, chance: Chance) -> None:
     await context.world.restart(chance.one((0.0, 1.0, 10.0)))
 
 
+async def kill(context: ActionContext, action: Action, chance: Chance) -> None:
+    await context.world.kill()
+
+
 # --- operators ------------------------------------------------------------------
 
 
@@ -285,6 +289,7 @@ ACTIONS: dict[str, Act] = {
     "fork": fork,
     "restart": restart,
     "drain": drain,
+    "kill": kill,
     "look": look,
 }
 """By the kind that a plan names; the other kinds are troubles of a device, in :mod:`actors.testing.troubles`."""

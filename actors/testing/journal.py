@@ -54,6 +54,11 @@ class Disk:
     is_open: bool = False
     """True while a journal has it open."""
 
+    def crashed(self, lost: int = 0) -> Disk:
+        """Return the disk as it is when the process is killed now; of the commits, so many of the last are lost."""
+        commits = self.commits[: len(self.commits) - lost]
+        return Disk(commits=commits, secret=self.secret, life=self.life, clean=False, now=self.now)
+
     def crash(self, lost: int = 0) -> None:
         """End a life without order; of the commits, so many of the last are lost."""
         self.clean = self.is_open = False
@@ -82,6 +87,8 @@ class SimJournal:
         """The one commit to fail, counted from 1, as ``fail_with`` says."""
         self.fail_with: Fault = "unwritten"
         self.failed: list[Fault] = []
+        self.writing: tuple[int, tuple[Effect, ...]] | None = None
+        """The commit that is on its way to the disk."""
         self._seconds = seconds
 
     def __repr__(self) -> str:
@@ -102,6 +109,13 @@ class SimJournal:
 
     async def commit(self, number: int, effects: Sequence[Effect]) -> None:
         """Write a batch, after a while, unless it has a fault."""
+        self.writing = number, tuple(effects)
+        try:
+            await self._write(number, effects)
+        finally:
+            self.writing = None
+
+    async def _write(self, number: int, effects: Sequence[Effect]) -> None:
         await trio.sleep(self._seconds)
         while self.stalled_until > trio.current_time():  # noqa: ASYNC110 - the end may be moved
             await trio.sleep_until(min(self.stalled_until, trio.current_time() + 0.25))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.receipts import Receipt
+from actors.stages import Promise
 from actors.testing.owners import OwnerChange
 from actors.testing.placement_check import PlacementCheck
 from actors.testing.protocol_check import ProtocolCheck
@@ -27,7 +28,7 @@ class Oracle:
     def __init__(self, records: Records, low_of: Callable[[str], tuple[str, int]] | None = None) -> None:
         self._records = records
         self._answers: dict[tuple[int, str], int] = {}
-        """The number of times that the runtime gave each message to an agent, by life and event id."""
+        """The number of times that the runtime gave each message to an agent, by runtime and event id."""
         self._protocol = ProtocolCheck(records, PlacementCheck(records, low_of), low_of=low_of)
         self._receipts = ReceiptCheck(records)
 
@@ -55,6 +56,7 @@ class Oracle:
         emit = Emit(
             event_id=event_id,
             life=records.life,
+            runtime=records.runtime,
             thread_id=thread_id,
             begun=begun,
             type=event["type"],
@@ -91,11 +93,27 @@ class Oracle:
         """Enter that the store goes on with a log in another epoch, and has lost all beyond an offset."""
         self._records.fork(user_id, before, after, offset)
 
+    def killed(self) -> None:
+        """Enter that the process is killed now: calls that have not returned may have happened, and receipts end."""
+        records = self._records
+        for emit in records.emits.values():
+            if emit.runtime != records.runtime:
+                continue
+            for receipt in emit.receipts:
+                position = receipt.position
+                if position is not None and receipt.promise is not Promise.NOTHING and not receipt.stage.final:
+                    emit.told.append((position.user_id, position.epoch, position.offset))
+            if not emit.seq:  # the store has not answered, and what the process is told while it ends is not known
+                emit.receipts, emit.calls, emit.ended = [], 0, math.inf
+        for owners in records.owners.values():
+            for act in owners.acts:
+                act.pending, act.owns = None, None
+
     # --- agents -----------------------------------------------------------------
 
     def answering(self, event_id: str) -> None:
         """Enter that the runtime gives a message to an agent."""
-        key = self._records.life, event_id
+        key = self._records.runtime, event_id
         self._answers[key] = self._answers.get(key, 0) + 1
         if self._answers[key] > 1:
             self._records.complain(5, f"message {event_id} was answered {self._answers[key]} times")

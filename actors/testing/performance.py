@@ -18,7 +18,7 @@ from actors.testing.records import Mismatch
 from actors.testing.troubles import TROUBLES, trouble
 from actors.testing.world import World, WorldSetting, open_world
 
-_STORE_SECONDS = {"memory": None, "waiting": 0.001, "slow": 0.3}
+_STORE_SECONDS = {"memory": None, "waiting": 0.001, "slow": 0.3, "durable": 0.002, "slow disk": 0.2}
 _BYSTANDER_SECONDS = 1.0
 """The longest that an event may take to the bystander, because no fault reaches that user's short line."""
 
@@ -44,7 +44,11 @@ def perform(plan: Plan) -> Outcome:
 
     async def main(seed: int) -> None:
         chance = Chance(f"world {seed}")
-        setting = WorldSetting(faulty=plan.setting.slow_lines, store_seconds=_STORE_SECONDS[plan.setting.store])
+        setting = WorldSetting(
+            faulty=plan.setting.slow_lines,
+            store_seconds=_STORE_SECONDS[plan.setting.store],
+            durable=plan.setting.store in {"durable", "slow disk"},
+        )
         options: dict[str, Any] = {
             "concurrency": plan.setting.concurrency,
             "on_disconnect": plan.setting.on_disconnect,

@@ -16,8 +16,8 @@ from actors.runs.supervisor import OnDisconnect
 from actors.runs.turns import Concurrency
 from actors.testing.chance import Chance
 
-Store = Literal["memory", "waiting", "slow"]
-"""The store's way to answer: at once, after a moment, after a while."""
+Store = Literal["memory", "waiting", "slow", "durable", "slow disk"]
+"""The store's way to answer: at once, after a moment, after a while; the last two outlive a runtime that is killed."""
 
 USERS = "alice", "bob", "carol"
 BYSTANDER = "zoe"
@@ -56,6 +56,7 @@ KINDS: dict[str, float] = {
     "fork": 0.8,
     "restart": 0.4,
     "drain": 0.3,
+    "kill": 1.0,
     "ask": 1.0,
     "look": 1.0,
 }
@@ -125,10 +126,10 @@ def plan_of(seed: int, only: tuple[str, ...] = ()) -> Plan:
 
 def _setting(chance: Chance) -> Setting:
     small = chance.happens(0.6)
-    stores: tuple[Store, ...] = ("memory", "waiting", "slow")
+    stores: tuple[Store, ...] = ("memory", "waiting", "slow", "durable", "slow disk")
     return Setting(
         users=USERS[: chance.count(1, len(USERS))],
-        store=chance.weighted(stores, (4, 3, 2), 1)[0],
+        store=chance.weighted(stores, (4, 2, 1, 3, 2), 1)[0],
         concurrency=chance.one(("queue", "reject", "cancel_previous", "parallel")),
         on_disconnect=chance.one(("detach", "detach", "cancel_after")),
         slow_lines=chance.happens(0.5),

@@ -179,7 +179,10 @@ class ProtocolCheck:
         if not reply.get("ok") or "event_id" not in reply:
             return
         first = self._replies.setdefault((wire.session, str(reply["id"])), reply)
-        if first != reply:
+        place = wire.user_id, reply["epoch"], reply["offset"]
+        if first != {**reply, "epoch": first["epoch"]} or self._records.origin(*place) != self._records.origin(
+            wire.user_id, first["epoch"], first["offset"]
+        ):
             self._records.complain(5, f"request {reply['id']}: answered {first}, and later {reply}")
 
     def _standing(self, wire: Wire, op: str, event: dict[str, Any]) -> None:

@@ -42,7 +42,9 @@ class Emit:
 
     event_id: str
     life: int
-    """The number of the runtime that took it: a restart begins the next."""
+    """The life of the store in which it was emitted: what a store in memory has ends with its runtime."""
+    runtime: int
+    """The number of the runtime that took it first: a restart begins the next."""
     thread_id: str
     begun: int
     type: str = ""
@@ -57,6 +59,8 @@ class Emit:
     """The newest stage that a probe saw of the first receipt."""
     user_id: str | None = None
     """The owner that an emitter named."""
+    told: list[Place] = attrs.field(factory=list)
+    """Where it is, as a receipt said that also said that it survives the process, when that was killed."""
     alone: bool = True
     """True while there is one call, because then the call's time decides its place among the thread's events."""
 
@@ -140,6 +144,7 @@ class Records:
         self.quarantined: set[str] = set()
         """Paths of quarantined actors, in this life of the runtime."""
         self.life = 0
+        self.runtime = 0
         self.now = 0
 
     def tick(self) -> int:
@@ -151,14 +156,20 @@ class Records:
         """Note a mismatch."""
         self.mismatches.append(Mismatch(invariant, text))
 
-    def begin_life(self) -> None:
-        """Begin the next life: another runtime starts."""
-        self.life += 1
+    def begin_life(self, *, durable: bool = False) -> None:
+        """Begin the next life: another runtime starts, over the same events if the store is ``durable``."""
+        self.life += not durable
+        self.runtime += 1
         self.quarantined.clear()
 
     def fork(self, user_id: str, before: str, after: str, offset: int) -> None:
         """Enter that a log goes on in another epoch, which shares all up to an offset with the one before."""
         self.forks.setdefault(user_id, []).append((before, after, offset))
+
+    def epoch_of(self, user_id: str) -> str | None:
+        """Return the epoch in which a log went on after its last fork, ``None`` if it had none."""
+        forks = self.forks.get(user_id)
+        return forks[-1][1] if forks else None
 
     def shared(self, user_id: str, before: str, after: str) -> int | None:
         """Return the last offset that two epochs share, ``None`` if the later one does not continue the other."""

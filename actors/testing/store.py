@@ -27,12 +27,17 @@ class FaultyMemoryStore(MemoryStore):
 
 
 class FaultyStore(LocalStore):
-    """A local store over a journal of which each commit takes ``seconds``. Its disk ends with it."""
+    """A local store over a journal of which each commit takes ``seconds``. Without a disk, it outlives nothing."""
 
-    def __init__(self, seconds: float) -> None:
-        self.journal = SimJournal(Disk(), seconds)
+    def __init__(self, seconds: float, disk: Disk | None = None) -> None:
+        self.journal = SimJournal(Disk() if disk is None else disk, seconds)
         super().__init__(self.journal)
-        self.promise = Promise.NOTHING
+        self.promise = Promise.NOTHING if disk is None else self.journal.promise
+
+    @property
+    def untold(self) -> set[str]:
+        """Users whose logs have a new epoch that no device was told of, and that the journal does not have."""
+        return self._unrecorded
 
     def bounds(self, user_id: str) -> Bounds:
         """Return what is shown of a log: epoch, lineage, low and head."""

@@ -27,6 +27,7 @@ class WorldView(Protocol):
     crashes: Crashes
     own_failures: list[str]
     up: bool
+    durable: bool
 
     @property
     def staying(self) -> list[Device]:
@@ -53,6 +54,8 @@ def check_settled(world: WorldView) -> None:
     _check_logs(world)
     _check_runs(world)
     _check_failures(world)
+    if world.durable:
+        check_durability(world)
 
 
 def check_life(world: WorldView) -> None:
@@ -127,8 +130,9 @@ def _has_ended(world: WorldView, run_id: str) -> bool:
 
 def _check_receipts(world: WorldView, life: int, *, closed: bool) -> None:
     for emit in world.records.emits.values():
-        for receipt in emit.receipts if emit.life == life else ():
-            if not receipt.stage.final and not _may_stay(world, receipt):
+        of_this_runtime = emit.life == life and emit.runtime == world.records.runtime
+        for receipt in emit.receipts if of_this_runtime else ():
+            if not receipt.stage.final and not _may_stay(world, receipt) and not (closed and world.durable):
                 world.records.complain(1, f"{receipt} is not final, and {'it ended' if closed else 'all is calm'}")
             elif receipt.stage.name == "DROPPED":
                 _check_drop(world, emit, receipt, closed=closed)
@@ -174,6 +178,8 @@ def _check_books(world: WorldView) -> None:
     audit, records = world.runtime.audit(), world.records
     if not audit.balanced:
         records.complain(1, f"the books do not balance: {audit}")
+    if world.durable:  # events of other runtimes are in the books as well, and there their receipts are not
+        return
     emits = [one for one in records.emits.values() if one.life == records.life and one.receipts]
     calls = sum(one.calls for one in emits)
     # Of several receipts for one event some may be copies, which the books have in a column of their own.
@@ -204,6 +210,26 @@ def _check_logs(world: WorldView) -> None:
     for (user_id, epoch), log in world.records.logs.items():
         _check_order(world, log, f"{user_id}, epoch {epoch}")
     _check_emit_order(world)
+
+
+def check_durability(world: WorldView) -> None:
+    """Check invariants 5 and 9 over all lives of a durable store: what was told STORED is in no part of a log that was
+    lost, and each run begins once and ends once, whatever was killed meanwhile."""
+    records = world.records
+    for emit in records.emits.values():
+        for place in emit.told:
+            if records.is_lost(*place):
+                records.complain(9, f"event {emit.event_id} was told to be stored at {place}, and is lost")
+    edges: dict[tuple[str, bool], dict[tuple[str, int], str]] = {}
+    for (user_id, epoch), log in records.logs.items():
+        for offset, event in log.events.items():
+            is_edge = event.type in {STARTED, *TERMINAL} and not records.is_lost(user_id, epoch, offset)
+            if is_edge and event.run_id is not None:
+                places = edges.setdefault((event.run_id, event.type in TERMINAL), {})
+                places[event.thread_id, event.seq] = event.type
+    for (run_id, ends), places in edges.items():
+        if len(places) > 1:
+            records.complain(5, f"run {run_id} {'ends' if ends else 'begins'} {len(places)} times: {places}")
 
 
 def _check_order(world: WorldView, log: Log, where: str) -> None:
@@ -253,6 +279,8 @@ def _check_run(world: WorldView, life: int, run_id: str, emits: list[Emit]) -> N
     first = [one for one in emits if one.type == STARTED]
     last = [one for one in emits if one.type in TERMINAL]
     quarantined = f"threads/{emits[0].thread_id}" in records.quarantined
+    if any(one.runtime != records.runtime for one in emits) and world.durable:
+        return  # the store has ended it, or goes on with it: the logs say how
     if len(first) != 1 or len(last) > 1 or (not last and life == records.life and not quarantined):
         records.complain(5, f"run {run_id} has {len(first)} first and {len(last)} last events")
         return

@@ -24,6 +24,7 @@ from actors.testing.chance import Chance
 from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
+from actors.testing.journal import Disk
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import OracleInstrument
 from actors.testing.oracle import Oracle
@@ -58,7 +59,9 @@ class WorldSetting:
     faulty: bool = True
     """Lines differ, and things happen to devices by themselves."""
     store_seconds: float | None = None
-    """The time that a call of the store takes; ``None`` for a store that answers at once."""
+    """The time that a commit of the store takes; ``None`` for a store that answers at once."""
+    durable: bool = False
+    """The store outlives its runtime, and a process that is killed."""
 
 
 class World:
@@ -84,6 +87,10 @@ class World:
         self.calm = False
         """Nothing goes wrong any more."""
         self.up = False
+        self.durable = setting.durable
+        self.disk = Disk() if setting.durable else None
+        self._killed = False
+        self._observer: OracleInstrument
         self.before_check: Callable[[Runtime], None] = lambda runtime: None
         self._options = options
         self._notes: list[tuple[float, str, str]] = []
@@ -133,6 +140,27 @@ class World:
         self._restart = drain_seconds, trio.Event()
         self._asked.set()
         await self._restart[1].wait()
+
+    async def kill(self) -> None:
+        """Kill the process, as far as a device or a disk can tell, and start another one.
+
+        Of the commit that is on its way to the disk it is the disk's chance
+        whether it is there.
+        """
+        if self._restart is not None or self.disk is None or not isinstance(self.store, FaultyStore):
+            return
+        writing = self.store.journal.writing
+        if writing is not None and self.chance.of(f"kill {self.records.runtime}").happens(0.5):
+            self.disk.commits.append((self.disk.life, *writing))
+        for user_id in self.store.untold & set(self.records.forks):
+            self.records.forks[user_id].pop()
+        self.disk, self._killed = self.disk.crashed(), True
+        self.runtime.instruments.remove(self._observer)
+        self.oracle.killed()
+        self.up = False
+        for _, line in self._lines:
+            line.reset()
+        await self.restart()
 
     # --- its end -----------------------------------------------------------------------
 
@@ -230,14 +258,16 @@ class World:
         while True:
             environment = self._environment()
             seconds = self._setting.store_seconds
-            self.store = FaultyMemoryStore() if seconds is None else FaultyStore(seconds)
+            self.store = FaultyMemoryStore() if seconds is None else FaultyStore(seconds, self.disk)
             try:
                 await self._live_once(environment, task_status)
             finally:
                 self.up = False
-                check_life(self)
+                if not self._killed:
+                    check_life(self)
             self.note("world", "restarted")
-            self.records.begin_life()
+            self._killed = False
+            self.records.begin_life(durable=self.durable)
             self.crashes.heal()
             self.crashes.before = len(self.crashes.fired)
 
@@ -245,7 +275,9 @@ class World:
         options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
-            runtime.instruments.add(OracleInstrument(runtime, self.oracle))
+            self._observer = OracleInstrument(runtime, self.oracle)
+            runtime.instruments.add(self._observer)
+            self._note_forks()
             for supervisor in (runtime.tree.users, runtime.tree.threads):
                 supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, crashes=self.crashes)
             self._asked = trio.Event()
@@ -257,6 +289,16 @@ class World:
             if self._restart is not None and self._restart[0] is not None:
                 report = await runtime.drain(self._restart[0])
                 self.note("world", str(report).partition("\n")[0])
+
+    def _note_forks(self) -> None:
+        """Enter the epochs that the store has begun because the last runtime was killed."""
+        if not isinstance(self.store, FaultyStore):
+            return
+        state = self.store.state
+        for user_id in sorted({*state.logs, *state.ends}):
+            log = state.logs.get(user_id) or state.ends[user_id]
+            if log.lineage and self.records.epoch_of(user_id) != log.epoch:
+                self.oracle.forked(user_id, log.lineage[-1].epoch, log.epoch, log.lineage[-1].offset)
 
     def _tell_up(self, task_status: trio.TaskStatus[None]) -> None:
         """Tell the task that waits for a runtime that there is one."""
@@ -273,7 +315,7 @@ class World:
             line.server.close()
 
     def _environment(self) -> Environment:
-        chance = self.chance.of(f"runtime {self.records.life}")
+        chance = self.chance.of(f"runtime {self.records.runtime}")
         return Environment(
             wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
             entropy=chance.of("entropy").bytes,
