@@ -86,8 +86,9 @@ def _outcome(receipt: Receipt, accounts: Accounts) -> str:
         asked = receipt.state is not DOUBTFUL
         return "queued for the store" if asked else "given to the store, which did not say whether it took it"
     if stage is Stage.BUFFERED:
-        hold = accounts.holds[receipt.thread_id]
-        assert receipt.seq is not None, "an event that is held has a number"
+        hold = accounts.holds.get(receipt.thread_id)
+        if hold is None or receipt.seq is None:  # a receipt of a runtime that has ended
+            return "held, until the thread is bound to a user"
         return f"held, {receipt.seq - hold.low + 1} of {hold.held}, until the thread is bound to a user"
     if stage is Stage.STORED:
         return "stored, not written to any device yet"

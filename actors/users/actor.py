@@ -174,10 +174,12 @@ class UserActor:
         sessions.move_to_end(session.id)
 
     def _forget_session(self) -> None:
-        """Forget the session that was longest without a new connection; one in use comes last."""
+        """Forget the session that was longest without a new connection, but none in use: it is known by its signature,
+        and another connection of it would not end the one that it has."""
         sessions = self._presence.sessions
         unused = next((session.id for session in sessions.values() if session.device is None), None)
-        del sessions[unused if unused is not None else next(iter(sessions))]
+        if unused is not None:
+            del sessions[unused]
 
     def _detach(self, detach: Detach) -> None:
         self._presence.departures.append(detach.departure)
