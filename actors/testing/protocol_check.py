@@ -24,6 +24,8 @@ class ProtocolCheck:
     def write(self, wire: Wire, message: dict[str, Any]) -> None:
         """Check a message that a line took whole."""
         op = message.get("op")
+        if op in {"welcome", "epoch", "reset"}:
+            wire.epochs.add(message["epoch"])
         if "type" in message:
             self._event(wire, message)
         elif op == "welcome":

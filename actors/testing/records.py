@@ -91,6 +91,8 @@ class Wire:
     fenced_above: float = math.inf
     """Head when its session got another connection; events beyond it belong to that one."""
     over: bool = False
+    epochs: set[str] = attrs.field(factory=set)
+    """The epochs that it was told of."""
     renamed_to: str = ""
     """The epoch that a welcome named in place of the cursor's, until the message that says so has come."""
 
@@ -163,7 +165,13 @@ class Records:
         self.quarantined.clear()
 
     def fork(self, user_id: str, before: str, after: str, offset: int) -> None:
-        """Enter that a log goes on in another epoch, which shares all up to an offset with the one before."""
+        """Enter that a log goes on in another epoch, which shares all up to an offset with the one before.
+
+        An epoch between the two is forgotten, if no connection was told of it.
+        """
+        last = self.forks[user_id][-1] if self.forks.get(user_id) else None
+        if last is not None and last[0] == before and not any(last[1] in one.epochs for one in self.wires):
+            self.forks[user_id].pop()
         self.forks.setdefault(user_id, []).append((before, after, offset))
 
     def epoch_of(self, user_id: str) -> str | None:

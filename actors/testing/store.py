@@ -34,11 +34,6 @@ class FaultyStore(LocalStore):
         super().__init__(self.journal)
         self.promise = Promise.NOTHING if disk is None else self.journal.promise
 
-    @property
-    def untold(self) -> set[str]:
-        """Users whose logs have a new epoch that no device was told of, and that the journal does not have."""
-        return self._unrecorded
-
     def bounds(self, user_id: str) -> Bounds:
         """Return what is shown of a log: epoch, lineage, low and head."""
         return self.state.bounds(user_id)

@@ -152,8 +152,6 @@ class World:
         writing = self.store.journal.writing
         if writing is not None and self.chance.of(f"kill {self.records.runtime}").happens(0.5):
             self.disk.commits.append((self.disk.life, *writing))
-        for user_id in self.store.untold & set(self.records.forks):
-            self.records.forks[user_id].pop()
         self.disk, self._killed = self.disk.crashed(), True
         self.runtime.instruments.remove(self._observer)
         self.oracle.killed()
