@@ -240,6 +240,7 @@ class Tree:
         return watch
 
     def _dropped(self, letter: DeadLetter) -> None:
+        self.store.keep(letter)
         if self.context.instruments.dropped is not None:
             self.context.instruments.dropped(letter)
 
@@ -292,7 +293,7 @@ class Pulse:
             self._tree.runs.sweep(self._clock())
             if self._clock() >= retire_at:
                 self._tree.threads.retire()
-                self._tree.registry.retire(self._forget)
+                self._retire()
                 retire_at += self._limits.retire_seconds
             self._ping()
 
@@ -328,6 +329,14 @@ class Pulse:
             self._tree.accounts.harden()
         else:
             log(logging.WARNING, "the store is in trouble: %s", printable(str(self._trouble)))
+
+    def _retire(self) -> None:
+        """Forget the users that have gone, but not those of whose events some are on their way to the books."""
+        tree = self._tree
+        busy = {
+            tree.store.known_owner(thread_id) for thread_id in (*tree.thread_context.unanswered, *tree.threads.busy)
+        }
+        tree.registry.retire(lambda user_id: user_id not in busy and self._forget(user_id))
 
     def _forget(self, user_id: str) -> bool:
         """Forget the log, the account and the actor of a user who has gone, if nothing is left in them.

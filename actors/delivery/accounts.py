@@ -427,10 +427,7 @@ class Accounts:
             self._drop(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
 
     def is_settled(self, user_id: str) -> bool:
-        """True if this account can no longer change: no event of the user's is retained, and none at all is on its way
-        to the store, because it could be the user's."""
-        if self.accepted - self._arrived > self.doubtful:
-            return False
+        """True if no event of this account is retained, so that it can only change with a new one."""
         account = self.users.get(user_id)
         return account is None or not account.balance().retained
 
@@ -507,7 +504,7 @@ class Accounts:
         )
         self._on_dropped(letter)
         newest = self.dead_letters[-1] if self.dead_letters else None
-        if newest is not None and _continues(newest, letter):
+        if newest is not None and continues(newest, letter):
             self.dead_letters.pop()
             # Not attrs.evolve, which is slow: for a user without a device each event that comes drops another one.
             letter = DeadLetter(
@@ -523,7 +520,8 @@ class Accounts:
         self.dead_letters.append(letter)
 
 
-def _continues(before: DeadLetter, after: DeadLetter) -> bool:
+def continues(before: DeadLetter, after: DeadLetter) -> bool:
+    """True if a dead letter is about what follows another one's range, for the same cause."""
     same = (before.cause, before.user_id, before.thread_id) == (after.cause, after.user_id, after.thread_id)
     return same and before.last is not None and after.first == before.last + 1
 

@@ -62,6 +62,8 @@ class RestoredBounds:
     """The last offset up to which everything was written to a socket."""
     promise: Promise
     """The worst that these events survive."""
+    until: float = 0.0
+    """The latest time of the life before, in seconds since 1970."""
 
 
 class Log:

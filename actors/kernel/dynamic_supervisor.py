@@ -11,6 +11,7 @@ actors behind them own no more than can be built again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -122,6 +123,11 @@ class DynamicSupervisor(Generic[M]):
         """True if an actor has no work left, or was not named lately."""
         mailbox = self._recent.get(key) or self._older.get(key)
         return mailbox is None or mailbox.idle
+
+    @property
+    def busy(self) -> Collection[str]:
+        """The keys of the actors that have work left."""
+        return [mailbox.key for mailbox in self._scheduled]
 
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""

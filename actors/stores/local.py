@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import attrs
 import msgspec
 import trio
 
+from actors.delivery.accounts import DeadLetter, continues
 from actors.delivery.cursor import Bounds
 from actors.delivery.history import Excerpt
 from actors.delivery.lineage import fork
@@ -41,6 +42,7 @@ from actors.stores.idempotency import FirstAppend
 from actors.stores.journal import (
     Effect,
     Journal,
+    Letter,
     LogRecord,
     Marks,
     NotTaken,
@@ -89,6 +91,9 @@ _EMITTER_LOST = {"error": {"type": "EmitterLost", "message": "the process that r
 _OWN_LIMITS = Limits()
 """The limits of events that the store makes: not those of a deployment, under which a long id could keep it from
 opening."""
+
+_LETTERS = 64
+"""Dead letters kept in a second. More are a flood, of which the journal has no use."""
 
 _LOAD_EVENTS = 256
 """Events loaded at once, newest first: a device that was away for a moment needs the last few."""
@@ -154,7 +159,9 @@ class LocalStore:
         """Users whose logs have lost something since then."""
         self._shed: list[Shed] = []
         self._restored: dict[str, RestoredBounds] = {}
+        self._restored_at = 0.0
         self._restored_holds: list[RestoredHold] = []
+        self._letters: deque[DeadLetter] = deque(maxlen=_LETTERS)
         self._damaged: list[tuple[str, int, int]] = []
         """Users, and ranges of offsets that were found damaged."""
 
@@ -195,6 +202,7 @@ class LocalStore:
 
     async def _open(self, limits: Limits, environment: Environment) -> None:
         restored = await self._journal.open(limits, environment.entropy(32))
+        self._restored_at = restored.now
         self._environment = environment
         self._clock = StoreClock(environment, restored.now)
         self.state = StoreState(
@@ -515,6 +523,8 @@ class LocalStore:
             self._note_marks(user_id)
         self._trimmed.clear()
         damaged, self._damaged = self._damaged, []
+        self._gathering().effects += [Letter(**attrs.asdict(letter)) for letter in self._letters]
+        self._letters.clear()
         if self._batches[0].effects or self._marks:
             self._bell.ring()
         return Expiry(lows, more, tuple(damaged))
@@ -535,6 +545,17 @@ class LocalStore:
         log.unload()
         self._restored[user_id] = self._restored_bounds(user_id, log)
         return True
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Have the journal keep a dead letter; of very many in a second, the newest."""
+        if self._letters and continues(self._letters[-1], letter):
+            before = self._letters.pop()
+            letter = attrs.evolve(before, count=before.count + letter.count, at=letter.at, last=letter.last)
+        self._letters.append(letter)
+
+    def restored_users(self) -> Collection[str]:
+        """Return the users whose logs had something when this life began."""
+        return tuple(self._restored)
 
     def restored(self, user_id: str) -> RestoredBounds | None:
         """Return a log as it was when this life began, or when it was let go of last."""
@@ -629,7 +650,13 @@ class LocalStore:
     def _restored_bounds(self, user_id: str, log: Log) -> RestoredBounds:
         acked, written = self._progress.get(user_id, ((), 0))
         return RestoredBounds(
-            epoch=log.epoch, low=log.low, head=log.shown, acked=acked, written=written, promise=self.promise
+            epoch=log.epoch,
+            low=log.low,
+            head=log.shown,
+            acked=acked,
+            written=written,
+            promise=self.promise,
+            until=self._restored_at,
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 
+from actors.delivery.accounts import DeadLetter
 from actors.delivery.cursor import Bounds
 from actors.delivery.history import Excerpt
 from actors.delivery.log import Chunk, RestoredBounds, Spans
@@ -162,6 +163,13 @@ class MemoryStore:
     def forget(self, user_id: str) -> bool:
         """Forget an empty log, but for its end."""
         return self._state.forget(user_id)
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Do nothing, because the books have it, and nothing outlives them."""
+
+    def restored_users(self) -> Collection[str]:
+        """Return nobody, because there was no earlier life."""
+        return ()
 
     def restored(self, user_id: str) -> RestoredBounds | None:
         """Return nothing, because there was no earlier life."""

@@ -47,13 +47,14 @@ The promises of every store; ``tests/stores/contract.py`` holds each store to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 import attrs
 import msgspec
 import trio
 
+from actors.delivery.accounts import DeadLetter
 from actors.delivery.cursor import Bounds
 from actors.delivery.history import Excerpt
 from actors.delivery.log import Chunk, RestoredBounds, Spans
@@ -324,6 +325,13 @@ class Store(Protocol):
         A log that outlives the process is let go of whole; another one only
         when it is empty, to its epoch and head. Later events go on from there.
         """
+        ...
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Keep a dead letter for people to read later, as far as there is room. Answers at once; may lose it."""
+
+    def restored_users(self) -> Collection[str]:
+        """Return the users whose logs had something when this life began."""
         ...
 
     def restored(self, user_id: str) -> RestoredBounds | None:

@@ -86,6 +86,8 @@ class ThreadActor:
         emission.generation = self._generation
         store.submit(emission, self._answered)
         emission.sent = True
+        if emission.answer is None:
+            self._context.unanswered[self.thread_id] += 1
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
         self._generation = None
@@ -112,6 +114,8 @@ class ThreadActor:
         if isinstance(act, Emission):
             if not act.settled:
                 note(act, answer, self._context)
+            if act.sent:
+                self._context.end_event(self.thread_id)
             if isinstance(answer, Placement | StaleGeneration):
                 self._learn(answer.generation)
             return

@@ -34,11 +34,19 @@ class ThreadContext:
     binds: Counter[str] = attrs.field(factory=Counter)
     """Changes of owner that the store has yet to answer, by thread: until then a generation is not known. Here, because
     actors come and go meanwhile."""
+    unanswered: Counter[str] = attrs.field(factory=Counter)
+    """Events that the store has yet to answer, by thread."""
     unopened: RecentMap[str, str]
     """The runs of which the first event was lost on its way to the store, with their threads: the next one opens
     them."""
     answered: Callable[[str, StoreAnswer], None]
     """Takes the answer to an act of a thread, where the store had to be waited for."""
+
+    def end_event(self, thread_id: str) -> None:
+        """Note that the answer to an event of which the store had to be waited for is in the books."""
+        self.unanswered[thread_id] -= 1
+        if self.unanswered[thread_id] <= 0:
+            del self.unanswered[thread_id]
 
     def end_bind(self, thread_id: str) -> None:
         """Note that the store has answered a change of owner, or refused to take it."""

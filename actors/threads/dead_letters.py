@@ -50,6 +50,8 @@ class ThreadKind:
         if isinstance(act, Emission):
             with Barrier(lambda _: doubt(act, context)):
                 note(act, answer, context)
+            if act.sent:
+                context.end_event(act.thread_id)
             return
         if not act.settled:
             context.end_bind(act.thread_id)
