@@ -120,7 +120,7 @@ class Oracle:
 
     def saying(self, run_id: str, text: str) -> None:
         """Enter that a run took a token."""
-        self._records.tokens.setdefault(f"{self._records.life}/{run_id}", []).append(text)
+        self._records.tokens.setdefault(f"{self._records.runtime}/{run_id}", []).append(text)
 
     def answered(self, thread_id: str, user_id: str, said: int) -> None:
         """Enter that the answer to a thread's question is a user's, sent at the moment ``said``."""

@@ -140,7 +140,7 @@ class Records:
         """By life and thread."""
         self.wires: list[Wire] = []
         self.tokens: dict[str, list[str]] = {}
-        """The text that each run took, token by token, by life and run."""
+        """The text that each run took, token by token, by runtime and run."""
         self.forks: dict[str, list[tuple[str, str, int]]] = {}
         """By user: an epoch that ended, the one that follows, and the last offset that they share; oldest first."""
         self.quarantined: set[str] = set()

@@ -290,7 +290,7 @@ def _check_run(world: WorldView, life: int, run_id: str, emits: list[Emit]) -> N
         records.complain(5, f"run {run_id} begins at {begins}, ends at {ends}, and has {sorted(numbered)}")
     deltas = [one for one in sorted(emits, key=lambda one: one.begun) if one.type == DELTA]
     said = "".join(one.payload["text"] for one in deltas)
-    told = "".join(records.tokens.get(f"{life}/{run_id}", [said]))
+    told = "".join(records.tokens.get(f"{emits[0].runtime}/{run_id}", [said]))
     if not told.startswith(said) or (said != told and life == records.life and not quarantined):
         records.complain(5, f"run {run_id} was told to say {told!r}, and said {said!r}")
 
