@@ -36,6 +36,7 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
+from actors.observability.restored import unacked
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
 from actors.options import Options
 from actors.receipts import Fate, Receipt
@@ -235,7 +236,12 @@ class Tree:
         if hook is None:
             return None
         clock = self.context.environment.clock
-        watch = UndeliveredWatch(self.context, hook, explain=lambda receipt: self.fate_of(receipt, clock()))
+        watch = UndeliveredWatch(
+            self.context,
+            hook,
+            explain=lambda receipt: self.fate_of(receipt, clock()),
+            restored=lambda: unacked(self.store, self.accounts),
+        )
         self.context.instruments.add(watch)
         return watch
 

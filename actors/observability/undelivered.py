@@ -6,7 +6,8 @@ It can then reach the user in another way, by a push notification or a mail.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 import trio
 
@@ -16,6 +17,7 @@ from actors.events.event import Lifecycle
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier
 from actors.observability.instrument import Instrument
+from actors.observability.restored import RestoredEvent
 from actors.receipts import Fate, Receipt
 from actors.stages import Stage
 
@@ -32,10 +34,18 @@ class UndeliveredWatch(Instrument):
     raises or takes too long is a failure of its own and of nothing else.
     """
 
-    def __init__(self, context: Context, hook: OnUndelivered, *, explain: Callable[[Receipt], Fate]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        hook: OnUndelivered,
+        *,
+        explain: Callable[[Receipt], Fate],
+        restored: Callable[[], AsyncGenerator[RestoredEvent]],
+    ) -> None:
         limits = context.limits
         self._hook = hook
         self._explain = explain
+        self._restored = restored
         self._limits = limits
         self._environment = context.environment
         self._failures = context.failures
@@ -64,11 +74,23 @@ class UndeliveredWatch(Instrument):
         """Call the hook for events that no device acked, until cancelled."""
         async with trio.open_nursery() as nursery:
             task_status.started()
+            await self._restore()
             while True:
                 await trio.sleep(self._limits.sweep_seconds)
                 for receipt in self._due():
                     await self._calls.acquire()
                     nursery.start_soon(self._call, receipt)
+
+    async def _restore(self) -> None:
+        """Go on with the time of events of an earlier life, but for those whose time was up before that life ended."""
+        seconds, now, wall = self._limits.undelivered_seconds, self._environment.clock(), self._environment.wall_clock()
+        waiting = []
+        async with aclosing(self._restored()) as restored:
+            async for event in restored:
+                due = event.receipt.accepted_at + seconds
+                if due > event.until and not event.text.startswith(_DELTA):
+                    waiting.append((now + max(due - wall, 0.0), event.receipt))
+        self._waiting.extendleft(sorted(waiting, key=lambda one: one[0], reverse=True))
 
     def _due(self) -> list[Receipt]:
         """Take the events that were not acked, of those whose time is up; when there are too many, of the oldest."""
