@@ -55,4 +55,4 @@ class LocalMachine(StoreMachine):
 
 
 TestLocalMachine = LocalMachine.TestCase
-TestLocalMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLocalMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from collections.abc import Iterator
-from types import BuiltinFunctionType, FunctionType, ModuleType
-
 import pytest
 from hypothesis import settings
 
-from actors.environment import Environment
-from actors.events.event import encode, fingerprint
-from actors.limits import Limits
-from actors.stages import Promise
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Bind, Placement, Store
+from actors.stores.store import Store
 from tests.stores.contract import StoreContract, StoreMachine
-from tests.stores.desk import Hands, Place, Taken
+from tests.stores.desk import Place
 
 
 class MemoryPlace(Place):
