@@ -195,6 +195,7 @@ class Log:
         del self._frames[keep:], self._times[keep:]
         self.lineage = fork(self.lineage, self.epoch, offset)
         self.epoch, self.head, self.shown = epoch, offset, offset
+        self.at_hand = min(self.at_hand, offset + 1)
 
     # --- events that are not at hand ------------------------------------------
 

@@ -339,7 +339,10 @@ class StoreState:
         lows = []
         while most > 0 and self._aging_logs and self._aging_logs[0][0] < before:
             user_id = self._aging_logs[0][1]
-            log = self.logs[user_id]
+            log = self.logs.get(user_id)
+            if log is None:  # a fork had left nothing of it, and then it was forgotten
+                heapq.heappop(self._aging_logs)
+                continue
             most -= len(log) + 1
             log.expire(before)
             lows.append((user_id, log.low))
