@@ -278,6 +278,9 @@ class Accounts:
         self.accepted += notice
         self._arrived += notice
         if hold is not None:
+            self._unowned.restored -= hold.restored
+            account.restored += hold.restored
+            account.accepted -= hold.restored
             hold.bind(ledger, first_offset + notice)
         if ledger.dropped > dropped:  # they had left the log before they were noted here
             last, late = first_offset + ledger.dropped - dropped - 1, ledger.dropped - dropped
@@ -290,10 +293,11 @@ class Accounts:
         return count + notice
 
     def _is_noted(self, user_id: str, epoch: str, offset: int) -> bool:
-        """True if the books know of an offset, or are beyond its epoch."""
+        """True if the books know of an offset, or are beyond its epoch; or will, once they meet its user."""
         account = self.users.get(user_id)
         if account is None:
-            return False
+            restored = self._restored(user_id)
+            return restored is not None and offset <= restored.head
         ledger = account.ledger if account.ledger.epoch == epoch else account.ended(epoch)
         return ledger is None or ledger.knows(offset)
 
@@ -340,7 +344,7 @@ class Accounts:
     def restore_hold(self, thread_id: str, first_seq: int, last_seq: int) -> None:
         """Enter the events that a thread held when this life of the store began."""
         hold = self.holds[thread_id] = Hold(first_seq)
-        hold.high = last_seq
+        hold.high = hold.restored_to = last_seq
         self._unowned.restored += last_seq - first_seq + 1
 
     def state_of(

@@ -18,7 +18,7 @@ from actors.stages import Cause, Stage
 class Hold(Watchers):
     """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
-    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low")
+    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "restored_to")
 
     def __init__(self, first_seq: int) -> None:
         super().__init__()
@@ -26,6 +26,8 @@ class Hold(Watchers):
         """The first ``seq`` still held."""
         self.high = first_seq - 1
         """The last ``seq`` held."""
+        self.restored_to = 0
+        """The last ``seq`` that an earlier life of the store left; 0 where it left none."""
         # These need no bound, because the same cause merges, and the cause can
         # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
@@ -38,6 +40,11 @@ class Hold(Watchers):
     def held(self) -> int:
         """The number of events held."""
         return 0 if self._shift is not None else self.high - self.low + 1
+
+    @property
+    def restored(self) -> int:
+        """The number of events held that an earlier life of the store left."""
+        return max(self.restored_to - self.low + 1, 0)
 
     def take(self, seq: int) -> None:
         """Hold one more event, the one after ``high``."""
