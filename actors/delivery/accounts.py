@@ -301,8 +301,7 @@ class Accounts:
         """
         hold = self.holds.pop(thread_id, None)
         count = hold.held if hold is not None else 0
-        known = self.users.get(user_id)
-        if not count and (not notice or (known is not None and known.knows(epoch, first_offset))):
+        if not count and (not notice or self._knows(user_id, epoch, first_offset)):
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
@@ -324,6 +323,14 @@ class Accounts:
         elif account.ledger.of(epoch) is not ledger:
             self._drop_late(ledger, now)
         return count + notice
+
+    def _knows(self, user_id: str, epoch: str, offset: int) -> bool:
+        """True if the books know of an offset, or will, once they meet its user."""
+        account = self.users.get(user_id)
+        if account is not None:
+            return account.knows(epoch, offset)
+        restored = self._restored(user_id)
+        return restored is not None and offset <= restored.head
 
     def _note_late_bind(self, ledger: Ledger, first: int, last: int, now: float) -> None:
         """Record the drops of bound events that had left the log before they were noted: the oldest, the newest, or

@@ -189,6 +189,7 @@ class LocalStore:
         """Open the journal, and write batches until cancelled; then write what is left, and close it."""
         if self.secret:  # this is a restart, and the journal may have been left in the middle of a commit
             self._written = _Written.MAYBE
+            self._bell.ring()
         else:
             await self._open(limits, environment)
         try:
@@ -203,6 +204,15 @@ class LocalStore:
     async def _open(self, limits: Limits, environment: Environment) -> None:
         restored = await self._journal.open(limits, environment.entropy(32))
         self._restored_at = restored.now
+        try:
+            await self._begin(restored, limits, environment)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._journal.aclose(clean=False)
+            raise
+
+    async def _begin(self, restored: Restored, limits: Limits, environment: Environment) -> None:
+        """Begin a life with what the journal has. What an attempt before this one has begun is not there any more."""
         self._environment = environment
         self._clock = StoreClock(environment, restored.now)
         self.state = StoreState(
@@ -211,32 +221,31 @@ class LocalStore:
             new_epoch=lambda: f"{environment.new_id('ep')}.{restored.life}",
             effects=[],
         )
+        self._batches.clear()
         self._begin_batch(1)
+        self._written, self._last_committed = _Written.NOT_YET, 0
         self._restore(restored)
         for mark in self.state.runs.inherited(open=True):
             self._close_run(mark)
-        self.secret = restored.secret
-        try:
-            await self._write()
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                await self._journal.aclose(clean=False)
-            raise
+        await self._write()
         self._note_restored()
+        self.secret = restored.secret
 
     async def _close(self, seconds: float) -> None:
         """Write what is left, if that is possible in time, and close the journal."""
         for user_id in tuple(self._unrecorded):  # or the next life would take what they lost for what they have
             self._record(user_id)
-        with trio.move_on_after(seconds):
-            await self._write()
-        clean = not any(batch.effects for batch in self._batches)
-        for batch in self._batches:
-            text = f"the store was closed while it could not write: {self._trouble}"
-            while batch.acts:
-                act, answered, _ = batch.acts.popleft()
-                answered(act, StoreUnavailable(text))
-        await self._journal.aclose(clean=clean)
+        try:
+            with trio.move_on_after(seconds):
+                await self._write()
+        finally:
+            clean = not any(batch.effects for batch in self._batches)
+            for batch in self._batches:
+                text = f"the store was closed while it could not write: {self._trouble}"
+                while batch.acts:
+                    act, answered, _ = batch.acts.popleft()
+                    answered(act, StoreUnavailable(text))
+            await self._journal.aclose(clean=clean)
 
     # --- acts -------------------------------------------------------------------
 
@@ -261,6 +270,7 @@ class LocalStore:
         self._waiting_bytes += size
         batch.acts.append((act, answered, answer))
         if self._is_volatile:
+            batch.shed = self.state.holds.report()
             self._conclude(batch, Promise.NOTHING)
         self._bell.ring()
 
@@ -337,7 +347,8 @@ class LocalStore:
                 with trio.CancelScope(shield=True):
                     await self._journal.commit(batch.number, batch.effects)
                 self._written = _Written.NOT_YET
-        except CommitsLost:
+        except CommitsLost as error:
+            self._note_trouble(str(error))
             raise
         except NotTaken as refusal:
             self._written = _Written.NOT_YET
@@ -374,10 +385,10 @@ class LocalStore:
     async def _has(self, batch: Batch) -> bool:
         """Open the journal again, and see whether it has a batch."""
         last = await self._journal.reopen()
-        self._written = _Written.NOT_YET
         if last < self._last_committed:
             text = f"expected the journal to have commit {self._last_committed} of this life, its last one is {last}"
             raise CommitsLost(f"{text}: the disk has lost what it had confirmed")
+        self._written = _Written.NOT_YET
         return last >= batch.number
 
     def _note_trouble(self, text: str) -> None:
@@ -457,7 +468,8 @@ class LocalStore:
         self.state.log(user_id)
         if user_id in self._unrecorded:
             self._record(user_id)
-        if is_new or any(isinstance(one, LogRecord) for batch in self._batches for one in batch.effects):
+        records = (one for batch in self._batches for one in batch.effects if isinstance(one, LogRecord))
+        if is_new or any(record.user_id == user_id for record in records):
             self._bell.ring()
             await self._committed()
         return LocalView(self, user_id)
@@ -479,7 +491,7 @@ class LocalStore:
             last = log.at_hand - 1
             begin = max(first, log.low, last - _LOAD_EVENTS + 1)
             texts = await self._load(user_id, begin, last)
-            if self.state.logs.get(user_id) is log:
+            if self.state.logs.get(user_id) is log and log.at_hand == last + 1:  # no other task has loaded them
                 log.load(begin, [texts.get(offset) for offset in range(begin, last + 1)])
                 self._note_damage(user_id, [one for one in range(max(begin, log.low), last + 1) if not texts.get(one)])
 

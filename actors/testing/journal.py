@@ -182,7 +182,7 @@ def fold(effects: Sequence[Effect], limits: Limits) -> Restored:
         now=0.0,
         logs=[folding.log(user_id, limits) for user_id in folding.logs],
         threads=list(folding.threads.values()),
-        given_ids=list(folding.given.values()),
+        given_ids=sorted(folding.given.values(), key=lambda given: given.at),
         runs=list(folding.runs.values()),
     )
 

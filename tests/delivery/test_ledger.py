@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import attrs
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.ledger import PAGE_SIZE, Ledger
+from actors.delivery.log import Spans
 from actors.receipts import EventState, Position
 from actors.stages import Cause, Stage
 
@@ -342,3 +344,45 @@ def test_the_oldest_former_epochs_are_forgotten() -> None:
         ledger.lose(0)
         ledger = Ledger("alice", f"e{number}", former=ledger)
     assert [ledger.of(f"e{number}") is not None for number in (39, 30, 20)] == [True, True, False]
+
+
+@given(
+    low=st.integers(1, 2 * PAGE_SIZE),
+    count=st.integers(0, 2 * PAGE_SIZE),
+    acked=st.sets(st.integers(1, 4 * PAGE_SIZE)),
+    written=st.integers(0, 4 * PAGE_SIZE),
+)
+def test_a_log_of_an_earlier_life_is_entered(low: int, count: int, acked: set[int], written: int) -> None:
+    """Of the events that an earlier life left it is known which were acked, and which were written to a socket; what
+    is told on is what was restored."""
+    ledger, head = Ledger("alice", "e", low=low), low + count - 1
+    ledger.restore(low, head, spans_of(acked), written)
+    here = acked & set(range(low, head + 1))
+    assert ledger.acked_spans() == spans_of(here)
+    assert (ledger.acked, ledger.retained, ledger.head) == (len(here), count - len(here), head)
+    for offset in range(low, head + 1):
+        stage = Stage.ACKED if offset in here else Stage.WRITTEN if offset <= written else Stage.STORED
+        assert ledger.page(offset).stage(offset) is stage
+    assert ledger.first_unwritten() == next(
+        (o for o in range(low, head + 1) if o not in here and o > written), head + 1
+    )
+
+
+def spans_of(offsets: set[int]) -> Spans:
+    """The ranges of offsets."""
+    firsts = [one for one in sorted(offsets) if one - 1 not in offsets]
+    return tuple((first, next(o for o in itertools.count(first) if o + 1 not in offsets)) for first in firsts)
+
+
+def test_spans_are_of_what_is_in_the_log() -> None:
+    """An ack is told on before the store's reply is noted, and no more once its event has left the log."""
+    ledger = Ledger("alice", "e")
+    for offset in range(1, PAGE_SIZE + 3):
+        ledger.add(offset)
+    ledger.ack(1, 2)
+    ledger.ack(PAGE_SIZE - 1, PAGE_SIZE + 2)
+    assert ledger.acked_spans() == ((1, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
+    ledger.trim(2, Cause.RETENTION)
+    assert ledger.acked_spans() == ((2, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
+    ledger.trim(PAGE_SIZE + 1, Cause.RETENTION)
+    assert ledger.acked_spans() == ((PAGE_SIZE + 1, PAGE_SIZE + 2),)

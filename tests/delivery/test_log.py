@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+from array import array
+from itertools import dropwhile, takewhile
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from actors.delivery.frames import text_frame
 from actors.delivery.lineage import Fork
-from actors.delivery.log import Chunk, Log
+from actors.delivery.log import Chunk, Log, NotAtHand
 
 steps = st.lists(
     st.one_of(
@@ -122,3 +127,124 @@ def test_a_fork_cuts_the_end_off(forks: list[tuple[int, int, int]]) -> None:
         assert log.size_bytes == sum(map(len, model[low - 1 :]))
         assert log.read(low, 1 << 20) == Chunk(low, len(model), b"".join(model[low - 1 :]), log.epoch)
         assert log.lineage[-1] == Fork(f"e{number - 1}", len(model))
+
+
+# --- what is not shown, and what is not at hand -------------------------------------------
+
+
+class LogMachine(RuleBasedStateMachine):
+    """A log whose events are on their way to a disk, or on it alone, against lists of what it was given."""
+
+    @initialize(restored=st.integers(0, 5), low=st.integers(1, 4))
+    def open(self, restored: int, low: int) -> None:
+        """Begin with what an earlier life left."""
+        self.texts: dict[int, bytes | None] = {low + n: b"x" * (n + 1) for n in range(restored)}
+        times, sizes = array("d", [0.0] * restored), array("I", range(1, restored + 1))
+        self.log = Log.restore("e0", (), low=low, times=times, sizes=sizes)
+        self.times = dict.fromkeys(self.texts, 0.0)
+        self.low, self.head = low, low + restored - 1
+        self.shown, self.at_hand = self.head, self.head + 1
+        self.now, self.forks = 0.0, dict[str, int]()
+
+    @rule(size=st.integers(1, 200), ahead=st.booleans())
+    def append(self, size: int, ahead: bool) -> None:
+        """An event, on its way to the disk or not."""
+        self.now += 1.0
+        self.head += 1
+        self.texts[self.head], self.times[self.head] = b"%d" % (self.head % 10) * size, self.now
+        frame = text_frame(self.texts[self.head] or b"")
+        assert (self.log.append_ahead if ahead else self.log.append)(frame, self.now) == self.head
+        self.shown = self.shown if ahead else self.head
+
+    @rule(more=st.integers(0, 5))
+    def show(self, more: int) -> None:
+        """Some of what was ahead has arrived."""
+        self.log.shown = self.shown = min(self.shown + more, self.head)
+
+    @rule(keep=st.integers(1, 6))
+    def trim(self, keep: int) -> None:
+        """So many are kept, of those that are shown."""
+        self.log.trim(keep, 1 << 30)
+        self.cut(self.shown - keep + 1)
+
+    @rule(age=st.integers(0, 6))
+    def expire(self, age: int) -> None:
+        """What is shown, and older, goes."""
+        self.log.expire(self.now - age)
+        old = [offset for offset in range(self.low, self.shown + 1) if self.times[offset] < self.now - age]
+        self.cut(max(old, default=0) + 1)
+
+    @rule(count=st.integers(1, 4), damaged=st.booleans())
+    def load(self, count: int, damaged: bool) -> None:
+        """Events are brought to hand, down from the first that is."""
+        first = max(self.at_hand - count, self.low)
+        texts = [self.texts[offset] for offset in range(first, self.at_hand)]
+        if damaged and texts:
+            texts[0] = self.texts[first] = None
+        self.log.load(first, texts)
+        self.at_hand = first
+
+    @rule()
+    def load_what_is_there(self) -> None:
+        """What another task has loaded meanwhile stays as it is."""
+        self.log.load(self.low, [b"another"] * max(self.at_hand - self.low + 1, 0))
+
+    @precondition(lambda self: self.shown == self.head)
+    @rule()
+    def unload(self) -> None:
+        """All is let go of, but for its numbers."""
+        self.log.unload()
+        self.at_hand = self.head + 1
+
+    @rule(back=st.integers(0, 5))
+    def fork(self, back: int) -> None:
+        """The newest are lost."""
+        offset = max(min(self.head - back, self.shown), self.low - 1)
+        self.forks = {epoch: min(last, offset) for epoch, last in self.forks.items()} | {self.log.epoch: offset}
+        self.log.fork(f"e{len(self.forks)}", self.head - back)
+        self.head = self.shown = offset
+        self.at_hand = min(self.at_hand, offset + 1)
+
+    def cut(self, low: int) -> None:
+        """The model's events below an offset are gone."""
+        self.low = max(self.low, low)
+        self.at_hand = max(self.at_hand, self.low)
+
+    @invariant()
+    def it_reads_as_the_lists(self) -> None:
+        """From any offset on, what is shown and at hand is read, and holes are stepped over."""
+        log = self.log
+        assert (log.low, log.head, log.shown, log.at_hand) == (self.low, self.head, self.shown, self.at_hand)
+        assert [(one.epoch, one.offset) for one in log.lineage] == list(self.forks.items())[-16:]
+        for first in range(self.low, self.shown + 1):
+            if first < self.at_hand:
+                with pytest.raises(NotAtHand):
+                    log.read(first, 1 << 30)
+                continue
+            offsets = dropwhile(lambda offset: self.texts[offset] is None, range(first, self.shown + 1))
+            run = list(takewhile(lambda offset: self.texts[offset] is not None, offsets))
+            chunk = log.read(first, 1 << 30)
+            assert chunk.frames == b"".join(text_frame(self.texts[offset] or b"") for offset in run)
+            assert [*range(chunk.first, chunk.last + 1)] == run
+
+    @invariant()
+    def it_knows_its_size(self) -> None:
+        """The size is that of the frames at hand, and about that of the others."""
+        at_hand = [text_frame(self.texts[o] or b"") for o in range(self.at_hand, self.head + 1) if self.texts[o]]
+        away = [len(self.texts[offset] or b"") + 4 for offset in range(self.low, self.at_hand)]
+        assert abs(self.log.size_bytes - sum(map(len, at_hand)) - sum(away)) <= 4 * len(away)
+
+
+TestLogMachine = LogMachine.TestCase
+TestLogMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+
+
+def test_texts_are_those_at_hand() -> None:
+    """All texts that are shown are given, or none while some are not at hand; damaged ones are left out."""
+    log = Log.restore("e", (), low=1, times=array("d", [0.0, 0.0]), sizes=array("I", [1, 1]))
+    with pytest.raises(NotAtHand):
+        log.texts()
+    log.load(1, [None, b"2"])
+    log.append_ahead(text_frame(b"3"), 1.0)
+    assert list(log.texts()) == [b"2"]
+    assert list(Log("e").texts()) == []

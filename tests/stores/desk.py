@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import msgspec
@@ -230,6 +230,14 @@ class Desk:
         """Leave a thread without an owner."""
         return await self.bind(None, thread_id, now=now, take=True)
 
+    def until_answered(self, taken: Sequence[Taken]) -> Iterator[float]:
+        """Yield at every moment until these acts are answered: the time to sleep until the next one."""
+        for step in range(100_000):
+            yield 0.001 if step % 20 == 19 else 0.0
+            if all(one.answers for one in taken):
+                return
+        raise AssertionError("acts are not answered")
+
     def check_answers(self) -> None:
         """Each act was answered once, and the acts of a thread in order."""
         wrong = [(taken.act, len(taken.answers)) for taken in self.taken if len(taken.answers) != 1]
@@ -317,3 +325,13 @@ async def life(place: Place, hands: Hands, limits: Limits) -> AsyncIterator[Desk
         yield desk
         nursery.cancel_scope.cancel()
     desk.check_answers()
+
+
+def opener(place: Place, hands: Hands) -> OpenDesk:
+    """Make the function that opens a store at a place, again and again, under some limits."""
+
+    def opened(**limits: Any) -> AbstractAsyncContextManager[Desk]:
+        # A store counts bytes; how large an event may be, its emitter checks.
+        return life(place, hands, Limits(event_bytes=128, **limits))
+
+    return opened

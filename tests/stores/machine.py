@@ -20,7 +20,7 @@ from actors.events.event import DROPPED_NOTICE
 from actors.limits import Limits
 from actors.stages import Cause, Promise
 from actors.stores.store import Append, Binding, Placement, StaleGeneration
-from tests.stores.desk import Hands, Place, last_shed, life, shares
+from tests.stores.desk import Desk, Hands, Place, last_shed, life, shares
 
 T = TypeVar("T")
 
@@ -102,6 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
     numbers but for what a notice says.
     """
 
+    desk: Desk
     limits = Limits(
         unbound_events=3,
         unbound_seconds=6.0,

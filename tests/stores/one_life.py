@@ -14,9 +14,9 @@ from actors.delivery.frames import text_frame
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events.delivered import Event
 from actors.events.event import DROPPED_NOTICE, encode
-from actors.limits import Limits
 from actors.stages import Cause, Promise
 from actors.stores.store import (
+    Act,
     Answer,
     Append,
     Bind,
@@ -27,7 +27,7 @@ from actors.stores.store import (
     RunOver,
     StaleGeneration,
 )
-from tests.stores.desk import DEFAULTS, PLENTY, Desk, Hands, OpenDesk, Place, events_of, last_shed, life, read
+from tests.stores.desk import DEFAULTS, PLENTY, Desk, Hands, OpenDesk, Place, events_of, last_shed, opener, read
 
 
 class OneLife:
@@ -46,12 +46,7 @@ class OneLife:
     @pytest.fixture
     def desk(self, place: Place, hands: Hands) -> OpenDesk:
         """Open a store under some limits, for the length of a block."""
-
-        def opened(**limits: Any) -> Any:
-            # A store counts bytes; how large an event may be, its emitter checks.
-            return life(place, hands, Limits(event_bytes=128, **limits))
-
-        return opened
+        return opener(place, hands)
 
     # --- numbers and owners -----------------------------------------------------
 
@@ -736,7 +731,7 @@ class OneLife:
             await d.append()
             for edge in ("", "closes"):
                 with pytest.raises(RunOver):
-                    await d.run_event("r", edge)  # type: ignore[arg-type] # one of them
+                    await d.run_event("r", edge)
             edges: tuple[Edge, ...] = ("opens", "", "", "closes")
             assert [(await d.run_event("r", edge)).seq for edge in edges] == [2, 3, 4, 5]
             for edge in ("", "closes"):
@@ -788,7 +783,7 @@ class OneLife:
             await d.bind("alice")
             for edge in ("due", "opens"):
                 with pytest.raises(NotTheOwner):
-                    await d.take(d.compose(user_id="bob", run_id="r", edge=edge))  # type: ignore[arg-type] # one of them
+                    await d.take(d.compose(user_id="bob", run_id="r", edge=edge))
             with pytest.raises(RunOver):
                 await d.run_event("r")
 
@@ -842,7 +837,7 @@ class OneLife:
             old = (await d.append()).generation
             await d.bind("alice")
             await d.say("once", text="yes")
-            acts = [
+            acts: list[Act] = [
                 d.compose(),
                 d.compose(event_id="once", text="no", repeatable=True),
                 Bind("t", "bob", take=False),
@@ -871,25 +866,24 @@ class OneLife:
             await d.append("held")
             view = await d.store.follow("alice")
             heads: list[tuple[int, int]] = []
+            """At each answer, the head, and the last offset that is answered."""
 
             def seen(answer: Answer) -> None:
                 assert isinstance(answer, Placement | Binding)
                 last = answer.offset if isinstance(answer, Placement) else answer.first_offset + 1
                 heads.append((view.bounds.head, last))
 
-            d.submit(d.compose(), seen)
-            d.submit(Bind("held", "alice", take=False), seen)
-            for _ in range(3):
-                d.submit(d.compose(), seen)
-            while len(heads) < 5:
+            acts: list[Act] = [d.compose(), Bind("held", "alice", take=False), d.compose(), d.compose(), d.compose()]
+            for seconds in d.until_answered([d.submit(act, seen) for act in acts]):
                 answered = max((last for _, last in heads), default=0)
-                history = await d.store.history("t", None, 0, 10, PLENTY)
-                answered = max(answered, *(last for _, last in heads), 0)
                 assert view.bounds.head == answered
+                history = await d.store.history("t", None, 0, 10, PLENTY)
                 shown = events_of(await read(view, 1))
-                assert [event.offset for event in shown] == list(range(1, view.bounds.head + 1))
+                assert [event.offset for event in shown] == list(
+                    range(1, max((last for _, last in heads), default=0) + 1)
+                )
                 assert len(history.events) <= sum(event.thread_id == "t" for event in shown)
-                await trio.lowlevel.checkpoint()
+                await trio.sleep(seconds)
             assert all(head >= last for head, last in heads)
             assert [last for _, last in heads] == [1, 3, 4, 5, 6]
 

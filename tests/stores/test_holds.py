@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from actors.limits import Limits
 from actors.stages import Cause
 from actors.stores.holds import HeldEvent, Holds, ThreadHold
+from actors.stores.journal import HoldShed
 from actors.stores.store import Shed
 
 LIMITS = Limits(
@@ -124,3 +125,18 @@ def test_vacant_threads_are_forgotten() -> None:
     holds.take(vacant[0], HeldEvent(b"x", 2, 0.0, None))
     holds.shed(vacant[0], Cause.QUARANTINED)
     assert forgotten == ["a", "c"], "a thread with an owner, and one that holds again, are not vacant"
+
+
+def test_a_hold_of_an_earlier_life_is_bounded() -> None:
+    """A hold that is restored keeps the bounds of this life, says what it had to shed, and counts on from what it had
+    shed before; an empty one is vacant."""
+    noted: list[HoldShed] = []
+    holds = Holds(LIMITS, lambda thread_id: None, noted.append)
+    hold, empty = ThreadHold("t", disowned=False), ThreadHold("empty", disowned=False)
+    hold.shed, hold.first_shed = {Cause.UNBOUND_EXPIRED: 2}, 1
+    holds.restore(hold, [HeldEvent(b"x", seq, float(seq), None) for seq in range(3, 9)])
+    holds.restore(empty, [])
+    assert (hold.shed, hold.last_shed) == ({Cause.UNBOUND_EXPIRED: 2, Cause.UNBOUND_OVERFLOW: 2}, 4)
+    assert noted == [HoldShed("t", seq, Cause.UNBOUND_OVERFLOW, 1) for seq in (3, 4)]
+    assert list(holds.report()) == [Shed("t", 4, Cause.UNBOUND_OVERFLOW)]
+    assert repr(holds) == "<Holds holding=1 bytes=4 vacant=1>"

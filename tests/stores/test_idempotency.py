@@ -45,10 +45,10 @@ def test_the_edge_of_the_window() -> None:
     """An id is remembered at the very end of its time, and not after it, swept or not."""
     window = IdempotencyWindow(10, 10.0)
     window.put("t", "e", FirstAppend(b"f", 1, 0.0))
-    window.expire(10.0)
+    assert not window.expire(10.0)
     assert window.get("t", "e", 10.0) is not None
     assert window.get("t", "e", 10.1) is None
-    window.expire(10.1)
+    assert window.expire(10.1)
     assert len(window) == 0
 
 

@@ -1,57 +1,46 @@
-"""A store with faults: what each of them leaves."""
+"""The stores of a simulation: one that forks, and one that has to be waited for."""
 
 from __future__ import annotations
 
-import pytest
 import trio
 import trio.testing
 
+from actors.delivery.cursor import Bounds
 from actors.environment import Environment
-from actors.errors import StoreUnavailable
 from actors.limits import Limits
-from actors.stores.store import Append, Placement
-from actors.testing.store import Broken, Fault, FaultyStore
-
-APPEND = Append("t", "e", b'{"type":"x"', None, None)
-
-
-@pytest.mark.parametrize(
-    ("fault", "error", "placed"),
-    [("lost", StoreUnavailable, 0), ("unanswered", StoreUnavailable, 1), ("broken", Broken, 0)],
-)
-async def test_faults(fault: Fault, error: type[Exception], placed: int, autojump_clock: object) -> None:
-    """A call that is lost or broken was not carried out; of one without an answer only the answer is missing."""
-    store = FaultyStore(Limits(), Environment(), seconds=1.0)
-    await store.bind("t", "alice", 0.0, take=False)
-    store.faults.append(fault)
-    with pytest.raises(error):
-        await store.append([APPEND], 0.0)
-    assert store.bounds("alice").head == placed
-    (answer,) = await store.append([APPEND], 0.0)
-    assert isinstance(answer, Placement)
-    assert store.failed == [fault]
+from actors.stages import Promise
+from actors.stores.store import Answer, Append, Bind, Placement
+from actors.testing.store import FaultyMemoryStore, FaultyStore
 
 
-async def test_a_stall(autojump_clock: trio.testing.MockClock) -> None:
-    """Calls wait for its end, also for one that was moved, and nothing is placed at once."""
-    store = FaultyStore(Limits(), Environment(), seconds=1.0)
-    with pytest.raises(trio.WouldBlock):
-        store.append_nowait(APPEND, 0.0)
-    began = trio.current_time()
-    store.stalled_until = began + 3_600.0
+async def test_a_store_that_forks() -> None:
+    """A memory store can be made to lose the newest events of a log, which goes on in another epoch."""
+    store, answers = FaultyMemoryStore(), list[Answer]()
+    store.open(Limits(), Environment())
+    store.submit(Bind("t", "alice", take=False), lambda act, answer: None)
+    for _ in range(3):
+        store.submit(Append("t", "e", b"{"), lambda act, answer: answers.append(answer))
+    assert isinstance(answers[0], Placement)
+    forked = store.fork("alice", 2)
+    assert (forked.low, forked.head) == (1, 2)
+    assert [(one.epoch, one.offset) for one in forked.lineage] == [(answers[0].epoch, 2)]
+    assert store.bounds("alice") == forked
+    store.journal.faults.append("full")
+    store.submit(Append("t", "e", b"{"), lambda act, answer: answers.append(answer))
+    assert store.bounds("alice") == Bounds(forked.epoch, 1, 3, forked.lineage), "a fault of the disk has no effect"
+
+
+async def test_a_store_that_has_to_be_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    """A store over a simulated disk answers after its commit, with faults in between, and promises nothing."""
+    store, answers = FaultyStore(1.0), list[Answer]()
+    assert store.promise is Promise.NOTHING
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: store.append([APPEND], 0.0))
-        await trio.sleep(5)
-        store.heal()
-    assert 5 <= trio.current_time() - began < 6
-
-
-async def test_the_one_call_to_fail() -> None:
-    """A call is failed by its number."""
-    store = FaultyStore(Limits(), Environment(), seconds=0.0)
-    store.fail_call, store.fail_with = 2, "broken"
-    await store.append([APPEND], 0.0)
-    with pytest.raises(Broken):
-        await store.append([APPEND], 0.0)
-    await store.append([APPEND], 0.0)
-    assert store.calls == 3
+        await nursery.start(store.run, Limits(), Environment())
+        began = trio.current_time()
+        store.journal.faults.append("unwritten")
+        store.submit(Append("t", "e", b"{"), lambda act, answer: answers.append(answer))
+        assert answers == []
+        await store.settled()
+        assert len(answers) == 1
+        assert trio.current_time() - began > 2.0
+        nursery.cancel_scope.cancel()
