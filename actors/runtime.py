@@ -485,7 +485,8 @@ async def open_runtime(
 
     The body's own exception comes out bare, not in a group; so does Ctrl-C,
     wherever it strikes. When the runtime's restarts are exhausted, the body is
-    cancelled and :class:`~actors.errors.RestartsExhausted` comes out. On the
+    cancelled and :class:`~actors.errors.RestartsExhausted` comes out. A store
+    that cannot be opened raises its :class:`~actors.errors.StoreError`. On the
     way out, cancelled or not, the runtime cancels its runs, which have
     ``shutdown_seconds`` to end, and tells its clients, within twice
     ``close_seconds``. A listener in the body's own nursery that is cancelled
@@ -523,8 +524,8 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
     try:
         async with open_interruptible_nursery() as nursery:
             supervisor = runtime.tree.supervisor()
-            await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
             try:
+                await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
                 runtime.tree.restore()
                 yield runtime
             except BaseException as error:

@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ import trio.testing
 import actors
 from actors import Balance, Cause, Stage
 from actors.environment import Environment
-from actors.errors import StoreUnavailable
+from actors.errors import StoreError, StoreUnavailable
 from actors.kernel.mailbox import Mailbox
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Append, Binding, Placement
@@ -670,3 +671,10 @@ async def test_a_crash_loses_no_confirmation() -> None:
         assert receipt.stage is Stage.ACKED
         await trio.testing.wait_all_tasks_blocked()
         assert len(runtime.failures) == 1
+
+
+async def test_a_store_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    """``open_runtime`` raises the store's own error, bare, when there is nothing to begin with."""
+    with pytest.raises(StoreError, match="expected the folder"):
+        async with actors.open_runtime(store=actors.SQLiteStore(tmp_path / "nowhere" / "events.db")):
+            pytest.fail("expected no runtime")

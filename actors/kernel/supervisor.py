@@ -74,8 +74,8 @@ class Supervisor:
 
         - :exc:`RestartsExhausted`, when one restart more was needed than the intensity allows. It has the
           last error as text; with its traceback that is in ``failures``, once, like every other crash.
-        - A child's own error, when it crashed at its first start before it said ``started()``,
-          or when that is no crash to mend: ``KeyboardInterrupt``.
+        - A child's own error, when it crashed at its first start before it said ``started()``, which is
+          not in ``failures`` too; or when that is no crash to mend: ``KeyboardInterrupt``.
         - ``Cancelled``, when cancelled. A child that shields itself is reported, and still waited for.
         """
         await _Supervision(self).run(task_status)
@@ -229,9 +229,10 @@ class _Supervision:
 
     def _note_crash(self, life: _Life, error: BaseException) -> None:
         life.crash = describe(error)
-        self._report(life, "its task", error)
         if life.first and not life.serving.is_set() and not life.stop_requested:
-            self._interrupt(error)
+            self._interrupt(error)  # it comes out of run, so it is not reported as well
+        else:
+            self._report(life, "its task", error)
 
     async def _stop(self, slots: Iterable[_Slot]) -> None:
         """Stop those that live, one after the other."""

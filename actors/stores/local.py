@@ -234,7 +234,7 @@ class LocalStore:
     async def _close(self, seconds: float) -> None:
         """Write what is left, if that is possible in time, and close the journal."""
         for user_id in tuple(self._unrecorded):  # or the next life would take what they lost for what they have
-            self._record(user_id)
+            self._record(user_id, len(self._gathering().effects))
         try:
             with trio.move_on_after(seconds):
                 await self._write()
@@ -256,6 +256,7 @@ class LocalStore:
         if self._waiting_bytes >= _WAITING_BYTES:
             raise trio.WouldBlock
         batch = self._gathering()
+        before = len(batch.effects)
         now = self._clock.now()
         answer: Answer
         try:
@@ -264,7 +265,7 @@ class LocalStore:
             answer = refusal.with_traceback(None)
         else:
             if self._unrecorded and answer.user_id in self._unrecorded:
-                self._record(answer.user_id)
+                self._record(answer.user_id, before)
         size = _ACT_BYTES + (len(act.body) if isinstance(act, Append) else 0)
         batch.size_bytes += size
         self._waiting_bytes += size
@@ -463,11 +464,11 @@ class LocalStore:
     async def follow(self, user_id: str) -> View:
         """Follow a user's log; a checkpoint. It waits until the log's epoch is as safe as its events will be."""
         await trio.lowlevel.checkpoint()
-        self._gathering()
+        effects = self._gathering().effects
         is_new = user_id not in self.state.logs and user_id not in self.state.ends
         self.state.log(user_id)
         if user_id in self._unrecorded:
-            self._record(user_id)
+            self._record(user_id, len(effects))
         records = (one for batch in self._batches for one in batch.effects if isinstance(one, LogRecord))
         if is_new or any(record.user_id == user_id for record in records):
             self._bell.ring()
@@ -640,15 +641,16 @@ class LocalStore:
         event_id, at = self._environment.new_id("e"), self._environment.wall_clock()
         body = encode(Lifecycle.AGENT_FAILED, _EMITTER_LOST, mark.thread_id, mark.run_id, event_id, at, _OWN_LIMITS)
         last = Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
+        before = len(self._gathering().effects)
         placement = self.state.append(last, self._clock.now())
         if placement.user_id in self._unrecorded:
-            self._record(placement.user_id)
+            self._record(placement.user_id, before)
 
-    def _record(self, user_id: str) -> None:
-        """Have the journal keep that a log goes on in another epoch."""
+    def _record(self, user_id: str, before: int) -> None:
+        """Have the journal keep that a log goes on in another epoch, before the effects of what is placed in it."""
         self._unrecorded.discard(user_id)
         log = self.state.log(user_id)
-        self._gathering().effects.append(LogRecord(user_id, log.epoch, log.lineage))
+        self._gathering().effects.insert(before, LogRecord(user_id, log.epoch, log.lineage))
 
     def _note_restored(self) -> None:
         """Keep what this life begins with, for the books."""

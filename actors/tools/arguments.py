@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from actors.errors import Unencodable
@@ -60,6 +61,16 @@ def host(words: str) -> str:
     if not found:
         raise Wrong("expected an address, got none; 0.0.0.0 is every one")
     return found
+
+
+def store(words: str) -> Path | None:
+    """Read where events are kept: ``sqlite:PATH``, or ``memory``, which is None."""
+    kind, _, path = text(words).partition(":")
+    if kind == "sqlite" and path:
+        return Path(path)
+    if words != "memory":
+        raise Wrong(f"expected memory or sqlite:PATH, got {words!r}")
+    return None
 
 
 def port(words: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from actors.tools.arguments import Parser, Version, host, identifier, port, seconds
+from actors.tools.arguments import Parser, Version, host, identifier, port, seconds, store
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.journal import JournalOptions, journal
 from actors.tools.serve import ServeOptions, serve
@@ -163,6 +163,10 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str
         "time, after a signal, for runs to finish and for devices to take and ack their events (10); a second"
         " signal ends the server at once"
     ))  # fmt: skip
+    command.add_argument("--store", type=store, metavar="STORE", help=(
+        "where events are kept: memory, which ends with the process, or sqlite:PATH, a file with which the next"
+        " process goes on; one process at a time (memory)"
+    ))  # fmt: skip
     return command
 
 
@@ -174,6 +178,7 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
     return ServeOptions(
         host=arguments.host,
         port=arguments.port,
+        store=arguments.store,
         tokens=arguments.tokens,
         stdin=arguments.stdin,
         receipts=arguments.receipts,
@@ -192,6 +197,7 @@ def _demo_options(parser: Parser, arguments: argparse.Namespace) -> DemoOptions:
     return DemoOptions(
         host=arguments.host,
         port=arguments.port if arguments.port is not None else 0 if arguments.once else _PORT,
+        store=arguments.store,
         once=arguments.once,
         json=arguments.json,
         agent=arguments.agent,

@@ -40,6 +40,8 @@ class ServeOptions:
 
     host: str
     port: int
+    store: Path | None
+    """The file of the store; ``None`` for one in memory."""
     tokens: Path | None
     stdin: bool
     receipts: bool
@@ -57,7 +59,8 @@ async def serve(options: ServeOptions) -> int:
         output()
     with open_signals() as signals:
         services = {"/echo": partial(echo, limits=Limits())} if options.echo else {}
-        async with listening(options.host, options.port, authenticate, services=services) as (runtime, _, _):
+        server = listening(options.host, options.port, authenticate, path=options.store, services=services)
+        async with server as (runtime, _, _):
             if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
                 await runtime.drain(0)  # without waiting, because the lingering is over; it tells the devices to go

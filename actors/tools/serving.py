@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from actors.connections.actor import Connection
+from actors.errors import StoreError
 from actors.runtime import Runtime, open_runtime
 from actors.server.authentication import Authenticate, trust
+from actors.stores.sqlite.store import SQLiteStore
 from actors.tools.terminal import CannotStart, StreamFailed, complain
 
 
 @asynccontextmanager
 async def listening(
-    host: str, port: int, authenticate: Authenticate = trust, **options: Any
+    host: str, port: int, authenticate: Authenticate = trust, *, path: Path | None = None, **options: Any
 ) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
     """Open a runtime with ``options`` and serve it; yield it, its URL, and a nursery that ends with the body.
 
-    The URL is written to standard error as well.
+    The URL is written to standard error as well. ``path`` is the file of its store, ``None`` for one in memory.
 
-    Raises, not in a group, :class:`~actors.tools.terminal.CannotStart` when the address cannot be bound or is not
-    allowed, and :class:`~actors.tools.terminal.StreamFailed` when the URL cannot be written.
+    Raises, not in a group, :class:`~actors.tools.terminal.CannotStart` when the store cannot be opened and when the
+    address cannot be bound or is not allowed, and :class:`~actors.tools.terminal.StreamFailed` when the URL cannot
+    be written.
     """
     refusal: CannotStart | StreamFailed | None = None
-    async with open_runtime(authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
+    async with _opened(path, authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
         try:
             url = await _listen(runtime, host, port, nursery)
             complain(f"listening on {url}")
@@ -36,6 +40,20 @@ async def listening(
         nursery.cancel_scope.cancel()
     if refusal is not None:
         raise refusal
+
+
+@asynccontextmanager
+async def _opened(path: Path | None, **options: Any) -> AsyncIterator[Runtime]:
+    """Open a runtime over a store; only what keeps it from opening is a CannotStart."""
+    is_open = False
+    try:
+        async with open_runtime(store=None if path is None else SQLiteStore(path), **options) as runtime:
+            is_open = True
+            yield runtime
+    except StoreError as error:
+        if is_open:
+            raise
+        raise CannotStart(str(error)) from None
 
 
 async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery) -> str:

@@ -91,6 +91,16 @@ class Running:
             await end.wait()
         return Finished(status, self._out.decode(), self._err.decode())
 
+    @property
+    def port(self) -> int:
+        """The port of its address."""
+        return int(self.url.removesuffix("/ws").rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -119,11 +129,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*words: str, stdout: int = subprocess.PIPE) -> AsyncIterator[Running]:
-    """Run a command that serves on a free port while the body runs; ``stdout`` may be a descriptor."""
+async def running(*words: str, port: int = 0, stdout: int = subprocess.PIPE) -> AsyncIterator[Running]:
+    """Run a command that serves while the body runs, on a free port if not on a given one; ``stdout`` may be a
+    descriptor."""
     with trio.fail_after(PATIENCE_SECONDS):
         process = await trio.lowlevel.open_process(
-            arguments(*words, "--port", "0"), stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE
+            arguments(*words, "--port", str(port)), stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE
         )
         try:
             async with trio.open_nursery() as nursery:

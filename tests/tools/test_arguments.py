@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.tools.arguments import Wrong, count, host, identifier, number, patience, port, seconds, text, token
+from actors.tools.arguments import Wrong, count, host, identifier, number, patience, port, seconds, store, text, token
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,8 @@ from actors.tools.arguments import Wrong, count, host, identifier, number, patie
         (identifier("thread_id"), "t1", "t1"),
         (token, "secret", "secret"),
         (host, "[::1]", "::1"),
+        (store, "memory", None),
+        (store, "sqlite:a:b.db", Path("a:b.db")),
         (port, "0", 0),
         (port, "65535", 65_535),
         (count, "1", 1),
@@ -41,6 +44,8 @@ def test_what_an_argument_means(read: Callable[[str], Any], words: str, expected
         (identifier("thread_id"), "", "thread_id: expected"),
         (token, "", "expected a token, got none"),
         (host, "[]", "expected an address, got none"),
+        (store, "events.db", "expected memory or sqlite:PATH, got 'events.db'"),
+        (store, "sqlite:", "expected memory or sqlite:PATH"),
         (port, "65536", "expected a port, 0 to 65535, got '65536'"),
         (port, "-1", "expected a port"),
         (count, "0", "expected a whole number, 1 or more, got '0'"),

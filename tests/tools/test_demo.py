@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -76,6 +77,15 @@ async def test_once_proves_it_in_json() -> None:
     assert lines[-2]["balanced"]
     assert lines[-2]["users"]["alice"]["acked"] == len(shown)
     assert lines[-1] == {"kind": "verdict", "passed": True, "problems": [], "events": len(shown)}
+
+
+async def test_once_proves_it_over_a_file_with_events(tmp_path: Path) -> None:
+    """With a file as its store the proof holds a second time, after the events of the first."""
+    store = "--store", f"sqlite:{tmp_path / 'events.db'}"
+    first = await run("demo", "--once", *store)
+    second = await run("demo", "--once", *store)
+    assert (first.status, second.status) == (0, 0), second.out
+    assert "arrived in order and were acked" in second.out
 
 
 async def test_whoever_connects_is_answered() -> None:

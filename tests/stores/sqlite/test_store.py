@@ -1,0 +1,40 @@
+"""The store in a file, from life to life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from actors.environment import Environment
+from actors.limits import Limits
+from actors.stores.sqlite.store import SQLiteStore
+from actors.stores.store import Append, Bind, Placement
+
+
+async def placed(store: SQLiteStore, *acts: Append | Bind) -> list[object]:
+    """Submit acts, and return their answers."""
+    answers: list[object] = []
+    for act in acts:
+        store.submit(act, lambda _, answer: answers.append(answer))
+    await store.settled()
+    return answers
+
+
+async def test_an_event_may_be_the_first_thing_of_a_forked_log(tmp_path: Path) -> None:
+    """After a life that was not closed in order, an event is placed behind the fork although no device asked before."""
+    path = tmp_path / "events.db"
+    first, second = SQLiteStore(path), SQLiteStore(path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(first.run, Limits(), Environment())
+        await placed(first, Bind("t", "alice", take=False), Append("t", "e1", b'{"type":"x"'))
+        # As a kill leaves it: nothing more is written, and the lock is let go of.
+        await first._journal.aclose(clean=False)  # type: ignore[attr-defined]
+        await nursery.start(second.run, Limits(), Environment())
+        (answer,) = await placed(second, Append("t", "e2", b'{"type":"x"'))
+        assert isinstance(answer, Placement)
+        assert (answer.seq, answer.offset) == (2, 2)
+        bounds = second.known_bounds("alice")
+        assert bounds is not None
+        assert [fork.offset for fork in bounds.lineage] == [1]
+        nursery.cancel_scope.cancel()
