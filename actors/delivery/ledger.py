@@ -47,7 +47,7 @@ class Page(Watchers):
 
     __slots__ = ("_epoch", "_left", "_safety", "_user_id", "_written", "acked", "gone", "placed")
 
-    def __init__(self, user_id: str, epoch: str, safety: Safety) -> None:
+    def __init__(self, user_id: str, epoch: str, *, safety: Safety) -> None:
         super().__init__()
         self._safety = safety
         self._user_id = user_id
@@ -194,7 +194,7 @@ class Ledger:
         index = offset >> PAGE_BITS
         page = self._pages.get(index)
         if page is None:
-            page = self._pages[index] = Page(self.user_id, self.epoch, self.safety)
+            page = self._pages[index] = Page(self.user_id, self.epoch, safety=self.safety)
             left = min(max(self._floor - (index << PAGE_BITS), 0), PAGE_SIZE)
             kept = min(max(self.end + 1 - (index << PAGE_BITS), 0), PAGE_SIZE)
             page.gone = ((1 << left) - 1 | ALL & ~((1 << kept) - 1)) & ~self._in_writing(page)
