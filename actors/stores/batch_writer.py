@@ -1,0 +1,232 @@
+"""The writer of batches: commits them one after the other, however long that takes, and answers their acts.
+
+Nothing that is decided is taken back: a batch that the journal could not write
+is written again, and everything behind it waits. Of a commit that failed
+without saying that it wrote nothing, the journal is asked what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import trio
+
+from actors.errors import StoreError, StoreUnavailable
+from actors.kernel.signals import Doorbell
+from actors.stages import Promise
+from actors.stores.batches import Batch, Batches
+from actors.stores.journal import Journal, NotTaken, Placed
+from actors.stores.progress import Progress
+from actors.stores.state import StoreState
+from actors.stores.store import Binding, Placement, Shed, Trouble
+
+Policy = Literal["wait", "refuse", "volatile"]
+"""The answer to trouble: emitters wait, are refused, or are delivered live, in memory alone, until it is over."""
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+"""Pauses before another attempt at a batch: long enough to leave a full disk alone, and short enough to be back
+within two seconds of its return."""
+
+
+class CommitsLost(StoreError):
+    """The journal no longer has what it had confirmed. Nothing of this life can be promised any more."""
+
+
+class BatchWriter:
+    """Writes the batches of one life to a journal."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        state: StoreState,
+        *,
+        journal: Journal,
+        progress: Progress,
+        policy: Policy,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.trouble: Trouble | None = None
+        """The reason for which nothing can be written at present."""
+        self.in_doubt = False
+        """True while it is not known whether the journal has the batch that was given to it last."""
+        self._batches = batches
+        self._state = state
+        self._journal = journal
+        self._progress = progress
+        self._policy = policy
+        self._wall_clock = wall_clock
+        self._last_number = 0
+        """The number of the last commit that the journal has confirmed."""
+        self._bell = Doorbell()
+        self._concluded = trio.Event()
+        """Set, and made anew, after each commit, and when trouble begins."""
+        self._shed: list[Shed] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"<BatchWriter after {self._last_number} {self._batches!r}{'' if self.trouble is None else ' in trouble'}>"
+        )
+
+    # --- the writing task ---------------------------------------------------------
+
+    def ring(self) -> None:
+        """Have what has gathered written."""
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Write batches until cancelled. Raises CommitsLost."""
+        while True:
+            await self._bell.wait()
+            await self.write()
+
+    async def write(self, *, patiently: bool = True) -> None:
+        """Write until nothing is left; without patience, until trouble. Raises CommitsLost."""
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._batches.empty or self._progress.waits:
+            marks = self._progress.marks()
+            if not self._batches.first.closed:
+                self._progress.note_written(marks)
+            if await self._attempt(self._batches.close_first(marks)):
+                pause = _FIRST_PAUSE_SECONDS
+            elif not patiently:
+                return
+            else:
+                await trio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def give_up(self) -> bool:
+        """Answer that it is not known what becomes of the acts that are left; true if every effect was written."""
+        text = f"the store was closed while it could not write: {self.trouble}"
+        for batch in self._batches:
+            while batch.acts:
+                act, answered, _ = batch.acts.popleft()
+                answered(act, StoreUnavailable(text))
+        return not any(batch.effects for batch in self._batches)
+
+    # --- who waits for it ---------------------------------------------------------
+
+    @property
+    def refuses(self) -> bool:
+        """True if acts are refused at present."""
+        return self.trouble is not None and self._policy == "refuse"
+
+    def deliver(self) -> None:
+        """Answer what gathers at once, from memory, if the policy says so and there is trouble."""
+        if self.trouble is not None and self._policy == "volatile":
+            for batch in self._batches:
+                if not batch.closed:
+                    batch.shed = (*batch.shed, *self._state.holds.report())
+                self._conclude(batch, Promise.NOTHING)
+
+    async def room(self) -> None:
+        """Wait until there is room for an act; a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._batches.full:
+            await self._concluded.wait()
+
+    async def settled(self) -> None:
+        """Wait until every act that was submitted before is answered; a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        before = [batch for batch in self._batches if batch.acts]
+        while any(batch.acts for batch in before):
+            await self._concluded.wait()
+
+    async def written(self) -> None:
+        """Wait until all that was decided before is written, or trouble stands in the way."""
+        last = self._batches.gathering()
+        self._bell.ring()
+        while self.trouble is None and last in self._batches and last.effects:
+            await self._concluded.wait()
+
+    def shed(self) -> list[Shed]:
+        """Return the drops of held events that are written, since the last call."""
+        shed, self._shed = self._shed, []
+        return shed
+
+    # --- one batch ------------------------------------------------------------------
+
+    async def _attempt(self, batch: Batch) -> bool:
+        """Try to commit a batch; true if the journal has it."""
+        try:
+            if not (self.in_doubt and await self._has(batch)) and batch.effects:
+                await self._commit(batch.number, batch)
+        except CommitsLost as error:
+            self._note_trouble(str(error))
+            raise
+        except NotTaken as refusal:
+            self.in_doubt = False
+            self._note_trouble(str(refusal))
+            await self._relieve()
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known, and asked for
+            self._note_trouble(f"{type(error).__name__}: {error}")
+            return False
+        self._batches.drop_first()
+        if not any(other.concluded for other in self._batches):  # else some are delivered from memory alone
+            self.trouble = None
+        self._conclude(batch, self._journal.promise)
+        return True
+
+    async def _commit(self, number: int, batch: Batch) -> None:
+        self.in_doubt = True
+        with trio.CancelScope(shield=True):
+            await self._journal.commit(number, batch.effects)
+        self.in_doubt = False
+        self._last_number = number
+
+    async def _has(self, batch: Batch) -> bool:
+        """Open the journal again, and see whether it has a batch."""
+        last = await self._journal.reopen()
+        if last < self._last_number:
+            text = f"expected the journal to have commit {self._last_number} of this life, its last one is {last}"
+            raise CommitsLost(f"{text}: the disk has lost what it had confirmed")
+        self.in_doubt, self._last_number = False, last
+        return last >= batch.number
+
+    async def _relieve(self) -> None:
+        """Commit alone what makes room on a full disk: the marks from which the journal learns what it may drop."""
+        marks = self._progress.marks(but=self._batches.begun())
+        if not marks:
+            return
+        try:
+            await self._commit(self._batches.renumber(), Batch(number=0, effects=list(marks)))
+        except NotTaken:
+            self.in_doubt = False
+        except Exception:  # noqa: BLE001 - the next attempt asks what was written
+            return
+        else:
+            self._progress.note_written(marks)
+
+    def _note_trouble(self, text: str) -> None:
+        self.trouble = Trouble(text, self._wall_clock() if self.trouble is None else self.trouble.since)
+        self.deliver()
+        self._ring_concluded()
+
+    def _conclude(self, batch: Batch, promise: Promise) -> None:
+        """Show what a batch placed, and answer its acts, each once."""
+        self._shed += batch.shed
+        batch.shed = ()
+        for effect in batch.effects[batch.concluded :]:
+            if isinstance(effect, Placed):
+                log = self._state.logs[effect.user_id]
+                self._state.show(log, effect.offset)
+                self._progress.look(effect.user_id, log)
+        batch.concluded = len(batch.effects)
+        while batch.acts:
+            act, answered, answer = batch.acts.popleft()
+            if isinstance(answer, Placement | Binding):
+                self._complete(answer, promise)
+            answered(act, answer)
+        self._ring_concluded()
+
+    def _complete(self, answer: Placement | Binding, promise: Promise) -> None:
+        answer.promise = promise
+        log = None if answer.user_id is None else self._state.logs.get(answer.user_id)
+        if log is not None and log.epoch == answer.epoch:
+            answer.low = log.low
+
+    def _ring_concluded(self) -> None:
+        concluded, self._concluded = self._concluded, trio.Event()
+        concluded.set()
