@@ -86,7 +86,7 @@ class Log:
         "size_bytes",
     )
 
-    def __init__(self, epoch: str, head: int = 0, lineage: Lineage = ()) -> None:
+    def __init__(self, epoch: str, head: int = 0, *, lineage: Lineage = ()) -> None:
         self.epoch = epoch
         self.lineage = lineage
         """The epochs that this one continues."""
@@ -105,7 +105,7 @@ class Log:
     @classmethod
     def restore(cls, epoch: str, lineage: Lineage, *, low: int, times: array[float], sizes: array[int]) -> Log:
         """Make a log of which no event is at hand yet, from the times and the sizes of its texts, in bytes."""
-        log = cls(epoch, low - 1, lineage)
+        log = cls(epoch, low - 1, lineage=lineage)
         log._times = times
         log._frames = [_HOLE] * len(times)
         log._away, log._away_from = sizes, low

@@ -67,8 +67,8 @@ from actors.stores.store import (
 )
 
 Policy = Literal["wait", "refuse", "volatile"]
-"""What becomes of events while the journal cannot write: emitters wait, are refused, or are delivered live, in memory
-alone, until it can."""
+"""The fate of events while the journal cannot write: their emitters wait, they are refused, or they are delivered live,
+in memory alone, until it can."""
 
 _BATCH_BYTES = MIB
 """The size at which a batch is closed, because a journal must have as much in reserve as its largest batch."""
@@ -94,7 +94,7 @@ _LOAD_EVENTS = 256
 """Events loaded at once, newest first: a device that was away for a moment needs the last few."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class Batch:
     """The effects of one commit, and the acts that it answers."""
 
@@ -111,7 +111,7 @@ class Batch:
 
 
 class _Written(enum.Enum):
-    """What is known of the batch that is written now."""
+    """The state of knowledge of the batch that is written now."""
 
     NOT_YET = enum.auto()
     MAYBE = enum.auto()
@@ -140,7 +140,7 @@ class LocalStore:
         self._unrecorded: set[str] = set()
         """Users whose logs go on in another epoch that the journal does not have yet."""
         self._progress: dict[str, tuple[Spans, int]] = {}
-        """What devices acked, and up to where sockets took everything, by user."""
+        """The spans that devices acked, and up to where sockets took everything, by user."""
         self._lows: dict[str, int] = {}
         """The lows that the journal has, by user."""
         self._trimmed: set[str] = set()
@@ -289,7 +289,7 @@ class LocalStore:
         return last
 
     def _begin_batch(self, number: int) -> Batch:
-        batch = Batch(number)
+        batch = Batch(number=number)
         if self._batches:
             self._batches[-1].shed = self._state.holds.report()
             self._batches[-1].closed = True
