@@ -274,7 +274,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "events/delivered": "only a struct; tests/client/test_inbox.py is full of them",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "stores/journal": "only a contract; tests/stores/journal_contract.py has an example for each of its promises",
-    "stores/store": "only a contract; tests/stores/contract.py has an example for each of its promises",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
     "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
     "testing/link": "tests/testing/test_proxy.py drives links between real sockets",
