@@ -273,7 +273,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "context": "only a record; tests/test_tree.py opens what is given it",
     "events/delivered": "only a struct; tests/client/test_inbox.py is full of them",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
-    "stores/store": "only a contract; tests/stores/contract.py has an example for each of its promises",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
     "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
     "testing/link": "tests/testing/test_proxy.py drives links between real sockets",
@@ -298,6 +297,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "protocol/transcripts": "the protocol's transcripts, played to the server",
     "protocol/vocabulary": "the words of both roles and of the browser's client, compared",
     "server/heads": "a table of requests, and what a proxy may do to them",
+    "stores/contract": "stores with a bug, each of which the suite of all stores must find",
     "testing/mutants": "bugs put into the runtime, each of which the simulation must find",
     "testing/page": "the page of the folder",
 }

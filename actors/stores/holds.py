@@ -72,7 +72,7 @@ class Holds:
     """
 
     def __init__(
-        self, limits: Limits, forget: Callable[[str], object], note: Callable[[HoldShed], object] | None = None
+        self, limits: Limits, forget: Callable[[str], object], *, note: Callable[[HoldShed], object] | None = None
     ) -> None:
         self._limits = limits
         self._forget = forget

@@ -98,7 +98,7 @@ class StoreState:
         self.ends: dict[str, LogEnd] = {}
         """The ends of empty logs, by user."""
         self.window = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
-        self.holds = Holds(limits, self._forget_thread, None if effects is None else self._note)
+        self.holds = Holds(limits, self._forget_thread, note=None if effects is None else self._note)
         self.runs = RunMarks()
         self.effects = effects
         """The effects decided since the last commit; ``None`` where there is no journal."""

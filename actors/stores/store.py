@@ -67,7 +67,8 @@ Edge = Literal["", "due", "opens", "closes", "whole"]
 """The part that an event has in its run: its message, its first event, its last one, its only one, or any between."""
 
 Again = Literal["", "asked", "given"]
-"""Whether an event was there before: by this very act, the answer to which was lost, or by another one of its id."""
+"""The way in which an event was there before, if it was: by this very act, the answer to which was lost, or by another
+one of its id."""
 
 
 class StaleGeneration(StoreError):
@@ -94,7 +95,7 @@ class Append(msgspec.Struct, gc=False):
     fingerprint: bytes | None = None
     """The digest by which two events of one id are the same; ``None`` for an id that cannot come twice."""
     user_id: str | None = None
-    """The owner whom the thread must have, if one is expected."""
+    """The owner that the thread must have, if one is expected."""
     run_id: str | None = None
     """The run that guards the event, or that a message makes due."""
     edge: Edge = ""

@@ -41,7 +41,7 @@ Fault = Literal["full", "unwritten", "unanswered"]
 """Faults of a commit: refused; failed, and not written; written, and failed. Of the last two it is not known."""
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Disk:
     """The disk of one journal, which outlives the journals on it."""
 

@@ -1,4 +1,4 @@
-"""The store's answers, noted in the books, and told to those whom they concern."""
+"""The store's answers, noted in the books, and told to those that they concern."""
 
 from __future__ import annotations
 

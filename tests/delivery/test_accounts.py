@@ -14,12 +14,14 @@ from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
 from actors.delivery.cursor import Bounds
 from actors.delivery.lineage import Fork
 from actors.environment import Environment
+from actors.delivery.log import RestoredBounds
 from actors.events.event import encode, fingerprint
 from actors.limits import Limits
 from actors.receipts import Queued, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Binding
+from actors.stores.store import Act, Answer, Append, Bind, Binding, Placement
+from tests.stores.desk import Hands
 
 LIMITS = Limits(unbound_events=3, unbound_seconds=6.0, retained_events=4, retained_seconds=9.0)
 
@@ -34,16 +36,28 @@ class Office:
     """Books that are kept about what a store in memory does with random events."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore(LIMITS, Environment())
-        self.accounts = Accounts(10_000, self.store.bounds)
+        self.hands = Hands()
+        self.store = MemoryStore()
+        self.store.open(LIMITS, self.hands.environment())
+        self.accounts = Accounts(10_000)
         self.former = {"alice": Balance(), "bob": Balance()}
         """The sums of users when they were last forgotten."""
-        self.now = 0.0
         self.ids = itertools.count(1)
         self.queued: list[Receipt] = []
         self.settled: list[Receipt] = []
         self.repeated: list[str | None] = []
         """For each repetition, the user to whom the first event had gone."""
+
+    @property
+    def now(self) -> float:
+        """The time that has passed."""
+        return self.hands.now
+
+    def answer_to(self, act: Act) -> Answer:
+        """The store's answer, which comes at once."""
+        answers: list[Answer] = []
+        self.store.submit(act, lambda _, answer: answers.append(answer))
+        return answers[0]
 
     def emit(self, thread_id: str) -> None:
         self.queued.append(accepted(self.accounts, f"e{next(self.ids)}", thread_id))
@@ -67,9 +81,10 @@ class Office:
 
     def append(self, receipt: Receipt, first: Receipt | None = None) -> None:
         body = encode("say", {}, receipt.thread_id, None, receipt.event_id, 0.0, LIMITS)
-        append = Append(receipt.thread_id, receipt.event_id, body, None, fingerprint(body))
-        placement = self.store.append_nowait(append, self.now)
-        assert placement.duplicate == (first is not None)
+        append = Append(receipt.thread_id, receipt.event_id, body, fingerprint=fingerprint(body))
+        placement = self.answer_to(append)
+        assert isinstance(placement, Placement)
+        assert placement.again == ("" if first is None else "given")
         if first is not None:
             self.accounts.deduplicate(receipt, first, placement.user_id)
             self.repeated.append(placement.user_id)
@@ -91,11 +106,12 @@ class Office:
         self.bind(thread_id, "bob")
 
     def unbind(self, thread_id: str) -> None:
-        self.store.bind_nowait(thread_id, None, self.now, take=True)
+        self.answer_to(Bind(thread_id, None, take=True))
 
     def bind(self, thread_id: str, user_id: str) -> None:
-        changed = self.store.owner(thread_id) != user_id
-        binding = self.store.bind_nowait(thread_id, user_id, self.now, take=True)
+        changed = self.store.known_owner(thread_id) != user_id
+        binding = self.answer_to(Bind(thread_id, user_id, take=True))
+        assert isinstance(binding, Binding)
         placed = self.accounts.bind(
             thread_id, user_id, binding.epoch, binding.first_offset, binding.low, self.now, notice=binding.notice
         )
@@ -110,21 +126,21 @@ class Office:
             self.settled.append(Receipt("", "notice", 0.0, page, None, binding.first_offset))
 
     def write(self, thread_id: str) -> None:
-        user_id = self.store.owner(thread_id)
+        user_id = self.store.known_owner(thread_id)
         if user_id in self.accounts.users:
             ledger = self.accounts.users[user_id].ledger
             first = ledger.first_unwritten()
             ledger.write(first, min(first + 1, ledger.head))
 
     def ack(self, thread_id: str) -> None:
-        user_id = self.store.owner(thread_id)
+        user_id = self.store.known_owner(thread_id)
         if user_id in self.accounts.users:
             ledger = self.accounts.users[user_id].ledger
             ledger.ack(ledger.first_unacked(), ledger.first_unwritten() - 1)
 
     def wait(self, _: str) -> None:
-        self.now += 4
-        lows = self.store.expire(self.now).lows
+        self.hands.now += 4
+        lows = self.store.expire().lows
         self.shed()
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
@@ -136,7 +152,7 @@ class Office:
             self.accounts.account(user_id, bounds.epoch, bounds.low, self.now, lineage=bounds.lineage)
 
     def forget(self, thread_id: str) -> None:
-        user_id = self.store.owner(thread_id)
+        user_id = self.store.known_owner(thread_id)
         if user_id is not None and self.accounts.is_settled(user_id) and self.store.forget(user_id):
             self.former[user_id] = self.expected(user_id)
             self.accounts.forget(user_id)
@@ -217,12 +233,15 @@ def test_an_audit_can_fail() -> None:
     assert accounts.audit().total.queued == -1
 
 
-@pytest.mark.parametrize("column", [field.name for field in attrs.fields(Balance) if field.name != "accepted"])
+@pytest.mark.parametrize(
+    "column", [field.name for field in attrs.fields(Balance) if field.name not in {"accepted", "restored"}]
+)
 def test_each_column_counts(column: str) -> None:
     """A row adds up when its one event is in any one column, and not when it is in two."""
     assert Balance(accepted=1, **{column: 1}).balanced
     assert not Balance(accepted=1, **{column: 2}).balanced
     assert not Balance(**{column: 1}).balanced
+    assert Balance(restored=1, **{column: 1}).balanced
 
 
 def test_one_row_is_enough() -> None:
@@ -326,32 +345,6 @@ def test_an_answer_about_an_epoch_that_ended_is_booked_there() -> None:
     assert accounts.audit().balanced
 
 
-def test_an_answer_about_an_epoch_that_the_books_never_knew() -> None:
-    """An event placed in an epoch that has ended before the books heard of it is dropped in that epoch."""
-    accounts = Accounts(10, lambda user_id: Bounds("e2", 1, 1))
-    present = accepted(accounts)
-    accounts.note_placed(present, "alice", "e2", 1, 1, 0.0)
-    held, late = accepted(accounts, "held"), accepted(accounts, "late")
-    accounts.hold(held, 1, 0.0)
-    assert accounts.bind("t", "alice", "e1", 4, 1, 1.0, notice=False) == 1
-    accounts.note_placed(late, "alice", "e1", 5, 1, 1.0)
-    assert [receipt.stage for receipt in (present, held, late)] == [Stage.STORED, Stage.DROPPED, Stage.DROPPED]
-    assert accounts.users["alice"].ledger.epoch == "e2"
-    assert accounts.audit().users == {"alice": Balance(accepted=3, retained=1, dropped=2)}
-
-
-def test_an_answer_about_what_had_left_an_empty_log() -> None:
-    """Books that begin with a late answer about what the log has let go of meanwhile retain nothing of it."""
-    accounts = Accounts(10, lambda user_id: Bounds("e1", 4, 3))
-    held, late = accepted(accounts, "held"), accepted(accounts, "late")
-    accounts.hold(held, 1, 0.0)
-    assert accounts.bind("t", "alice", "e1", 1, 1, 1.0, notice=True) == 2
-    accounts.note_placed(late, "alice", "e1", 3, 1, 1.0)
-    assert [(receipt.stage, receipt.cause) for receipt in (held, late)] == [(Stage.DROPPED, Cause.RETENTION)] * 2
-    assert accounts.audit().users == {"alice": Balance(accepted=3, dropped=3)}
-    assert sum(letter.count for letter in accounts.dead_letters) == 3
-
-
 def test_an_answer_about_what_had_left_before_the_books_began() -> None:
     """Books that begin in the middle of a log take a late answer about its beginning for what it is."""
     accounts = Accounts(10)
@@ -408,3 +401,84 @@ def test_an_empty_hold_is_let_go() -> None:
         accounts.hold(accepted(accounts, thread_id=f"t{number}"), 1, 0.0)
         accounts.shed(f"t{number}", 1, Cause.UNBOUND_EXPIRED, 1.0)
     assert len(accounts.holds) == 0
+
+
+# --- what an earlier life left ------------------------------------------------------------
+
+
+def restored_accounts(low: int = 1, head: int = 5) -> Accounts:
+    """Books whose store has restored alice's log, of which 1 and 2 are acked, and 3 is written."""
+    bounds = RestoredBounds(epoch="e", low=low, head=head, acked=((1, 2),), written=3)
+    return Accounts(10, restored=lambda user_id: bounds if user_id == "alice" else None)
+
+
+def test_a_log_of_an_earlier_life_is_in_the_books() -> None:
+    """From when its user is first met, a restored log is in the books with what became of its events, beside those of
+    this life; another user's books begin empty."""
+    accounts = restored_accounts()
+    assert accounts.audit().users == {}
+    accounts.note_placed(accepted(accounts), "alice", "e", 6, 1, 0.0)
+    accounts.note_placed(accepted(accounts), "bob", "e", 1, 1, 0.0)
+    audit = accounts.audit()
+    assert audit.users["alice"] == Balance(accepted=1, restored=5, acked=2, retained=4)
+    assert audit.users["bob"] == Balance(accepted=1, retained=1)
+    assert audit.balanced
+    accounts.trim("alice", 5, Cause.RETENTION, 1.0)
+    assert accounts.audit().users["alice"] == Balance(
+        accepted=1, restored=5, acked=2, unconfirmed=1, dropped=1, retained=2
+    )
+
+
+def test_what_has_left_a_log_was_never_in_these_books() -> None:
+    """Of a restored log that has lost something by the time its user is met only the rest is entered; of one that has
+    lost everything nothing is."""
+    accounts = restored_accounts()
+    accounts.account("alice", "e", 4, 0.0)
+    assert accounts.audit().users["alice"] == Balance(restored=2, retained=2)
+    accounts = restored_accounts()
+    accounts.note_placed(accepted(accounts), "alice", "e", 6, 6, 0.0)
+    assert accounts.audit().users["alice"] == Balance(accepted=1, retained=1)
+
+
+def test_a_hold_of_an_earlier_life_is_in_the_books() -> None:
+    """Restored holds are in the books, are shed with a dead letter, and are placed by a bind, as those of this life
+    are."""
+    accounts = Accounts(10)
+    accounts.restore_hold("t", 3, 6)
+    assert accounts.audit().unowned == Balance(restored=4, held=4)
+    accounts.shed("t", 4, Cause.UNBOUND_EXPIRED, 1.0)
+    accounts.hold(accepted(accounts), 7, 1.0)
+    assert accounts.audit().unowned == Balance(accepted=1, restored=4, held=3, dropped=2)
+    assert [(letter.first, letter.last) for letter in accounts.dead_letters] == [(3, 4)]
+    assert accounts.bind("t", "alice", "e", 1, 1, 2.0, notice=True) == 4
+    audit = accounts.audit()
+    assert audit.users["alice"] == Balance(accepted=2, restored=2, retained=4)
+    assert audit.unowned == Balance(restored=2, dropped=2)
+    assert audit.balanced
+
+
+def test_a_bind_of_an_earlier_life_that_is_repeated() -> None:
+    """A bind whose answer is given again in the next life places nothing: its notice is one of the restored events."""
+    accounts = restored_accounts()
+    assert accounts.bind("t", "alice", "e", 4, 1, 0.0, notice=True) == 0
+    accounts.note_placed(accepted(accounts), "alice", "e", 6, 1, 0.0)
+    assert accounts.bind("t", "alice", "e", 4, 1, 0.0, notice=True) == 0
+    audit = accounts.audit()
+    assert audit.users == {"alice": Balance(accepted=1, restored=5, acked=2, retained=4)}
+    assert audit.balanced
+
+
+def test_the_state_of_an_event_of_an_earlier_life() -> None:
+    """What became of an event that an earlier life took is known where it is in a log or a hold; otherwise it has left
+    it."""
+    accounts = restored_accounts()
+    accounts.restore_hold("h", 1, 2)
+
+    def stage_of(user_id: str | None, offset: int = 0, *, thread_id: str = "t", low: int = 1) -> Stage:
+        state, number = accounts.state_of(thread_id, user_id, "e", seq=2, offset=offset, low=low)
+        return state.stage(number)
+
+    stages = [stage_of("alice", 1), stage_of("alice", 3), stage_of("alice", 5), stage_of("alice", 1, low=2)]
+    assert stages == [Stage.ACKED, Stage.WRITTEN, Stage.STORED, Stage.DROPPED]
+    assert [stage_of(None, thread_id="h"), stage_of(None)] == [Stage.BUFFERED, Stage.DROPPED]
+    assert accounts.audit().balanced

@@ -131,7 +131,7 @@ def test_a_hold_of_an_earlier_life_is_bounded() -> None:
     """A hold that is restored keeps the bounds of this life, says what it had to shed, and counts on from what it had
     shed before; an empty one is vacant."""
     noted: list[HoldShed] = []
-    holds = Holds(LIMITS, lambda thread_id: None, noted.append)
+    holds = Holds(LIMITS, lambda thread_id: None, note=noted.append)
     hold, empty = ThreadHold("t", disowned=False), ThreadHold("empty", disowned=False)
     hold.shed, hold.first_shed = {Cause.UNBOUND_EXPIRED: 2}, 1
     holds.restore(hold, [HeldEvent(b"x", seq, float(seq), None) for seq in range(3, 9)])

@@ -7,7 +7,8 @@ from os import PathLike
 from typing import Literal
 
 from actors.checks import check_word
-from actors.stores.local import LocalStore, Policy
+from actors.stores.batch_writer import Policy
+from actors.stores.local import LocalStore
 from actors.stores.sqlite.journal import SQLiteJournal
 
 Synchronous = Literal["full", "normal"]
