@@ -16,6 +16,7 @@ user's actor knows them, and ends them.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
@@ -79,10 +80,14 @@ class Tree:
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
-        self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
+        self.users: DynamicSupervisor[UserMessage] = self._supervise(
+            "users", self._users(), answered=trio.lowlevel.checkpoint
+        )
         self.thread_context = self._thread_context()
         self._thread_kind = ThreadKind(self.thread_context)
-        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", self._thread_kind)
+        self.threads: DynamicSupervisor[ThreadMessage] = self._supervise(
+            "threads", self._thread_kind, answered=self.store.settled
+        )
         self.emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
         self.undelivered = self._watch(options.on_undelivered)
         self.runs = Runs(
@@ -210,7 +215,9 @@ class Tree:
             answer=self.requests.answer,
         )
 
-    def _supervise(self, name: str, kind: Kind[M]) -> DynamicSupervisor[M]:
+    def _supervise(
+        self, name: str, kind: Kind[M], *, answered: Callable[[], Awaitable[None]]
+    ) -> DynamicSupervisor[M]:
         limits = self.context.limits
         return DynamicSupervisor(
             name,
@@ -224,6 +231,7 @@ class Tree:
             ),
             environment=self.context.environment,
             failures=self.context.failures,
+            answered=answered,
         )
 
     def _watch(self, hook: OnUndelivered | None) -> UndeliveredWatch | None:

@@ -11,6 +11,7 @@ actors behind them own no more than can be built again.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -69,8 +70,11 @@ class DynamicSupervisor(Generic[M]):
         budget: Budget,
         environment: Environment,
         failures: Failures,
+        answered: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
         self.name = name
+        self._answered = answered
+        """Waits until all that the actors have handed on was answered: answers are messages to them."""
         self._kind = kind
         self._dispatcher = dispatcher
         self._budget = budget
@@ -134,7 +138,7 @@ class DynamicSupervisor(Generic[M]):
         self.mailbox(key).reopen(self._kind.build(key))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Supervise until :meth:`stop`, and then until no actor has work left.
+        """Supervise until :meth:`stop`, and then until no actor has work left, nor will be told of any.
 
         Cancelled, it cancels all actors at once, because they do not depend on
         one another. An actor that is still there ``shutdown_seconds`` later
@@ -148,7 +152,7 @@ class DynamicSupervisor(Generic[M]):
                 task_status.started()
                 try:
                     await self._stop_requested.wait()
-                    await self.wait_idle()
+                    await self.wait_settled()
                     self._close()
                 except trio.Cancelled:
                     self._nursery.cancel_scope.cancel()
@@ -253,6 +257,12 @@ class DynamicSupervisor(Generic[M]):
             if self._all_idle.is_set():
                 self._all_idle = trio.Event()
             await self._all_idle.wait()
+
+    async def wait_settled(self) -> None:
+        """Wait until no actor has work left, and the answers to all that they have handed on are handled, too."""
+        await self.wait_idle()
+        await self._answered()
+        await self.wait_idle()
 
     async def _report_shielded(self) -> None:
         seconds = self._budget.shutdown_seconds
