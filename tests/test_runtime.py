@@ -226,7 +226,7 @@ async def test_nothing_accepted_for_one_owner_reaches_the_next() -> None:
 
 async def test_stale_generation_is_dropped_not_delivered(autojump_clock: trio.testing.MockClock) -> None:
     """An event queued for one owner, while another node gives the thread away, is DROPPED(owner_changed)."""
-    store = WaitingStore(LIMITS, Environment())
+    store = WaitingStore()
     async with actors.open_runtime(store=store) as runtime:
         await runtime.bind("t1", "alice")
 
@@ -247,7 +247,7 @@ async def test_stale_generation_is_dropped_not_delivered(autojump_clock: trio.te
 
 async def test_events_gather_while_the_store_works(autojump_clock: trio.testing.MockClock) -> None:
     """A store that must wait gets what gathered in one call; receipts go from ACCEPTED to STORED."""
-    store = WaitingStore(LIMITS, Environment())
+    store = WaitingStore()
     async with actors.open_runtime(store=store) as runtime:
         await runtime.bind("t1", "alice")
         receipts = [await runtime.thread("t1").emit("step", {"n": n}) for n in range(10)]
@@ -260,7 +260,7 @@ async def test_events_gather_while_the_store_works(autojump_clock: trio.testing.
 
 async def test_unknown_answer_is_asked_again_under_the_same_id(autojump_clock: trio.testing.MockClock) -> None:
     """When the store's answer is lost the events are offered again, and placed once."""
-    store = WaitingStore(LIMITS, Environment())
+    store = WaitingStore()
     lost = iter([True, True])
 
     def lose() -> None:
@@ -279,7 +279,7 @@ async def test_unknown_answer_is_asked_again_under_the_same_id(autojump_clock: t
 
 async def test_conflict_found_late_is_a_cause(autojump_clock: trio.testing.MockClock) -> None:
     """With a store that must be waited for, a conflicting id is found after acceptance: DROPPED(conflict)."""
-    async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:
+    async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.thread("t1").emit("step", {"n": 1}, event_id="mine")
         second = await runtime.thread("t1").emit("step", {"n": 2}, event_id="mine")
         with pytest.raises(actors.Dropped):
@@ -289,7 +289,7 @@ async def test_conflict_found_late_is_a_cause(autojump_clock: trio.testing.MockC
 
 async def test_wrong_owner_found_late_is_a_cause(autojump_clock: trio.testing.MockClock) -> None:
     """With a store that must be waited for, a wrong owner is found after acceptance: DROPPED(not_the_owner)."""
-    async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:
+    async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.bind("t1", "alice")
         receipt = await runtime.thread("t1").emit("step", {}, user_id="bob")
         with pytest.raises(actors.Dropped):
@@ -300,7 +300,7 @@ async def test_wrong_owner_found_late_is_a_cause(autojump_clock: trio.testing.Mo
 async def test_back_pressure_is_at_the_emitter(autojump_clock: trio.testing.MockClock) -> None:
     """A full mailbox raises in ``emit_nowait`` and makes ``emit`` wait; nothing is lost and order is kept."""
     limits = actors.Limits(mailbox_messages=4)
-    store = WaitingStore(limits, Environment())
+    store = WaitingStore()
     async with actors.open_runtime(store=store, limits=limits) as runtime:
         await runtime.bind("t1", "alice")
         thread = runtime.thread("t1")
@@ -387,7 +387,7 @@ async def test_a_repetition_of_what_was_shed_is_shed(autojump_clock: trio.testin
 
 async def test_repetitions_in_the_queue_follow_the_first(autojump_clock: trio.testing.MockClock) -> None:
     """Copies of one event that are queued together have one placement, and all their receipts say so."""
-    async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:
+    async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.bind("t1", "alice")
         receipts = [runtime.thread("t1").emit_nowait("step", {}, event_id="mine") for _ in range(3)]
         await receipts[-1].reached(Stage.STORED)
@@ -601,7 +601,7 @@ async def test_what_people_read_is_on_the_wall_clock(autojump_clock: trio.testin
 
 async def test_explain_follows_a_queued_event(autojump_clock: trio.testing.MockClock) -> None:
     """An event that was queued when its emit returned is found again, wherever it has come to."""
-    async with actors.open_runtime(store=WaitingStore(LIMITS, Environment())) as runtime:
+    async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.bind("t1", "alice")
         receipt = await runtime.thread("t1").emit("step", {})
         assert "queued for the store" in str(runtime.explain(receipt.event_id))

@@ -41,6 +41,9 @@ class Kind(Protocol[M]):  # type: ignore[misc] # a mailbox is invariant in its m
     def quarantined(self, key: str, failure: Failure, /) -> None:
         """Settle the state of an actor that spent its budget; its mailbox is closed by then."""
 
+    async def settled(self) -> None:
+        """Wait until all that the actors have handed on is answered: answers are messages to them. A checkpoint."""
+
 
 @attrs.frozen(kw_only=True)
 class Budget:
@@ -140,7 +143,7 @@ class DynamicSupervisor(Generic[M]):
         self.mailbox(key).reopen(self._kind.build(key))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Supervise until :meth:`stop`, and then until no actor has work left.
+        """Supervise until :meth:`stop`, and then until no actor has work left, nor will be told of any.
 
         Cancelled, it cancels all actors at once, because they do not depend on
         one another. An actor that is still there ``shutdown_seconds`` later
@@ -154,7 +157,7 @@ class DynamicSupervisor(Generic[M]):
                 task_status.started()
                 try:
                     await self._stop_requested.wait()
-                    await self.wait_idle()
+                    await self.wait_settled()
                     self._close()
                 except trio.Cancelled:
                     self._nursery.cancel_scope.cancel()
@@ -259,6 +262,12 @@ class DynamicSupervisor(Generic[M]):
             if self._all_idle.is_set():
                 self._all_idle = trio.Event()
             await self._all_idle.wait()
+
+    async def wait_settled(self) -> None:
+        """Wait until no actor has work left, and the answers to all that they have handed on are handled, too."""
+        await self.wait_idle()
+        await self._kind.settled()
+        await self.wait_idle()
 
     async def _report_shielded(self) -> None:
         seconds = self._budget.shutdown_seconds

@@ -25,7 +25,6 @@ from actors.protocol.server_messages import GoingAway, encode
 from actors.runs.supervisor import Runs
 from actors.server.requests import Requests
 from actors.server.server import Server
-from actors.stores.store import Store
 from actors.threads.emitter import Emitter
 from actors.threads.messages import ThreadMessage
 
@@ -92,7 +91,6 @@ class Parts(Protocol):
     threads: DynamicSupervisor[ThreadMessage]
     flusher: Flusher
     accounts: Accounts
-    store: Store
 
     def confirm(self) -> None:
         """Tell the store what devices have acked."""
@@ -173,8 +171,7 @@ class Drain:
     async def _finish_delivery(self, awaits_more: Callable[[], bool]) -> None:
         """Refuse events; the store takes what it was given, devices what is in their logs, until nothing is awaited."""
         self._parts.emitter.closed = True
-        await self._parts.threads.wait_idle()
-        await self._parts.store.settled()
+        await self._parts.threads.wait_settled()
         connections = self._parts.server.connections
         while not self._parts.flusher.idle or any(one.writing for one in connections.values()) or awaits_more():
             self._parts.flusher.write_round()

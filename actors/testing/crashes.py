@@ -78,6 +78,7 @@ class CrashingKind:
         self._crashes = crashes
         self.dead_letter = kind.dead_letter
         self.quarantined = kind.quarantined
+        self.settled = kind.settled
 
     def build(self, key: str) -> CrashingActor:
         """Build an actor behind its fragility."""

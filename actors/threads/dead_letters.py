@@ -44,6 +44,10 @@ class ThreadKind:
     def quarantined(self, thread_id: str, _: Failure) -> None:
         """Do nothing: what the thread holds is the store's, and waits there for an owner, or for its time to be up."""
 
+    async def settled(self) -> None:
+        """Wait until the store has answered all that these actors have submitted; a checkpoint."""
+        await self._context.store.settled()
+
     def _note_late(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
         """Note an answer without an actor. An event that no actor could note is left in doubt."""
         context = self._context

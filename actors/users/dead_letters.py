@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
+
 from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
@@ -42,6 +44,10 @@ class UserKind:
             presence = self._presence_of(message.device.user_id)
             presence.departures.append(message.departure)
             presence.leave(message.device)
+
+    async def settled(self) -> None:
+        """Wait for nothing, because these actors hand nothing on; a checkpoint."""
+        await trio.lowlevel.checkpoint()
 
     def quarantined(self, user_id: str, _: Failure) -> None:
         """Close the user's sockets. The log outlives the actor, so that devices resume in it after a release."""

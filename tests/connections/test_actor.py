@@ -13,6 +13,7 @@ from tests.connections.ends import ends, events
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, PING, PONG, Peer, connected, frame
 from tests.support.served import Served, offsets, served
+from tests.support.stores import state_of
 
 ALICE = "actors_token=alice"
 STAGES = actors.Stage
@@ -356,7 +357,7 @@ async def test_lagging_off_the_log() -> None:
 
 
 async def test_a_released_user_comes_back_with_its_session() -> None:
-    """A quarantined user's devices are sent away; released, the same session finds a place in a new log."""
+    """A quarantined user's devices are sent away; released, the same session goes on where it was in the same log."""
     limits = actors.Limits(restarts=0)
     async with served(limits=limits) as server, server.peer() as before, server.peer() as after:
         welcome = await before.attach("alice")
@@ -364,13 +365,15 @@ async def test_a_released_user_comes_back_with_its_session() -> None:
         await events(before, 1)
         server.runtime.tree.users.mailbox("alice").tell(crash())
         await ends(before, "quarantined")
+        meanwhile = await server.emit(1)
         server.runtime.release("users/alice")
         resume = {"epoch": welcome["epoch"], "offset": 1}
-        again = await after.attach("alice", session=welcome["session"], resume=resume)
-        assert again["resume"] == "reset"
-        assert again["epoch"] != welcome["epoch"]
+        await after.open(ACTORS)
+        again = await after.hello("alice", session=welcome["session"], resume=resume)
+        assert (again["resume"], again["epoch"], again["start"]) == ("replayed", welcome["epoch"], 2)
         await server.emit(1)
-        assert offsets(await events(after, 1)) == [1]
+        assert offsets(await events(after, 2)) == [2, 3]
+        assert meanwhile[0].stage >= STAGES.WRITTEN
         assert len(server.failures()) == 1
 
 
@@ -405,14 +408,20 @@ async def test_closing_writes_what_is_placed() -> None:
     assert read == list(range(1, 31))
 
 
-async def test_a_write_across_an_epoch() -> None:
-    """A write unfinished when its user was quarantined is settled in its own epoch, and the books balance."""
+async def fill_socket(server: Served, peer: Peer) -> int:
+    """Attach a device that reads nothing, and emit until its socket is full; the last offset."""
+    await peer.attach("alice")
+    said, last = "", 0
+    while "behind, its socket took nothing for" not in said:
+        receipts = await server.emit(20, size=8_000)
+        said, last = str(server.runtime.explain(receipts[-1])), last + 20
+    return last
+
+
+async def test_a_write_across_a_quarantine() -> None:
+    """A write unfinished when its user was quarantined is unconfirmed, and not lost: the next device gets it all."""
     async with served(limits=actors.Limits(restarts=0)) as server, server.peer() as stalled, server.peer() as after:
-        await stalled.attach("alice")
-        said = ""
-        while "behind, its socket took nothing for" not in said:
-            receipts = await server.emit(20, size=8_000)
-            said = str(server.runtime.explain(receipts[-1]))
+        last = await fill_socket(server, stalled)
         server.runtime.tree.users.mailbox("alice").tell(crash())
         while server.runtime.tree.users.quarantined("alice") is None:
             await trio.lowlevel.checkpoint()
@@ -420,7 +429,22 @@ async def test_a_write_across_an_epoch() -> None:
         server.runtime.release("users/alice")
         (receipt, *_) = await server.emit(3)
         assert receipt.stage is STAGES.STORED
+        await after.open(ACTORS)
+        await after.hello("alice")
+        assert offsets(await events(after, last + 3)) == list(range(1, last + 4))
+        assert server.runtime.audit().balanced
+
+
+async def test_a_write_across_an_epoch() -> None:
+    """A write unfinished when its log went on in another epoch is settled in its own, and the books balance."""
+    async with served() as server, server.peer() as stalled, server.peer() as after:
+        await fill_socket(server, stalled)
+        state_of(server.runtime.tree.store).fork("alice", 0)
+        (receipt, *_) = await server.emit(3)
+        assert receipt.stage is STAGES.STORED
+        assert server.runtime.audit().balanced
         await after.attach("alice")
         await server.emit(1)
         assert offsets(await events(after, 1)) == [4]
+        await stalled.leave()
         assert server.runtime.audit().balanced

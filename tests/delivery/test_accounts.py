@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from actors.delivery.accounts import Accounts, Audit, Balance, DeadLetter
 from actors.delivery.cursor import Bounds
 from actors.delivery.lineage import Fork
-from actors.environment import Environment
 from actors.delivery.log import RestoredBounds
 from actors.events.event import encode, fingerprint
 from actors.limits import Limits
@@ -146,7 +145,7 @@ class Office:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
     def fork(self, thread_id: str) -> None:
-        user_id = self.store.owner(thread_id)
+        user_id = self.store.known_owner(thread_id)
         if user_id is not None:
             bounds = self.store.fork(user_id, max(self.store.bounds(user_id).head - 2, 0))
             self.accounts.account(user_id, bounds.epoch, bounds.low, self.now, lineage=bounds.lineage)

@@ -86,6 +86,9 @@ class Harness:
     def dead_letter(self, message: str, ended: Ended) -> None:
         self.dead_letters.append((message, ended))
 
+    async def settled(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     def quarantined(self, key: str, failure: Failure) -> None:
         self.out_of_service.append((key, failure))
 

@@ -20,12 +20,13 @@ from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
-from actors.stores.memory import MemoryStore
+from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
+from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 AT = datetime(2026, 3, 1, 14, 2, 11).timestamp()
 """On the reader's own clock, as in the sentence."""
@@ -93,15 +94,16 @@ class Harness:
         self._nursery = nursery
         self.limits = Limits()
         environment = Environment(wall_clock=lambda: AT)
-        self.store = MemoryStore(self.limits, environment)
-        self.store.bind_nowait("t1", ALICE, 0.0, take=False)
+        self.store = opened_store(self.limits, environment)
+        bind(self.store, "t1", ALICE)
         self.accounts = Accounts(10)
         self.presence = Presence(8)
+        self.presence.view = MemoryView(state_of(self.store), ALICE)
         failures = Failures(10, environment.wall_clock)
         instruments = Instruments(failures)
         context = UserContext(
-            store=self.store,
             accounts=self.accounts,
+            secret=lambda: self.store.secret,
             mark=lambda _: None,
             limits=self.limits,
             environment=environment,
@@ -114,7 +116,7 @@ class Harness:
             environment=environment,
             failures=failures,
             instruments=instruments,
-            user=self._address,
+            follow=self._follow,
             mark=lambda _: None,
             pending=lambda _: [],
             answer=_nothing_is_asked,
@@ -122,7 +124,7 @@ class Harness:
             forget=lambda _: None,
         )
 
-    def _address(self, user_id: str) -> Mailbox[UserMessage]:
+    async def _follow(self, user_id: str) -> Mailbox[UserMessage]:
         raise AssertionError("these connections have a place already")
 
     def device(self, label: str, *, plain: bool = False) -> tuple[Connection, Socket]:
@@ -143,7 +145,7 @@ class Harness:
         return connection, socket
 
     def place(self) -> Receipt:
-        placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
+        placement = append(self.store, Append("t1", "e", b'{"type":"step"'))
         receipt = receipt_of(f"e{placement.seq}", placement.seq)
         self.accounts.accepted += 1
         self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
@@ -278,7 +280,7 @@ async def test_a_device_behind(nursery: trio.Nursery) -> None:
     device, _ = home.device("c1")
     home.actor.handle(Attach(device, None, None, "unacked", Reply[Session]()))
     receipt = receipt_of("e2", 2)
-    home.accounts.note_placed(receipt, ALICE, home.store.bounds(ALICE).epoch, 2, 1, 0.0)
+    home.accounts.note_placed(receipt, ALICE, bounds_of(home.store, ALICE).epoch, 2, 1, 0.0)
     assert home.explain(receipt) == "stored, not written to any device yet → 1 device: c1 2 behind"
 
 

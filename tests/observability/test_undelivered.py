@@ -76,7 +76,7 @@ async def test_a_repetition_is_the_same_event(autojump_clock: MockClock) -> None
     """An event that was emitted twice under one id is told of once, with a store that has to be waited for as well."""
     told = Told()
     environment = actors.Environment()
-    store = WaitingStore(LIMITS, environment)
+    store = WaitingStore()
     async with actors.open_runtime(on_undelivered=told, limits=LIMITS, store=store, environment=environment) as runtime:
         for _ in range(2):
             await runtime.thread("t1").emit("step", {}, event_id="mine", user_id="alice")

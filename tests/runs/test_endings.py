@@ -119,7 +119,7 @@ async def test_a_run_that_shields_itself_from_the_end(autojump_clock: trio.testi
 async def test_a_message_placed_while_the_runtime_closes(autojump_clock: trio.testing.MockClock) -> None:
     """A message that the store takes while the runtime closes gets a cancelled run; the agent is not called."""
     agent = Agent(patient=False)
-    store = WaitingStore(LIMITS, Environment(), delay_seconds=1.0)
+    store = WaitingStore(delay_seconds=1.0)
     async with open_harness(agent, store=store) as harness:
         device = await harness.device()
         await device.peer.say({"op": "send", "id": 1, "thread_id": "t1", "payload": {"text": "a"}})
@@ -132,7 +132,7 @@ async def test_a_message_placed_while_the_runtime_closes(autojump_clock: trio.te
 async def test_finishing_waits_for_messages_on_their_way(autojump_clock: trio.testing.MockClock) -> None:
     """Who waits for the runs to finish waits for those, too, whose message the store has yet to take."""
     agent = Agent(patient=False)
-    store = WaitingStore(LIMITS, Environment(), delay_seconds=1.0)
+    store = WaitingStore(delay_seconds=1.0)
     async with open_harness(agent, store=store) as harness:
         device = await harness.device()
         for _ in range(2):
@@ -149,7 +149,7 @@ async def test_finishing_waits_for_messages_on_their_way(autojump_clock: trio.te
 async def test_a_message_placed_when_the_runtime_has_closed(autojump_clock: trio.testing.MockClock) -> None:
     """A message that the store takes in the runtime's last moment starts nothing, and breaks nothing."""
     agent = Agent(patient=False)
-    store = WaitingStore(LIMITS, Environment(), delay_seconds=LIMITS.close_seconds * 3)
+    store = WaitingStore(delay_seconds=LIMITS.close_seconds * 3)
     async with open_harness(agent, store=store) as harness:
         device = await harness.device()
         await device.peer.say({"op": "send", "id": 1, "thread_id": "t1", "payload": {"text": "a"}})

@@ -101,7 +101,7 @@ async def test_a_thread_that_goes(how: str) -> None:
 async def test_until_its_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
     """A run is announced as active until its last event is placed, so that a device in between gets both."""
     limits = actors.Limits()
-    store = WaitingStore(limits, actors.Environment(), 1.0)
+    store = WaitingStore(1.0)
     async with actors.open_runtime(store=store, limits=limits) as runtime:
         await runtime.bind("t1", "alice")
         async with runtime.thread("t1").run("bot", run_id="r1"):

@@ -288,7 +288,7 @@ async def test_a_message_on_its_way_is_answered(policy: str, last: str) -> None:
     """A message that came before the drain is in the store before runs are looked at; its run ends as the others."""
     agent, limits = Agent(), actors.Limits()
     agent.may_end.set()
-    store = WaitingStore(limits, Environment(), 0.02)
+    store = WaitingStore(0.02)
     async with served(on_message=agent, store=store, limits=limits) as server, server.peer() as device:
         await device.attach("alice")
         await device.say(SEND)
@@ -349,7 +349,7 @@ async def test_events_are_refused_afterwards() -> None:
 async def test_what_the_store_has_yet_to_take_is_taken() -> None:
     """Events that were accepted and not stored yet are stored, written and confirmed before anybody is sent away."""
     limits = actors.Limits()
-    store = WaitingStore(limits, Environment(), 0.02)
+    store = WaitingStore(0.02)
     async with served(store=store, limits=limits) as server, server.peer() as device:
         await device.attach("alice")
         receipts = await server.emit(5)
@@ -364,7 +364,7 @@ async def test_what_the_store_has_yet_to_take_is_taken() -> None:
 async def test_what_the_store_does_not_take_is_reported() -> None:
     """A store that hangs holds a drain up to the deadline; what it did not take is in the report."""
     limits = actors.Limits(shutdown_seconds=0.1, close_seconds=0.1)
-    store = WaitingStore(limits, Environment(), math.inf)
+    store = WaitingStore(math.inf)
     async with actors.open_runtime(store=store, limits=limits) as runtime:
         for n in range(3):
             await runtime.thread("t").emit("tick", {"n": n})
@@ -709,7 +709,7 @@ async def test_two_drains_at_once() -> None:
 async def test_a_flood_meanwhile(waiting: bool) -> None:
     """Emitters and binders who go on through a drain are told at one moment; what was accepted until then is placed."""
     limits = actors.Limits(mailbox_messages=4)
-    store = WaitingStore(limits, Environment(), 0.001) if waiting else None
+    store = WaitingStore(0.001) if waiting else None
     receipts: list[actors.Receipt] = []
 
     async def flood(runtime: actors.Runtime, thread_id: str) -> None:
@@ -741,7 +741,7 @@ class HostError(Exception):
 async def test_a_host_that_just_leaves(way: str, waiting: bool) -> None:
     """However the body ends: its runs are cancelled, their last events are stored and written, and then comes 1012."""
     agent, limits, codes = Agent(), actors.Limits(), list[int | None]()
-    store = WaitingStore(limits, Environment(), 0.01) if waiting else None
+    store = WaitingStore(0.01) if waiting else None
     async with AsyncExitStack() as stack, trio.open_nursery() as outside:
         with trio.fail_after(PATIENCE_SECONDS), suppress(HostError), trio.CancelScope() as body:
             async with actors.open_runtime(on_message=agent, store=store, limits=limits) as runtime:

@@ -123,7 +123,7 @@ class HeldStore(WaitingStore):
 
 def waiting() -> WaitingStore:
     """A store that has to be waited for."""
-    return WaitingStore(Limits(), Environment(), delay_seconds=0)
+    return WaitingStore(delay_seconds=0)
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from actors.users.presence import Acked
 class FaultyLedger:
     """Fails once, as a bug in the books would; the actor that has it in hand crashes."""
 
+    user_id = "alice"
+
     def __init__(self) -> None:
         self._failed = False
 

@@ -288,7 +288,7 @@ async def test_a_bind_repeated_after_its_user_was_forgotten(autojump_clock: trio
 @pytest.mark.parametrize("others", [None, "bob"])
 async def test_a_message_that_meets_a_change_of_owner(others: str | None) -> None:
     """A user's message that was on its way when the thread was taken from him does not give it back to him."""
-    store = WaitingStore(LIMITS, Environment())
+    store = WaitingStore()
     async with served(store=store) as server, server.peer() as peer:
         await peer.attach("alice")
         await server.runtime.bind("t1", "alice")

@@ -48,7 +48,7 @@ class HeldStore(WaitingStore):
 
 def waiting() -> WaitingStore:
     """A store that has to be waited for."""
-    return WaitingStore(Limits(), Environment(), delay_seconds=0)
+    return WaitingStore(delay_seconds=0)
 
 
 stores = pytest.mark.parametrize("store", [lambda: None, waiting], ids=["memory", "waiting"])

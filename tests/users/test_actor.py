@@ -23,10 +23,12 @@ from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
-from actors.stores.memory import MemoryStore
+from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
+from actors.users.sessions import new_session_id
+from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 ALICE = "alice"
 
@@ -124,16 +126,17 @@ class Harness:
             clock=lambda: 0.0, wall_clock=lambda: 0.0, entropy=lambda size: next(numbers).to_bytes(size, "big")
         )
         self.limits = Limits(**limits)
-        self.store = MemoryStore(self.limits, environment)
-        self.store.bind_nowait("t1", ALICE, 0.0, take=False)
-        self.accounts = Accounts(10, self.store.bounds)
+        self.store = opened_store(self.limits, environment)
+        bind(self.store, "t1", ALICE)
+        self.accounts = Accounts(10)
         self.presence = Presence(self.limits.departures)
+        self.presence.view = MemoryView(state_of(self.store), ALICE)
         self.marked = 0
         self.screens: list[Screen] = []
         failures = Failures(10, environment.wall_clock)
         context = UserContext(
-            store=self.store,
             accounts=self.accounts,
+            secret=lambda: self.store.secret,
             mark=self._mark,
             limits=self.limits,
             environment=environment,
@@ -148,11 +151,11 @@ class Harness:
 
     @property
     def bounds(self) -> Bounds:
-        return self.store.bounds(ALICE)
+        return bounds_of(self.store, ALICE)
 
     def place(self) -> Receipt:
         """An event comes, and the user is rung."""
-        placement = self.store.append_nowait(Append("t1", "e", b'{"type":"step"'), 0.0)
+        placement = append(self.store, Append("t1", "e", b'{"type":"step"'))
         receipt = Receipt("e", "t1", 0.0, QUEUED, seq=placement.seq)
         self.accounts.accepted += 1
         self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
@@ -406,13 +409,13 @@ def test_acked_before_a_reset() -> None:
     lost = harness.place()
     harness.flush()
     late = Acked(phone.place.ledger, [(1, 1)])
-    harness.store.renew(ALICE)
+    bounds = state_of(harness.store).fork(ALICE, 0)
     harness.actor.handle(REWOUND)
     receipt = harness.place()
     harness.actor.handle(late)
     assert (receipt.offset, receipt.stage) == (1, Stage.STORED)
     assert (lost.stage, lost.cause) == (Stage.UNCONFIRMED, Cause.LOST)
-    assert phone.resets == [Bounds(harness.bounds.epoch, 1, 0)]
+    assert phone.resets == [bounds]
     assert harness.accounts.audit().balanced
 
 
@@ -706,17 +709,41 @@ def test_sessions_are_bounded() -> None:
     assert {stays.session_id, fresh.session_id} < harness.presence.sessions.keys()
 
 
-def test_a_forgotten_session_is_a_new_one() -> None:
-    """Coming back with a session that was forgotten is no error: its cursor still says where to go on."""
+def test_a_forgotten_session_is_known_by_its_signature() -> None:
+    """A session that was forgotten goes on, because its id says where it began: what its device has had since then is
+    acked, and nothing before."""
     harness = Harness(sessions_per_user=1, connections_per_user=1)
-    phone = harness.attach()
-    harness.place()
+    before = harness.place()
+    harness.detach(harness.attach(resume_at=1))
+    phone = harness.attach(resume_at=1)
+    receipts = [harness.place() for _ in range(2)]
     harness.flush()
     harness.detach(phone)
     harness.detach(harness.attach())
-    back = harness.attach(phone.session_id, resume_at=1)
-    assert back.session_id != phone.session_id
-    assert back.begun == Start("replayed", 2)
+    assert phone.session_id not in harness.presence.sessions
+    back = harness.attach(phone.session_id, resume_at=2)
+    assert back.session_id == phone.session_id
+    assert back.begun == Start("replayed", 3)
+    assert [receipt.stage for receipt in (before, *receipts)] == [Stage.WRITTEN, Stage.ACKED, Stage.WRITTEN]
+
+
+def test_a_session_of_somebody_else_is_a_new_one() -> None:
+    """A session that was made for another user, or by another store, or made up, is unknown; its cursor still says
+    where to go on, and acks nothing."""
+    harness = Harness()
+    receipt = harness.place()
+    environment = Environment()
+    forgeries = [
+        new_session_id(harness.store.secret, "bob", 1, environment),
+        new_session_id(b"another store's", ALICE, 1, environment),
+        "s_000000000000000000000000" + "1_0123456789abcdef01234567",
+        "s_",
+    ]
+    for forgery in forgeries:
+        back = harness.attach(forgery, resume_at=1)
+        assert back.session_id != forgery
+        assert back.begun == Start("replayed", 2)
+    assert receipt.stage is Stage.STORED
 
 
 # --- goodbyes -------------------------------------------------------------------

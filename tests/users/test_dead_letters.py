@@ -8,6 +8,7 @@ import pytest
 
 import actors
 from actors import Stage
+from actors.delivery.accounts import Balance
 from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
@@ -61,15 +62,17 @@ async def test_acks_and_departures_are_not_lost() -> None:
         kind.dead_letter(RING, Ended.CRASHED)
 
 
-async def test_a_quarantine_ends_devices_and_events() -> None:
-    """The user's sockets are closed, the events that no device acked are dropped, and the log begins anew."""
+async def test_a_quarantine_ends_devices_and_no_events() -> None:
+    """The user's sockets are closed; events stay in the log, and the log in its epoch, for the devices' return."""
     async with actors.open_runtime() as runtime:
         device = Device()
         receipt = await runtime.thread("t").emit("x", {}, user_id="alice")
-        epoch = runtime.tree.store.bounds("alice").epoch
+        bounds = runtime.tree.store.known_bounds("alice")
         runtime.tree.registry.presence("alice").devices.append(cast(Subscriber, device))
         failure = Failure(path="users/alice", handling="Ring", error="", traceback="", at=0.0)
         kind_of(runtime).quarantined("alice", failure)
         assert device.ended == ("quarantined", "")
-        assert (receipt.stage, receipt.cause) == (Stage.DROPPED, actors.Cause.QUARANTINED)
-        assert runtime.tree.store.bounds("alice").epoch != epoch
+        assert runtime.tree.registry.devices("alice") == 0
+        assert receipt.stage is Stage.STORED
+        assert runtime.tree.store.known_bounds("alice") == bounds
+        assert runtime.audit().total == Balance(accepted=1, retained=1)
