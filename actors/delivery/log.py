@@ -194,7 +194,7 @@ class Log:
 
     def fork(self, epoch: str, offset: int) -> None:
         """Lose the events beyond an offset, and go on in another epoch, which continues this one up to there."""
-        offset = min(offset, self.shown)
+        offset = max(min(offset, self.shown), 0)
         kept = max(self._start + offset + 1 - self.low, self._start)
         self.size_bytes -= self._size(max(offset + 1, self.low), self.head + 1)
         del self._frames[kept:], self._times[kept:]

@@ -71,11 +71,12 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.secret = b""
-        self._state: StoreState
+        self.state: StoreState
+        """Everything that it has, for tests and for studying."""
         self._clock: StoreClock
 
     def __repr__(self) -> str:
-        return f"<MemoryStore {self._state!r}>" if self.secret else "<MemoryStore, not open>"
+        return f"<MemoryStore {self.state!r}>" if self.secret else "<MemoryStore, not open>"
 
     def open(self, limits: Limits, environment: Environment) -> None:
         """Begin; :meth:`run` calls it. Opened again, it keeps what it has."""
@@ -83,7 +84,7 @@ class MemoryStore:
             return
         self.secret = environment.entropy(_SECRET_BYTES)
         self._clock = StoreClock(environment)
-        self._state = StoreState(limits, wall_clock=environment.wall_clock, new_epoch=lambda: environment.new_id("ep"))
+        self.state = StoreState(limits, wall_clock=environment.wall_clock, new_epoch=lambda: environment.new_id("ep"))
 
     async def run(
         self,
@@ -104,7 +105,7 @@ class MemoryStore:
         now = self._clock.now()
         answer: Answer
         try:
-            answer = self._state.append(act, now) if isinstance(act, Append) else self._state.bind(act, now)
+            answer = self.state.append(act, now) if isinstance(act, Append) else self.state.bind(act, now)
         except REFUSALS as refusal:
             answer = refusal.with_traceback(None)
         answered(act, answer)
@@ -119,50 +120,50 @@ class MemoryStore:
 
     def ack_binding(self, thread_id: str, generation: str) -> None:
         """Discard the reply to the bind that made this generation."""
-        self._state.ack_binding(thread_id, generation)
+        self.state.ack_binding(thread_id, generation)
 
     # --- reading ----------------------------------------------------------------
 
     def known_owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``."""
-        return self._state.owner(thread_id)
+        return self.state.owner(thread_id)
 
     def known_bounds(self, user_id: str) -> Bounds | None:
         """Return epoch, lineage, low and head of a log."""
-        return self._state.bounds(user_id)
+        return self.state.bounds(user_id)
 
     async def owner(self, thread_id: str) -> str | None:
         """Return the owner of a thread, or ``None``; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        return self._state.owner(thread_id)
+        return self.state.owner(thread_id)
 
     async def history(
         self, thread_id: str, user_id: str | None, after_seq: int, most_events: int, most_bytes: int
     ) -> Excerpt:
         """Read a thread's events in its owner's log; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        if user_id is not None and (owner := self._state.owner(thread_id)) != user_id:
+        if user_id is not None and (owner := self.state.owner(thread_id)) != user_id:
             raise not_the_owner(thread_id, user_id, owner)
-        return self._state.history(thread_id, after_seq, most_events, most_bytes)
+        return self.state.history(thread_id, after_seq, most_events, most_bytes)
 
     async def follow(self, user_id: str) -> View:
         """Follow a user's log; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        return MemoryView(self._state, user_id)
+        return MemoryView(self.state, user_id)
 
     # --- age, and what an earlier life left ----------------------------------------
 
     def shed(self) -> Sequence[Shed]:
         """Return the drops of held events since the last call."""
-        return self._state.holds.report()
+        return self.state.holds.report()
 
     def expire(self) -> Expiry:
         """Drop what became too old."""
-        return Expiry(*self._state.expire(self._clock.now()))
+        return Expiry(*self.state.expire(self._clock.now()))
 
     def forget(self, user_id: str) -> bool:
         """Forget an empty log, but for its end."""
-        return self._state.forget(user_id)
+        return self.state.forget(user_id)
 
     def keep(self, letter: DeadLetter) -> None:
         """Do nothing, because the books have it, and nothing outlives them."""

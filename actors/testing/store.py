@@ -19,11 +19,11 @@ class FaultyMemoryStore(MemoryStore):
 
     def fork(self, user_id: str, offset: int) -> Bounds:
         """Lose a log's events beyond an offset, and go on in another epoch that continues it up to there."""
-        return self._state.fork(user_id, offset)
+        return self.state.fork(user_id, offset)
 
     def bounds(self, user_id: str) -> Bounds:
         """Return a log's epoch, lineage, low and head."""
-        return self._state.bounds(user_id)
+        return self.state.bounds(user_id)
 
 
 class FaultyStore(LocalStore):

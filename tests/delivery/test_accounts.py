@@ -17,9 +17,9 @@ from actors.delivery.log import RestoredBounds
 from actors.events.event import encode, fingerprint
 from actors.limits import Limits
 from actors.receipts import Queued, Receipt
-from actors.stages import Cause, Stage
-from actors.stores.memory import MemoryStore
+from actors.stages import Cause, Promise, Stage
 from actors.stores.store import Act, Answer, Append, Bind, Binding, Placement
+from actors.testing.store import FaultyMemoryStore
 from tests.stores.desk import Hands
 
 LIMITS = Limits(unbound_events=3, unbound_seconds=6.0, retained_events=4, retained_seconds=9.0)
@@ -36,9 +36,9 @@ class Office:
 
     def __init__(self) -> None:
         self.hands = Hands()
-        self.store = MemoryStore()
+        self.store = FaultyMemoryStore()
         self.store.open(LIMITS, self.hands.environment())
-        self.accounts = Accounts(10_000)
+        self.accounts = Accounts(10_000, present=self.store.known_bounds)
         self.former = {"alice": Balance(), "bob": Balance()}
         """The sums of users when they were last forgotten."""
         self.ids = itertools.count(1)
@@ -96,7 +96,7 @@ class Office:
 
     def shed(self) -> None:
         for one in self.store.shed():
-            self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
+            self.accounts.shed(one.thread_id, one.first_seq, one.last_seq, one.cause, self.now)
 
     def bind_alice(self, thread_id: str) -> None:
         self.bind(thread_id, "alice")
@@ -212,7 +212,7 @@ def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
 def test_epochs_that_the_books_have_not_seen() -> None:
     """Books that begin late, or miss an epoch, find the events of former epochs where the log has them."""
     present = Bounds("e2", 1, 4, (Fork("e0", 3), Fork("e1", 4)))
-    accounts = Accounts(10, lambda user_id: present)
+    accounts = Accounts(10, present=lambda user_id: present)
     kept, lost, later = (accepted(accounts, f"e{number}") for number in range(3))
     accounts.note_placed(later, "alice", "e1", 4, 1, 0.0)
     accounts.note_placed(kept, "alice", "e0", 3, 1, 0.0)
@@ -304,9 +304,9 @@ def test_what_a_hold_shed_is_buried_by_thread() -> None:
     accounts = Accounts(10)
     for seq in range(1, 6):
         accounts.hold(accepted(accounts), seq, 0.0)
-    accounts.shed("t", 1, Cause.UNBOUND_OVERFLOW, 1.0)
-    accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 2.0)
-    accounts.shed("t", 3, Cause.UNBOUND_OVERFLOW, 3.0)
+    accounts.shed("t", 1, 1, Cause.UNBOUND_OVERFLOW, 1.0)
+    accounts.shed("t", 2, 3, Cause.UNBOUND_OVERFLOW, 2.0)
+    accounts.shed("t", 3, 3, Cause.UNBOUND_OVERFLOW, 3.0)
     assert list(accounts.dead_letters) == [
         DeadLetter(cause=Cause.UNBOUND_OVERFLOW, count=3, at=2.0, thread_id="t", first=1, last=3),
     ]
@@ -317,8 +317,8 @@ def test_what_was_shed_before_it_was_noted_is_dropped_when_it_is() -> None:
     """A store may let go of an event before its own answer for it arrives; the receipt says so as soon as that does."""
     accounts = Accounts(10)
     accounts.hold(accepted(accounts), 1, 0.0)
-    accounts.shed("t", 2, Cause.UNBOUND_OVERFLOW, 1.0)
-    accounts.shed("t", 3, Cause.UNBOUND_EXPIRED, 2.0)
+    accounts.shed("t", 1, 2, Cause.UNBOUND_OVERFLOW, 1.0)
+    accounts.shed("t", 3, 3, Cause.UNBOUND_EXPIRED, 2.0)
     receipts = [accepted(accounts, f"e{seq}") for seq in (2, 3, 4)]
     for seq, receipt in enumerate(receipts, 2):
         accounts.hold(receipt, seq, 3.0)
@@ -386,7 +386,7 @@ def test_a_thread_that_was_forgotten_begins_again() -> None:
     """Where the store forgot a thread whose events had all gone, its numbers begin again and the books follow."""
     accounts = Accounts(10)
     accounts.hold(accepted(accounts), 1, 0.0)
-    accounts.shed("t", 1, Cause.UNBOUND_EXPIRED, 1.0)
+    accounts.shed("t", 1, 1, Cause.UNBOUND_EXPIRED, 1.0)
     receipt = accepted(accounts, "e2")
     accounts.hold(receipt, 1, 0.0)
     assert receipt.stage is Stage.BUFFERED
@@ -398,7 +398,7 @@ def test_an_empty_hold_is_let_go() -> None:
     accounts = Accounts(10)
     for number in range(100):
         accounts.hold(accepted(accounts, thread_id=f"t{number}"), 1, 0.0)
-        accounts.shed(f"t{number}", 1, Cause.UNBOUND_EXPIRED, 1.0)
+        accounts.shed(f"t{number}", 1, 1, Cause.UNBOUND_EXPIRED, 1.0)
     assert len(accounts.holds) == 0
 
 
@@ -407,7 +407,7 @@ def test_an_empty_hold_is_let_go() -> None:
 
 def restored_accounts(low: int = 1, head: int = 5) -> Accounts:
     """Books whose store has restored alice's log, of which 1 and 2 are acked, and 3 is written."""
-    bounds = RestoredBounds(epoch="e", low=low, head=head, acked=((1, 2),), written=3)
+    bounds = RestoredBounds(epoch="e", low=low, head=head, acked=((1, 2),), written=3, promise=Promise.POWER)
     return Accounts(10, restored=lambda user_id: bounds if user_id == "alice" else None)
 
 
@@ -443,9 +443,9 @@ def test_a_hold_of_an_earlier_life_is_in_the_books() -> None:
     """Restored holds are in the books, are shed with a dead letter, and are placed by a bind, as those of this life
     are."""
     accounts = Accounts(10)
-    accounts.restore_hold("t", 3, 6)
+    accounts.restore_hold("t", 3, 6, Promise.POWER)
     assert accounts.audit().unowned == Balance(restored=4, held=4)
-    accounts.shed("t", 4, Cause.UNBOUND_EXPIRED, 1.0)
+    accounts.shed("t", 3, 4, Cause.UNBOUND_EXPIRED, 1.0)
     accounts.hold(accepted(accounts), 7, 1.0)
     assert accounts.audit().unowned == Balance(accepted=1, restored=4, held=3, dropped=2)
     assert [(letter.first, letter.last) for letter in accounts.dead_letters] == [(3, 4)]
@@ -471,7 +471,7 @@ def test_the_state_of_an_event_of_an_earlier_life() -> None:
     """What became of an event that an earlier life took is known where it is in a log or a hold; otherwise it has left
     it."""
     accounts = restored_accounts()
-    accounts.restore_hold("h", 1, 2)
+    accounts.restore_hold("h", 1, 2, Promise.POWER)
 
     def stage_of(user_id: str | None, offset: int = 0, *, thread_id: str = "t", low: int = 1) -> Stage:
         state, number = accounts.state_of(thread_id, user_id, "e", seq=2, offset=offset, low=low)

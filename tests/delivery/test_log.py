@@ -199,10 +199,11 @@ class LogMachine(RuleBasedStateMachine):
     @rule(back=st.integers(0, 5))
     def fork(self, back: int) -> None:
         """The newest are lost."""
-        offset = max(min(self.head - back, self.shown), self.low - 1)
+        offset = max(min(self.head - back, self.shown), 0)
         self.forks = {epoch: min(last, offset) for epoch, last in self.forks.items()} | {self.log.epoch: offset}
         self.log.fork(f"e{len(self.forks)}", self.head - back)
         self.head = self.shown = offset
+        self.low = min(self.low, offset + 1)
         self.at_hand = min(self.at_hand, offset + 1)
 
     def cut(self, low: int) -> None:

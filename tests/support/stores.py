@@ -54,7 +54,7 @@ def bind(store: MemoryStore, thread_id: str, user_id: str | None, *, take: bool 
 def state_of(store: Store) -> StoreState:
     """What a store has decided."""
     assert isinstance(store, MemoryStore | LocalStore), "of others nothing is known"
-    return store.state if isinstance(store, LocalStore) else store._state
+    return store.state
 
 
 def bounds_of(store: Store, user_id: str) -> Bounds:

@@ -128,7 +128,7 @@ class Harness:
         self.limits = Limits(**limits)
         self.store = opened_store(self.limits, environment)
         bind(self.store, "t1", ALICE)
-        self.accounts = Accounts(10)
+        self.accounts = Accounts(10, present=self.store.known_bounds)
         self.presence = Presence(self.limits.departures)
         self.presence.view = MemoryView(state_of(self.store), ALICE)
         self.marked = 0
@@ -427,7 +427,7 @@ def test_another_name(offset: int, stays: bool) -> None:
     phone = harness.attach()
     behind = harness.place()
     late = Acked(phone.place.ledger, [(1, 2)])
-    harness.store.fork(ALICE, offset)
+    state_of(harness.store).fork(ALICE, offset)
     harness.actor.handle(REWOUND)
     harness.actor.handle(late)
     new = harness.place()
@@ -449,7 +449,7 @@ def test_a_client_from_before_is_reset() -> None:
     old.renames = False
     harness.place()
     harness.flush()
-    harness.store.fork(ALICE, 1)
+    state_of(harness.store).fork(ALICE, 1)
     harness.actor.handle(REWOUND)
     harness.place()
     harness.flush()
@@ -466,7 +466,7 @@ def test_coming_back_under_another_name() -> None:
     harness.flush()
     epoch = harness.bounds.epoch
     harness.detach(phone)
-    harness.store.fork(ALICE, 1)
+    state_of(harness.store).fork(ALICE, 1)
     new = harness.place()
     again, _ = harness.try_attach(phone.session_id, (epoch, 1))
     assert again.begun == Start("renamed", 2, fork=1)
@@ -490,7 +490,7 @@ def test_another_epoch_is_looked_at_once() -> None:
 
     harness.presence.address = full = Full()  # type: ignore[assignment]
     phone = harness.attach()
-    harness.store.fork(ALICE, 0)
+    state_of(harness.store).fork(ALICE, 0)
     harness.presence.rewind()
     harness.presence.rewind()
     assert (full.asked, phone.renamed) == (1, [])
