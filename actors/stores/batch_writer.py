@@ -65,9 +65,8 @@ class BatchWriter:
         self._shed: list[Shed] = []
 
     def __repr__(self) -> str:
-        return (
-            f"<BatchWriter after {self._last_number} {self._batches!r}{'' if self.trouble is None else ' in trouble'}>"
-        )
+        trouble = "" if self.trouble is None else f" trouble={self.trouble.text!r}"
+        return f"<BatchWriter after {self._last_number} {self._batches!r}{trouble}>"
 
     # --- the writing task ---------------------------------------------------------
 

@@ -281,12 +281,12 @@ async def test_a_log_that_goes_on_under_another_name() -> None:
             before = await server.emit(2)
             await events(session, 2)
             epoch = session.cursor
-            store.fork("alice", 2)
+            store.state.fork("alice", 2)
             assert "1 device: c1 " in (told := str(server.runtime.explain(before[1])))
             assert "another epoch" not in told
             (after,) = await server.emit(1)
             assert [event.offset for event in await events(session, 1)] == [3]
-            assert session.cursor == Cursor(store.bounds("alice").epoch, 3) != epoch
+            assert session.cursor == Cursor(store.state.bounds("alice").epoch, 3) != epoch
         for receipt in [*before]:
             await receipt.reached(actors.Stage.ACKED)
         assert after.stage is actors.Stage.WRITTEN, "it was in hand when the session was left"
@@ -304,7 +304,7 @@ async def test_a_device_that_saw_what_is_lost(renames: bool) -> None:
         receipts = await server.emit(2)
         while (await peer.next_event())["offset"] < 2:
             continue
-        store.fork("alice", 1)
+        store.state.fork("alice", 1)
         (after,) = await server.emit(1)
         assert (await peer.next_op("reset"))["low"] == 1
         await peer.say({"op": "pong"})

@@ -189,7 +189,7 @@ def test_held() -> None:
     receipts = [receipt_of(f"e{seq}", seq) for seq in range(1, 6)]
     for seq, receipt in enumerate(receipts, 1):
         accounts.hold(receipt, seq, 0.0)
-    accounts.shed("t1", 2, Cause.UNBOUND_OVERFLOW, 0.0)
+    accounts.shed("t1", 1, 2, Cause.UNBOUND_OVERFLOW, 0.0)
     assert said(receipts[2], accounts) == "thread t1, seq 3 → held, 1 of 3, until the thread is bound to a user"
     assert said(receipts[4], accounts) == "thread t1, seq 5 → held, 3 of 3, until the thread is bound to a user"
     sentence = "its thread had no owner, and its hold was full"

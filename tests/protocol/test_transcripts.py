@@ -358,7 +358,7 @@ class TranscriptRun:
     async def do_fork(self, log: dict[str, Any]) -> None:
         store = self.runtime.tree.store
         assert isinstance(store, MemoryStore), "a store whose logs can be made to fork"
-        store.fork(**log)
+        store.state.fork(**log)
         self.runtime.tree.registry.ring(log["user_id"], "t1")
 
     async def do_ask(self, question: dict[str, Any]) -> None:
@@ -402,9 +402,9 @@ class TranscriptRun:
 
 async def play(scenario: Scenario) -> TranscriptRun:
     """TranscriptRun a scenario to its end; fails with its file, its name, and the number of its step."""
-    numbers = itertools.count(1)
+    numbers, begun = itertools.count(1), trio.current_time()
     environment = Environment(
-        wall_clock=lambda: WALL_CLOCK,
+        wall_clock=lambda: WALL_CLOCK + trio.current_time() - begun,
         entropy=lambda size: next(numbers).to_bytes(size, "big"),
         random=random.Random(0),
     )

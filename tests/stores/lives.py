@@ -81,7 +81,7 @@ class ManyLives:
             for _ in range(3):
                 await d.append()
             await d.append("other")
-            assert list(d.store.shed()) == [Shed("t", 1, Cause.UNBOUND_OVERFLOW)]
+            assert list(d.store.shed()) == [Shed("t", 1, 1, Cause.UNBOUND_OVERFLOW)]
             if crashed:
                 place.crash()
         async with lives(unbound_events=2) as d:
@@ -89,7 +89,7 @@ class ManyLives:
             assert holds == {"t": RestoredHold("t", 2, 3), "other": RestoredHold("other", 1, 1)}
             assert list(d.store.shed()) == []
             assert (await d.append()).seq == 4
-            assert list(d.store.shed()) == [Shed("t", 2, Cause.UNBOUND_OVERFLOW)]
+            assert list(d.store.shed()) == [Shed("t", 2, 2, Cause.UNBOUND_OVERFLOW)]
             binding = await d.bind("alice")
             assert (binding.first_offset, binding.notice) == (1, True)
             assert [(e.seq0, e.seq) for e in await d.log("alice")] == [(1, 2), (None, 3), (None, 4)]

@@ -17,8 +17,9 @@ import trio.testing
 from actors.environment import Environment
 from actors.limits import Limits
 from actors.stages import Promise
+from actors.stores.batches import Batch
 from actors.stores.journal import Effect, Restored
-from actors.stores.local import Batch, LocalStore
+from actors.stores.local import LocalStore
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Act, Answer, Answered, Append, Binding, Placement, Store
 from actors.testing.journal import Disk, SimJournal
@@ -107,16 +108,22 @@ class ShowsEarly(LocalStore):
 
     def submit(self, act: Act, answered: Answered) -> None:
         super().submit(act, answered)
-        for log in self._state.logs.values():
-            self._state.show(log, log.head)
+        for log in self.state.logs.values():
+            self.state.show(log, log.head)
 
 
 class AnswersBackwards(LocalStore):
     """Answers the acts of one commit in the wrong order."""
 
-    def _conclude(self, batch: Batch, promise: Promise) -> None:
-        batch.acts.reverse()
-        super()._conclude(batch, promise)
+    async def _begin(self, *life: Any) -> None:
+        await super()._begin(*life)
+        conclude = self._writer._conclude
+
+        def backwards(batch: Batch, promise: Promise) -> None:
+            batch.acts.reverse()
+            conclude(batch, promise)
+
+        self._writer._conclude = backwards  # type: ignore[method-assign]
 
 
 class AnswersTwice(LocalStore):
@@ -138,15 +145,20 @@ class TakesWhatItRefuses(LocalStore):
             super().submit(act, answered)
         except trio.WouldBlock:
             assert isinstance(act, Append)
-            self._state.append(act, self._clock.now())
+            self.state.append(act, self._clock.now())
             raise
 
 
 class DoesNotAsk(LocalStore):
     """Writes a batch again without asking whether it was written."""
 
-    async def _has(self, batch: Batch) -> bool:
-        return False
+    async def _begin(self, *life: Any) -> None:
+        async def no(batch: Batch) -> bool:
+            await trio.lowlevel.checkpoint()
+            return False
+
+        await super()._begin(*life)
+        self._writer._has = no  # type: ignore[method-assign]
 
 
 class LivesByItsOwnClock(LocalStore):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,13 +65,8 @@ def size(events: list[HeldEvent]) -> int:
 
 
 def drops(shed: list[Shed]) -> list[tuple[str, int, Cause]]:
-    return [(one.thread_id, one.last_seq, one.cause) for one in shed]
-
-
-def merged(dropped: list[tuple[str, int, Cause]]) -> list[tuple[str, int, Cause]]:
-    """Of neighbours from one thread and for one cause, the last."""
-    after = [*dropped, None][1:]
-    return [one for one, next_ in zip(dropped, after, strict=False) if next_ is None or one[::2] != next_[::2]]
+    """Every drop by itself."""
+    return [(one.thread_id, seq, one.cause) for one in shed for seq in range(one.first_seq, one.last_seq + 1)]
 
 
 @given(steps=steps, sizes=st.lists(st.integers(1, 1_024), min_size=40, max_size=40))
@@ -77,9 +74,11 @@ def test_holds_agree_with_lists(steps: list[tuple[str, str]], sizes: list[int]) 
     """Each thread holds its newest events within every bound, and each drop is told once, with its cause."""
     holds, model = Holds(LIMITS, lambda thread_id: None), Model()
     known = {thread_id: ThreadHold(thread_id, disowned=True) for thread_id in "abc"}
+    seqs: Counter[str] = Counter()
     for number, ((act, thread_id), length) in enumerate(zip(steps, sizes, strict=False), 1):
         if act == "take":
-            event = HeldEvent(b"x" * length, number, float(number), None)
+            seqs[thread_id] += 1
+            event = HeldEvent(b"x" * length, seqs[thread_id], float(number), None)
             holds.take(known[thread_id], event)
             model.take(thread_id, event)
         elif act == "shed":
@@ -87,6 +86,7 @@ def test_holds_agree_with_lists(steps: list[tuple[str, str]], sizes: list[int]) 
             while thread_id in model.events:
                 model.drop(thread_id, Cause.QUARANTINED)
         elif act == "end":
+            seqs[thread_id] += 1  # an event of its owner's, so that no drop before it goes on behind it
             taken = list(holds.end(known[thread_id]))
             assert taken == model.events.pop(thread_id, [])
             known[thread_id] = ThreadHold(thread_id, disowned=True)
@@ -97,7 +97,10 @@ def test_holds_agree_with_lists(steps: list[tuple[str, str]], sizes: list[int]) 
             assert more == any(events[0].at < number - 3 for events in model.events.values())
         assert {hold.thread_id: list(hold.events) for hold in known.values() if hold.events} == model.events
         assert len(holds) == len(model.events)
-    assert drops(list(holds.report())) == merged(model.dropped)
+    shed = list(holds.report())
+    assert drops(shed) == model.dropped
+    for one, other in pairwise(shed):
+        assert (one.thread_id, one.cause, one.last_seq + 1) != (other.thread_id, other.cause, other.first_seq)
     assert holds.report() == ()
 
 
@@ -138,5 +141,5 @@ def test_a_hold_of_an_earlier_life_is_bounded() -> None:
     holds.restore(empty, [])
     assert (hold.shed, hold.last_shed) == ({Cause.UNBOUND_EXPIRED: 2, Cause.UNBOUND_OVERFLOW: 2}, 4)
     assert noted == [HoldShed("t", seq, Cause.UNBOUND_OVERFLOW, 1) for seq in (3, 4)]
-    assert list(holds.report()) == [Shed("t", 4, Cause.UNBOUND_OVERFLOW)]
+    assert list(holds.report()) == [Shed("t", 3, 4, Cause.UNBOUND_OVERFLOW)]
     assert repr(holds) == "<Holds holding=1 bytes=4 vacant=1>"

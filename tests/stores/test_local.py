@@ -175,7 +175,7 @@ async def test_events_are_delivered_in_memory(autojump_clock: trio.testing.MockC
         late = [d.submit(d.compose(thread_id)) for thread_id in ("t", "held", "held")]
         assert [one.result().promise for one in [early, *late]] == [Promise.NOTHING] * 4
         assert view.bounds.head == 2
-        assert list(d.store.shed()) == [Shed("held", 1, Cause.UNBOUND_OVERFLOW)]
+        assert list(d.store.shed()) == [Shed("held", 1, 1, Cause.UNBOUND_OVERFLOW)]
         assert view.bounds.epoch == (await d.bounds("bob")).epoch or d.store.trouble, "nothing waits for the disk"
         journal.heal()
         await trio.sleep(2)
@@ -287,20 +287,21 @@ async def test_run_again_after_a_crash(autojump_clock: trio.testing.MockClock) -
         nursery.cancel_scope.cancel()
 
 
-async def test_a_start_that_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
-    """A store that cannot begin, because the disk is full, may be cancelled; its journal is closed, and may be opened
-    again, by the same store too."""
+async def test_a_start_on_a_full_disk(autojump_clock: trio.testing.MockClock) -> None:
+    """A store that begins on a full disk is open, and in trouble; closed before that is over, it has not been closed in
+    order, and the next one ends what it could not."""
     disk = Disk()
     async with opened(SimJournal(disk, 0.0)) as d:
         await d.run_event("r", "opens")
     journal = SimJournal(disk, 0.0)
     store, hands, limits = LocalStore(journal), Hands(), Limits()
     journal.full = True
-    with trio.move_on_after(10) as scope:
-        await store.run(limits, hands.environment())
-    assert scope.cancelled_caught
-    assert (disk.is_open, disk.clean, repr(store)) == (False, False, f"<LocalStore over {journal!r}, not open>")
-    journal.heal()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run, limits, hands.environment())
+        assert str(store.trouble) == "the simulated disk is full"
+        nursery.cancel_scope.cancel()
+    assert (disk.is_open, disk.clean) == (False, False)
+    store = LocalStore(journal := SimJournal(disk, 0.0))
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run, limits, hands.environment())
         assert list(store.restored_holds()) == [RestoredHold("t", 1, 2)]

@@ -13,7 +13,7 @@ from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.observability.instrument import Instruments
 from actors.receipts import QUEUED, Receipt
-from actors.stages import Cause, Stage
+from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration
 from actors.threads.answers import ThreadContext, doubt, note, note_owner, note_reply, refuse
@@ -101,7 +101,7 @@ def test_an_event_that_is_held() -> None:
     """Its receipt is buffered, what had to go for it is noted, and nothing follows yet."""
     desk = Desk()
     first = desk.note(Placement(1, "0"))
-    desk.store.drops.append(Shed("t", 1, Cause.UNBOUND_OVERFLOW))
+    desk.store.drops.append(Shed("t", 1, 1, Cause.UNBOUND_OVERFLOW))
     second = desk.note(Placement(2, "0"), number=1)
     assert (first.receipt.stage, second.receipt.stage) == (Stage.DROPPED, Stage.BUFFERED)
     assert (desk.rung, went(second)) == ([(None, "t")] * 2, ["refused"])
@@ -121,7 +121,7 @@ def test_a_repetition_reads_from_the_first() -> None:
 
 def test_a_repetition_of_an_event_of_an_earlier_life() -> None:
     """Of an id that an earlier life was given the first receipt is made anew, once, with what is known of its event."""
-    desk = Desk(RestoredBounds(epoch="e", low=1, head=2, acked=((1, 1),), written=1))
+    desk = Desk(RestoredBounds(epoch="e", low=1, head=2, acked=((1, 1),), written=1, promise=Promise.POWER))
     again = desk.note(Placement(1, "1", "alice", "e", 1, 1, "given"))
     assert again.first is not None
     assert (again.first.stage, again.first.seq, again.receipt.stage) == (Stage.ACKED, 1, Stage.ACKED)
