@@ -12,7 +12,8 @@ import trio
 
 from actors.checks import check_instance, check_word
 from actors.context import Context
-from actors.delivery.accounts import Audit, DeadLetter
+from actors.delivery.accounts import Audit
+from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed, Unencodable
 from actors.events.event import History, Payload, check_identifier, check_whole, decode

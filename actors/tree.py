@@ -25,8 +25,10 @@ from actors.connections.actor import Connection, ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.heartbeat import Heartbeat
 from actors.context import Context
-from actors.delivery.accounts import Accounts, DeadLetter
+from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
+from actors.delivery.dead_letters import DeadLetter
+from actors.delivery.ledger import acked_spans
 from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
@@ -43,6 +45,7 @@ from actors.receipts import Fate, Receipt
 from actors.runs.asks import Asks
 from actors.runs.supervisor import Runs
 from actors.server.drain import Drain
+from actors.server.handshake import Routes
 from actors.server.requests import Requests
 from actors.server.server import Server
 from actors.stages import Cause, Promise
@@ -109,8 +112,7 @@ class Tree:
             context,
             self._connection_context(),
             access=options.access,
-            pages=options.pages,
-            services=options.services,
+            routes=Routes(options.pages, options.services),
             devices_of=self.registry.devices,
             trouble=lambda: self.store.trouble,
         )
@@ -157,7 +159,7 @@ class Tree:
             account = self.accounts.users.get(user_id)
             if account is not None:
                 ledger = account.ledger
-                view.confirm(ledger.epoch, ledger.acked_spans(), ledger.first_unwritten() - 1)
+                view.confirm(ledger.epoch, acked_spans(ledger), ledger.first_unwritten() - 1)
 
     def close(self) -> None:
         """Close the books; the events of a store that does not outlive the process end with it."""

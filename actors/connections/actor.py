@@ -24,6 +24,7 @@ import attrs
 import trio
 
 from actors.connections.ending import Ending
+from actors.connections.loading import Loading
 from actors.connections.pings import Pings
 from actors.connections.reader import PONG, Reader, ReaderContext
 from actors.delivery.announcements import Announcements, Item
@@ -90,9 +91,7 @@ class Connection:
         self._websocket: WebSocket | None = None
         """The WebSocket, once it is open."""
         self._presence: Presence
-        self._nursery: trio.Nursery
-        self._loading = False
-        """True while events are brought to hand."""
+        self._loading: Loading
         self._announcements = Announcements()
         self._reader: Reader
 
@@ -138,8 +137,7 @@ class Connection:
         context.hear(self)
         try:
             with Barrier(self.fail):
-                async with trio.open_nursery() as self._nursery:
-                    nursery = self._nursery
+                async with trio.open_nursery() as nursery:
                     self._transport = Transport(
                         self._endpoint,
                         nursery,
@@ -168,6 +166,9 @@ class Connection:
             pings=self.pings,
             announcements=self._announcements,
             ending=self._ending,
+        )
+        self._loading = Loading(
+            nursery, on_loaded=lambda: self._context.mark(self._presence), on_failed=self._reader.end_for
         )
         try:
             async with upgrade(
@@ -236,7 +237,8 @@ class Connection:
             self._presence.rewind()
             return
         except NotAtHand:
-            self._load(subscription.cursor.position + 1)
+            assert self._presence.view is not None, "a log is followed while it has devices"
+            self._loading.begin(self._presence.view, subscription.cursor.position + 1)
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
@@ -253,19 +255,6 @@ class Connection:
                 self._context.mark(self._presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
-
-    def _load(self, first: int) -> None:
-        """Have events brought to hand, and write then; until that, this device lags."""
-        if not self._loading:
-            self._loading = True
-            self._nursery.start_soon(self._bring, first, name=f"{self.path} loading")
-
-    async def _bring(self, first: int) -> None:
-        with Barrier(self._reader.end_for):
-            assert self._presence.view is not None, "a log is followed while it has devices"
-            await self._presence.view.fill(first)
-        self._loading = False
-        self._context.mark(self._presence)
 
     def _tell_more(self) -> None:
         """Write some of the announcements; the rest when the socket has taken these."""

@@ -15,15 +15,15 @@ takes no account along.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 
 import attrs
 
 from actors.delivery.cursor import Bounds
+from actors.delivery.dead_letters import DeadLetter, DeadLetters
 from actors.delivery.hold import Hold
-from actors.delivery.ledger import Ledger
+from actors.delivery.ledger import Ledger, damage, restore
 from actors.delivery.lineage import Lineage
 from actors.delivery.log import RestoredBounds
 from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
@@ -74,24 +74,6 @@ class Audit:
     def balanced(self) -> bool:
         """True if every row adds up."""
         return all(row.balanced for row in [self.total, self.unowned, self.former, *self.users.values()])
-
-
-@attrs.frozen(kw_only=True)
-class DeadLetter:
-    """A run of events that were dropped for one cause: sequence numbers of a thread, or offsets of a log.
-
-    ``first`` and ``last`` are ``None`` for an event that was dropped before it had a number.
-    """
-
-    cause: Cause
-    count: int
-    at: float
-    """The time at which the last of them was dropped: wall clock, seconds since 1970."""
-    user_id: str | None = None
-    thread_id: str | None = None
-    event_id: str | None = None
-    first: int | None = None
-    last: int | None = None
 
 
 _ENDED_EPOCHS = 4
@@ -161,9 +143,8 @@ class Accounts:
         wall_time_of: Callable[[float], float] = lambda now: now,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
     ) -> None:
-        self._wall_time_of = wall_time_of
-        """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
-        self._on_dropped = on_dropped
+        self._letters = DeadLetters(dead_letters, wall_time_of=wall_time_of, on_dropped=on_dropped)
+        self.dead_letters = self._letters.newest
         self.present = present
         """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self._restored = restored
@@ -176,7 +157,6 @@ class Accounts:
         """Events that the store has answered for, or that are known to be lost."""
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=dead_letters)
         self._unowned = Balance()
         self._former = Balance()
         self._shed_ahead: dict[str, list[tuple[int, int, Cause]]] = {}
@@ -214,7 +194,7 @@ class Accounts:
         else:
             receipt.move(page, offset)
         if offset < ledger.low:
-            self._note_late(receipt, now)
+            _note_late(receipt, now, self._letters)
         if ledger is not account.ledger:
             self._note_ended(receipt, account, ledger, now)
         elif low > ledger.low:
@@ -253,7 +233,7 @@ class Accounts:
         self._arrived += 1
         self._unowned.dropped += 1
         receipt.move(LOST[cause], 0)
-        self._drop(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id)
+        self._letters.bury(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id)
 
     def shed(self, thread_id: str, first_seq: int, last_seq: int, cause: Cause, now: float) -> None:
         """Note that the store shed the oldest held events of a thread.
@@ -274,7 +254,7 @@ class Accounts:
             del self.holds[thread_id]
         if count:
             self._unowned.dropped += count
-            self._drop(cause, count, now, thread_id=thread_id, first=first, last=last)
+            self._letters.bury(cause, count, now, thread_id=thread_id, first=first, last=last)
 
     def _note_shed_ahead(self, thread_id: str, now: float) -> None:
         """Apply sheds that the store reported before this hold was noted."""
@@ -306,8 +286,7 @@ class Accounts:
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
         ledger.safety.note(first_offset, promise)
-        if notice:
-            ledger.add(first_offset)
+        places: list[tuple[EventState, int]] = [(ledger.add(first_offset), first_offset)] if notice else []
         restored = 0 if hold is None else hold.restored
         account.accepted += count + notice - restored
         account.restored += restored
@@ -316,12 +295,13 @@ class Accounts:
         self._arrived += notice
         if hold is not None:
             hold.bind(ledger, first_offset + notice)
+            places += [(hold, seq) for seq in range(hold.low, hold.high + 1)]
         if ledger.dropped > dropped:  # they had left the log before they were noted here
-            self._note_late_bind(ledger, first_offset, first_offset + count + notice - 1, now)
+            _note_late_bind(user_id, places, now, self._letters)
         if ledger is account.ledger:
             self.trim(user_id, low, Cause.RETENTION, now)
         elif account.ledger.of(epoch) is not ledger:
-            self._drop_late(ledger, now)
+            _drop_late(ledger, now, self._letters)
         return count + notice
 
     def _knows(self, user_id: str, epoch: str, offset: int) -> bool:
@@ -331,14 +311,6 @@ class Accounts:
             return account.knows(epoch, offset)
         restored = self._restored(user_id)
         return restored is not None and offset <= restored.head
-
-    def _note_late_bind(self, ledger: Ledger, first: int, last: int, now: float) -> None:
-        """Record the drops of bound events that had left the log before they were noted: the oldest, the newest, or
-        both."""
-        dropped = [at for at in range(first, last + 1) if ledger.page(at).stage(at) is Stage.DROPPED]
-        for cause, offsets in groupby(dropped, lambda at: ledger.page(at).cause(at) or Cause.RETENTION):
-            run = list(offsets)
-            self._drop(cause, len(run), now, user_id=ledger.user_id, first=run[0], last=run[-1])
 
     # --- a log's way through the columns --------------------------------------
 
@@ -360,16 +332,9 @@ class Accounts:
     def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
         """Account for an event that a late reply placed in an epoch that has already ended."""
         if receipt.number > ledger.end:
-            self._note_late(receipt, now)
+            _note_late(receipt, now, self._letters)
         elif account.ledger.of(ledger.epoch) is not ledger:
-            self._drop_late(ledger, now)
-
-    def _drop_late(self, ledger: Ledger, now: float) -> None:
-        """Drop events that a late reply placed in an epoch that has already ended."""
-        first, last = ledger.low, ledger.head
-        dropped = ledger.trim(last + 1, Cause.RETENTION)
-        if dropped:
-            self._drop(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last)
+            _drop_late(ledger, now, self._letters)
 
     def account(self, user_id: str, epoch: str, low: int, now: float, *, lineage: Lineage = ()) -> UserAccount:
         """Find a user's account, or open one, in the epoch that the store names, with the former epochs of the log.
@@ -400,7 +365,7 @@ class Accounts:
             ledger = account.ledger
             last, dropped = ledger.head, ledger.lose(fork.offset)
             if dropped:
-                self._drop(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
+                self._letters.bury(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
             account.renew(Ledger(user_id, following, former=ledger))
         self.trim(user_id, low, Cause.RETENTION, now)
 
@@ -431,7 +396,7 @@ class Accounts:
         first = account.ledger.low
         dropped = account.ledger.trim(low, cause)
         if dropped:
-            self._drop(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
+            self._letters.bury(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
 
     def is_settled(self, user_id: str) -> bool:
         """True if no event of this account is retained, so that it can only change with a new one."""
@@ -455,8 +420,8 @@ class Accounts:
     def damage(self, user_id: str, first: int, last: int, now: float) -> None:
         """Note that the store can no longer read some events of a log."""
         account = self.users.get(user_id)
-        if account is not None and (dropped := account.ledger.damage(first, last)):
-            self._drop(Cause.DAMAGED, dropped, now, user_id=user_id, first=first, last=last)
+        if account is not None and (dropped := damage(account.ledger, first, last)):
+            self._letters.bury(Cause.DAMAGED, dropped, now, user_id=user_id, first=first, last=last)
 
     def close(self, cause: Cause, now: float) -> None:
         """Drop all that is still held or retained, because the store that had it is gone."""
@@ -477,66 +442,36 @@ class Accounts:
         total = sum(users.values(), unowned + self._former)
         return Audit(total=total, unowned=unowned, users=users, former=self._former)
 
-    def _note_late(self, receipt: Receipt, now: float) -> None:
-        """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
-        position = receipt.position
-        if receipt.stage is Stage.DROPPED and position is not None:
-            cause = receipt.cause or Cause.RETENTION
-            self._drop(cause, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
-
-    def _drop(
-        self,
-        cause: Cause,
-        count: int,
-        now: float,
-        *,
-        user_id: str | None = None,
-        thread_id: str | None = None,
-        event_id: str | None = None,
-        first: int | None = None,
-        last: int | None = None,
-    ) -> None:
-        """Tell of a drop, and keep it as a dead letter; one that continues the newest of the same log is joined to
-        it."""
-        at = self._wall_time_of(now)
-        letter = DeadLetter(
-            cause=cause,
-            count=count,
-            at=at,
-            user_id=user_id,
-            thread_id=thread_id,
-            event_id=event_id,
-            first=first,
-            last=last,
-        )
-        self._on_dropped(letter)
-        newest = self.dead_letters[-1] if self.dead_letters else None
-        if newest is not None and continues(newest, letter):
-            self.dead_letters.pop()
-            # Not attrs.evolve, which is slow: for a user without a device each event that comes drops another one.
-            letter = DeadLetter(
-                cause=cause,
-                count=newest.count + count,
-                at=at,
-                user_id=user_id,
-                thread_id=thread_id,
-                event_id=newest.event_id,
-                first=newest.first,
-                last=last,
-            )
-        self.dead_letters.append(letter)
-
-
-def continues(before: DeadLetter, after: DeadLetter) -> bool:
-    """True if a dead letter is about what follows another one's range, for the same cause."""
-    same = (before.cause, before.user_id, before.thread_id) == (after.cause, after.user_id, after.thread_id)
-    return same and before.last is not None and after.first == before.last + 1
-
 
 def _restore(account: UserAccount, restored: RestoredBounds) -> None:
     """Enter what an earlier life left of a log; what has left it since then was never in these books."""
     ledger = account.ledger
     if restored.head >= ledger.low:
-        ledger.restore(max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
+        restore(ledger, max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
         ledger.safety.note(restored.head, restored.promise)
         account.restored = restored.head - max(restored.low, ledger.low) + 1
+
+
+def _note_late(receipt: Receipt, now: float, letters: DeadLetters) -> None:
+    """Record the drop of an event that was noted after it had left the log, unless a socket took it before."""
+    position = receipt.position
+    if receipt.stage is Stage.DROPPED and position is not None:
+        cause = receipt.cause or Cause.RETENTION
+        letters.bury(cause, 1, now, user_id=position.user_id, first=position.offset, last=position.offset)
+
+
+def _note_late_bind(user_id: str, places: list[tuple[EventState, int]], now: float, letters: DeadLetters) -> None:
+    """Record the drops of bound events that had left the log before they were noted: the oldest, the newest, or
+    both."""
+    dropped = [place for place in places if place[0].stage(place[1]) is Stage.DROPPED]
+    for cause, run in groupby(dropped, lambda place: place[0].cause(place[1]) or Cause.RETENTION):
+        offsets = [position.offset for state, number in run if (position := state.position(number)) is not None]
+        letters.bury(cause, len(offsets), now, user_id=user_id, first=offsets[0], last=offsets[-1])
+
+
+def _drop_late(ledger: Ledger, now: float, letters: DeadLetters) -> None:
+    """Drop events that a late reply placed in an epoch that has already ended."""
+    first, last = ledger.low, ledger.head
+    dropped = ledger.trim(last + 1, Cause.RETENTION)
+    if dropped:
+        letters.bury(Cause.RETENTION, dropped, now, user_id=ledger.user_id, first=first, last=last)

@@ -222,26 +222,6 @@ class Ledger:
             return self._note_late(offset, page, bit)
         return page
 
-    def restore(self, first: int, last: int, acked: Spans, written: int) -> None:
-        """Add the offsets at which an earlier life of the store placed events, and what became of them there."""
-        for page, bits in self._spans(first, last):
-            page.placed |= bits
-        self.head = max(self.head, last)
-        if written >= first:
-            self.write(first, min(written, last))
-        for begin, end in acked:
-            self.ack(max(begin, first), min(end, last))
-
-    def acked_spans(self) -> Spans:
-        """Return the offsets in the log that devices acked, whether the store's reply for them was noted or not."""
-        spans: list[tuple[int, int]] = []
-        for index in range(self.low >> PAGE_BITS, (self.head >> PAGE_BITS) + 1):
-            page = self._pages.get(index)
-            for first, last in () if page is None else _runs(page.acked & ~page.gone, index << PAGE_BITS):
-                joined = spans and spans[-1][1] == first - 1
-                spans.append((spans.pop()[0] if joined else first, last))
-        return tuple(spans)
-
     def knows(self, offset: int) -> bool:
         """True if an offset was placed here, or has left and was forgotten."""
         if offset < self._base and self._former is not None:
@@ -256,7 +236,7 @@ class Ledger:
             return
         if first < self._base and self._former is not None:
             self._former.write(first, min(last, self._base - 1))
-        for page, bits in self._spans(first, last):
+        for page, bits in self.spans(first, last):
             page.write(bits)
 
     def ack(self, first: int, last: int) -> int:
@@ -265,7 +245,7 @@ class Ledger:
         if first < self._base and self._former is not None:
             before, first = self._former.ack(first, min(last, self._base - 1)), self._base
         leaving = _present(self._pages, first, min(last, self._floor - 1))
-        fresh = sum(page.ack(bits) for page, bits in chain(leaving, self._spans(first, last)))
+        fresh = sum(page.ack(bits) for page, bits in chain(leaving, self.spans(first, last)))
         self.acked += fresh
         return before + fresh
 
@@ -294,10 +274,6 @@ class Ledger:
         _cut(self)
         last = (max(self._pages, default=0) + 1 << PAGE_BITS) - 1
         return dropped + self._leave(max(offset + 1, self._base), last, Cause.LOST)
-
-    def damage(self, first: int, last: int) -> int:
-        """Note that offsets in the log cannot be read any more; returns how many events were dropped unwritten."""
-        return self._leave(max(first, self.low), last, Cause.DAMAGED)
 
     def begin_write(self, first: int, last: int) -> None:
         """Note that a socket has begun to take offsets ``first`` to ``last``, which are neither written nor unwritten
@@ -353,7 +329,7 @@ class Ledger:
             if before < self._base:
                 return before
         index = self._floor >> PAGE_BITS
-        for page, bits in self._spans(self._floor, self.head):
+        for page, bits in self.spans(self._floor, self.head):
             holes = missing(page, bits)
             if holes:
                 return (index << PAGE_BITS) + (holes & -holes).bit_length() - 1
@@ -409,7 +385,7 @@ class Ledger:
         if page is not None and page.placed == ALL and page.gone == ALL:
             del self._pages[index]
 
-    def _spans(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
+    def spans(self, first: int, last: int) -> Iterator[tuple[Page, int]]:
         """Yield the pages of this epoch that ``first`` to ``last`` touch in the log, with the bits touched."""
         first = max(first, self._floor)
         while first <= last:
@@ -437,6 +413,34 @@ def _cut(ledger: Ledger) -> None:
             return
         ledger = ledger._former
     ledger._former = None
+
+
+def restore(ledger: Ledger, first: int, last: int, acked: Spans, written: int) -> None:
+    """Add the offsets at which an earlier life of the store placed events, and what became of them there."""
+    for page, bits in ledger.spans(first, last):
+        page.placed |= bits
+    ledger.head = max(ledger.head, last)
+    if written >= first:
+        ledger.write(first, min(written, last))
+    for begin, end in acked:
+        ledger.ack(max(begin, first), min(end, last))
+
+
+def acked_spans(ledger: Ledger) -> Spans:
+    """Return the offsets in the log that devices acked, whether the store's reply for them was noted or not."""
+    found: list[tuple[int, int]] = []
+    base = ledger._floor & ~(PAGE_SIZE - 1)
+    for page, bits in ledger.spans(ledger._floor, ledger.head):
+        for first, last in _runs(page.acked & bits & ~page.gone, base):
+            joined = found and found[-1][1] == first - 1
+            found.append((found.pop()[0] if joined else first, last))
+        base += PAGE_SIZE
+    return tuple(found)
+
+
+def damage(ledger: Ledger, first: int, last: int) -> int:
+    """Note that offsets in the log cannot be read any more; returns how many events were dropped unwritten."""
+    return ledger._leave(max(first, ledger.low), last, Cause.DAMAGED)
 
 
 def _runs(bits: int, base: int) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import Literal
 import attrs
 
 from actors.checks import check_instance
-from actors.delivery.accounts import DeadLetter
+from actors.delivery.dead_letters import DeadLetter
 from actors.kernel.failures import Barrier, Failure, Failures
 from actors.receipts import Receipt
 

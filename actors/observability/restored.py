@@ -28,7 +28,7 @@ class _Head(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Head).decode
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class RestoredEvent:
     """An event that an earlier life left."""
 
@@ -65,7 +65,7 @@ async def _unacked_of(view: View, ledger: Ledger, restored: RestoredBounds) -> A
             page, head = ledger.page(at), _decode(text)
             if at <= restored.head and head.event_id is not None and page.stage(at) < Stage.ACKED:
                 receipt = Receipt(head.event_id, head.thread_id, head.timestamp, page, head.seq, at)
-                yield RestoredEvent(receipt, text, restored.until)
+                yield RestoredEvent(receipt=receipt, text=text, until=restored.until)
         offset = chunk.last + 1
 
 

@@ -40,6 +40,15 @@ Service = Callable[[Endpoint, RequestHead], Awaitable[None]]
 
 
 @attrs.frozen
+class Routes:
+    """The answers at paths of the application's own."""
+
+    pages: Mapping[str, Page]
+    services: Mapping[str, Service]
+    """Handlers of upgrades at paths other than ``/ws``; the application is not asked to authenticate there."""
+
+
+@attrs.frozen
 class Upgrade:
     """A request for a connection that is let in."""
 
@@ -78,16 +87,14 @@ class Handshake:
         *,
         authentication: Authentication,
         origins: frozenset[Origin | str] | None,
-        pages: Mapping[str, Page],
-        services: Mapping[str, Service],
+        routes: Routes,
     ) -> None:
         self._limits = context.limits
         self._register = register
         self._authentication = authentication
         self._origins = origins
-        self._pages = pages
-        self._services = services
-        """Handlers of upgrades at paths other than ``/ws``; the application is not asked to authenticate there."""
+        self._pages = routes.pages
+        self._services = routes.services
 
     async def run(self, endpoint: Endpoint) -> Upgrade | None:
         """Take a socket from its first byte; ``None`` once it was answered, or has gone.

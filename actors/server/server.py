@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 
@@ -28,12 +28,11 @@ from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log
 from actors.kernel.nesting import Block
 from actors.server.authentication import Authenticate, Authentication
-from actors.server.handshake import Handshake, Service, Upgrade
+from actors.server.handshake import Handshake, Routes, Upgrade
 from actors.server.listener import Listener
 from actors.server.origins import Origin
 from actors.stores.store import Trouble
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
-from actors.wire.http import Page
 
 
 @attrs.frozen
@@ -54,8 +53,7 @@ class Server:
         neighbours: ConnectionContext,
         *,
         access: Access,
-        pages: Mapping[str, Page],
-        services: Mapping[str, Service],
+        routes: Routes,
         devices_of: Callable[[str], int],
         trouble: Callable[[], Trouble | None],
     ) -> None:
@@ -81,9 +79,7 @@ class Server:
         """The block that serves each socket, where the application is asked to authenticate and to authorize."""
         self._departures = trio.lowlevel.ParkingLot()
         self._authentication = authentication = Authentication(context, access.authenticate)
-        self._handshake = Handshake(
-            context, self, authentication=authentication, origins=access.origins, pages=pages, services=services
-        )
+        self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
         self._listener = Listener(context, self, private=authentication.is_trusting)
 
     # --- taking sockets -----------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Literal
 import trio
 
 from actors.errors import StoreError, StoreUnavailable
+from actors.kernel.failures import Barrier, describe
 from actors.kernel.signals import Doorbell
 from actors.stages import Promise
 from actors.stores.batches import Batch, Batches
@@ -147,26 +148,28 @@ class BatchWriter:
     # --- one batch ------------------------------------------------------------------
 
     async def _attempt(self, batch: Batch) -> bool:
-        """Try to commit a batch; true if the journal has it."""
-        try:
+        """Try to commit a batch; true if the journal has it. Raises CommitsLost."""
+        errors: list[BaseException] = []
+        with Barrier(errors.append):
             if not (self.in_doubt and await self._has(batch)) and batch.effects:
                 await self._commit(batch.number, batch)
-        except CommitsLost as error:
-            self._note_trouble(str(error))
-            raise
-        except NotTaken as refusal:
-            self.in_doubt = False
-            self._note_trouble(str(refusal))
-            await self._relieve()
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known, and asked for
-            self._note_trouble(f"{type(error).__name__}: {error}")
+        if errors:
+            await self._face(errors[0])
             return False
         self._batches.drop_first()
         if not any(other.concluded for other in self._batches):  # else some are delivered from memory alone
             self.trouble = None
         self._conclude(batch, self._journal.promise)
         return True
+
+    async def _face(self, error: BaseException) -> None:
+        """Take note of a failed commit. Whatever it was, but for NotTaken, the outcome is not known, and asked for."""
+        self._note_trouble(str(error) if isinstance(error, StoreError) else describe(error))
+        if isinstance(error, CommitsLost):
+            raise error
+        if isinstance(error, NotTaken):
+            self.in_doubt = False
+            await self._relieve()
 
     async def _commit(self, number: int, batch: Batch) -> None:
         self.in_doubt = True
@@ -189,14 +192,13 @@ class BatchWriter:
         marks = self._progress.marks(but=self._batches.begun())
         if not marks:
             return
-        try:
+        errors: list[BaseException] = []
+        with Barrier(errors.append):
             await self._commit(self._batches.renumber(), Batch(number=0, effects=list(marks)))
-        except NotTaken:
-            self.in_doubt = False
-        except Exception:  # noqa: BLE001 - the next attempt asks what was written
-            return
-        else:
+        if not errors:
             self._progress.note_written(marks)
+        elif isinstance(errors[0], NotTaken):
+            self.in_doubt = False
 
     def _note_trouble(self, text: str) -> None:
         self.trouble = Trouble(text, self._wall_clock() if self.trouble is None else self.trouble.since)

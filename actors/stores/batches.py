@@ -110,6 +110,11 @@ class Batches:
             batch.number += 1
         return free
 
+    def record(self, user_id: str, before: int) -> None:
+        """Add that a log goes on in another epoch, before the effects of what is placed in it."""
+        log = self._state.log(user_id)
+        self.gathering().effects.insert(before, LogRecord(user_id, log.epoch, log.lineage))
+
     def begun(self) -> set[str]:
         """Return the users whose logs have begun, or gone on in another epoch, in batches that are not written."""
         return {one.user_id for batch in self for one in batch.effects if isinstance(one, LogRecord)}

@@ -17,20 +17,20 @@ from collections.abc import Collection, Sequence
 import attrs
 import trio
 
-from actors.delivery.accounts import DeadLetter, continues
 from actors.delivery.cursor import Bounds
+from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
-from actors.delivery.log import Log, NotAtHand, RestoredBounds
+from actors.delivery.log import NotAtHand, RestoredBounds
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
 from actors.limits import Limits
 from actors.stores.batch_writer import BatchWriter, Policy
 from actors.stores.batches import Batches
 from actors.stores.clock import StoreClock
-from actors.stores.journal import Journal, Letter, LogRecord, Restored
+from actors.stores.journal import Journal, Letter, Restored
 from actors.stores.log_loader import LocalView, LogLoader
 from actors.stores.progress import Progress
-from actors.stores.restoring import last_event_of, restore, restored_holds
+from actors.stores.restoring import last_event_of, restore, restored_bounds, restored_holds
 from actors.stores.state import REFUSALS, StoreState, not_the_owner
 from actors.stores.store import (
     Act,
@@ -135,22 +135,24 @@ class LocalStore:
             self._decide(last_event_of(mark, environment))
         await self._writer.write(patiently=False)
         self._restored_at = restored.now
-        self._restored = {user_id: self._restored_bounds(user_id, log) for user_id, log in state.logs.items()}
+        self._restored = {
+            user_id: restored_bounds(log, self._progress.of(user_id), self.promise, self._restored_at)
+            for user_id, log in state.logs.items()
+        }
         self._restored_holds = restored_holds(state)
         state.holds.report()  # what was shed by now was never in the books of this life
         self.secret = restored.secret
 
     async def _close(self, seconds: float) -> None:
         """Write what is left, if that is possible in most of a time, and close the journal."""
-        for user_id in tuple(self._unrecorded):  # or the next life would take what they lost for what they have
-            self._record(user_id, len(self._batches.gathering().effects))
-        clean = False
+        for user_id in self._unrecorded:  # or the next life would take what they lost for what they have
+            self._batches.record(user_id, len(self._batches.gathering().effects))
+        self._unrecorded.clear()
         try:
             with trio.move_on_after(seconds * 0.8):
                 await self._writer.write()
         finally:
-            clean = self._writer.give_up()
-            await self._journal.aclose(clean=clean)
+            await self._journal.aclose(clean=self._writer.give_up())
 
     # --- acts -------------------------------------------------------------------
 
@@ -173,7 +175,8 @@ class LocalStore:
         except REFUSALS as refusal:
             return refusal.with_traceback(None)
         if self._unrecorded and answer.user_id in self._unrecorded:
-            self._record(answer.user_id, before)
+            self._unrecorded.discard(answer.user_id)
+            self._batches.record(answer.user_id, before)
         return answer
 
     async def room(self) -> None:
@@ -225,16 +228,11 @@ class LocalStore:
         effects = self._batches.gathering().effects
         self.state.log(user_id)  # which it may begin
         if user_id in self._unrecorded:
-            self._record(user_id, len(effects))
+            self._unrecorded.discard(user_id)
+            self._batches.record(user_id, len(effects))
         if user_id in self._batches.begun():
             await self._writer.written()
         return LocalView(user_id, self.state, loader=self._loader, progress=self._progress)
-
-    def _record(self, user_id: str, before: int) -> None:
-        """Have the journal keep that a log goes on in another epoch, before the effects of what is placed in it."""
-        self._unrecorded.discard(user_id)
-        log = self.state.log(user_id)
-        self._batches.gathering().effects.insert(before, LogRecord(user_id, log.epoch, log.lineage))
 
     # --- age, and what an earlier life left ----------------------------------------
 
@@ -261,15 +259,13 @@ class LocalStore:
         if log.shown != log.head or user_id in self._unrecorded:
             return False
         log.unload()
-        self._restored[user_id] = self._restored_bounds(user_id, log)
+        self._restored[user_id] = restored_bounds(log, self._progress.of(user_id), self.promise, self._restored_at)
         return True
 
     def keep(self, letter: DeadLetter) -> None:
         """Have the journal keep a dead letter; of very many in a second, the newest."""
-        if self._letters and continues(self._letters[-1], letter):
-            before = self._letters.pop()
-            letter = attrs.evolve(before, count=before.count + letter.count, at=letter.at, last=letter.last)
-        self._letters.append(letter)
+        letters = self._letters
+        letters.append(letter.joined_to(letters.pop()) if letters and letter.continues(letters[-1]) else letter)
 
     def restored_users(self) -> Collection[str]:
         """Return the users whose logs had something when this life began."""
@@ -287,15 +283,3 @@ class LocalStore:
         """Return the runs of earlier lives that have yet to begin."""
         marks = self.state.runs.inherited(open=False)
         return [DueRun(mark.run_id, mark.thread_id, mark.user_id or "", mark.message) for mark in marks]
-
-    def _restored_bounds(self, user_id: str, log: Log) -> RestoredBounds:
-        acked, written = self._progress.of(user_id)
-        return RestoredBounds(
-            epoch=log.epoch,
-            low=log.low,
-            head=log.shown,
-            acked=acked,
-            written=written,
-            promise=self.promise,
-            until=self._restored_at,
-        )

@@ -1,4 +1,4 @@
-"""Logs that are in the journal alone: loaded when somebody reads them."""
+"""Logs that are in the journal alone: loaded when they are read."""
 
 from __future__ import annotations
 

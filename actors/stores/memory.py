@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from actors.delivery.accounts import DeadLetter
 from actors.delivery.cursor import Bounds
+from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
 from actors.delivery.log import Chunk, RestoredBounds, Spans
 from actors.environment import Environment
@@ -169,7 +169,7 @@ class MemoryStore:
         """Do nothing, because the books have it, and nothing outlives them."""
 
     def restored_users(self) -> Collection[str]:
-        """Return nobody, because there was no earlier life."""
+        """Return none, because there was no earlier life."""
         return ()
 
     def restored(self, user_id: str) -> RestoredBounds | None:

@@ -15,7 +15,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._acked: dict[str, tuple[Spans, int]] = {}
-        """What devices acked, and up to where sockets took everything, by user."""
+        """The acked spans, and the last offset up to which sockets took everything, by user."""
         self._lows: dict[str, int] = {}
         """The lows that were marked, by user."""
         self._trimmed: set[str] = set()
@@ -32,7 +32,7 @@ class Progress:
         self._lows[user_id] = low
 
     def of(self, user_id: str) -> tuple[Spans, int]:
-        """Return what devices acked, and up to where sockets took everything."""
+        """Return the spans that devices acked, and up to where sockets took everything."""
         return self._acked.get(user_id, ((), 0))
 
     def confirm(self, user_id: str, log: Log, acked: Spans, written: int) -> None:

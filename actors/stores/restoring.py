@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from actors.delivery.lineage import fork
-from actors.delivery.log import Log
+from actors.delivery.log import Log, RestoredBounds, Spans
 from actors.environment import Environment
 from actors.events.event import Lifecycle, encode
 from actors.limits import Limits
+from actors.stages import Promise
 from actors.stores.holds import HeldEvent, ThreadHold
 from actors.stores.idempotency import FirstAppend
 from actors.stores.journal import Restored, RestoredLog, RestoredThread
@@ -51,6 +52,20 @@ def restored_holds(state: StoreState) -> list[RestoredHold]:
         for thread_id, hold in holds
         if hold is not None and hold.events
     ]
+
+
+def restored_bounds(log: Log, progress: tuple[Spans, int], promise: Promise, until: float) -> RestoredBounds:
+    """Describe a log for the books, with what devices acked and up to where sockets took everything."""
+    acked, written = progress
+    return RestoredBounds(
+        epoch=log.epoch,
+        low=log.low,
+        head=log.shown,
+        acked=acked,
+        written=written,
+        promise=promise,
+        until=until,
+    )
 
 
 def last_event_of(mark: RunMark, environment: Environment) -> Append:
@@ -96,7 +111,8 @@ def _restore_thread(thread: RestoredThread, firsts: Firsts, state: StoreState) -
         hold.shed = dict(record.shed) or None
         last_shed = events[0].seq - 1 if events else record.seq
         hold.first_shed = last_shed - sum(count for _, count in record.shed) + 1
-    state.restore(record.thread_id, there, events)
+        state.holds.restore(hold, events)
+    state.threads[record.thread_id] = there
 
 
 def _epoch_of(user_id: str, state: StoreState) -> str:

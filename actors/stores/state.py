@@ -15,7 +15,7 @@ corrects an outdated entry when it comes to the top.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -123,7 +123,8 @@ class StoreState:
         if append.fingerprint is not None:
             earlier = self.window.get(append.thread_id, append.event_id, now)
             if earlier is not None:
-                return self._repeat(append, earlier, thread)
+                log = None if earlier.user_id is None else self.logs.get(earlier.user_id)
+                return _repeated(append, earlier, thread, log)
             first = FirstAppend(append.fingerprint, thread.seq + 1, now)
         if append.generation is not None and append.generation != thread.generation:
             raise StaleGeneration(append.thread_id, thread.generation, came=append.generation)
@@ -146,14 +147,6 @@ class StoreState:
             first.user_id, first.epoch, first.offset = user_id, log.epoch, offset
             self._give(append.thread_id, append.event_id, first)
         return Placement(seq, thread.generation, user_id, log.epoch, offset, log.low)
-
-    def _repeat(self, append: Append, first: FirstAppend, thread: ThreadState) -> Placement:
-        if first.fingerprint != append.fingerprint:
-            text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
-            raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
-        log = None if first.user_id is None else self.logs.get(first.user_id)
-        low = log.low if log is not None and log.epoch == first.epoch else 0
-        return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, low, "given")
 
     def _mark(self, append: Append) -> None:
         mark = self.runs.take(append)
@@ -232,12 +225,6 @@ class StoreState:
             thread.binding = Binding(thread_id, thread.generation, user_id, log.epoch, first, noticed, log.low)
         self._record(thread_id, thread)
         return thread.binding or self._bound(thread_id, thread)
-
-    def restore(self, thread_id: str, thread: ThreadState, events: Sequence[HeldEvent]) -> None:
-        """Take over a thread of an earlier life, with what it held; the bounds of holds are applied."""
-        self.threads[thread_id] = thread
-        if thread.hold is not None:
-            self.holds.restore(thread.hold, events)
 
     def restore_log(self, user_id: str, log: Log, now: float) -> None:
         """Take over a log of an earlier life; the bounds of logs are applied."""
@@ -367,3 +354,12 @@ def not_the_owner(thread_id: str, user_id: str, owner: str | None) -> NotTheOwne
     """Compose the refusal of what only the owner of a thread may have."""
     text = "it is owned by nobody" if owner is None else f"it is owned by {owner!r}"
     return NotTheOwner(f"thread {thread_id!r}: expected the owner {user_id!r}, {text}")
+
+
+def _repeated(append: Append, first: FirstAppend, thread: ThreadState, log: Log | None) -> Placement:
+    """Answer an append of an id that came before, or raise IdempotencyConflict for one with another body."""
+    if first.fingerprint != append.fingerprint:
+        text = f"event id {append.event_id!r} of thread {append.thread_id!r}: expected the event first given"
+        raise IdempotencyConflict(f"{text} under this id (seq {first.seq}), got one with another body")
+    low = log.low if log is not None and log.epoch == first.epoch else 0
+    return Placement(first.seq, thread.generation, first.user_id, first.epoch, first.offset, low, "given")

@@ -54,8 +54,8 @@ import attrs
 import msgspec
 import trio
 
-from actors.delivery.accounts import DeadLetter
 from actors.delivery.cursor import Bounds
+from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
 from actors.delivery.log import Chunk, RestoredBounds, Spans
 from actors.environment import Environment

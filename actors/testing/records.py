@@ -60,7 +60,7 @@ class Emit:
     user_id: str | None = None
     """The owner that an emitter named."""
     told: list[Place] = attrs.field(factory=list)
-    """Where it is, as a receipt said that also said that it survives the process, when that was killed."""
+    """The places that receipts told, which also said that they survive the process, when that was killed."""
     alone: bool = True
     """True while there is one call, because then the call's time decides its place among the thread's events."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.ledger import PAGE_SIZE, Ledger
+from actors.delivery.ledger import PAGE_SIZE, Ledger, acked_spans, restore
 from actors.delivery.log import Spans
 from actors.receipts import EventState, Position
 from actors.stages import Cause, Stage
@@ -356,9 +356,9 @@ def test_a_log_of_an_earlier_life_is_entered(low: int, count: int, acked: set[in
     """Of the events that an earlier life left it is known which were acked, and which were written to a socket; what
     is told on is what was restored."""
     ledger, head = Ledger("alice", "e", low=low), low + count - 1
-    ledger.restore(low, head, spans_of(acked), written)
+    restore(ledger, low, head, spans_of(acked), written)
     here = acked & set(range(low, head + 1))
-    assert ledger.acked_spans() == spans_of(here)
+    assert acked_spans(ledger) == spans_of(here)
     assert (ledger.acked, ledger.retained, ledger.head) == (len(here), count - len(here), head)
     for offset in range(low, head + 1):
         stage = Stage.ACKED if offset in here else Stage.WRITTEN if offset <= written else Stage.STORED
@@ -381,8 +381,8 @@ def test_spans_are_of_what_is_in_the_log() -> None:
         ledger.add(offset)
     ledger.ack(1, 2)
     ledger.ack(PAGE_SIZE - 1, PAGE_SIZE + 2)
-    assert ledger.acked_spans() == ((1, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
+    assert acked_spans(ledger) == ((1, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
     ledger.trim(2, Cause.RETENTION)
-    assert ledger.acked_spans() == ((2, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
+    assert acked_spans(ledger) == ((2, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
     ledger.trim(PAGE_SIZE + 1, Cause.RETENTION)
-    assert ledger.acked_spans() == ((PAGE_SIZE + 1, PAGE_SIZE + 2),)
+    assert acked_spans(ledger) == ((PAGE_SIZE + 1, PAGE_SIZE + 2),)

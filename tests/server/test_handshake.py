@@ -16,7 +16,7 @@ import trustme
 import actors
 import actors.web
 from actors.server.authentication import Authentication, trust
-from actors.server.handshake import Handshake, Upgrade
+from actors.server.handshake import Handshake, Routes, Upgrade
 from actors.web import pages
 from actors.wire.endpoint import Endpoint, SocketEndpoint
 from tests.support.raw import ACTORS, Peer, upgrade_request
@@ -286,7 +286,7 @@ async def shaken(request: bytes, books: Books, **limits: Any) -> tuple[Upgrade |
     """What a handshake makes of a request: the upgrade, and what it has written."""
     context = context_of(close_seconds=0.01, **limits)
     authentication = Authentication(context, trust)
-    handshake = Handshake(context, books, authentication=authentication, origins=None, pages={}, services={})
+    handshake = Handshake(context, books, authentication=authentication, origins=None, routes=Routes({}, {}))
     ours, theirs = socket.socketpair()
     with theirs, closing(SocketEndpoint(ours)) as endpoint:
         theirs.sendall(request)
