@@ -31,6 +31,10 @@ _LONGEST_PAUSE_SECONDS = 1.0
 within two seconds of its return."""
 
 
+_WRITING_SHARE = 0.8
+"""The share of the time to close in which the last batches are written; the rest is for the journal."""
+
+
 class CommitsLost(StoreError):
     """The journal no longer has what it had confirmed. Nothing of this life can be promised any more."""
 
@@ -96,7 +100,16 @@ class BatchWriter:
                 await trio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def give_up(self) -> bool:
+    async def close(self, seconds: float) -> None:
+        """Write what is left, if that is possible in most of a time, and close the journal. Shielded."""
+        with trio.CancelScope(shield=True):
+            try:
+                with trio.move_on_after(seconds * _WRITING_SHARE):
+                    await self.write()
+            finally:
+                await self._journal.aclose(clean=self._give_up())
+
+    def _give_up(self) -> bool:
         """Answer that it is not known what becomes of the acts that are left; true if every effect was written."""
         text = f"the store was closed while it could not write: {self.trouble}"
         for batch in self._batches:

@@ -99,8 +99,10 @@ class LocalStore:
             task_status.started()
             await self._writer.run()
         finally:
-            with trio.CancelScope(shield=True):
-                await self._close(limits.store_seconds)
+            for user_id in self._unrecorded:  # or the next life would take what they lost for what they have
+                self._batches.record(user_id, len(self._batches.gathering().effects))
+            self._unrecorded.clear()
+            await self._writer.close(limits.store_seconds)
 
     async def _open(self, limits: Limits, environment: Environment) -> None:
         restored = await self._journal.open(limits, environment.entropy(32))
@@ -142,17 +144,6 @@ class LocalStore:
         self._restored_holds = restored_holds(state)
         state.holds.report()  # what was shed by now was never in the books of this life
         self.secret = restored.secret
-
-    async def _close(self, seconds: float) -> None:
-        """Write what is left, if that is possible in most of a time, and close the journal."""
-        for user_id in self._unrecorded:  # or the next life would take what they lost for what they have
-            self._batches.record(user_id, len(self._batches.gathering().effects))
-        self._unrecorded.clear()
-        try:
-            with trio.move_on_after(seconds * 0.8):
-                await self._writer.write()
-        finally:
-            await self._journal.aclose(clean=self._writer.give_up())
 
     # --- acts -------------------------------------------------------------------
 

@@ -117,11 +117,12 @@ class World:
         if not self.up:
             return None
         wire = self.oracle.connect(device.user_id, plain=device.plain)
-        conditions = CALM if device.user_id in self.spared else self._conditions(wire.number)
+        is_calm = device.user_id in self.spared or self.calm or not self._setting.faulty
+        conditions = CALM if is_calm else _conditions(self.chance.of(f"line {wire.number}"))
         line = Line(wire.number, conditions, on_taken=WireTap(wire, self).take)
         self._lines.append((device, line))
         self.note(device.label, f"connects (wire {wire.number})")
-        self.nursery.start_soon(self._serve, self.runtime, line)
+        self.nursery.start_soon(_serve, self.runtime, line)
         return line, wire
 
     def note(self, who: str, what: str) -> None:
@@ -306,12 +307,6 @@ class World:
         else:
             asked[1].set()
 
-    async def _serve(self, runtime: Runtime, line: Line) -> None:
-        try:
-            await runtime.handle(line.server)
-        except RuntimeClosed:
-            line.server.close()
-
     def _environment(self) -> Environment:
         chance = self.chance.of(f"runtime {self.records.runtime}")
         return Environment(
@@ -322,20 +317,25 @@ class World:
 
     # --- the network -----------------------------------------------------------------
 
-    def _conditions(self, number: int) -> Conditions:
-        if self.calm or not self._setting.faulty:
-            return CALM
-        chance = self.chance.of(f"line {number}")
-        return Conditions(
-            up_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
-            down_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
-            bite_bytes=chance.one((None, None, None, chance.count(50, 500))),
-            room_bytes=chance.one((300, 4_096, 65_536)),
-        )
-
     def _low_of(self, user_id: str) -> tuple[str, int]:
         bounds = self.store.bounds(user_id)
         return bounds.epoch, bounds.low
+
+
+async def _serve(runtime: Runtime, line: Line) -> None:
+    try:
+        await runtime.handle(line.server)
+    except RuntimeClosed:
+        line.server.close()
+
+
+def _conditions(chance: Chance) -> Conditions:
+    return Conditions(
+        up_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
+        down_seconds=chance.one((0.0, 0.0, 0.02, 0.3)),
+        bite_bytes=chance.one((None, None, None, chance.count(50, 500))),
+        room_bytes=chance.one((300, 4_096, 65_536)),
+    )
 
 
 @asynccontextmanager
