@@ -21,7 +21,6 @@ import trio
 
 from actors.checks import awaitable
 from actors.context import Context
-from actors.events.delivered import Event
 from actors.kernel.failures import Barrier, unwrap
 from actors.receipts import Position
 from actors.runs.admission import Admission, MessageArrival
@@ -129,8 +128,7 @@ class Runs:
     def resume(self, due: Iterable[DueRun]) -> None:
         """Start the runs of messages that an earlier life of the store took, and that never began."""
         for one in due if self.answers else ():
-            event = msgspec.json.decode(one.message + b"}", type=Event)
-            assert event.event_id is not None, "a message has an id"
+            event = msgspec.json.decode(one.message + b"}", type=_MessageBody)
             message = Message(
                 thread_id=one.thread_id,
                 user_id=one.user_id,
@@ -202,6 +200,14 @@ class Runs:
                     run.result = run.result if result is None else result
         finally:
             self.admission.task_over(run)
+
+
+class _MessageBody(msgspec.Struct):
+    """A message as its event's body has it, without the place that the event got."""
+
+    type: str
+    payload: dict[str, Any]
+    event_id: str
 
 
 def _name_of(on_message: object) -> str:
