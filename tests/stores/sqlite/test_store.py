@@ -32,7 +32,7 @@ async def test_an_event_may_be_the_first_thing_of_a_forked_log(tmp_path: Path) -
         await nursery.start(first.run, Limits(), Environment())
         await placed(first, Bind("t", "alice", take=False), Append("t", "e1", b'{"type":"x"'))
         # As a kill leaves it: nothing more is written, and the lock is let go of.
-        await first._journal.aclose(clean=False)  # type: ignore[attr-defined]
+        await first._journal.aclose(clean=False)
         await nursery.start(second.run, Limits(), Environment())
         (answer,) = await placed(second, Append("t", "e2", b'{"type":"x"'))
         assert isinstance(answer, Placement)
