@@ -52,17 +52,6 @@ class Agents:
     on_disconnect: OnDisconnect = "detach"
 
 
-class _Said(msgspec.Struct):
-    """A user's message, as its event has it."""
-
-    type: str
-    payload: dict[str, Any]
-    event_id: str
-
-
-_decode = msgspec.json.Decoder(_Said).decode
-
-
 class Runs:
     """Every run of one runtime; the :class:`~actors.runs.run.RunSupervisor` of each."""
 
@@ -139,7 +128,7 @@ class Runs:
     def resume(self, due: Iterable[DueRun]) -> None:
         """Start the runs of messages that an earlier life of the store took, and that never began."""
         for one in due if self.answers else ():
-            event = _decode(one.message + b"}")
+            event = msgspec.json.decode(one.message + b"}", type=_MessageBody)
             message = Message(
                 thread_id=one.thread_id,
                 user_id=one.user_id,
@@ -211,6 +200,14 @@ class Runs:
                     run.result = run.result if result is None else result
         finally:
             self.admission.task_over(run)
+
+
+class _MessageBody(msgspec.Struct):
+    """A message as its event's body has it, without the place that the event got."""
+
+    type: str
+    payload: dict[str, Any]
+    event_id: str
 
 
 def _name_of(on_message: object) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import trio
 
+import actors
 from actors.environment import Environment
+from actors.events.event import encode
 from actors.limits import Limits
 from actors.stores.sqlite.store import SQLiteStore
 from actors.stores.store import Append, Bind, Placement
@@ -29,7 +32,7 @@ async def test_an_event_may_be_the_first_thing_of_a_forked_log(tmp_path: Path) -
         await nursery.start(first.run, Limits(), Environment())
         await placed(first, Bind("t", "alice", take=False), Append("t", "e1", b'{"type":"x"'))
         # As a kill leaves it: nothing more is written, and the lock is let go of.
-        await first._journal.aclose(clean=False)  # type: ignore[attr-defined]
+        await first._journal.aclose(clean=False)
         await nursery.start(second.run, Limits(), Environment())
         (answer,) = await placed(second, Append("t", "e2", b'{"type":"x"'))
         assert isinstance(answer, Placement)
@@ -38,3 +41,28 @@ async def test_an_event_may_be_the_first_thing_of_a_forked_log(tmp_path: Path) -
         assert bounds is not None
         assert [fork.offset for fork in bounds.lineage] == [1]
         nursery.cancel_scope.cancel()
+
+
+async def test_messages_without_a_run_are_answered_in_the_next_life(tmp_path: Path) -> None:
+    """A runtime on the file of one that ended between a message and its run starts each such run once, in order."""
+    path, body = tmp_path / "events.db", partial(encode, "user_message", thread_id="t", run_id=None, timestamp=1.0)
+    async with trio.open_nursery() as nursery:
+        store = SQLiteStore(path)
+        await nursery.start(store.run, Limits(), Environment())
+        await placed(store, Bind("t", "alice", take=False))
+        for n in range(2):
+            message = body(payload={"n": n}, event_id=f"m{n}", limits=Limits())
+            await placed(store, Append("t", f"m{n}", message, user_id="alice", run_id=f"r{n}", edge="due"))
+        nursery.cancel_scope.cancel()
+    answered: list[tuple[str, str, object]] = []
+    both = trio.Event()
+
+    async def agent(run: actors.Run, message: actors.Message) -> None:
+        answered.append((run.run_id, message.event_id, message.payload["n"]))
+        if len(answered) == 2:
+            both.set()
+
+    for _ in range(2):
+        async with actors.open_runtime(store=SQLiteStore(path), on_message=agent):
+            await both.wait()
+    assert answered == [("r0", "m0", 0), ("r1", "m1", 1)]
