@@ -81,27 +81,24 @@ class Safety:
     one that promises nothing, of itself and of those that follow.
     """
 
-    __slots__ = ("_promise", "_volatile_from")
+    __slots__ = ("_promise", "_volatile_from", "promises")
 
     def __init__(self) -> None:
+        self.promises = False
+        """True if some event survives something. An attribute, because each placement asks."""
         self._promise = Promise.NOTHING
         self._volatile_from: int | None = None
 
     def note(self, number: int, promise: Promise) -> None:
         """Note the promise of the store's answer about an event."""
         if promise is not Promise.NOTHING:
-            self._promise, self._volatile_from = promise, None
+            self._promise, self._volatile_from, self.promises = promise, None, True
         elif self._promise is not Promise.NOTHING and self._volatile_from is None:
             self._volatile_from = number
 
     def harden(self) -> None:
         """Note that the store has caught up: every event is as safe as the others."""
         self._volatile_from = None
-
-    @property
-    def promises(self) -> bool:
-        """True if some event survives something."""
-        return self._promise is not Promise.NOTHING
 
     def of(self, number: int) -> Promise:
         """Return the promise for one event."""

@@ -17,6 +17,7 @@ user's actor knows them, and ends them.
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import TypeVar
 
 import trio
@@ -62,6 +63,9 @@ from actors.users.registry import Registry
 
 M = TypeVar("M")
 
+_CONFIRMED_AT_ONCE = 200
+"""Users whose acks are told to the store before other tasks get a turn: 2 ms."""
+
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
 
@@ -69,7 +73,7 @@ class Tree:
     """The parts of one runtime, each made after those that it knows, but for callbacks."""
 
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
-        limits, wall_clock = context.limits, context.environment.wall_clock
+        limits = context.limits
         self.context = context
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
@@ -78,7 +82,6 @@ class Tree:
             limits.dead_letters,
             present=self.store.known_bounds,
             restored=self.store.restored,
-            wall_time_of=lambda _: wall_clock(),
             on_dropped=self._dropped,
         )
         self.registry = Registry(context)
@@ -153,18 +156,26 @@ class Tree:
             self.accounts.restore_hold(hold.thread_id, hold.first_seq, hold.last_seq, self.store.promise)
         self.runs.resume(self.store.due())
 
-    def confirm(self) -> None:
-        """Tell the store what devices have acked, and sockets taken, since the last time."""
-        for user_id, view in self.registry.unconfirmed():
+    def confirm(self, most: int | None = None) -> bool:
+        """Tell the store what devices have acked, and sockets taken, since the last time, of at most so many users.
+
+        True if there are more. A store that does not outlive the process need not know.
+        """
+        if self.store.promise is Promise.NOTHING:
+            return False
+        told = 0
+        for user_id, view in islice(self.registry.unconfirmed(), most):
+            told += 1
             account = self.accounts.users.get(user_id)
             if account is not None:
                 ledger = account.ledger
                 view.confirm(ledger.epoch, acked_spans(ledger), ledger.first_unwritten() - 1)
+        return told == most
 
     def close(self) -> None:
         """Close the books; the events of a store that does not outlive the process end with it."""
         if self.store.promise is Promise.NOTHING:
-            self.accounts.close(Cause.SHUTDOWN, self.context.environment.clock())
+            self.accounts.close(Cause.SHUTDOWN, self.context.environment.wall_clock())
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
         """Follow an event step by step, at a time of the monotonic clock."""
@@ -194,7 +205,7 @@ class Tree:
             store=self.store,
             accounts=self.accounts,
             instruments=self.context.instruments,
-            clock=self.context.environment.clock,
+            wall_clock=self.context.environment.wall_clock,
             ring=self.registry.ring,
             # Twice what a store remembers of given ids, because what it knows
             # as a repetition must be known here, too.
@@ -296,7 +307,7 @@ class Pulse:
         retire_at = self._clock() + self._limits.retire_seconds
         while True:
             await trio.sleep(self._limits.sweep_seconds)
-            while self._expire():
+            while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
             if self._clock() >= retire_at:
@@ -317,8 +328,7 @@ class Pulse:
 
     def _expire(self) -> bool:
         """Drop events that are too old; True if there are more of them."""
-        tree, now = self._tree, self._clock()
-        tree.confirm()
+        tree, now = self._tree, self._tree.context.environment.wall_clock()
         expiry = tree.store.expire()
         for user_id, first, last in expiry.damaged:
             tree.accounts.damage(user_id, first, last, now)

@@ -140,10 +140,9 @@ class Accounts:
         *,
         present: Callable[[str], Bounds | None] = lambda user_id: None,
         restored: Callable[[str], RestoredBounds | None] = lambda user_id: None,
-        wall_time_of: Callable[[float], float] = lambda now: now,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
     ) -> None:
-        self._letters = DeadLetters(dead_letters, wall_time_of=wall_time_of, on_dropped=on_dropped)
+        self._letters = DeadLetters(dead_letters, on_dropped=on_dropped)
         self.dead_letters = self._letters.newest
         self.present = present
         """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""

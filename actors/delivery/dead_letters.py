@@ -50,14 +50,10 @@ class DeadLetter:
 class DeadLetters:
     """The newest dead letters; one that continues the newest is joined to it."""
 
-    __slots__ = ("_on_dropped", "_wall_time_of", "newest")
+    __slots__ = ("_on_dropped", "newest")
 
-    def __init__(
-        self, most: int, *, wall_time_of: Callable[[float], float], on_dropped: Callable[[DeadLetter], None]
-    ) -> None:
+    def __init__(self, most: int, *, on_dropped: Callable[[DeadLetter], None]) -> None:
         self.newest: deque[DeadLetter] = deque(maxlen=most)
-        self._wall_time_of = wall_time_of
-        """Turns the time of a call, which is on a clock of the process's own, into one that people read."""
         self._on_dropped = on_dropped
 
     def __repr__(self) -> str:
@@ -75,11 +71,11 @@ class DeadLetters:
         first: int | None = None,
         last: int | None = None,
     ) -> None:
-        """Tell of a drop, and keep it."""
+        """Tell of a drop, and keep it; ``now`` is wall clock, in seconds."""
         letter = DeadLetter(
             cause=cause,
             count=count,
-            at=self._wall_time_of(now),
+            at=now,
             user_id=user_id,
             thread_id=thread_id,
             event_id=event_id,

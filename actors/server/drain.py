@@ -92,8 +92,9 @@ class Parts(Protocol):
     flusher: Flusher
     accounts: Accounts
 
-    def confirm(self) -> None:
+    def confirm(self) -> bool:
         """Tell the store what devices have acked."""
+        ...
 
 
 class Drain:

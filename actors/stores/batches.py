@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -32,7 +33,7 @@ class Batch:
 
     number: int
     effects: list[Effect] = attrs.field(factory=list)
-    acts: deque[tuple[Act, Answered, Answer]] = attrs.field(factory=deque)
+    acts: deque[tuple[Act, Answered[Any], Answer]] = attrs.field(factory=deque)
     shed: Sequence[Shed] = ()
     """Drops of held events, which are told once they are committed."""
     size_bytes: int = 0
@@ -83,7 +84,7 @@ class Batches:
         last = self._batches[-1]
         return self._begin(last.number + 1) if last.closed or last.size_bytes >= _BATCH_BYTES else last
 
-    def add(self, act: Act, answered: Answered, answer: Answer) -> None:
+    def add(self, act: Act, answered: Answered[Any], answer: Answer) -> None:
         """Add an act that was decided into the batch that gathers, and so without a call of :meth:`gathering` since."""
         batch = self._batches[-1]
         size = _ACT_BYTES + (len(act.body) if isinstance(act, Append) else 0)

@@ -33,6 +33,7 @@ from actors.stores.progress import Progress
 from actors.stores.restoring import last_event_of, restore, restored_bounds, restored_holds
 from actors.stores.state import REFUSALS, StoreState, not_the_owner
 from actors.stores.store import (
+    A,
     Act,
     Answer,
     Answered,
@@ -147,7 +148,7 @@ class LocalStore:
 
     # --- acts -------------------------------------------------------------------
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: A, answered: Answered[A]) -> None:
         """Decide an act; it is answered after its commit."""
         if self._writer.refuses:
             raise StoreUnavailable(f"nothing can be stored: {self._writer.trouble}")

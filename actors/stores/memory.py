@@ -16,7 +16,7 @@ from actors.stages import Promise
 from actors.stores.clock import StoreClock
 from actors.stores.state import REFUSALS, StoreState, not_the_owner
 from actors.stores.store import (
-    Act,
+    A,
     Answer,
     Answered,
     Append,
@@ -47,7 +47,8 @@ class MemoryView:
 
     def read(self, first: int, most_bytes: int) -> Chunk:
         """Read events from an offset on."""
-        return self._state.log(self._user_id).read(first, most_bytes)
+        log = self._state.logs.get(self._user_id)
+        return (self._state.log(self._user_id) if log is None else log).read(first, most_bytes)
 
     async def fill(self, first: int) -> None:
         """Do nothing, because everything is at hand; a checkpoint."""
@@ -100,7 +101,7 @@ class MemoryStore:
 
     # --- acts -------------------------------------------------------------------
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: A, answered: Answered[A]) -> None:
         """Take an act, and answer it at once."""
         now = self._clock.now()
         answer: Answer

@@ -141,7 +141,9 @@ class StoreState:
             self._mark(append)
         if (user_id := thread.user_id) is None:
             return self._hold(append, thread, HeldEvent(append.body, seq, now, first, append.event_id))
-        log = self.logs.get(user_id) or self.log(user_id)
+        log = self.logs.get(user_id)
+        if log is None:
+            log = self.log(user_id)
         offset = self._place(user_id, log, append.thread_id, append.body, seq, now)
         if first is not None:
             first.user_id, first.epoch, first.offset = user_id, log.epoch, offset

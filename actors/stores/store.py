@@ -48,7 +48,7 @@ The promises of every store; ``tests/stores/contract.py`` holds each store to th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -157,7 +157,9 @@ Answer = Placement | Binding | Exception
 """A refusal is an exception: IdempotencyConflict, NotTheOwner, :class:`StaleGeneration`, :class:`RunOver`, or
 StoreUnavailable where the store ended before it knew."""
 
-Answered = Callable[[Act, Answer], None]
+A = TypeVar("A", bound=Act)
+
+Answered = Callable[[A, Answer], None]
 """Takes the answer to an act, in the store's step. It must not raise, nor submit another act."""
 
 
@@ -262,7 +264,7 @@ class Store(Protocol):
         """
         ...
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: A, answered: Answered[A]) -> None:
         """Take an act; never waits. The answer goes to ``answered``.
 
         Raises :class:`trio.WouldBlock` when there is no room, and

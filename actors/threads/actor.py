@@ -14,8 +14,8 @@ from __future__ import annotations
 import trio
 
 from actors.errors import StoreUnavailable
-from actors.stores.store import Act, Answer, Binding, Placement, StaleGeneration
-from actors.threads.answers import ThreadContext, note, note_owner, note_reply, refuse
+from actors.stores.store import Answer, Binding, Placement, StaleGeneration
+from actors.threads.answers import ThreadContext, note_owner, note_placement, note_refusal, note_reply, refuse
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 
@@ -42,7 +42,7 @@ class ThreadActor:
             self._note(message.act, message.answer)
         elif message.answer is not None:  # a crash came before it was noted
             self._note(message, message.answer)
-        elif not message.sent and not message.settled:
+        elif not message.sent:
             try:
                 self._submit(message)
             except trio.WouldBlock:
@@ -55,7 +55,7 @@ class ThreadActor:
         """Wait for room in the store for every message that found none, one after the other."""
         messages, self._unsent = self._unsent or [], None
         for message in messages:
-            while not message.sent and not message.settled:
+            while not message.sent:
                 await self._context.store.room()
                 try:
                     self._submit(message)
@@ -67,27 +67,32 @@ class ThreadActor:
     def _submit(self, message: Emission | OwnerRequest) -> None:
         """Submit one act; raises WouldBlock, and may be called again, where the store has no room."""
         try:
-            if isinstance(message, OwnerRequest):
+            if not isinstance(message, Emission):
                 self._submit_bind(message)
-            else:
-                self._submit_event(message)
+                return
+            if message.user_id is not None or message.run_id is not None:
+                self._prepare(message)
+            message.generation = self._generation
+            self._context.store.submit(message, self._answered)
         except StoreUnavailable as refusal:
-            if isinstance(message, OwnerRequest):
-                note_reply(message, refusal)
-            else:
+            message.sent = True
+            if isinstance(message, Emission):
                 refuse(message, refusal, self._context)
+            else:
+                note_reply(message, refusal)
+            return
+        message.sent = True
+        if message.answer is None:
+            self._context.unanswered[self.thread_id] += 1
 
-    def _submit_event(self, emission: Emission) -> None:
+    def _prepare(self, emission: Emission) -> None:
+        """Have the thread bound to the user that an event claims it for, and open a run of which the first event was
+        lost."""
         store, user_id = self._context.store, emission.user_id
         if user_id is not None and emission.claims and store.known_owner(self.thread_id) != user_id:
             self._submit_bind(Claim(self.thread_id, user_id, take=False))
         if emission.run_id is not None and self._context.unopened.pop(emission.run_id) is not None:
             _open_with(emission)
-        emission.generation = self._generation
-        store.submit(emission, self._answered)
-        emission.sent = True
-        if emission.answer is None:
-            self._context.unanswered[self.thread_id] += 1
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
         self._generation = None
@@ -101,9 +106,8 @@ class ThreadActor:
 
     # --- from the store ---------------------------------------------------------
 
-    def _answered(self, act: Act, answer: Answer) -> None:
+    def _answered(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
         """Take an answer: in the store's step, or still within :meth:`_submit` where it comes at once."""
-        assert isinstance(act, Emission | OwnerRequest | Claim), "a thread submits no other acts"
         act.answer = answer
         if act.sent:
             self._context.answered(self.thread_id, StoreAnswer(act, answer))
@@ -111,21 +115,33 @@ class ThreadActor:
             self._note(act, answer)
 
     def _note(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
-        if isinstance(act, Emission):
-            if not act.settled:
-                note(act, answer, self._context)
-            if act.sent:
-                self._context.end_event(self.thread_id)
-            if isinstance(answer, Placement | StaleGeneration):
-                self._learn(answer.generation)
+        if not isinstance(act, Emission):
+            self._note_bind(act, answer)
             return
-        if not act.settled:
+        known, act.noted = act.noted, True
+        if isinstance(answer, Placement):
+            if not known:
+                note_placement(act, answer, self._context)
+            if self._context.binds:
+                self._learn(answer.generation)
+            else:
+                self._generation = answer.generation
+        else:
+            if not known:
+                note_refusal(act, answer, self._context)
+            if isinstance(answer, StaleGeneration):
+                self._learn(answer.generation)
+        if act.sent:
+            self._context.end_event(self.thread_id)
+
+    def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
+        if not bind.settled:
             self._context.end_bind(self.thread_id)
         if isinstance(answer, Binding) and answer.generation != self._noted:
             self._noted = answer.generation
             self._learn(answer.generation)
             note_owner(answer, self._context)
-        note_reply(act, answer)
+        note_reply(bind, answer)
 
     def _learn(self, generation: str) -> None:
         """Take over the generation of an answer, unless a change of owner is on its way, which may have made another

@@ -24,7 +24,7 @@ class ThreadContext:
     store: Store
     accounts: Accounts
     instruments: Instruments
-    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
     ring: Callable[[str | None, str], None]
     """Rings a thread's owner; ``None`` says that there is none."""
     receipts_by_id: RecentMap[tuple[str, str], Receipt]
@@ -56,25 +56,14 @@ class ThreadContext:
 
     def note_shed(self) -> None:
         """Note in the books the events that the store has shed."""
-        now = self.clock()
+        now = self.wall_clock()
         for shed in self.store.shed():
             self.accounts.shed(shed.thread_id, shed.first_seq, shed.last_seq, shed.cause, now)
 
 
-def note(emission: Emission, answer: Answer, context: ThreadContext) -> None:
-    """Note the store's answer to an event."""
-    if isinstance(answer, Placement):
-        _note_placement(emission, answer, context)
-    elif isinstance(answer, StoreUnavailable):
-        doubt(emission, context)
-    else:
-        assert isinstance(answer, Exception), "an append is answered by a placement or a refusal"
-        refuse(emission, answer, context)
-
-
-def _note_placement(emission: Emission, placement: Placement, context: ThreadContext) -> None:
+def note_placement(emission: Emission, placement: Placement, context: ThreadContext) -> None:
     """Note a placement in the books, and ring the owner."""
-    now, receipt = context.clock(), emission.receipt
+    now, receipt = context.wall_clock(), emission.receipt
     accounts, instruments = context.accounts, context.instruments
     receipt.seq = placement.seq
     key = receipt.thread_id, receipt.event_id
@@ -103,10 +92,19 @@ def _note_placement(emission: Emission, placement: Placement, context: ThreadCon
         (emission.arrival.placed if new else emission.arrival.refused)()
 
 
+def note_refusal(emission: Emission, answer: Answer, context: ThreadContext) -> None:
+    """Note that the store did not take an event, or ended without saying so."""
+    if isinstance(answer, StoreUnavailable):
+        doubt(emission, context)
+    else:
+        assert isinstance(answer, Exception), "an append is answered by a placement or a refusal"
+        refuse(emission, answer, context)
+
+
 def refuse(emission: Emission, refusal: Exception, context: ThreadContext) -> None:
     """Report that the store did not take an event: to its emitter, or to its receipt once the emit has returned."""
     if emission.returned:
-        context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], context.clock())
+        context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], context.wall_clock())
     else:
         emission.refusal = refusal.with_traceback(None)
     if emission.arrival is not None:
@@ -133,7 +131,7 @@ def note_owner(binding: Binding, context: ThreadContext) -> None:
     context.note_shed()
     epoch, first, low = binding.epoch, binding.first_offset, binding.low
     placed = context.accounts.bind(
-        thread_id, user_id, epoch, first, low, context.clock(), notice=binding.notice, promise=binding.promise
+        thread_id, user_id, epoch, first, low, context.wall_clock(), notice=binding.notice, promise=binding.promise
     )
     context.store.ack_binding(thread_id, binding.generation)
     # Only now, because this may write to the owner's devices at once, and the books must know the events by then.

@@ -6,9 +6,9 @@ from actors.errors import ActorsError, Quarantined, RuntimeClosed
 from actors.kernel.failures import Barrier, Failure
 from actors.kernel.mailbox import Ended
 from actors.stages import Cause
-from actors.stores.store import Answer, Binding
+from actors.stores.store import Answer, Binding, Placement
 from actors.threads.actor import ThreadActor
-from actors.threads.answers import ThreadContext, doubt, note, note_owner, note_reply
+from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
@@ -53,7 +53,10 @@ class ThreadKind:
         context = self._context
         if isinstance(act, Emission):
             with Barrier(lambda _: doubt(act, context)):
-                note(act, answer, context)
+                if isinstance(answer, Placement):
+                    note_placement(act, answer, context)
+                else:
+                    note_refusal(act, answer, context)
             if act.sent:
                 context.end_event(act.thread_id)
             return
@@ -66,7 +69,7 @@ class ThreadKind:
     def _lose(self, emission: Emission, ended: Ended) -> None:
         if emission.edge == "opens" and emission.run_id is not None:
             self._context.unopened.put(emission.run_id, emission.thread_id)
-        self._context.accounts.lose(emission.receipt, _CAUSES[ended], self._context.clock())
+        self._context.accounts.lose(emission.receipt, _CAUSES[ended], self._context.wall_clock())
         if emission.arrival is not None:
             emission.arrival.refused()
 

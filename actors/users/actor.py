@@ -152,7 +152,7 @@ class UserActor:
     def _log(self) -> tuple[Bounds, Ledger]:
         """Read the bounds of the user's log, and find the ledger of its epoch."""
         context = self._context
-        bounds, now = self._view.bounds, context.environment.clock()
+        bounds, now = self._view.bounds, context.environment.wall_clock()
         account = context.accounts.account(self._user_id, bounds.epoch, bounds.low, now, lineage=bounds.lineage)
         return bounds, account.ledger
 

@@ -16,7 +16,7 @@ from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration
-from actors.threads.answers import ThreadContext, doubt, note, note_owner, note_reply, refuse
+from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply, refuse
 from actors.threads.messages import Claim, Emission, OwnerRequest
 
 
@@ -61,7 +61,7 @@ class Desk:
             store=self.store,
             accounts=self.accounts,
             instruments=Instruments(Failures(10, lambda: 0.0)),
-            clock=lambda: 0.0,
+            wall_clock=lambda: 0.0,
             ring=lambda user_id, thread_id: self.rung.append((user_id, thread_id)),
             receipts_by_id=RecentMap(100),
             owner_changed=lambda thread_id, user_id: self.owners.append((thread_id, user_id)),
@@ -78,7 +78,7 @@ class Desk:
     def note(self, answer: Answer, event_id: str = "e1", *, number: int = 0) -> Emission:
         """An event that was answered."""
         emission = self.emission(event_id, number=number)
-        note(emission, answer, self.context)
+        (note_placement if isinstance(answer, Placement) else note_refusal)(emission, answer, self.context)
         assert self.accounts.audit().balanced
         return emission
 
@@ -144,8 +144,8 @@ def test_a_refusal_is_the_emitters(refusal: Exception, cause: Cause) -> None:
     """An emit that has not returned raises the refusal; of one that has, the receipt says the cause."""
     desk = Desk()
     waiting, returned = desk.emission(), desk.emission(returned=True)
-    note(waiting, refusal, desk.context)
-    note(returned, refusal, desk.context)
+    note_refusal(waiting, refusal, desk.context)
+    note_refusal(returned, refusal, desk.context)
     assert (waiting.refusal, waiting.receipt.stage) == (refusal, Stage.ACCEPTED)
     assert (returned.refusal, returned.receipt.stage, returned.receipt.cause) == (None, Stage.DROPPED, cause)
     assert went(waiting) == went(returned) == ["refused"]
