@@ -89,11 +89,11 @@ class ThreadActor:
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
         self._generation = None
-        self._context.binds[self.thread_id] += 1
+        self._context.begin_bind(bind)
         try:
             self._context.store.submit(bind, self._answered)
         except (trio.WouldBlock, StoreUnavailable):
-            self._context.end_bind(self.thread_id)
+            self._context.end_bind(bind)
             raise
         bind.sent = True
 
@@ -115,8 +115,7 @@ class ThreadActor:
             if isinstance(answer, Placement | StaleGeneration):
                 self._learn(answer.generation)
             return
-        if not act.settled:
-            self._context.end_bind(self.thread_id)
+        self._context.end_bind(act)
         if isinstance(answer, Binding) and answer.generation != self._noted:
             self._noted = answer.generation
             self._learn(answer.generation)

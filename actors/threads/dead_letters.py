@@ -45,17 +45,24 @@ class ThreadKind:
         """Do nothing: what the thread holds is the store's, and waits there for an owner, or for its time to be up."""
 
     def _note_late(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
-        """Note an answer without an actor. An event that no actor could note is left in doubt."""
+        """Note an answer without an actor. It must not raise, because this may be the store's own step."""
         context = self._context
-        if isinstance(act, Emission):
-            with Barrier(lambda _: doubt(act, context)):
+        with Barrier(lambda _: self._give_up(act)):
+            if isinstance(act, Emission):
                 note(act, answer, context)
-            return
-        if not act.settled:
-            context.end_bind(act.thread_id)
-        if isinstance(answer, Binding):
-            note_owner(answer, context)
-        note_reply(act, answer)
+                return
+            context.end_bind(act)
+            if isinstance(answer, Binding):
+                note_owner(answer, context)
+            note_reply(act, answer)
+
+    def _give_up(self, act: Emission | OwnerRequest | Claim) -> None:
+        """Leave an event in doubt that nobody could note; a change of owner is noted when it is asked for again."""
+        if isinstance(act, Emission):
+            doubt(act, self._context)
+        else:
+            text = "the owner was changed, but the runtime failed to note it: bind it again after a release"
+            note_reply(act, Quarantined(text))
 
     def _lose(self, emission: Emission, ended: Ended) -> None:
         if emission.edge == "opens" and emission.run_id is not None:
