@@ -96,11 +96,11 @@ class ThreadActor:
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
         self._generation = None
-        self._context.binds[self.thread_id] += 1
+        self._context.begin_bind(bind)
         try:
             self._context.store.submit(bind, self._answered)
         except (trio.WouldBlock, StoreUnavailable):
-            self._context.end_bind(self.thread_id)
+            self._context.end_bind(bind)
             raise
         bind.sent = True
 
@@ -119,6 +119,8 @@ class ThreadActor:
             self._note_bind(act, answer)
             return
         known, act.noted = act.noted, True
+        if act.sent and not known:
+            self._context.end_event(self.thread_id)
         if isinstance(answer, Placement):
             if not known:
                 note_placement(act, answer, self._context)
@@ -131,12 +133,9 @@ class ThreadActor:
                 note_refusal(act, answer, self._context)
             if isinstance(answer, StaleGeneration):
                 self._learn(answer.generation)
-        if act.sent:
-            self._context.end_event(self.thread_id)
 
     def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
-        if not bind.settled:
-            self._context.end_bind(self.thread_id)
+        self._context.end_bind(bind)
         if isinstance(answer, Binding) and answer.generation != self._noted:
             self._noted = answer.generation
             self._learn(answer.generation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -31,7 +30,7 @@ class ThreadContext:
     """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]
     """Takes a thread's owner, or ``None``, whenever that may have changed."""
-    binds: Counter[str] = attrs.field(factory=Counter)
+    binds: dict[str, list[OwnerRequest | Claim]] = attrs.field(factory=dict)
     """Changes of owner that the store has yet to answer, by thread: until then a generation is not known. Here, because
     actors come and go meanwhile."""
     unanswered: Counter[str] = attrs.field(factory=Counter)
@@ -43,16 +42,21 @@ class ThreadContext:
     """Takes the answer to an act of a thread, where the store had to be waited for."""
 
     def end_event(self, thread_id: str) -> None:
-        """Note that the answer to an event of which the store had to be waited for is in the books."""
+        """Note that the store has answered an event for which it had to be waited."""
         self.unanswered[thread_id] -= 1
         if self.unanswered[thread_id] <= 0:
             del self.unanswered[thread_id]
 
-    def end_bind(self, thread_id: str) -> None:
-        """Note that the store has answered a change of owner, or refused to take it."""
-        self.binds[thread_id] -= 1
-        if self.binds[thread_id] <= 0:
-            del self.binds[thread_id]
+    def begin_bind(self, bind: OwnerRequest | Claim) -> None:
+        """Note that a change of owner is on its way to the store."""
+        self.binds.setdefault(bind.thread_id, []).append(bind)
+
+    def end_bind(self, bind: OwnerRequest | Claim) -> None:
+        """Note that the store has answered a change of owner, or refused to take it. Idempotent, because an answer
+        whose notes crashed is noted again."""
+        left = [one for one in self.binds.pop(bind.thread_id, ()) if one is not bind]
+        if left:
+            self.binds[bind.thread_id] = left
 
     def note_shed(self) -> None:
         """Note in the books the events that the store has shed."""

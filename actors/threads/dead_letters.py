@@ -49,22 +49,33 @@ class ThreadKind:
         await self._context.store.settled()
 
     def _note_late(self, act: Emission | OwnerRequest | Claim, answer: Answer) -> None:
-        """Note an answer without an actor. An event that no actor could note is left in doubt."""
+        """Note an answer without an actor. It must not raise, because this may be the store's own step."""
         context = self._context
+        with Barrier(lambda _: self._give_up(act)):
+            if isinstance(act, Emission):
+                self._note_event(act, answer)
+                return
+            context.end_bind(act)
+            if isinstance(answer, Binding):
+                note_owner(answer, context)
+            note_reply(act, answer)
+
+    def _note_event(self, emission: Emission, answer: Answer) -> None:
+        known, emission.noted = emission.noted, True
+        if emission.sent and not known:
+            self._context.end_event(emission.thread_id)
+        if isinstance(answer, Placement):
+            note_placement(emission, answer, self._context)
+        else:
+            note_refusal(emission, answer, self._context)
+
+    def _give_up(self, act: Emission | OwnerRequest | Claim) -> None:
+        """Leave an event in doubt that could not be noted; a change of owner is noted when it is asked for again."""
         if isinstance(act, Emission):
-            with Barrier(lambda _: doubt(act, context)):
-                if isinstance(answer, Placement):
-                    note_placement(act, answer, context)
-                else:
-                    note_refusal(act, answer, context)
-            if act.sent:
-                context.end_event(act.thread_id)
-            return
-        if not act.settled:
-            context.end_bind(act.thread_id)
-        if isinstance(answer, Binding):
-            note_owner(answer, context)
-        note_reply(act, answer)
+            doubt(act, self._context)
+        else:
+            text = "the owner was changed, but the runtime failed to note it: bind it again after a release"
+            note_reply(act, Quarantined(text))
 
     def _lose(self, emission: Emission, ended: Ended) -> None:
         if emission.edge == "opens" and emission.run_id is not None:

@@ -1,4 +1,4 @@
-"""A runtime in which runs emit, over a store that can be stalled, and the events that devices get."""
+"""A runtime in which runs emit, over a store that can be full, and the events that devices get."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import trio
 import trio.testing
 
 import actors
-from actors.environment import Environment
-from tests.stores.waiting import WaitingStore
+from tests.stores.held import FullStore
 
 Emitted = list[tuple[str, dict[str, Any]]]
 STARTED = ("agent_started", {"agent_name": "bot"})
@@ -36,23 +35,11 @@ async def opened(**options: Any) -> AsyncIterator[actors.Runtime]:
         yield runtime
 
 
-class StalledStore(WaitingStore):
-    """A store that answers nothing until it is opened."""
-
-    def __init__(self, limits: actors.Limits) -> None:
-        super().__init__(limits, Environment())
-        self.gate = trio.Event()
-
-    async def append(self, *arguments: Any) -> Any:
-        await self.gate.wait()
-        return await super().append(*arguments)
-
-
 @asynccontextmanager
-async def stalled(most_messages: int = 4, **limits: Any) -> AsyncIterator[tuple[actors.Runtime, StalledStore]]:
-    """A runtime over a store that answers nothing until it is opened, or until the block ends."""
+async def stalled(most_messages: int = 4, **limits: Any) -> AsyncIterator[tuple[actors.Runtime, FullStore]]:
+    """A runtime over a store that has no room for events until it is opened, or until the block ends."""
     bounds = actors.Limits(mailbox_messages=most_messages, **limits)
-    store = StalledStore(bounds)
+    store = FullStore()
     async with opened(limits=bounds, store=store) as runtime:
         try:
             yield runtime, store
@@ -71,8 +58,8 @@ async def fill(runtime: actors.Runtime) -> int:
     return count
 
 
-async def settled(runtime: actors.Runtime, store: StalledStore) -> Emitted:
-    """Let the store answer; returns the events then, without those that filled the mailbox."""
+async def settled(runtime: actors.Runtime, store: FullStore) -> Emitted:
+    """Let the store have room; returns the events then, without those that filled the mailbox."""
     store.gate.set()
     await trio.sleep(5)
     assert runtime.audit().total.queued == 0

@@ -5,16 +5,14 @@ from __future__ import annotations
 import msgspec
 import trio
 
-import actors
 from actors.runs.beginning import Beginning
-from tests.runs.emitting import StalledStore, opened
+from tests.runs.emitting import opened
+from tests.stores.waiting import WaitingStore
 
 
 async def test_it_stands_once_it_was_emitted() -> None:
     """A run is announced once it was emitted, with its event; its first owner is known once that is placed."""
-    store = StalledStore(actors.Limits())
-    store.gate.set()
-    async with opened(store=store) as runtime:
+    async with opened(store=WaitingStore()) as runtime:
         run = runtime.tree.runs.new("t1", "bot", "r1")
         beginning = run.beginning
         assert (beginning.emitted, beginning.standing, beginning.first_owner) == (False, None, None)

@@ -362,9 +362,10 @@ async def test_what_the_store_has_yet_to_take_is_taken() -> None:
 
 
 async def test_what_the_store_does_not_take_is_reported() -> None:
-    """A store that hangs holds a drain up to the deadline; what it did not take is in the report."""
-    limits = actors.Limits(shutdown_seconds=0.1, close_seconds=0.1)
-    store = WaitingStore(math.inf)
+    """A store that cannot store holds a drain up to the deadline; what it did not take is in the report."""
+    limits = actors.Limits(shutdown_seconds=0.1, close_seconds=0.1, store_seconds=0.1)
+    store = WaitingStore()
+    store.journal.full = True
     async with actors.open_runtime(store=store, limits=limits) as runtime:
         for n in range(3):
             await runtime.thread("t").emit("tick", {"n": n})

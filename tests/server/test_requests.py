@@ -14,17 +14,17 @@ import pytest
 import trio
 
 import actors
-from actors.environment import Environment
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.protocol.codes import REFUSALS
 from actors.runtime import Runtime
-from actors.stores.store import Append, Placement
-from actors.threads.messages import Bind, ThreadMessage
+from actors.threads.messages import OwnerRequest, ThreadMessage
+from tests.stores.held import FullStore, HeldStore
 from tests.stores.waiting import WaitingStore
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, TEXT, Message, Peer, frame
 from tests.support.served import Served, served
+from tests.support.stores import bounds_of, state_of
 
 HELD_SECONDS = 0.02
 
@@ -71,7 +71,7 @@ def placement(reply: Message) -> Message:
 
 def log(runtime: Runtime, user_id: str = "alice", type_: str = "user_message") -> list[Message]:
     """The events of one type in a user's log."""
-    events = [json.loads(text) for text in runtime.tree.store._logs[user_id].texts()]  # type: ignore[attr-defined]
+    events = [json.loads(text) for text in state_of(runtime.tree.store).log(user_id).texts()]
     return [event for event in events if event["type"] == type_]
 
 
@@ -104,21 +104,6 @@ async def for_ever(run: actors.Run, message: actors.Message) -> None:
 async def anybody(user_id: str, thread_id: str) -> bool:
     """Whoever names a thread that nobody owns gets it."""
     return True
-
-
-class HeldStore(WaitingStore):
-    """A store that takes events when the test lets it."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        super().__init__(limits or Limits(), Environment(), delay_seconds=0)
-        self.asked = trio.Event()
-        self.released = trio.Event()
-
-    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        """Wait to be released."""
-        self.asked.set()
-        await self.released.wait()
-        return await super().append(appends, now)
 
 
 def waiting() -> WaitingStore:
@@ -157,7 +142,8 @@ async def test_a_reply_says_where_the_message_is() -> None:
         reply = placement(await send(peer, thread_id="t1"))
         (event,) = log(server.runtime)
         said = {key: event[key] for key in ("thread_id", "event_id", "seq", "offset")}
-        assert reply == {**said, "run_id": reply["run_id"], "epoch": server.runtime.tree.store.bounds("alice").epoch}
+        epoch = bounds_of(server.runtime.tree.store, "alice").epoch
+        assert reply == {**said, "run_id": reply["run_id"], "epoch": epoch}
         assert (event["thread_id"], event["seq"], event["offset"]) == ("t1", 1, 1)
         assert (event["type"], event["payload"]) == ("user_message", {"text": "hi"})
         assert reply["run_id"] in {one.get("run_id") for one in log(server.runtime, type_="agent_started")}
@@ -197,7 +183,7 @@ async def test_a_type_that_pretends(type_: str) -> None:
     """A user cannot say what agents and the runtime say."""
     async with alice() as (server, peer):
         assert type_ in refused(await send(peer, type=type_), "bad_request")
-        assert not server.runtime.tree.store.bounds("alice").head
+        assert not bounds_of(server.runtime.tree.store, "alice").head
 
 
 async def test_nobody_answers() -> None:
@@ -333,14 +319,14 @@ async def test_a_message_over_the_limit() -> None:
         ending = await peer.farewell()
         assert ending is not None
         assert ending[0] == 1009
-        assert not server.runtime.tree.store.bounds("alice").head
+        assert not bounds_of(server.runtime.tree.store, "alice").head
 
 
 async def test_an_event_over_the_limit() -> None:
     """A message that no event has room for is refused, and says what the limit is."""
     async with alice(limits=Limits(event_bytes=1_000)) as (server, peer):
         assert "at most 1000 bytes" in refused(await send(peer, text="x" * 1_000), "bad_request")
-        assert not server.runtime.tree.store.bounds("alice").head
+        assert not bounds_of(server.runtime.tree.store, "alice").head
 
 
 async def test_an_op_of_the_future() -> None:
@@ -426,9 +412,9 @@ async def test_again_while_the_store_has_it() -> None:
         await server.runtime.bind("t1", "alice")
         request = {**SEND, "thread_id": "t1"}
         await before.say(request)
-        await store.asked.wait()
+        await store.journal.asked.wait()
         await before.say(request)
-        store.released.set()
+        store.journal.released.set()
         assert await reply_to(before, "c1") == await reply_to(before, "c1")
         await at_rest(server.runtime)
         assert len(log(server.runtime)) == len(log(server.runtime, type_="agent_started")) == 1
@@ -440,11 +426,11 @@ async def test_again_by_two_connections() -> None:
     async with served(on_message=quietly, store=store) as server, server.peer() as before, server.peer() as after:
         session = (await before.attach("alice"))["session"]
         await before.say(SEND)
-        await store.asked.wait()
+        await store.journal.asked.wait()
         await after.attach("alice", session=session)
         await after.say(SEND)
         await after.echo()
-        store.released.set()
+        store.journal.released.set()
         reply = await reply_to(after, "c1")
         assert reply["offset"] == 1
         await before.farewell()
@@ -545,10 +531,10 @@ async def test_gone_while_the_store_has_it() -> None:
         async with server.peer() as peer:
             session = (await peer.attach("alice"))["session"]
             await peer.say(SEND)
-            await store.asked.wait()
+            await store.journal.asked.wait()
             peer.reset()
         await server.all_gone()
-        store.released.set()
+        store.journal.released.set()
         await until_logged(server.runtime, "agent_completed")
         assert (await resent(server, session, SEND))["offset"] == 1
         await at_rest(server.runtime)
@@ -692,7 +678,7 @@ async def test_gone_while_the_application_thinks() -> None:
             peer.reset()
         await server.all_gone()
         await at_rest(server.runtime)
-        assert not server.runtime.tree.store.bounds("alice").head
+        assert not bounds_of(server.runtime.tree.store, "alice").head
         assert server.failures() == []
 
 
@@ -716,7 +702,7 @@ async def test_bound_while_the_application_thinks(
             placement(reply)
         else:
             assert refused(reply, name) == REFUSALS[name].text
-            assert not server.runtime.tree.store.bounds("bob").head
+            assert not bounds_of(server.runtime.tree.store, "bob").head
 
 
 # --- ending a run --------------------------------------------------------------------------
@@ -765,8 +751,8 @@ async def test_cancel_overtakes_its_message() -> None:
         run_id = run_of((await peer.attach("alice"))["session"], "c1")
         await peer.say({"op": "cancel", "id": "c2", "run_id": run_id})
         await peer.say(SEND)
-        await store.asked.wait()
-        store.released.set()
+        await store.journal.asked.wait()
+        store.journal.released.set()
         assert (await reply_to(peer, "c2"))["stopped"] == [run_id]
         await at_rest(server.runtime)
         assert (await until_logged(server.runtime, "agent_cancelled"))["run_id"] == run_id
@@ -840,7 +826,7 @@ async def test_in_order() -> None:
             await peer.say({**SEND, "id": id_, "thread_id": thread_id})
         await peer.say({"op": "read", "id": 3, "thread_id": "mine"})
         await peer.echo()
-        assert not server.runtime.tree.store.bounds("alice").head
+        assert not bounds_of(server.runtime.tree.store, "alice").head
         go.set()
         replies = [await peer.next_op("reply") for _ in range(4)]
         assert [reply["id"] for reply in replies] == [0, 1, 2, 3]
@@ -1049,7 +1035,7 @@ def break_thread(runtime: Runtime, thread_id: str) -> None:
     """A bug in a thread's actor."""
     mailbox = runtime.tree.threads.mailbox(thread_id)
     mailbox.actor = BrokenActor()
-    mailbox.tell(Bind("unbind", None, Reply()))
+    mailbox.tell(OwnerRequest(thread_id, None, True, act="unbind", reply=Reply()))
 
 
 async def test_a_quarantined_thread() -> None:
@@ -1066,23 +1052,39 @@ async def test_a_quarantined_thread() -> None:
         placement(await send(peer, thread_id="t1"))
 
 
-async def test_quarantined_with_the_message_in_hand() -> None:
+async def test_quarantined_with_the_message_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message in the hands of a thread that is taken out of service is lost, and its sender is told."""
-    store = HeldStore()
+    store = FullStore()
+    monkeypatch.setattr(store, "room", broken)
     async with alice(on_message=quietly, store=store, limits=Limits(restarts=0)) as (server, peer):
         await server.runtime.bind("t1", "alice")
         await peer.say({**SEND, "thread_id": "t1"})
-        await store.asked.wait()
-        store.interfere = broken
-        store.released.set()
         refused(await reply_to(peer, "c1"), "quarantined")
         await at_rest(server.runtime)
         assert log(server.runtime) == []
         assert len(server.failures()) == 1
 
 
-def broken() -> None:
+async def broken() -> None:
     raise RuntimeError("a bug")
+
+
+async def test_quarantined_while_the_store_has_the_message() -> None:
+    """A message that the store has is placed and answered though its thread is taken out of service meanwhile; it is
+    the agent's run that cannot speak there."""
+    store = HeldStore()
+    async with alice(on_message=quietly, store=store, limits=Limits(restarts=0)) as (server, peer):
+        await server.runtime.bind("t1", "alice")
+        await peer.say({**SEND, "thread_id": "t1"})
+        await store.journal.asked.wait()
+        break_thread(server.runtime, "t1")
+        while server.runtime.tree.threads.quarantined("t1") is None:
+            await trio.lowlevel.checkpoint()
+        store.journal.released.set()
+        assert placement(await reply_to(peer, "c1"))["offset"] == 1
+        await at_rest(server.runtime)
+        assert len(log(server.runtime)) == 1
+        assert server.runtime.audit().balanced
 
 
 async def test_a_quarantined_user() -> None:
@@ -1139,13 +1141,13 @@ async def test_a_failure_of_ours_in_a_message() -> None:
 
 async def test_cancelled_while_it_waits_for_room() -> None:
     """A sender who goes while the thread has no room for his message has sent nothing, and no turn is kept for it."""
-    limits, store = Limits(mailbox_messages=1), HeldStore()
+    limits, store = Limits(mailbox_messages=1), FullStore()
     async with served(on_message=quietly, store=store, limits=limits) as server:
         await server.runtime.bind("t1", "alice")
         async with attached(server, "alice") as peer:
             thread = server.runtime.thread("t1")
             await thread.emit("tick", {})
-            await store.asked.wait()
+            await trio.testing.wait_all_tasks_blocked()
             await thread.emit("tick", {})
             await peer.say({**SEND, "thread_id": "t1"})
             while not server.runtime.tree.runs.admission.messages:
@@ -1153,6 +1155,6 @@ async def test_cancelled_while_it_waits_for_room() -> None:
             peer.reset()
         await server.all_gone()
         await at_rest(server.runtime)
-        store.released.set()
+        store.gate.set()
         await (await thread.emit("tick", {})).reached(actors.Stage.STORED)
         assert log(server.runtime) == []

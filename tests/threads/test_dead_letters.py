@@ -1,4 +1,4 @@
-"""What becomes of a thread's messages and holds that the actor could not finish."""
+"""What becomes of a thread's messages that the actor could not finish."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import pytest
 
 import actors
 from actors import Cause, Stage
+from actors.delivery.accounts import LOST
 from actors.errors import ActorsError, Quarantined, RuntimeClosed
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
 from actors.kernel.signals import Reply
+from actors.stores.memory import MemoryStore
 from actors.stores.store import Binding
 from actors.threads.dead_letters import ThreadKind
-from actors.threads.messages import Bind
+from actors.threads.messages import OwnerRequest, StoreAnswer
+from tests.support.stores import bind
 
 
 def kind_of(runtime: actors.Runtime) -> ThreadKind:
     return cast(ThreadKind, runtime.tree.threads._kind)
+
+
+def request(reply: Reply[Binding]) -> OwnerRequest:
+    return OwnerRequest("t", "alice", False, act="bind", reply=reply)
 
 
 @pytest.mark.parametrize(
@@ -33,29 +40,49 @@ async def test_a_bind_is_refused(ended: Ended, error: type[Exception], cause: st
     """The caller is told that the owner was not changed, and why."""
     async with actors.open_runtime() as runtime:
         reply: Reply[Binding] = Reply()
-        assert not kind_of(runtime).dead_letter(Bind("bind", "alice", reply), ended)
+        assert not kind_of(runtime).dead_letter(request(reply), ended)
         with pytest.raises(error) as refused:
             await reply.wait()
         assert str(refused.value) == f"the owner was not changed ({cause})"
 
 
-async def test_a_bind_whose_outcome_is_unknown_is_given_again() -> None:
-    """After a crash the next actor asks the store; at the end of the thread the caller is told what is not known."""
+@pytest.mark.parametrize("ended", Ended)
+async def test_what_the_store_has_is_left_to_it(ended: Ended) -> None:
+    """Of an act that the store has yet to answer nothing is said, however its thread ends: the store will say it."""
     async with actors.open_runtime() as runtime:
         reply: Reply[Binding] = Reply()
-        bind = Bind("bind", "alice", reply, bind_sent=True)
-        assert kind_of(runtime).dead_letter(bind, Ended.CRASHED)
+        bind, emission = request(reply), runtime.tree.emitter.compose("t", "x", {})
+        bind.sent = emission.sent = True
+        for message in (bind, emission):
+            assert not kind_of(runtime).dead_letter(message, ended)
         assert not reply.answered
-        assert not kind_of(runtime).dead_letter(bind, Ended.QUARANTINED)
-        with pytest.raises(Quarantined, match="it is not known whether the owner was changed"):
-            await reply.wait()
-        assert not kind_of(runtime).dead_letter(bind, Ended.CRASHED), "it has an answer"
+        assert emission.receipt.stage is Stage.ACCEPTED
+        emission.receipt.move(LOST[Cause.CRASHED], 0)
 
 
-async def test_a_quarantine_drops_what_is_held() -> None:
-    """The events of a thread without an owner go with its quarantine, each with its cause."""
+@pytest.mark.parametrize("ended", Ended)
+async def test_an_answer_is_noted_by_the_next_actor_or_here(ended: Ended) -> None:
+    """An answer that comes before a crash is given to the next actor; at the end of the thread it is noted without
+    one, once, and its caller is told."""
+    async with actors.open_runtime() as runtime:
+        waiting = await runtime.thread("t").emit("x", {})
+        reply: Reply[Binding] = Reply()
+        act = request(reply)
+        act.sent = True
+        act.answer = bind(cast(MemoryStore, runtime.tree.store), "t", "alice")
+        for message in (StoreAnswer(act, act.answer), act):
+            assert kind_of(runtime).dead_letter(message, ended) == (ended is Ended.CRASHED)
+        assert reply.answered == (ended is not Ended.CRASHED)
+        if reply.answered:
+            assert (await reply.wait()).user_id == "alice"
+            assert (waiting.stage, waiting.offset) == (Stage.STORED, 1)
+            assert not kind_of(runtime).dead_letter(act, Ended.CRASHED), "it has an answer"
+
+
+async def test_a_quarantine_leaves_what_is_held() -> None:
+    """The events of a thread without an owner are the store's, and wait there."""
     async with actors.open_runtime() as runtime:
         receipts = [await runtime.thread("t").emit("x", {}) for _ in range(3)]
         failure = Failure(path="threads/t", handling="Emission", error="", traceback="", at=0.0)
         kind_of(runtime).quarantined("t", failure)
-        assert {(receipt.stage, receipt.cause) for receipt in receipts} == {(Stage.DROPPED, Cause.QUARANTINED)}
+        assert {receipt.stage for receipt in receipts} == {Stage.BUFFERED}

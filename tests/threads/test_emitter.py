@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -10,13 +10,14 @@ import pytest
 import trio
 
 import actors
-from actors.environment import Environment
 from actors.errors import ActorsError, StoreUnavailable
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.runtime import Runtime
-from actors.stores.store import Append, Placement
-from actors.threads.messages import Bind, Emission, ThreadMessage
+from actors.stores.store import Store
+from actors.testing.journal import Fault
+from actors.threads.messages import Emission, OwnerRequest, ThreadMessage
+from tests.stores.held import FullStore, HeldStore
 from tests.stores.waiting import WaitingStore
 
 
@@ -33,19 +34,6 @@ class Recorder:
         self.heard.append("refused")
 
 
-class HeldStore(WaitingStore):
-    """A store that answers when the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__(Limits(), Environment(), delay_seconds=0)
-        self.released = trio.Event()
-
-    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        """Wait to be released."""
-        await self.released.wait()
-        return await super().append(appends, now)
-
-
 def waiting() -> WaitingStore:
     """A store that has to be waited for."""
     return WaitingStore(delay_seconds=0)
@@ -56,7 +44,7 @@ Stores = Callable[[], WaitingStore | None]
 
 
 @asynccontextmanager
-async def opened(store: WaitingStore | None = None, **limits: Any) -> AsyncIterator[Runtime]:
+async def opened(store: Store | None = None, **limits: Any) -> AsyncIterator[Runtime]:
     """A runtime in which alice owns ``t`` and bob ``bobs``."""
     with trio.fail_after(10):
         async with actors.open_runtime(store=store, limits=Limits(**limits)) as runtime:
@@ -85,7 +73,7 @@ async def emit(runtime: Runtime, recorder: Recorder, thread_id: str = "t", **fie
         await receipt.reached(actors.Stage.STORED)
     while not recorder.heard:
         await trio.lowlevel.checkpoint()
-    await runtime.tree.threads.wait_idle()
+    await runtime.tree.threads.wait_settled()
 
 
 @stores
@@ -120,42 +108,59 @@ async def test_nobodys_thread(store: Stores) -> None:
     async with opened(store()) as runtime:
         recorder = Recorder()
         await runtime.tree.emitter.emit(compose(runtime, recorder, "unowned"))
-        await runtime.tree.threads.wait_idle()
+        await runtime.tree.threads.wait_settled()
         await runtime.bind("unowned", "alice")
     assert recorder.heard == ["refused"]
 
 
-async def test_a_lost_answer() -> None:
-    """An event whose store did not say whether it took it is new all the same, once."""
+@pytest.mark.parametrize("fault", ["full", "unwritten", "unanswered"])
+async def test_a_failed_commit(fault: Fault) -> None:
+    """An event whose commit failed, whether it was written or not, is new all the same, once."""
     async with opened(store := waiting()) as runtime:
-        failures = [StoreUnavailable("no answer")]
-
-        def lose() -> None:
-            if failures:
-                raise failures.pop()
-
-        store.lose_answer = lose
+        store.journal.faults.append(fault)
         recorders = [Recorder(), Recorder()]
         for recorder in recorders:
             await runtime.tree.emitter.emit(compose(runtime, recorder))
-        await runtime.tree.threads.wait_idle()
+        await runtime.tree.threads.wait_settled()
     assert [recorder.heard for recorder in recorders] == [["placed"], ["refused"]]
 
 
 @pytest.mark.parametrize(("restarts", "heard"), [(1, ["placed"]), (0, ["refused"])])
-async def test_a_crash(restarts: int, heard: list[str]) -> None:
-    """An event in the hands of an actor that crashes is placed after its restart; out of service, it is lost."""
-    async with opened(store := waiting(), restarts=restarts) as runtime:
-        crashes = [RuntimeError("a bug")]
+async def test_a_crash(restarts: int, heard: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that waits for room when its actor crashes is placed after the restart; out of service, it is lost."""
+    async with opened(store := FullStore(), restarts=restarts) as runtime:
 
-        def crash() -> None:
-            if crashes:
-                raise crashes.pop()
+        async def crash() -> None:
+            monkeypatch.undo()
+            store.gate.set()
+            raise RuntimeError("a bug")
 
-        store.interfere = crash
+        monkeypatch.setattr(store, "room", crash)
         await emit(runtime, recorder := Recorder())
         assert len(runtime.failures) == 1
     assert recorder.heard == heard
+
+
+@pytest.mark.parametrize("restarts", [1, 0])
+async def test_a_crash_while_the_store_has_the_event(restarts: int) -> None:
+    """An event that the store has is placed, whatever becomes of its actor meanwhile."""
+    async with opened(store := HeldStore(), restarts=restarts) as runtime:
+        recorder = Recorder()
+        await runtime.tree.emitter.emit(compose(runtime, recorder))
+        await store.journal.asked.wait()
+        mailbox = runtime.tree.threads.mailbox("t")
+        mailbox.actor = BrokenActor()
+        mailbox.tell(unbind())
+        while not len(runtime.failures):
+            await trio.lowlevel.checkpoint()
+        store.journal.released.set()
+        await runtime.tree.threads.wait_settled()
+    assert recorder.heard == ["placed"]
+
+
+def unbind() -> OwnerRequest:
+    """A message to a thread."""
+    return OwnerRequest("t", None, True, act="unbind", reply=Reply())
 
 
 class BrokenActor:
@@ -177,17 +182,28 @@ async def test_a_crash_with_the_event_in_hand() -> None:
 
 
 async def test_the_end_of_the_runtime() -> None:
-    """An event that the store has not answered for when everything ends is lost."""
-    async with opened(store := HeldStore(), shutdown_seconds=0.01, close_seconds=0.01) as runtime:
+    """Nothing follows from an event that the store cannot answer for when everything ends: it is in doubt."""
+    async with opened(store := waiting(), shutdown_seconds=0.01, close_seconds=0.01, store_seconds=0.01) as runtime:
+        store.journal.full = True
         recorder = Recorder()
-        await runtime.tree.emitter.emit(compose(runtime, recorder))
-        assert store.batches == []
+        receipt = await runtime.tree.emitter.emit(compose(runtime, recorder))
     assert recorder.heard == ["refused"]
+    with pytest.raises(StoreUnavailable):
+        await receipt.reached(actors.Stage.STORED)
+
+
+async def test_what_has_no_room_when_the_runtime_ends() -> None:
+    """An event that the store had no room for is lost with the end of everything, and no longer anybody's."""
+    async with opened(FullStore(), shutdown_seconds=0.01, close_seconds=0.01) as runtime:
+        recorder = Recorder()
+        receipt = await runtime.tree.emitter.emit(compose(runtime, recorder))
+    assert recorder.heard == ["refused"]
+    assert receipt.cause is actors.Cause.SHUTDOWN
 
 
 async def test_an_emitter_who_waits_for_room() -> None:
     """An emitter that waits for room goes on when there is some; one that goes before that has handed nothing over."""
-    async with opened(store := HeldStore(), mailbox_messages=1) as runtime, trio.open_nursery() as nursery:
+    async with opened(store := FullStore(), mailbox_messages=1) as runtime, trio.open_nursery() as nursery:
         first, second, gone = (Recorder() for _ in range(3))
         for recorder, event_id in ((Recorder(), "a"), (first, "b")):
             await runtime.tree.emitter.emit(compose(runtime, recorder, event_id=event_id))
@@ -197,7 +213,7 @@ async def test_an_emitter_who_waits_for_room() -> None:
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
             await runtime.tree.emitter.emit(compose(runtime, gone, event_id="d"))
-        store.released.set()
+        store.gate.set()
         while not second.heard:
             await trio.lowlevel.checkpoint()
         await runtime.tree.threads.wait_idle()
@@ -209,7 +225,7 @@ async def test_a_quarantined_thread() -> None:
     async with opened(restarts=0) as runtime:
         mailbox = runtime.tree.threads.mailbox("t")
         mailbox.actor = BrokenActor()
-        mailbox.tell(Bind("unbind", None, Reply()))
+        mailbox.tell(unbind())
         await runtime.tree.threads.wait_idle()
         recorder = Recorder()
         with pytest.raises(actors.Quarantined):

@@ -1,0 +1,60 @@
+"""Stores that take events, or commit them, when the test lets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from actors.stages import Promise
+from actors.stores.journal import Effect, Held, Placed
+from actors.stores.local import LocalStore
+from actors.stores.memory import MemoryStore
+from actors.stores.store import Act, Answered, Append
+from actors.testing.journal import Disk
+from tests.stores.waiting import WaitingJournal
+
+_PATIENCE_SECONDS = 15.0
+"""A commit is shielded: a test that failed before it released its store would hang."""
+
+
+class HeldJournal(WaitingJournal):
+    """Commits no event until it is ``released``."""
+
+    def __init__(self) -> None:
+        super().__init__(Disk(), 0.0)
+        self.asked = trio.Event()
+        """Set once there is an event to commit."""
+        self.released = trio.Event()
+
+    async def commit(self, number: int, effects: Sequence[Effect]) -> None:
+        if any(isinstance(effect, Placed | Held) for effect in effects):
+            self.asked.set()
+            with trio.move_on_after(_PATIENCE_SECONDS):
+                await self.released.wait()
+        await super().commit(number, effects)
+
+
+class HeldStore(LocalStore):
+    """A store that takes events at once, and answers for them once its journal is released."""
+
+    def __init__(self) -> None:
+        self.journal = HeldJournal()
+        super().__init__(self.journal)
+        self.promise = Promise.NOTHING
+
+
+class FullStore(MemoryStore):
+    """A store in memory that has no room for events until its ``gate`` is open; changes of owner find some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = trio.Event()
+
+    def submit(self, act: Act, answered: Answered) -> None:
+        if isinstance(act, Append) and not self.gate.is_set():
+            raise trio.WouldBlock
+        super().submit(act, answered)
+
+    async def room(self) -> None:
+        await self.gate.wait()
