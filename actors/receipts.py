@@ -288,6 +288,8 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         """
         check_trio("reached", "ask receipt.stage, or wait in a task of Trio's")
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._settled(stage):
+            await trio.lowlevel.cancel_shielded_checkpoint()
         while not self._settled(stage):
             bell = trio.Event()
             unwatch = self.watch(_ringer(bell))
@@ -295,7 +297,6 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
                 await bell.wait()
             finally:
                 unwatch()
-        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _settled(self, awaited: Stage) -> bool:
         if self.state is DOUBTFUL and awaited is not Stage.ACCEPTED:

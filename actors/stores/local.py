@@ -172,6 +172,7 @@ class LocalStore:
         """Open the journal, and write batches until cancelled; then write what is left, and close it."""
         if self.secret:  # this is a restart, and the journal may have been left in the middle of a commit
             self._written = _Written.MAYBE
+            self._bell.ring()
         else:
             await self._open(limits, environment)
         try:
@@ -240,10 +241,11 @@ class LocalStore:
         size = _ACT_BYTES + (len(act.body) if isinstance(act, Append) else 0)
         batch.size_bytes += size
         self._waiting_bytes += size
+        if not batch.acts:
+            self._bell.ring()
         batch.acts.append((act, answered, answer))
-        if self._is_volatile:
+        if self._trouble is not None and self._is_volatile:
             self._conclude(batch, Promise.NOTHING)
-        self._bell.ring()
 
     async def room(self) -> None:
         """Wait until there is room for an act; a checkpoint."""
@@ -348,13 +350,13 @@ class LocalStore:
         """Show what a batch placed, and answer its acts, each once."""
         self._shed += batch.shed
         batch.shed = ()
-        for effect in batch.effects[batch.concluded :]:
-            if isinstance(effect, Placed):
-                self._show(effect.user_id, effect.offset)
+        heads = {one.user_id: one.offset for one in batch.effects[batch.concluded :] if type(one) is Placed}
+        for user_id, offset in heads.items():
+            self._show(user_id, offset)
         batch.concluded = len(batch.effects)
         while batch.acts:
             act, answered, answer = batch.acts.popleft()
-            if isinstance(answer, Placement | Binding):
+            if not isinstance(answer, Exception):
                 self._complete(answer, promise)
             answered(act, answer)
         self._ring_concluded()

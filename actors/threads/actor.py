@@ -19,6 +19,11 @@ from actors.threads.answers import ThreadContext, note, note_owner, note_reply, 
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 
+_Submitted = Emission | OwnerRequest | Claim
+_WithGeneration = Placement | StaleGeneration
+# Made once, because a union made in each call of isinstance takes longer than the call.
+
+
 class ThreadActor:
     """One thread: its events in order, held while it has no owner."""
 
@@ -101,7 +106,7 @@ class ThreadActor:
 
     def _answered(self, act: Act, answer: Answer) -> None:
         """Take an answer: in the store's step, or still within :meth:`_submit` where it comes at once."""
-        assert isinstance(act, Emission | OwnerRequest | Claim), "a thread submits no other acts"
+        assert isinstance(act, _Submitted), "a thread submits no other acts"
         act.answer = answer
         if act.sent:
             self._context.answered(self.thread_id, StoreAnswer(act, answer))
@@ -112,7 +117,7 @@ class ThreadActor:
         if isinstance(act, Emission):
             if not act.settled:
                 note(act, answer, self._context)
-            if isinstance(answer, Placement | StaleGeneration):
+            if isinstance(answer, _WithGeneration):
                 self._learn(answer.generation)
             return
         if not act.settled:
