@@ -18,7 +18,6 @@ from actors.stores.store import Act, Answer, Binding, Placement, StaleGeneration
 from actors.threads.answers import ThreadContext, note, note_owner, note_reply, refuse
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
-
 _Submitted = Emission | OwnerRequest | Claim
 _WithGeneration = Placement | StaleGeneration
 # Made once, because a union made in each call of isinstance takes longer than the call.

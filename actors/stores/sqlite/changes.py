@@ -172,7 +172,7 @@ class Plan:
         if offset != log.head + 1:
             self._check_gap(log, offset)
         log.head = offset
-        if seq > thread.seq:
+        if seq > thread.seq:  # noqa: PLR1730 - max() takes as long as the rest of the look-ups
             thread.seq = seq
         if at > self.life.now:
             self._later(at)

@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import trio
 
-from actors.client import CaughtUp, Event, Gap, Reset, Session, connect
+from actors.client import CaughtUp, Event, Gap, RequestRefused, Reset, Session, connect
 from actors.runs.run import TERMINAL
 from actors.stores.sqlite.inspection import inspected, problems
 from tests.system.chaos.keeping import record_of
@@ -99,10 +99,15 @@ class Asking:
         """Send one message after the other; the client sends again what had no answer."""
         while not self.stop_requested:
             self.sent.append(f"{self.name}-{len(self.sent)}")
-            sent = await session.send({"text": self.sent[-1]}, thread_id=self.thread_id)
-            self.thread_id = sent.thread_id
-            self.runs.add(str(sent.run_id))
-            await trio.sleep(chance.uniform(0.0, 0.1))
+            try:
+                sent = await session.send({"text": self.sent[-1]}, thread_id=self.thread_id)
+                self.thread_id = sent.thread_id
+                self.runs.add(str(sent.run_id))
+            except RequestRefused as refusal:
+                if not refusal.temporary:
+                    raise
+                self.sent.pop()  # as many messages wait as may
+            await trio.sleep(chance.uniform(0.0, 0.2))
         self.over = True
 
 
