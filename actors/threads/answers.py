@@ -69,9 +69,9 @@ def _note_placement(emission: Emission, placement: Placement, context: ThreadCon
     now, receipt = context.clock(), emission.receipt
     accounts, instruments = context.accounts, context.instruments
     receipt.seq = placement.seq
-    key = receipt.thread_id, receipt.event_id
     again = placement.again == "given"
     if again:
+        key = receipt.thread_id, receipt.event_id
         emission.first = first = context.receipts_by_id.get(key) or _first_receipt(emission, placement, context)
         accounts.deduplicate(receipt, first, placement.user_id)
         if instruments.deduplicated is not None:
@@ -89,7 +89,7 @@ def _note_placement(emission: Emission, placement: Placement, context: ThreadCon
             instruments.placed(receipt, user_id, epoch, offset)
         context.ring(user_id, receipt.thread_id)
     if not emission.number and not again:
-        context.receipts_by_id.put(key, receipt)
+        context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
     if emission.arrival is not None:
         new = not again and placement.user_id is not None
         (emission.arrival.placed if new else emission.arrival.refused)()
