@@ -61,6 +61,7 @@ class Copy:
     ended: set[str] = attrs.field(factory=set)
     """The runs of which it has the last event."""
     openings: int = 0
+    is_open: bool = False
     caught_up_at: list[float] = attrs.field(factory=list)
 
     def take(self, item: object) -> None:
@@ -143,7 +144,8 @@ class File:
         self.copies.append(copy)
 
         def count(state: Any) -> None:
-            copy.openings += state.name == "open"
+            copy.is_open = state.name == "open"
+            copy.openings += copy.is_open
 
         async with (
             connect(self.url, token=copy.user_id, origin="low", on_state=count) as session,
@@ -156,12 +158,13 @@ class File:
                 copy.take(item)
 
     async def quiet(self) -> None:
-        """Wait until every request is answered by a run that has ended, and every device has everything."""
+        """Wait until every request is answered by a run that has ended, and every device is connected."""
         for asking in self.asking:
             asking.stop_requested = True
         await until(lambda: all(asking.over for asking in self.asking))
         asked = set().union(*(asking.runs for asking in self.asking))
         await until(lambda: asked <= set().union(*(copy.ended for copy in self.copies)))
+        await until(lambda: all(copy.is_open for copy in self.copies))
 
     async def complete(self) -> None:
         """Wait until every device has everything that is in the file."""
