@@ -285,14 +285,17 @@ class Receipt(msgspec.Struct, gc=False, eq=False):
         """
         check_trio("reached", "ask receipt.stage, or wait in a task of Trio's")
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._settled(stage):
+        settled = self._settled(stage)
+        if settled:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while not settled:
             bell = trio.Event()
             unwatch = self.watch(_ringer(bell))
             try:
                 await bell.wait()
             finally:
                 unwatch()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+            settled = self._settled(stage)
 
     def _settled(self, awaited: Stage) -> bool:
         if self.state is DOUBTFUL and awaited is not Stage.ACCEPTED:

@@ -222,15 +222,15 @@ class BatchWriter:
         """Show what a batch placed, and answer its acts, each once."""
         self._shed += batch.shed
         batch.shed = ()
-        for effect in batch.effects[batch.concluded :]:
-            if isinstance(effect, Placed):
-                log = self._state.logs[effect.user_id]
-                self._state.show(log, effect.offset)
-                self._progress.look(effect.user_id, log)
+        heads = {one.user_id: one.offset for one in batch.effects[batch.concluded :] if type(one) is Placed}
+        for user_id, offset in heads.items():
+            log = self._state.logs[user_id]
+            self._state.show(log, offset)
+            self._progress.look(user_id, log)
         batch.concluded = len(batch.effects)
         while batch.acts:
             act, answered, answer = batch.acts.popleft()
-            if isinstance(answer, Placement | Binding):
+            if not isinstance(answer, Exception):
                 self._complete(answer, promise)
             answered(act, answer)
         self._ring_concluded()

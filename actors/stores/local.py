@@ -154,10 +154,11 @@ class LocalStore:
             raise StoreUnavailable(f"nothing can be stored: {self._writer.trouble}")
         if self._batches.full:
             raise trio.WouldBlock
-        self._batches.gathering()
+        if not self._batches.gathering().acts:
+            self._writer.ring()
         self._batches.add(act, answered, self._decide(act))
-        self._writer.deliver()
-        self._writer.ring()
+        if self._writer.trouble is not None:
+            self._writer.deliver()
 
     def _decide(self, act: Act) -> Answer:
         before = len(self._batches.gathering().effects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -70,9 +71,9 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
     now, receipt = context.wall_clock(), emission.receipt
     accounts, instruments = context.accounts, context.instruments
     receipt.seq = placement.seq
-    key = receipt.thread_id, receipt.event_id
     again = placement.again == "given"
     if again:
+        key = receipt.thread_id, receipt.event_id
         emission.first = first = context.receipts_by_id.get(key) or _first_receipt(emission, placement, context)
         accounts.deduplicate(receipt, first, placement.user_id)
         if instruments.deduplicated is not None:
@@ -90,7 +91,7 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
             instruments.placed(receipt, user_id, epoch, offset)
         context.ring(user_id, receipt.thread_id)
     if not emission.number and not again:
-        context.receipts_by_id.put(key, receipt)
+        context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
     if emission.arrival is not None:
         new = not again and placement.user_id is not None
         (emission.arrival.placed if new else emission.arrival.refused)()

@@ -280,7 +280,7 @@ async def test_a_change_of_owner_that_always_crashes(autojump_clock: trio.testin
         waiting = await runtime.thread("t1").emit("step", {})
         with pytest.MonkeyPatch.context() as patch:
             crash_in(patch, "note_owner", 2)
-            with pytest.raises(actors.Quarantined, match="the owner was changed, .* bind it again"):
+            with pytest.raises(actors.Quarantined, match=r"the owner was changed, .* bind it again"):
                 await runtime.bind("t1", "alice")
         assert (runtime.owner("t1"), waiting.stage) == ("alice", Stage.BUFFERED)
         runtime.release("threads/t1")

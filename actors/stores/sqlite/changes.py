@@ -29,22 +29,12 @@ from actors.stores.journal import (
     ThreadForgotten,
     ThreadRecord,
 )
-from actors.stores.sqlite.directory import Directory, follow
+from actors.stores.sqlite.directory import Directory, Run, follow
 from actors.stores.sqlite.rows import Column, event_crc, spans_text
 from actors.stores.sqlite.state import Life, LogEntry, Segment, State, ThreadEntry, rows_with_crc
 
 LETTERS = 1_000
 """Dead letters kept: as many as the runtime keeps in memory. More are a flood, which its newest ones explain."""
-
-
-class _At(msgspec.Struct, gc=False):
-    """An event that a plan places: what the directory needs of it."""
-
-    log: int
-    offset: int
-    place: int
-    at: float
-    size: int
 
 
 class Plan:
@@ -62,7 +52,8 @@ class Plan:
         """A copy of the open segment, or the new one."""
         if self.segment is not None:
             self.segment = msgspec.structs.replace(self.segment)
-        self._places: list[_At] = []
+        self._placed_runs: dict[int, list[Run]] = {}
+        """What the directory needs of the events, by the number of the log."""
         self._logs: dict[str, LogEntry] = {}
         self._threads: dict[str, ThreadEntry | None] = {}
         self._held: dict[int, deque[tuple[int, int]]] = {}
@@ -96,7 +87,7 @@ class Plan:
         """Bring the state up to the batch, which was committed."""
         state = self._state
         if self.segment is not None:
-            self.segment.live += len(self._places)
+            self.segment.live += sum(len(run.places) for runs in self._placed_runs.values() for run in runs)
             state.segments[self.segment.n] = self.segment
         for log in self._ended:
             state.drop_log(state.logs.get(log.user_id, log))
@@ -120,14 +111,14 @@ class Plan:
         state.loose += len(self.inserted["mark"]) + len(self.inserted["shed"])
 
     def _apply_events(self) -> None:
-        state, segment = self._state, self.segment
-        for event in self._places:
-            assert segment is not None, "it has events"
-            directory = state.directories.get(event.log)
+        state = self._state
+        for log, runs in self._placed_runs.items():
+            directory = state.directories.get(log)
             if directory is None:
-                directory = state.directories[event.log] = Directory()
-            follow(directory.runs, event.offset, segment.n, place=event.place, at=event.at, size=event.size)
-            state.open_logs.add(event.log)
+                directory = state.directories[log] = Directory()
+            for run in runs:
+                directory.extend(run)
+            state.open_logs.add(log)
 
     def _apply_threads(self) -> None:
         state = self._state
@@ -170,27 +161,44 @@ class Plan:
                 return
             self._ended.append(log)
             self.deleted["log"].append(log.n)
-            self._places = [event for event in self._places if event.log != log.n]
+            self._placed_runs.pop(log.n, None)
         self._logs[effect.user_id] = LogEntry(self._number("log"), effect.user_id, effect.epoch, effect.lineage)
 
     def _placed(self, effect: Placed) -> None:
-        log, thread = self._log(effect.user_id), self._thread(effect.thread_id)
-        if effect.offset != log.head + 1 and (log.head or log.low > 1):
-            raise ValueError(f"log of {effect.user_id!r}: expected offset {log.head + 1}, got {effect.offset}")
-        if not log.head and log.low == 1:
-            log.low = effect.offset  # a log may begin anywhere
-        log.head = effect.offset
-        thread.seq = max(thread.seq, effect.seq)
-        self._later(effect.at)
+        # Each event of a commit passes here, in a thread that competes with the loop; so nothing is looked up twice.
+        offset, seq, at, text = effect.offset, effect.seq, effect.at, effect.text
+        log = self._logs.get(effect.user_id) or self._log(effect.user_id)
+        thread = self._threads.get(effect.thread_id) or self._thread(effect.thread_id)
+        if offset != log.head + 1:
+            self._check_gap(log, offset)
+        log.head = offset
+        if seq > thread.seq:  # noqa: PLR1730 - max() takes as long as the rest of the look-ups
+            thread.seq = seq
+        if at > self.life.now:
+            self._later(at)
         n, segment = self._number("event"), self.segment
         if segment is None:
-            segment = self.segment = Segment(self._number("segment"), n, effect.at)
-            self.new_segment = True
+            segment = self._begin_segment(n, at)
+        size = len(text)
         segment.rows += 1
-        segment.size_bytes += len(effect.text)
-        crc = event_crc(log.n, effect.offset, thread.n, effect.seq, effect.at, effect.text)
-        self.events.append((n, log.n, effect.offset, thread.n, effect.seq, effect.at, effect.text, crc))
-        self._places.append(_At(log.n, effect.offset, n - segment.first, effect.at, len(effect.text)))
+        segment.size_bytes += size
+        self.events.append(
+            (n, log.n, offset, thread.n, seq, at, text, event_crc(log.n, offset, thread.n, seq, at, text))
+        )
+        runs = self._placed_runs.get(log.n)
+        if runs is None:
+            runs = self._placed_runs[log.n] = []
+        follow(runs, offset, segment.n, place=n - segment.first, at=at, size=size)
+
+    def _check_gap(self, log: LogEntry, offset: int) -> None:
+        """Raise ValueError unless a log begins at an offset, which may be any."""
+        if log.head or log.low > 1:
+            raise ValueError(f"log of {log.user_id!r}: expected offset {log.head + 1}, got {offset}")
+        log.low = offset
+
+    def _begin_segment(self, n: int, at: float) -> Segment:
+        self.segment, self.new_segment = Segment(self._number("segment"), n, at), True
+        return self.segment
 
     def _marks(self, effect: Marks) -> None:
         log = self._log(effect.user_id)

@@ -82,6 +82,16 @@ class Directory:
         self.runs = sorted([*kept, run], key=_first)
         return +gone
 
+    def extend(self, run: Run) -> None:
+        """Add a run behind all others, as part of the last one if it continues that."""
+        last = self.runs[-1] if self.runs else None
+        if last is None or last.segment != run.segment or last.end != run.first or not last.sizes:
+            self.runs.append(run)
+        else:
+            last.places.extend(run.places)
+            last.times.extend(run.times)
+            last.sizes.extend(run.sizes)
+
     def trim(self, low: int, *, was: int) -> Counter[int]:
         """Let a log begin at ``low`` and not at ``was``; returns how many events left with that, by segment."""
         gone: Counter[int] = Counter()

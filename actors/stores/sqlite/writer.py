@@ -229,7 +229,7 @@ class Writer:
             if not plan.only_shrinks and not self._reserve.keep():
                 raise
             self._transact(lambda: _write(db, plan, self.state))
-        self._reserve.keep()
+            self._reserve.keep()
 
     def _make_room(self) -> None:
         """Give the reserve up, and do with it what makes room."""

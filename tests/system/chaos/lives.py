@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import trio
 
-from actors.client import CaughtUp, Event, Gap, Reset, Session, connect
+from actors.client import CaughtUp, Event, Gap, RequestRefused, Reset, Session, connect
 from actors.runs.run import TERMINAL
 from actors.stores.sqlite.inspection import inspected, problems
 from tests.system.chaos.keeping import record_of
@@ -61,6 +61,7 @@ class Copy:
     ended: set[str] = attrs.field(factory=set)
     """The runs of which it has the last event."""
     openings: int = 0
+    is_open: bool = False
     caught_up_at: list[float] = attrs.field(factory=list)
 
     def take(self, item: object) -> None:
@@ -99,10 +100,15 @@ class Asking:
         """Send one message after the other; the client sends again what had no answer."""
         while not self.stop_requested:
             self.sent.append(f"{self.name}-{len(self.sent)}")
-            sent = await session.send({"text": self.sent[-1]}, thread_id=self.thread_id)
-            self.thread_id = sent.thread_id
-            self.runs.add(str(sent.run_id))
-            await trio.sleep(chance.uniform(0.0, 0.1))
+            try:
+                sent = await session.send({"text": self.sent[-1]}, thread_id=self.thread_id)
+                self.thread_id = sent.thread_id
+                self.runs.add(str(sent.run_id))
+            except RequestRefused as refusal:
+                if not refusal.temporary:
+                    raise
+                self.sent.pop()  # as many messages wait as may
+            await trio.sleep(chance.uniform(0.0, 0.2))
         self.over = True
 
 
@@ -138,7 +144,8 @@ class File:
         self.copies.append(copy)
 
         def count(state: Any) -> None:
-            copy.openings += state.name == "open"
+            copy.is_open = state.name == "open"
+            copy.openings += copy.is_open
 
         async with (
             connect(self.url, token=copy.user_id, origin="low", on_state=count) as session,
@@ -151,12 +158,13 @@ class File:
                 copy.take(item)
 
     async def quiet(self) -> None:
-        """Wait until every request is answered by a run that has ended, and every device has everything."""
+        """Wait until every request is answered by a run that has ended, and every device is connected."""
         for asking in self.asking:
             asking.stop_requested = True
         await until(lambda: all(asking.over for asking in self.asking))
         asked = set().union(*(asking.runs for asking in self.asking))
         await until(lambda: asked <= set().union(*(copy.ended for copy in self.copies)))
+        await until(lambda: all(copy.is_open for copy in self.copies))
 
     async def complete(self) -> None:
         """Wait until every device has everything that is in the file."""
