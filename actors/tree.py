@@ -248,12 +248,16 @@ class Tree:
     def _watch(self, hook: OnUndelivered | None) -> UndeliveredWatch | None:
         if hook is None:
             return None
-        clock = self.context.environment.clock
+        clock, failures = self.context.environment.clock, self.context.failures
         watch = UndeliveredWatch(
             self.context,
             hook,
             explain=lambda receipt: self.fate_of(receipt, clock()),
-            restored=lambda: unacked(self.store, self.accounts),
+            restored=lambda: unacked(
+                self.store,
+                self.accounts,
+                on_failed=lambda user_id, error: failures.report("undelivered", f"the log of {user_id}", error),
+            ),
         )
         self.context.instruments.add(watch)
         return watch

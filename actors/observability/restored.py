@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 
 import attrs
 import msgspec
@@ -11,6 +12,7 @@ from actors.delivery.accounts import Accounts
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand, RestoredBounds
+from actors.kernel.failures import Barrier
 from actors.receipts import Receipt
 from actors.stages import Stage
 from actors.stores.store import Store, View
@@ -38,23 +40,31 @@ class RestoredEvent:
     """The latest time of the life before, in seconds since 1970."""
 
 
-async def unacked(store: Store, accounts: Accounts) -> AsyncGenerator[RestoredEvent]:
-    """Yield the events that no device has acked, log by log, oldest first. Each log is let go of again."""
+async def unacked(
+    store: Store, accounts: Accounts, *, on_failed: Callable[[str, BaseException], object]
+) -> AsyncGenerator[RestoredEvent]:
+    """Yield the events that no device has acked, log by log, oldest first. Each log is let go of again.
+
+    Of a log that cannot be read, ``on_failed`` is told the user.
+    """
     for user_id in store.restored_users():
         restored = store.restored(user_id)
         if restored is None or _all_acked(restored):
             continue
-        view = await store.follow(user_id)
-        bounds = view.bounds
-        account = accounts.account(user_id, bounds.epoch, bounds.low, 0.0, lineage=bounds.lineage)
-        async for event in _unacked_of(view, account.ledger, restored):
+        events: list[RestoredEvent] = []
+        with Barrier(partial(on_failed, user_id)):
+            view = await store.follow(user_id)
+            bounds = view.bounds
+            account = accounts.account(user_id, bounds.epoch, bounds.low, 0.0, lineage=bounds.lineage)
+            events = await _unacked_of(view, account.ledger, restored)
+            view.close()
+            store.forget(user_id)
+        for event in events:
             yield event
-        view.close()
-        store.forget(user_id)
 
 
-async def _unacked_of(view: View, ledger: Ledger, restored: RestoredBounds) -> AsyncGenerator[RestoredEvent]:
-    offset = ledger.first_unacked()
+async def _unacked_of(view: View, ledger: Ledger, restored: RestoredBounds) -> list[RestoredEvent]:
+    offset, events = ledger.first_unacked(), list[RestoredEvent]()
     while offset <= restored.head:
         try:
             chunk = view.read(offset, _READ_BYTES)
@@ -65,8 +75,9 @@ async def _unacked_of(view: View, ledger: Ledger, restored: RestoredBounds) -> A
             page, head = ledger.page(at), _decode(text)
             if at <= restored.head and head.event_id is not None and page.stage(at) < Stage.ACKED:
                 receipt = Receipt(head.event_id, head.thread_id, head.timestamp, page, head.seq, at)
-                yield RestoredEvent(receipt=receipt, text=text, until=restored.until)
+                events.append(RestoredEvent(receipt=receipt, text=text, until=restored.until))
         offset = chunk.last + 1
+    return events
 
 
 def _all_acked(restored: RestoredBounds) -> bool:

@@ -90,7 +90,8 @@ class UndeliveredWatch(Instrument):
                 due = event.receipt.accepted_at + seconds
                 if due > event.until and not event.text.startswith(_DELTA):
                     waiting.append((now + max(due - wall, 0.0), event.receipt))
-        self._waiting.extendleft(sorted(waiting, key=lambda one: one[0], reverse=True))
+        waiting.sort(key=lambda one: one[0])
+        self._waiting.extendleft(reversed(waiting))
 
     def _due(self) -> list[Receipt]:
         """Take the events that were not acked, of those whose time is up; when there are too many, of the oldest."""

@@ -214,7 +214,8 @@ class BatchWriter:
             self.in_doubt = False
 
     def _note_trouble(self, text: str) -> None:
-        self.trouble = Trouble(text, self._wall_clock() if self.trouble is None else self.trouble.since)
+        if self.trouble is None or self.trouble.text != text:  # another one would be news, once a second
+            self.trouble = Trouble(text, self._wall_clock() if self.trouble is None else self.trouble.since)
         self.deliver()
         self._ring_concluded()
 
