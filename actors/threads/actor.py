@@ -83,7 +83,7 @@ class ThreadActor:
             return
         message.sent = True
         if message.answer is None:
-            self._context.unanswered[self.thread_id] += 1
+            self._context.begin_event(message)
 
     def _prepare(self, emission: Emission) -> None:
         """Have the thread bound to the user that an event claims it for, and open a run of which the first event was
@@ -118,18 +118,17 @@ class ThreadActor:
         if not isinstance(act, Emission):
             self._note_bind(act, answer)
             return
-        known, act.noted = act.noted, True
-        if act.sent and not known:
-            self._context.end_event(self.thread_id)
+        if act.unanswered:
+            self._context.end_event(act)
         if isinstance(answer, Placement):
-            if not known:
+            if act.receipt.seq is None:
                 note_placement(act, answer, self._context)
             if self._context.binds:
                 self._learn(answer.generation)
             else:
                 self._generation = answer.generation
         else:
-            if not known:
+            if not act.settled:
                 note_refusal(act, answer, self._context)
             if isinstance(answer, StaleGeneration):
                 self._learn(answer.generation)

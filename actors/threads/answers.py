@@ -42,11 +42,17 @@ class ThreadContext:
     answered: Callable[[str, StoreAnswer], None]
     """Takes the answer to an act of a thread, where the store had to be waited for."""
 
-    def end_event(self, thread_id: str) -> None:
+    def begin_event(self, emission: Emission) -> None:
+        """Note that the store has to be waited for with an event."""
+        emission.unanswered = True
+        self.unanswered[emission.thread_id] += 1
+
+    def end_event(self, emission: Emission) -> None:
         """Note that the store has answered an event for which it had to be waited."""
-        self.unanswered[thread_id] -= 1
-        if self.unanswered[thread_id] <= 0:
-            del self.unanswered[thread_id]
+        emission.unanswered = False
+        self.unanswered[emission.thread_id] -= 1
+        if not self.unanswered[emission.thread_id]:
+            del self.unanswered[emission.thread_id]
 
     def begin_bind(self, bind: OwnerRequest | Claim) -> None:
         """Note that a change of owner is on its way to the store."""

@@ -61,9 +61,8 @@ class ThreadKind:
             note_reply(act, answer)
 
     def _note_event(self, emission: Emission, answer: Answer) -> None:
-        known, emission.noted = emission.noted, True
-        if emission.sent and not known:
-            self._context.end_event(emission.thread_id)
+        if emission.unanswered:
+            self._context.end_event(emission)
         if isinstance(answer, Placement):
             note_placement(emission, answer, self._context)
         else:

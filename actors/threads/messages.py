@@ -47,8 +47,8 @@ class Emission(Append, kw_only=True):
     """True once the store has it; from then on the store answers, whatever becomes of the actor."""
     answer: Answer | None = None
     """The store's answer."""
-    noted: bool = False
-    """True once an actor has noted the answer, or has crashed over it."""
+    unanswered: bool = False
+    """True while the store has yet to answer it, where it has to be waited for."""
     returned: bool = False
     """True once the emitter's call has returned: from then on the event is accepted, whatever its outcome."""
 

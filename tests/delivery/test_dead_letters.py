@@ -15,7 +15,7 @@ from actors.stages import Cause
 def kept(most: int = 10) -> tuple[DeadLetters, list[DeadLetter]]:
     """Dead letters, and those that were told."""
     told: list[DeadLetter] = []
-    return DeadLetters(most, wall_time_of=lambda now: 1_000 + now, on_dropped=told.append), told
+    return DeadLetters(most, on_dropped=told.append), told
 
 
 drops = st.lists(
@@ -41,7 +41,7 @@ def test_agrees_with_a_list(drops: list[tuple[str, int, Cause]], most: int) -> N
     assert len(newest) == most or events == model
     assert [one.count for one in newest] == [len(offsets) for _, _, offsets in ranges]
     assert not any(after.continues(before) for before, after in pairwise(newest))
-    assert [(one.count, one.at) for one in told] == [(count, 1_000 + now) for now, (_, count, _) in enumerate(drops)]
+    assert [(one.count, one.at) for one in told] == [(count, now) for now, (_, count, _) in enumerate(drops)]
 
 
 @pytest.mark.parametrize("other", [{"thread_id": "u"}, {"first": 5, "last": 5}, {"first": 2, "last": 2}])
@@ -62,5 +62,5 @@ def test_events_without_a_number_are_kept_by_their_ids() -> None:
     assert [one.event_id for one in letters.newest] == ["a", "b"]
     for now in (5.0, 9.0):
         letters.bury(Cause.RETENTION, 1, now, user_id="alice", first=int(now) // 4, last=int(now) // 4)
-    assert (letters.newest[-1].count, letters.newest[-1].at) == (2, 1_009.0)
+    assert (letters.newest[-1].count, letters.newest[-1].at) == (2, 9.0)
     assert repr(letters) == "<DeadLetters 3 of 10>"

@@ -86,7 +86,7 @@ def test_a_log_that_was_not_lost() -> None:
 
 def test_a_repeated_request_has_one_answer() -> None:
     """A reply to the same request of one session is the same, to the letter."""
-    first = {"op": "reply", "id": "c1", "ok": True, "event_id": "m1"}
+    first = {"op": "reply", "id": "c1", "ok": True, "event_id": "m1", "epoch": "e", "offset": 1}
     assert told(welcome(), first, first) == []
     assert told(welcome(), first, {**first, "event_id": "m2"}) != []
 

@@ -27,7 +27,7 @@ def checked(*stages: Stage, log: Log | None = None) -> list[str]:
     if log is not None:
         records.logs["alice", "e1"] = log
     receipt: Any = Scripted(stages[0], position)
-    records.emits[0, "t1", "e"] = Emit(event_id="e", life=0, thread_id="t1", begun=1, receipts=[receipt])
+    records.emits[0, "t1", "e"] = Emit(event_id="e", life=0, runtime=0, thread_id="t1", begun=1, receipts=[receipt])
     check = ReceiptCheck(records)
     for stage in stages:
         receipt.stage = stage

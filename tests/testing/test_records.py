@@ -45,6 +45,6 @@ def test_an_offset_belongs_to_the_epoch_that_placed_it() -> None:
 
 def test_an_emit_without_a_receipt() -> None:
     """An event that no call was accepted for has neither a receipt nor a number."""
-    emit = Emit(event_id="e", life=0, thread_id="t1", begun=1)
+    emit = Emit(event_id="e", life=0, runtime=0, thread_id="t1", begun=1)
     assert emit.receipt is None
     assert emit.seq == 0

@@ -89,7 +89,7 @@ def test_what_breaks_nothing_off(repeat: Callable[..., int]) -> None:
 
 def test_a_fault_that_is_none() -> None:
     """A store fails in one of three ways."""
-    with pytest.raises(ValueError, match="fault: expected one of 'lost', 'unanswered', 'broken', got 'slow'"):
+    with pytest.raises(ValueError, match="fault: expected one of 'full', 'unwritten', 'unanswered', got 'slow'"):
         fail_every_store_call(conversation, "slow")  # type: ignore[arg-type] # as a person may get it wrong
 
 
@@ -167,7 +167,7 @@ def test_cancelled_at_every_step_of_a_store_that_waits() -> None:
     assert cancel_at_every_step(scenario, on_message=assistant, store_seconds=0.001) > 80
 
 
-@pytest.mark.parametrize("fault", ["lost", "unanswered", "broken"])
+@pytest.mark.parametrize("fault", ["full", "unwritten", "unanswered"])
 def test_every_call_of_the_store_fails(fault: str) -> None:
     """Whichever call of the store fails, and however, everything settles."""
     assert fail_every_store_call(scenario, fault, on_message=assistant) > 10  # type: ignore[arg-type]

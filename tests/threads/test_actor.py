@@ -134,7 +134,7 @@ async def test_an_answer_that_crashes_its_thread(
     """An event that the store has placed is in the books, however its thread crashes on the answer."""
     async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.bind("t1", "alice")
-        crash_in(monkeypatch, "note", 3)
+        crash_in(monkeypatch, "note_placement", 3)
         receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(3)]
         await receipts[-1].reached(Stage.STORED)
         assert [(receipt.seq, receipt.offset) for receipt in receipts] == [(1, 1), (2, 2), (3, 3)]
@@ -211,7 +211,7 @@ async def test_an_answer_that_nobody_can_note(
     crashes as well."""
     async with actors.open_runtime(store=WaitingStore(), limits=actors.Limits(restarts=0)) as runtime:
         await runtime.bind("t1", "alice")
-        crash_in(monkeypatch, "note", 2)
+        crash_in(monkeypatch, "note_placement", 2)
         receipt = await runtime.thread("t1").emit("step", {})
         with pytest.raises(StoreUnavailable, match="expected the store to say whether it took it"):
             await receipt.reached(Stage.STORED)

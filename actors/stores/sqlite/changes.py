@@ -53,7 +53,7 @@ class Plan:
         if self.segment is not None:
             self.segment = msgspec.structs.replace(self.segment)
         self._placed_runs: dict[int, list[Run]] = {}
-        """What the directory needs of the events, by the number of the log."""
+        """The part of the events that the directory needs, by the number of the log."""
         self._logs: dict[str, LogEntry] = {}
         self._threads: dict[str, ThreadEntry | None] = {}
         self._held: dict[int, deque[tuple[int, int]]] = {}
@@ -170,12 +170,12 @@ class Plan:
         log = self._logs.get(effect.user_id) or self._log(effect.user_id)
         thread = self._threads.get(effect.thread_id) or self._thread(effect.thread_id)
         if offset != log.head + 1:
-            self._check_gap(log, offset)
+            _check_gap(log, offset)
         log.head = offset
         if seq > thread.seq:  # noqa: PLR1730 - max() takes as long as the rest of the look-ups
             thread.seq = seq
         if at > self.life.now:
-            self._later(at)
+            self.life = _later(self.life, at)
         n, segment = self._number("event"), self.segment
         if segment is None:
             segment = self._begin_segment(n, at)
@@ -189,12 +189,6 @@ class Plan:
         if runs is None:
             runs = self._placed_runs[log.n] = []
         follow(runs, offset, segment.n, place=n - segment.first, at=at, size=size)
-
-    def _check_gap(self, log: LogEntry, offset: int) -> None:
-        """Raise ValueError unless a log begins at an offset, which may be any."""
-        if log.head or log.low > 1:
-            raise ValueError(f"log of {log.user_id!r}: expected offset {log.head + 1}, got {offset}")
-        log.low = offset
 
     def _begin_segment(self, n: int, at: float) -> Segment:
         self.segment, self.new_segment = Segment(self._number("segment"), n, at), True
@@ -241,7 +235,7 @@ class Plan:
     def _held_event(self, effect: Held) -> None:
         thread = self._thread(effect.thread_id)
         thread.seq = max(thread.seq, effect.seq)
-        self._later(effect.at)
+        self.life = _later(self.life, effect.at)
         n = self._number("held")
         self._holding(thread.n).append((effect.seq, n))
         self.inserted["held"].append((n, thread.n, effect.seq, effect.at, effect.body))
@@ -267,7 +261,7 @@ class Plan:
     # --- ids, runs, dead letters -----------------------------------------------
 
     def _given_id(self, effect: GivenId) -> None:
-        self._later(effect.at)
+        self.life = _later(self.life, effect.at)
         n = self._number("given")
         self._given.append((effect.at, n))
         self.inserted["given"].append((
@@ -296,7 +290,7 @@ class Plan:
             self.deleted["run"].append(known)
 
     def _letter(self, effect: Letter) -> None:
-        self._later(effect.at)
+        self.life = _later(self.life, effect.at)
         self.inserted["letter"].append((
             self._number("letter"), effect.cause.value, effect.count, effect.at, effect.user_id, effect.thread_id,
             effect.event_id, effect.first, effect.last,
@@ -309,9 +303,16 @@ class Plan:
         self.next[table] = n + 1
         return n
 
-    def _later(self, at: float) -> None:
-        if at > self.life.now:
-            self.life = msgspec.structs.replace(self.life, now=at)
+
+def _later(life: Life, at: float) -> Life:
+    return msgspec.structs.replace(life, now=at) if at > life.now else life
+
+
+def _check_gap(log: LogEntry, offset: int) -> None:
+    """Raise ValueError unless a log begins at an offset, which may be any."""
+    if log.head or log.low > 1:
+        raise ValueError(f"log of {log.user_id!r}: expected offset {log.head + 1}, got {offset}")
+    log.low = offset
 
 
 _STEPS: dict[type[Any], Callable[[Plan, Any], None]] = {
