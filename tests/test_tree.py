@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+import trio
+
 import actors
 from actors import tree
-from actors.environment import Environment
 from actors.stores.memory import MemoryStore
 
 
@@ -28,23 +29,31 @@ async def test_the_parts_start_in_the_order_of_the_drawing() -> None:
 
 
 class Watched(MemoryStore):
-    """A store that looks at the runtime when it is closed."""
+    """A store that looks at the runtime when it is to end."""
 
     runtime: actors.Runtime
     refused = False
 
-    async def aclose(self) -> None:
-        """See that the runtime takes no event any more."""
+    async def run(
+        self,
+        limits: actors.Limits,
+        environment: actors.Environment,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run, and then see that the runtime takes no event any more."""
         try:
-            await self.runtime.thread("t").emit("late", {})
-        except actors.RuntimeClosed:
-            self.refused = True
-        await super().aclose()
+            await super().run(limits, environment, task_status=task_status)
+        finally:
+            try:
+                self.runtime.thread("t").emit_nowait("late", {})
+            except actors.RuntimeClosed:
+                self.refused = True
 
 
 async def test_the_store_is_closed_last() -> None:
-    """When the store is closed no part of the runtime takes anything any more that it would have to keep."""
-    store = Watched(actors.Limits(), Environment())
+    """When the store ends no part of the runtime takes anything any more that it would have to keep."""
+    store = Watched()
     async with actors.open_runtime(store=store) as store.runtime:
         await store.runtime.thread("t").emit("x", {}, user_id="alice")
         assert not store.refused

@@ -10,9 +10,8 @@ import trio.testing
 
 import actors
 from actors import Message, Run
-from actors.environment import Environment
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Append, Placement
+from actors.stores.store import Act, Answered
 from tests.runs.harness import LIMITS, Agent, Harness, open_harness, quiet, stubborn
 from tests.stores.waiting import WaitingStore
 
@@ -164,10 +163,10 @@ class BreakingStore(MemoryStore):
 
     broken = False
 
-    def append_nowait(self, append: Append, now: float) -> Placement:
-        if self.broken and append.thread_id == "t1":
+    def submit(self, act: Act, answered: Answered) -> None:
+        if self.broken and act.thread_id == "t1":
             raise ZeroDivisionError("a bug in the store")
-        return super().append_nowait(append, now)
+        super().submit(act, answered)
 
 
 async def break_thread(harness: Harness, store: BreakingStore) -> None:
@@ -187,7 +186,7 @@ async def test_a_run_whose_thread_is_out_of_service(autojump_clock: trio.testing
             run.delta(text)
             return text
 
-    store = BreakingStore(LIMITS, Environment())
+    store = BreakingStore()
     agent = Talker()
     async with open_harness(agent, store=store, concurrency="parallel") as harness:
         await harness.runtime.bind("t2", "alice")
@@ -209,7 +208,7 @@ async def test_a_run_whose_thread_is_out_of_service(autojump_clock: trio.testing
 
 async def test_closing_a_run_whose_thread_is_out_of_service(autojump_clock: trio.testing.MockClock) -> None:
     """A run that must be closed without its code, and cannot say so, costs no other run anything."""
-    store = BreakingStore(LIMITS, Environment())
+    store = BreakingStore()
 
     async def answer(run: Run, message: Message) -> None:
         run.delta("text that cannot go")

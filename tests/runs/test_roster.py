@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,10 +10,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import actors
-from actors.stores.store import Append, Placement
+from actors.stores.store import Act, Answered
 from tests.stores.waiting import WaitingStore
 from tests.support.raw import Message, Peer
 from tests.support.served import Served, served
+from tests.support.stores import bounds_of
 
 
 def standing(peer: Peer) -> list[tuple[str, str]]:
@@ -122,7 +123,7 @@ async def test_an_end_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*_: Any) -> None:
             raise ValueError("broken")
 
-        monkeypatch.setattr(server.runtime.tree.store, "append_nowait", broken)
+        monkeypatch.setattr(server.runtime.tree.store, "submit", broken)
         await server.runtime.thread("t1").emit("tick", {})
         await wait_all_tasks_blocked()
         scope.cancel()
@@ -225,33 +226,42 @@ async def ask_for_ever(runtime: actors.Runtime) -> None:
 
 
 class LateStore(WaitingStore):
-    """Shows events at once, and answers when it is let."""
+    """A store of which the answers are noted late, as by a thread that is restarted, when they are held back."""
 
-    def __init__(self, environment: actors.Environment) -> None:
-        super().__init__(actors.Limits(), environment, delay_seconds=0)
-        self.may_answer = trio.Event()
-        self.may_answer.set()
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.holds_back = False
+        self._late: list[Callable[[], None]] = []
 
-    async def append(self, appends: Sequence[Append], now: float) -> Sequence[Placement | Exception]:
-        answers = await super().append(appends, now)
-        await self.may_answer.wait()
-        return answers
+    def submit(self, act: Act, answered: Answered) -> None:
+        super().submit(act, lambda act, answer: self._answer(lambda: answered(act, answer)))
+
+    def _answer(self, answer: Callable[[], None]) -> None:
+        if self.holds_back:
+            self._late.append(answer)
+        else:
+            answer()
+
+    def let_go(self) -> None:
+        """Give the answers that were held back."""
+        self.holds_back = False
+        for answer in self._late:
+            answer()
 
 
 async def test_a_device_that_read_the_end_before_it_was_noted() -> None:
-    """A run whose last event a device read before the store's answer came does not stay active on that device."""
-    environment = actors.Environment()
-    store = LateStore(environment)
-    async with served(store=store, environment=environment) as server, server.peer() as peer:
+    """A run whose last event a device read before the store's answer was noted does not stay active on that device."""
+    store = LateStore()
+    async with served(store=store) as server, server.peer() as peer:
         await server.runtime.bind("t1", "alice")
         scope = await hold(server, "t1", "r1")
         await trio.sleep(0.01)
-        store.may_answer = trio.Event()
+        store.holds_back = True
         scope.cancel()
-        while store.bounds("alice").head < 2:  # noqa: ASYNC110 - a store has nothing to wait for
+        while bounds_of(store, "alice").head < 2:  # noqa: ASYNC110 - a store has nothing to wait for
             await trio.sleep(0.001)
         await peer.attach("alice")
         await is_there(peer)
         assert standing(peer) == [("caught_up", ""), ("active", "r1")]
-        store.may_answer.set()
+        store.let_go()
         assert (await peer.next_op("inactive"))["run_id"] == "r1"

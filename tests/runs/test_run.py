@@ -13,7 +13,6 @@ import trio.testing
 
 import actors
 from actors import Run
-from actors.environment import Environment
 from actors.runs.run import RESERVED, TERMINAL
 from actors.stores.memory import MemoryStore
 from tests.runs.emitting import (
@@ -801,7 +800,9 @@ async def script(run: Run) -> None:
 
 
 @pytest.mark.parametrize("store_class", [MemoryStore, WaitingStore])
-async def test_cancelled_at_any_step(store_class: type[MemoryStore], autojump_clock: trio.testing.MockClock) -> None:
+async def test_cancelled_at_any_step(
+    store_class: type[MemoryStore | WaitingStore], autojump_clock: trio.testing.MockClock
+) -> None:
     """Whenever a run is cancelled: nothing at all, or one first event and one last; tools paired, text a prefix."""
     step, finished = 0, False
     while not finished:
@@ -810,7 +811,7 @@ async def test_cancelled_at_any_step(store_class: type[MemoryStore], autojump_cl
     assert step > 12
 
 
-async def _cancelled_at(store_class: type[MemoryStore], step: int) -> bool:
+async def _cancelled_at(store_class: type[MemoryStore | WaitingStore], step: int) -> bool:
     limits = actors.Limits(mailbox_messages=2)
     instrument = CancelAtStep(step)
 
@@ -822,7 +823,7 @@ async def _cancelled_at(store_class: type[MemoryStore], step: int) -> bool:
 
     trio.lowlevel.add_instrument(instrument)
     try:
-        async with opened(limits=limits, store=store_class(limits, Environment())) as runtime:
+        async with opened(limits=limits, store=store_class()) as runtime:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(work, runtime)
             await trio.sleep(1)

@@ -12,8 +12,6 @@ import trio.testing
 
 import actors
 from actors import Message, Run
-from actors.environment import Environment
-from actors.errors import StoreUnavailable
 from actors.runs.run import RESERVED, TERMINAL
 from actors.stores.memory import MemoryStore
 from tests.runs.harness import Agent, open_harness, quiet
@@ -220,28 +218,22 @@ class ActAtStep(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize("store_class", [MemoryStore, WaitingStore])
-@pytest.mark.parametrize("lost_answers", [0, 2])
+@pytest.mark.parametrize("failed_commits", [0, 2])
 async def test_cancelled_at_any_step(
-    store_class: type[MemoryStore], lost_answers: int, autojump_clock: trio.testing.MockClock
+    store_class: type[MemoryStore | WaitingStore], failed_commits: int, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Whenever a user cancels: one first event, one terminal event, tools paired; the next message has its turn."""
     step = 0
-    while await _cancelled_at(store_class, lost_answers, step := step + 1):
+    while await _cancelled_at(store_class, failed_commits, step := step + 1):
         pass
     assert step > 10
 
 
-async def _cancelled_at(store_class: type[MemoryStore], lost_answers: int, step: int) -> bool:
+async def _cancelled_at(store_class: type[MemoryStore | WaitingStore], failed_commits: int, step: int) -> bool:
     limits = actors.Limits(mailbox_messages=2)
-    store = store_class(limits, Environment())
-    lost = iter(range(lost_answers))
-
-    def lose() -> None:
-        if next(lost, None) is not None:
-            raise StoreUnavailable("the line went dead")
-
+    store = store_class()
     if isinstance(store, WaitingStore):
-        store.lose_answer = lose
+        store.journal.faults.extend(["unanswered"] * failed_commits)
     instrument = ActAtStep(step, lambda: next(iter(harness.runtime.tree.runs.registry.active.values())).cancel("user"))
 
     async def answer(run: Run, message: Message) -> str:
