@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from actors.client import CaughtUp, Event, Gap, RequestRefused, Reset, Session, connect
+from actors.delivery.lineage import MOST_FORKS
 from actors.runs.run import TERMINAL
 from actors.stores.sqlite.inspection import inspected, problems
 from tests.system.chaos.keeping import record_of
@@ -56,8 +57,11 @@ class Copy:
     heads: Counter[str] = attrs.field(factory=Counter)
     """The last seq of each thread."""
     offset: int = 0
+    epoch: str = ""
     surprises: list[str] = attrs.field(factory=list)
     """All but the next event."""
+    resets: int = 0
+    """Resets after more lives than a log knows forks of, while this device was away."""
     ended: set[str] = attrs.field(factory=set)
     """The runs of which it has the last event."""
     openings: int = 0
@@ -71,10 +75,21 @@ class Copy:
                 self.add(item.thread_id, item.seq0 or item.seq, item.seq, item.offset, str(item.event_id))
                 if item.run_id is not None and item.type in TERMINAL:
                     self.ended.add(item.run_id)
-            case Gap() | Reset():
+            case Reset():
+                self.begin_anew(item.epoch)
+            case Gap():
                 self.surprises.append(str(item))
             case CaughtUp():
                 self.caught_up_at.append(trio.current_time())
+
+    def begin_anew(self, epoch: str) -> None:
+        """Take a reset, which only a device may be told that was away for more lives than a lineage has forks."""
+        if _life(epoch) - _life(self.epoch) <= MOST_FORKS:
+            self.surprises.append(f"reset from {self.epoch} at {self.offset} to {epoch}")
+        self.heads.clear()
+        self.ids.clear()
+        self.offset = 0
+        self.resets += 1
 
     def add(self, thread_id: str, first_seq: int, last_seq: int, offset: int, event_id: str) -> None:
         """Take one event, or tokens that came as one."""
@@ -156,6 +171,8 @@ class File:
                 nursery.start_soon(asking.run, session, chance)
             async for item in session:
                 copy.take(item)
+                if session.cursor is not None:
+                    copy.epoch = session.cursor.epoch
 
     async def quiet(self) -> None:
         """Wait until every request is answered by a run that has ended, and every device is connected."""
@@ -239,6 +256,11 @@ class File:
     def count(self, *types: str) -> int:
         """Count the events of some types in the file."""
         return sum(entry.type in types for log in logs_of(self.path).values() for entry in log)
+
+
+def _life(epoch: str) -> int:
+    """Return the life in which an epoch began."""
+    return int(epoch.rpartition(".")[2] or 0)
 
 
 def _whole(run_id: str, types: list[str]) -> Iterable[str]:

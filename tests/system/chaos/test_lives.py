@@ -69,7 +69,7 @@ async def test_kills_at_random_moments(tmp_path: Path, report: Report, seed: int
         lost_unreported=len(wrong),
         note=f"{file.told():,} events told STORED, {file.count('user_message')} requests,"
         f" {file.count('agent_failed')} runs closed after their process, {sum(c.openings for c in file.copies)}"
-        f" connections of {len(file.copies)} devices, no reset",
+        f" connections of {len(file.copies)} devices, {sum(copy.resets for copy in file.copies)} told reset",
     )
 
 
@@ -98,6 +98,8 @@ async def taken(browser: Node | None, file: File, user_id: str) -> None:
         if item["kind"] == "event":
             first_seq = item.get("seq0") or item["seq"]
             copy.add(item["thread_id"], first_seq, item["seq"], item["offset"], item["event_id"])
+        elif item["kind"] == "reset":
+            copy.begin_anew(item["epoch"])
         else:
             copy.surprises.append(str(item))
     file.copies.append(copy)
