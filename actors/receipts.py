@@ -96,9 +96,9 @@ class Safety:
         elif self._promise is not Promise.NOTHING and self._volatile_from is None:
             self._volatile_from = number
 
-    def harden(self) -> None:
-        """Note that the store has caught up: every event is as safe as the others."""
-        self._volatile_from = None
+    def harden(self, promise: Promise) -> None:
+        """Note that the store has caught up: every event is as safe as the store makes it, also where none was yet."""
+        self._promise, self._volatile_from = promise, None
 
     def of(self, number: int) -> Promise:
         """Return the promise for one event."""

@@ -348,7 +348,7 @@ class Pulse:
     def _note_trouble(self) -> None:
         if self._trouble is None:
             log(logging.WARNING, "the store stores again")
-            self._tree.accounts.harden()
+            self._tree.accounts.harden(self._tree.store.promise)
         else:
             log(logging.WARNING, "the store is in trouble: %s", printable(str(self._trouble)))
 

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger
 from actors.errors import Dropped, Unconfirmed
-from actors.receipts import EventState, Fate, Lost, Position, Queued, Receipt
-from actors.stages import Cause, Stage
+from actors.receipts import DOUBTFUL, EventState, Fate, Lost, Position, Queued, Receipt, Safety
+from actors.stages import Cause, Promise, Stage
 
 LADDER = [Stage.ACCEPTED, Stage.BUFFERED, Stage.STORED, Stage.WRITTEN, Stage.ACKED]
 
@@ -33,6 +35,9 @@ class Scripted:
 
     def position(self, number: int) -> Position | None:
         return Position("alice", "e", number) if number else None
+
+    def promise(self, number: int) -> Promise:
+        return Promise.POWER if number else Promise.NOTHING
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], object]:
         self.watchers.append(callback)
@@ -341,3 +346,43 @@ def test_a_callback_may_end_its_watch() -> None:
     ledger.write(1, 1)
     ledger.ack(1, 1)
     assert called == ["once", "again"]
+
+
+# --- promises ---------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([Promise.NOTHING, Promise.POWER, None]), max_size=12))
+def test_safety_agrees_with_a_list(answers: list[Promise | None]) -> None:
+    """An event is safe if an answer about it, or a later one, promised it, or the store has caught up since; ``None``
+    stands for that."""
+    safety, model = Safety(), dict[int, Promise]()
+    for number, promise in enumerate(answers, 1):
+        if promise is None:
+            safety.harden(Promise.POWER)
+        else:
+            safety.note(number, promise)
+            model[number] = Promise.NOTHING
+        if promise is not Promise.NOTHING:
+            model = dict.fromkeys(model, Promise.POWER)
+        assert {number: safety.of(number) for number in model} == model
+    assert safety.promises or Promise.POWER not in model.values()
+
+
+def test_safety_can_be_read() -> None:
+    """It says from which number on nothing is promised."""
+    safety = Safety()
+    assert (repr(safety), safety.promises) == ("<Safety NOTHING>", False)
+    safety.note(3, Promise.POWER)
+    safety.note(4, Promise.NOTHING)
+    assert (repr(safety), safety.promises) == ("<Safety POWER, nothing from 4 on>", True)
+
+
+def test_what_is_nowhere_survives_nothing() -> None:
+    """An event in a mailbox, one that was dropped and one that is in doubt promise nothing; any other what its state
+    does, and a fate what its receipt does."""
+    for state in (Queued(), Lost(Cause.SHUTDOWN), DOUBTFUL):
+        assert receipt_at(state).promise is Promise.NOTHING
+    receipt = receipt_at(Scripted(Stage.STORED), 1)
+    assert receipt.promise is Promise.POWER
+    assert Fate(event_id="e1", receipt=receipt, steps=("",)).promise is Promise.POWER
+    assert Fate(event_id="e1", receipt=None, steps=("",)).promise is Promise.NOTHING

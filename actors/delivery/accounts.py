@@ -409,12 +409,12 @@ class Accounts:
         if account is not None:
             self._former += account.balance()
 
-    def harden(self) -> None:
-        """Note that the store has caught up with what it had delivered from memory."""
+    def harden(self, promise: Promise) -> None:
+        """Note that the store has caught up with what it had delivered from memory, and what it promises."""
         for account in self.users.values():
-            account.ledger.safety.harden()
+            account.ledger.safety.harden(promise)
         for hold in self.holds.values():
-            hold.safety.harden()
+            hold.safety.harden(promise)
 
     def damage(self, user_id: str, first: int, last: int, now: float) -> None:
         """Note that the store can no longer read some events of a log."""

@@ -134,9 +134,9 @@ class BatchWriter:
                 self._conclude(batch, Promise.NOTHING)
 
     async def room(self) -> None:
-        """Wait until there is room for an act; a checkpoint."""
+        """Wait until there is room for an act, or acts are refused; a checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self._batches.full:
+        while self._batches.full and not self.refuses:
             await self._concluded.wait()
 
     async def settled(self) -> None:

@@ -16,8 +16,9 @@ from actors.delivery.log import NotAtHand
 from actors.errors import StoreError, StoreUnavailable
 from actors.limits import Limits
 from actors.stages import Cause, Promise
+from actors.stores.batch_writer import Policy
 from actors.stores.journal import LogRecord, Row
-from actors.stores.local import LocalStore, Policy
+from actors.stores.local import LocalStore
 from actors.stores.store import Bind, Placement, RestoredHold, Shed, Store
 from actors.testing.journal import Disk, SimJournal
 from actors.testing.journal import Fault as DiskFault
