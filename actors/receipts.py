@@ -99,6 +99,7 @@ class Safety:
     def harden(self, promise: Promise) -> None:
         """Note that the store has caught up: every event is as safe as the store makes it, also where none was yet."""
         self._promise, self._volatile_from = promise, None
+        self.promises = promise is not Promise.NOTHING
 
     def of(self, number: int) -> Promise:
         """Return the promise for one event."""

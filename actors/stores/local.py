@@ -178,6 +178,9 @@ class LocalStore:
 
     async def settled(self) -> None:
         """Wait until every act that was submitted before is answered; a checkpoint."""
+        if not self.secret:  # it could not be opened, and the runtime ends
+            await trio.lowlevel.checkpoint()
+            return
         await self._writer.settled()
 
     def ack_binding(self, thread_id: str, generation: str) -> None:

@@ -15,6 +15,7 @@ from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Bounds, Cursor, Start
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
+from actors.delivery.log import Log
 from actors.delivery.subscription import EpochEnded, Subscription
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
@@ -25,10 +26,11 @@ from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
-from actors.stores.memory import MemoryStore
+from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
+from tests.support.stores import append, bind, opened_store
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
 LIMITS = Limits(retained_events=6, unbound_events=3, connections_per_user=3, sessions_per_user=4)
@@ -116,22 +118,24 @@ class Delivery(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         environment = Environment(
             clock=lambda: self.now,
-            wall_clock=lambda: 0.0,
+            wall_clock=lambda: self.now,
             entropy=lambda size: next(self.numbers).to_bytes(size, "big"),
         )
-        self.store = MemoryStore(LIMITS, environment)
-        self.accounts = Accounts(10)
+        self.store = opened_store(LIMITS, environment)
+        self.accounts = Accounts(10, present=self.store.known_bounds)
         self.presences = {user_id: Presence(4) for user_id in USERS}
         failures = Failures(10, environment.wall_clock)
         context = UserContext(
-            store=self.store,
             accounts=self.accounts,
+            secret=lambda: self.store.secret,
             mark=lambda _: None,
             limits=LIMITS,
             environment=environment,
             failures=failures,
             instruments=Instruments(failures),
         )
+        for user_id, presence in self.presences.items():
+            presence.view = MemoryView(self.store.state, user_id)
         self.actors = {
             user_id: UserActor(user_id, presence, context=context) for user_id, presence in self.presences.items()
         }
@@ -151,7 +155,7 @@ class Delivery(RuleBasedStateMachine):
     def emit(self, thread_id: str) -> None:
         event_id = f"e{next(self.numbers)}"
         body = b'{"type":"tick","thread_id":"%b","event_id":"%b"' % (thread_id.encode(), event_id.encode())
-        placement = self.store.append_nowait(Append(thread_id, event_id, body), self.now)
+        placement = append(self.store, Append(thread_id, event_id, body))
         receipt = self.receipts[event_id] = Receipt(event_id, thread_id, 0.0, QUEUED, seq=placement.seq)
         self.meant_for[event_id] = placement.user_id
         self.accounts.accepted += 1
@@ -166,13 +170,13 @@ class Delivery(RuleBasedStateMachine):
 
     def shed(self) -> None:
         for one in self.store.shed():
-            self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
+            self.accounts.shed(one.thread_id, one.first_seq, one.last_seq, one.cause, self.now)
 
     @rule(thread_id=threads, user_id=users | st.none(), take=st.booleans())
     def change_owner(self, thread_id: str, user_id: str | None, take: bool) -> None:
-        before = self.store.owner(thread_id)
+        before = self.store.known_owner(thread_id)
         try:
-            binding = self.store.bind_nowait(thread_id, user_id, self.now, take=take)
+            binding = bind(self.store, thread_id, user_id, take=take)
         except NotTheOwner:
             assert not take
             return
@@ -190,17 +194,16 @@ class Delivery(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 40.0, 200.0, 400.0]))
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        lows = self.store.expire(self.now).lows
+        lows = self.store.expire().lows
         self.shed()
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
     @rule(user_id=users)
-    def renew(self, user_id: str) -> None:
-        """As a quarantine does: what the log had is settled, and the next one begins."""
-        self.accounts.trim(user_id, self.store.bounds(user_id).head + 1, Cause.QUARANTINED, self.now)
-        bounds = self.store.renew(user_id)
-        self.accounts.account(user_id, bounds.epoch, bounds.low, self.now)
+    def lose(self, user_id: str) -> None:
+        """As an engine may: what the log had is lost, and the next one continues nothing of it."""
+        self.store.state.logs[user_id] = log = Log(f"ep_{next(self.numbers)}")
+        self.accounts.account(user_id, log.epoch, log.low, self.now)
 
     # --- devices --------------------------------------------------------------
 
@@ -227,7 +230,7 @@ class Delivery(RuleBasedStateMachine):
         assert known is None or owner == user_id, "a session is worth nothing to another user"
         if known is not None and known.ledger is not None and known.ledger.epoch == resume[0]:
             assert known.cursor is not None
-            if resume[0] == self.store.bounds(user_id).epoch:
+            if resume[0] == self.store.state.bounds(user_id).epoch:
                 self.confirm(user_id, known.ledger, known.cursor, resume[1])
         self.attach(user_id, "unacked", session_id, resume, plain=False)
 
