@@ -25,10 +25,12 @@ from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
 from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
-from actors.stores.memory import MemoryStore
+from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
+from actors.users.sessions import first_offset_of
+from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
 LIMITS = Limits(retained_events=6, unbound_events=3, connections_per_user=3, sessions_per_user=4)
@@ -66,7 +68,9 @@ class Naive:
         self.session_id, self.subscription = session, subscription
 
     def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
-        raise AssertionError("no log forks here")
+        assert self.plain, "no other device says that it knows the word"
+        self.place.rename(bounds, ledger, fork)
+        self.rewound = False
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         assert bounds.epoch != self.place.ledger.epoch, "a device is told of another log, or of nothing"
@@ -116,16 +120,18 @@ class Delivery(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         environment = Environment(
             clock=lambda: self.now,
-            wall_clock=lambda: 0.0,
+            wall_clock=lambda: self.now,
             entropy=lambda size: next(self.numbers).to_bytes(size, "big"),
         )
-        self.store = MemoryStore(LIMITS, environment)
+        self.store = opened_store(LIMITS, environment)
         self.accounts = Accounts(10)
         self.presences = {user_id: Presence(4) for user_id in USERS}
+        for user_id, presence in self.presences.items():
+            presence.view = MemoryView(state_of(self.store), user_id)
         failures = Failures(10, environment.wall_clock)
         context = UserContext(
-            store=self.store,
             accounts=self.accounts,
+            secret=lambda: self.store.secret,
             mark=lambda _: None,
             limits=LIMITS,
             environment=environment,
@@ -151,7 +157,7 @@ class Delivery(RuleBasedStateMachine):
     def emit(self, thread_id: str) -> None:
         event_id = f"e{next(self.numbers)}"
         body = b'{"type":"tick","thread_id":"%b","event_id":"%b"' % (thread_id.encode(), event_id.encode())
-        placement = self.store.append_nowait(Append(thread_id, event_id, body), self.now)
+        placement = append(self.store, Append(thread_id, event_id, body))
         receipt = self.receipts[event_id] = Receipt(event_id, thread_id, 0.0, QUEUED, seq=placement.seq)
         self.meant_for[event_id] = placement.user_id
         self.accounts.accepted += 1
@@ -166,13 +172,13 @@ class Delivery(RuleBasedStateMachine):
 
     def shed(self) -> None:
         for one in self.store.shed():
-            self.accounts.shed(one.thread_id, one.last_seq, one.cause, self.now)
+            self.accounts.shed(one.thread_id, one.first_seq, one.last_seq, one.cause, self.now)
 
     @rule(thread_id=threads, user_id=users | st.none(), take=st.booleans())
     def change_owner(self, thread_id: str, user_id: str | None, take: bool) -> None:
-        before = self.store.owner(thread_id)
+        before = self.store.known_owner(thread_id)
         try:
-            binding = self.store.bind_nowait(thread_id, user_id, self.now, take=take)
+            binding = bind(self.store, thread_id, user_id, take=take)
         except NotTheOwner:
             assert not take
             return
@@ -190,17 +196,16 @@ class Delivery(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 40.0, 200.0, 400.0]))
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        lows = self.store.expire(self.now).lows
+        lows = self.store.expire().lows
         self.shed()
         for user_id, low in lows:
             self.accounts.trim(user_id, low, Cause.RETENTION, self.now)
 
     @rule(user_id=users)
-    def renew(self, user_id: str) -> None:
-        """As a quarantine does: what the log had is settled, and the next one begins."""
-        self.accounts.trim(user_id, self.store.bounds(user_id).head + 1, Cause.QUARANTINED, self.now)
-        bounds = self.store.renew(user_id)
-        self.accounts.account(user_id, bounds.epoch, bounds.low, self.now)
+    def lose(self, user_id: str) -> None:
+        """As a failover of an engine may: what the log had is lost, and the next epoch begins where it did."""
+        bounds = state_of(self.store).fork(user_id, 0)
+        self.accounts.account(user_id, bounds.epoch, bounds.low, self.now, lineage=bounds.lineage)
 
     # --- devices --------------------------------------------------------------
 
@@ -227,9 +232,19 @@ class Delivery(RuleBasedStateMachine):
         assert known is None or owner == user_id, "a session is worth nothing to another user"
         if known is not None and known.ledger is not None and known.ledger.epoch == resume[0]:
             assert known.cursor is not None
-            if resume[0] == self.store.bounds(user_id).epoch:
+            if resume[0] == bounds_of(self.store, user_id).epoch:
                 self.confirm(user_id, known.ledger, known.cursor, resume[1])
+        if known is None and owner == user_id:
+            self.confirm_signed(user_id, session_id, resume)
         self.attach(user_id, "unacked", session_id, resume, plain=False)
+
+    def confirm_signed(self, user_id: str, session_id: str, resume: tuple[str, int]) -> None:
+        """The model: of a session that was forgotten, what came since it began is acked."""
+        bounds, first = bounds_of(self.store, user_id), first_offset_of(self.store.secret, user_id, session_id)
+        assert first is not None, "a session is signed for its user"
+        if resume[0] == bounds.epoch:
+            offsets = range(max(first, bounds.low), min(resume[1], bounds.head) + 1)
+            self.acked |= {(user_id, bounds.epoch, offset) for offset in offsets}
 
     def confirm(self, user_id: str, ledger: Ledger, cursor: Cursor, offset: int) -> None:
         """The model: what a cursor was handed up to an offset, and is still in the log, is acked."""

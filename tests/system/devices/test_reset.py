@@ -8,6 +8,7 @@ import trio
 import actors
 from tests.support.raw import ACTORS, Message, Peer
 from tests.support.served import Served, offsets, served
+from tests.support.stores import bounds_of, state_of
 from tests.system.devices.reader import Reading
 
 COOKIE = "actors_token=alice"
@@ -15,7 +16,7 @@ COOKIE = "actors_token=alice"
 
 def lose(server: Served, user_id: str = "alice") -> str:
     """The store loses a user's log; returns the new epoch."""
-    return server.runtime.tree.store.renew(user_id).epoch
+    return state_of(server.runtime.tree.store).fork(user_id, 0).epoch
 
 
 async def next_but_ping(peer: Peer) -> Message:
@@ -173,7 +174,7 @@ async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
                 await server.emit(5)
                 await peer.next_op("reset")
         await server.gone()
-        epoch = server.runtime.tree.store.bounds("alice").epoch if told_before else lose(server)
+        epoch = bounds_of(server.runtime.tree.store, "alice").epoch if told_before else lose(server)
         receipts = await server.emit(2)
         async with server.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 5}

@@ -18,6 +18,7 @@ import trustme
 import actors
 from tests.support.raw import ACTORS, Peer
 from tests.support.served import Served, served
+from tests.support.stores import bounds_of, state_of
 from tests.system.devices.reader import Reading
 
 HASTE = 15.0
@@ -182,7 +183,7 @@ async def test_memory_is_bounded_whatever_stalls() -> None:
         kept = [one._transport.backlog_bytes for one in server.runtime.tree.server.connections.values()]
         assert len(kept) == 10
         assert max(kept) <= limits.write_bytes + 11_000
-        assert server.runtime.tree.store._logs["alice"].size_bytes <= limits.retained_bytes  # type: ignore[attr-defined]
+        assert state_of(server.runtime.tree.store).logs["alice"].size_bytes <= limits.retained_bytes
         nursery.cancel_scope.cancel()
 
 
@@ -205,7 +206,7 @@ async def test_lagging_in_batches_and_gaps() -> None:
         text = ""
         while not reading.gaps:
             text = await tokens(server, text, 200)
-            head = server.runtime.tree.store.bounds("alice").head
+            head = bounds_of(server.runtime.tree.store, "alice").head
             while reading.offset < head:
                 reading.take(await peer.next_message())
                 await peer.ack(reading.offset)

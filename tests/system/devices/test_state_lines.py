@@ -9,7 +9,7 @@ from tests.support.served import offsets, served
 
 def line(part: object) -> str:
     """Print a part without its chosen ids."""
-    return re.sub(r"\b(ep|s|e)_[0-9a-f]+", r"\1", repr(part))
+    return re.sub(r"\b(ep|s|e)_[0-9a-f_]+", r"\1", repr(part))
 
 
 async def test_a_device_that_acked_some() -> None:
@@ -37,7 +37,7 @@ async def test_a_device_that_acked_some() -> None:
         assert line(tree.threads.mailbox("thread-of-alice").actor) == "<ThreadActor thread-of-alice generation=1 idle>"
         assert line(tree.threads) == "<DynamicSupervisor threads running actors=1 scheduled=0 quarantined=0>"
         assert line(tree.accounts) == "<Accounts accepted=3 queued=0 users=1 holds=0>"
-        assert line(tree.store) == "<MemoryStore threads=1 holding=0 logs=1 ids=0>"
+        assert line(tree.store) == "<MemoryStore <StoreState threads=1 holding=0 logs=1 ids=0 runs=0>>"
         assert line(tree.emitter) == "<Emitter open numbered=3>"
         assert line(tree.flusher) == "<Flusher marked=0>"
         assert line(tree.pulse.heartbeat) == "<Heartbeat heard=1 pinged=0>"
