@@ -103,17 +103,20 @@ async def test_a_peer_that_does_not_answer() -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def test_sessions_are_forgotten() -> None:
-    """A session id from before is worth nothing: a client that says it gets a session of its own, and fences no
-    other."""
+async def test_a_session_is_worth_nothing_without_credentials() -> None:
+    """A session id from before the revocation goes on for whoever has the user's new credentials, and for nobody else;
+    it fences no other session."""
     async with served() as server, server.peer() as before, server.peer() as after, server.peer() as thief:
         session = (await before.attach("alice"))["session"]
         server.runtime.revoke("alice")
         await is_sent_away(before)
         own = (await after.attach("alice"))["session"]
-        stolen = (await thief.attach("alice", session=session))["session"]
-        assert len({session, own, stolen}) == 3
-        await after.echo()
+        async with server.peer() as back:
+            assert (await back.attach("alice", session=session))["session"] == session
+            stolen = (await thief.attach("mallory", session=session))["session"]
+            assert len({session, own, stolen}) == 3
+            await after.echo()
+            await back.echo()
 
 
 async def test_runs_go_on() -> None:

@@ -15,7 +15,6 @@ from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Bounds, Cursor, Start
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import Log
 from actors.delivery.subscription import EpochEnded, Subscription
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
@@ -30,7 +29,8 @@ from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
-from tests.support.stores import append, bind, opened_store
+from actors.users.sessions import first_offset_of
+from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 USERS, THREADS = ("alice", "bob"), ("t1", "t2")
 LIMITS = Limits(retained_events=6, unbound_events=3, connections_per_user=3, sessions_per_user=4)
@@ -68,7 +68,9 @@ class Naive:
         self.session_id, self.subscription = session, subscription
 
     def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
-        raise AssertionError("no log forks here")
+        assert self.plain, "no other device says that it knows the word"
+        self.place.rename(bounds, ledger, fork)
+        self.rewound = False
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         assert bounds.epoch != self.place.ledger.epoch, "a device is told of another log, or of nothing"
@@ -122,8 +124,10 @@ class Delivery(RuleBasedStateMachine):
             entropy=lambda size: next(self.numbers).to_bytes(size, "big"),
         )
         self.store = opened_store(LIMITS, environment)
-        self.accounts = Accounts(10, present=self.store.known_bounds)
+        self.accounts = Accounts(10)
         self.presences = {user_id: Presence(4) for user_id in USERS}
+        for user_id, presence in self.presences.items():
+            presence.view = MemoryView(state_of(self.store), user_id)
         failures = Failures(10, environment.wall_clock)
         context = UserContext(
             accounts=self.accounts,
@@ -134,8 +138,6 @@ class Delivery(RuleBasedStateMachine):
             failures=failures,
             instruments=Instruments(failures),
         )
-        for user_id, presence in self.presences.items():
-            presence.view = MemoryView(self.store.state, user_id)
         self.actors = {
             user_id: UserActor(user_id, presence, context=context) for user_id, presence in self.presences.items()
         }
@@ -201,9 +203,9 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(user_id=users)
     def lose(self, user_id: str) -> None:
-        """As an engine may: what the log had is lost, and the next one continues nothing of it."""
-        self.store.state.logs[user_id] = log = Log(f"ep_{next(self.numbers)}")
-        self.accounts.account(user_id, log.epoch, log.low, self.now)
+        """As a failover of an engine may: what the log had is lost, and the next epoch begins where it did."""
+        bounds = state_of(self.store).fork(user_id, 0)
+        self.accounts.account(user_id, bounds.epoch, bounds.low, self.now, lineage=bounds.lineage)
 
     # --- devices --------------------------------------------------------------
 
@@ -230,9 +232,19 @@ class Delivery(RuleBasedStateMachine):
         assert known is None or owner == user_id, "a session is worth nothing to another user"
         if known is not None and known.ledger is not None and known.ledger.epoch == resume[0]:
             assert known.cursor is not None
-            if resume[0] == self.store.state.bounds(user_id).epoch:
+            if resume[0] == bounds_of(self.store, user_id).epoch:
                 self.confirm(user_id, known.ledger, known.cursor, resume[1])
+        if known is None and owner == user_id:
+            self.confirm_signed(user_id, session_id, resume)
         self.attach(user_id, "unacked", session_id, resume, plain=False)
+
+    def confirm_signed(self, user_id: str, session_id: str, resume: tuple[str, int]) -> None:
+        """The model: of a session that was forgotten, what came since it began is acked."""
+        bounds, first = bounds_of(self.store, user_id), first_offset_of(self.store.secret, user_id, session_id)
+        assert first is not None, "a session is signed for its user"
+        if resume[0] == bounds.epoch:
+            offsets = range(max(first, bounds.low), min(resume[1], bounds.head) + 1)
+            self.acked |= {(user_id, bounds.epoch, offset) for offset in offsets}
 
     def confirm(self, user_id: str, ledger: Ledger, cursor: Cursor, offset: int) -> None:
         """The model: what a cursor was handed up to an offset, and is still in the log, is acked."""

@@ -8,7 +8,7 @@ import trio
 import actors
 from tests.support.raw import ACTORS, Message, Peer
 from tests.support.served import Served, offsets, served
-from tests.support.stores import state_of
+from tests.support.stores import bounds_of, state_of
 from tests.system.devices.reader import Reading
 
 COOKIE = "actors_token=alice"
@@ -174,7 +174,7 @@ async def test_coming_back_with_an_old_cursor(told_before: bool) -> None:
                 await server.emit(5)
                 await peer.next_op("reset")
         await server.gone()
-        epoch = state_of(server.runtime.tree.store).bounds("alice").epoch if told_before else lose(server)
+        epoch = bounds_of(server.runtime.tree.store, "alice").epoch if told_before else lose(server)
         receipts = await server.emit(2)
         async with server.peer() as peer:
             resume = {"epoch": welcome["epoch"], "offset": 5}

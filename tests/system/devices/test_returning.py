@@ -11,7 +11,7 @@ import trio
 import actors
 from tests.support.raw import ACTORS, TEXT, Message, Peer, frame
 from tests.support.served import Served, served
-from tests.support.stores import state_of
+from tests.support.stores import bounds_of
 from tests.system.devices.reader import Reading
 
 DEVICES, RECONNECTS = 50, 20
@@ -67,7 +67,7 @@ async def reads_to_the_end(server: Served, reading: Reading) -> None:
     """A last connection, up to the head."""
     async with server.peer() as peer:
         await begin(server, peer, reading)
-        while reading.offset < state_of(server.runtime.tree.store).bounds("alice").head:
+        while reading.offset < bounds_of(server.runtime.tree.store, "alice").head:
             reading.take(await peer.next_message())
         await peer.ack(reading.offset)
         await peer.echo()

@@ -18,7 +18,7 @@ import trustme
 import actors
 from tests.support.raw import ACTORS, Peer
 from tests.support.served import Served, served
-from tests.support.stores import state_of
+from tests.support.stores import bounds_of, state_of
 from tests.system.devices.reader import Reading
 
 HASTE = 15.0
@@ -206,7 +206,7 @@ async def test_lagging_in_batches_and_gaps() -> None:
         text = ""
         while not reading.gaps:
             text = await tokens(server, text, 200)
-            head = state_of(server.runtime.tree.store).bounds("alice").head
+            head = bounds_of(server.runtime.tree.store, "alice").head
             while reading.offset < head:
                 reading.take(await peer.next_message())
                 await peer.ack(reading.offset)
