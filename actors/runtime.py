@@ -522,13 +522,13 @@ def _context(limits: Limits | None, environment: Environment | None) -> Context:
 async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
     """Run the tree around the body, and raise what ended either of them outside of the nursery, and so bare."""
     ended: list[BaseException] = []
-    begun = False
+    has_begun = False
     try:
         async with open_interruptible_nursery() as nursery:
             supervisor = runtime.tree.supervisor()
             try:
                 await nursery.start(_keeping(ended, lambda status: supervisor.run(task_status=status), nursery))
-                begun = True
+                has_begun = True
                 runtime.tree.restore()
                 yield runtime
             except BaseException as error:
@@ -536,7 +536,7 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
                     raise
                 ended.append(error)
             finally:
-                if begun:  # a store that could not be opened has nothing to be waited for
+                if has_begun:  # else there is nothing to close, and no store to ask
                     with trio.CancelScope(shield=True):
                         await runtime.tree.drain.close()
                 nursery.cancel_scope.cancel()

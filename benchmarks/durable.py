@@ -76,8 +76,9 @@ async def rate(emit: Emit, seconds: float, depth: int) -> float:
     async def task(number: int) -> None:
         nonlocal stored
         while trio.current_time() < until:
-            for _ in range(depth):
-                wait = await emit(f"thread{number}", number % USERS)
+            for _ in range(depth - 1):
+                await emit(f"thread{number}", number % USERS)
+            wait = await emit(f"thread{number}", number % USERS)
             await wait()
             stored += depth
 

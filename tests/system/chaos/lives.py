@@ -25,6 +25,10 @@ _FAULT = re.compile("ERROR|Error|trouble|Traceback")
 """A remark of a server that has nothing to complain of has none of these words."""
 
 
+_LATE_SECONDS = 5.0
+"""Time for a device to take what its socket has, when its server has ended."""
+
+
 class Entry(msgspec.Struct):
     """An event as it is in the file."""
 
@@ -186,7 +190,8 @@ class File:
     async def complete(self) -> None:
         """Wait until every device has everything that is in the file."""
         heads = {user_id: len(log) for user_id, log in logs_of(self.path).items()}
-        await until(lambda: all(copy.offset >= heads[copy.user_id] for copy in self.copies))
+        with trio.move_on_after(_LATE_SECONDS):  # what is missing then is wrong
+            await until(lambda: all(copy.offset >= heads[copy.user_id] for copy in self.copies))
 
     # --- what is wrong ------------------------------------------------------------
 

@@ -34,6 +34,7 @@ async def leave(file: File, browser: Node | None = None) -> None:
             await browser.until_state("live")
         server.signal(signal.SIGTERM)
         assert await server.end() == 0, server.said
+        assert "drained: 0 events not confirmed" in server.said, server.said
         await file.complete()
 
 
