@@ -247,7 +247,9 @@ def _check_disk(world: WorldView) -> None:
     twice = [place for place, times in (*places.items(), *batches.items()) if times > 1]
     if twice:
         world.records.complain(2, f"these are on the disk more than once: {twice}")
-    runs = [one.run_id for one in fold(effects, world.limits).runs if not world.records.quarantined]
+    # The last event of a run goes with the thread's actor if that crashes with it in hand, and the next life says so.
+    left = [one for one in fold(effects, world.limits).runs if not world.crashes.count(f"threads/{one.thread_id}")]
+    runs = [one.run_id for one in left if f"threads/{one.thread_id}" not in world.records.quarantined]
     if runs:
         world.records.complain(5, f"the store has runs that are due or open, and all is calm: {runs}")
 
