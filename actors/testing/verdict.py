@@ -9,8 +9,10 @@ from typing import Protocol
 from actors.limits import Limits
 from actors.receipts import DOUBTFUL, Receipt
 from actors.runtime import Runtime
+from actors.stores.journal import Placed as PlacedEffect
 from actors.testing.crashes import Crashes
 from actors.testing.device import Device
+from actors.testing.journal import Disk, fold
 from actors.testing.oracle import Oracle
 from actors.testing.records import DELTA, STARTED, TERMINAL, Emit, Log, Records
 from actors.testing.store import FaultyMemoryStore, FaultyStore
@@ -28,6 +30,7 @@ class WorldView(Protocol):
     own_failures: list[str]
     up: bool
     durable: bool
+    disk: Disk | None
 
     @property
     def staying(self) -> list[Device]:
@@ -223,13 +226,32 @@ def check_durability(world: WorldView) -> None:
     edges: dict[tuple[str, bool], dict[tuple[str, int], str]] = {}
     for (user_id, epoch), log in records.logs.items():
         for offset, event in log.events.items():
-            is_edge = event.type in {STARTED, *TERMINAL} and not records.is_lost(user_id, epoch, offset)
-            if is_edge and event.run_id is not None:
+            if records.is_lost(user_id, epoch, offset):
+                records.complain(9, f"offset {offset} of {user_id} was written to a device before it was safe: {event}")
+            elif event.type in {STARTED, *TERMINAL} and event.run_id is not None:
                 places = edges.setdefault((event.run_id, event.type in TERMINAL), {})
                 places[event.thread_id, event.seq] = event.type
     for (run_id, ends), places in edges.items():
         if len(places) > 1:
             records.complain(5, f"run {run_id} {'ends' if ends else 'begins'} {len(places)} times: {places}")
+    _check_disk(world)
+
+
+def _check_disk(world: WorldView) -> None:
+    """Check what is on the disk of a durable store: each batch and each event once, and no run that has yet to begin
+    or end."""
+    assert world.disk is not None, "a durable store has a disk"
+    effects = [effect for _, _, effects in world.disk.commits for effect in effects]
+    places = Counter((one.user_id, one.offset) for one in effects if isinstance(one, PlacedEffect))
+    batches = Counter((life, number) for life, number, _ in world.disk.commits)
+    twice = [place for place, times in (*places.items(), *batches.items()) if times > 1]
+    if twice:
+        world.records.complain(2, f"these are on the disk more than once: {twice}")
+    # The last event of a run goes with the thread's actor if that crashes with it in hand, and the next life says so.
+    left = [one for one in fold(effects, world.limits).runs if not world.crashes.count(f"threads/{one.thread_id}")]
+    runs = [one.run_id for one in left if f"threads/{one.thread_id}" not in world.records.quarantined]
+    if runs:
+        world.records.complain(5, f"the store has runs that are due or open, and all is calm: {runs}")
 
 
 def _check_order(world: WorldView, log: Log, where: str) -> None:

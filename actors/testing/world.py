@@ -20,6 +20,8 @@ from actors.protocol.client_messages import Origin
 from actors.runs.run import Message, Run
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime, open_runtime
+from actors.stores.journal import Restored
+from actors.testing.beginning_check import check_beginning, left_on
 from actors.testing.chance import Chance
 from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
@@ -258,8 +260,9 @@ class World:
             environment = self._environment()
             seconds = self._setting.store_seconds
             self.store = FaultyMemoryStore() if seconds is None else FaultyStore(seconds, self.disk)
+            left = None if self.disk is None else left_on(self.disk, self.limits)
             try:
-                await self._live_once(environment, task_status)
+                await self._live_once(environment, left, task_status)
             finally:
                 self.up = False
                 if not self._killed:
@@ -270,13 +273,17 @@ class World:
             self.crashes.heal()
             self.crashes.before = len(self.crashes.fired)
 
-    async def _live_once(self, environment: Environment, task_status: trio.TaskStatus[None]) -> None:
+    async def _live_once(
+        self, environment: Environment, left: Restored | None, task_status: trio.TaskStatus[None]
+    ) -> None:
         options = {**self._options, "environment": environment, "limits": self.limits, "store": self.store}
         async with open_runtime(**options) as self.runtime:
             runtime = self.runtime
             self._observer = OracleInstrument(runtime, self.oracle)
             runtime.instruments.add(self._observer)
             self._note_forks()
+            if left is not None and isinstance(self.store, FaultyStore):
+                check_beginning(self.records, self.store, left, self.limits, environment.wall_clock())
             for supervisor in (runtime.tree.users, runtime.tree.threads):
                 supervisor._kind = CrashingKind(supervisor._kind, supervisor.name, crashes=self.crashes)
             self._asked = trio.Event()

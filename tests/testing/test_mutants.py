@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -18,18 +19,28 @@ from actors.connections.pings import Pings
 from actors.delivery.accounts import Accounts
 from actors.delivery.cursor import Bounds, Cursor, Start
 from actors.delivery.ledger import Ledger
+from actors.delivery.lineage import Lineage, fork
+from actors.delivery.log import Log, RestoredBounds, Spans
 from actors.delivery.subscription import Subscription
 from actors.errors import NotTheOwner, StoreUnavailable
 from actors.events.event import Lifecycle
 from actors.kernel.failures import Failures
 from actors.kernel.mailbox import Mailbox
+from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.run import Run
-from actors.stages import Cause
+from actors.stages import Cause, Promise
+from actors.stores.batch_writer import BatchWriter
+from actors.stores.batches import Batch, Batches
 from actors.stores.idempotency import IdempotencyWindow
+from actors.stores.journal import Restored
+from actors.stores.local import LocalStore
 from actors.stores.memory import MemoryStore
+from actors.stores.restoring import restored_bounds
+from actors.stores.run_marks import RunMarks
+from actors.testing.journal import SimJournal
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
 from actors.threads.actor import ThreadActor
@@ -497,6 +508,165 @@ def slow_device_holds_up_the_others(patch: pytest.MonkeyPatch) -> None:
         write_round(self)
 
     patch.setattr(Flusher, "write_round", strict)
+
+
+# --- two lives --------------------------------------------------------------------
+
+
+@mutant("emit", "burst", "kill")
+def shown_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """Devices see an event before it is safe. Invariant 9: it was written, and is lost."""
+    patch.setattr(Log, "append_ahead", Log.append)
+
+
+@mutant("emit", "burst", "kill")
+def answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """Emitters are told that an event is safe when it is decided. Invariant 9: it was told, and is lost."""
+
+    def hasty(self: BatchWriter) -> None:
+        self._conclude(self._batches.gathering(), self._journal.promise)
+
+    patch.setattr(BatchWriter, "deliver", hasty)
+
+
+@mutant("emit", "burst", "kill")
+def forks_one_too_far(patch: pytest.MonkeyPatch) -> None:
+    """After a kill a log says that it continues one event more than it has. Invariant 9, where lives begin."""
+    patch.setattr("actors.stores.restoring.fork", lambda lineage, epoch, offset: fork(lineage, epoch, offset + 1))
+
+
+@mutant("emit", "burst", "kill")
+def does_not_fork(patch: pytest.MonkeyPatch) -> None:
+    """A log keeps its name after a kill, whatever the disk has lost. Invariant 9, where lives begin."""
+    open_ = SimJournal.open
+
+    async def trusting(self: SimJournal, limits: Limits, secret: bytes) -> Restored:
+        restored = await open_(self, limits, secret)
+        restored.clean = True
+        return restored
+
+    patch.setattr(SimJournal, "open", trusting)
+
+
+@mutant("emit", "burst", "kill", "cut", "sleep")
+def epochs_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    """The name under which a log goes on is forgotten with the next kill. Invariant 3: a device is reset."""
+    patch.setattr(Batches, "record", lambda self, user_id, before: None)
+
+
+@mutant("send", "kill", "emit")
+def due_run_never_starts(patch: pytest.MonkeyPatch) -> None:
+    """A message that was taken before a kill is not answered. Invariant 5: its run is due for ever."""
+    patch.setattr(LocalStore, "due", lambda self: [])
+
+
+@mutant("send", "kill", "emit")
+def due_run_starts_twice(patch: pytest.MonkeyPatch) -> None:
+    """A message that was taken before a kill is answered twice. Invariant 5."""
+    due = LocalStore.due
+    patch.setattr(LocalStore, "due", lambda self: [*due(self), *due(self)])
+
+
+@mutant("run", "send", "kill")
+def open_run_is_not_closed(patch: pytest.MonkeyPatch) -> None:
+    """A run that ended with its process is open for ever. Invariant 5."""
+    inherited = RunMarks.inherited
+    patch.setattr(RunMarks, "inherited", lambda self, *, open: () if open else inherited(self, open=open))  # noqa: A006
+
+
+@mutant("emit", "burst", "kill", "restart", "device")
+def one_ack_too_many(patch: pytest.MonkeyPatch) -> None:
+    """The offset behind the last that was acked counts as acked in the next life. Invariant 3."""
+
+    def generous(log: Log, progress: tuple[Spans, int], promise: Promise, until: float) -> RestoredBounds:
+        spans, written = progress
+        more = tuple((first, last + 1) for first, last in spans)
+        return restored_bounds(log, (more, written), promise, until)
+
+    patch.setattr("actors.stores.local.restored_bounds", generous)
+
+
+@mutant("emit", "burst", "fault", "kill")
+def batch_committed_twice(patch: pytest.MonkeyPatch) -> None:
+    """A commit that was not answered is made again without a question. Invariant 2: the disk has its events twice."""
+
+    async def sure(self: BatchWriter, batch: Batch) -> bool:
+        await self._journal.reopen()
+        return False
+
+    patch.setattr(BatchWriter, "_has", sure)
+
+
+@mutant("emit", "burst", "fault")
+def batch_lost_in_doubt(patch: pytest.MonkeyPatch) -> None:
+    """A commit that was not answered is taken for made. Invariants 2 and 9: its events are on no disk."""
+
+    async def hopeful(self: BatchWriter, batch: Batch) -> bool:
+        last = await self._journal.reopen()
+        self.in_doubt, self._last_number = False, max(last, batch.number)
+        return True
+
+    patch.setattr(BatchWriter, "_has", hopeful)
+
+
+@mutant("repeat", "resend", "send", "kill", "restart")
+def given_ids_end_with_the_process(patch: pytest.MonkeyPatch) -> None:
+    """What a device or an emitter says again in the next life is taken for new. Invariants 2 and 5."""
+    patch.setattr("actors.stores.restoring._restore_ids", lambda restored, state: {})
+
+
+@mutant("emit", "burst", "kill", "bind", "unbind")
+def hold_loses_its_oldest(patch: pytest.MonkeyPatch) -> None:
+    """A thread without an owner has lost its first held event in the next life, in silence. Invariant 2."""
+    open_ = SimJournal.open
+
+    async def forgetful(self: SimJournal, limits: Limits, secret: bytes) -> Restored:
+        restored = await open_(self, limits, secret)
+        for thread in restored.threads:
+            del thread.held[:1]
+        return restored
+
+    patch.setattr(SimJournal, "open", forgetful)
+
+
+@mutant("emit", "burst", "kill", "restart")
+def offsets_go_on_one_too_low(patch: pytest.MonkeyPatch) -> None:
+    """The first event of the next life gets an offset that another one has. Invariant 2."""
+    restore = Log.restore
+
+    def low(epoch: str, lineage: Lineage, *, low: int, times: array[float], sizes: array[int]) -> Log:
+        return restore(epoch, lineage, low=low, times=times[:-1], sizes=sizes[:-1])
+
+    patch.setattr(Log, "restore", low)
+
+
+@mutant("emit", "burst", "kill", "restart", "bind", "rebind")
+def owners_end_with_the_process(patch: pytest.MonkeyPatch) -> None:
+    """A thread has no owner in the next life, and whoever comes first takes it. Invariant 4."""
+    open_ = SimJournal.open
+
+    async def free(self: SimJournal, limits: Limits, secret: bytes) -> Restored:
+        restored = await open_(self, limits, secret)
+        for thread in restored.threads:
+            thread.record = msgspec.structs.replace(thread.record, user_id=None)
+        return restored
+
+    patch.setattr(SimJournal, "open", free)
+
+
+@mutant("emit", "burst", "kill", "restart")
+def marks_lead_the_log(patch: pytest.MonkeyPatch) -> None:
+    """The next life begins above events that were there. Invariant 9: they were told to be stored."""
+    open_ = SimJournal.open
+
+    async def high(self: SimJournal, limits: Limits, secret: bytes) -> Restored:
+        restored = await open_(self, limits, secret)
+        for log in restored.logs:
+            gone = min(2, len(log.times))
+            log.low, log.times, log.sizes = log.low + gone, log.times[gone:], log.sizes[gone:]
+        return restored
+
+    patch.setattr(SimJournal, "open", high)
 
 
 MUTANT_NAMES.extend(MUTANTS)
