@@ -19,7 +19,7 @@ from actors.stores.local import LocalStore
 from actors.stores.store import Store
 from actors.testing.journal import Disk, SimJournal
 from tests.support.served import ask, served
-from tests.support.stores import timed_environment
+from tests.support.stores import bounds_of, timed_environment
 
 
 @asynccontextmanager
@@ -194,6 +194,42 @@ async def test_what_waited_for_room_is_dropped(
         assert [letter.cause for letter in runtime.tree.accounts.dead_letters] == [Cause.TROUBLE] * 3
         journal.heal()
         await emitted[0].reached(Stage.STORED)
+
+
+async def test_a_change_of_owner_that_waited_for_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bind that waits behind a store without room, when that begins to refuse, is refused, and changes nothing."""
+    monkeypatch.setattr("actors.stores.batches._WAITING_BYTES", 1)
+    async with opened("refuse", seconds=5.0) as (runtime, journal):
+        await runtime.bind("t", "alice")
+        journal.full = True
+        runtime.thread("t").emit_nowait("step", {}, user_id="alice")
+        with trio.fail_after(10), pytest.raises(StoreUnavailable, match="nothing can be stored"):
+            await runtime.bind("u", "alice")
+        assert runtime.owner("u") is None
+        journal.heal()
+
+
+async def test_a_full_runtime_goes_on_from_memory(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the policy of live delivery an event that waits for room waits on, because memory has its end, too; after
+    the trouble everything is placed in its order."""
+    monkeypatch.setattr("actors.stores.batches._WAITING_BYTES", 1_000)
+    async with opened("volatile", seconds=0.5) as (runtime, journal):
+        await runtime.bind("t", "alice")
+        journal.full = True
+        emitted = [runtime.thread("t").emit_nowait("step", {}, user_id="alice") for _ in range(20)]
+        await trio.sleep(10)
+        assert 0 < bounds_of(runtime.tree.store, "alice").head < 20
+        assert emitted[-1].stage is Stage.ACCEPTED
+        journal.heal()
+        for receipt in emitted:
+            await receipt.reached(Stage.STORED)
+        await trio.sleep(5)
+        assert [one.offset for one in emitted] == list(range(1, 21))
+        assert {one.promise for one in emitted} == {Promise.POWER}
 
 
 def test_stores_say_what_they_promise() -> None:
