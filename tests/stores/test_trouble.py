@@ -19,7 +19,7 @@ from actors.stores.local import LocalStore
 from actors.stores.store import Store
 from actors.testing.journal import Disk, SimJournal
 from tests.support.served import ask, served
-from tests.support.stores import bounds_of, timed_environment
+from tests.support.stores import bounds_of, state_of, timed_environment
 
 
 @asynccontextmanager
@@ -38,10 +38,10 @@ async def emit(runtime: actors.Runtime, user_id: str | None = "alice", thread_id
     return await runtime.thread(thread_id).emit("step", {}, user_id=user_id)
 
 
-async def fill_up(journal: SimJournal, runtime: actors.Runtime) -> Receipt:
+async def fill_up(journal: SimJournal, runtime: actors.Runtime, thread_id: str = "t") -> Receipt:
     """Have the disk full, and the store know it; the receipt of the event with which it learnt that."""
     journal.full = True
-    receipt = runtime.thread("t").emit_nowait("step", {}, user_id="alice")
+    receipt = runtime.thread(thread_id).emit_nowait("step", {}, user_id="alice")
     await trio.sleep(2.5)
     return receipt
 
@@ -175,6 +175,27 @@ async def test_emitters_are_refused(autojump_clock: trio.testing.MockClock) -> N
         await trio.sleep(2)
         await (await emit(runtime)).reached(Stage.STORED)
         await runtime.bind("u", "alice")
+
+
+async def run_into_trouble(runtime: actors.Runtime, journal: SimJournal) -> None:
+    """Run an agent of which the disk fills up meanwhile."""
+    async with runtime.thread("t").run("writer") as run:
+        await trio.sleep(1)
+        await fill_up(journal, runtime, "u")
+        await run.emit("note", {})
+
+
+async def test_a_run_ends_in_trouble(autojump_clock: trio.testing.MockClock) -> None:
+    """The last event of a run is taken even where all others are refused, because nobody would emit it again."""
+    async with opened("refuse") as (runtime, journal):
+        await runtime.bind("t", "alice")
+        with pytest.raises(StoreUnavailable):
+            await run_into_trouble(runtime, journal)
+        journal.heal()
+        await trio.sleep(3)
+        excerpt = await runtime.read("t")
+        assert [event.type for event in excerpt.events] == ["agent_started", "agent_failed"]
+        assert not len(state_of(runtime.tree.store).runs)
 
 
 async def test_what_waited_for_room_is_dropped(
