@@ -177,20 +177,24 @@ async def test_emitters_are_refused(autojump_clock: trio.testing.MockClock) -> N
         await runtime.bind("u", "alice")
 
 
-async def run_into_trouble(runtime: actors.Runtime, journal: SimJournal) -> None:
+async def run_into_trouble(runtime: actors.Runtime, journal: SimJournal, text: str) -> None:
     """Run an agent of which the disk fills up meanwhile."""
     async with runtime.thread("t").run("writer") as run:
         await trio.sleep(1)
         await fill_up(journal, runtime, "u")
+        if text:
+            run.delta(text)
         await run.emit("note", {})
 
 
-async def test_a_run_ends_in_trouble(autojump_clock: trio.testing.MockClock) -> None:
-    """The last event of a run is taken even where all others are refused, because nobody would emit it again."""
+@pytest.mark.parametrize("text", ["", "a word that is refused"])
+async def test_a_run_ends_in_trouble(autojump_clock: trio.testing.MockClock, text: str) -> None:
+    """The last event of a run is taken even where all others are refused, text that had gathered among them, because
+    nobody would emit it again."""
     async with opened("refuse") as (runtime, journal):
         await runtime.bind("t", "alice")
         with pytest.raises(StoreUnavailable):
-            await run_into_trouble(runtime, journal)
+            await run_into_trouble(runtime, journal, text)
         journal.heal()
         await trio.sleep(3)
         excerpt = await runtime.read("t")
