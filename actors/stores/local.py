@@ -277,6 +277,5 @@ class LocalStore:
 
 
 def _ends_a_run(act: Act) -> bool:
-    """True for the last event of a run, which is taken in any trouble: there is one for each run, and nobody would
-    emit it again."""
+    """True for the last event of a run, which is taken in any trouble: there is one of each, and no second try."""
     return isinstance(act, Append) and act.edge in {"closes", "whole"}
