@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from actors.errors import ActorsError, Dropped, RunEnded
+from actors.errors import ActorsError, Dropped, RunEnded, StoreUnavailable
 from actors.events.event import Lifecycle, Payload
 from actors.kernel.affinity import check_trio
 from actors.limits import Limits
@@ -109,7 +109,8 @@ class Output:
     def emit_last(self, emission: Emission) -> None:
         """Emit the run's last event after all its text, in the place that is reserved for it."""
         self._buffer.give_up_half()
-        self._flush(reserved=True)
+        with suppress(StoreUnavailable):  # a store that refuses text takes the end of a run
+            self._flush(reserved=True)
         self._emitter.emit_nowait(emission, reserved=True)
 
     def add(self, text: str) -> None:

@@ -150,7 +150,7 @@ class LocalStore:
 
     def submit(self, act: A, answered: Answered[A]) -> None:
         """Decide an act; it is answered after its commit."""
-        if self._writer.refuses:
+        if self._writer.refuses and not _ends_a_run(act):
             raise StoreUnavailable(f"nothing can be stored: {self._writer.trouble}")
         if self._batches.full:
             raise trio.WouldBlock
@@ -279,3 +279,8 @@ class LocalStore:
         """Return the runs of earlier lives that have yet to begin."""
         marks = self.state.runs.inherited(open=False)
         return [DueRun(mark.run_id, mark.thread_id, mark.user_id or "", mark.message) for mark in marks]
+
+
+def _ends_a_run(act: Act) -> bool:
+    """True for the last event of a run, which is taken in any trouble: there is one of each, and no second try."""
+    return isinstance(act, Append) and act.edge in {"closes", "whole"}

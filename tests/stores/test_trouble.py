@@ -19,7 +19,7 @@ from actors.stores.local import LocalStore
 from actors.stores.store import Store
 from actors.testing.journal import Disk, SimJournal
 from tests.support.served import ask, served
-from tests.support.stores import timed_environment
+from tests.support.stores import bounds_of, state_of, timed_environment
 
 
 @asynccontextmanager
@@ -38,10 +38,10 @@ async def emit(runtime: actors.Runtime, user_id: str | None = "alice", thread_id
     return await runtime.thread(thread_id).emit("step", {}, user_id=user_id)
 
 
-async def fill_up(journal: SimJournal, runtime: actors.Runtime) -> Receipt:
+async def fill_up(journal: SimJournal, runtime: actors.Runtime, thread_id: str = "t") -> Receipt:
     """Have the disk full, and the store know it; the receipt of the event with which it learnt that."""
     journal.full = True
-    receipt = runtime.thread("t").emit_nowait("step", {}, user_id="alice")
+    receipt = runtime.thread(thread_id).emit_nowait("step", {}, user_id="alice")
     await trio.sleep(2.5)
     return receipt
 
@@ -177,6 +177,31 @@ async def test_emitters_are_refused(autojump_clock: trio.testing.MockClock) -> N
         await runtime.bind("u", "alice")
 
 
+async def run_into_trouble(runtime: actors.Runtime, journal: SimJournal, text: str) -> None:
+    """Run an agent of which the disk fills up meanwhile."""
+    async with runtime.thread("t").run("writer") as run:
+        await trio.sleep(1)
+        await fill_up(journal, runtime, "u")
+        if text:
+            run.delta(text)
+        await run.emit("note", {})
+
+
+@pytest.mark.parametrize("text", ["", "a word that is refused"])
+async def test_a_run_ends_in_trouble(autojump_clock: trio.testing.MockClock, text: str) -> None:
+    """The last event of a run is taken even where all others are refused, text that had gathered among them, because
+    nobody would emit it again."""
+    async with opened("refuse") as (runtime, journal):
+        await runtime.bind("t", "alice")
+        with pytest.raises(StoreUnavailable):
+            await run_into_trouble(runtime, journal, text)
+        journal.heal()
+        await trio.sleep(3)
+        excerpt = await runtime.read("t")
+        assert [event.type for event in excerpt.events] == ["agent_started", "agent_failed"]
+        assert not len(state_of(runtime.tree.store).runs)
+
+
 async def test_what_waited_for_room_is_dropped(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +219,42 @@ async def test_what_waited_for_room_is_dropped(
         assert [letter.cause for letter in runtime.tree.accounts.dead_letters] == [Cause.TROUBLE] * 3
         journal.heal()
         await emitted[0].reached(Stage.STORED)
+
+
+async def test_a_change_of_owner_that_waited_for_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bind that waits behind a store without room, when that begins to refuse, is refused, and changes nothing."""
+    monkeypatch.setattr("actors.stores.batches._WAITING_BYTES", 1)
+    async with opened("refuse", seconds=5.0) as (runtime, journal):
+        await runtime.bind("t", "alice")
+        journal.full = True
+        runtime.thread("t").emit_nowait("step", {}, user_id="alice")
+        with trio.fail_after(10), pytest.raises(StoreUnavailable, match="nothing can be stored"):
+            await runtime.bind("u", "alice")
+        assert runtime.owner("u") is None
+        journal.heal()
+
+
+async def test_a_full_runtime_goes_on_from_memory(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the policy of live delivery an event that waits for room waits on, because memory has its end, too; after
+    the trouble everything is placed in its order."""
+    monkeypatch.setattr("actors.stores.batches._WAITING_BYTES", 1_000)
+    async with opened("volatile", seconds=0.5) as (runtime, journal):
+        await runtime.bind("t", "alice")
+        journal.full = True
+        emitted = [runtime.thread("t").emit_nowait("step", {}, user_id="alice") for _ in range(20)]
+        await trio.sleep(10)
+        assert 0 < bounds_of(runtime.tree.store, "alice").head < 20
+        assert emitted[-1].stage is Stage.ACCEPTED
+        journal.heal()
+        for receipt in emitted:
+            await receipt.reached(Stage.STORED)
+        await trio.sleep(5)
+        assert [one.offset for one in emitted] == list(range(1, 21))
+        assert {one.promise for one in emitted} == {Promise.POWER}
 
 
 def test_stores_say_what_they_promise() -> None:
