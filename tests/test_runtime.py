@@ -36,7 +36,7 @@ class FailingStore(MemoryStore):
 
     fail: Callable[[Append], bool] = staticmethod(lambda _: False)
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         if isinstance(act, Append) and self.fail(act):
             raise ZeroDivisionError("a bug in the store")
         super().submit(act, answered)

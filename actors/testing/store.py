@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import trio
+
 from actors.delivery.cursor import Bounds
 from actors.stages import Promise
 from actors.stores.local import LocalStore
 from actors.stores.memory import MemoryStore
+from actors.stores.store import Act, Answer, Answered
 from actors.testing.journal import Disk, SimJournal
+
+_ROOM_ACTS = 6
+"""Acts that a simulated store has room for: few, so that mailboxes fill up behind it."""
 
 
 class FaultyMemoryStore(MemoryStore):
@@ -33,6 +39,34 @@ class FaultyStore(LocalStore):
         self.journal = SimJournal(Disk() if disk is None else disk, seconds)
         super().__init__(self.journal)
         self.promise = Promise.NOTHING if disk is None else self.journal.promise
+        self._waiting = 0
+        """Acts that are not answered."""
+        self._answered = trio.Event()
+        """Set, and made anew, with each answer."""
+
+    def submit(self, act: Act, answered: Answered) -> None:
+        """Take an act, if there is room."""
+        if self._waiting >= _ROOM_ACTS:
+            raise trio.WouldBlock
+
+        def answer(act: Act, answer: Answer) -> None:
+            self._waiting -= 1
+            self._answered.set()
+            self._answered = trio.Event()
+            answered(act, answer)
+
+        self._waiting += 1
+        try:
+            super().submit(act, answer)
+        except BaseException:
+            self._waiting -= 1
+            raise
+
+    async def room(self) -> None:
+        """Wait until there is room for an act; a checkpoint."""
+        await super().room()
+        while self._waiting >= _ROOM_ACTS:
+            await self._answered.wait()
 
     def bounds(self, user_id: str) -> Bounds:
         """Return what is shown of a log: epoch, lineage, low and head."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -163,7 +164,7 @@ class BreakingStore(MemoryStore):
 
     broken = False
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         if self.broken and act.thread_id == "t1":
             raise ZeroDivisionError("a bug in the store")
         super().submit(act, answered)

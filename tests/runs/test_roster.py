@@ -233,7 +233,7 @@ class LateStore(WaitingStore):
         self.holds_back = False
         self._late: list[Callable[[], None]] = []
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         super().submit(act, lambda act, answer: self._answer(lambda: answered(act, answer)))
 
     def _answer(self, answer: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
@@ -51,7 +52,7 @@ class FullStore(MemoryStore):
         super().__init__()
         self.gate = trio.Event()
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         if isinstance(act, Append) and not self.gate.is_set():
             raise trio.WouldBlock
         super().submit(act, answered)

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from actors.delivery.lineage import Lineage, shared
+from actors.delivery.log import Spans
 from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Promise
@@ -31,7 +32,6 @@ from actors.stores.journal import (
     Row,
     RunClosed,
     RunRecord,
-    Spans,
     ThreadForgotten,
     ThreadRecord,
 )

@@ -73,7 +73,7 @@ class Liar(MemoryStore):
 
     promise = Promise.POWER
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         def promising(act: Act, answer: Answer) -> None:
             if isinstance(answer, Placement | Binding):
                 answer.promise = Promise.POWER
@@ -106,7 +106,7 @@ class BrokenPlace(DiskPlace):
 class ShowsEarly(LocalStore):
     """Shows an event before its commit."""
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         super().submit(act, answered)
         for log in self.state.logs.values():
             self.state.show(log, log.head)
@@ -129,7 +129,7 @@ class AnswersBackwards(LocalStore):
 class AnswersTwice(LocalStore):
     """Answers each act twice."""
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         def twice(act: Act, answer: Answer) -> None:
             answered(act, answer)
             answered(act, answer)
@@ -140,7 +140,7 @@ class AnswersTwice(LocalStore):
 class TakesWhatItRefuses(LocalStore):
     """Has no room for an event, and takes it all the same."""
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         try:
             super().submit(act, answered)
         except trio.WouldBlock:

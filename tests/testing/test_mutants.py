@@ -22,10 +22,9 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.lineage import Lineage, fork
 from actors.delivery.log import Log, RestoredBounds, Spans
 from actors.delivery.subscription import Subscription
-from actors.errors import NotTheOwner, StoreUnavailable
 from actors.events.event import Lifecycle
 from actors.kernel.failures import Failures
-from actors.kernel.mailbox import Mailbox
+from actors.kernel.mailbox import Ended, Mailbox
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.runs.admission import Admission, MessageArrival
@@ -37,14 +36,16 @@ from actors.stores.batches import Batch, Batches
 from actors.stores.idempotency import IdempotencyWindow
 from actors.stores.journal import Restored
 from actors.stores.local import LocalStore
-from actors.stores.memory import MemoryStore
 from actors.stores.restoring import restored_bounds
 from actors.stores.run_marks import RunMarks
+from actors.stores.state import StoreState
+from actors.stores.store import Bind, Binding
 from actors.testing.journal import SimJournal
 from actors.testing.performance import perform
 from actors.testing.plan import plan_of
-from actors.threads.actor import ThreadActor
+from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
+from actors.threads.messages import Emission, StoreAnswer, ThreadMessage
 from actors.users.actor import UserActor, note_acks
 from actors.users.presence import Acked, UserMessage
 from actors.users.registry import Registry
@@ -122,8 +123,8 @@ def replay_begins_one_late(patch: pytest.MonkeyPatch) -> None:
     """A device that resumes misses the first event."""
     start = actors.delivery.cursor.start
 
-    def late(*arguments: Any) -> Start:
-        begin = start(*arguments)
+    def late(*arguments: Any, **options: Any) -> Start:
+        begin = start(*arguments, **options)
         return attrs.evolve(begin, offset=begin.offset + 1) if begin.kind == "replayed" else begin
 
     patch.setattr("actors.users.actor.start", late)
@@ -134,8 +135,8 @@ def replay_begins_one_early(patch: pytest.MonkeyPatch) -> None:
     """A device that resumes gets an event twice."""
     start = actors.delivery.cursor.start
 
-    def early(*arguments: Any) -> Start:
-        begin = start(*arguments)
+    def early(*arguments: Any, **options: Any) -> Start:
+        begin = start(*arguments, **options)
         again = begin.kind == "replayed" and begin.offset > 1
         return attrs.evolve(begin, offset=begin.offset - 1) if again else begin
 
@@ -171,18 +172,17 @@ def batch_swallows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("actors.delivery.subscription.batch", greedy)
 
 
-@mutant("emit", "crash_loop", "release", "sleep")
+@mutant("emit", "burst", "fork", "sleep")
 def epoch_kept_after_loss(patch: pytest.MonkeyPatch) -> None:
-    """A log that was emptied goes on under the epoch in which it had shown other events."""
-    renew = MemoryStore.renew
+    """A log that lost something goes on under the epoch in which it had shown other events."""
+    fork = Log.fork
 
-    def keep(self: MemoryStore, user_id: str) -> Any:
-        epoch = self._log(user_id).epoch
-        renew(self, user_id)
-        self._log(user_id).epoch = epoch
-        return self.bounds(user_id)
+    def keep(self: Log, epoch: str, offset: int) -> None:
+        lineage = self.lineage
+        fork(self, self.epoch, offset)
+        self.lineage = lineage
 
-    patch.setattr(MemoryStore, "renew", keep)
+    patch.setattr(Log, "fork", keep)
 
 
 @mutant("emit", "burst", "fork", "sleep", "cut")
@@ -303,29 +303,43 @@ def dedup_forgets(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(IdempotencyWindow, "get", lambda self, thread_id, event_id, now: None)
 
 
-@mutant("emit", "fault")
-def retry_without_fingerprint(patch: pytest.MonkeyPatch) -> None:
-    """An event that the store did not answer is given to the store as if it were new."""
-    append_all = ThreadActor._append_all
+@mutant("emit", "burst", "crash")
+def answered_event_given_again(patch: pytest.MonkeyPatch) -> None:
+    """An event of which the answer crashed its thread is given to the store as if it were new."""
+    dead_letter = ThreadKind.dead_letter
 
-    async def forgetful(self: ThreadActor, emissions: Any) -> None:
-        patch.setattr("actors.threads.actor.fingerprint", lambda body: None)
-        await append_all(self, emissions)
+    def forgetful(self: ThreadKind, message: ThreadMessage, ended: Ended) -> bool:
+        if ended is Ended.CRASHED and isinstance(message, StoreAnswer) and isinstance(message.act, Emission):
+            message.act.sent, message.act.answer = False, None
+            self._context.store.submit(message.act, lambda act, answer: None)
+        return dead_letter(self, message, ended)
 
-    patch.setattr(ThreadActor, "_append_all", forgetful)
+    patch.setattr(ThreadKind, "dead_letter", forgetful)
 
 
-@mutant("emit", "burst", "fault")
-def unavailable_store_given_up(patch: pytest.MonkeyPatch) -> None:
-    """A store that did not answer is taken for one that refused."""
+@mutant("emit", "burst", "fault", "kill", "restart")
+def unknown_commit_written_again(patch: pytest.MonkeyPatch) -> None:
+    """A commit of which the outcome is not known is written again without a look at what is there."""
 
-    async def once(self: ThreadActor, ask: Any) -> Any:
+    async def unseen(self: BatchWriter, batch: Batch) -> bool:
+        self.in_doubt = False
+        return False
+
+    patch.setattr(BatchWriter, "_has", unseen)
+
+
+@mutant("emit", "burst", "fault", "kill", "restart")
+def failed_commit_taken_for_written(patch: pytest.MonkeyPatch) -> None:
+    """A commit that failed is answered as if it had been written."""
+    commit = BatchWriter._commit
+
+    async def hopeful(self: BatchWriter, number: int, batch: Batch) -> None:
         try:
-            return await ask()
-        except StoreUnavailable:
-            raise NotTheOwner("the store refused") from None
+            await commit(self, number, batch)
+        except Exception:  # noqa: BLE001 - the mutant makes light of whatever it was
+            self.in_doubt, self._last_number = False, number
 
-    patch.setattr(ThreadActor, "_until_known", once)
+    patch.setattr(BatchWriter, "_commit", hopeful)
 
 
 @mutant("hasty", "emit")
@@ -373,17 +387,17 @@ def crash_loses_what_was_in_hand(patch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "bind", "unbind", "rebind")
 def held_events_leak_to_the_former_owner(patch: pytest.MonkeyPatch) -> None:
     """A user that lost a thread still gets its later events."""
-    bind = MemoryStore.bind_nowait
+    bind = StoreState.bind
 
-    def leak(self: MemoryStore, thread_id: str, user_id: str | None, now: float, *, take: bool) -> Any:
-        thread = self._threads.get(thread_id)
+    def leak(self: StoreState, asked: Bind, now: float) -> Binding:
+        thread = self.threads.get(asked.thread_id)
         before = thread.user_id if thread is not None else None
-        binding = bind(self, thread_id, user_id, now, take=take)
-        if thread is not None and before not in (None, user_id):
+        binding = bind(self, asked, now)
+        if thread is not None and before not in (None, asked.user_id):
             thread.user_id = before
         return binding
 
-    patch.setattr(MemoryStore, "bind_nowait", leak)
+    patch.setattr(StoreState, "bind", leak)
 
 
 @mutant("ask", "rebind", "answer")
@@ -397,9 +411,9 @@ def hold_sheds_in_silence(patch: pytest.MonkeyPatch) -> None:
     """Events that a full hold sheds are in no column of the books."""
     shed = Accounts.shed
 
-    def silent(self: Accounts, thread_id: str, last_seq: int, cause: Cause, now: float) -> None:
+    def silent(self: Accounts, thread_id: str, first_seq: int, last_seq: int, cause: Cause, now: float) -> None:
         dropped = self._unowned.dropped
-        shed(self, thread_id, last_seq, cause, now)
+        shed(self, thread_id, first_seq, last_seq, cause, now)
         self._unowned.dropped = dropped
 
     patch.setattr(Accounts, "shed", silent)
@@ -465,14 +479,14 @@ def turns_are_kept(patch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "sleep", "cut", "reload")
 def forgotten_logs_begin_anew(patch: pytest.MonkeyPatch) -> None:
     """The store keeps nothing of a user that has gone, and a device that comes back is told that its log was lost."""
-    forget = MemoryStore.forget
+    forget = StoreState.forget
 
-    def all_of_it(self: MemoryStore, user_id: str) -> bool:
+    def all_of_it(self: StoreState, user_id: str) -> bool:
         forgotten = forget(self, user_id)
-        self._forgotten.clear()
+        self.ends.clear()
         return forgotten
 
-    patch.setattr(MemoryStore, "forget", all_of_it)
+    patch.setattr(StoreState, "forget", all_of_it)
 
 
 # --- failures and isolation -------------------------------------------------------

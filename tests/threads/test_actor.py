@@ -296,7 +296,7 @@ class NotingStore(WaitingStore):
         super().__init__()
         self.asked: list[str | None] = []
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
         super().submit(act, answered)
         if isinstance(act, Bind):
             self.asked.append(act.user_id)

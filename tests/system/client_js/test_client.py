@@ -13,6 +13,7 @@ import actors
 from actors import limits
 from actors.testing import fault_proxy
 from tests.support.served import Served, served
+from tests.support.stores import state_of
 from tests.system.client_js.node import Node, Threw, open_node
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def url(server: Served) -> str:
 
 async def stored(server: Served) -> None:
     """Until the server has taken a message."""
-    while server.runtime.tree.store.bounds("alice").head == 0:
+    while state_of(server.runtime.tree.store).bounds("alice").head == 0:
         await trio.lowlevel.checkpoint()
 
 
