@@ -8,7 +8,7 @@ from actors.delivery.cursor import Bounds
 from actors.stages import Promise
 from actors.stores.local import LocalStore
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Act, Answer, Answered
+from actors.stores.store import A, Answer, Answered
 from actors.testing.journal import Disk, SimJournal
 
 _ROOM_ACTS = 6
@@ -44,12 +44,12 @@ class FaultyStore(LocalStore):
         self._answered = trio.Event()
         """Set, and made anew, with each answer."""
 
-    def submit(self, act: Act, answered: Answered) -> None:
+    def submit(self, act: A, answered: Answered[A]) -> None:
         """Take an act, if there is room."""
         if self._waiting >= _ROOM_ACTS:
             raise trio.WouldBlock
 
-        def answer(act: Act, answer: Answer) -> None:
+        def answer(act: A, answer: Answer) -> None:
             self._waiting -= 1
             self._answered.set()
             self._answered = trio.Event()

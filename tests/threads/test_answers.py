@@ -78,7 +78,10 @@ class Desk:
     def note(self, answer: Answer, event_id: str = "e1", *, number: int = 0) -> Emission:
         """An event that was answered."""
         emission = self.emission(event_id, number=number)
-        (note_placement if isinstance(answer, Placement) else note_refusal)(emission, answer, self.context)
+        if isinstance(answer, Placement):
+            note_placement(emission, answer, self.context)
+        else:
+            note_refusal(emission, answer, self.context)
         assert self.accounts.audit().balanced
         return emission
 
