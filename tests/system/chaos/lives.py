@@ -98,7 +98,8 @@ class Copy:
     def add(self, thread_id: str, first_seq: int, last_seq: int, offset: int, event_id: str) -> None:
         """Take one event, or tokens that came as one."""
         if first_seq != self.heads[thread_id] + 1 or offset <= self.offset:
-            self.surprises.append(f"seq {first_seq} of {thread_id} at offset {offset} after {self.offset}")
+            said = f"seq {first_seq} to {last_seq} of {thread_id} at offset {offset}"
+            self.surprises.append(f"{said} after seq {self.heads[thread_id]}, offset {self.offset}")
         self.heads[thread_id], self.offset = last_seq, offset
         self.ids[thread_id, last_seq] = event_id
 
@@ -140,6 +141,8 @@ class File:
     users: list[str]
     pause_seconds: float
     url: str = ""
+    began: float = 0.0
+    """When its present process began to listen."""
     remarks: list[str] = attrs.field(factory=list)
     """Whatever its processes had to remark."""
     copies: list[Copy] = attrs.field(factory=list)
@@ -157,6 +160,7 @@ class File:
     async def listening(self, server: Process) -> None:
         """Wait until a process serves it."""
         self.url = await url_of(server) or self.url
+        self.began = trio.current_time()
 
     async def watch(self, copy: Copy, asking: Asking | None = None, chance: random.Random | None = None) -> None:
         """Be a device."""
@@ -179,13 +183,15 @@ class File:
                     copy.epoch = session.cursor.epoch
 
     async def quiet(self) -> None:
-        """Wait until every request is answered by a run that has ended, and every device is connected."""
+        """Wait until every request is answered by a run that has ended, and every device has caught up with its server."""
         for asking in self.asking:
             asking.stop_requested = True
         await until(lambda: all(asking.over for asking in self.asking))
         asked = set().union(*(asking.runs for asking in self.asking))
         await until(lambda: asked <= set().union(*(copy.ended for copy in self.copies)))
-        await until(lambda: all(copy.is_open for copy in self.copies))
+        await until(
+            lambda: all(copy.is_open and max(copy.caught_up_at, default=0.0) > self.began for copy in self.copies)
+        )
 
     async def complete(self) -> None:
         """Wait until every device has everything that is in the file."""
