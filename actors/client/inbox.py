@@ -158,31 +158,22 @@ class Inbox:
 
     def event(self, event: Event, size: int) -> None:
         """Take a single event."""
-        if self._is_next(event.offset, event.offset):
+        if _is_next(self._position, self._renamed_to, event.offset, event.offset):
             self._arrive(event, event.offset, event.offset, size)
 
     def batch(self, batch: server_messages.Batch[Event], size: int) -> None:
         """Take events that stand for a range; each stands for the offsets from the one before it up to its own."""
-        if not self._is_next(batch.first, batch.last):
+        if not _is_next(self._position, self._renamed_to, batch.first, batch.last):
             return
         offsets = [event.offset for event in batch.events]
         before = [batch.first - 1, *offsets]
         if before[-1] != batch.last or any(a >= b for a, b in zip(before, offsets, strict=False)):
             raise OutOfOrder(f"batch: expected events up to {batch.last} after {batch.first - 1}, got {offsets}")
-        if self._repeats(batch, before) and not self._take_back(batch.first - 1):
+        if _repeats(batch, before, self.received) and not self._take_back(batch.first - 1):
             self._position, self.overrun = batch.last, True
             return
         for last_before, event in zip(before, batch.events, strict=False):
             self._arrive(event, last_before + 1, event.offset, size // len(offsets))
-
-    def _repeats(self, batch: server_messages.Batch[Event], before: list[int]) -> bool:
-        """Return true if joined text may have a part that was received: one that stood before an event between them."""
-        received = self.received
-        assert received is not None, "a connection that has a position has a cursor"
-        return batch.first <= received.offset and any(
-            event.offset > received.offset and event.seq0 is not None and event.seq - event.seq0 >= event.offset - last
-            for last, event in zip(before, batch.events, strict=False)
-        )
 
     def _take_back(self, offset: int) -> bool:
         """Forget what was received after an offset, because it comes again; false if some of it was given out."""
@@ -194,7 +185,7 @@ class Inbox:
 
     def gap(self, gap: server_messages.Gap) -> None:
         """Take a gap, without the part of it that was received earlier."""
-        if self._is_next(gap.first, gap.last):
+        if _is_next(self._position, self._renamed_to, gap.first, gap.last):
             first = gap.first if self.received is None else max(gap.first, self.received.offset + 1)
             self._arrive(Gap(first, gap.last, gap.cause), first, gap.last, 0)
 
@@ -241,17 +232,6 @@ class Inbox:
         self.overrun = self.overrun or self._queue.is_full
         return not self.overrun
 
-    def _is_next(self, first: int, last: int) -> bool:
-        """Return true if a range continues the log, false if it has been seen. Raises :class:`OutOfOrder`."""
-        position = self._position
-        if position is None or self._renamed_to:
-            raise OutOfOrder(f"expected {'an epoch' if self._renamed_to else 'a reset'}, got {first} to {last}")
-        if first <= last <= position:
-            return False
-        if first != position + 1 or last < first:
-            raise OutOfOrder(f"expected offset {position + 1}, got {first} to {last}")
-        return True
-
     def _arrive(self, item: Item, first: int, last: int, size: int) -> None:
         """Queue an item that continues the log, unless it was received before, or there is no room for it."""
         self._position = last
@@ -285,3 +265,23 @@ class Inbox:
 def _names(resume: Cursor, said: server_messages.Welcome) -> bool:
     """True if the answer to a cursor fits to whether the welcome names the cursor's epoch, or another one."""
     return said.resume == "gap" or (said.resume == "renamed") == (resume.epoch != said.epoch)
+
+
+def _is_next(position: int | None, renamed_to: str, first: int, last: int) -> bool:
+    """Return true if a range continues the log, false if it has been seen. Raises :class:`OutOfOrder`."""
+    if position is None or renamed_to:
+        raise OutOfOrder(f"expected {'an epoch' if renamed_to else 'a reset'}, got {first} to {last}")
+    if first <= last <= position:
+        return False
+    if first != position + 1 or last < first:
+        raise OutOfOrder(f"expected offset {position + 1}, got {first} to {last}")
+    return True
+
+
+def _repeats(batch: server_messages.Batch[Event], before: list[int], received: Cursor | None) -> bool:
+    """Return true if joined text may have a part that was received: one that stood before an event between them."""
+    assert received is not None, "a connection that has a position has a cursor"
+    return batch.first <= received.offset and any(
+        event.offset > received.offset and event.seq0 is not None and event.seq - event.seq0 >= event.offset - last
+        for last, event in zip(before, batch.events, strict=False)
+    )

@@ -284,10 +284,12 @@ class JSONReport:
 
 
 def _sum(balance: Balance) -> str:
-    """Return the equation of the books, with its numbers."""
-    accepted, *columns = attrs.asdict(balance).items()
-    right = " + ".join(f"{name} {number}" for name, number in columns)
-    return f"{accepted[0]} {accepted[1]} {'=' if balance.balanced else '≠'} {right}"
+    """Return the equation of the books, with its numbers; what an earlier life left stands where there is some."""
+    columns = attrs.asdict(balance)
+    accepted, restored = columns.pop("accepted"), columns.pop("restored")
+    left = f"accepted {accepted}" + (f" + restored {restored}" if restored else "")
+    right = " + ".join(f"{name} {number}" for name, number in columns.items())
+    return f"{left} {'=' if balance.balanced else '≠'} {right}"
 
 
 def _out(line: str) -> None:
