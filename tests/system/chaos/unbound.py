@@ -23,6 +23,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 import actors
 from tests.support.raw import Peer
+from tests.support.stores import timed_environment
 
 EVENTS = 3
 """In each thread."""
@@ -133,7 +134,8 @@ async def main(threads: int) -> None:
     """Flood twice, and say what the second time has come to."""
     gc.set_threshold(50_000, 20, 100)
     logging.getLogger("actors").setLevel(logging.ERROR)  # it would say of each thread that it has no owner
-    async with actors.open_runtime(limits=LIMITS) as runtime, bystander(runtime) as offsets:
+    environment = timed_environment()
+    async with actors.open_runtime(limits=LIMITS, environment=environment) as runtime, bystander(runtime) as offsets:
         await flood(runtime, "first", range(threads), [])
         await expire(LIMITS)
         kept: list[actors.Receipt] = []
