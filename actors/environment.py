@@ -35,10 +35,10 @@ class Environment:
     """The sources of time, randomness and ids of one runtime."""
 
     clock: Callable[[], float] = trio.current_time
-    """Monotonic seconds, for deadlines and ages."""
+    """Monotonic seconds, for deadlines, and for what lasts no longer than the process."""
 
     wall_clock: Callable[[], float] = time.time
-    """Seconds since 1970, for people to read. Never compared."""
+    """Seconds since 1970, for people to read, and for the ages of what a store keeps."""
 
     entropy: Callable[[int], bytes] = os.urandom
     """Secret random bytes: session ids, epochs, event ids."""

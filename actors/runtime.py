@@ -81,14 +81,17 @@ class Thread:
         owner yet. Raises :class:`~actors.errors.Unencodable` for what no event
         can carry, :class:`~actors.errors.IdempotencyConflict` for an id that
         names another event of the thread, :class:`~actors.errors.NotTheOwner`,
-        :class:`~actors.errors.Quarantined` or
-        :class:`~actors.errors.RuntimeClosed`. Whatever it raises, ``Cancelled``
+        :class:`~actors.errors.Quarantined`,
+        :class:`~actors.errors.RuntimeClosed`, and
+        :class:`~actors.errors.StoreUnavailable` where the store is in trouble
+        and takes nothing meanwhile. Whatever it raises, ``Cancelled``
         included, that event will not be delivered.
 
         Where the thread is busy, or its store has to be waited for, the call
         returns before the store's answer is known: then a repetition gets a
         receipt that follows the first one, and a conflict or another owner
-        raises nothing; the receipt is DROPPED, with its cause.
+        raises nothing; the receipt is DROPPED, with its cause. What the store
+        has then is placed, whatever becomes of the thread's actor.
         """
         self._check_type(type, run_id)
         emitter = self._emitter
@@ -284,9 +287,11 @@ class Runtime:
 
         Binding it to its owner again changes nothing. Raises
         :class:`~actors.errors.NotTheOwner` when it is another user's,
-        :class:`~actors.errors.Quarantined` when the thread is out of service,
-        :class:`~actors.errors.RuntimeClosed`. Cancelled, it may or
-        may not have happened.
+        :class:`~actors.errors.Quarantined` when the thread is out of service
+        (its text says so if the owner was changed all the same: bind again
+        after the release), :class:`~actors.errors.RuntimeClosed`, and
+        :class:`~actors.errors.StoreUnavailable`, after which it may or may not
+        have happened. Cancelled, it may or may not have happened either.
         """
         check_identifier("user_id", user_id)
         await self._change_owner(thread_id, "bind", user_id)
@@ -315,6 +320,8 @@ class Runtime:
 
     def release(self, path: str) -> None:
         """Put a quarantined actor (``users/alice``, as in its failures) back into service.
+
+        What a thread held, and what is in a user's log, has waited for that.
 
         Raises ValueError when there is no such actor, or it is in service.
         """

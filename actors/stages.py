@@ -83,7 +83,7 @@ class Cause(enum.StrEnum):
     LOST = "lost"
     """The store lost it: the log goes on in another epoch."""
     QUARANTINED = "quarantined"
-    """Its thread or owner crashed too often and was taken out of service."""
+    """Its thread crashed too often, and was taken out of service before the store had the event."""
     RUN_OVER = "run_over"
     """Its run had ended by the time it came to the store."""
     DAMAGED = "damaged"

@@ -77,8 +77,7 @@ class Audit:
 
 
 _ENDED_EPOCHS = 4
-"""Ended epochs remembered per user. An epoch ends with a quarantine or a fork, and a store's reply takes less time than
-four."""
+"""Ended epochs remembered per user. An epoch ends with a fork, and a store's reply takes less time than four."""
 
 
 class UserAccount:

@@ -21,7 +21,7 @@ _CAUSES = {
     Cause.NOT_THE_OWNER: "it was emitted for a user who does not own the thread",
     Cause.CRASHED: "its thread's actor crashed with it in hand",
     Cause.LOST: "the store lost it, and the log goes on in another epoch",
-    Cause.QUARANTINED: "its thread or owner was taken out of service",
+    Cause.QUARANTINED: "its thread was taken out of service before the store had it",
     Cause.RUN_OVER: "its run had ended by the time it came to the store",
     Cause.DAMAGED: "the store can no longer read it",
     Cause.TROUBLE: "the store could not store, and took nothing meanwhile",

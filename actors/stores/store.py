@@ -312,7 +312,7 @@ class Store(Protocol):
         ...
 
     def shed(self) -> Sequence[Shed]:
-        """Return the drops of held events since the last call, in order: for room, for their age, or for a quarantine.
+        """Return the drops of held events since the last call, in order: for room, or for their age.
 
         Answers at once. It may name an event whose append is not answered yet.
         """

@@ -26,8 +26,7 @@ class PlacementCheck:
         placed = _placed(event)
         if offset > wire.fenced_above:
             records.complain(3, f"wire {wire.number}: offset {offset} after its session went on elsewhere")
-        changed = f"users/{wire.user_id}" in records.quarantined or wire.user_id in records.forks
-        if wire.plain and changed:
+        if wire.plain and wire.user_id in records.forks:
             self._check_owner(wire, placed)  # a plain connection is not told the epoch, and this one may have changed
             return
         epoch = wire.epoch if not wire.plain or self._low_of is None else self._low_of(wire.user_id)[0]

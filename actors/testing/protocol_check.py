@@ -92,10 +92,10 @@ class ProtocolCheck:
                 self._complain(3, wire, f"resumed at {resume['offset']}, and starts at {start}")
 
     def _may_be_reset(self, wire: Wire, epoch: str) -> bool:
-        """True if an epoch ended with an earlier runtime, a quarantine or a fork: what a runtime forgets is no loss."""
+        """True if an epoch ended with an earlier runtime or a fork: what a runtime forgets is no loss."""
         log = self._records.logs.get((wire.user_id, epoch))
         forked = any(epoch == before for before, _, _ in self._records.forks.get(wire.user_id, ()))
-        return log is None or forked or log.life != wire.life or f"users/{wire.user_id}" in self._records.quarantined
+        return log is None or forked or log.life != wire.life
 
     def _fresh(self, wire: Wire, welcome: dict[str, Any]) -> None:
         """Check that the start passes over nothing that no device has acked."""

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Protocol
 
 from actors.limits import Limits
-from actors.receipts import DOUBTFUL, Receipt
+from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.stores.journal import Placed as PlacedEffect
 from actors.testing.crashes import Crashes
@@ -142,11 +142,10 @@ def _check_receipts(world: WorldView, life: int, *, closed: bool) -> None:
 
 
 def _may_stay(world: WorldView, receipt: Receipt) -> bool:
-    """True if a receipt may stay as it is: its only device was forgotten, or its thread before the store had
-    answered."""
+    """True if a receipt may stay as it is, because its only device was forgotten."""
     position = receipt.position
     if position is None:
-        return receipt.state is DOUBTFUL and f"threads/{receipt.thread_id}" in world.records.quarantined
+        return False
     log = world.records.log_at((position.user_id, position.epoch, position.offset))
     return position.offset in log.forgotten
 
