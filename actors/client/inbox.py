@@ -169,19 +169,8 @@ class Inbox:
         before = [batch.first - 1, *offsets]
         if before[-1] != batch.last or any(a >= b for a, b in zip(before, offsets, strict=False)):
             raise OutOfOrder(f"batch: expected events up to {batch.last} after {batch.first - 1}, got {offsets}")
-        if _repeats(batch, before, self.received) and not self._take_back(batch.first - 1):
-            self._position, self.overrun = batch.last, True
-            return
         for last_before, event in zip(before, batch.events, strict=False):
             self._arrive(event, last_before + 1, event.offset, size // len(offsets))
-
-    def _take_back(self, offset: int) -> bool:
-        """Forget what was received after an offset, because it comes again; false if some of it was given out."""
-        after = Cursor(self._epoch, offset)
-        if not self._queue.take_back(after, self.given):
-            return False
-        self.received = after
-        return True
 
     def gap(self, gap: server_messages.Gap) -> None:
         """Take a gap, without the part of it that was received earlier."""
@@ -239,7 +228,9 @@ class Inbox:
         assert received is not None, "a connection that has a position has a cursor"
         if self.overrun or last <= received.offset:
             return
-        if self._queue.is_full or (first <= received.offset and not self._take_back(first - 1)):
+        if self._queue.is_full or (
+            first <= received.offset and not self._queue.take_back(Cursor(self._epoch, first - 1), self.given)
+        ):
             self.overrun = True
             return
         self.received = Cursor(self._epoch, last)
@@ -276,12 +267,3 @@ def _is_next(position: int | None, renamed_to: str, first: int, last: int) -> bo
     if first != position + 1 or last < first:
         raise OutOfOrder(f"expected offset {position + 1}, got {first} to {last}")
     return True
-
-
-def _repeats(batch: server_messages.Batch[Event], before: list[int], received: Cursor | None) -> bool:
-    """Return true if joined text may have a part that was received: one that stood before an event between them."""
-    assert received is not None, "a connection that has a position has a cursor"
-    return batch.first <= received.offset and any(
-        event.offset > received.offset and event.seq0 is not None and event.seq - event.seq0 >= event.offset - last
-        for last, event in zip(before, batch.events, strict=False)
-    )

@@ -2,9 +2,11 @@
 
 A device that lags behind, or comes back, does not need each piece of a text as
 it came. In a batch the ``agent_delta`` events of a run that follow each other in
-their thread are one event: the last of them, with the texts of all, and ``seq0``
-for the first. No other event is joined, and none is left out; so the range is
-the whole truth for acks and resumes, whatever is in it.
+the log are one event: the last of them, with the texts of all, and ``seq0`` for
+the first. No other event is joined, and none is left out; so the range is the
+whole truth for acks and resumes, and so is each event in it. Joined over an event
+of another thread, a text would not be: a device that was cut off after that event
+would go on behind it, and never have the pieces before.
 """
 
 from __future__ import annotations
@@ -53,27 +55,30 @@ def batch(first: int, last: int, frames: bytes) -> bytes | None:
 
 
 def join(texts: Iterable[bytes]) -> list[bytes]:
-    """Join the deltas of a run with consecutive sequence numbers, in events of a log in order.
-
-    A joined event stands where its last part stood, so that offsets still ascend.
-    """
-    events: list[bytes | list[_Delta]] = []
-    speaking: dict[str, tuple[int, list[_Delta]]] = {}
+    """Join the deltas of a run that follow each other, in events of a log in order."""
+    events: list[bytes] = []
+    parts: list[_Delta] = []
     for text in texts:
         delta = _delta_of(text)
-        if delta is None:
-            events.append(text)
-            continue
-        place, parts = speaking.get(delta.thread_id, (0, []))
-        follows = parts and parts[-1].run_id == delta.run_id and parts[-1].seq == delta.seq - 1
-        if follows:
-            events[place] = b""
+        follows = delta is not None and parts and _follows(delta, parts[-1])
+        if delta is not None and follows:
             parts.append(delta)
-        else:
-            parts = [delta]
-        speaking[delta.thread_id] = len(events), parts
-        events.append(parts if follows else text)
-    return [event if isinstance(event, bytes) else _joined(event) for event in events if event]
+            continue
+        _close(events, parts)
+        parts = [] if delta is None else [delta]
+        events.append(text)
+    _close(events, parts)
+    return events
+
+
+def _follows(delta: _Delta, before: _Delta) -> bool:
+    return (delta.thread_id, delta.run_id, delta.seq) == (before.thread_id, before.run_id, before.seq + 1)
+
+
+def _close(events: list[bytes], parts: list[_Delta]) -> None:
+    """Put the joined event in the place of its first part, which is the last of the events."""
+    if len(parts) > 1:
+        events[-1] = _joined(parts)
 
 
 def _delta_of(text: bytes) -> _Delta | None:

@@ -233,18 +233,11 @@ class Arrivals {
   /** Take a range, of which each event stands for the offsets from the one before it up to its own. */
   arrive(from, to, events) {
     if (!this.#isNext(from, to)) return;
-    this.overrun ||= from <= this.#received && this.#repeats(from, events);
     for (const event of events) {
       const { offset } = check("event", event);
       this.#arrive({ ...event, kind: "event" }, this.#position + 1, offset);
     }
     if (this.#position !== to) throw new OutOfOrder(`expected events up to ${to}, got ${this.#position}`);
-  }
-
-  /** Whether joined text may have a part that was received: one that stood before an event between them. */
-  #repeats(from, events) {
-    const before = [from - 1, ...events.map(({ offset }) => offset)];
-    return events.some(({ offset, seq, seq0 }, at) => offset > this.#received && seq - seq0 >= offset - before[at]);
   }
 
   /** Take a gap, without the part of it that was received earlier. */

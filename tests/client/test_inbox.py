@@ -129,25 +129,6 @@ def test_pieces_in_hand_are_not_given_again() -> None:
     assert inbox.begin() == Cursor("e", 3)
 
 
-def test_pieces_that_stood_apart_are_not_given_again() -> None:
-    """Text joined over an event of another thread is not given twice, where its first piece was given before."""
-    apart = Batch(first=1, last=3, events=[event(2), Event(
-        type="agent_delta", payload={"text": "ab"}, thread_id="t2", seq=2, seq0=1, offset=3
-    )])  # fmt: skip
-    inbox = begun(1, 2)
-    inbox.give()
-    inbox.begin()
-    inbox.welcome(welcome(1))
-    inbox.batch(apart, 1)
-    assert inbox.overrun
-    inbox = begun(1, 2)
-    inbox.begin()
-    inbox.welcome(welcome(1))
-    inbox.batch(apart, 1)
-    assert [getattr(item, "offset", 0) for item in take(inbox, 2)] == [2, 3]
-    assert not inbox.overrun
-
-
 def test_joined_pieces_that_come_joined_with_more() -> None:
     """Parts of them cannot be taken back: the connection is overrun."""
     inbox = begun()

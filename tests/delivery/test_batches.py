@@ -37,11 +37,11 @@ def log_of(events: list[tuple[str, str | None, str, str]], first: int = 1) -> li
 
 
 def naive(texts: list[bytes]) -> list[dict[str, Any]]:
-    """Each event; a delta goes into the one before it in its thread, if that is one of the same run."""
+    """Each event; a delta goes into the one before it, if that is one of the same run."""
     events: list[dict[str, Any]] = []
     for text in texts:
         event = json.loads(text)
-        before = next((one for one in reversed(events) if one["thread_id"] == event["thread_id"]), None)
+        before = events[-1] if events and events[-1]["thread_id"] == event["thread_id"] else None
         pair = [event, before]
         if all(one and one["type"] == "agent_delta" and list(one["payload"]) == ["text"] for one in pair) and (
             before is not None and before.get("run_id") == event.get("run_id")
@@ -55,7 +55,7 @@ def naive(texts: list[bytes]) -> list[dict[str, Any]]:
 
 @given(EVENTS)
 def test_join_says_the_same(events: list[tuple[str, str | None, str, str]]) -> None:
-    """Deltas of a run that follow each other in their thread are one event; nothing else is touched."""
+    """Deltas of a run that follow each other are one event; nothing else is touched."""
     texts = log_of(events)
     assert [json.loads(text) for text in join(texts)] == naive(texts)
     assert all(text in texts or b'"seq0":' in text for text in join(texts))
@@ -70,6 +70,16 @@ def test_nothing_is_left_out(events: list[tuple[str, str | None, str, str]]) -> 
         mine = [event for event in joined if event["thread_id"] == thread_id]
         seqs = [seq for event in mine for seq in range(event.get("seq0", event["seq"]), event["seq"] + 1)]
         assert seqs == list(range(1, sum(event[0] == thread_id for event in events) + 1))
+
+
+@given(EVENTS)
+def test_a_batch_may_be_left_anywhere(events: list[tuple[str, str | None, str, str]]) -> None:
+    """Each event of a batch stands for the offsets behind the one before it, up to its own, and for no others: a device
+    that goes on behind any of them has all that was before."""
+    offset = 0
+    for event in (json.loads(text) for text in join(log_of(events))):
+        assert event["offset"] - offset == event["seq"] - event.get("seq0", event["seq"]) + 1
+        offset = event["offset"]
 
 
 @given(EVENTS, st.integers(1, 1 << 40))

@@ -183,7 +183,7 @@ class File:
                     copy.epoch = session.cursor.epoch
 
     async def quiet(self) -> None:
-        """Wait until every request is answered by a run that has ended, and every device has caught up with its server."""
+        """Wait until every request is answered by a run that has ended, and every device has caught up."""
         for asking in self.asking:
             asking.stop_requested = True
         await until(lambda: all(asking.over for asking in self.asking))
