@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import attrs
 
-MOST_FORKS = 16
+MOST_FORKS = 64
 """Former epochs remembered of a log. A device that slept through more unclean stops than that begins again."""
 
 

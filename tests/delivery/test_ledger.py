@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.ledger import PAGE_SIZE, Ledger, acked_spans, restore
+from actors.delivery.lineage import MOST_FORKS
 from actors.delivery.log import Spans
 from actors.receipts import EventState, Position
 from actors.stages import Cause, Stage
@@ -340,10 +341,12 @@ def test_a_late_reply_about_a_former_epoch() -> None:
 def test_the_oldest_former_epochs_are_forgotten() -> None:
     """A log that forks again and again keeps as many former epochs as it has forks."""
     ledger = Ledger("alice", "e0")
-    for number in range(1, 40):
+    last = MOST_FORKS + 20
+    for number in range(1, last + 1):
         ledger.lose(0)
         ledger = Ledger("alice", f"e{number}", former=ledger)
-    assert [ledger.of(f"e{number}") is not None for number in (39, 30, 20)] == [True, True, False]
+    known = [ledger.of(f"e{number}") is not None for number in (last, last - MOST_FORKS, last - MOST_FORKS - 2)]
+    assert known == [True, True, False]
 
 
 @given(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.delivery.frames import text_frame
-from actors.delivery.lineage import Fork
+from actors.delivery.lineage import MOST_FORKS, Fork
 from actors.delivery.log import Chunk, Log, NotAtHand
 
 steps = st.lists(
@@ -216,7 +216,7 @@ class LogMachine(RuleBasedStateMachine):
         """From any offset on, what is shown and at hand is read, and holes are stepped over."""
         log = self.log
         assert (log.low, log.head, log.shown, log.at_hand) == (self.low, self.head, self.shown, self.at_hand)
-        assert [(one.epoch, one.offset) for one in log.lineage] == list(self.forks.items())[-16:]
+        assert [(one.epoch, one.offset) for one in log.lineage] == list(self.forks.items())[-MOST_FORKS:]
         for first in range(self.low, self.shown + 1):
             if first < self.at_hand:
                 with pytest.raises(NotAtHand):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from actors.stores.sqlite import schema
 from actors.stores.sqlite.files import create, is_journal
 from actors.stores.sqlite.journal import SQLiteJournal
 from tests.stores.sqlite.disk import files_in
+
+NOBODY = 65534
 
 
 def text_file(path: Path) -> None:
@@ -104,14 +108,29 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@contextmanager
+def file_with(mode: int) -> Iterator[Path]:
+    """Have a journal with a mode for a block, without root's rights, because root may read and write everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events.db"
+        create(path, b"s" * 32)
+        Path(folder).chmod(0o701)
+        path.chmod(mode)
+        if os.geteuid() != 0:
+            yield path
+            return
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield path
+        finally:
+            os.setresuid(0, 0, 0)
+
+
 @pytest.mark.parametrize("mode", [0o000, 0o400])
-async def test_a_file_that_may_not_be_used(tmp_path: Path, mode: int) -> None:
+async def test_a_file_that_may_not_be_used(mode: int) -> None:
     """Not to be read, or not to be written."""
-    create(tmp_path / "events.db", b"s" * 32)
-    (tmp_path / "events.db").chmod(mode)
-    with pytest.raises(StoreError, match=r"Permission denied|may not be written"):
-        await SQLiteJournal(tmp_path / "events.db").open(Limits(), b"x" * 32)
+    with file_with(mode) as path, pytest.raises(StoreError, match=r"Permission denied|may not be written"):
+        await SQLiteJournal(path).open(Limits(), b"x" * 32)
 
 
 def test_a_file_that_may_not_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
