@@ -160,8 +160,23 @@ class Stopwatch(actors.Instrument):
         self.seconds.append(time.perf_counter() - self.emitted.pop(receipt.event_id))
 
 
-async def measure_latency(folder: Path, rate_: float, seconds: float) -> None:
-    """Emit at a rate, and print how long events took beside the disk's own commits of as many rows."""
+async def measure_latency(folder: Path, rate_: float, seconds: float, rounds: int) -> None:
+    """Emit at a rate, in turn with the disk's own commits at that rate, and print how long events took in both."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(rounds):
+        ours += await event_seconds(folder, rate_, seconds)
+        theirs += await trio.to_thread.run_sync(disk_seconds, folder, rate_, seconds)
+    our_p99, their_p99 = percentile(ours, 0.99), percentile(theirs, 0.99)
+    say(
+        f"latency at {rate_:,.0f} events/s: p50 {median(ours) * 1e3:.2f} ms, p99 {our_p99 * 1e3:.2f} ms;"
+        f" the disk's commits p50 {median(theirs) * 1e3:.2f} ms, p99 {their_p99 * 1e3:.2f} ms;"
+        f" p99 to p99 {our_p99 / their_p99:.2f}\n"
+    )
+
+
+async def event_seconds(folder: Path, rate_: float, seconds: float) -> list[float]:
+    """Emit at a rate; returns how long each event took until it was STORED."""
     watch, number, events = Stopwatch(), 0, int(rate_ * seconds)
     with fresh(folder) as path:
         async with opened(path) as (runtime, _):
@@ -174,24 +189,25 @@ async def measure_latency(folder: Path, rate_: float, seconds: float) -> None:
                     number += 1
                 await trio.sleep(0.0005)
             await runtime.tree.store.settled()
-    disk = await trio.to_thread.run_sync(disk_seconds, folder, seconds, rate_)
-    ours, theirs = percentile(watch.seconds, 0.99), percentile(disk, 0.99)
-    say(
-        f"latency at {rate_:,.0f} events/s: p50 {median(watch.seconds) * 1e3:.2f} ms, p99 {ours * 1e3:.2f} ms;"
-        f" the disk's commits p50 {median(disk) * 1e3:.2f} ms, p99 {theirs * 1e3:.2f} ms;"
-        f" p99 to p99 {ours / theirs:.2f}, to p50 {ours / median(disk):.2f}\n"
-    )
+    return watch.seconds
 
 
-def disk_seconds(folder: Path, seconds: float, rate_: float) -> list[float]:
-    """Commit what such a rate brings during each commit; returns how long each took."""
+def disk_seconds(folder: Path, rate_: float, seconds: float) -> list[float]:
+    """Commit what such a rate brings during each commit; returns for each event how long that commit took.
+
+    Once for each event, because a disk that stands still for a moment does so
+    to every event of that moment, and for one commit.
+    """
+    met: list[float] = []
     with fresh(folder) as path:
         database, until, rows = BareDatabase(path), time.perf_counter() + seconds, 1
         while time.perf_counter() < until:
             database.commit([(0, 0, "thread0", 0, 0.0, bytes(300))] * rows)
-            rows = max(int(rate_ * database.seconds[-1]), 1)
+            took = database.seconds[-1]
+            rows = max(int(rate_ * took), 1)
+            met += [took] * rows
         database.close()
-        return database.seconds
+    return met
 
 
 # --- beside a busy loop -------------------------------------------------------------
@@ -304,7 +320,7 @@ async def _measure(folder: Path, seconds: float, rounds: int, only: str | None) 
     if only in (None, "rates"):
         awaited = await measure_rates(folder, seconds, rounds)
     if only in (None, "latency"):
-        await measure_latency(folder, awaited / 2, 3 * seconds)
+        await measure_latency(folder, awaited / 2, seconds, rounds)
     if only in (None, "busy"):
         await measure_busy(folder, 3 * seconds)
     if only in (None, "wal"):
