@@ -13,13 +13,19 @@ from actors.runtime import Runtime
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--at-length``: what takes minutes at its real size is that size."""
-    parser.addoption("--at-length", action="store_true", help="chaos at its full size, which takes minutes")
+    parser.addoption("--at-length", action="store_true", help="tests at their full size, which takes minutes")
 
 
 def pytest_configure() -> None:
     """Heed Ctrl-C: a shell that runs tests in the background has it ignored, and so would the processes they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def at_length(request: pytest.FixtureRequest) -> bool:
+    """True if the tests are to be as large as they are meant, however long that takes."""
+    return bool(request.config.getoption("--at-length"))
 
 
 @pytest.fixture(autouse=True)

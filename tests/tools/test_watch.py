@@ -104,7 +104,7 @@ async def test_watch_for_people() -> None:
 @pytest.mark.slow
 async def test_watch_in_the_middle_of_a_run() -> None:
     """A watcher that begins in the middle of a run gets its id, to cancel it, and those of waiting runs."""
-    async with running("demo", "--agent", "approval") as command:
+    async with running("demo", "--agent", "approval", "--drain", "0") as command:
         url = command.url or next(word for word in command._err.decode().split() if word.startswith("ws://"))
         (first,) = (await run("send", url, "--token", "alice", "deploy")).objects
         (second,) = (await run("send", url, "--token", "alice", "--thread", first["thread_id"], "again")).objects

@@ -72,10 +72,10 @@ trio.run(main)
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Of 20 processes, each killed among its commits, no event is lost that was said to be there."""
+async def test_killed_again_and_again(tmp_path: Path, *, at_length: bool) -> None:
+    """Of many processes, each killed among its commits, no event is lost that was said to be there."""
     path, chance, said = tmp_path / "events.db", random.Random(1), 0
-    for life in range(1, 21):
+    for life in range(1, 101 if at_length else 9):
         said = await trio.to_thread.run_sync(run_and_kill, path, chance.randrange(1, 60)) or said
         journal = SQLiteJournal(path)
         restored = await journal.open(Limits(), b"")

@@ -30,12 +30,6 @@ def report(request: pytest.FixtureRequest) -> Report:
     return tell
 
 
-@pytest.fixture
-def at_length(request: pytest.FixtureRequest) -> bool:
-    """True if the tests are to be as large as they are meant, however long that takes."""
-    return bool(request.config.getoption("--at-length"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print what there is to tell."""
     rows = config.stash.get(ROWS, [])

@@ -21,9 +21,9 @@ def page(server: Running) -> str:
 
 
 @asynccontextmanager
-async def demo(port: int = 0) -> AsyncIterator[Running]:
+async def demo(port: int = 0, *words: str) -> AsyncIterator[Running]:
     """``actors demo`` as a process of its own, at a free port if at none in particular."""
-    process = await trio.lowlevel.open_process(arguments("demo", "--port", str(port)), stderr=subprocess.PIPE)
+    process = await trio.lowlevel.open_process(arguments("demo", "--port", str(port), *words), stderr=subprocess.PIPE)
     try:
         async with trio.open_nursery() as nursery:
             command = Running(process)

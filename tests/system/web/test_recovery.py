@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import urllib.request
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,8 +23,6 @@ from tests.tools.command import Running
 pytestmark = pytest.mark.slow
 
 QUESTION = "What is the weather in Oslo?"
-LONGEST_WAITS = "(Math.random = () => 1, true)"
-"""Chance decides how long a page waits; so it does not come back early by luck."""
 ENDLESS_WAITS = "(Math.random = () => 10_000, true)"
 """A page that waits for its turn does not come back while a test lasts."""
 HEALED = "document.querySelector('#recovery').dataset.cuts > 0 && document.querySelector('#recovery').dataset.away"
@@ -80,14 +79,16 @@ async def test_a_reload_in_the_middle_of_a_run_shows_every_event_once(server: Ru
     await assert_complete(browser, page(server))
 
 
-async def test_a_cut_of_ten_seconds_in_the_middle_of_a_run_loses_no_word(network: FaultProxy, browser: Browser) -> None:
+async def test_a_long_cut_in_the_middle_of_a_run_loses_no_word(
+    network: FaultProxy, browser: Browser, *, at_length: bool
+) -> None:
     """The page says that the server is gone, comes back by itself, and says what was replayed."""
     await browser.open(through(network))
     await browser.say(QUESTION)
     await until_answering(browser)
     network.sever()
     await browser.until_state("gone")
-    await trio.sleep(10)
+    await trio.sleep(10 if at_length else 3)
     assert await browser.data("[data-run]", "state") == ["running"]
     network.mend()
     await until_runs(browser, "completed")
@@ -106,8 +107,7 @@ async def test_offline_and_online_again(network: FaultProxy, browser: Browser) -
     await browser.go_offline()
     network.cut()
     await browser.until_state("gone")
-    await trio.sleep(4)
-    await browser.ask(LONGEST_WAITS)
+    await browser.ask(ENDLESS_WAITS)
     await trio.sleep(4)
     assert await browser.ask("navigator.onLine") is False
     with trio.fail_after(4):
@@ -181,6 +181,50 @@ async def test_a_person_cuts_the_connection_and_mends_it(server: Running, browse
     await until_runs(browser, "completed")
     assert await recovery(browser) == {"cuts": 1, "replayed": seen, "gaps": 0, "resets": 0}
     assert f"{seen} events replayed (offsets 1 to {seen}), 0 gaps, 0 resets" in (await browser.texts("#recovery"))[0]
+
+
+async def test_a_deploy_over_a_file_is_a_pause(tmp_path: Path, browser: Browser) -> None:
+    """The run that is under way ends with the old server, and the new one goes on: no gap, no reset, the same page."""
+    store = ("--store", f"sqlite:{tmp_path / 'events.db'}")
+    async with demo(0, *store) as server:
+        url = page(server)
+        await browser.open(url)
+        await browser.say(QUESTION)
+        await until_answering(browser)
+        server.signal(signal.SIGTERM)
+        assert (await server.ended()).status == 0
+    await browser.until_state("gone")
+    async with demo(urlsplit(url).port or 0, *store):
+        await browser.until_state("live")
+        await until_runs(browser, "completed")
+        counts = await recovery(browser)
+        assert (counts["gaps"], counts["resets"]) == (0, 0)
+        await assert_complete(browser, url)
+        await browser.say("Bergen?")
+        await until_runs(browser, "completed", "completed")
+
+
+async def test_a_killed_server_with_a_file_keeps_the_conversation(tmp_path: Path, browser: Browser) -> None:
+    """What was shown stays, and goes on under another epoch without a word; the run that was lost is said to be."""
+    store = ("--store", f"sqlite:{tmp_path / 'events.db'}")
+    async with demo(0, *store) as server:
+        url = page(server)
+        await browser.open(url)
+        await browser.say(QUESTION)
+        await until_answering(browser)
+        server.signal(signal.SIGKILL)
+        await browser.until_state("gone")
+        seen = await events(browser)
+    async with demo(urlsplit(url).port or 0, *store):
+        await browser.until_state("live")
+        await until_runs(browser, "failed")
+        counts = await recovery(browser)
+        assert (counts["gaps"], counts["resets"]) == (0, 0)
+        assert joined(await events(browser))[: len(joined(seen)) - 1] == joined(seen)[:-1]
+        await browser.say("Bergen?")
+        await until_runs(browser, "failed", "completed")
+        offsets = [offset for offset, _, _ in await events(browser)]
+        assert offsets == sorted(set(offsets)), "no event is shown twice"
 
 
 async def test_a_restarted_server_is_a_reset(server: Running, browser: Browser) -> None:
