@@ -33,8 +33,11 @@ def restore(restored: Restored, state: StoreState, progress: Progress, now: floa
 
     After a life that was not closed in order, every log forks where it ends.
     """
+    # One that no other life has had: the number of this life comes again if its first commits are lost, or if an older
+    # copy of the file is put back, and a device may have seen more under that name than is there.
+    epoch = None if restored.clean else state.new_epoch()
     for log in restored.logs:
-        _restore_log(log, restored, state, now)
+        _restore_log(log, state, now, epoch)
         progress.restore(log.user_id, log.low, log.acked, log.written)
     firsts = _restore_ids(restored, state)
     for thread in restored.threads:
@@ -75,13 +78,13 @@ def last_event_of(mark: RunMark, environment: Environment) -> Append:
     return Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
 
 
-def _restore_log(log: RestoredLog, restored: Restored, state: StoreState, now: float) -> None:
-    epoch, lineage = log.epoch, log.lineage
-    if not restored.clean:
+def _restore_log(log: RestoredLog, state: StoreState, now: float, epoch: str | None) -> None:
+    """Take over a log, which goes on in another epoch if there is one."""
+    lineage = log.lineage
+    if epoch is not None:
         # It may have lost events that devices have seen, whatever the journal says: a disk is silent about it.
-        lineage = fork(lineage, epoch, log.head)
-        epoch = f"{epoch.rpartition('.')[0]}.{restored.life}"
-    there = Log.restore(epoch, lineage, low=log.low, times=log.times, sizes=log.sizes)
+        lineage = fork(lineage, log.epoch, log.head)
+    there = Log.restore(epoch or log.epoch, lineage, low=log.low, times=log.times, sizes=log.sizes)
     state.restore_log(log.user_id, there, now)
 
 

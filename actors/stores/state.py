@@ -105,7 +105,7 @@ class StoreState:
         self._limits = limits
         self._retained_events, self._retained_bytes = limits.retained_events, limits.retained_bytes
         self._wall_clock = wall_clock
-        self._new_epoch = new_epoch
+        self.new_epoch = new_epoch
         self._aging_logs: list[tuple[float, str]] = []
 
     def __repr__(self) -> str:
@@ -300,7 +300,7 @@ class StoreState:
         if log is None:
             ended = self.ends.pop(user_id, None)
             if ended is None:
-                log = Log(self._new_epoch())
+                log = Log(self.new_epoch())
                 if self.effects is not None:
                     self.effects.append(LogRecord(user_id, log.epoch))
             else:
@@ -310,7 +310,7 @@ class StoreState:
 
     def fork(self, user_id: str, offset: int) -> Bounds:
         """Lose a log's events beyond an offset, and go on in another epoch that continues it up to there."""
-        self.log(user_id).fork(self._new_epoch(), offset)
+        self.log(user_id).fork(self.new_epoch(), offset)
         return self.bounds(user_id)
 
     # --- age ------------------------------------------------------------------

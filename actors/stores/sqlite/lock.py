@@ -1,4 +1,9 @@
-"""The lock of a journal: a file beside it that one process has locked."""
+"""The lock of a journal: a file beside it that one process has locked.
+
+It tells a journal that was closed in order from an older copy of it that was
+put back: the last life notes in the journal when it marked the lock, and
+whatever writes to the journal after that marks it again.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,10 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + "-lock")
         self._file: int | None = None
+        self.stamp = 0
+        """When the file last changed, in nanoseconds since 1970, as the file system says: no program can set that."""
+        self.stamp_before = 0
+        """The stamp that the last life of the journal left which wrote anything."""
 
     def take(self) -> None:
         """Lock, and note this process; raises StoreError that names the process that has it locked, OSError."""
@@ -28,7 +37,7 @@ class Lock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(file, 32).decode(errors="replace").strip() or "unknown"
+            holder = _lines(file)[0] or "unknown"
             os.close(file)
             raise StoreError(
                 f"{self.path}: expected a journal that is not open, process {holder} has it open"
@@ -37,14 +46,33 @@ class Lock:
             os.close(file)
             raise
         self._file = file
+        _, kept = _lines(file)
+        self.stamp_before = int(kept) if kept.isdecimal() else os.fstat(file).st_ctime_ns
+        self._note(f"{os.getpid()}\n{self.stamp_before}\n")
+
+    def mark(self) -> None:
+        """Have another stamp from now on, also after the loss of power: this process is about to write, or has."""
+        self._note(f"{os.getpid()}\n")
+
+    def _note(self, text: str) -> None:
+        assert self._file is not None, "it is locked"
         try:
-            os.ftruncate(file, 0)
-            os.pwrite(file, b"%d\n" % os.getpid(), 0)
+            os.ftruncate(self._file, 0)
+            os.utime(self._file)
+            os.pwrite(self._file, text.encode(), 0)
+            os.fsync(self._file)
         except OSError:
             pass  # a full disk: the lock holds without a name
+        self.stamp = os.fstat(self._file).st_ctime_ns
 
     def release(self) -> None:
         """Unlock; no error if it is not locked."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _lines(file: int) -> tuple[str, str]:
+    """Return the two lines of a lock: the process, and the stamp before it, until that process has written."""
+    process, _, stamp = os.pread(file, 64, 0).decode(errors="replace").partition("\n")
+    return process.strip(), stamp.strip()

@@ -57,7 +57,7 @@ class Reader:
         self._db = db
         self._logs: dict[int, LogEntry] = {}
         self._threads: dict[int, ThreadEntry] = {}
-        self._state = State(secret=b"", life=Life(0, True, 0, 0.0))
+        self._state = State(secret=b"", life=Life(0, 1, 0, 0.0))
 
     def state(self) -> State:
         """Read it."""
@@ -70,7 +70,7 @@ class Reader:
         if not self._state.secret:
             raise StoreError("expected a row of table meta, got none")
         for n, clean, batch, now, expired in self._rows("life"):
-            self._state.life = Life(n, bool(clean), batch, now, expired)
+            self._state.life = Life(n, clean, batch, now, expired)
         self._read_logs()
         self._read_threads()
         self._read_segments()
@@ -220,7 +220,7 @@ def restored(db: sqlite3.Connection, state: State, limits: Limits) -> Restored:
     """Return what a store has to know of a state; of each log the newest ``retained_events`` at most."""
     return Restored(
         life=state.life.n + 1,
-        clean=state.life.clean,
+        clean=bool(state.life.clean),
         secret=state.secret,
         now=state.life.now,
         logs=[_restored_log(state, log, limits.retained_events) for log in state.logs.values()],

@@ -88,7 +88,8 @@ class Life(msgspec.Struct, frozen=True):
     """A life of the journal, and the time up to which it came."""
 
     n: int
-    clean: bool
+    clean: int
+    """0 unless it was closed in order, and then the stamp of its lock: the next life finds the same there."""
     batch: int
     now: float
     expired: float = 0.0
@@ -96,7 +97,7 @@ class Life(msgspec.Struct, frozen=True):
 
     def row(self) -> tuple[Column, ...]:
         """Return its row."""
-        return _with_crc(self.n, int(self.clean), self.batch, self.now, self.expired)
+        return _with_crc(self.n, self.clean, self.batch, self.now, self.expired)
 
 
 @attrs.define(kw_only=True)

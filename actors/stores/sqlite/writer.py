@@ -55,6 +55,8 @@ class Writer:
         self._reserve = Reserve(path)
         self._limits = Limits()
         self._life = 0
+        self._goes_on = False
+        """True if the life before was closed in order, and nothing came after it."""
         self._db: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._state: State | None = None
@@ -93,6 +95,10 @@ class Writer:
             text = str(error)
             raise StoreError(text if str(self.path) in text else f"{self.path}: {text}") from error
         self._life = found.life
+        # Closed in order is a life that nothing came after: not one whose successors are gone, with the power, with a
+        # write-ahead log that somebody deleted, or because an older copy of the file was put back.
+        self._goes_on = self.state.life.clean == self._file_lock.stamp_before
+        found.clean = found.life == 1 or self._goes_on
         return found
 
     def _attach_in_room(self) -> Restored:
@@ -158,7 +164,7 @@ class Writer:
     def close(self, *, clean: bool) -> None:
         """Close; ``clean`` marks the life as closed in order, and raises StoreError if that cannot be written."""
         try:
-            if clean and self._db is not None and self.state.life.n == self._life:
+            if clean and self._db is not None and (self.state.life.n == self._life or self._goes_on):
                 self._close_in_order()
         except sqlite3.Error as error:
             text = (
@@ -171,7 +177,8 @@ class Writer:
     def _close_in_order(self) -> None:
         state, upkeep = self.state, self._upkeep
         assert upkeep is not None, "it is connected"
-        life = msgspec.structs.replace(state.life, clean=True)
+        self._file_lock.mark()
+        life = msgspec.structs.replace(state.life, clean=self._file_lock.stamp)
 
         def write() -> None:
             upkeep.close_segment()
@@ -199,8 +206,10 @@ class Writer:
     def commit(self, number: int, effects: Sequence[Effect]) -> None:
         """Write a batch; raises as :meth:`~actors.stores.journal.Journal.commit` does."""
         db = self._connection()
-        plan = Plan(self.state, msgspec.structs.replace(self.state.life, n=self._life, clean=False, batch=number))
+        plan = Plan(self.state, msgspec.structs.replace(self.state.life, n=self._life, clean=0, batch=number))
         plan.take(effects)
+        if self.state.life.n != self._life:
+            self._file_lock.mark()
         try:
             self._write_in_room(db, plan)
             with self.lock:

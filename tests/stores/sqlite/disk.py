@@ -77,7 +77,7 @@ class SQLiteDisk:
         """Go on with a copy of the files, as the system has them: who wrote them goes on with the old ones."""
         before = self.path.parent
         self._crashes += 1
-        for name in ("events.db", "events.db-wal"):
+        for name in ("events.db", "events.db-wal", "events.db-lock"):
             if (before / name).exists():
                 shutil.copy(before / name, self.path.parent / name)
 

@@ -32,10 +32,11 @@ async def history_on(disk: SQLiteDisk) -> tuple[list[dict[str, Any]], Model]:
     for number in range(1, 25):
         await journal.commit(number, history.batch())
     await journal.aclose(clean=True)
+    history.model.clean = False  # as a copy has it, of which nobody knows what came after
     shots = [plain(history.model.restored(LIMITS))]
     journal = disk.journal()
     await journal.open(LIMITS, SECRET)
-    history.model.life, history.model.clean = 2, False
+    history.model.life = 2
     for number in range(1, COMMITS + 1):
         await journal.commit(number, history.batch())
         shots.append(plain(history.model.restored(LIMITS)))
