@@ -68,6 +68,7 @@ class ThreadRecord(msgspec.Struct, gc=False, frozen=True):
     thread_id: str
     user_id: str | None
     generation: str
+    """Empty in the record of a thread that never had an owner, which a journal makes up for what it holds."""
     seq: int
     shed: tuple[tuple[Cause, int], ...] = ()
     """The numbers of held events that it shed for each cause, and has not told an owner of."""

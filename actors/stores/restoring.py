@@ -100,7 +100,8 @@ def _restore_ids(restored: Restored, state: StoreState) -> Firsts:
 
 def _restore_thread(thread: RestoredThread, firsts: Firsts, state: StoreState) -> None:
     record, there = thread.record, ThreadState()
-    there.user_id, there.generation, there.seq = record.user_id, record.generation, record.seq
+    # A thread whose owner never changed has no record in the journal, only what it holds.
+    there.user_id, there.generation, there.seq = record.user_id, record.generation or FIRST_GENERATION, record.seq
     if record.binding:
         there.binding = msgspec.msgpack.decode(record.binding, type=Binding)
         if there.binding.user_id is not None:
@@ -110,7 +111,7 @@ def _restore_thread(thread: RestoredThread, firsts: Firsts, state: StoreState) -
         event_id, first = firsts.get((record.thread_id, held.seq), ("", None))
         events.append(HeldEvent(held.body, held.seq, held.at, first, event_id))
     if record.user_id is None and (events or record.shed):
-        there.hold = hold = ThreadHold(record.thread_id, disowned=record.generation != FIRST_GENERATION)
+        there.hold = hold = ThreadHold(record.thread_id, disowned=there.generation != FIRST_GENERATION)
         hold.shed = dict(record.shed) or None
         last_shed = events[0].seq - 1 if events else record.seq
         hold.first_shed = last_shed - sum(count for _, count in record.shed) + 1

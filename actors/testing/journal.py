@@ -245,7 +245,7 @@ class _Folding:
 
     def _thread(self, thread_id: str) -> RestoredThread:
         if thread_id not in self.threads:
-            self.threads[thread_id] = RestoredThread(ThreadRecord(thread_id, None, "0", 0))
+            self.threads[thread_id] = RestoredThread(ThreadRecord(thread_id, None, "", 0))
         return self.threads[thread_id]
 
     def _count(self, thread_id: str, seq: int) -> None:

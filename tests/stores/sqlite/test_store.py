@@ -1,18 +1,96 @@
-"""The store in a file, from life to life."""
+"""The store in a file: the contract, and runtimes from life to life."""
 
 from __future__ import annotations
 
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Literal
 
+import pytest
 import trio
+from hypothesis import settings
 
 import actors
 from actors.environment import Environment
 from actors.events.event import encode
 from actors.limits import Limits
+from actors.stores.journal import Effect
+from actors.stores.local import LocalStore
 from actors.stores.sqlite.store import SQLiteStore
-from actors.stores.store import Append, Bind, Placement
+from actors.stores.store import Append, Bind, Placement, Store
+from tests.stores.contract import StoreContract, StoreMachine
+from tests.stores.desk import Fault, Place
+from tests.stores.sqlite.disk import SQLiteDisk
+
+FAULTS: dict[Fault, Literal["full", "before", "after"]] = {
+    "refused": "full",
+    "unwritten": "before",
+    "unanswered": "after",
+}
+
+
+class SQLitePlace(Place):
+    """A folder, of which a crash leaves a copy."""
+
+    faults = tuple(FAULTS)
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = SQLiteDisk(folder)
+        self._journal = self.disk.journal()
+
+    def store(self) -> Store:
+        self._journal = self.disk.journal()
+        return LocalStore(self._journal)
+
+    def crash(self, lost: int = 0) -> None:
+        assert not lost, "a process that ends takes nothing from a file"
+        self.disk.crash()
+
+    def fail(self, fault: Fault, nth: int) -> None:
+        commit, calls = self._journal.commit, itertools.count(1)
+
+        async def failing(number: int, effects: Sequence[Effect]) -> None:
+            if next(calls) == nth:
+                self.disk.fail(FAULTS[fault])
+            await commit(number, effects)
+
+        self._journal.commit = failing  # type: ignore[method-assign]
+
+
+class TestSQLiteStore(StoreContract):
+    """The contract, example by example: a simulated journal may be kinder than a file."""
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Iterator[Place]:
+        """A folder that outlives the stores in it."""
+        place = SQLitePlace(tmp_path)
+        yield place
+        place.disk.close()
+
+
+class SQLiteMachine(StoreMachine):
+    """The contract against its model."""
+
+    folders: ClassVar[list[tempfile.TemporaryDirectory[str]]] = []
+
+    @classmethod
+    def place(cls) -> Place:
+        cls.folders.append(tempfile.TemporaryDirectory())
+        return SQLitePlace(Path(cls.folders[-1].name))
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "at"):
+            assert isinstance(self.at, SQLitePlace)
+            self.at.disk.close()
+            self.folders.pop().cleanup()
+
+
+TestSQLiteMachine = SQLiteMachine.TestCase
+TestSQLiteMachine.settings = settings(max_examples=8, stateful_step_count=30, deadline=None)
 
 
 async def placed(store: SQLiteStore, *acts: Append | Bind) -> list[object]:

@@ -61,7 +61,8 @@ class Copy:
     heads: Counter[str] = attrs.field(factory=Counter)
     """The last seq of each thread."""
     offset: int = 0
-    epoch: str = ""
+    life: int = 0
+    """The last life of the file from which it had anything."""
     surprises: list[str] = attrs.field(factory=list)
     """All but the next event."""
     resets: int = 0
@@ -72,24 +73,25 @@ class Copy:
     is_open: bool = False
     caught_up_at: list[float] = attrs.field(factory=list)
 
-    def take(self, item: object) -> None:
-        """Take one item of a session."""
+    def take(self, item: object, life: int) -> None:
+        """Take one item of a session, in a life of the file."""
         match item:
             case Event():
                 self.add(item.thread_id, item.seq0 or item.seq, item.seq, item.offset, str(item.event_id))
                 if item.run_id is not None and item.type in TERMINAL:
                     self.ended.add(item.run_id)
             case Reset():
-                self.begin_anew(item.epoch)
+                self.begin_anew(life)
             case Gap():
                 self.surprises.append(str(item))
             case CaughtUp():
                 self.caught_up_at.append(trio.current_time())
+        self.life = life
 
-    def begin_anew(self, epoch: str) -> None:
+    def begin_anew(self, life: int) -> None:
         """Take a reset, which only a device may be told that was away for more lives than a lineage has forks."""
-        if _life(epoch) - _life(self.epoch) <= MOST_FORKS:
-            self.surprises.append(f"reset from {self.epoch} at {self.offset} to {epoch}")
+        if life - self.life <= MOST_FORKS:
+            self.surprises.append(f"reset at {self.offset} from life {self.life} in life {life}")
         self.heads.clear()
         self.ids.clear()
         self.offset = 0
@@ -141,8 +143,9 @@ class File:
     users: list[str]
     pause_seconds: float
     url: str = ""
+    lives: int = 0
     began: float = 0.0
-    """When its present process began to listen."""
+    """When its present process was started: before it can listen, because a device may be there at once."""
     remarks: list[str] = attrs.field(factory=list)
     """Whatever its processes had to remark."""
     copies: list[Copy] = attrs.field(factory=list)
@@ -153,6 +156,8 @@ class File:
         """Have a process serve it while the body runs, on the port of the one before."""
         port = self.url.removesuffix("/ws").rpartition(":")[2] or "0"
         words = str(self.path), port, str(self.record), str(self.pause_seconds), *self.users
+        self.lives += 1
+        self.began = trio.current_time()
         async with started("tests.system.chaos.keeping", *words) as server:
             yield server
             self.remarks += [line for line in server.said.splitlines() if _FAULT.search(line)]
@@ -160,7 +165,6 @@ class File:
     async def listening(self, server: Process) -> None:
         """Wait until a process serves it."""
         self.url = await url_of(server) or self.url
-        self.began = trio.current_time()
 
     async def watch(self, copy: Copy, asking: Asking | None = None, chance: random.Random | None = None) -> None:
         """Be a device."""
@@ -178,9 +182,7 @@ class File:
                 self.asking.append(asking)
                 nursery.start_soon(asking.run, session, chance)
             async for item in session:
-                copy.take(item)
-                if session.cursor is not None:
-                    copy.epoch = session.cursor.epoch
+                copy.take(item, self.lives)
 
     async def quiet(self) -> None:
         """Wait until every request is answered by a run that has ended, and every device has caught up."""
@@ -267,11 +269,6 @@ class File:
     def count(self, *types: str) -> int:
         """Count the events of some types in the file."""
         return sum(entry.type in types for log in logs_of(self.path).values() for entry in log)
-
-
-def _life(epoch: str) -> int:
-    """Return the life in which an epoch began."""
-    return int(epoch.rpartition(".")[2] or 0)
 
 
 def _whole(run_id: str, types: list[str]) -> Iterable[str]:

@@ -100,7 +100,7 @@ async def taken(browser: Node | None, file: File, user_id: str) -> None:
             first_seq = item.get("seq0") or item["seq"]
             copy.add(item["thread_id"], first_seq, item["seq"], item["offset"], item["event_id"])
         elif item["kind"] == "reset":
-            copy.begin_anew(item["epoch"])
+            copy.begin_anew(file.lives)
         else:
             copy.surprises.append(str(item))
     file.copies.append(copy)
@@ -117,11 +117,10 @@ async def test_deploys_under_load(tmp_path: Path, report: Report, *, at_length: 
         for deploy in range(deploys):
             async with file.served() as server:
                 await file.listening(server)
-                began = trio.current_time()
                 if deploy == 0:
                     for number in range(100):
                         nursery.start_soon(file.watch, Copy(users[number % len(users)]))
-                await returned(file, began, back)
+                await returned(file, back)
                 await trio.sleep(1.0)
                 server.signal(signal.SIGTERM)
                 assert await server.end() == 0, server.said
@@ -137,11 +136,11 @@ async def test_deploys_under_load(tmp_path: Path, report: Report, *, at_length: 
     )
 
 
-async def returned(file: File, began: float, back: list[float]) -> None:
-    """Wait until every device is caught up with a server, and note how long each took."""
-    while not all(copy.caught_up_at and copy.caught_up_at[-1] > began for copy in file.copies) or not file.copies:  # noqa: ASYNC110
+async def returned(file: File, back: list[float]) -> None:
+    """Wait until every device is caught up with a server, and note how long each took from its start."""
+    while not all(copy.caught_up_at and copy.caught_up_at[-1] > file.began for copy in file.copies) or not file.copies:  # noqa: ASYNC110
         await trio.sleep(0.02)
-    back += [copy.caught_up_at[-1] - began for copy in file.copies]
+    back += [copy.caught_up_at[-1] - file.began for copy in file.copies]
 
 
 # --- a full disk ------------------------------------------------------------------
