@@ -2,6 +2,7 @@
 
     runtime ─┬ store                         numbers events, and keeps them
              ├ flusher                       one write per connection and tick
+             ├ readiness                     which of all sockets can be read
              ├ users ──── UserActor ─ ─ ─ Connection
              ├ threads ── ThreadActor
              ├ deltas                        one event for the tokens of a window
@@ -60,6 +61,7 @@ from actors.users.actor import UserContext
 from actors.users.dead_letters import UserKind
 from actors.users.presence import Subscriber, UserMessage
 from actors.users.registry import Registry
+from actors.wire.readiness import Readiness
 
 M = TypeVar("M")
 
@@ -86,6 +88,7 @@ class Tree:
         )
         self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
+        self.readiness = Readiness()
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
@@ -133,6 +136,7 @@ class Tree:
             children=[
                 Child(name="store", start=self._run_store, shutdown_seconds=limits.store_seconds),
                 Child(name="flusher", start=self.flusher.run, shutdown_seconds=seconds),
+                Child(name="readiness", start=self.readiness.run, shutdown_seconds=seconds),
                 Child(name="users", start=self.users.run, stop=self.users.stop, shutdown_seconds=seconds * 2),
                 Child(name="threads", start=self.threads.run, stop=self.threads.stop, shutdown_seconds=seconds * 2),
                 Child(name="deltas", start=self.runs.deltas.run, shutdown_seconds=seconds),
@@ -223,7 +227,8 @@ class Tree:
             instruments=self.context.instruments,
             follow=self._follow,
             mark=self.flusher.mark,
-            hear=self.pulse.hear,
+            hear=self.pulse.heartbeat.hear,
+            readiness=self.readiness,
             forget=self.pulse.heartbeat.forget,
             pending=self._pending,
             answer=self.requests.answer,
@@ -300,10 +305,6 @@ class Pulse:
         self._tree = tree
         self._trouble: Trouble | None = None
         """The store's trouble at the last look."""
-
-    def hear(self, connection: Connection) -> None:
-        """Note a sign of life."""
-        self.heartbeat.hear(connection, self._clock())
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat until cancelled."""

@@ -32,7 +32,7 @@ from actors.limits import Limits
 from actors.protocol import client_messages
 from actors.protocol.client_messages import SUBPROTOCOL, AnswerAsk, CancelRun, Origin, ReadThread, Send
 from actors.protocol.server_messages import CancelReply, ReadReply, SendReply
-from actors.wire.websocket import Closed, DialledWebSocket, dial
+from actors.wire.dialled import Closed, DialledWebSocket, dial
 
 QUEUED_ITEMS = 1_000
 """Bound of the queue for the application: as many events as a server retains by default."""

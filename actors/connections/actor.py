@@ -1,7 +1,12 @@
 """The connection: one socket of one user, a cursor into the user's log.
 
-Its task is the reader's until the connection ends; then it says why, and closes
-the socket. Events are written in the flusher's step, from the log, so that a
+While it is idle it is a record, and has no task: :meth:`Connection.open` takes
+the hello in the task of the one who accepted the socket, and returns;
+:meth:`Connection.close` says why it ends, and closes the socket, in another.
+Between the two its messages are read in the step of the one task that watches
+all sockets, and tasks of its own come and go with what has to wait.
+
+Events are written in the flusher's step, from the log, so that a
 device that does not read lags behind and nothing queues up for it here.
 
 It is an actor in that it has private state, a path, and failures that end it
@@ -25,6 +30,7 @@ import trio
 
 from actors.connections.ending import Ending
 from actors.connections.loading import Loading
+from actors.connections.peer import Peer
 from actors.connections.pings import Pings
 from actors.connections.reader import PONG, Reader, ReaderContext
 from actors.delivery.announcements import Announcements, Item
@@ -33,8 +39,8 @@ from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand
 from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
-from actors.errors import PeerError
 from actors.kernel.failures import Barrier
+from actors.kernel.task_set import Starter, TaskSet
 from actors.observability.instrument import Instruments
 from actors.protocol import client_messages, server_messages
 from actors.users.presence import Presence
@@ -42,7 +48,7 @@ from actors.wire.control_frames import PING
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
-from actors.wire.websocket import WebSocket, upgrade
+from actors.wire.websocket import WebSocket
 
 
 @attrs.frozen(kw_only=True)
@@ -51,8 +57,8 @@ class ConnectionContext(ReaderContext):
 
     mark: Callable[[Presence], None]
     """Asks the flusher to write to a user's devices in this tick."""
-    hear: Callable[[Connection], None]
-    """Notes a sign of life."""
+    hear: Callable[[Connection, float], None]
+    """Notes a sign of life, at a time."""
     forget: Callable[[Connection], None]
     """Forgets a connection that listens no more."""
     pending: Callable[[str], list[Item]]
@@ -60,40 +66,54 @@ class ConnectionContext(ReaderContext):
 
 
 class Connection:
-    """One WebSocket: its session, its subscription to the log, its end."""
+    """One WebSocket: its session, its subscription to the log, its end.
 
-    def __init__(
-        self,
-        label: str,
-        endpoint: Endpoint,
-        *,
-        head: RequestHead,
-        context: ConnectionContext,
-        identify: Callable[[str | None], Awaitable[str]],
-        user_id: str | None,
-    ) -> None:
+    open ─ greeting ─ idle ─ end() ─ close
+    """
+
+    __slots__ = (
+        "_context",
+        "_endpoint",
+        "_loading",
+        "_peer",
+        "_presence",
+        "_reader",
+        "_transport",
+        "label",
+        "pings",
+        "plain",
+        "renames",
+        "subscription",
+        "user_id",
+    )
+
+    def __init__(self, label: str, endpoint: Endpoint, *, context: ConnectionContext, tasks: Starter) -> None:
         self.label = label
-        self.plain = client_messages.SUBPROTOCOL not in head.offers()
+        self.plain = False
         self.renames = False
         """True once its client has said that it knows that an epoch may go on under another name."""
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
-        self.user_id = user_id
+        self.user_id: str | None = None
         """Known from the request for plain clients and tickets; else from the hello."""
-        self.pings: Pings
-        """The pings, from the start of :meth:`run` on."""
-        self._endpoint = endpoint
-        self._head = head
         self._context = context
-        self._identify = identify
-        self._ending = Ending()
-        self._transport: Transport
-        self._websocket: WebSocket | None = None
-        """The WebSocket, once it is open."""
+        self._endpoint = endpoint
         self._presence: Presence
-        self._loading: Loading
-        self._announcements = Announcements()
-        self._reader: Reader
+        clock, own_tasks, ending = context.environment.clock, TaskSet(tasks, self.fail), Ending()
+        self._transport = transport = Transport(
+            endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
+        )
+        self.pings = Pings(transport)
+        self._peer = Peer(
+            transport=transport,
+            websocket=WebSocket(transport, context.limits, on_received=partial(context.hear, self), clock=clock),
+            pings=self.pings,
+            announcements=Announcements(),
+            ending=ending,
+            tasks=own_tasks,
+        )
+        self._reader = Reader(self, context, self._peer)
+        self._loading = Loading(own_tasks, on_loaded=self._mark, on_failed=self._reader.end_for)
 
     @property
     def path(self) -> str:
@@ -102,7 +122,7 @@ class Connection:
 
     def __repr__(self) -> str:
         state = "saying hello" if self.subscription is None else repr(self.subscription)
-        reason = self._ending.reason
+        reason = self._peer.ending.reason
         return f"<Connection {self.path} {state}{'' if reason is None else f' ending={reason[0]}'}>"
 
     @property
@@ -125,76 +145,67 @@ class Connection:
         """True if the socket took nothing any more, or broke, so that no goodbye was possible."""
         return self._transport.aborted
 
-    # --- the task -------------------------------------------------------------
+    # --- its life -----------------------------------------------------------------
 
-    async def run(self) -> tuple[str, str]:
-        """Serve the connection to its end; returns the row of the closing table, and the reason in words.
+    async def open(
+        self,
+        head: RequestHead,
+        user_id: str | None,
+        identify: Callable[[str | None], Awaitable[str]],
+        on_end: Callable[[], object],
+    ) -> bool:
+        """Answer the upgrade request, take the hello and attach the device.
 
-        A failure of ours is reported, ends this connection, and is not raised.
-        Cancelled, it closes the socket as it stands.
+        True if the connection is idle then: it needs no task, and ``on_end`` is
+        called, once, when it ends. ``identify`` returns the user of a hello's
+        token, or raises PeerError. A failure of ours is reported, ends this
+        connection, and is not raised. Whatever comes of it, also of a
+        cancellation, :meth:`close` must follow.
         """
-        context = self._context
-        context.hear(self)
+        self.plain, self.user_id = client_messages.SUBPROTOCOL not in head.offers(), user_id
+        subprotocol = None if self.plain else client_messages.SUBPROTOCOL
+        self._context.hear(self, self._context.environment.clock())
+        ending = self._peer.ending
+        with trio.CancelScope() as scope:
+            ending.stops(scope.cancel)
+            with Barrier(self._reader.end_for):
+                self._peer.websocket.open(head.upgrade_request, head.rest, subprotocol)
+                await self._reader.greet(identify)
+        if ending.reason is None:
+            self._reader.listen()
+        if ending.reason is None:
+            ending.stops(on_end)
+        return ending.reason is None
+
+    async def close(self) -> tuple[str, str]:
+        """Leave the user's devices, say goodbye, and close the socket; returns the row of the closing table, and the
+        reason in words.
+
+        A failure of ours is reported, and is not raised. Cancelled, it closes
+        the socket as it stands.
+        """
+        peer, transport = self._peer, self._transport
+        transport.forget()
         try:
             with Barrier(self.fail):
-                async with trio.open_nursery() as nursery:
-                    self._transport = Transport(
-                        self._endpoint,
-                        nursery,
-                        limits=context.limits,
-                        clock=context.environment.clock,
-                        on_drained=self._drained,
-                        on_failed=self.end,
-                    )
-                    self.pings = Pings(self._transport)
-                    await self._serve(nursery)
-                    nursery.cancel_scope.cancel()
+                await self._reader.detach()
+                await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
         finally:
+            transport.close()
+            peer.tasks.cancel()
+            await peer.tasks.wait_ended()
             if self.subscription is not None:
                 # At most once, because a plain client may have read a part and cannot say so: it is not sent again.
                 self.subscription.end(written=self.plain)
-            context.forget(self)
-            self._endpoint.close()
-        return self._ending.reason or ("left", "the device has gone")
-
-    async def _serve(self, nursery: trio.Nursery) -> None:
-        subprotocol = None if self.plain else client_messages.SUBPROTOCOL
-        self._reader = Reader(
-            self,
-            self._context,
-            transport=self._transport,
-            pings=self.pings,
-            announcements=self._announcements,
-            ending=self._ending,
-        )
-        self._loading = Loading(
-            nursery, on_loaded=lambda: self._context.mark(self._presence), on_failed=self._reader.end_for
-        )
-        try:
-            async with upgrade(
-                self._transport,
-                self._head.upgrade_request,
-                self._head.rest,
-                subprotocol,
-                self._context.limits,
-                partial(self._context.hear, self),
-            ) as websocket:
-                self._websocket = websocket
-                with self._ending.scope:
-                    await self._reader.converse(websocket, nursery, self._identify)
-                await self._ending.say_goodbye(websocket, self._transport, self._context.limits, plain=self.plain)
-        except PeerError as error:
-            self.end(error.name, str(error))
-        finally:
-            self._transport.close()
+            self._context.forget(self)
+        return peer.ending.outcome()
 
     # --- the writer's side, called from other actors' steps ----------------------
 
     def ended_by(self) -> str | None:
         """Return the row of the closing table by which the connection has ended, if either side has ended it by now."""
-        if self._ending.reason is not None:
-            return self._ending.reason[0]
-        return None if self._websocket is None else self._websocket.ended_by()
+        ending = self._peer.ending
+        return self._peer.websocket.ended_by() if ending.reason is None else ending.reason[0]
 
     def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         """Take a subscription to the user's log, and welcome the device."""
@@ -242,25 +253,25 @@ class Connection:
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
-        if subscription.catch_up_is_due and self._announcements.is_over:
+        if subscription.catch_up_is_due and self._peer.announcements.is_over:
             said = subscription.catch_up()
-            self._announcements.begin([lambda: said, *self._context.pending(subscription.user_id)])
-        if not self._announcements.is_over:
+            self._peer.announcements.begin([lambda: said, *self._context.pending(subscription.user_id)])
+        if not self._peer.announcements.is_over:
             self._tell_more()
 
     def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.write(outgoing.as_frames()):
             if subscription.wrote(outgoing):
-                self._context.mark(self._presence)
+                self._mark()
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
 
     def _tell_more(self) -> None:
         """Write some of the announcements; the rest when the socket has taken these."""
-        said = self._announcements.take(self._context.limits.write_bytes, PONG)
-        if self._transport.write(text_frames(said)) and not self._announcements.is_over:
-            self._context.mark(self._presence)
+        said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)
+        if self._transport.write(text_frames(said)) and not self._peer.announcements.is_over:
+            self._mark()
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.
@@ -270,7 +281,7 @@ class Connection:
         if self.subscription is None or self.plain:
             return False
         self.flush()
-        if not self._transport.backlog_bytes and self._announcements.is_over:
+        if not self._transport.backlog_bytes and self._peer.announcements.is_over:
             self._transport.write(text_frame(text))
         else:
             self.subscription.catch_up_again()
@@ -290,7 +301,7 @@ class Connection:
 
     def end(self, name: str, text: str = "") -> None:
         """End the connection for a reason of the closing table; the first reason counts."""
-        self._ending.begin(name, text)
+        self._peer.ending.begin(name, text)
 
     def abort(self) -> None:
         """End the connection now, without a goodbye."""
@@ -312,7 +323,10 @@ class Connection:
         """Note that the socket took everything; the log may have more."""
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
-            self._context.mark(self._presence)
+            self._mark()
+
+    def _mark(self) -> None:
+        self._context.mark(self._presence)
 
 
 def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:

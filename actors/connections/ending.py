@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from actors.delivery.frames import text_frame
@@ -24,21 +26,30 @@ class Ending:
     The first reason counts.
     """
 
-    __slots__ = ("reason", "scope")
+    __slots__ = ("_stop", "reason")
 
     def __init__(self) -> None:
         self.reason: tuple[str, str] | None = None
-        self.scope = trio.CancelScope()
-        """The scope of all that happens before the goodbye."""
+        self._stop: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         return "<Ending none>" if self.reason is None else f"<Ending {self.reason[0]}>"
+
+    def stops(self, stop: Callable[[], object]) -> None:
+        """Have a function called when the connection ends, or now if it is ending: in place of the one before, and
+        once."""
+        if self.reason is None:
+            self._stop = stop
+        else:
+            stop()
 
     def begin(self, name: str, text: str) -> None:
         """End the connection, unless it is ending already."""
         if self.reason is None:
             self.reason = name, text or CLOSINGS[name].text
-        self.scope.cancel()
+            stop, self._stop = self._stop, None
+            if stop is not None:
+                stop()
 
     def outcome(self) -> tuple[str, str]:
         """Return the reason; with none, the device has left."""

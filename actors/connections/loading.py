@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import trio
-
 from actors.kernel.failures import Barrier
+from actors.kernel.task_set import Starter
 from actors.stores.store import View
 
 
 class Loading:
     """At most one task that loads, for one connection; until it is done the device lags."""
 
-    __slots__ = ("_nursery", "_on_failed", "_on_loaded", "busy")
+    __slots__ = ("_on_failed", "_on_loaded", "_tasks", "busy")
 
     def __init__(
-        self, nursery: trio.Nursery, *, on_loaded: Callable[[], object], on_failed: Callable[[BaseException], object]
+        self, tasks: Starter, *, on_loaded: Callable[[], object], on_failed: Callable[[BaseException], object]
     ) -> None:
         self.busy = False
         """True while it loads."""
-        self._nursery = nursery
+        self._tasks = tasks
         self._on_loaded = on_loaded
         self._on_failed = on_failed
 
@@ -28,7 +27,7 @@ class Loading:
         """Load a log from an offset on, unless something is being loaded."""
         if not self.busy:
             self.busy = True
-            self._nursery.start_soon(self._load, view, first)
+            self._tasks.start_soon(self._load, view, first)
 
     async def _load(self, view: View, first: int) -> None:
         with Barrier(self._on_failed):

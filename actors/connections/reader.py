@@ -1,4 +1,10 @@
-"""The reader of a connection: the hello, a place among the user's devices, then acks, pings and requests."""
+"""The reader of a connection: the hello, a place among the user's devices, then acks, pings and requests.
+
+The hello is awaited in a task, because it takes its time and the application is
+asked about it. From then on nothing waits: what arrives is taken in the step of
+the one task that watches all sockets. Only when the user's actor has fallen
+behind does a connection stop reading, until a task has passed on what it had.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +14,9 @@ from typing import assert_never
 import attrs
 import trio
 
-from actors.connections.ending import Ending
-from actors.connections.pings import Pings
+from actors.connections.peer import Peer
 from actors.connections.request_queue import RequestQueue
 from actors.context import Context
-from actors.delivery.announcements import Announcements
 from actors.delivery.frames import text_frame
 from actors.delivery.subscription import Subscription
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, StoreUnavailable
@@ -23,8 +27,8 @@ from actors.kernel.signals import Reply
 from actors.protocol import client_messages, server_messages
 from actors.protocol.client_messages import AnswerAsk, CancelRun, ClientMessage, Hello, ReadThread, Request, Send
 from actors.users.presence import Acked, Attach, Departure, Detach, Session, Subscriber, UserMessage
-from actors.wire.transport import Transport
-from actors.wire.websocket import WebSocket
+from actors.wire.readiness import Readiness
+from actors.wire.websocket import text_of
 
 PONG = server_messages.encode(server_messages.Pong())
 
@@ -37,87 +41,80 @@ class ReaderContext(Context):
     """Follows a user's log; returns the address of the user's actor."""
     answer: Callable[[Request, str, str], Awaitable[bytes]]
     """Carries out a request of a user and a session; returns the reply."""
+    readiness: Readiness
+    """Tells when a socket can be read."""
 
 
 class Reader:
     """The messages of one device, from its hello to its end."""
 
     __slots__ = (
-        "_announcements",
+        "_address",
+        "_bucket",
         "_context",
         "_device",
-        "_ending",
-        "_pings",
+        "_peer",
         "_requests",
         "_session_id",
-        "_transport",
+        "_subscription",
+        "_unread",
     )
 
-    def __init__(
-        self,
-        device: Subscriber,
-        context: ReaderContext,
-        *,
-        transport: Transport,
-        pings: Pings,
-        announcements: Announcements,
-        ending: Ending,
-    ) -> None:
+    def __init__(self, device: Subscriber, context: ReaderContext, peer: Peer) -> None:
         self._device = device
         self._context = context
-        self._transport = transport
-        self._pings = pings
-        self._announcements = announcements
-        self._ending = ending
-        self._requests: RequestQueue
+        self._peer = peer
+        self._requests = RequestQueue(peer.tasks, peer.transport, answer=self._carry_out, context=context)
+        self._bucket: TokenBucket | None = None
+        """The rate of messages that ack nothing, from the first one on."""
         self._session_id = ""
+        self._address: Mailbox[UserMessage] | None = None
+        self._subscription: Subscription
+        self._unread: list[str | bytes] = []
+        """Messages that arrived while the user's actor was behind."""
 
     def __repr__(self) -> str:
         return f"<Reader of {self._device.label}>"
 
-    async def converse(
-        self, websocket: WebSocket, nursery: trio.Nursery, identify: Callable[[str | None], Awaitable[str]]
-    ) -> None:
-        """Take the hello, attach the device to its user, and listen until the end.
+    async def greet(self, identify: Callable[[str | None], Awaitable[str]]) -> None:
+        """Take the hello, and attach the device to its user.
 
-        ``identify`` returns the user of a hello's token, or raises PeerError.
-        Requests are carried out in the nursery.
+        ``identify`` returns the user of a hello's token, or raises PeerError,
+        as this does.
         """
-        device, address = self._device, None
-        self._requests = RequestQueue(nursery, self._transport, answer=self._carry_out, context=self._context)
-        try:
-            with Barrier(self.end_for):
-                hello = Hello(v=1) if device.plain else await self._greet(websocket)
-                device.renames = hello.renames
-                if device.user_id is None or hello.token is not None:
-                    device.user_id = await identify(hello.token)
-                address = await self._context.follow(device.user_id)
-                subscription = await self._attach(hello, address)
-                websocket.settle()
-                await self._listen(websocket, subscription, address)
-        finally:
-            if address is not None:
-                await self._detach(address)
+        device = self._device
+        hello = Hello(v=1) if device.plain else await self._receive_hello()
+        device.renames = hello.renames
+        if device.user_id is None or hello.token is not None:
+            device.user_id = await identify(hello.token)
+        address = await self._context.follow(device.user_id)
+        self._address = address
+        await self._attach(hello, address)
+
+    def listen(self) -> None:
+        """Take what arrives from now on, and what has arrived; nothing waits."""
+        self._peer.transport.watch(self._context.readiness, self._take_arrived)
+        self._take_arrived()
 
     def end_for(self, error: BaseException) -> None:
         """End the connection for an error; the closing row tells the device whether to come back."""
         match error:
             case PeerError():
-                self._ending.begin(error.name, str(error))
+                self._peer.ending.begin(error.name, str(error))
             case Quarantined():
-                self._ending.begin("quarantined", "")
+                self._peer.ending.begin("quarantined", "")
             case StoreUnavailable():
-                self._ending.begin("unavailable", str(error))
+                self._peer.ending.begin("unavailable", str(error))
             case RuntimeClosed():
-                self._ending.begin("shutting_down", "")
+                self._peer.ending.begin("shutting_down", "")
             case _:
                 self._device.fail(error)
 
-    async def _greet(self, websocket: WebSocket) -> Hello:
+    async def _receive_hello(self) -> Hello:
         limits = self._context.limits
         try:
             with trio.fail_after(limits.hello_seconds):
-                hello = client_messages.decode(await websocket.receive())
+                hello = client_messages.decode(await self._peer.websocket.receive())
         except trio.TooSlowError:
             raise PeerError("no_hello", f"expected a hello within {limits.hello_seconds:g} s, got none") from None
         if not isinstance(hello, Hello):
@@ -126,39 +123,74 @@ class Reader:
             raise PeerError("bad_message", f"hello: expected v 1, the version of this server, got {hello.v}")
         return hello
 
-    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> Subscription:
+    async def _attach(self, hello: Hello, address: Mailbox[UserMessage]) -> None:
         reply: Reply[Session] = Reply()
         resume = None if hello.resume is None else (hello.resume.epoch, hello.resume.offset)
         await address.send(Attach(self._device, hello.session, resume, hello.origin, reply))
         self._session_id = (await reply.wait()).id
         assert self._device.subscription is not None, "the answer to an attach comes after the subscription"
-        return self._device.subscription
+        self._subscription = self._device.subscription
 
-    async def _listen(self, websocket: WebSocket, subscription: Subscription, address: Mailbox[UserMessage]) -> None:
-        limits, clock, plain = self._context.limits, self._context.environment.clock, self._device.plain
-        bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=clock())
-        while True:
-            text = await websocket.receive()
-            useful = not plain and await self._take(client_messages.decode(text), subscription, address)
-            if not useful and not bucket.take(clock()):
-                rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
-                raise PeerError("flooding", f"expected at most {rate}, got more")
+    # --- messages ---------------------------------------------------------------
 
-    async def _take(self, message: ClientMessage, subscription: Subscription, address: Mailbox[UserMessage]) -> bool:
-        """Carry out a message; true for one that acks something, of which there cannot be too many."""
+    def _take_arrived(self) -> None:
+        """Take the messages that have arrived; an error of any kind ends the connection, and stops no other."""
+        websocket = self._peer.websocket
+        with Barrier(self.end_for):
+            self._take_all(websocket.read())
+            if websocket.end is not None and not self._unread:
+                raise websocket.finish()
+
+    def _take_all(self, messages: list[str | bytes]) -> None:
+        for number, message in enumerate(messages, 1):
+            if self._peer.ending.reason is not None:
+                return
+            behind = self._take(message)
+            if behind is not None:
+                self._unread = messages[number:]
+                self._peer.transport.forget()
+                self._peer.tasks.start_soon(self._catch_up, behind)
+                return
+
+    async def _catch_up(self, acked: Acked) -> None:
+        """Pass acks on to a user's actor that is behind, then listen again."""
+        with Barrier(self.end_for):
+            assert self._address is not None, "a device that acks has a user"
+            await self._address.send(acked)
+            unread, self._unread = self._unread, []
+            self._take_all(unread)
+        if self._peer.ending.reason is None and not self._unread:
+            self.listen()
+
+    def _take(self, message: str | bytes) -> Acked | None:
+        """Carry out a message; returns acks that the user's actor has no room for."""
+        if not self._device.plain:
+            decoded = client_messages.decode(text_of(message))
+            if isinstance(decoded, client_messages.Ack):
+                spans = [] if self._peer.pings.is_fenced else self._subscription.ack(decoded.offset)
+                if spans:  # of acks that ack something there cannot be too many
+                    return self._pass_on(Acked(self._subscription.ledger, spans))
+            else:
+                self._carry(decoded)
+        self._count()
+        return None
+
+    def _count(self) -> None:
+        """Count a message that acked nothing. Raises PeerError if there are too many in a time."""
+        limits, now = self._context.limits, self._context.environment.clock()
+        if self._bucket is None:
+            self._bucket = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=now)
+        if not self._bucket.take(now):
+            rate = f"{limits.inbound_messages_per_second:g} messages a second, {limits.inbound_burst} at once"
+            raise PeerError("flooding", f"expected at most {rate}, got more")
+
+    def _carry(self, message: ClientMessage) -> None:
         match message:
-            case client_messages.Ack(offset):
-                if self._pings.is_fenced:
-                    return False
-                spans = subscription.ack(offset)
-                if spans:
-                    await self._pass_on(Acked(subscription.ledger, spans), address)
-                return bool(spans)
             case client_messages.Ping():
-                if not self._announcements.postpone_pong():
-                    self._transport.write_control(text_frame(PONG))
+                if not self._peer.announcements.postpone_pong():
+                    self._peer.transport.write_control(text_frame(PONG))
             case client_messages.Pong():
-                self._pings.pong()
+                self._peer.pings.pong()
             case Send() | CancelRun() | ReadThread() | AnswerAsk():
                 self._requests.take(message)
             case client_messages.Malformed(id_, text, op):
@@ -169,27 +201,33 @@ class Reader:
                     self._requests.refuse("", id_, "unknown_op", text)
             case Hello():
                 raise PeerError("bad_message", "expected one hello, got another")
+            case client_messages.Ack():
+                raise AssertionError("acks are carried out before")
             case _:
                 assert_never(message)
-        return False
 
-    async def _pass_on(self, acked: Acked, address: Mailbox[UserMessage]) -> None:
-        """Pass acks on to the user's actor; a checkpoint only when the actor is behind."""
+    def _pass_on(self, acked: Acked) -> Acked | None:
+        """Pass acks on to the user's actor; returns them if it has no room."""
+        assert self._address is not None, "a device that acks has a user"
         try:
-            address.tell(acked)
+            self._address.tell(acked)
         except trio.WouldBlock:
-            await address.send(acked)
+            return acked
+        return None
 
     async def _carry_out(self, request: Request) -> bytes:
         assert self._device.user_id is not None, "a connection that listens has a user"
         return await self._context.answer(request, self._device.user_id, self._session_id)
 
-    async def _detach(self, address: Mailbox[UserMessage]) -> None:
-        """Leave the user's devices. Shielded, because nothing else removes a device that left by itself."""
-        name, text = self._ending.outcome()
+    async def detach(self) -> None:
+        """Leave the user's devices, if it has come that far. Shielded, because nothing else removes a device that left
+        by itself."""
+        if self._address is None:
+            return
+        name, text = self._peer.ending.outcome()
         departure = Departure(label=self._device.label, name=name, text=text, at=self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):
             try:
-                await address.send(Detach(self._device, departure))
+                await self._address.send(Detach(self._device, departure))
             except ActorsError:
                 return

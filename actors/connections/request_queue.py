@@ -1,14 +1,13 @@
-"""The requests of one device, carried out one after the other in its connection's nursery."""
+"""The requests of one device, carried out one after the other in tasks of its connection."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-import trio
-
 from actors.context import Context
 from actors.delivery.frames import text_frame
+from actors.kernel.task_set import Starter
 from actors.protocol.client_messages import CancelRun, Request, RequestId, op_of
 from actors.protocol.server_messages import refusal
 from actors.wire.transport import Transport
@@ -22,21 +21,23 @@ class RequestQueue:
     reply.
     """
 
+    __slots__ = ("_answer", "_instruments", "_most", "_open", "_tasks", "_transport", "_waiting")
+
     def __init__(
         self,
-        nursery: trio.Nursery,
+        tasks: Starter,
         transport: Transport,
         *,
         answer: Callable[[Request], Awaitable[bytes]],
         context: Context,
     ) -> None:
-        self._nursery = nursery
+        self._tasks = tasks
         self._transport = transport
         self._answer = answer
         self._most = context.limits.requests
         self._instruments = context.instruments
-        self._waiting: deque[Request] = deque()
-        """Those that wait for their turn; the first one has it."""
+        self._waiting: deque[Request] | None = None
+        """Those that wait for their turn; the first one has it. ``None`` while there are none."""
         self._open = 0
 
     def __repr__(self) -> str:
@@ -49,11 +50,13 @@ class RequestQueue:
             return
         self._open += 1
         if isinstance(request, CancelRun):
-            self._nursery.start_soon(self._carry_out, request)
+            self._tasks.start_soon(self._carry_out, request)
             return
-        self._waiting.append(request)
-        if len(self._waiting) == 1:
-            self._nursery.start_soon(self._carry_out_in_turn)
+        if self._waiting is not None:
+            self._waiting.append(request)
+        else:
+            self._waiting = deque([request])
+            self._tasks.start_soon(self._carry_out_in_turn, self._waiting)
 
     def refuse(self, op: str, id_: RequestId, name: str, text: str = "") -> None:
         """Refuse a request, in place of a reply; ``op`` is empty for one that is none of this protocol."""
@@ -61,10 +64,11 @@ class RequestQueue:
             self._instruments.request_answered(op, name)
         self._transport.write_control(text_frame(refusal(id_, name, text)))
 
-    async def _carry_out_in_turn(self) -> None:
-        while self._waiting:
-            await self._carry_out(self._waiting[0])
-            self._waiting.popleft()
+    async def _carry_out_in_turn(self, waiting: deque[Request]) -> None:
+        while waiting:
+            await self._carry_out(waiting[0])
+            waiting.popleft()
+        self._waiting = None
 
     async def _carry_out(self, request: Request) -> None:
         """Answer, and wait until the socket has taken the reply, so that a device that does not read gets no more."""

@@ -19,7 +19,9 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -28,7 +30,9 @@ import trio
 from actors.context import Context
 from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log
+from actors.kernel.task_set import Starter
 from actors.server.origins import is_loopback
+from actors.server.visit import Visit
 from actors.wire.endpoint import Endpoint, SocketEndpoint
 from actors.wire.listeners import listen_path, listen_tcp, shut
 from actors.wire.tls import TLSEndpoint, check_context
@@ -56,8 +60,9 @@ class Receiver(Protocol):
         """The sockets that are served and are no connections, or not yet."""
         ...
 
-    async def receive(self, endpoint: Endpoint, /) -> None:
-        """Serve a socket from its first byte to its last."""
+    def receive(self, endpoint: Endpoint, nursery: Starter, /, *, on_gone: Callable[[], object], shield: bool) -> Visit:
+        """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
+        ...
 
     def say_goodbye(self, endpoint: Endpoint, /) -> bool:
         """End the connection of a socket with ``shutting_down``; false if the socket is no connection."""
@@ -72,8 +77,7 @@ class _Door:
     sockets: list[socket.socket]
     ssl_context: ssl.SSLContext | None
     closing: ExitStack = attrs.field(factory=ExitStack)
-    guests: dict[Endpoint, trio.CancelScope] = attrs.field(factory=dict)
-    """The scope in which each is served."""
+    guests: dict[Endpoint, Visit] = attrs.field(factory=dict)
 
 
 class Listener:
@@ -86,8 +90,6 @@ class Listener:
         self._private = private
         """Tokens are not checked: only this machine may connect, and at a path only this account."""
         self._doors: set[_Door] = set()
-        self._arriving = 0
-        """Sockets that were accepted and whose tasks have not begun."""
         self._full = LogThrottle(len(_FULL), self._limits.warning_seconds)
         self._departures = trio.lowlevel.ParkingLot()
         """Tasks that wait for guests to leave and for doors to be shut."""
@@ -156,14 +158,14 @@ class Listener:
 
     async def _see_out(self, door: _Door) -> None:
         """Tell the guests that are connections, end the others, and after a moment all."""
-        for endpoint, scope in tuple(door.guests.items()):
+        for endpoint, visit in tuple(door.guests.items()):
             if not self._receiver.say_goodbye(endpoint):
-                scope.cancel()
+                visit.cancel()
         with trio.move_on_after(self._limits.close_seconds * 2, shield=True):
             while door.guests:
                 await self._departures.park()
-        for scope in door.guests.values():
-            scope.cancel()
+        for visit in tuple(door.guests.values()):
+            visit.cancel()
 
     # --- guests -----------------------------------------------------------------
 
@@ -192,25 +194,23 @@ class Listener:
         await trio.sleep(seconds)
 
     def _take_in(self, sock: socket.socket, door: _Door, nursery: trio.Nursery) -> None:
-        """Start a guest's task, or close its socket when there are as many handshakes as may be at once."""
-        if self._arriving + self._receiver.handshakes >= self._limits.handshakes:
-            sock.close()
-        else:
-            self._arriving += 1
-            nursery.start_soon(self._welcome, SocketEndpoint(sock), door)
+        """Begin a guest's visit, or close its socket when there are as many handshakes as may be at once.
 
-    async def _welcome(self, endpoint: Endpoint, door: _Door) -> None:
-        """Serve one guest in a shielded scope of its own, so that a cancelled door sees its guests out one by one."""
-        self._arriving -= 1
+        Shielded, so that a cancelled door sees its guests out one by one.
+        """
+        if self._receiver.handshakes >= self._limits.handshakes:
+            sock.close()
+            return
+        endpoint: Endpoint = SocketEndpoint(sock)
         if door.ssl_context is not None:
             endpoint = TLSEndpoint(endpoint, door.ssl_context)
-        with trio.CancelScope(shield=True) as scope:
-            door.guests[endpoint] = scope
-            try:
-                await self._receiver.receive(endpoint)
-            finally:
-                del door.guests[endpoint]
-                self._departures.unpark_all()
+        door.guests[endpoint] = self._receiver.receive(
+            endpoint, nursery, on_gone=partial(self._note_gone, endpoint, door), shield=True
+        )
+
+    def _note_gone(self, endpoint: Endpoint, door: _Door) -> None:
+        del door.guests[endpoint]
+        self._departures.unpark_all()
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:

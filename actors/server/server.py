@@ -1,9 +1,9 @@
 """The server: its sockets and connections, from the first that is taken to the goodbye of the last.
 
-A listener, or the host, brings a socket; a handshake answers it, or lets it in;
-then it is a connection. There is no shared fate here. Each socket has a task
-and a barrier of its own, so that what a peer does before or after the upgrade
-ends that peer's connection and no other.
+A listener, or the host, brings a socket, which is a visit; a handshake answers
+it, or lets it in; then it is a connection. There is no shared fate here. Each
+visit has tasks and barriers of its own, so that what a peer does before or
+after the upgrade ends that peer's connection and no other.
 
     open ─ refuse() ─ refusing ─ close() ─ closing ─ gone()
 """
@@ -16,7 +16,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -26,11 +26,12 @@ from actors.connections.actor import Connection, ConnectionContext
 from actors.context import Context
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log
-from actors.kernel.nesting import Block
+from actors.kernel.task_set import Starter
 from actors.server.authentication import Authenticate, Authentication
-from actors.server.handshake import Handshake, Routes, Upgrade
+from actors.server.handshake import Handshake, Routes
 from actors.server.listener import Listener
 from actors.server.origins import Origin
+from actors.server.visit import Visit
 from actors.stores.store import Trouble
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 
@@ -75,8 +76,7 @@ class Server:
         self._failures = context.failures
         self._instruments = context.instruments
         self._labels = itertools.count(1)
-        self._blocks: dict[Endpoint, Block] = {}
-        """The block that serves each socket, where the application is asked to authenticate and to authorize."""
+        self._visits: dict[Endpoint, Visit] = {}
         self._departures = trio.lowlevel.ParkingLot()
         self._authentication = authentication = Authentication(context, access.authenticate)
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
@@ -103,58 +103,82 @@ class Server:
         pumped. Cancelled, the connection is closed as it stands.
         """
         self._check_open()
-        if isinstance(stream, trio.SocketStream):
-            sock = socket.socket(fileno=stream.socket.detach())
-            await self.receive(SocketEndpoint(sock))
-        elif isinstance(stream, trio.abc.Stream):
-            with self._barrier(endpoint := StreamEndpoint(stream)):
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(endpoint.run)
-                    await self.receive(endpoint)
-                    nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
-        else:
-            await self.receive(stream)
+        async with trio.open_nursery() as nursery:
+            if isinstance(stream, trio.SocketStream):
+                endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
+            elif isinstance(stream, trio.abc.Stream):
+                endpoint = pumped = StreamEndpoint(stream)
+                nursery.start_soon(self._pump, pumped)
+            else:
+                endpoint = stream
+            gone = trio.Event()
+            visit = self.receive(endpoint, nursery, on_gone=gone.set)
+            try:
+                await gone.wait()
+            finally:
+                visit.cancel()
+            nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
 
-    async def receive(self, endpoint: Endpoint) -> None:
-        """Serve a socket from its first byte to its last."""
-        self._blocks[endpoint] = Block.begin()
-        gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
-        try:
-            with self._barrier(endpoint), gone, closing(endpoint):
-                upgrade = await self._handshake.run(endpoint)
-                if upgrade is not None:
-                    await self._connect(endpoint, upgrade)
-        finally:
-            del self._blocks[endpoint]
+    async def _pump(self, endpoint: StreamEndpoint) -> None:
+        with Barrier(lambda error: self._report(endpoint, error)):
+            await endpoint.run()
 
-    def _barrier(self, endpoint: Endpoint) -> Barrier:
-        """Let a failure of ours, of a service or of a stream that the host gave us cost this peer alone."""
-        return Barrier(lambda error: self._failures.report("listeners", f"a connection from {endpoint.peer}", error))
+    def receive(
+        self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool = False
+    ) -> Visit:
+        """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
+        visit = self._visits[endpoint] = Visit(endpoint, self, nursery, on_gone=on_gone, shield=shield)
+        visit.begin()
+        return visit
 
-    async def _connect(self, endpoint: Endpoint, upgrade: Upgrade) -> None:
-        """Serve a connection, and count how it ended."""
-        connection = Connection(
-            f"c{next(self._labels)}",
-            endpoint,
-            head=upgrade.head,
-            context=self._neighbours,
-            identify=partial(self._authentication.identify_hello, upgrade.head, endpoint.peer),
-            user_id=upgrade.user_id,
+    # --- a visit, as its host ------------------------------------------------------
+
+    async def welcome(self, visit: Visit) -> bool:
+        """Serve a socket up to where it is an idle connection (true), or over."""
+        endpoint = visit.endpoint
+        upgrade = None
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            upgrade = await self._handshake.run(endpoint)
+        if upgrade is None:
+            return False
+        connection = visit.connection = Connection(
+            f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
         )
         self.connections[endpoint] = connection
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
+        identify = partial(self._authentication.identify_hello, upgrade.head, endpoint.peer)
+        return await connection.open(upgrade.head, upgrade.user_id, identify, visit.leave)
+
+    async def see_off(self, visit: Visit) -> None:
+        """End what is left of a visit, and count how a connection ended."""
+        connection = visit.connection
         name, text = "vanished", "its task was cancelled"
         try:
-            name, text = await connection.run()
+            if connection is not None:
+                name, text = await connection.close()
         finally:
-            del self.connections[endpoint]
-            self._departures.unpark_all()
-            self.aborted += connection.aborted
-            self.goodbyes += not connection.aborted
-            if self._instruments.connection_closed is not None:
-                self._instruments.connection_closed(connection.label, connection.path, name)
-        log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
+            visit.endpoint.close()
+            del self._visits[visit.endpoint]
+            if connection is not None:
+                self._count_end(visit.endpoint, connection, name)
+        if connection is not None:
+            log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
+
+    def report(self, visit: Visit, error: BaseException) -> None:
+        """Report a failure of ours, of a service or of a stream that the host gave us: it costs this peer alone."""
+        self._report(visit.endpoint, error)
+
+    def _report(self, endpoint: Endpoint, error: BaseException) -> None:
+        self._failures.report("listeners", f"a connection from {endpoint.peer}", error)
+
+    def _count_end(self, endpoint: Endpoint, connection: Connection, name: str) -> None:
+        del self.connections[endpoint]
+        self._departures.unpark_all()
+        self.aborted += connection.aborted
+        self.goodbyes += not connection.aborted
+        if self._instruments.connection_closed is not None:
+            self._instruments.connection_closed(connection.label, connection.path, name)
 
     def _check_open(self) -> None:
         if self.refusing.is_set():
@@ -165,17 +189,18 @@ class Server:
     @property
     def sockets(self) -> int:
         """The sockets that are served, connections and others."""
-        return len(self._blocks)
+        return len(self._visits)
 
     @property
     def handshakes(self) -> int:
         """The sockets that are served and are no connections, or not yet."""
-        return len(self._blocks) - len(self.connections)
+        return len(self._visits) - len(self.connections)
 
     @property
     def is_around(self) -> bool:
-        """True if the current task is inside of what serves a connection."""
-        return any(block.is_around for block in self._blocks.values())
+        """True if the current task is one that serves a connection, where the application is asked to authenticate and
+        to authorize."""
+        return any(visit.tasks.is_around for visit in self._visits.values())
 
     def revoke(self, user_id: str) -> int:
         """End a user's connections with ``revoked``; also those that will turn out to be this user's.

@@ -176,6 +176,15 @@ class ServerEnd:
         self._on_taken = on_taken
         self._closed = False
 
+    def fileno(self) -> int:
+        """Return -1, because no system knows of this network."""
+        return -1
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """False, because what has arrived is with the line."""
+        return False
+
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Hand over what the line takes; the tap sees exactly that."""
         line = self._line

@@ -27,7 +27,7 @@ from actors.tools.serving import listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.terminal import CannotStart, complain, output, say
 from actors.web import pages
-from actors.wire.websocket import DialledWebSocket, dial
+from actors.wire.dialled import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0
 """The time for the one run, which takes two seconds."""

@@ -17,7 +17,7 @@ from actors.protocol.codes import CLOSINGS
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
-from actors.wire.websocket import WebSocket, upgrade
+from actors.wire.websocket import WebSocket
 
 ECHO_BYTES = 16 * MIB
 """The largest message of the suites."""
@@ -34,16 +34,15 @@ async def echo(endpoint: Endpoint, head: RequestHead, limits: Limits) -> None:
             endpoint,
             nursery,
             limits=limits,
-            on_drained=_nothing,
+            on_drained=lambda: None,
             on_failed=lambda _: nursery.cancel_scope.cancel(),
         )
+        websocket = WebSocket(transport, limits, on_received=lambda _: None)
         try:
-            async with upgrade(transport, head.upgrade_request, head.rest, None, limits, _nothing) as websocket:
-                ending = await _mirror(websocket, transport)
-                with trio.move_on_after(limits.close_seconds):
-                    await _see_out(websocket, transport, ending)
-        except PeerError:
-            pass  # the engine gave up on its peer
+            websocket.open(head.upgrade_request, head.rest, None)
+            ending = await _mirror(websocket, transport)
+            with trio.move_on_after(limits.close_seconds):
+                await _see_out(websocket, transport, ending)
         finally:
             transport.close()
         nursery.cancel_scope.cancel()
@@ -66,7 +65,3 @@ async def _see_out(websocket: WebSocket, transport: Transport, ending: PeerError
         await websocket.close(CLOSINGS[ending.name].code, str(ending))
     await transport.drain()
     await transport.discard()
-
-
-def _nothing() -> None:
-    pass

@@ -40,6 +40,15 @@ class Endpoint(Protocol):
     peer: str
     """The address of the peer, for logs."""
 
+    def fileno(self) -> int:
+        """Return the descriptor by which the system tells that there is something to receive; -1 if there is none."""
+        ...
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """True if ``receive`` has bytes that the system has handed over already, and tells nothing of."""
+        ...
+
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Hand over bytes without waiting; returns the number of bytes taken."""
         ...
@@ -71,6 +80,10 @@ class Endpoint(Protocol):
 class SocketEndpoint:
     """An :class:`Endpoint` over a connected kernel socket, which it owns; forked children close their copies."""
 
+    __slots__ = ("_closed", "_is_unix", "_socket", "peer")
+
+    has_read_ahead = False
+
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         close_in_children(sock)
@@ -80,6 +93,10 @@ class SocketEndpoint:
         self.peer = _name(sock)
         if not self._is_unix:
             _tune(sock)
+
+    def fileno(self) -> int:
+        """See :class:`Endpoint`."""
+        return self._socket.fileno()
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See :class:`Endpoint`."""
@@ -197,6 +214,15 @@ class StreamEndpoint:
         self._given = trio.Event()
         self._received = trio.Event()
         self._wanted = trio.Event()
+
+    def fileno(self) -> int:
+        """See :class:`Endpoint`: none, because a stream in general has none."""
+        return -1
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """See :class:`Endpoint`."""
+        return bool(self._incoming)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Pump in both directions until the pipe ends; cancelling it breaks the pipe."""

@@ -97,6 +97,11 @@ class FrameLimits:
         """Bytes of a frame that is not kept and trickles in, too few yet for the engine."""
         self._passed: list[bytes] = []
 
+    @property
+    def at_boundary(self) -> bool:
+        """True if the next byte begins a message: no frame is unfinished, no message, and nothing was exceeded."""
+        return not (self._left or self._pieces or self._header or self.closing or self.excess)
+
     def admit(self, data: bytes, now: float) -> bytes:
         """Return the bytes for the engine: none beyond an exceeded limit, and none yet of a message that is kept."""
         at = 0

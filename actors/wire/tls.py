@@ -22,6 +22,8 @@ def check_context(context: ssl.SSLContext) -> None:
 class TLSEndpoint:
     """An :class:`~actors.wire.endpoint.Endpoint` that encrypts its bytes over another one."""
 
+    __slots__ = ("_below", "_cipher", "_engine", "_incoming", "_outgoing", "_uncounted", "peer")
+
     def __init__(self, below: Endpoint, context: ssl.SSLContext) -> None:
         self.peer = below.peer
         self._below = below
@@ -32,6 +34,15 @@ class TLSEndpoint:
         """Encrypted bytes that the pipe below has not taken yet."""
         self._uncounted = 0
         """Plaintext bytes of ``_cipher`` that :meth:`send` has not returned yet."""
+
+    def fileno(self) -> int:
+        """See :class:`Endpoint`."""
+        return self._below.fileno()
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """See :class:`Endpoint`: the pipe below does not know of bytes that the engine has received."""
+        return bool(self._engine.pending() or self._incoming.pending or self._incoming.eof)
 
     async def handshake(self) -> None:
         """Agree on keys; a checkpoint. Raises BrokenResourceError when the peer does not speak TLS."""
@@ -87,8 +98,8 @@ class TLSEndpoint:
         await self._below.wait_writable()
 
     async def wait_readable(self) -> None:
-        """See :class:`Endpoint`; the pipe below does not know of bytes that the engine has received."""
-        if self._engine.pending() or self._incoming.pending or self._incoming.eof:
+        """See :class:`Endpoint`."""
+        if self.has_read_ahead:
             await trio.lowlevel.checkpoint()
         else:
             await self._below.wait_readable()

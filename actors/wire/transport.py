@@ -17,8 +17,10 @@ from collections.abc import Callable
 import trio
 
 from actors.kernel.bounded import TokenBucket
+from actors.kernel.task_set import Starter
 from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
+from actors.wire.readiness import Readiness
 
 _LOOKS = 5
 """The checks, within its deadline, for progress of the peer of a socket that takes nothing."""
@@ -32,10 +34,28 @@ class Transport:
     Both may be called from within any method here.
     """
 
+    __slots__ = (
+        "_answers",
+        "_backlog",
+        "_clock",
+        "_control_bytes",
+        "_drained",
+        "_endpoint",
+        "_limits",
+        "_on_drained",
+        "_on_failed",
+        "_readiness",
+        "_sent_bytes",
+        "_tasks",
+        "aborted",
+        "sealed",
+        "stalled_since",
+    )
+
     def __init__(
         self,
         endpoint: Endpoint,
-        nursery: trio.Nursery,
+        tasks: Starter,
         *,
         limits: Limits,
         clock: Callable[[], float] = trio.current_time,
@@ -49,16 +69,20 @@ class Transport:
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
         self._endpoint = endpoint
-        self._nursery = nursery
+        self._tasks = tasks
+        self._readiness: Readiness | None = None
+        """Where the endpoint is watched, if it is."""
         self._limits = limits
         self._clock = clock
         self._on_drained = on_drained
         self._on_failed = on_failed
         self._backlog = bytearray()
-        self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=clock())
+        self._answers: TokenBucket | None = None
+        """The rate of control frames, from the first one on."""
         self._control_bytes = 0
         self._sent_bytes = 0
-        self._drained = trio.Event()
+        self._drained: trio.Event | None = None
+        """Set when the backlog is empty, for those that wait for that."""
 
     @property
     def pending_bytes(self) -> int:
@@ -92,13 +116,17 @@ class Transport:
         if not self.sealed:
             self._backlog += memoryview(frames)[sent:]
             self.stalled_since = self._clock()
-            self._nursery.start_soon(self._send_backlog)
+            self._tasks.start_soon(self._send_backlog)
         return False
 
     def write_control(self, frames: bytes) -> None:
         """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for
         the backlog."""
-        if not self._answers.take(self._clock()):
+        now = self._clock()
+        if self._answers is None:
+            limits = self._limits
+            self._answers = TokenBucket(limits.inbound_burst, limits.inbound_messages_per_second, now=now)
+        if not self._answers.take(now):
             self._fail("flooding")
         elif not self.write(frames) and not self.sealed:
             self._control_bytes += len(frames)
@@ -114,13 +142,15 @@ class Transport:
         self.sealed = True
         if self._backlog:
             self.abort()
+        self.forget()
         self._endpoint.close()
 
     def abort(self) -> None:
         """End the connection now, whatever is being sent. Idempotent."""
         self.sealed = self.aborted = True
         self._backlog = bytearray()  # not cleared, because an endpoint that failed may still have a view of it
-        self._drained.set()
+        self._note_drained()
+        self.forget()
         self._endpoint.abort()
 
     async def drain(self) -> None:
@@ -131,34 +161,50 @@ class Transport:
     async def emptied(self) -> None:
         """Wait until the backlog has been empty once, whatever was written since; a checkpoint only if it waits."""
         if self._backlog:
-            if self._drained.is_set():
+            if self._drained is None:
                 self._drained = trio.Event()
             await self._drained.wait()
+
+    # --- reading ----------------------------------------------------------------
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        """Return the peer's bytes that have arrived; ``None`` when there are none, ``b""`` at its end.
+
+        Raises BrokenResourceError when the connection broke.
+        """
+        return self._endpoint.receive(most_bytes)
+
+    async def wait_readable(self) -> None:
+        """Wait until :meth:`receive` has an answer; a checkpoint. Raises ClosedResourceError when this side ends the
+        connection."""
+        await self._endpoint.wait_readable()
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """True if :meth:`receive` has bytes of which neither a wait nor a watch would tell."""
+        return self._endpoint.has_read_ahead
+
+    def watch(self, readiness: Readiness, on_readable: Callable[[], None]) -> None:
+        """Have a function called whenever :meth:`receive` has an answer, until :meth:`forget` or the end."""
+        self._readiness = readiness
+        readiness.watch(self._endpoint, on_readable)
+
+    def forget(self) -> None:
+        """Have it called no more. Idempotent."""
+        if self._readiness is not None:
+            self._readiness.forget(self._endpoint)
+            self._readiness = None
 
     async def discard(self) -> None:
         """Read and discard the peer's bytes, until it ends, so that it can read our Close and gets no reset."""
         self._endpoint.finish()
         try:
-            while await self.receive(65_536):
-                pass
+            while self._endpoint.receive(65_536) != b"":
+                await self._endpoint.wait_readable()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
-    async def receive(self, most_bytes: int) -> bytes:
-        """Return bytes of the peer, ``b""`` at its end; a checkpoint.
-
-        Raises BrokenResourceError when the connection broke, ClosedResourceError
-        when this side ended it.
-        """
-        while True:
-            await self._endpoint.wait_readable()
-            data = self._endpoint.receive(most_bytes)
-            if data is not None:
-                return data
-
-    def receive_nowait(self, most_bytes: int) -> bytes | None:
-        """Return the bytes that have arrived; ``None`` when there are none, else as :meth:`receive`."""
-        return self._endpoint.receive(most_bytes)
+    # --- the writer -------------------------------------------------------------
 
     async def _send_backlog(self) -> None:
         """Send the backlog, under a deadline that any progress renews."""
@@ -179,8 +225,13 @@ class Transport:
         self.stalled_since = None
         self._control_bytes = 0
         if not self.aborted:
-            self._drained.set()
+            self._note_drained()
             self._on_drained()
+
+    def _note_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
 
     def _send(self, frames: bytes | bytearray) -> int:
         try:

@@ -96,7 +96,7 @@ async def test_a_refused_connection() -> None:
     assert await say_and_listen(Faults(refuse=True)) == 2
 
 
-async def test_a_reply_that_is_lost() -> None:
+async def test_a_reply_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server has placed the message when the connection ends: sent again, it is the same message and the same
     run, and the reply comes."""
     started: list[str] = []
@@ -107,8 +107,7 @@ async def test_a_reply_that_is_lost() -> None:
 
     async with through(on_message=answer) as (server, proxy), connect(proxy.url, token="alice") as session:
         await anext(session)
-        for device in server.runtime.tree.server.connections.values():
-            device._transport.write = lambda data: True  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(Transport, "write", lambda *_: True)
         async with trio.open_nursery() as nursery:
             sent: list[Sent] = []
 
@@ -118,6 +117,7 @@ async def test_a_reply_that_is_lost() -> None:
             nursery.start_soon(send)
             while not started:
                 await trio.lowlevel.checkpoint()
+            monkeypatch.undo()
             proxy.cut()
         assert started == [sent[0].run_id]
         got = await events(session, 2)

@@ -69,12 +69,16 @@ async def test_not_acceptable(sent: bytes, name: str) -> None:
 
 def test_the_first_reason_counts() -> None:
     """A connection ends for the reason that came first, in its own words or the table's, and leaves for none."""
-    ending = Ending()
+    ending, stopped = Ending(), list[str]()
+    ending.stops(lambda: stopped.append("greeting"))
+    ending.stops(lambda: stopped.append("idle"))
     assert ending.outcome() == ("left", CLOSINGS["left"].text)
     ending.begin("superseded", "")
     ending.begin("failed", "too late")
     assert ending.outcome() == ending.reason == ("superseded", CLOSINGS["superseded"].text)
-    assert ending.scope.cancel_called
+    assert stopped == ["idle"]
+    ending.stops(lambda: stopped.append("late"))
+    assert stopped == ["idle", "late"]
 
 
 @pytest.mark.parametrize("name", ["vanished", "stalled", "silent", "choked"])

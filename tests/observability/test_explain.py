@@ -17,15 +17,13 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
 from actors.observability.instrument import Instruments
-from actors.protocol.client_messages import SUBPROTOCOL
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor, UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
-from actors.wire.http import RequestHead
-from actors.wire.transport import Transport
+from actors.wire.readiness import Readiness
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 AT = datetime(2026, 3, 1, 14, 2, 11).timestamp()
@@ -58,12 +56,16 @@ class Socket:
     """An endpoint that takes everything, or nothing."""
 
     peer = "test"
+    has_read_ahead = False
 
     def __init__(self) -> None:
         self.takes = True
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         return len(data) if self.takes else 0
+
+    def fileno(self) -> int:
+        return -1
 
     def pending_bytes(self) -> int:
         return 0
@@ -120,8 +122,9 @@ class Harness:
             mark=lambda _: None,
             pending=lambda _: [],
             answer=_nothing_is_asked,
-            hear=lambda _: None,
+            hear=lambda *_: None,
             forget=lambda _: None,
+            readiness=Readiness(),
         )
 
     async def _follow(self, user_id: str) -> Mailbox[UserMessage]:
@@ -130,12 +133,8 @@ class Harness:
     def device(self, label: str, *, plain: bool = False) -> tuple[Connection, Socket]:
         """A connection that has not said hello."""
         socket = Socket()
-        headers = {} if plain else {"sec-websocket-protocol": SUBPROTOCOL}
-        head = RequestHead(method="GET", path="/", headers=headers, rest=b"")
-        connection = Connection(label, socket, head=head, context=self._context, identify=_nobody, user_id=ALICE)
-        connection._transport = Transport(
-            socket, self._nursery, limits=self.limits, on_drained=connection._drained, on_failed=connection.end
-        )
+        connection = Connection(label, socket, context=self._context, tasks=self._nursery)
+        connection.plain, connection.user_id = plain, ALICE
         return connection, socket
 
     def attach(self, label: str, *, plain: bool = False) -> tuple[Connection, Socket]:
@@ -160,10 +159,6 @@ class Harness:
 
     def explain(self, receipt: Receipt) -> str:
         return str(fate_of(receipt, self.accounts, self.presence, None, trio.current_time())).split(" → ", 4)[4]
-
-
-async def _nobody(token: str | None) -> str:
-    raise AssertionError("these connections have a user already")
 
 
 # --- each stage -----------------------------------------------------------------

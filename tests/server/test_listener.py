@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import pytest
 import trio
 
 import actors
+from actors.kernel.task_set import Starter
 from actors.server.listener import Listener
+from actors.server.visit import Visit
 from actors.wire.endpoint import Endpoint
 from tests.support.raw import connected
 from tests.support.served import PATIENCE_SECONDS, context_of, deliver, served
@@ -216,13 +218,22 @@ class Hall:
     def handshakes(self) -> int:
         return len(self.seated) + self.elsewhere
 
-    async def receive(self, endpoint: Endpoint) -> None:
-        with closing(endpoint):
-            self.seated.append(endpoint)
-            try:
-                await trio.sleep_forever()
-            finally:
-                self.seated.remove(endpoint)
+    def receive(self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool) -> Visit:
+        self.seated.append(endpoint)
+        visit = Visit(endpoint, self, nursery, on_gone=on_gone, shield=shield)
+        visit.begin()
+        return visit
+
+    async def welcome(self, visit: Visit) -> bool:
+        await trio.sleep_forever()
+        return False
+
+    async def see_off(self, visit: Visit) -> None:
+        visit.endpoint.close()
+        self.seated.remove(visit.endpoint)
+
+    def report(self, visit: Visit, error: BaseException) -> None:
+        raise error
 
     def say_goodbye(self, endpoint: Endpoint) -> bool:
         return False

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from actors.wire import websocket
+from actors.wire import dialled
 from tests.support.raw import ACTORS, CLOSE, PING, PONG, TEXT, Frame, Message, accept_of, frame
 
 URL = "ws://server/ws"
@@ -156,7 +156,7 @@ class Scripted:
         await trio.lowlevel.checkpoint()
         self.attempts += 1
         if not self.up:
-            raise websocket.Closed("vanished", "expected a server, got none")
+            raise dialled.Closed("vanished", "expected a server, got none")
         ours, theirs = memory_stream_pair()
         self.dialled.send_nowait(Line(theirs))
         return ours
@@ -165,9 +165,9 @@ class Scripted:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """A server in memory, which every client dials."""
-    dialled, lines = trio.open_memory_channel[Line](1_000)
-    scripted = Scripted(lines, dialled)
-    monkeypatch.setattr(websocket, "_reach", scripted.reach)
+    arrived, lines = trio.open_memory_channel[Line](1_000)
+    scripted = Scripted(lines, arrived)
+    monkeypatch.setattr(dialled, "_reach", scripted.reach)
     return scripted
 
 

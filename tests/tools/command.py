@@ -16,7 +16,7 @@ import trio
 from actors.events.delivered import Event
 from actors.protocol.client_messages import SUBPROTOCOL
 from actors.protocol.server_messages import Batch, decode, encode
-from actors.wire.websocket import DialledWebSocket, dial
+from actors.wire.dialled import DialledWebSocket, dial
 
 PATIENCE_SECONDS = 30.0
 """Ends a test that hangs; nothing here is timed."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.wire.websocket import DialledWebSocket
+from actors.wire.dialled import DialledWebSocket
 from tests.tools.command import device, events, run, running
 
 ORDER = [

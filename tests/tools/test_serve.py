@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from actors.errors import PeerError
-from actors.wire.websocket import dial
+from actors.wire.dialled import dial
 from tests.tools.command import SEED, check_refusal, device, events, lines, run, running, stages
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what is tested is that it is guarded

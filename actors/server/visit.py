@@ -1,0 +1,78 @@
+"""A visit: one socket from its first byte to its last, and the tasks that serve it.
+
+    arriving ─ handshake ┬ an answer ─────────────── gone
+                         └ Connection.open ─ idle ─ leaving ─ gone
+
+Arriving and leaving take a task each; an idle connection has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from actors.connections.actor import Connection
+from actors.kernel.task_set import Starter, TaskSet
+from actors.wire.endpoint import Endpoint
+
+
+class Host(Protocol):
+    """The server, as a visit sees it."""
+
+    async def welcome(self, visit: Visit) -> bool:
+        """Serve a socket up to where it is an idle connection (true), or over."""
+        ...
+
+    async def see_off(self, visit: Visit) -> None:
+        """End what is left of a visit; it cannot be entered again."""
+
+    def report(self, visit: Visit, error: BaseException) -> None:
+        """Report a failure of ours, of a service or of a stream that the host gave us: it costs this peer alone."""
+
+
+class Visit:
+    """One socket that was taken. ``on_gone`` is called when nothing of it is left."""
+
+    __slots__ = ("_host", "_idle", "_on_gone", "connection", "endpoint", "tasks")
+
+    def __init__(
+        self, endpoint: Endpoint, host: Host, nursery: Starter, *, on_gone: Callable[[], object], shield: bool
+    ) -> None:
+        self.endpoint = endpoint
+        self.connection: Connection | None = None
+        """The connection, once it has become one."""
+        self.tasks = TaskSet(nursery, lambda error: host.report(self, error), shield=shield)
+        self._host = host
+        self._on_gone = on_gone
+        self._idle = False
+
+    def __repr__(self) -> str:
+        return f"<Visit of {self.endpoint.peer} {self.connection!r}>"
+
+    def begin(self) -> None:
+        """Serve it from now on."""
+        self.tasks.start_soon(self._arrive)
+
+    def leave(self) -> None:
+        """End an idle connection, which has its reason."""
+        self._idle = False
+        self.tasks.start_soon(self._leave)
+
+    def cancel(self) -> None:
+        """End it as it stands. No effect once it is gone."""
+        self.tasks.cancel()
+        if self._idle:
+            self.leave()
+
+    async def _arrive(self) -> None:
+        try:
+            self._idle = await self._host.welcome(self)
+        finally:
+            if not self._idle:
+                await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            await self._host.see_off(self)
+        finally:
+            self._on_gone()
