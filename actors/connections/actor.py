@@ -169,7 +169,7 @@ class Connection:
         with trio.CancelScope() as scope:
             ending.stops(scope.cancel)
             with Barrier(self._reader.end_for):
-                self._peer.websocket.open(head.upgrade_request, head.rest, subprotocol)
+                self._peer.websocket.open(head, subprotocol)
                 await self._reader.greet(identify)
         if ending.reason is None:
             self._reader.listen()
@@ -215,7 +215,7 @@ class Connection:
         if self.plain:
             return
         said = opening(start, bounds, session, self._context.limits)
-        self._transport.write(text_frames(said))
+        self._transport.hold(text_frames(said))
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         """Go on in another epoch of the log, and tell the device."""
@@ -242,6 +242,10 @@ class Connection:
         subscription, transport = self.subscription, self._transport
         if subscription is None or transport.sealed or transport.backlog_bytes:
             return
+        self._write_next(subscription)
+        transport.release()
+
+    def _write_next(self, subscription: Subscription) -> None:
         try:
             outgoing = subscription.pull(self._context.limits.write_bytes)
         except EpochEnded:

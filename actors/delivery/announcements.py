@@ -20,7 +20,7 @@ class Announcements:
     __slots__ = ("_items", "_pongs", "is_over")
 
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+        self._items: deque[Item] | None = None
         self._pongs = 0
         self.is_over = True
         """True if no message is left to send. An attribute, because each write to the device asks."""
@@ -28,7 +28,7 @@ class Announcements:
     def begin(self, items: Iterable[Item]) -> None:
         """Send these from now on; the last ones must be over."""
         assert self.is_over, "what was begun is told to its end"
-        self._items.extend(items)
+        self._items = deque(items)
         self.is_over = not self._items
 
     def postpone_pong(self) -> bool:
@@ -47,9 +47,10 @@ class Announcements:
                 size += len(text)
         self.is_over = not self._items
         if self.is_over:
+            self._items = None  # empty, a deque still takes 760 bytes
             texts += [pong] * self._pongs
             self._pongs = 0
         return texts
 
     def __repr__(self) -> str:
-        return f"<Announcements left={len(self._items)} pongs={self._pongs}>"
+        return f"<Announcements left={len(self._items or ())} pongs={self._pongs}>"

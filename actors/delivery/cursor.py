@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Literal
 
 import attrs
@@ -70,6 +69,9 @@ def start(
     return Start("replayed" if renamed is None else "renamed", seen + 1, None, renamed)
 
 
+_MOST_MISSED = 8
+"""Gaps that a cursor remembers."""
+
 Standing = Literal["began later", "behind", "missed", "handed", "acked"]
 
 
@@ -90,9 +92,9 @@ class Cursor:
         """The last offset handed to the socket, or told to be gone."""
         self.acked = first - 1
         """The highest offset that the device acked."""
-        self._unacked: deque[tuple[int, int]] = deque()
-        # The newest gaps are enough, because explain asks for offsets that are in the log or were a moment ago.
-        self._missed: deque[tuple[int, int]] = deque(maxlen=8)
+        # Lists, because a deque of nothing takes 760 bytes, and these hold a span or two.
+        self._unacked: list[tuple[int, int]] = []
+        self._missed: list[tuple[int, int]] = []
 
     def advance(self, first: int, last: int) -> None:
         """Note that offsets ``first`` to ``last``, the next ones, were handed to the socket."""
@@ -107,7 +109,8 @@ class Cursor:
         if low <= self.position + 1:
             return None
         gone = self.position + 1, low - 1
-        self._missed.append(gone)
+        # The newest gaps are enough, because explain asks for offsets that are in the log or were a moment ago.
+        self._missed = [*self._missed[1 - _MOST_MISSED :], gone]
         self.position = low - 1
         return gone
 
@@ -132,10 +135,10 @@ class Cursor:
             raise PeerError("bad_ack", text)
         spans = []
         while self._unacked and self._unacked[0][0] <= offset:
-            first, last = self._unacked.popleft()
+            first, last = self._unacked.pop(0)
             spans.append((first, min(last, offset)))
             if last > offset:
-                self._unacked.appendleft((offset + 1, last))
+                self._unacked.insert(0, (offset + 1, last))
         self.acked = max(self.acked, offset)
         return spans
 

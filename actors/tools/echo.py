@@ -39,7 +39,7 @@ async def echo(endpoint: Endpoint, head: RequestHead, limits: Limits) -> None:
         )
         websocket = WebSocket(transport, limits, on_received=lambda _: None)
         try:
-            websocket.open(head.upgrade_request, head.rest, None)
+            websocket.open(head, None)
             ending = await _mirror(websocket, transport)
             with trio.move_on_after(limits.close_seconds):
                 await _see_out(websocket, transport, ending)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import attrs
 import h11
+from wsproto.utilities import generate_accept_token
 
 from actors.errors import ActorsError
 
@@ -34,24 +35,24 @@ class RequestHead:
     """Bytes after the head."""
     version: str = "1.1"
 
-    @property
-    def upgrade_request(self) -> bytes:
-        """The upgrade request for the protocol engine: the headers that :func:`check_upgrade` has checked, and no more.
+    _reader: h11.Connection | None = attrs.field(default=None, repr=False, eq=False, alias="reader")
+    """The parser that has read it."""
 
-        Because on other headers, and on lists where it expects one value, the
-        engine fails in ways of its own (on a host name that IDNA cannot read).
+    def switch(self, subprotocol: str | None) -> bytes:
+        """Return the answer that agrees to the upgrade, after which the connection speaks WebSocket.
+
+        For a request that :func:`check_upgrade` has let by.
         """
-        lines = [
-            f"GET {self.path} HTTP/1.1",
-            "Host: actors",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            f"Sec-WebSocket-Key: {self.headers['sec-websocket-key']}",
+        assert self._reader is not None, "only a request that was read is answered"
+        headers = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", generate_accept_token(self.headers["sec-websocket-key"].encode("ascii")).decode()),
         ]
-        if offers := [offer for offer in self.offers() if offer.isascii()]:
-            lines.append(f"Sec-WebSocket-Protocol: {', '.join(offers)}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        if subprotocol is not None:
+            headers.append(("Sec-WebSocket-Protocol", subprotocol))
+        answer = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
+        return self._reader.send(answer) or b""
 
     def offers(self) -> tuple[str, ...]:
         """Return the subprotocols that the client offers."""
@@ -109,7 +110,7 @@ class HeadReader:
         size = self._size_bytes - len(rest)
         if size > self._most_bytes:
             raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
-        return _head(event, bytes(rest))
+        return _head(event, bytes(rest), self._connection)
 
     def _past_blank(self, data: bytes) -> bytes:
         while self._blank and data:
@@ -121,7 +122,7 @@ class HeadReader:
 
 
 def check_upgrade(head: RequestHead) -> None:
-    """Raise :class:`HTTPRefusal` unless a request is a WebSocket upgrade that the engine will accept."""
+    """Raise :class:`HTTPRefusal` unless a request is a WebSocket upgrade."""
     headers = head.headers
     upgrade = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
     protocols, options = _lowered(headers.get("upgrade", "")), _lowered(headers.get("connection", ""))
@@ -188,7 +189,7 @@ def _response(
     return (head or b"") + (content if body else b"")
 
 
-def _head(event: h11.Request, rest: bytes) -> RequestHead:
+def _head(event: h11.Request, rest: bytes, reader: h11.Connection) -> RequestHead:
     headers: dict[str, str] = {}
     for name, value in event.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
@@ -202,6 +203,7 @@ def _head(event: h11.Request, rest: bytes) -> RequestHead:
         headers=headers,
         rest=rest,
         version=event.http_version.decode("ascii"),
+        reader=reader,
     )
 
 

@@ -52,6 +52,7 @@ class Readiness:
     def watch(self, endpoint: Endpoint, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` whenever an endpoint can be read, until :meth:`forget`, which must come before it is
         closed. Bytes that it has read ahead are not noticed."""
+        assert endpoint not in self._watches, "an endpoint is watched once"
         watch = self._watches[endpoint] = _Watch(endpoint, on_readable, endpoint.fileno())
         if self._nursery is not None:
             self._begin(watch)
@@ -120,4 +121,5 @@ async def _watch_alone(watch: _Watch, scope: trio.CancelScope) -> None:
     with scope, suppress(trio.ClosedResourceError):
         while True:
             await watch.endpoint.wait_readable()
-            watch.on_readable()
+            if not watch.over:  # it was woken already when another task forgot it
+                watch.on_readable()

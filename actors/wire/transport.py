@@ -41,6 +41,7 @@ class Transport:
         "_control_bytes",
         "_drained",
         "_endpoint",
+        "_held",
         "_limits",
         "_on_drained",
         "_on_failed",
@@ -79,6 +80,8 @@ class Transport:
         self._backlog = bytearray()
         self._answers: TokenBucket | None = None
         """The rate of control frames, from the first one on."""
+        self._held = b""
+        """Frames that go out with the next ones."""
         self._control_bytes = 0
         self._sent_bytes = 0
         self._drained: trio.Event | None = None
@@ -107,6 +110,8 @@ class Transport:
         """
         if self.sealed:
             return False
+        if self._held:
+            frames, self._held = self._held + frames, b""
         if self._backlog:
             self._backlog += frames
             return False
@@ -118,6 +123,16 @@ class Transport:
             self.stalled_since = self._clock()
             self._tasks.start_soon(self._send_backlog)
         return False
+
+    def hold(self, frames: bytes) -> None:
+        """Send whole frames with the next ones, or at the latest when :meth:`release` is called, because a system call
+        costs more than what goes through it."""
+        self._held += frames
+
+    def release(self) -> None:
+        """Send the frames that were held back, if they are still here."""
+        if self._held:
+            self.write(b"")
 
     def write_control(self, frames: bytes) -> None:
         """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for

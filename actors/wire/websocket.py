@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import trio
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection
-from wsproto.utilities import ProtocolError
 
 from actors.errors import PeerError
 from actors.limits import Limits
 from actors.wire.control_frames import close_frame
 from actors.wire.engine import Answer, Ended, ended
+from actors.wire.http import RequestHead
 from actors.wire.inbound import Inbound
 from actors.wire.transport import Transport
 
@@ -71,18 +69,11 @@ class WebSocket:
     def __repr__(self) -> str:
         return f"<WebSocket {'open' if self.end is None else self.end.name} early={len(self._messages)}>"
 
-    def open(self, upgrade_request: bytes, rest: bytes, subprotocol: str | None) -> None:
-        """Answer the upgrade request, and take the bytes that came behind it. Raises PeerError."""
-        try:
-            upgrade = WSConnection(ConnectionType.SERVER)
-            upgrade.receive_data(upgrade_request)
-            next(upgrade.events())
-            answer = upgrade.send(AcceptConnection(subprotocol=subprotocol))
-        except ProtocolError as error:
-            raise PeerError("bad_frame", str(error)) from None
-        self._transport.write(answer)
-        if rest:
-            self._messages += self._take(rest)
+    def open(self, head: RequestHead, subprotocol: str | None) -> None:
+        """Answer the upgrade request, and take the bytes that came behind it."""
+        self._transport.write(head.switch(subprotocol))
+        if head.rest:
+            self._messages += self._take(head.rest)
 
     # --- messages ---------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import actors
 from actors.client import Cursor, Event, Reset, Sent, Session, SessionEnded, connect
 from actors.stores.memory import MemoryStore
 from actors.testing import FaultProxy, Faults, Way, fault_proxy
+from actors.wire.transport import Transport
 from tests.support.raw import ACTORS
 from tests.support.served import PATIENCE_SECONDS, Served, served
 
@@ -105,7 +106,7 @@ async def test_a_reply_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         started.append(run.run_id)
         await trio.sleep_forever()
 
-    async with through(on_message=answer) as (server, proxy), connect(proxy.url, token="alice") as session:
+    async with through(on_message=answer) as (_, proxy), connect(proxy.url, token="alice") as session:
         await anext(session)
         monkeypatch.setattr(Transport, "write", lambda *_: True)
         async with trio.open_nursery() as nursery:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, Request
 
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from tests.support.raw import ACTORS, KEY, accept_of, upgrade_request
@@ -217,15 +216,22 @@ def test_an_upgrade(request_: bytes) -> None:
         upgrade_request(ACTORS, without="Connection", extra=[("Connection", "Upgrade"), ("Connection", "close")]),
     ],
 )
-def test_what_the_engine_gets(request_: bytes) -> None:
-    """Whatever other headers a checked upgrade has, the engine can answer it."""
+def test_an_upgrade_is_agreed_to(request_: bytes) -> None:
+    """Whatever other headers a checked upgrade has, a client can read the answer to it."""
     head = read(request_)
     check_upgrade(head)
-    engine = WSConnection(ConnectionType.SERVER)
-    engine.receive_data(head.upgrade_request)
-    (asked,) = engine.events()
-    assert isinstance(asked, Request)
-    assert accept_of(KEY).encode() in engine.send(AcceptConnection(subprotocol=ACTORS))
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="GET", target="/ws", headers=[("Host", "x"), ("Upgrade", "websocket")]))
+    client.receive_data(head.switch(ACTORS))
+    answer = client.next_event()
+    assert isinstance(answer, h11.InformationalResponse)
+    assert answer.status_code == 101
+    assert dict(answer.headers.raw_items()) == {
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Accept": accept_of(KEY).encode(),
+        b"Sec-WebSocket-Protocol": ACTORS.encode(),
+    }
 
 
 @pytest.mark.parametrize(
