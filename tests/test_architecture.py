@@ -131,6 +131,7 @@ BY_POSITION = {
     "delivery/log.Chunk": "built for each read of a log",
     "protocol/codes.Reason": "a row of a table: code, name, text",
     "receipts.Position": "built for each look at a receipt: user, epoch, offset",
+    "wire/engine.Ended": "a row of the closing table and its text, in the order of the table",
 }
 """Records with more than two fields by position, and the reason. Structs are not counted, because each event
 makes some of them."""
@@ -181,7 +182,7 @@ def test_the_protocol_stands_alone() -> None:
 def test_one_importer_of_the_engine() -> None:
     """trio-websocket is imported in exactly one module."""
     importers = [path.name for path in modules() if any(name.startswith("trio_websocket") for name in imported(path))]
-    assert importers == ["websocket.py"]
+    assert importers == ["dialled.py"]
 
 
 def test_one_door_for_time_and_chance() -> None:
@@ -270,6 +271,7 @@ TESTS = Path(__file__).parent
 TESTED_ELSEWHERE: dict[str, str] = {
     "client/errors": "only errors; tests/client/test_session.py meets each",
     "client/items": "only records; tests/client/test_transcripts.py is handed each",
+    "connections/peer": "only a record; tests/connections/test_reader.py and its neighbours meet each part",
     "context": "only a record; tests/test_tree.py opens what is given it",
     "events/delivered": "only a struct; tests/client/test_inbox.py is full of them",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
@@ -281,7 +283,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "testing/world": "tests/testing/test_scenarios.py opens worlds as applications do",
     "threads/messages": "only structs; tests/threads/test_actor.py and tests/threads/test_dead_letters.py send each",
     "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
-    "wire/websocket": "tests/connections, tests/client and tests/system/abuse: every connection is one",
+    "wire/dialled": "tests/client: every connection of the client is one",
 }
 """Modules that have no test of their name, and the reason."""
 

@@ -112,8 +112,10 @@ class Connection:
             ending=ending,
             tasks=own_tasks,
         )
-        self._reader = Reader(self, context, self._peer)
-        self._loading = Loading(own_tasks, on_loaded=self._mark, on_failed=self._reader.end_for)
+        self._reader = Reader(self, self._peer, context=context)
+        self._loading = Loading(
+            own_tasks, on_loaded=lambda: self._context.mark(self._presence), on_failed=self._reader.end_for
+        )
 
     @property
     def path(self) -> str:
@@ -242,10 +244,6 @@ class Connection:
         subscription, transport = self.subscription, self._transport
         if subscription is None or transport.sealed or transport.backlog_bytes:
             return
-        self._write_next(subscription)
-        transport.release()
-
-    def _write_next(self, subscription: Subscription) -> None:
         try:
             outgoing = subscription.pull(self._context.limits.write_bytes)
         except EpochEnded:
@@ -267,7 +265,7 @@ class Connection:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.write(outgoing.as_frames()):
             if subscription.wrote(outgoing):
-                self._mark()
+                self._context.mark(self._presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
 
@@ -275,7 +273,7 @@ class Connection:
         """Write some of the announcements; the rest when the socket has taken these."""
         said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)
         if self._transport.write(text_frames(said)) and not self._peer.announcements.is_over:
-            self._mark()
+            self._context.mark(self._presence)
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.
@@ -307,9 +305,10 @@ class Connection:
         """End the connection for a reason of the closing table; the first reason counts."""
         self._peer.ending.begin(name, text)
 
-    def abort(self) -> None:
-        """End the connection now, without a goodbye."""
-        self._transport.abort()
+    def cut(self) -> None:
+        """Abort a socket that has yet to take something; leave any other to its goodbye."""
+        if self.writing:
+            self._transport.abort()
 
     def fail(self, error: BaseException) -> None:
         """End the connection for a failure of ours: reported once, and to the device without its text."""
@@ -327,10 +326,7 @@ class Connection:
         """Note that the socket took everything; the log may have more."""
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
-            self._mark()
-
-    def _mark(self) -> None:
-        self._context.mark(self._presence)
+            self._context.mark(self._presence)
 
 
 def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:

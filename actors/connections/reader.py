@@ -60,7 +60,7 @@ class Reader:
         "_unread",
     )
 
-    def __init__(self, device: Subscriber, context: ReaderContext, peer: Peer) -> None:
+    def __init__(self, device: Subscriber, peer: Peer, *, context: ReaderContext) -> None:
         self._device = device
         self._context = context
         self._peer = peer

@@ -184,8 +184,7 @@ class Drain:
         with trio.move_on_after(seconds):
             await self._parts.server.gone()
         for connection in tuple(self._parts.server.connections.values()):
-            if connection.writing:
-                connection.abort()
+            connection.cut()
         with trio.move_on_after(self._limits.close_seconds * 2):  # each connection has once that
             await self._parts.server.gone()
 

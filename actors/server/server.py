@@ -127,7 +127,7 @@ class Server:
         self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool = False
     ) -> Visit:
         """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
-        visit = self._visits[endpoint] = Visit(endpoint, self, nursery, on_gone=on_gone, shield=shield)
+        visit = self._visits[endpoint] = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
         visit.begin()
         return visit
 
@@ -212,8 +212,7 @@ class Server:
         theirs = [connection for connection in self.connections.values() if connection.user_id == user_id]
         for connection in theirs:
             connection.end("revoked", "")
-            if connection.writing:
-                connection.abort()
+            connection.cut()
         return len(theirs)
 
     # --- the end ------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Visit:
     __slots__ = ("_host", "_idle", "_on_gone", "connection", "endpoint", "tasks")
 
     def __init__(
-        self, endpoint: Endpoint, host: Host, nursery: Starter, *, on_gone: Callable[[], object], shield: bool
+        self, endpoint: Endpoint, host: Host, *, nursery: Starter, on_gone: Callable[[], object], shield: bool
     ) -> None:
         self.endpoint = endpoint
         self.connection: Connection | None = None

@@ -170,6 +170,9 @@ class Line:
 class ServerEnd:
     """The server's end of a line: an :class:`~actors.wire.endpoint.Endpoint`."""
 
+    has_read_ahead = False
+    """What has arrived is with the line."""
+
     def __init__(self, line: Line, on_taken: Callable[[bytes], None]) -> None:
         self.peer = f"line {line.number}"
         self._line = line
@@ -179,11 +182,6 @@ class ServerEnd:
     def fileno(self) -> int:
         """Return -1, because no system knows of this network."""
         return -1
-
-    @property
-    def has_read_ahead(self) -> bool:
-        """False, because what has arrived is with the line."""
-        return False
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Hand over what the line takes; the tap sees exactly that."""

@@ -221,7 +221,7 @@ class StreamEndpoint:
 
     @property
     def has_read_ahead(self) -> bool:
-        """See :class:`Endpoint`."""
+        """True if the pump has bytes that were not received. See :class:`Endpoint`."""
         return bool(self._incoming)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

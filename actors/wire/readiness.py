@@ -26,7 +26,7 @@ _TURN = 64
 """Sockets that are read in a row; then other tasks have a turn, because a storm must not hold them up: 1 ms."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Watch:
     """An endpoint that is watched."""
 
@@ -53,7 +53,9 @@ class Readiness:
         """Call ``on_readable`` whenever an endpoint can be read, until :meth:`forget`, which must come before it is
         closed. Bytes that it has read ahead are not noticed."""
         assert endpoint not in self._watches, "an endpoint is watched once"
-        watch = self._watches[endpoint] = _Watch(endpoint, on_readable, endpoint.fileno())
+        watch = self._watches[endpoint] = _Watch(
+            endpoint=endpoint, on_readable=on_readable, descriptor=endpoint.fileno()
+        )
         if self._nursery is not None:
             self._begin(watch)
 

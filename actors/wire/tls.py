@@ -41,7 +41,7 @@ class TLSEndpoint:
 
     @property
     def has_read_ahead(self) -> bool:
-        """See :class:`Endpoint`: the pipe below does not know of bytes that the engine has received."""
+        """True if the engine has bytes, of which the pipe below does not know. See :class:`Endpoint`."""
         return bool(self._engine.pending() or self._incoming.pending or self._incoming.eof)
 
     async def handshake(self) -> None:

@@ -72,7 +72,7 @@ class Transport:
         self._endpoint = endpoint
         self._tasks = tasks
         self._readiness: Readiness | None = None
-        """Where the endpoint is watched, if it is."""
+        """The watch over the endpoint, if there is one."""
         self._limits = limits
         self._clock = clock
         self._on_drained = on_drained
@@ -125,14 +125,9 @@ class Transport:
         return False
 
     def hold(self, frames: bytes) -> None:
-        """Send whole frames with the next ones, or at the latest when :meth:`release` is called, because a system call
-        costs more than what goes through it."""
+        """Send whole frames with the next ones, which must be on their way, because a system call costs more than what
+        goes through it."""
         self._held += frames
-
-    def release(self) -> None:
-        """Send the frames that were held back, if they are still here."""
-        if self._held:
-            self.write(b"")
 
     def write_control(self, frames: bytes) -> None:
         """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for

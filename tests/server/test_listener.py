@@ -220,7 +220,7 @@ class Hall:
 
     def receive(self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool) -> Visit:
         self.seated.append(endpoint)
-        visit = Visit(endpoint, self, nursery, on_gone=on_gone, shield=shield)
+        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
         visit.begin()
         return visit
 
