@@ -171,7 +171,7 @@ class ServerEnd:
     """The server's end of a line: an :class:`~actors.wire.endpoint.Endpoint`."""
 
     has_read_ahead = False
-    """What has arrived is with the line."""
+    """True for none, because what has arrived is with the line."""
 
     def __init__(self, line: Line, on_taken: Callable[[bytes], None]) -> None:
         self.peer = f"line {line.number}"

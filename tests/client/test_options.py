@@ -286,6 +286,6 @@ async def test_a_session_outlives_its_token() -> None:
             valid.clear()
             valid.add("t2")
             for connection in tuple(server.runtime.tree.server.connections.values()):
-                connection.abort()
+                connection._transport.abort()
             second = await session.send({"text": "y"}, thread_id=first.thread_id)
             assert (first.seq, second.seq, given) == (1, 2, 2)
