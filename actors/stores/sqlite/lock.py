@@ -24,7 +24,7 @@ class Lock:
         self.path = path.with_name(path.name + "-lock")
         self._file: int | None = None
         self.stamp = 0
-        """The time of the file's last change, in nanoseconds since 1970, as the file system says: no program can set it."""
+        """The time of the file's last change, which no program can set, in nanoseconds since 1970."""
         self.stamp_before = 0
         """The stamp that the last life of the journal left which wrote anything."""
 
