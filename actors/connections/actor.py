@@ -242,7 +242,7 @@ class Connection:
         The head of this module says why the flusher calls it directly.
         """
         subscription, transport = self.subscription, self._transport
-        if subscription is None or transport.sealed or transport.backlog_bytes:
+        if subscription is None or not transport.is_ready:
             return
         try:
             outgoing = subscription.pull(self._context.limits.write_bytes)
@@ -255,22 +255,25 @@ class Connection:
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
-        if subscription.catch_up_is_due and self._peer.announcements.is_over:
-            said = subscription.catch_up()
-            self._peer.announcements.begin([lambda: said, *self._context.pending(subscription.user_id)])
-        if not self._peer.announcements.is_over:
-            self._tell_more()
+        if not subscription.caught_up or not self._peer.announcements.is_over:
+            self._announce(subscription)
 
     def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
-        if self._transport.write(outgoing.as_frames()):
+        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames):
             if subscription.wrote(outgoing):
                 self._context.mark(self._presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
 
-    def _tell_more(self) -> None:
-        """Write some of the announcements; the rest when the socket has taken these."""
+    def _announce(self, subscription: Subscription) -> None:
+        """Tell a device that has caught up what is active and open: some of it, the rest when the socket has taken
+        that."""
+        if subscription.catch_up_is_due and self._peer.announcements.is_over:
+            last = subscription.catch_up()
+            self._peer.announcements.begin([lambda: last, *self._context.pending(subscription.user_id)])
+        if self._peer.announcements.is_over:
+            return
         said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)
         if self._transport.write(text_frames(said)) and not self._peer.announcements.is_over:
             self._context.mark(self._presence)

@@ -100,13 +100,14 @@ class SocketEndpoint:
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """See :class:`Endpoint`."""
-        if not self._is_unix or len(data) <= PIECE_BYTES:
-            return self._send(data)
-        sent = 0
-        with memoryview(data) as view:
-            while sent < len(view) and (taken := self._send(view[sent : sent + PIECE_BYTES])):
-                sent += taken
-        return sent
+        if self._is_unix and len(data) > PIECE_BYTES:
+            return self._send_in_pieces(data)
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
 
     def pending_bytes(self) -> int:
         """See :class:`Endpoint`: the socket's send queue, where the kernel tells it."""
@@ -149,13 +150,12 @@ class SocketEndpoint:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
-        try:
-            return self._socket.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+    def _send_in_pieces(self, data: bytes | bytearray | memoryview) -> int:
+        sent = 0
+        with memoryview(data) as view:
+            while sent < len(view) and (taken := self.send(view[sent : sent + PIECE_BYTES])):
+                sent += taken
+        return sent
 
     def _open(self) -> socket.socket:
         if self._closed:

@@ -98,6 +98,11 @@ class Transport:
         return self._sent_bytes - self._endpoint.pending_bytes()
 
     @property
+    def is_ready(self) -> bool:
+        """True if frames are taken, and none waits for the socket."""
+        return not (self.sealed or self._backlog)
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes that were written here and that the socket has not taken."""
         return len(self._backlog)

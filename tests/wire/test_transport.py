@@ -137,6 +137,30 @@ async def test_at_once() -> None:
         assert b.calls == []
 
 
+async def test_hold() -> None:
+    """Frames that are held go out before the next ones, in one send, and into a backlog in order."""
+    async with bench(10_000) as b:
+        b.transport.hold(b"first")
+        b.transport.hold(b"second")
+        assert b.pipe.taken == b""
+        assert b.transport.write(b"third")
+        assert b.transport.write(b"fourth")
+        assert b.pipe.taken == b"firstsecondthirdfourth"
+    async with bench(0) as b:
+        b.transport.write(b"first")
+        b.transport.hold(b"second")
+        b.transport.write(b"third")
+        assert not b.transport.is_ready
+        await b.open(10_000)
+        assert b.pipe.taken == b"firstsecondthird"
+        assert b.transport.is_ready
+        b.transport.hold(b"never")
+        b.transport.seal()
+        assert not b.transport.write(b"late")
+        assert not b.transport.is_ready
+        assert b.pipe.taken == b"firstsecondthird"
+
+
 async def test_backlog() -> None:
     """Bytes that the socket does not take are kept whole and in order, and follow as soon as there is room."""
     async with bench(75) as b:
