@@ -23,7 +23,8 @@ from typing import TypeVar
 
 import trio
 
-from actors.connections.actor import Connection, ConnectionContext
+from actors.connections.actor import Connection
+from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.heartbeat import Heartbeat
 from actors.context import Context

@@ -131,7 +131,7 @@ BY_POSITION = {
     "delivery/log.Chunk": "built for each read of a log",
     "protocol/codes.Reason": "a row of a table: code, name, text",
     "receipts.Position": "built for each look at a receipt: user, epoch, offset",
-    "wire/engine.Ended": "a row of the closing table and its text, in the order of the table",
+    "wire/received.Ended": "a row of the closing table and its text, in the order of the table",
 }
 """Records with more than two fields by position, and the reason. Structs are not counted, because each event
 makes some of them."""

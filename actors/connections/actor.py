@@ -25,15 +25,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import attrs
 import trio
 
+from actors.connections.context import ConnectionContext
 from actors.connections.ending import Ending
 from actors.connections.loading import Loading
 from actors.connections.peer import Peer
 from actors.connections.pings import Pings
-from actors.connections.reader import PONG, Reader, ReaderContext
-from actors.delivery.announcements import Announcements, Item
+from actors.connections.reader import PONG, Reader
+from actors.delivery.announcements import Announcements
 from actors.delivery.cursor import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
@@ -49,20 +49,6 @@ from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket
-
-
-@attrs.frozen(kw_only=True)
-class ConnectionContext(ReaderContext):
-    """The neighbours of a connection, shared by all of them."""
-
-    mark: Callable[[Presence], None]
-    """Asks the flusher to write to a user's devices in this tick."""
-    hear: Callable[[Connection, float], None]
-    """Notes a sign of life, at a time."""
-    forget: Callable[[Connection], None]
-    """Forgets a connection that listens no more."""
-    pending: Callable[[str], list[Item]]
-    """Lists the active runs and the open questions in a user's threads."""
 
 
 class Connection:

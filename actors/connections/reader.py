@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
-import attrs
 import trio
 
+from actors.connections.context import ConnectionContext
 from actors.connections.peer import Peer
 from actors.connections.request_queue import RequestQueue
-from actors.context import Context
 from actors.delivery.frames import text_frame
 from actors.delivery.subscription import Subscription
 from actors.errors import ActorsError, PeerError, Quarantined, RuntimeClosed, StoreUnavailable
@@ -27,22 +26,9 @@ from actors.kernel.signals import Reply
 from actors.protocol import client_messages, server_messages
 from actors.protocol.client_messages import AnswerAsk, CancelRun, ClientMessage, Hello, ReadThread, Request, Send
 from actors.users.presence import Acked, Attach, Departure, Detach, Session, Subscriber, UserMessage
-from actors.wire.readiness import Readiness
 from actors.wire.websocket import text_of
 
 PONG = server_messages.encode(server_messages.Pong())
-
-
-@attrs.frozen(kw_only=True)
-class ReaderContext(Context):
-    """The neighbours of a reader, shared by all of them."""
-
-    follow: Callable[[str], Awaitable[Mailbox[UserMessage]]]
-    """Follows a user's log; returns the address of the user's actor."""
-    answer: Callable[[Request, str, str], Awaitable[bytes]]
-    """Carries out a request of a user and a session; returns the reply."""
-    readiness: Readiness
-    """Tells when a socket can be read."""
 
 
 class Reader:
@@ -60,7 +46,7 @@ class Reader:
         "_unread",
     )
 
-    def __init__(self, device: Subscriber, peer: Peer, *, context: ReaderContext) -> None:
+    def __init__(self, device: Subscriber, peer: Peer, *, context: ConnectionContext) -> None:
         self._device = device
         self._context = context
         self._peer = peer

@@ -22,7 +22,8 @@ from functools import partial
 import attrs
 import trio
 
-from actors.connections.actor import Connection, ConnectionContext
+from actors.connections.actor import Connection
+from actors.connections.context import ConnectionContext
 from actors.context import Context
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log

@@ -14,7 +14,8 @@ cut to the engine's verdict.
 from __future__ import annotations
 
 from actors.limits import Limits
-from actors.wire.engine import Engine, Item
+from actors.wire.engine import Engine
+from actors.wire.received import Item
 
 _WHOLE_TEXT = 0x81
 """The first byte of a frame of text that is a whole message, without extensions (RFC 6455, section 5.2)."""
@@ -43,7 +44,7 @@ class Inbound:
         return self._engine is not None and self._engine.is_closing
 
     def receive(self, data: bytes, now: float) -> list[Item]:
-        """Take bytes; returns what they complete. Nothing comes after an :class:`~actors.wire.engine.Ended`."""
+        """Take bytes; returns what they complete. Nothing comes after an :class:`~actors.wire.received.Ended`."""
         items: list[Item] = []
         if self._engine is None or self._engine.at_boundary:
             at = self._take_short(data, items)

@@ -15,9 +15,9 @@ import trio
 from actors.errors import PeerError
 from actors.limits import Limits
 from actors.wire.control_frames import close_frame
-from actors.wire.engine import Answer, Ended, ended
 from actors.wire.http import RequestHead
 from actors.wire.inbound import Inbound
+from actors.wire.received import Answer, Ended, ended
 from actors.wire.transport import Transport
 
 _READ_BYTES = 16_384

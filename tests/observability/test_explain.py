@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.connections.actor import Connection, ConnectionContext
+from actors.connections.actor import Connection
+from actors.connections.context import ConnectionContext
 from actors.delivery.accounts import LOST, Accounts
 from actors.environment import Environment
 from actors.kernel.failures import Failure, Failures

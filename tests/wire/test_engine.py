@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.limits import Limits
-from actors.wire.engine import Answer, Ended, Engine, ended
+from actors.wire.engine import Engine
+from actors.wire.received import Answer, Ended, ended
 from tests.support.raw import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 LIMITS = Limits()
