@@ -6,7 +6,7 @@ before a ping: it cannot answer a ping that has not reached it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 
 from actors.wire.transport import Transport
@@ -25,15 +25,15 @@ class Pings:
         self._answered = 0
         self._fence = 0
         """The ping that went out with the last reset."""
-        self._end = 0.0
+        self._end = 0
         """The end of the last ping in the stream."""
-        self._delivered = 0.0
-        """The bytes delivered at the last look, or at the last ping; infinity where no bytes were before that ping."""
+        self._delivered = 0
+        """The bytes delivered at the last look, or at the last ping; no end of them if none came before that ping."""
 
     def write(self, frames: bytes, write: Callable[[bytes], object]) -> None:
         """Write frames that end with a ping, and note it; with no bytes before it on their way, it arrives at once."""
         transport = self._transport
-        self._delivered = transport.delivered_bytes if transport.pending_bytes else math.inf
+        self._delivered = transport.delivered_bytes if transport.pending_bytes else sys.maxsize
         write(frames)
         self._end = transport.delivered_bytes + transport.pending_bytes
         self._sent += 1
