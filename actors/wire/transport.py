@@ -184,6 +184,10 @@ class Transport:
         """
         return self._endpoint.receive(most_bytes)
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """Return bytes that the endpoint has read ahead, and no others; like :meth:`receive`."""
+        return self._endpoint.receive_ahead(most_bytes)
+
     async def wait_readable(self) -> None:
         """Wait until :meth:`receive` has an answer; a checkpoint. Raises ClosedResourceError when this side ends the
         connection."""

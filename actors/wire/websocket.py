@@ -124,11 +124,16 @@ class WebSocket:
             self._end(ended(_VANISHED))
 
     def _read(self) -> list[str | bytes]:
-        """Take the bytes that have arrived: one read, but all that the endpoint has read ahead."""
+        """Take the bytes that have arrived: one read, and all that the endpoint has read ahead then.
+
+        No second read, because the bytes of a peer that sends without end would never be at theirs, and no other
+        would have a turn.
+        """
         messages: list[str | bytes] = []
+        receive = self._transport.receive
         while self.end is None:
             try:
-                data = self._transport.receive(_READ_BYTES)
+                data = receive(_READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if data is None:
@@ -140,6 +145,7 @@ class WebSocket:
             messages += self._take(data)
             if not self._transport.has_read_ahead:
                 break
+            receive = self._transport.receive_ahead
         return messages
 
     def _take(self, data: bytes) -> list[str | bytes]:
