@@ -184,14 +184,18 @@ class Connection:
         reason in words.
 
         A failure of ours is reported, and is not raised. Cancelled, it closes
-        the socket as it stands.
+        the socket as it stands; and so it does when nothing but a cancellation
+        ends the connection, because a Close would say that the device had left.
         """
         peer, transport = self._peer, self._transport
         transport.forget()
         try:
             with Barrier(self.fail):
                 await self._reader.detach()
-                await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
+                if peer.ending.reason is None:
+                    self.end("vanished", "its task was cancelled")
+                else:
+                    await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
         finally:
             transport.close()
             peer.tasks.cancel()

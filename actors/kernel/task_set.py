@@ -58,6 +58,11 @@ class TaskSet:
         self._nursery.start_soon(self._run, scope, async_fn, *args)
 
     @property
+    def is_cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._cancelled
+
+    @property
     def is_around(self) -> bool:
         """True if the current task is one of these, or was started by one."""
         return any(block is not None and block.is_around for block in (self._scopes or {}).values())
