@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
 import actors
+from actors.kernel.mailbox import Mailbox
+from actors.users.presence import Acked, UserMessage
 from tests.connections.ends import ends, events
-from tests.support.raw import ACTORS, PING, PONG, TEXT, Message, frame
+from tests.support.raw import ACTORS, PING, PONG, TEXT, Message, close_frame, frame
 from tests.support.served import offsets, served
 
 STAGES = actors.Stage
@@ -36,6 +40,42 @@ async def test_ack_beyond() -> None:
         assert await ends(peer, "bad_ack") == "ack: expected an offset of at most 2, the last one sent here, got 3"
         assert [receipt.stage for receipt in receipts] == [STAGES.WRITTEN] * 2
         assert "bad_ack" in str(server.runtime.explain(receipts[0])) or server.runtime.devices("alice") == 0
+        assert server.failures() == []
+
+
+class Behind:
+    """The address of a user's actor that has no room for acks, but for one that waits."""
+
+    def __init__(self, address: Mailbox[UserMessage]) -> None:
+        self._address = address
+
+    def tell(self, message: UserMessage) -> None:
+        if isinstance(message, Acked):
+            raise trio.WouldBlock
+        self._address.tell(message)
+
+    async def send(self, message: UserMessage) -> None:
+        await self._address.send(message)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_acks_to_an_actor_that_is_behind(leaves: bool) -> None:
+    """Each waits for its turn, and none is lost: the last one neither, nor those before a Close."""
+    async with served() as server, server.peer() as peer:
+        await peer.attach("alice")
+        receipts = await server.emit(3)
+        await events(peer, 3)
+        (connection,) = server.runtime.tree.server.connections.values()
+        reader: Any = connection._reader
+        reader._address = Behind(reader._address)
+        acks = [frame(TEXT, b'{"op":"ack","offset":%d}' % offset) for offset in (1, 2, 3)]
+        await peer.send(b"".join(acks) + (close_frame(1000) if leaves else b""))
+        for receipt in receipts:
+            await receipt.reached(STAGES.ACKED)
+        if leaves:
+            assert await peer.ending() == (1000, "")
+        else:
+            await peer.echo()
         assert server.failures() == []
 
 
