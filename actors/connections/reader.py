@@ -164,8 +164,9 @@ class Reader:
 
     def _take(self, message: str | bytes) -> Acked | None:
         """Carry out a message; returns acks that the user's actor has no room for."""
+        text = text_of(message)
         if not self._device.plain:
-            decoded = client_messages.decode(text_of(message))
+            decoded = client_messages.decode(text)
             if isinstance(decoded, client_messages.Ack):
                 spans = [] if self._peer.pings.is_fenced else self._subscription.ack(decoded.offset)
                 if spans:  # of acks that ack something there cannot be too many
