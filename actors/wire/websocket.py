@@ -61,6 +61,7 @@ class WebSocket:
         self._messages: list[str | bytes] = []
         """Messages that were read ahead."""
         self._early_bytes = 0
+        """The bytes that were read since the last message was awaited, and taken."""
         self._answer: bytes | None = None
         """The Close that answers the peer's, to be sent when the messages before it were taken."""
         self._closed = False
@@ -94,6 +95,7 @@ class WebSocket:
                 raise self.finish()
             await self._wait_readable()
             self._messages += self._read()
+        self._early_bytes = 0
         return self._messages.pop(0)
 
     def read(self) -> list[str | bytes]:

@@ -119,6 +119,15 @@ async def test_ended_by(bench: Bench, sent: bytes, closed: bool, by: str | None)
         assert bench.websocket.read() == ["x"]
 
 
+async def test_ended_by_after_much(bench: Bench) -> None:
+    """The look ahead begins behind what was taken before, however much that was."""
+    for _ in range(3):
+        bench.peer.send(frame(TEXT, b"x" * 30_000))
+        assert len(await bench.websocket.receive()) == 30_000
+    bench.peer.send(frame(CLOSE, b"\x03\xe8"))
+    assert bench.websocket.ended_by() == "left"
+
+
 async def test_close(bench: Bench, autojump_clock: trio.abc.Clock) -> None:
     """It waits for the peer's Close, past what was under way, and sends none twice."""
     bench.peer.send(frame(TEXT, b"late"))
