@@ -50,6 +50,9 @@ from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket
 
+_BY_ITSELF = frozenset({"left", "vanished"})
+"""Reasons that are the device's own end of the connection."""
+
 
 @attrs.frozen(kw_only=True)
 class ConnectionContext(ReaderContext):
@@ -196,6 +199,8 @@ class Connection:
                     self.end("vanished", "its task was cancelled")
                 else:
                     await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
+                    transport.close()
+                    await self._finish_requests()
         finally:
             transport.close()
             peer.tasks.cancel()
@@ -205,6 +210,13 @@ class Connection:
                 self.subscription.end(written=self.plain)
             self._context.forget(self)
         return peer.ending.outcome()
+
+    async def _finish_requests(self) -> None:
+        """Let what a device asked for before it left be carried out, for a moment, because it has done its part. One
+        that was sent away gets nothing more."""
+        if self._peer.ending.outcome()[0] in _BY_ITSELF:
+            with trio.move_on_after(self._context.limits.close_seconds):
+                await self._peer.tasks.wait_idle()
 
     # --- the writer's side, called from other actors' steps ----------------------
 

@@ -73,13 +73,17 @@ class TaskSet:
         for scope in tuple(self._scopes or ()):
             scope.cancel()
 
-    async def wait_ended(self) -> None:
-        """Wait until no task is left; like a nursery's end, it cannot be cancelled. A checkpoint only if it waits."""
+    async def wait_idle(self) -> None:
+        """Wait until no task is left; a checkpoint only if it waits."""
         while self._scopes is not None:
             if self._ends is None:
                 self._ends = trio.Event()
-            with trio.CancelScope(shield=True):
-                await self._ends.wait()
+            await self._ends.wait()
+
+    async def wait_ended(self) -> None:
+        """Wait until no task is left; like a nursery's end, it cannot be cancelled. A checkpoint only if it waits."""
+        with trio.CancelScope(shield=True):
+            await self.wait_idle()
 
     async def _run(
         self, scope: trio.CancelScope, async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts

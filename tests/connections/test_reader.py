@@ -43,6 +43,46 @@ async def test_ack_beyond() -> None:
         assert server.failures() == []
 
 
+SEND = frame(TEXT, b'{"op":"send","id":"c1","thread_id":"t1","type":"note","payload":{}}')
+
+
+async def test_a_request_before_a_close() -> None:
+    """What a device asks for, and leaves without waiting for the reply, is carried out all the same."""
+    left = trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        await left.wait()
+        return True
+
+    async with served(authorize=authorize) as server, server.peer() as peer, server.peer() as other:
+        await peer.attach("alice")
+        await other.attach("alice")
+        await peer.send(SEND + close_frame(1000))
+        assert await peer.ending() == (1000, "")
+        left.set()
+        assert (await other.next_event())["type"] == "note"
+
+
+@pytest.mark.parametrize("sent", [close_frame(1000), frame(TEXT, b"no message")])
+async def test_a_request_that_hangs(sent: bytes) -> None:
+    """It keeps the connection of a device that has left for a moment, and that of one that was sent away for none."""
+    cancelled = trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async with served(authorize=authorize, limits=actors.Limits(close_seconds=0.05)) as server, server.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(SEND + sent)
+        await peer.farewell()
+        await cancelled.wait()
+        await server.all_gone()
+        assert server.runtime.devices("alice") == 0
+
+
 class Behind:
     """The address of a user's actor that has no room for acks, but for one that waits."""
 

@@ -96,6 +96,20 @@ async def test_waiting_for_the_end_cannot_be_cancelled(nursery: trio.Nursery) ->
     assert order == ["task", "owner"]
 
 
+async def test_waiting_until_idle(nursery: trio.Nursery) -> None:
+    """It can be given up, and leaves the tasks as they are."""
+    tasks, go = TaskSet(nursery, ignored), trio.Event()
+    await tasks.wait_idle()
+    tasks.start_soon(go.wait)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await tasks.wait_idle()
+    assert (scope.cancelled_caught, len(tasks)) == (True, 1)
+    go.set()
+    await tasks.wait_idle()
+    assert len(tasks) == 0
+
+
 async def test_around(nursery: trio.Nursery) -> None:
     """A task of the set, and one that it started, are inside; any other is not."""
     tasks, inside = TaskSet(nursery, ignored), list[bool]()
