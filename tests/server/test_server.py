@@ -54,6 +54,16 @@ async def test_handle_a_stream_that_is_not_read() -> None:
             assert list(runtime.failures) == []
 
 
+async def test_handle_what_is_closed() -> None:
+    """A socket that is closed already is an error of the call, and comes out of it bare."""
+    async with actors.open_runtime() as runtime:
+        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair())
+        await ours.aclose()
+        with pytest.raises(ValueError, match="negative file descriptor"):
+            await runtime.handle(ours)
+        await theirs.aclose()
+
+
 @pytest.mark.parametrize("state", ["saying hello", "idle", "not reading"])
 async def test_handle_cancelled(state: str) -> None:
     """Its connection is closed as it stands: no Close claims that the device has left, and nothing stays behind."""
