@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -108,6 +110,23 @@ async def test_waiting_until_idle(nursery: trio.Nursery) -> None:
     go.set()
     await tasks.wait_idle()
     assert len(tasks) == 0
+
+
+async def test_context(nursery: trio.Nursery) -> None:
+    """Tasks run in the context of the set's owner, also those of a set in a set; none changes it for the others."""
+    variable, seen = contextvars.ContextVar("variable", default="nobody"), list[str]()
+
+    async def look() -> None:
+        seen.append(variable.get())
+        variable.set("task")
+
+    variable.set("owner")
+    tasks = TaskSet(TaskSet(nursery, ignored), ignored)
+    variable.set("passer-by")
+    for _ in range(2):
+        tasks.start_soon(look)
+        await tasks.wait_ended()
+    assert seen == ["owner", "owner"]
 
 
 async def test_around(nursery: trio.Nursery) -> None:
