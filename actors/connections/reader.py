@@ -93,7 +93,7 @@ class Reader:
 
     def listen(self) -> None:
         """Take what arrives from now on, and what has arrived; nothing waits."""
-        self._peer.transport.watch(self._context.readiness, self._take_arrived)
+        self._peer.transport.watch(self._context.readiness, self._take_arrived, self.end_for)
         self._take_arrived()
 
     def end_for(self, error: BaseException) -> None:

@@ -198,10 +198,13 @@ class Transport:
         """True if :meth:`receive` has bytes of which neither a wait nor a watch would tell."""
         return self._endpoint.has_read_ahead
 
-    def watch(self, readiness: Readiness, on_readable: Callable[[], None]) -> None:
-        """Have a function called whenever :meth:`receive` has an answer, until :meth:`forget` or the end."""
+    def watch(
+        self, readiness: Readiness, on_readable: Callable[[], None], on_failed: Callable[[BaseException], object]
+    ) -> None:
+        """Have a function called whenever :meth:`receive` has an answer, until :meth:`forget` or the end; and another
+        one if that cannot be told."""
         self._readiness = readiness
-        readiness.watch(self._endpoint, on_readable)
+        readiness.watch(self._endpoint, on_readable, on_failed)
 
     def forget(self) -> None:
         """Have it called no more. Idempotent."""
