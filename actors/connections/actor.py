@@ -50,8 +50,8 @@ from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket
 
-_BY_ITSELF = frozenset({"left", "vanished"})
-"""Reasons that are the device's own end of the connection."""
+_AT_ONCE = frozenset({"revoked", "shutting_down"})
+"""Reasons after which nothing more is done for a device: it may not ask any longer, or it is told to ask again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -212,9 +212,8 @@ class Connection:
         return peer.ending.outcome()
 
     async def _finish_requests(self) -> None:
-        """Let what a device asked for before it left be carried out, for a moment, because it has done its part. One
-        that was sent away gets nothing more."""
-        if self._peer.ending.outcome()[0] in _BY_ITSELF:
+        """Let what a device had asked for before the end be carried out, for a moment, because it has done its part."""
+        if self._peer.ending.outcome()[0] not in _AT_ONCE:
             with trio.move_on_after(self._context.limits.close_seconds):
                 await self._peer.tasks.wait_idle()
 

@@ -11,7 +11,7 @@ import actors
 from actors.kernel.mailbox import Mailbox
 from actors.users.presence import Acked, UserMessage
 from tests.connections.ends import ends, events
-from tests.support.raw import ACTORS, PING, PONG, TEXT, Message, close_frame, frame
+from tests.support.raw import ACTORS, BINARY, PING, PONG, TEXT, Message, close_frame, frame
 from tests.support.served import offsets, served
 
 STAGES = actors.Stage
@@ -46,8 +46,13 @@ async def test_ack_beyond() -> None:
 SEND = frame(TEXT, b'{"op":"send","id":"c1","thread_id":"t1","type":"note","payload":{}}')
 
 
-async def test_a_request_before_a_close() -> None:
-    """What a device asks for, and leaves without waiting for the reply, is carried out all the same."""
+ENDS = [close_frame(1000), frame(BINARY, b"x"), frame(TEXT, b"no message")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_request_before_the_end(end: bytes) -> None:
+    """What a device asks for is carried out, although it does not wait for the reply, or is sent away for what comes
+    next."""
     left = trio.Event()
 
     async def authorize(user_id: str, thread_id: str) -> bool:
@@ -57,15 +62,15 @@ async def test_a_request_before_a_close() -> None:
     async with served(authorize=authorize) as server, server.peer() as peer, server.peer() as other:
         await peer.attach("alice")
         await other.attach("alice")
-        await peer.send(SEND + close_frame(1000))
-        assert await peer.ending() == (1000, "")
+        await peer.send(SEND + end)
+        assert await peer.farewell() is not None
         left.set()
         assert (await other.next_event())["type"] == "note"
 
 
-@pytest.mark.parametrize("sent", [close_frame(1000), frame(TEXT, b"no message")])
-async def test_a_request_that_hangs(sent: bytes) -> None:
-    """It keeps the connection of a device that has left for a moment, and that of one that was sent away for none."""
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_request_that_hangs(end: bytes) -> None:
+    """It keeps the connection for a moment, and not the device."""
     cancelled = trio.Event()
 
     async def authorize(user_id: str, thread_id: str) -> bool:
@@ -73,14 +78,38 @@ async def test_a_request_that_hangs(sent: bytes) -> None:
             await trio.sleep_forever()
         finally:
             cancelled.set()
+        return True
 
     async with served(authorize=authorize, limits=actors.Limits(close_seconds=0.05)) as server, server.peer() as peer:
         await peer.attach("alice")
-        await peer.send(SEND + sent)
+        await peer.send(SEND + end)
         await peer.farewell()
+        assert server.runtime.devices("alice") == 0
         await cancelled.wait()
         await server.all_gone()
-        assert server.runtime.devices("alice") == 0
+
+
+async def test_a_request_of_one_who_may_not_ask() -> None:
+    """A revoked user's request ends with the goodbye."""
+    asked, cancelled = trio.Event(), trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        asked.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+        return True
+
+    limits = actors.Limits(close_seconds=1000.0)
+    async with served(authorize=authorize, limits=limits) as server, server.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(SEND)
+        await asked.wait()
+        server.runtime.revoke("alice")
+        assert (await peer.farewell() or (0, ""))[0] == 4504
+        await cancelled.wait()
+        await server.all_gone()
 
 
 class Behind:
