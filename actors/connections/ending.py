@@ -66,6 +66,8 @@ class Ending:
             if not plain and row.code >= 4000:
                 said = server_messages.encode(server_messages.Error(server_messages.problem(row, text)))
                 transport.write(text_frame(said))
+            if name == "left" and websocket.end is not None:
+                websocket.finish()  # its Close was read ahead, and is answered in kind
             await websocket.close(row.code, text)
             await transport.drain()
             if name in _MIDWAY:

@@ -56,8 +56,8 @@ class Reader:
         self._session_id = ""
         self._address: Mailbox[UserMessage] | None = None
         self._subscription: Subscription
-        self._unread: list[str | bytes] = []
-        """Messages that arrived while the user's actor was behind."""
+        self._unread: list[str | bytes] | None = None
+        """Messages that arrived while the user's actor was behind; ``None`` while it is not, and the reader listens."""
 
     def __repr__(self) -> str:
         return f"<Reader of {self._device.label}>"
@@ -79,7 +79,7 @@ class Reader:
 
     def listen(self) -> None:
         """Take what arrives from now on, and what has arrived; nothing waits."""
-        self._peer.transport.watch(self._context.readiness, self._take_arrived)
+        self._peer.transport.watch(self._context.readiness, self._take_arrived, self.end_for)
         self._take_arrived()
 
     def end_for(self, error: BaseException) -> None:
@@ -124,7 +124,7 @@ class Reader:
         websocket = self._peer.websocket
         with Barrier(self.end_for):
             self._take_all(websocket.read())
-            if websocket.end is not None and not self._unread:
+            if websocket.end is not None and self._unread is None:
                 raise websocket.finish()
 
     def _take_all(self, messages: list[str | bytes]) -> None:
@@ -143,15 +143,16 @@ class Reader:
         with Barrier(self.end_for):
             assert self._address is not None, "a device that acks has a user"
             await self._address.send(acked)
-            unread, self._unread = self._unread, []
+            unread, self._unread = self._unread or [], None
             self._take_all(unread)
-        if self._peer.ending.reason is None and not self._unread:
+        if self._peer.ending.reason is None and self._unread is None:
             self.listen()
 
     def _take(self, message: str | bytes) -> Acked | None:
         """Carry out a message; returns acks that the user's actor has no room for."""
+        text = text_of(message)
         if not self._device.plain:
-            decoded = client_messages.decode(text_of(message))
+            decoded = client_messages.decode(text)
             if isinstance(decoded, client_messages.Ack):
                 spans = [] if self._peer.pings.is_fenced else self._subscription.ack(decoded.offset)
                 if spans:  # of acks that ack something there cannot be too many

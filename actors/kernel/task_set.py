@@ -7,6 +7,7 @@ a nursery that is there anyway, and keeps their scopes here.
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVarTuple, Unpack
 
@@ -28,7 +29,7 @@ class Starter(Protocol):
 class TaskSet:
     """The tasks of one owner. A failure of any is passed to ``on_failed``, and stops no other."""
 
-    __slots__ = ("_cancelled", "_ends", "_nursery", "_on_failed", "_scopes", "_shield")
+    __slots__ = ("_cancelled", "_context", "_ends", "_nursery", "_on_failed", "_scopes", "_shield")
 
     def __init__(self, nursery: Starter, on_failed: Callable[[BaseException], object], *, shield: bool = False) -> None:
         self._nursery = nursery
@@ -40,6 +41,8 @@ class TaskSet:
         self._ends: trio.Event | None = None
         """Set when the last task ends, if one waits for that."""
         self._cancelled = False
+        self._context = contextvars.copy_context()
+        """The context in which the tasks run: that of the one who made the set, whoever finds that one is needed."""
 
     def __repr__(self) -> str:
         return f"<TaskSet tasks={len(self._scopes or ())}{' cancelled' if self._cancelled else ''}>"
@@ -55,7 +58,12 @@ class TaskSet:
         if self._scopes is None:
             self._scopes = {}
         self._scopes[scope] = None
-        self._nursery.start_soon(self._run, scope, async_fn, *args)
+        self._context.run(lambda: self._nursery.start_soon(self._run, scope, async_fn, *args))
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True once :meth:`cancel` was called."""
+        return self._cancelled
 
     @property
     def is_around(self) -> bool:
@@ -68,13 +76,17 @@ class TaskSet:
         for scope in tuple(self._scopes or ()):
             scope.cancel()
 
-    async def wait_ended(self) -> None:
-        """Wait until no task is left; like a nursery's end, it cannot be cancelled. A checkpoint only if it waits."""
+    async def wait_idle(self) -> None:
+        """Wait until no task is left; a checkpoint only if it waits."""
         while self._scopes is not None:
             if self._ends is None:
                 self._ends = trio.Event()
-            with trio.CancelScope(shield=True):
-                await self._ends.wait()
+            await self._ends.wait()
+
+    async def wait_ended(self) -> None:
+        """Wait until no task is left; like a nursery's end, it cannot be cancelled. A checkpoint only if it waits."""
+        with trio.CancelScope(shield=True):
+            await self.wait_idle()
 
     async def _run(
         self, scope: trio.CancelScope, async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts

@@ -104,14 +104,16 @@ class Server:
         pumped. Cancelled, the connection is closed as it stands.
         """
         self._check_open()
+        pumped: StreamEndpoint | None = None
+        if isinstance(stream, trio.SocketStream):
+            endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
+        elif isinstance(stream, trio.abc.Stream):
+            endpoint = pumped = StreamEndpoint(stream)
+        else:
+            endpoint = stream
         async with trio.open_nursery() as nursery:
-            if isinstance(stream, trio.SocketStream):
-                endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
-            elif isinstance(stream, trio.abc.Stream):
-                endpoint = pumped = StreamEndpoint(stream)
+            if pumped is not None:
                 nursery.start_soon(self._pump, pumped)
-            else:
-                endpoint = stream
             gone = trio.Event()
             visit = self.receive(endpoint, nursery, on_gone=gone.set)
             try:

@@ -54,19 +54,21 @@ class Visit:
         self.tasks.start_soon(self._arrive)
 
     def leave(self) -> None:
-        """End an idle connection, which has its reason."""
-        self._idle = False
-        self.tasks.start_soon(self._leave)
+        """End an idle connection, which has its reason. No effect if it is not idle: a task sees it off already."""
+        if self._idle:
+            self._idle = False
+            self.tasks.start_soon(self._leave)
 
     def cancel(self) -> None:
         """End it as it stands. No effect once it is gone."""
         self.tasks.cancel()
-        if self._idle:
-            self.leave()
+        self.leave()
 
     async def _arrive(self) -> None:
         try:
-            self._idle = await self._host.welcome(self)
+            is_idle = await self._host.welcome(self)
+            # A cancellation after the last checkpoint of a welcome is noticed by none of them, and comes only once.
+            self._idle = is_idle and not self.tasks.is_cancelled
         finally:
             if not self._idle:
                 await self._leave()

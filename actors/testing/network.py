@@ -199,6 +199,9 @@ class ServerEnd:
             raise trio.BrokenResourceError(f"{self.peer}: closed")
         return self._line.up.take(most_bytes)
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """Return ``None``, because what has arrived is with the line."""
+
     def pending_bytes(self) -> int:
         """Return the number of bytes that the device has not read."""
         return self._line.down.size

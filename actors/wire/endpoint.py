@@ -57,6 +57,11 @@ class Endpoint(Protocol):
         """Return bytes that have arrived; ``None`` when there are none, ``b""`` at the end."""
         ...
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """Return bytes as ``receive`` does, but ask the system for no more: so there is an end of them, however fast
+        the peer sends."""
+        ...
+
     def pending_bytes(self) -> int:
         """Return the number of bytes taken that have not reached the peer, as far as the system tells."""
         ...
@@ -121,6 +126,9 @@ class SocketEndpoint:
             return None
         except OSError as error:
             raise trio.BrokenResourceError(f"{self.peer}: {error}") from None
+
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`: none."""
 
     async def wait_writable(self) -> None:
         """See :class:`Endpoint`."""
@@ -257,6 +265,10 @@ class StreamEndpoint:
             if self._incoming is None:
                 self._wanted.set()
         return data
+
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`: all that there is, because the pump brings more only when it gets its turn."""
+        return self.receive(most_bytes)
 
     def pending_bytes(self) -> int:
         """See :class:`Endpoint`: bytes that the stream has not taken, and the send queue of its socket, if any."""

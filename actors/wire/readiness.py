@@ -20,6 +20,7 @@ from contextlib import suppress
 import attrs
 import trio
 
+from actors.kernel.failures import Barrier
 from actors.wire.endpoint import Endpoint
 
 _TURN = 64
@@ -32,6 +33,7 @@ class _Watch:
 
     endpoint: Endpoint
     on_readable: Callable[[], None]
+    on_failed: Callable[[BaseException], object]
     descriptor: int
     scope: trio.CancelScope | None = None
     """The scope of its task, where it needs one."""
@@ -49,12 +51,18 @@ class Readiness:
     def __repr__(self) -> str:
         return f"<Readiness watches={len(self._watches)}>"
 
-    def watch(self, endpoint: Endpoint, on_readable: Callable[[], None]) -> None:
+    def watch(
+        self, endpoint: Endpoint, on_readable: Callable[[], None], on_failed: Callable[[BaseException], object]
+    ) -> None:
         """Call ``on_readable`` whenever an endpoint can be read, until :meth:`forget`, which must come before it is
-        closed. Bytes that it has read ahead are not noticed."""
+        closed. Bytes that it has read ahead are not noticed.
+
+        ``on_failed`` gets the exception of an endpoint that cannot be watched: a host's may raise anything, and the
+        system may have no room. It must not raise, and costs no other its watch.
+        """
         assert endpoint not in self._watches, "an endpoint is watched once"
         watch = self._watches[endpoint] = _Watch(
-            endpoint=endpoint, on_readable=on_readable, descriptor=endpoint.fileno()
+            endpoint=endpoint, on_readable=on_readable, on_failed=on_failed, descriptor=endpoint.fileno()
         )
         if self._nursery is not None:
             self._begin(watch)
@@ -92,7 +100,8 @@ class Readiness:
     def _begin(self, watch: _Watch) -> None:
         assert self._nursery is not None, "it runs"
         if self._selector is not None and watch.descriptor >= 0:
-            self._selector.register(watch.descriptor, selectors.EVENT_READ, watch)
+            with Barrier(watch.on_failed):
+                self._selector.register(watch.descriptor, selectors.EVENT_READ, watch)
         else:
             watch.scope = trio.CancelScope()
             self._nursery.start_soon(_watch_alone, watch, watch.scope)
@@ -101,13 +110,8 @@ class Readiness:
         descriptor: int = selector.fileno()  # type: ignore[attr-defined]  # the base class does not promise it
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            ready = selector.select(0)
-            for at, (key, _) in enumerate(ready, 1):
-                watch: _Watch = key.data
-                if not watch.over:  # one before it in this turn may have ended it
-                    watch.on_readable()
-                if at % _TURN == 0 and at < len(ready):
-                    await trio.lowlevel.checkpoint()
+            # In a call of its own, because what it holds would stay for the wait: each connection of a storm.
+            await _read_in_turns(selector.select(0))
 
 
 def _selector() -> selectors.BaseSelector | None:
@@ -119,8 +123,17 @@ def _selector() -> selectors.BaseSelector | None:
     return None
 
 
+async def _read_in_turns(ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+    for at, (key, _) in enumerate(ready, 1):
+        watch: _Watch = key.data
+        if not watch.over:  # one before it in this turn may have ended it
+            watch.on_readable()
+        if at % _TURN == 0 and at < len(ready):
+            await trio.lowlevel.checkpoint()
+
+
 async def _watch_alone(watch: _Watch, scope: trio.CancelScope) -> None:
-    with scope, suppress(trio.ClosedResourceError):
+    with Barrier(watch.on_failed), scope, suppress(trio.ClosedResourceError):
         while True:
             await watch.endpoint.wait_readable()
             if not watch.over:  # it was woken already when another task forgot it

@@ -76,18 +76,21 @@ class TLSEndpoint:
 
     def receive(self, most_bytes: int) -> bytes | None:
         """See :class:`Endpoint`."""
-        while True:
-            try:
-                data = self._engine.read(most_bytes)
-            except ssl.SSLWantReadError:
-                if not self._feed():
-                    return None
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError(f"{self.peer}: {error.reason}") from None
-            else:
-                return data
+        while (data := self.receive_ahead(most_bytes)) is None and self._feed():
+            pass
+        return data
+
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """See :class:`Endpoint`: what the engine has. A part of a record stays there, and the rest of it is noticed
+        below."""
+        try:
+            return self._engine.read(most_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"{self.peer}: {error.reason}") from None
 
     def pending_bytes(self) -> int:
         """See :class:`Endpoint`."""

@@ -189,6 +189,10 @@ class Transport:
         """
         return self._endpoint.receive(most_bytes)
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """Return bytes that the endpoint has read ahead, and no others; like :meth:`receive`."""
+        return self._endpoint.receive_ahead(most_bytes)
+
     async def wait_readable(self) -> None:
         """Wait until :meth:`receive` has an answer; a checkpoint. Raises ClosedResourceError when this side ends the
         connection."""
@@ -199,10 +203,13 @@ class Transport:
         """True if :meth:`receive` has bytes of which neither a wait nor a watch would tell."""
         return self._endpoint.has_read_ahead
 
-    def watch(self, readiness: Readiness, on_readable: Callable[[], None]) -> None:
-        """Have a function called whenever :meth:`receive` has an answer, until :meth:`forget` or the end."""
+    def watch(
+        self, readiness: Readiness, on_readable: Callable[[], None], on_failed: Callable[[BaseException], object]
+    ) -> None:
+        """Have a function called whenever :meth:`receive` has an answer, until :meth:`forget` or the end; and another
+        one if that cannot be told."""
         self._readiness = readiness
-        readiness.watch(self._endpoint, on_readable)
+        readiness.watch(self._endpoint, on_readable, on_failed)
 
     def forget(self) -> None:
         """Have it called no more. Idempotent."""

@@ -61,6 +61,7 @@ class WebSocket:
         self._messages: list[str | bytes] = []
         """Messages that were read ahead."""
         self._early_bytes = 0
+        """The bytes that were read since the last message was awaited, and taken."""
         self._answer: bytes | None = None
         """The Close that answers the peer's, to be sent when the messages before it were taken."""
         self._closed = False
@@ -94,6 +95,7 @@ class WebSocket:
                 raise self.finish()
             await self._wait_readable()
             self._messages += self._read()
+        self._early_bytes = 0
         return self._messages.pop(0)
 
     def read(self) -> list[str | bytes]:
@@ -124,11 +126,16 @@ class WebSocket:
             self._end(ended(_VANISHED))
 
     def _read(self) -> list[str | bytes]:
-        """Take the bytes that have arrived: one read, but all that the endpoint has read ahead."""
+        """Take the bytes that have arrived: one read, and all that the endpoint has read ahead then.
+
+        No second read, because the bytes of a peer that sends without end would never be at theirs, and no other
+        would have a turn.
+        """
         messages: list[str | bytes] = []
+        receive = self._transport.receive
         while self.end is None:
             try:
-                data = self._transport.receive(_READ_BYTES)
+                data = receive(_READ_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if data is None:
@@ -140,6 +147,7 @@ class WebSocket:
             messages += self._take(data)
             if not self._transport.has_read_ahead:
                 break
+            receive = self._transport.receive_ahead
         return messages
 
     def _take(self, data: bytes) -> list[str | bytes]:

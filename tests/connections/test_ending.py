@@ -67,6 +67,14 @@ async def test_not_acceptable(sent: bytes, name: str) -> None:
         assert server.failures() == []
 
 
+async def test_binary_from_a_plain_client() -> None:
+    """A client without the protocol may say what it likes, but in text, as the others."""
+    async with served() as server, server.peer() as peer:
+        await peer.open(cookie="actors_token=alice")
+        await peer.send(frame(BINARY, b"\x00\x01"))
+        assert await peer.farewell() == (1003, "expected a text message, got 2 bytes of binary")
+
+
 def test_the_first_reason_counts() -> None:
     """A connection ends for the reason that came first, in its own words or the table's, and leaves for none."""
     ending, stopped = Ending(), list[str]()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
 import actors
+from actors.kernel.mailbox import Mailbox
+from actors.users.presence import Acked, UserMessage
 from tests.connections.ends import ends, events
-from tests.support.raw import ACTORS, PING, PONG, TEXT, Message, frame
+from tests.support.raw import ACTORS, BINARY, PING, PONG, TEXT, Message, close_frame, frame
 from tests.support.served import offsets, served
 
 STAGES = actors.Stage
@@ -36,6 +40,111 @@ async def test_ack_beyond() -> None:
         assert await ends(peer, "bad_ack") == "ack: expected an offset of at most 2, the last one sent here, got 3"
         assert [receipt.stage for receipt in receipts] == [STAGES.WRITTEN] * 2
         assert "bad_ack" in str(server.runtime.explain(receipts[0])) or server.runtime.devices("alice") == 0
+        assert server.failures() == []
+
+
+SEND = frame(TEXT, b'{"op":"send","id":"c1","thread_id":"t1","type":"note","payload":{}}')
+
+
+ENDS = [close_frame(1000), frame(BINARY, b"x"), frame(TEXT, b"no message")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_request_before_the_end(end: bytes) -> None:
+    """What a device asks for is carried out, although it does not wait for the reply, or is sent away for what comes
+    next."""
+    left = trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        await left.wait()
+        return True
+
+    async with served(authorize=authorize) as server, server.peer() as peer, server.peer() as other:
+        await peer.attach("alice")
+        await other.attach("alice")
+        await peer.send(SEND + end)
+        assert await peer.farewell() is not None
+        left.set()
+        assert (await other.next_event())["type"] == "note"
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_request_that_hangs(end: bytes) -> None:
+    """It keeps the connection for a moment, and not the device."""
+    cancelled = trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+        return True
+
+    async with served(authorize=authorize, limits=actors.Limits(close_seconds=0.05)) as server, server.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(SEND + end)
+        await peer.farewell()
+        assert server.runtime.devices("alice") == 0
+        await cancelled.wait()
+        await server.all_gone()
+
+
+async def test_a_request_of_one_who_may_not_ask() -> None:
+    """A revoked user's request ends with the goodbye."""
+    asked, cancelled = trio.Event(), trio.Event()
+
+    async def authorize(user_id: str, thread_id: str) -> bool:
+        asked.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+        return True
+
+    limits = actors.Limits(close_seconds=1000.0)
+    async with served(authorize=authorize, limits=limits) as server, server.peer() as peer:
+        await peer.attach("alice")
+        await peer.send(SEND)
+        await asked.wait()
+        server.runtime.revoke("alice")
+        assert (await peer.farewell() or (0, ""))[0] == 4504
+        await cancelled.wait()
+        await server.all_gone()
+
+
+class Behind:
+    """The address of a user's actor that has no room for acks, but for one that waits."""
+
+    def __init__(self, address: Mailbox[UserMessage]) -> None:
+        self._address = address
+
+    def tell(self, message: UserMessage) -> None:
+        if isinstance(message, Acked):
+            raise trio.WouldBlock
+        self._address.tell(message)
+
+    async def send(self, message: UserMessage) -> None:
+        await self._address.send(message)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_acks_to_an_actor_that_is_behind(leaves: bool) -> None:
+    """Each waits for its turn, and none is lost: the last one neither, nor those before a Close."""
+    async with served() as server, server.peer() as peer:
+        await peer.attach("alice")
+        receipts = await server.emit(3)
+        await events(peer, 3)
+        (connection,) = server.runtime.tree.server.connections.values()
+        reader: Any = connection._reader
+        reader._address = Behind(reader._address)
+        acks = [frame(TEXT, b'{"op":"ack","offset":%d}' % offset) for offset in (1, 2, 3)]
+        await peer.send(b"".join(acks) + (close_frame(1000) if leaves else b""))
+        for receipt in receipts:
+            await receipt.reached(STAGES.ACKED)
+        if leaves:
+            assert await peer.ending() == (1000, "")
+        else:
+            await peer.echo()
         assert server.failures() == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -94,6 +96,37 @@ async def test_waiting_for_the_end_cannot_be_cancelled(nursery: trio.Nursery) ->
         await tasks.wait_ended()
         order.append("owner")
     assert order == ["task", "owner"]
+
+
+async def test_waiting_until_idle(nursery: trio.Nursery) -> None:
+    """It can be given up, and leaves the tasks as they are."""
+    tasks, go = TaskSet(nursery, ignored), trio.Event()
+    await tasks.wait_idle()
+    tasks.start_soon(go.wait)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await tasks.wait_idle()
+    assert (scope.cancelled_caught, len(tasks)) == (True, 1)
+    go.set()
+    await tasks.wait_idle()
+    assert len(tasks) == 0
+
+
+async def test_context(nursery: trio.Nursery) -> None:
+    """Tasks run in the context of the set's owner, also those of a set in a set; none changes it for the others."""
+    variable, seen = contextvars.ContextVar("variable", default="nobody"), list[str]()
+
+    async def look() -> None:
+        seen.append(variable.get())
+        variable.set("task")
+
+    variable.set("owner")
+    tasks = TaskSet(TaskSet(nursery, ignored), ignored)
+    variable.set("passer-by")
+    for _ in range(2):
+        tasks.start_soon(look)
+        await tasks.wait_ended()
+    assert seen == ["owner", "owner"]
 
 
 async def test_around(nursery: trio.Nursery) -> None:

@@ -74,6 +74,9 @@ class Socket:
     def receive(self, most_bytes: int) -> bytes | None:
         return None
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        return None
+
     async def wait_writable(self) -> None:
         await trio.sleep_forever()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 import pytest
@@ -51,6 +52,42 @@ async def test_handle_a_stream_that_is_not_read() -> None:
             await theirs.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             await runtime.handle(ours)
             assert list(runtime.failures) == []
+
+
+async def test_handle_what_is_closed() -> None:
+    """A socket that is closed already is an error of the call, and comes out of it bare."""
+    async with actors.open_runtime() as runtime:
+        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair())
+        await ours.aclose()
+        with pytest.raises(ValueError, match="negative file descriptor"):
+            await runtime.handle(ours)
+        await theirs.aclose()
+
+
+@pytest.mark.parametrize("state", ["saying hello", "idle", "not reading"])
+async def test_handle_cancelled(state: str) -> None:
+    """Its connection is closed as it stands: no Close claims that the device has left, and nothing stays behind."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery, actors.open_runtime() as runtime:
+            ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair())
+            async with theirs:
+                server, peer = Served(runtime, "a pair", nursery), Peer(theirs)
+                async with trio.open_nursery() as host:
+                    host.start_soon(runtime.handle, ours)
+                    if state == "saying hello":
+                        await peer.open(ACTORS)
+                    else:
+                        await peer.attach("alice")
+                    if state == "not reading":
+                        await server.emit(40, size=20_000)
+                    await wait_all_tasks_blocked()
+                    host.cancel_scope.cancel()
+                assert runtime.tree.server.connections == {}
+                assert runtime.devices("alice") == 0
+                assert server.failures() == []
+                if state != "not reading":  # the socket was aborted within a frame
+                    assert await peer.ending() is None
+            nursery.cancel_scope.cancel()
 
 
 async def test_shutting_down() -> None:

@@ -85,3 +85,29 @@ async def test_cancelled(nursery: trio.Nursery, serve: Callable[[], Awaitable[bo
     visit.cancel()
     await wait_all_tasks_blocked()
     assert hostess.said == ["welcome", "seeing off", "gone"]
+
+
+async def test_cancelled_after_the_last_checkpoint(nursery: trio.Nursery) -> None:
+    """A welcome that no longer notices a cancellation leaves no idle connection behind."""
+
+    async def cancel_and_go_idle() -> bool:
+        visit.cancel()
+        return True
+
+    hostess = Hostess(cancel_and_go_idle)
+    visit = hostess.visit(nursery)
+    for _ in range(2):
+        await wait_all_tasks_blocked()
+        assert hostess.said == ["welcome", "seeing off", "gone"]
+        visit.leave()
+
+
+async def test_leaves_once(nursery: trio.Nursery) -> None:
+    """A reason to leave that comes while it is being seen off changes nothing."""
+    hostess = Hostess(idle)
+    visit = hostess.visit(nursery)
+    await wait_all_tasks_blocked()
+    visit.cancel()
+    visit.leave()
+    await wait_all_tasks_blocked()
+    assert hostess.said == ["welcome", "seeing off", "gone"]

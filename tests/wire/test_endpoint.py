@@ -203,6 +203,21 @@ async def test_end_of_peer(pipe: Pipe) -> None:
         assert isinstance(endpoint, TLSEndpoint)
 
 
+async def test_what_was_read_ahead_has_an_end(pipe: Pipe) -> None:
+    """However much a peer sends meanwhile, only what was read before is read ahead; the rest is noticed by a wait."""
+    endpoint, stream = pipe
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, b"x" * 1_000)
+        await wait_all_tasks_blocked()
+        got = endpoint.receive(10) or b""
+        nursery.start_soon(stream.send_all, b"y" * 1_000)
+        await wait_all_tasks_blocked()
+        while endpoint.has_read_ahead and (data := endpoint.receive_ahead(100)) is not None:
+            got += data
+        assert set(got) == set(b"x")
+        assert await receive(endpoint, 2_000 - len(got)) == b"x" * (1_000 - len(got)) + b"y" * 1_000
+
+
 async def test_broken(pipe: Pipe) -> None:
     """Sending to a peer that has gone ends in BrokenResourceError, and nothing else."""
     endpoint, stream = pipe

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 
@@ -23,6 +25,7 @@ class Pair:
         ours, self.theirs = socket.socketpair()
         self.endpoint: Endpoint = SocketEndpoint(ours)
         self.got: list[bytes | None] = []
+        self.failures: list[BaseException] = []
         self.readiness = readiness
 
     def watch(self, then: Callable[[], None] = lambda: None) -> None:
@@ -30,7 +33,7 @@ class Pair:
             self.got.append(self.endpoint.receive(100))
             then()
 
-        self.readiness.watch(self.endpoint, read)
+        self.readiness.watch(self.endpoint, read, self.failures.append)
 
     def close(self) -> None:
         self.readiness.forget(self.endpoint)
@@ -121,11 +124,79 @@ async def test_run_again(readiness: Readiness, pairs: Callable[[], Pair]) -> Non
     assert pair.got == [b"one", b"two"]
 
 
-async def test_a_storm_lets_others_have_a_turn(
+class Odd(SocketEndpoint):
+    """An endpoint of a host's that cannot be waited for."""
+
+    def fileno(self) -> int:
+        return -1
+
+    async def wait_readable(self) -> None:
+        raise ZeroDivisionError("odd")
+
+
+class Gone(SocketEndpoint):
+    """An endpoint whose descriptor the system does not know."""
+
+    def fileno(self) -> int:
+        return 1_000_000
+
+
+@pytest.mark.parametrize("kind", [Odd, Gone])
+@pytest.mark.parametrize("early", [True, False])
+async def test_one_that_cannot_be_watched(
+    readiness: Readiness, pairs: Callable[[], Pair], nursery: trio.Nursery, kind: type[SocketEndpoint], early: bool
+) -> None:
+    """Fails by itself, at once or when the task starts; the others are watched as before."""
+    if kind is Gone and module._selector() is None:
+        pytest.skip("where each has a task, no descriptor is asked for")
+    ours, theirs = socket.socketpair()
+    failures: list[BaseException] = []
+    endpoint, good = kind(ours), pairs()
+    if early:
+        readiness.watch(endpoint, lambda: None, failures.append)
+    await nursery.start(readiness.run)
+    good.watch()
+    if not early:
+        readiness.watch(endpoint, lambda: None, failures.append)
+    await wait_all_tasks_blocked()
+    assert len(failures) == 1
+    good.theirs.send(b"x")
+    await until(lambda: good.got == [b"x"])
+    readiness.forget(endpoint)
+    endpoint.close()
+    theirs.close()
+    nursery.cancel_scope.cancel()
+
+
+async def test_none_is_held_after_its_turn(
     readiness: Readiness, pairs: Callable[[], Pair], nursery: trio.Nursery
 ) -> None:
+    """What has ended is let go, and not kept until something else happens."""
+
+    class Connection:
+        def end(self) -> None:
+            readiness.forget(pair.endpoint)
+
+    connection = Connection()
+    known = weakref.ref(connection)
+    await nursery.start(readiness.run)
+    pair = pairs()
+    readiness.watch(pair.endpoint, connection.end, pair.failures.append)
+    del connection
+    assert known() is not None
+    pair.theirs.send(b"x")
+    await wait_all_tasks_blocked()
+    gc.collect()
+    assert known() is None
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_storm_lets_others_have_a_turn(
+    readiness: Readiness, pairs: Callable[[], Pair], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Many sockets that are ready at once are read in turns."""
-    many = [pairs() for _ in range(200)]
+    monkeypatch.setattr(module, "_TURN", 8)  # ten turns, of which this test's task misses some while it starts
+    many = [pairs() for _ in range(80)]
     turns: list[int] = []
     for pair in many:
         pair.watch()

@@ -74,6 +74,10 @@ class Pipe:
             raise trio.BrokenResourceError
         return self.incoming.pop(0)[:most_bytes] if self.incoming else None
 
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        """Nothing."""
+        return None
+
     async def wait_writable(self) -> None:
         await self._wait(lambda: self._window > 0)
 

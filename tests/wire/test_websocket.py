@@ -74,6 +74,29 @@ async def test_read(bench: Bench) -> None:
     assert websocket.read() == []
 
 
+class Torrent(SocketEndpoint):
+    """The endpoint of a peer that sends faster than anything is read, as one can over TLS."""
+
+    has_read_ahead = True
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        return frame(TEXT, b"x")
+
+    def receive_ahead(self, most_bytes: int) -> bytes | None:
+        return None
+
+
+async def test_a_peer_that_sends_without_end_is_read_once(nursery: trio.Nursery) -> None:
+    """Then others have a turn."""
+    ours, theirs = socket.socketpair()
+    transport = Transport(Torrent(ours), nursery, limits=Limits(), on_drained=lambda: None, on_failed=lambda _: None)
+    websocket = WebSocket(transport, Limits(), on_received=lambda _: None)
+    assert websocket.read() == ["x"]
+    assert websocket.read() == ["x"]
+    transport.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize(
     ("sent", "closed", "by"),
     [
@@ -94,6 +117,15 @@ async def test_ended_by(bench: Bench, sent: bytes, closed: bool, by: str | None)
     assert bench.websocket.ended_by() == by
     if sent == frame(TEXT, b"x"):
         assert bench.websocket.read() == ["x"]
+
+
+async def test_ended_by_after_much(bench: Bench) -> None:
+    """The look ahead begins behind what was taken before, however much that was."""
+    for _ in range(3):
+        bench.peer.send(frame(TEXT, b"x" * 30_000))
+        assert len(await bench.websocket.receive()) == 30_000
+    bench.peer.send(frame(CLOSE, b"\x03\xe8"))
+    assert bench.websocket.ended_by() == "left"
 
 
 async def test_close(bench: Bench, autojump_clock: trio.abc.Clock) -> None:

@@ -122,6 +122,17 @@ async def test_it_supersedes_none(way: GiveUp, early: str) -> None:
             assert server.runtime.devices("alice") == 1
 
 
+async def test_its_close_is_answered_in_kind() -> None:
+    """With the peer's own code and reason, as RFC 6455 has it."""
+    async with desk() as (checks, server), server.peer() as given_up:
+        await given_up.open(ACTORS)
+        await given_up.send(hello(""))
+        await checks.asked.wait()
+        await given_up.send(close_frame(4321, "enough"))
+        await settle(server, checks, connections=0)
+        assert await given_up.ending() == (4321, "enough")
+
+
 @pytest.mark.parametrize("way", [say_close, drop, half_close, reset], ids=lambda way: way.__name__)
 async def test_it_supersedes_none_over_tls(way: GiveUp) -> None:
     """Over TLS as well."""
