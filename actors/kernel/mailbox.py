@@ -321,16 +321,13 @@ class Mailbox(Generic[M]):
         if self._state is _CLOSED:
             return
         self._state, self._refusal = _CLOSED, refusal
-        left = [*(self._unsettled or ()), *(self._redeliver or ())]
-        self._unsettled = self._redeliver = None
         if self._channel is not None:
-            send, receive = self._channel
-            send.close()
-            left.extend(_buffered(receive))
-            receive.close()
+            self._channel[0].close()
+        left = [*(self._unsettled or ()), *self._take_queued()]
+        self._unsettled = None
+        if self._channel is not None:
+            self._channel[1].close()
             self._channel = None
-        left.extend(message for _, message in self._overflow or ())
-        self._overflow = None
         for message in left:
             self._parent.dead_letter(message, ended)
 
@@ -366,10 +363,19 @@ class Mailbox(Generic[M]):
             return None
         try:
             message = self._channel[1].receive_nowait()
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.EndOfChannel):
             return None
         self._dequeued += 1
         return message
+
+    def _take_queued(self) -> list[M]:
+        """Take all that is queued, in the order in which it would have been handled."""
+        left = []
+        while (message := self._next()) is not None:
+            left.append(message)
+        left.extend(message for _, message in self._overflow or ())
+        self._overflow = None
+        return left
 
     def _rest(self) -> None:
         """Become a record again. No sender waits for room, because the queue was just found empty."""
@@ -382,16 +388,6 @@ class Mailbox(Generic[M]):
     def _refused(self) -> Exception:
         assert self._refusal is not None, "a mailbox is closed with a refusal"
         return self._refusal()
-
-
-def _buffered(receive: trio.MemoryReceiveChannel[M]) -> list[M]:
-    """Return the messages that a closed channel still holds."""
-    left = []
-    while True:
-        try:
-            left.append(receive.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            return left
 
 
 def _cut_context(error: BaseException, senders: BaseException | None) -> None:

@@ -167,10 +167,12 @@ class Records:
     def fork(self, user_id: str, before: str, after: str, offset: int) -> None:
         """Enter that a log goes on in another epoch, which shares all up to an offset with the one before.
 
-        An epoch between the two is forgotten, if no connection was told of it.
+        An epoch between the two is forgotten, if no connection of the user was told of it; another user's log may
+        have the same.
         """
         last = self.forks[user_id][-1] if self.forks.get(user_id) else None
-        if last is not None and last[0] == before and not any(last[1] in one.epochs for one in self.wires):
+        told = {epoch for wire in self.wires if wire.user_id == user_id for epoch in wire.epochs}
+        if last is not None and last[0] == before and last[1] not in told:
             self.forks[user_id].pop()
         self.forks.setdefault(user_id, []).append((before, after, offset))
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.errors import ForeignThread, Quarantined
@@ -498,5 +498,38 @@ def test_reserved_messages_keep_the_order(capacity: int, steps: list[str]) -> No
             assert [message for message in actor.handled if message in parked] == parked
             assert len(actor.handled) == len(handed) + len(parked)
             assert mailbox.idle
+
+    trio.run(main)
+
+
+@settings(deadline=None)
+@given(capacity=st.integers(1, 4), steps=st.lists(st.sampled_from(["tell", "reserved", "settle"]), max_size=40))
+@example(capacity=1, steps=["settle", "tell", "tell", "reserved", "reserved", "settle", "tell"])
+def test_dead_letters_keep_the_order(capacity: int, steps: list[str]) -> None:
+    """Closed at any moment, what is left is given back in the order in which it would have been handled: an answer
+    noted after a later one would not be believed."""
+
+    async def main() -> None:
+        handed: list[str] = []
+        async with trio.open_nursery() as nursery:
+            actor, keeper = Recorder(lambda _: True), Keeper(nursery)
+            mailbox = mailbox_of(actor, keeper, capacity=capacity)
+            for number, step in enumerate(steps):
+                message = f"{step} {number}"
+                if step == "settle":
+                    may_settle, actor.may_settle = actor.may_settle, trio.Event()
+                    if may_settle is not None:
+                        may_settle.set()
+                else:
+                    with suppress(trio.WouldBlock):
+                        (mailbox.tell_reserved if step == "reserved" else mailbox.tell)(message)
+                        handed.append(message)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        settled = len(actor.handled)
+        mailbox.close(lambda: Quarantined("out of service"), Ended.QUARANTINED)
+        left = [message for message, _ in keeper.dead_letters]
+        assert left == handed[len(handed) - len(left) :]
+        assert handed[:settled] == actor.handled
 
     trio.run(main)

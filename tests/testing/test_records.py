@@ -48,3 +48,14 @@ def test_an_emit_without_a_receipt() -> None:
     emit = Emit(event_id="e", life=0, runtime=0, thread_id="t1", begun=1)
     assert emit.receipt is None
     assert emit.seq == 0
+
+
+def test_an_epoch_that_no_device_of_the_user_was_told_of() -> None:
+    """It may be lost with the life that made it, though another user's log had one of the same name, and was told."""
+    records = Records()
+    records.wires.append(Wire(number=0, user_id="bob", life=0, epochs={"e2"}))
+    for after in ("e2", "e3"):
+        records.fork("alice", "e1", after, 30)
+        records.fork("bob", "e1", after, 30)
+    assert [records.shared(user, "e1", "e3") for user in ("alice", "bob")] == [30, None]
+    assert records.shared("bob", "e1", "e2") == 30
