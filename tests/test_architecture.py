@@ -126,9 +126,9 @@ def test_what_decides_is_pure(path: Path) -> None:
 BY_POSITION = {
     "client/items.Gap": "a program's tests write it as the log says it: from, to, cause",
     "client/items.Reset": "the same: epoch, low, cause",
-    "delivery/cursor.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
-    "delivery/cursor.Start": "the same of where a device begins",
-    "delivery/log.Chunk": "built for each read of a log",
+    "delivery/bounds.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
+    "delivery/bounds.Start": "the same of where a device begins",
+    "delivery/bounds.Chunk": "built for each read of a log",
     "protocol/codes.Reason": "a row of a table: code, name, text",
     "receipts.Position": "built for each look at a receipt: user, epoch, offset",
 }
@@ -269,9 +269,6 @@ TESTS = Path(__file__).parent
 
 TESTED_ELSEWHERE: dict[str, str] = {
     "client/errors": "only errors; tests/client/test_session.py meets each",
-    "client/items": "only records; tests/client/test_transcripts.py is handed each",
-    "context": "only a record; tests/test_tree.py opens what is given it",
-    "events/delivered": "only a struct; tests/client/test_inbox.py is full of them",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
     "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
@@ -306,9 +303,18 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
 """Tests that have no module of their name, and their subject."""
 
 
+def only_records(path: Path) -> bool:
+    """True if a module declares records without methods: they are tested where they are made and read."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    kinds = [ast.unparse(one) for node in classes for one in (*node.bases, *node.decorator_list)]
+    has_code = any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
+    return bool(kinds) and not has_code and all("attrs." in kind or "Struct" in kind for kind in kinds)
+
+
 def test_a_module_has_a_test_of_its_name() -> None:
-    """The test of a module is found by its name, or by a line that says where it is."""
-    names = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in modules()}
+    """The test of a module is found by its name, or by a line that says where it is; records alone need none."""
+    names = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in modules() if not only_records(path)}
     found = [path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] != "system"]
     tests = {(path.relative_to(TESTS).parent / path.stem.removeprefix("test_")).as_posix() for path in found}
     assert names - tests == set(TESTED_ELSEWHERE)

@@ -28,7 +28,7 @@ from actors.connections.loading import Loading
 from actors.connections.pings import Pings
 from actors.connections.reader import PONG, Reader, ReaderContext
 from actors.delivery.announcements import Announcements, Item
-from actors.delivery.cursor import Bounds, Start
+from actors.delivery.bounds import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand

@@ -20,12 +20,11 @@ from itertools import groupby
 
 import attrs
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter, DeadLetters
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger, damage, restore
 from actors.delivery.lineage import Lineage
-from actors.delivery.log import RestoredBounds
 from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
 from actors.stages import Cause, Promise, Stage
 

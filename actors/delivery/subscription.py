@@ -25,10 +25,10 @@ from typing import Protocol
 import msgspec
 
 from actors.delivery.batches import batch
-from actors.delivery.cursor import Bounds, Cursor, Standing, Start
+from actors.delivery.bounds import Bounds, Chunk, Start
+from actors.delivery.cursor import Cursor, Standing
 from actors.delivery.frames import text_frames, texts_of
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import Chunk
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.protocol.server_messages import CaughtUp, Gap, Ping, Renamed, Reset, ServerLimits, Welcome, encode

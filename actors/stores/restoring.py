@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from actors.delivery.bounds import RestoredBounds, Spans
 from actors.delivery.lineage import fork
-from actors.delivery.log import Log, RestoredBounds, Spans
+from actors.delivery.log import Log
 from actors.environment import Environment
 from actors.events.event import Lifecycle, encode
 from actors.limits import Limits

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.delivery.frames import header
 from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.lineage import Lineage

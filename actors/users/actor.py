@@ -14,7 +14,8 @@ import attrs
 
 from actors.context import Context
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, start
+from actors.delivery.bounds import Bounds
+from actors.delivery.cursor import start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts, Audit, Balance
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.lineage import Fork
-from actors.delivery.log import RestoredBounds
 from actors.events.event import encode, fingerprint
 from actors.limits import Limits
 from actors.receipts import Queued, Receipt

@@ -17,10 +17,11 @@ import actors.delivery.cursor
 from actors.connections.flusher import Flusher
 from actors.connections.pings import Pings
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.bounds import Bounds, RestoredBounds, Spans, Start
+from actors.delivery.cursor import Cursor
 from actors.delivery.ledger import Ledger
 from actors.delivery.lineage import Lineage, fork
-from actors.delivery.log import Log, RestoredBounds, Spans
+from actors.delivery.log import Log
 from actors.delivery.subscription import Subscription
 from actors.events.event import Lifecycle
 from actors.kernel.failures import Failures

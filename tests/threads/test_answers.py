@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from actors.delivery.accounts import Accounts, Balance
-from actors.delivery.log import RestoredBounds
+from actors.delivery.bounds import RestoredBounds
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Failures

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Start, start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.environment import Environment

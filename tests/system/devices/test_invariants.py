@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import Cursor
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Subscription
