@@ -12,7 +12,7 @@ import trio
 
 from actors.checks import check_instance, check_word
 from actors.context import Context
-from actors.delivery.accounts import Audit
+from actors.delivery.balance import Audit
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed, Unencodable

@@ -32,7 +32,8 @@ from actors.delivery.bounds import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand
-from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
+from actors.delivery.outgoing import Outgoing
+from actors.delivery.subscription import EpochEnded, Subscription, opening
 from actors.errors import PeerError
 from actors.kernel.failures import Barrier
 from actors.observability.instrument import Instruments

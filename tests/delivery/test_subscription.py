@@ -15,7 +15,8 @@ from actors.delivery.cursor import start
 from actors.delivery.frames import text_frame, texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import Log
-from actors.delivery.subscription import EpochEnded, Outgoing, State, Subscription
+from actors.delivery.outgoing import Outgoing
+from actors.delivery.subscription import EpochEnded, State, Subscription
 from actors.errors import PeerError
 from actors.kernel.failures import Failures
 from actors.observability.instrument import Instruments

@@ -11,7 +11,7 @@ import trio.testing
 
 import actors
 from actors import Cause, Stage
-from actors.delivery.accounts import Balance
+from actors.delivery.balance import Balance
 from actors.errors import StoreUnavailable
 from actors.kernel.signals import Reply
 from actors.stores.store import Act, Answered, Bind, Binding

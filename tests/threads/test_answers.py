@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from actors.delivery.accounts import Accounts, Balance
+from actors.delivery.accounts import Accounts
+from actors.delivery.balance import Balance
 from actors.delivery.bounds import RestoredBounds
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
 from actors.kernel.bounded import RecentMap
