@@ -22,7 +22,8 @@ from actors.receipts import QUEUED, Queued, Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.http import RequestHead
 from actors.wire.transport import Transport

@@ -17,7 +17,8 @@ from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration
-from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.answers import doubt, note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest
 
 

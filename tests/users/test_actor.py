@@ -26,7 +26,8 @@ from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
 from actors.users.sessions import new_session_id
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of

@@ -28,7 +28,8 @@ from actors.receipts import QUEUED, Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
 from actors.users.sessions import first_offset_of
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
