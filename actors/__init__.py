@@ -30,12 +30,12 @@ from actors.errors import (
     Unconfirmed,
     Unencodable,
 )
-from actors.events.delivered import Event
-from actors.events.event import History, Lifecycle
+from actors.events.delivered import Event, History, Position
+from actors.events.event import Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
-from actors.receipts import Fate, Position, Receipt
+from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
 from actors.runs.run import Message, Run, Tool

@@ -130,7 +130,7 @@ BY_POSITION = {
     "delivery/bounds.Start": "the same of where a device begins",
     "delivery/bounds.Chunk": "built for each read of a log",
     "protocol/codes.Reason": "a row of a table: code, name, text",
-    "receipts.Position": "built for each look at a receipt: user, epoch, offset",
+    "events/delivered.Position": "built for each look at a receipt: user, epoch, offset",
 }
 """Records with more than two fields by position, and the reason. Structs are not counted, because each event
 makes some of them."""

@@ -26,7 +26,8 @@ from actors.delivery.dead_letters import DeadLetter, DeadLetters
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger, damage, restore
 from actors.delivery.lineage import Lineage
-from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
+from actors.events.states import DOUBTFUL, QUEUED, EventState, Lost
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}

@@ -28,7 +28,8 @@ from itertools import chain
 
 from actors.delivery.bounds import Spans
 from actors.delivery.lineage import MOST_FORKS
-from actors.receipts import Position, Safety, Watchers
+from actors.events.delivered import Position
+from actors.events.states import Safety, Watchers
 from actors.stages import Cause, Promise, Stage
 
 PAGE_BITS = 6

@@ -22,6 +22,7 @@ import msgspec
 
 from actors.errors import Unencodable
 from actors.events.delivered import Event
+from actors.events.envelope import Envelope
 from actors.events.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
 from actors.events.surrogates import half_in, half_in_json
 from actors.kernel.failures import Barrier, describe, sift, text_of
@@ -49,29 +50,6 @@ class Lifecycle(enum.StrEnum):
 
 DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
-
-
-@attrs.frozen(kw_only=True)
-class History:
-    """Events of one thread, oldest first, and the ranges that are not among them."""
-
-    thread_id: str
-    events: tuple[Event, ...]
-    gone: tuple[tuple[int, int], ...]
-    """Ranges of ``seq`` within the request that are no longer retained, or were placed for a former owner."""
-    head_seq: int
-    """The thread's newest ``seq``; 0 when it has none."""
-    more: bool
-    """True if there are later events, beyond the limit."""
-
-
-class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
-    type: str
-    payload: Payload
-    thread_id: str
-    run_id: str | None = None
-    event_id: str = ""
-    timestamp: float = math.nan
 
 
 _LEAST_INTEGER = -MOST_INTEGER
@@ -107,7 +85,7 @@ def encode(
         plain = type(payload) is dict and _is_plain(payload)
         if not plain and isinstance(payload, _READY):
             payload = _ready(bytes(payload))
-        text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+        text = _encode(Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
         if len(text) > limits.event_bytes:
             raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", came=f"{len(text)} bytes")
         if not plain:
@@ -343,11 +321,11 @@ def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
         yield from ((f"{path}.{name}", _attribute(value, name)) for name in _field_names(value))
 
 
-@attrs.frozen
 class _Unreadable:
     """Stands for an attribute that raised, with the reason."""
 
-    text: str
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def _attribute(value: object, name: str) -> object:

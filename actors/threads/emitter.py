@@ -17,10 +17,11 @@ from actors.delivery.accounts import Accounts
 from actors.delivery.receipt_index import ReceiptIndex
 from actors.errors import RuntimeClosed
 from actors.events.event import Payload, check_identifier, encode, fingerprint
+from actors.events.states import QUEUED, Queued
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.receipts import QUEUED, Queued, Receipt
+from actors.receipts import Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
 _THREADS_OF_AN_ID = 16

@@ -15,8 +15,9 @@ from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.lineage import Fork
 from actors.events.event import encode, fingerprint
+from actors.events.states import Queued
 from actors.limits import Limits
-from actors.receipts import Queued, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.store import Act, Answer, Append, Bind, Binding, Placement
 from actors.testing.store import FaultyMemoryStore

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from actors.connections.actor import Connection, ConnectionContext
 from actors.delivery.accounts import LOST, Accounts
 from actors.environment import Environment
+from actors.events.states import QUEUED, Queued
 from actors.kernel.failures import Failure, Failures
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
@@ -18,7 +19,7 @@ from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
 from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import SUBPROTOCOL
-from actors.receipts import QUEUED, Queued, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append

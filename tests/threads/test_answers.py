@@ -9,11 +9,12 @@ from actors.delivery.accounts import Accounts
 from actors.delivery.balance import Balance
 from actors.delivery.bounds import RestoredBounds
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
+from actors.events.states import QUEUED
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.observability.instrument import Instruments
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration

@@ -19,12 +19,13 @@ from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Subscription
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
+from actors.events.states import QUEUED
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
