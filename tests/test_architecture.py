@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +162,27 @@ def positional_records() -> Iterator[str]:
 def test_records_name_their_fields() -> None:
     """A record of more than two fields is built by their names, but for a few, each with a reason."""
     assert set(positional_records()) == set(BY_POSITION)
+
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+
+COMPILED: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+"""The modules that mypyc compiles in a compiled build."""
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_is_compiled_can_be(name: str) -> None:
+    """A module that mypyc compiles has no record, which it would take for a plain class, no asynchronous generator, and
+    no function that Trio protects from KeyboardInterrupt by its code object, because it would have none."""
+    tree = ast.parse((PACKAGE.parent / name).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            kinds = [ast.unparse(one) for one in (*node.bases, *node.decorator_list)]
+            assert not any("Struct" in kind or "attrs." in kind for kind in kinds), node.name
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert "ki_protection" not in "".join(map(ast.unparse, node.decorator_list)), node.name
+        if isinstance(node, ast.AsyncFunctionDef):
+            assert not any(isinstance(one, ast.Yield) for one in ast.walk(node)), node.name
 
 
 PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {

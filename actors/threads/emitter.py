@@ -48,7 +48,7 @@ class Emitter:
         self._accounts = accounts
         self._limits = limits
         self._instruments = context.instruments
-        self._thread = affinity.thread
+        self._own_thread = affinity.thread
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
@@ -77,7 +77,7 @@ class Emitter:
 
         With ``claims``, a thread without an owner becomes ``user_id``'s.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self._own_thread:
             self.affinity.check()
         if self.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
