@@ -22,7 +22,6 @@ from actors.kernel.mailbox import Mailbox
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Act, Answered, Append, Bind
 from actors.testing.journal import Fault
-from actors.users.presence import Acked
 from tests.stores.held import FullStore
 from tests.stores.waiting import WaitingStore
 from tests.support.crashing import crash
@@ -657,18 +656,7 @@ async def test_a_crash_loses_no_confirmation() -> None:
         receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
         ledger = runtime.tree.accounts.users["alice"].ledger
 
-        class Crashing(list[tuple[int, int]]):
-            """Spans that fail the first time they are read."""
-
-            read = 0
-
-            def __iter__(self) -> Any:
-                self.read += 1
-                if self.read == 1:
-                    raise ZeroDivisionError("a bug")
-                return super().__iter__()
-
-        runtime.tree.users.mailbox("alice").tell(Acked(ledger, Crashing([(1, 1)])))
+        runtime.tree.users.mailbox("alice").tell(crash(ledger))
         assert receipt.stage is Stage.ACKED
         await trio.testing.wait_all_tasks_blocked()
         assert len(runtime.failures) == 1
