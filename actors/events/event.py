@@ -31,6 +31,9 @@ from actors.limits import Limits
 Payload = Any
 """A JSON object: a mapping, an attrs or dataclass instance, a msgspec Struct, or ready JSON bytes."""
 
+Identifier = Any
+"""An id or a type as an application gave it: a string, once :func:`check_identifier` has let it pass."""
+
 IDENTIFIER_CHARACTERS = 256
 """The longest thread, user, run or event id, and event type."""
 
@@ -64,7 +67,13 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def encode(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, timestamp: float, limits: Limits
+    type_: Identifier,
+    payload: Payload,
+    thread_id: str,
+    run_id: Identifier,
+    event_id: str,
+    timestamp: float,
+    limits: Limits,
 ) -> bytes:
     """Encode an event up to where ``seq`` and ``offset`` go; the closing brace comes with them.
 
@@ -250,7 +259,7 @@ def _check_finite(payload: Payload) -> None:
 
 
 def _complaint(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+    type_: Identifier, payload: Payload, thread_id: str, run_id: Identifier, event_id: str, limits: Limits
 ) -> Unencodable:
     """Find the value that the encoder refused, and its path."""
     with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
@@ -259,7 +268,7 @@ def _complaint(
 
 
 def _found(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+    type_: Identifier, payload: Payload, thread_id: str, run_id: Identifier, event_id: str, limits: Limits
 ) -> Unencodable:
     try:
         for name, identifier in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):

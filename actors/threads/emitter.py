@@ -16,7 +16,7 @@ from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.receipt_index import ReceiptIndex
 from actors.errors import RuntimeClosed
-from actors.events.event import Payload, check_identifier, encode, fingerprint
+from actors.events.event import Identifier, Payload, check_identifier, encode, fingerprint
 from actors.events.states import QUEUED, Queued
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
@@ -64,11 +64,11 @@ class Emitter:
     def compose(
         self,
         thread_id: str,
-        type_: str,
+        type_: Identifier,
         payload: Payload,
-        run_id: str | None = None,
-        event_id: str | None = None,
-        user_id: str | None = None,
+        run_id: Identifier = None,
+        event_id: Identifier = None,
+        user_id: Identifier = None,
         arrival: Arrival | None = None,
         *,
         claims: bool = True,
