@@ -10,7 +10,7 @@ The folders are the actors, because a failure's path is where its code is:
 module has the map, the tree, and one event's way through it.
 """
 
-from actors.delivery.accounts import Audit, Balance
+from actors.delivery.balance import Audit, Balance
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment
 from actors.errors import (
@@ -30,12 +30,12 @@ from actors.errors import (
     Unconfirmed,
     Unencodable,
 )
-from actors.events.delivered import Event
-from actors.events.event import History, Lifecycle
+from actors.events.delivered import Event, History, Position
+from actors.events.event import Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
-from actors.receipts import Fate, Position, Receipt
+from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
 from actors.runs.run import Message, Run, Tool

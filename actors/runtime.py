@@ -12,11 +12,12 @@ import trio
 
 from actors.checks import check_instance, check_word
 from actors.context import Context
-from actors.delivery.accounts import Audit
+from actors.delivery.balance import Audit
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed, Unencodable
-from actors.events.event import History, Payload, check_identifier, check_whole, decode
+from actors.events.delivered import History
+from actors.events.event import Payload, check_identifier, check_whole, decode
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt

@@ -35,10 +35,10 @@ from actors.delivery.ledger import acked_spans
 from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
-from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor, Kind
+from actors.kernel.dynamic_supervisor import DynamicSupervisor, Kind
 from actors.kernel.failures import log, printable
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
-from actors.kernel.restarts import Backoff, Intensity
+from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
 from actors.observability.restored import unacked
@@ -54,11 +54,11 @@ from actors.server.server import Server
 from actors.stages import Cause, Promise
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Store, Trouble
-from actors.threads.answers import ThreadContext
+from actors.threads.context import ThreadContext
 from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
 from actors.threads.messages import StoreAnswer, ThreadMessage
-from actors.users.actor import UserContext
+from actors.users.context import UserContext
 from actors.users.dead_letters import UserKind
 from actors.users.presence import Subscriber, UserMessage
 from actors.users.registry import Registry

@@ -18,8 +18,9 @@ import trio
 from actors.delivery.accounts import Accounts
 from actors.delivery.receipt_index import ReceiptIndex
 from actors.events.event import encode, placed
+from actors.events.states import QUEUED
 from actors.limits import Limits
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Promise
 
 Row = tuple[Any, ...]

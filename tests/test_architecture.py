@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,12 +127,12 @@ def test_what_decides_is_pure(path: Path) -> None:
 BY_POSITION = {
     "client/items.Gap": "a program's tests write it as the log says it: from, to, cause",
     "client/items.Reset": "the same: epoch, low, cause",
-    "delivery/cursor.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
-    "delivery/cursor.Start": "the same of where a device begins",
-    "delivery/log.Chunk": "built for each read of a log",
+    "delivery/bounds.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
+    "delivery/bounds.Start": "the same of where a device begins",
+    "delivery/bounds.Chunk": "built for each read of a log",
     "protocol/codes.Reason": "a row of a table: code, name, text",
-    "receipts.Position": "built for each look at a receipt: user, epoch, offset",
     "wire/received.Ended": "a row of the closing table and its text, in the order of the table",
+    "events/delivered.Position": "built for each look at a receipt: user, epoch, offset",
 }
 """Records with more than two fields by position, and the reason. Structs are not counted, because each event
 makes some of them."""
@@ -162,6 +163,27 @@ def positional_records() -> Iterator[str]:
 def test_records_name_their_fields() -> None:
     """A record of more than two fields is built by their names, but for a few, each with a reason."""
     assert set(positional_records()) == set(BY_POSITION)
+
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+
+COMPILED: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
+"""The modules that mypyc compiles in a compiled build."""
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_is_compiled_can_be(name: str) -> None:
+    """A module that mypyc compiles has no record, which it would take for a plain class, no asynchronous generator, and
+    no function that Trio protects from KeyboardInterrupt by its code object, because it would have none."""
+    tree = ast.parse((PACKAGE.parent / name).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            kinds = [ast.unparse(one) for one in (*node.bases, *node.decorator_list)]
+            assert not any("Struct" in kind or "attrs." in kind for kind in kinds), node.name
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert "ki_protection" not in "".join(map(ast.unparse, node.decorator_list)), node.name
+        if isinstance(node, ast.AsyncFunctionDef):
+            assert not any(isinstance(one, ast.Yield) for one in ast.walk(node)), node.name
 
 
 PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {
@@ -270,10 +292,6 @@ TESTS = Path(__file__).parent
 
 TESTED_ELSEWHERE: dict[str, str] = {
     "client/errors": "only errors; tests/client/test_session.py meets each",
-    "client/items": "only records; tests/client/test_transcripts.py is handed each",
-    "connections/peer": "only a record; tests/connections/test_reader.py and its neighbours meet each part",
-    "context": "only a record; tests/test_tree.py opens what is given it",
-    "events/delivered": "only a struct; tests/client/test_inbox.py is full of them",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
     "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
@@ -281,6 +299,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "testing/observing": "tests/testing/test_mutants.py: without it no mutant of the emitter is caught",
     "testing/verdict": "tests/testing/test_mutants.py: each mutant contradicts one of its checks",
     "testing/world": "tests/testing/test_scenarios.py opens worlds as applications do",
+    "threads/context": "tests/threads/test_answers.py and tests/threads/test_actor.py: each act is noted in one",
     "threads/messages": "only structs; tests/threads/test_actor.py and tests/threads/test_dead_letters.py send each",
     "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
     "wire/dialled": "tests/client: every connection of the client is one",
@@ -309,9 +328,18 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
 """Tests that have no module of their name, and their subject."""
 
 
+def only_records(path: Path) -> bool:
+    """True if a module declares records without methods: they are tested where they are made and read."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    marks = [" ".join(map(ast.unparse, (*node.bases, *node.decorator_list))) for node in classes]
+    has_code = any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
+    return bool(marks) and not has_code and all("attrs." in mark or "Struct" in mark for mark in marks)
+
+
 def test_a_module_has_a_test_of_its_name() -> None:
-    """The test of a module is found by its name, or by a line that says where it is."""
-    names = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in modules()}
+    """The test of a module is found by its name, or by a line that says where it is; records alone need none."""
+    names = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in modules() if not only_records(path)}
     found = [path for path in TESTS.rglob("test_*.py") if path.relative_to(TESTS).parts[0] != "system"]
     tests = {(path.relative_to(TESTS).parent / path.stem.removeprefix("test_")).as_posix() for path in found}
     assert names - tests == set(TESTED_ELSEWHERE)

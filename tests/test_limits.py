@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from actors.delivery.cursor import Bounds as LogBounds
-from actors.delivery.cursor import Start
+from actors.delivery.bounds import Bounds as LogBounds
+from actors.delivery.bounds import Start
 from actors.delivery.subscription import opening
 from actors.limits import YEAR, Bounds, Limits
 from actors.protocol.server_messages import ServerLimits, Welcome, decode

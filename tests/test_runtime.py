@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,6 @@ from actors.kernel.mailbox import Mailbox
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Act, Answered, Append, Bind
 from actors.testing.journal import Fault
-from actors.users.presence import Acked
 from tests.stores.held import FullStore
 from tests.stores.waiting import WaitingStore
 from tests.support.crashing import crash
@@ -657,18 +658,7 @@ async def test_a_crash_loses_no_confirmation() -> None:
         receipt = await runtime.thread("t1").emit("step", {}, user_id="alice")
         ledger = runtime.tree.accounts.users["alice"].ledger
 
-        class Crashing(list[tuple[int, int]]):
-            """Spans that fail the first time they are read."""
-
-            read = 0
-
-            def __iter__(self) -> Any:
-                self.read += 1
-                if self.read == 1:
-                    raise ZeroDivisionError("a bug")
-                return super().__iter__()
-
-        runtime.tree.users.mailbox("alice").tell(Acked(ledger, Crashing([(1, 1)])))
+        runtime.tree.users.mailbox("alice").tell(crash(ledger))
         assert receipt.stage is Stage.ACKED
         await trio.testing.wait_all_tasks_blocked()
         assert len(runtime.failures) == 1
@@ -679,3 +669,33 @@ async def test_a_store_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="expected the folder"):
         async with actors.open_runtime(store=actors.SQLiteStore(tmp_path / "nowhere" / "events.db")):
             pytest.fail("expected no runtime")
+
+
+@pytest.mark.parametrize("reading", [1, 2, 3])
+def test_a_signal_in_the_middle_of_an_emit(reading: int) -> None:
+    """An emit that a KeyboardInterrupt comes into has either happened, whole, and returned its receipt, or it raised
+    and has not happened."""
+    left = [0]
+
+    def clock() -> float:
+        left[0] -= 1
+        if not left[0]:
+            signal.raise_signal(signal.SIGINT)
+        return time.time()
+
+    async def main() -> None:
+        async with actors.open_runtime(environment=Environment(wall_clock=clock)) as runtime:
+            await runtime.bind("t1", "alice")
+            receipts: list[actors.Receipt] = []
+
+            async def emit() -> None:
+                receipts.append(runtime.thread("t1").emit_nowait("step", {}))
+                await trio.sleep_forever()
+
+            left[0] = reading
+            with pytest.raises(KeyboardInterrupt):
+                await emit()
+            assert [receipt.stage for receipt in receipts] == ([] if reading == 1 else [Stage.STORED])
+            assert runtime.audit().total == Balance(accepted=len(receipts), retained=len(receipts))
+
+    trio.run(main)

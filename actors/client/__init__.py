@@ -36,8 +36,7 @@ from actors.client.items import (
 )
 from actors.client.options import Token
 from actors.client.session import Session, connect
-from actors.events.delivered import Event
-from actors.events.event import History
+from actors.events.delivered import Event, History
 from actors.protocol.client_messages import Origin
 
 __all__ = [

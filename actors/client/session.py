@@ -23,8 +23,8 @@ from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Request
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
-from actors.events.delivered import Event
-from actors.events.event import History, Payload, check_identifier, check_whole, encode
+from actors.events.delivered import Event, History
+from actors.events.event import Payload, check_identifier, check_whole, encode
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery

@@ -34,11 +34,12 @@ from actors.connections.peer import Peer
 from actors.connections.pings import Pings
 from actors.connections.reader import PONG, Reader
 from actors.delivery.announcements import Announcements
-from actors.delivery.cursor import Bounds, Start
+from actors.delivery.bounds import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand
-from actors.delivery.subscription import EpochEnded, Outgoing, Subscription, opening
+from actors.delivery.outgoing import Outgoing
+from actors.delivery.subscription import EpochEnded, Subscription, opening
 from actors.kernel.failures import Barrier
 from actors.kernel.task_set import Starter, TaskSet
 from actors.observability.instrument import Instruments

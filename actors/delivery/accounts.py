@@ -20,60 +20,17 @@ from itertools import groupby
 
 import attrs
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.balance import Audit, Balance
+from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter, DeadLetters
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger, damage, restore
 from actors.delivery.lineage import Lineage
-from actors.delivery.log import RestoredBounds
-from actors.receipts import DOUBTFUL, QUEUED, EventState, Lost, Receipt
+from actors.events.states import DOUBTFUL, QUEUED, EventState, Lost
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 
 LOST = {cause: Lost(cause) for cause in Cause}
-
-
-@attrs.define(kw_only=True)
-class Balance:
-    """One row of the books: the columns, and whether they add up."""
-
-    accepted: int = 0
-    queued: int = 0
-    held: int = 0
-    retained: int = 0
-    acked: int = 0
-    unconfirmed: int = 0
-    dropped: int = 0
-    deduplicated: int = 0
-    restored: int = 0
-
-    @property
-    def balanced(self) -> bool:
-        """True if every accepted event is in exactly one column."""
-        if min(attrs.astuple(self)) < 0:
-            return False
-        return self.accepted + self.restored == (
-            self.queued + self.held + self.retained + self.acked + self.unconfirmed + self.dropped + self.deduplicated
-        )
-
-    def __add__(self, other: Balance) -> Balance:
-        theirs = attrs.asdict(other)
-        return Balance(**{column: count + theirs[column] for column, count in attrs.asdict(self).items()})
-
-
-@attrs.frozen(kw_only=True)
-class Audit:
-    """The books at one moment: a row per user, one for former users, one for events without an owner, the total."""
-
-    total: Balance
-    unowned: Balance
-    users: dict[str, Balance]
-    former: Balance = attrs.field(factory=Balance)
-    """The sum of the users that have gone, and of whose logs nothing is left."""
-
-    @property
-    def balanced(self) -> bool:
-        """True if every row adds up."""
-        return all(row.balanced for row in [self.total, self.unowned, self.former, *self.users.values()])
 
 
 _ENDED_EPOCHS = 4

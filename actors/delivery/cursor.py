@@ -4,43 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import attrs
-
-from actors.delivery.lineage import Lineage, shared
+from actors.delivery.bounds import Bounds, Start
 from actors.errors import PeerError
 from actors.protocol.client_messages import Origin
-from actors.protocol.server_messages import Resume
-
-
-@attrs.frozen
-class Bounds:
-    """Epoch, first and last offset of a log, read together; an empty log has ``low == head + 1``."""
-
-    epoch: str
-    low: int
-    head: int
-    lineage: Lineage = ()
-    """The former epochs that this one continues."""
-
-    def shared(self, epoch: str) -> int | None:
-        """Return the last offset that this log shares with an epoch, ``None`` for one that it does not continue."""
-        if epoch == self.epoch:
-            return self.head
-        fork = shared(self.lineage, epoch)
-        return None if fork is None else min(fork, self.head)
-
-
-@attrs.frozen
-class Start:
-    """The start of a connection, as the welcome says it."""
-
-    kind: Resume
-    offset: int
-    """The first offset that it will be sent."""
-    gap: tuple[int, int] | None = None
-    """The offsets that it missed and that are no longer retained."""
-    fork: int | None = None
-    """The last offset that the log shares with the epoch of the device's cursor, where that is a former one."""
 
 
 def start(

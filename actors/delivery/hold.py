@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from actors.delivery.ledger import PAGE_BITS, Ledger, Page
-from actors.receipts import Position, Safety, Watchers
+from actors.events.delivered import Position
+from actors.events.states import Safety, Watchers
 from actors.stages import Cause, Promise, Stage
 
 

@@ -26,9 +26,10 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from actors.delivery.bounds import Spans
 from actors.delivery.lineage import MOST_FORKS
-from actors.delivery.log import Spans
-from actors.receipts import Position, Safety, Watchers
+from actors.events.delivered import Position
+from actors.events.states import Safety, Watchers
 from actors.stages import Cause, Promise, Stage
 
 PAGE_BITS = 6

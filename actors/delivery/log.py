@@ -15,11 +15,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-import attrs
-
+from actors.delivery.bounds import Chunk
 from actors.delivery.frames import text_frame, text_of
 from actors.delivery.lineage import Lineage, fork
-from actors.stages import Promise
 
 _COMPACT_ABOVE = 64
 
@@ -30,40 +28,8 @@ _HOLE = b""
 """The frame of an event that was damaged where it was kept, or that is not at hand."""
 
 
-Spans = tuple[tuple[int, int], ...]
-"""Ranges of offsets, first and last, ascending and disjoint."""
-
-
 class NotAtHand(Exception):
     """Events were asked for that are retained, and have to be loaded first."""
-
-
-@attrs.frozen
-class Chunk:
-    """Consecutive events of a log: their frames and their offsets."""
-
-    first: int
-    last: int
-    """The last offset; ``first - 1`` when there are no events."""
-    frames: bytes
-    epoch: str
-    """The epoch of the log, to which these offsets belong."""
-
-
-@attrs.frozen(kw_only=True)
-class RestoredBounds:
-    """A log as it was when this life of its store began."""
-
-    epoch: str
-    low: int
-    head: int
-    acked: Spans
-    written: int
-    """The last offset up to which everything was written to a socket."""
-    promise: Promise
-    """The worst that these events survive."""
-    until: float = 0.0
-    """The latest time of the life before, in seconds since 1970."""
 
 
 class Log:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from array import array
 
-from actors.receipts import EventState, Receipt
+from actors.events.states import EventState
+from actors.receipts import Receipt
 
 
 class ReceiptIndex:

@@ -19,16 +19,13 @@ still, and the log goes on without it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 from typing import Protocol
 
-import msgspec
-
 from actors.delivery.batches import batch
-from actors.delivery.cursor import Bounds, Cursor, Standing, Start
-from actors.delivery.frames import text_frames, texts_of
+from actors.delivery.bounds import Bounds, Chunk, Start
+from actors.delivery.cursor import Cursor, Standing
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import Chunk
+from actors.delivery.outgoing import Outgoing
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.protocol.server_messages import CaughtUp, Gap, Ping, Renamed, Reset, ServerLimits, Welcome, encode
@@ -67,26 +64,6 @@ class LogSource(Protocol):
 class EpochEnded(Exception):
     """The log goes on in another epoch; the host gives its bounds to :meth:`Subscription.rename`, or to
     :meth:`Subscription.reset`."""
-
-
-class Outgoing(msgspec.Struct, gc=False):
-    """A contiguous range of offsets to send: protocol messages, and after them the events."""
-
-    first: int
-    last: int
-    """``first - 1`` when there are no events in it."""
-    frames: bytes = b""
-    """The events, as the frames in which the log keeps them; empty where a batch in ``before`` stands for them."""
-    before: tuple[bytes, ...] = ()
-
-    def as_frames(self) -> bytes:
-        """Join everything as unmasked WebSocket text frames, for one write."""
-        return text_frames(self.before) + self.frames if self.before else self.frames
-
-    def as_texts(self) -> Iterator[bytes]:
-        """Yield everything as JSON texts, for a host that frames them itself."""
-        yield from self.before
-        yield from texts_of(self.frames)
 
 
 def opening(start: Start, bounds: Bounds, session: str, limits: Limits) -> list[bytes]:

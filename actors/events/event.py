@@ -22,6 +22,7 @@ import msgspec
 
 from actors.errors import Unencodable
 from actors.events.delivered import Event
+from actors.events.envelope import Envelope
 from actors.events.numbers import EXPECTED, MOST_INTEGER, OUT_OF_RANGE, find_inexact, shown
 from actors.events.surrogates import half_in, half_in_json
 from actors.kernel.failures import Barrier, describe, sift, text_of
@@ -29,6 +30,9 @@ from actors.limits import Limits
 
 Payload = Any
 """A JSON object: a mapping, an attrs or dataclass instance, a msgspec Struct, or ready JSON bytes."""
+
+Identifier = Any
+"""An id or a type as an application gave it: a string, once :func:`check_identifier` has let it pass."""
 
 IDENTIFIER_CHARACTERS = 256
 """The longest thread, user, run or event id, and event type."""
@@ -51,29 +55,6 @@ DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
 
 
-@attrs.frozen(kw_only=True)
-class History:
-    """Events of one thread, oldest first, and the ranges that are not among them."""
-
-    thread_id: str
-    events: tuple[Event, ...]
-    gone: tuple[tuple[int, int], ...]
-    """Ranges of ``seq`` within the request that are no longer retained, or were placed for a former owner."""
-    head_seq: int
-    """The thread's newest ``seq``; 0 when it has none."""
-    more: bool
-    """True if there are later events, beyond the limit."""
-
-
-class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
-    type: str
-    payload: Payload
-    thread_id: str
-    run_id: str | None = None
-    event_id: str = ""
-    timestamp: float = math.nan
-
-
 _LEAST_INTEGER = -MOST_INTEGER
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
@@ -86,7 +67,13 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def encode(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, timestamp: float, limits: Limits
+    type_: Identifier,
+    payload: Payload,
+    thread_id: str,
+    run_id: Identifier,
+    event_id: str,
+    timestamp: float,
+    limits: Limits,
 ) -> bytes:
     """Encode an event up to where ``seq`` and ``offset`` go; the closing brace comes with them.
 
@@ -107,7 +94,7 @@ def encode(
         plain = type(payload) is dict and _is_plain(payload)
         if not plain and isinstance(payload, _READY):
             payload = _ready(bytes(payload))
-        text = _encode(_Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+        text = _encode(Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
         if len(text) > limits.event_bytes:
             raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", came=f"{len(text)} bytes")
         if not plain:
@@ -272,7 +259,7 @@ def _check_finite(payload: Payload) -> None:
 
 
 def _complaint(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+    type_: Identifier, payload: Payload, thread_id: str, run_id: Identifier, event_id: str, limits: Limits
 ) -> Unencodable:
     """Find the value that the encoder refused, and its path."""
     with Barrier(lambda _: None):  # to look for it is to ask the application's objects once more
@@ -281,7 +268,7 @@ def _complaint(
 
 
 def _found(
-    type_: str, payload: Payload, thread_id: str, run_id: str | None, event_id: str, limits: Limits
+    type_: Identifier, payload: Payload, thread_id: str, run_id: Identifier, event_id: str, limits: Limits
 ) -> Unencodable:
     try:
         for name, identifier in (("type", type_), ("thread_id", thread_id), ("event_id", event_id)):
@@ -343,11 +330,11 @@ def _children(value: object, path: str) -> Iterator[tuple[str, object]]:
         yield from ((f"{path}.{name}", _attribute(value, name)) for name in _field_names(value))
 
 
-@attrs.frozen
 class _Unreadable:
     """Stands for an attribute that raised, with the reason."""
 
-    text: str
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def _attribute(value: object, name: str) -> object:

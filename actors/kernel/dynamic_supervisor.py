@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
-import attrs
 import trio
 
 from actors.environment import Environment
@@ -22,7 +21,7 @@ from actors.errors import Quarantined, RuntimeClosed
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Barrier, Failure, Failures, failure_of
 from actors.kernel.mailbox import Actor, Crashed, Dispatcher, Ended, Mailbox
-from actors.kernel.restarts import Backoff, Intensity, RestartWindow
+from actors.kernel.restarts import Budget, RestartWindow
 
 M = TypeVar("M")
 
@@ -43,22 +42,6 @@ class Kind(Protocol[M]):  # type: ignore[misc] # a mailbox is invariant in its m
 
     async def settled(self) -> None:
         """Wait until all that the actors have handed on is answered: answers are messages to them. A checkpoint."""
-
-
-@attrs.frozen(kw_only=True)
-class Budget:
-    """The restarts that one actor gets, the pauses before them, and its time to stop.
-
-    The default intensity is that of Elixir's ``DynamicSupervisor``, and the
-    default time to stop is OTP's for workers.
-    """
-
-    intensity: Intensity = attrs.field(default=Intensity(restarts=3, period_seconds=5.0))
-    backoff: Backoff = attrs.field(default=Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0))
-    shutdown_seconds: float = 5.0
-    """Time for a cancelled actor to end before it is reported as shielding itself."""
-    remembered: int = 1_000
-    """Actors of which restarts are remembered at once."""
 
 
 class DynamicSupervisor(Generic[M]):

@@ -125,3 +125,19 @@ class Backoff:
         except OverflowError:
             whole = self.longest_seconds
         return whole * (1 + jitter) / 2
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """The restarts that one actor gets, the pauses before them, and its time to stop.
+
+    The default intensity is that of Elixir's ``DynamicSupervisor``, and the
+    default time to stop is OTP's for workers.
+    """
+
+    intensity: Intensity = attrs.field(default=Intensity(restarts=3, period_seconds=5.0))
+    backoff: Backoff = attrs.field(default=Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0))
+    shutdown_seconds: float = 5.0
+    """Time for a cancelled actor to end before it is reported as shielding itself."""
+    remembered: int = 1_000
+    """Actors of which restarts are remembered at once."""

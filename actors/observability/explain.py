@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from actors.delivery.accounts import Accounts
+from actors.events.delivered import Position
+from actors.events.states import DOUBTFUL
 from actors.kernel.failures import Failure
-from actors.receipts import DOUBTFUL, Fate, Position, Receipt
+from actors.receipts import Fate, Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.store import Trouble
 from actors.users.presence import Presence, Subscriber

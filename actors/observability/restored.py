@@ -9,9 +9,10 @@ import attrs
 import msgspec
 
 from actors.delivery.accounts import Accounts
+from actors.delivery.bounds import RestoredBounds
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import NotAtHand, RestoredBounds
+from actors.delivery.log import NotAtHand
 from actors.kernel.failures import Barrier
 from actors.receipts import Receipt
 from actors.stages import Stage

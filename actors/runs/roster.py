@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from actors.delivery.announcements import Item
+from actors.events.delivered import Position
 from actors.protocol.server_messages import Inactive, RunLoss, encode
-from actors.receipts import Position
 from actors.runs.run import Run
 from actors.runs.thread_index import ThreadIndex
 from actors.users.presence import Subscriber

@@ -25,12 +25,13 @@ import attrs
 import trio
 
 from actors.errors import ActorsError, Unencodable
+from actors.events.delivered import Position
 from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_text
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
-from actors.receipts import Position, Receipt
+from actors.receipts import Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.beginning import Beginning
 from actors.runs.deltas import DeltaCoalescer

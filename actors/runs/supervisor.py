@@ -21,8 +21,8 @@ import trio
 
 from actors.checks import awaitable
 from actors.context import Context
+from actors.events.delivered import Position
 from actors.kernel.failures import Barrier, unwrap
-from actors.receipts import Position
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer

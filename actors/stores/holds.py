@@ -11,24 +11,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
 from actors.events.event import notice
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.idempotency import FirstAppend
 from actors.stores.journal import HoldShed
+from actors.stores.records import HeldEvent
 from actors.stores.store import Shed
-
-
-class HeldEvent(msgspec.Struct, gc=False, frozen=True):
-    """An event of a thread without an owner."""
-
-    body: bytes
-    seq: int
-    at: float
-    first_append: FirstAppend | None
-    event_id: str = ""
 
 
 class ThreadHold:

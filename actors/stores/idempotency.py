@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import msgspec
-
-
-class FirstAppend(msgspec.Struct, gc=False):
-    """The first append of an event id: its fingerprint, and where the store put it (offset 0 while held)."""
-
-    fingerprint: bytes
-    seq: int
-    at: float
-    user_id: str | None = None
-    epoch: str = ""
-    offset: int = 0
+from actors.stores.records import FirstAppend
 
 
 class IdempotencyWindow:

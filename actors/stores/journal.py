@@ -28,8 +28,8 @@ from typing import Protocol
 
 import msgspec
 
+from actors.delivery.bounds import Spans
 from actors.delivery.lineage import Lineage
-from actors.delivery.log import Spans
 from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Cause, Promise

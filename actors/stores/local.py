@@ -17,10 +17,10 @@ from collections.abc import Collection, Sequence
 import attrs
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
-from actors.delivery.log import NotAtHand, RestoredBounds
+from actors.delivery.log import NotAtHand
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
 from actors.limits import Limits

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from actors.delivery.cursor import Bounds
-from actors.delivery.log import Chunk, Spans
+from actors.delivery.bounds import Bounds, Chunk, Spans
 from actors.stores.journal import Journal
 from actors.stores.progress import Progress
 from actors.stores.state import StoreState

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, Chunk, RestoredBounds, Spans
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
-from actors.delivery.log import Chunk, RestoredBounds, Spans
 from actors.environment import Environment
 from actors.limits import Limits
 from actors.stages import Promise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from actors.delivery.log import Log, Spans
+from actors.delivery.bounds import Spans
+from actors.delivery.log import Log
 from actors.stores.journal import Marks
 
 

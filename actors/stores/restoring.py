@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
+from actors.delivery.bounds import RestoredBounds, Spans
 from actors.delivery.lineage import fork
-from actors.delivery.log import Log, RestoredBounds, Spans
+from actors.delivery.log import Log
 from actors.environment import Environment
 from actors.events.event import Lifecycle, encode
 from actors.limits import Limits
 from actors.stages import Promise
-from actors.stores.holds import HeldEvent, ThreadHold
-from actors.stores.idempotency import FirstAppend
+from actors.stores.holds import ThreadHold
 from actors.stores.journal import Restored, RestoredLog, RestoredThread
 from actors.stores.progress import Progress
-from actors.stores.run_marks import RunMark
+from actors.stores.records import FirstAppend, HeldEvent, RunMark
 from actors.stores.state import FIRST_GENERATION, StoreState, ThreadState
 from actors.stores.store import Append, Binding, RestoredHold
 

@@ -12,23 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
+from actors.stores.records import RunMark
 from actors.stores.store import Append, RunOver
-
-
-class RunMark(msgspec.Struct, gc=False):
-    """A run that is due or open."""
-
-    run_id: str
-    thread_id: str
-    open: bool
-    message: bytes = b""
-    """The body of the message that it answers, while it is due."""
-    user_id: str | None = None
-    """The sender of that message."""
-    inherited: bool = False
-    """True if an earlier life made it."""
 
 
 class RunMarks:

@@ -19,16 +19,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.delivery.frames import header
 from actors.delivery.history import Excerpt, excerpt
-from actors.delivery.lineage import Lineage
 from actors.delivery.log import Log
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events.event import placed
 from actors.limits import Limits
-from actors.stores.holds import HeldEvent, Holds, ThreadHold
-from actors.stores.idempotency import FirstAppend, IdempotencyWindow
+from actors.stores.holds import Holds, ThreadHold
+from actors.stores.idempotency import IdempotencyWindow
 from actors.stores.journal import (
     Effect,
     GivenId,
@@ -41,6 +40,7 @@ from actors.stores.journal import (
     ThreadForgotten,
     ThreadRecord,
 )
+from actors.stores.records import FirstAppend, HeldEvent, LogEnd
 from actors.stores.run_marks import RunMarks
 from actors.stores.store import Append, Bind, Binding, Placement, RunOver, StaleGeneration
 
@@ -68,14 +68,6 @@ class ThreadState:
 
 FIRST_GENERATION = "0"
 """The generation of a thread that has not changed owner yet."""
-
-
-class LogEnd(msgspec.Struct, gc=False, frozen=True):
-    """The end of an empty log, with which a cursor into it is compared."""
-
-    epoch: str
-    head: int
-    lineage: Lineage = ()
 
 
 class StoreState:

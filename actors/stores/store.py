@@ -54,10 +54,9 @@ import attrs
 import msgspec
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, Chunk, RestoredBounds, Spans
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.history import Excerpt
-from actors.delivery.log import Chunk, RestoredBounds, Spans
 from actors.environment import Environment
 from actors.errors import StoreError
 from actors.limits import Limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.stages import Promise
 from actors.stores.local import LocalStore
 from actors.stores.memory import MemoryStore

@@ -15,7 +15,8 @@ import trio
 
 from actors.errors import StoreUnavailable
 from actors.stores.store import Answer, Binding, Placement, StaleGeneration
-from actors.threads.answers import ThreadContext, note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.answers import note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 

@@ -8,7 +8,8 @@ from actors.kernel.mailbox import Ended
 from actors.stages import Cause
 from actors.stores.store import Answer, Binding, Placement
 from actors.threads.actor import ThreadActor
-from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply
+from actors.threads.answers import doubt, note_owner, note_placement, note_refusal, note_reply
+from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}

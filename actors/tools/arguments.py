@@ -13,6 +13,7 @@ from typing import Any
 
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
+from actors.tools.build import build
 from actors.tools.terminal import complain, say
 
 Wrong = argparse.ArgumentTypeError
@@ -132,10 +133,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """The option ``--version``, which looks the release up only when it is given."""
+    """The option ``--version``: the release, which it looks up only when it is given, and the build."""
 
     def __init__(self, option_strings: list[str], dest: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show which release this is, and exit")
+        super().__init__(option_strings, dest, nargs=0, help="show which release and which build this is, and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         """Print and exit."""
@@ -143,5 +144,5 @@ class Version(argparse.Action):
             release = version("trio-actors")
         except PackageNotFoundError:
             release = "(not installed: a folder on Python's path)"
-        say(f"trio-actors {release}\n")
+        say(f"trio-actors {release} ({build()})\n")
         parser.exit()

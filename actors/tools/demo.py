@@ -11,7 +11,7 @@ import attrs
 import msgspec
 import trio
 
-from actors.delivery.accounts import Audit, Balance
+from actors.delivery.balance import Audit, Balance
 from actors.errors import ActorsError
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle

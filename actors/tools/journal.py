@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 import msgspec
 
-from actors.delivery.log import Spans
+from actors.delivery.bounds import Spans
 from actors.errors import StoreError
 from actors.kernel.failures import printable
 from actors.stores.journal import Letter, RestoredLog

@@ -8,32 +8,17 @@ seam between replay and live delivery.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import attrs
-
-from actors.context import Context
-from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, start
+from actors.delivery.bounds import Bounds
+from actors.delivery.cursor import start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
 from actors.observability.instrument import Instruments
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import View
+from actors.users.context import UserContext
 from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 from actors.users.sessions import first_offset_of, new_session_id
-
-
-@attrs.frozen(kw_only=True)
-class UserContext(Context):
-    """The neighbours of a user actor: the books, and the way to the flusher."""
-
-    accounts: Accounts
-    secret: Callable[[], bytes]
-    """The store's secret, with which sessions are signed."""
-    mark: Callable[[Presence], None]
-    """Asks the flusher to write to a user's devices in this tick."""
 
 
 class UserActor:

@@ -10,7 +10,8 @@ from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
 from actors.stages import Cause
-from actors.users.actor import UserActor, UserContext, note_acks
+from actors.users.actor import UserActor, note_acks
+from actors.users.context import UserContext
 from actors.users.presence import Acked, Attach, Detach, Presence, UserMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}

@@ -14,7 +14,8 @@ import attrs
 import msgspec
 import trio
 
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import Cursor
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import ActorsError

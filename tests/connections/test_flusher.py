@@ -9,7 +9,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from actors.connections.flusher import Flusher
-from actors.delivery.cursor import Bounds, Start
+from actors.delivery.bounds import Bounds, Start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.users.presence import Presence, Subscriber

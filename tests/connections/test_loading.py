@@ -6,8 +6,7 @@ import trio
 import trio.testing
 
 from actors.connections.loading import Loading
-from actors.delivery.cursor import Bounds
-from actors.delivery.log import Chunk, Spans
+from actors.delivery.bounds import Bounds, Chunk, Spans
 from actors.errors import StoreError
 
 

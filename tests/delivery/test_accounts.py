@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.accounts import Accounts, Audit, Balance
-from actors.delivery.cursor import Bounds
+from actors.delivery.accounts import Accounts
+from actors.delivery.balance import Balance
+from actors.delivery.bounds import Bounds, RestoredBounds
 from actors.delivery.dead_letters import DeadLetter
 from actors.delivery.lineage import Fork
-from actors.delivery.log import RestoredBounds
 from actors.events.event import encode, fingerprint
+from actors.events.states import Queued
 from actors.limits import Limits
-from actors.receipts import Queued, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.store import Act, Answer, Append, Bind, Binding, Placement
 from actors.testing.store import FaultyMemoryStore
@@ -231,26 +231,6 @@ def test_an_audit_can_fail() -> None:
     assert accounts.audit().balanced
     accounts.note_placed(Receipt("e1", "t", 0.0, Queued()), "alice", "e", 1, 1, 0.0)
     assert accounts.audit().total.queued == -1
-
-
-@pytest.mark.parametrize(
-    "column", [field.name for field in attrs.fields(Balance) if field.name not in {"accepted", "restored"}]
-)
-def test_each_column_counts(column: str) -> None:
-    """A row adds up when its one event is in any one column, and not when it is in two."""
-    assert Balance(accepted=1, **{column: 1}).balanced
-    assert not Balance(accepted=1, **{column: 2}).balanced
-    assert not Balance(**{column: 1}).balanced
-    assert Balance(restored=1, **{column: 1}).balanced
-
-
-def test_one_row_is_enough() -> None:
-    """Books do not balance when any one row does not."""
-    right, wrong = Balance(accepted=1, held=1), Balance(accepted=2, held=1)
-    assert Audit(total=right + right, unowned=right, users={"alice": right}).balanced
-    assert not Audit(total=right + wrong, unowned=right, users={"alice": wrong}).balanced
-    assert not Audit(total=right + wrong, unowned=wrong, users={"alice": right}).balanced
-    assert not Audit(total=wrong, unowned=right, users={"alice": right}).balanced
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])

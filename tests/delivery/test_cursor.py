@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.cursor import Bounds, Cursor, Start, start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import Cursor, start
 from actors.delivery.lineage import Fork, Lineage, fork
 from actors.errors import PeerError
 from actors.protocol.client_messages import Origin

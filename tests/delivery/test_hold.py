@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import PAGE_SIZE, Ledger
-from actors.receipts import Position
+from actors.events.delivered import Position
 from actors.stages import Cause, Stage
 
 CAUSES = [Cause.UNBOUND_OVERFLOW, Cause.UNBOUND_EXPIRED]

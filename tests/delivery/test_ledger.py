@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.delivery.bounds import Spans
 from actors.delivery.ledger import PAGE_SIZE, Ledger, acked_spans, restore
 from actors.delivery.lineage import MOST_FORKS
-from actors.delivery.log import Spans
-from actors.receipts import EventState, Position
+from actors.events.delivered import Position
+from actors.events.states import EventState
 from actors.stages import Cause, Stage
 
 offsets = st.integers(1, 3 * PAGE_SIZE)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from actors.delivery.bounds import Chunk
 from actors.delivery.frames import text_frame
 from actors.delivery.lineage import MOST_FORKS, Fork
-from actors.delivery.log import Chunk, Log, NotAtHand
+from actors.delivery.log import Log, NotAtHand
 
 steps = st.lists(
     st.one_of(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from actors.delivery.accounts import LOST, Accounts
 from actors.delivery.receipt_index import ReceiptIndex
-from actors.receipts import QUEUED, Queued, Receipt
+from actors.events.states import QUEUED, Queued
+from actors.receipts import Receipt
 from actors.stages import Cause, Stage
 
 QUEUE, PLACE, DROP = "queue", "place", "drop"

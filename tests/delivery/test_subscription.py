@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.cursor import Bounds, start
+from actors.delivery.bounds import Bounds, Chunk
+from actors.delivery.cursor import start
 from actors.delivery.frames import text_frame, texts_of
 from actors.delivery.ledger import Ledger
-from actors.delivery.log import Chunk, Log
-from actors.delivery.subscription import EpochEnded, Outgoing, State, Subscription
+from actors.delivery.log import Log
+from actors.delivery.outgoing import Outgoing
+from actors.delivery.subscription import EpochEnded, State, Subscription
 from actors.errors import PeerError
 from actors.kernel.failures import Failures
 from actors.observability.instrument import Instruments

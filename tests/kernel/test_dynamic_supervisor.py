@@ -14,10 +14,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.environment import Environment
 from actors.errors import Quarantined, RuntimeClosed
-from actors.kernel.dynamic_supervisor import Budget, DynamicSupervisor
+from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failure, Failures
 from actors.kernel.mailbox import Dispatcher, Ended
-from actors.kernel.restarts import Backoff, Intensity
+from actors.kernel.restarts import Backoff, Budget, Intensity
 
 AT_ONCE = Backoff(first_seconds=0.0, factor=1.0, longest_seconds=0.0)
 

@@ -12,17 +12,19 @@ from actors.connections.actor import Connection
 from actors.connections.context import ConnectionContext
 from actors.delivery.accounts import LOST, Accounts
 from actors.environment import Environment
+from actors.events.states import QUEUED, Queued
 from actors.kernel.failures import Failure, Failures
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import fate_of, forgotten
 from actors.observability.instrument import Instruments
-from actors.receipts import QUEUED, Queued, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.readiness import Readiness
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of

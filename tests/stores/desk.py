@@ -12,9 +12,9 @@ import msgspec
 import trio
 from wsproto.frame_protocol import FrameProtocol
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds, Chunk
 from actors.delivery.lineage import shared
-from actors.delivery.log import Chunk, NotAtHand
+from actors.delivery.log import NotAtHand
 from actors.environment import Environment
 from actors.errors import NotTheOwner
 from actors.events.delivered import Event

@@ -11,8 +11,8 @@ import attrs
 import msgspec
 import trio
 
+from actors.delivery.bounds import Spans
 from actors.delivery.lineage import Lineage, shared
-from actors.delivery.log import Spans
 from actors.errors import StoreError
 from actors.limits import Limits
 from actors.stages import Promise

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.errors import IdempotencyConflict, StoreError
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle

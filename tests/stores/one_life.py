@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.delivery.frames import text_frame
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.events.delivered import Event

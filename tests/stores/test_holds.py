@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from actors.limits import Limits
 from actors.stages import Cause
-from actors.stores.holds import HeldEvent, Holds, ThreadHold
+from actors.stores.holds import Holds, ThreadHold
 from actors.stores.journal import HoldShed
+from actors.stores.records import HeldEvent
 from actors.stores.store import Shed
 
 LIMITS = Limits(

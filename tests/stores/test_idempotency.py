@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.stores.idempotency import FirstAppend, IdempotencyWindow
+from actors.stores.idempotency import IdempotencyWindow
+from actors.stores.records import FirstAppend
 
 CAPACITY, SECONDS = 4, 10
 

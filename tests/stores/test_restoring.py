@@ -16,8 +16,8 @@ from actors.limits import Limits
 from actors.stages import Promise
 from actors.stores.journal import Effect, Marks
 from actors.stores.progress import Progress
+from actors.stores.records import RunMark
 from actors.stores.restoring import last_event_of, restore, restored_bounds, restored_holds
-from actors.stores.run_marks import RunMark
 from actors.stores.state import REFUSALS, StoreState
 from actors.stores.store import Act, Answer, Append, Bind, Binding, Edge, Placement, RestoredHold
 from actors.testing.journal import fold

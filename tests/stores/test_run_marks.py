@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.stores.run_marks import RunMark, RunMarks
+from actors.stores.records import RunMark
+from actors.stores.run_marks import RunMarks
 from actors.stores.store import Append, Edge, RunOver
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.delivery.lineage import Fork
 from actors.errors import IdempotencyConflict, NotTheOwner
 from actors.limits import Limits

@@ -1,28 +1,29 @@
-"""Parts of the runtime that fail once, to make the actor that has them in hand crash."""
+"""Messages that fail once, to make the actor that has them in hand crash."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from actors.delivery.ledger import Ledger
 from actors.users.presence import Acked
 
 
-class FaultyLedger:
-    """Fails once, as a bug in the books would; the actor that has it in hand crashes."""
+class FaultyAcked(Acked, kw_only=True, frozen=True):
+    """Acks that cannot be read the first time, as with a bug in the actor that reads them."""
 
-    user_id = "alice"
+    reads: list[str]
 
-    def __init__(self) -> None:
-        self._failed = False
+    def __getattribute__(self, name: str) -> Any:
+        reads = super().__getattribute__("reads")
+        if name == "spans":
+            reads.append(name)
+            if len(reads) == 1:
+                raise ZeroDivisionError("a bug in the books")
+        return super().__getattribute__(name)
 
-    def ack(self, first: int, last: int) -> int:
-        if not self._failed:
-            self._failed = True
-            raise ZeroDivisionError("a bug in the books")
-        return 0
 
-
-def crash() -> Acked:
-    """A message that a user's actor crashes on."""
-    ledger: Any = FaultyLedger()
-    return Acked(ledger, [(1, 1)])
+def crash(ledger: Ledger | None = None) -> Acked:
+    """A message that a user's actor crashes on: acks of the first offset of a ledger, or of none."""
+    if ledger is None:
+        return FaultyAcked(Ledger("alice", "e"), [], reads=[])
+    return FaultyAcked(ledger, [(1, 1)], reads=[])

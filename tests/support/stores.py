@@ -6,7 +6,7 @@ from typing import cast
 
 import trio
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.environment import Environment
 from actors.limits import Limits
 from actors.stores.local import LocalStore

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from actors.receipts import Position
+from actors.events.delivered import Position
 from actors.stages import Stage
 from actors.testing.receipt_check import ReceiptCheck
 from actors.testing.records import Emit, Log, Records

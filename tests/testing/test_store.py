@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from actors.delivery.cursor import Bounds
+from actors.delivery.bounds import Bounds
 from actors.environment import Environment
 from actors.limits import Limits
 from actors.stages import Promise

@@ -5,18 +5,21 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from actors.delivery.accounts import Accounts, Balance
-from actors.delivery.log import RestoredBounds
+from actors.delivery.accounts import Accounts
+from actors.delivery.balance import Balance
+from actors.delivery.bounds import RestoredBounds
 from actors.errors import IdempotencyConflict, NotTheOwner, StoreUnavailable
+from actors.events.states import QUEUED
 from actors.kernel.bounded import RecentMap
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.observability.instrument import Instruments
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration
-from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.answers import doubt, note_owner, note_placement, note_refusal, note_reply, refuse
+from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest
 
 

@@ -6,14 +6,15 @@ from importlib.metadata import version
 
 import pytest
 
+from actors.tools.build import build
 from tests.tools.command import run
 
 
-async def test_which_release_it_is() -> None:
-    """``--version`` says it, on standard output."""
+async def test_which_release_and_build_it_is() -> None:
+    """``--version`` says both, on standard output."""
     finished = await run("--version")
     assert (finished.status, finished.err) == (0, "")
-    assert finished.out == f"trio-actors {version('trio-actors')}\n"
+    assert finished.out == f"trio-actors {version('trio-actors')} ({build()})\n"
 
 
 @pytest.mark.parametrize(

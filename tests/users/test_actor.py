@@ -11,21 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Start, start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.environment import Environment
 from actors.errors import PeerError
+from actors.events.states import QUEUED
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
 from actors.users.sessions import new_session_id
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of

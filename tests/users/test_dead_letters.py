@@ -8,7 +8,7 @@ import pytest
 
 import actors
 from actors import Stage
-from actors.delivery.accounts import Balance
+from actors.delivery.balance import Balance
 from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended

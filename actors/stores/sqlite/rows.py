@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from actors.delivery.bounds import Spans
 from actors.delivery.lineage import Fork, Lineage
-from actors.delivery.log import Spans
 from actors.stages import Cause
 
 Column = int | float | str | bytes | None

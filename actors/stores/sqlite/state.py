@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import attrs
 import msgspec
 
+from actors.delivery.bounds import Spans
 from actors.delivery.lineage import Lineage
-from actors.delivery.log import Spans
 from actors.stages import Cause
 from actors.stores.sqlite.directory import Directory
 from actors.stores.sqlite.rows import Column, lineage_text, row_crc, shed_text, spans_text

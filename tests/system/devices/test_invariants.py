@@ -12,22 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.delivery.accounts import Accounts
-from actors.delivery.cursor import Bounds, Cursor, Start
+from actors.delivery.bounds import Bounds, Start
+from actors.delivery.cursor import Cursor
 from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import EpochEnded, Subscription
 from actors.environment import Environment
 from actors.errors import NotTheOwner, PeerError
+from actors.events.states import QUEUED
 from actors.kernel.failures import Failures
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 from actors.protocol.client_messages import Origin
-from actors.receipts import QUEUED, Receipt
+from actors.receipts import Receipt
 from actors.stages import Cause, Stage
 from actors.stores.memory import MemoryView
 from actors.stores.store import Append
-from actors.users.actor import UserActor, UserContext
+from actors.users.actor import UserActor
+from actors.users.context import UserContext
 from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
 from actors.users.sessions import first_offset_of
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
