@@ -84,8 +84,8 @@ class Tree:
             restored=self.store.restored,
             on_dropped=self._dropped,
         )
-        self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
+        self.registry = Registry(context, self.flusher.mark)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
@@ -275,7 +275,7 @@ class Tree:
             self._thread_kind.dead_letter(answer, Ended.CLOSED)
 
     async def _follow(self, user_id: str) -> Mailbox[UserMessage]:
-        """Follow a user's log; returns the mailbox of the user's actor, at which the bell rings from now on."""
+        """Follow a user's log; returns the mailbox of the user's actor, which hears of other epochs from now on."""
         await self.registry.follow(user_id, self.store)
         mailbox = self.users.mailbox(user_id)
         self.registry.presence(user_id).address = mailbox

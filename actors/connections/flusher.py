@@ -23,7 +23,9 @@ class Flusher:
     def __init__(self, on_failed: Callable[[Subscriber, BaseException], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
         self._window_seconds = window_ms / 1000
-        self._marked: dict[Presence, None] = {}
+        self._marked: list[Presence] = []
+        """Users to write to, each once: a presence knows that it is marked, because it is at hand where it is marked,
+        and a set of them would have to be looked into."""
         self._bell = Doorbell()
 
     def __repr__(self) -> str:
@@ -31,9 +33,12 @@ class Flusher:
 
     def mark(self, presence: Presence) -> None:
         """Have a user's devices written to in this tick."""
+        if presence.marked:
+            return
+        presence.marked = True
         if not self._marked:
             self._bell.ring()
-        self._marked[presence] = None
+        self._marked.append(presence)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write rounds until cancelled; users marked during one are written to in the next."""
@@ -51,7 +56,7 @@ class Flusher:
 
     def write_round(self) -> None:
         """Write to the devices of every user that is marked now."""
-        marked, self._marked = self._marked, {}
+        marked, self._marked = self._marked, []
         devices = _devices_of(marked)
         while not self._write_to(devices):
             pass
@@ -71,6 +76,6 @@ class Flusher:
 
 def _devices_of(presences: Iterable[Presence]) -> Iterator[Subscriber]:
     for presence in presences:
-        presence.rung = False
+        presence.marked = False
         presence.unconfirmed = True
         yield from presence.devices

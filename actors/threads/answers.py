@@ -25,7 +25,7 @@ class ThreadContext:
     accounts: Accounts
     instruments: Instruments
     wall_clock: Callable[[], float]
-    ring: Callable[[str | None, str], None]
+    ring: Callable[[str | None, str], object]
     """Rings a thread's owner; ``None`` says that there is none."""
     receipts_by_id: RecentMap[tuple[str, str], Receipt]
     """The first receipts of ids that emitters chose, by thread and id."""
