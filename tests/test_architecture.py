@@ -299,6 +299,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "server/heads": "a table of requests, and what a proxy may do to them",
     "stores/contract": "stores with a bug, each of which the suite of all stores must find",
     "stores/restart": "a runtime over what an earlier one left in its store",
+    "stores/sqlite/copies": "an older copy of a journal that is put in its place",
     "stores/trouble": "a runtime of which the store cannot store for a while",
     "testing/mutants": "bugs put into the runtime, each of which the simulation must find",
     "testing/page": "the page of the folder",

@@ -24,8 +24,7 @@ class Lock:
         self.path = path.with_name(path.name + "-lock")
         self._file: int | None = None
         self.stamp = 0
-        """The time of the last change of the file, in nanoseconds since 1970, as the file system says: no program can set
-        that."""
+        """The file's last change, in nanoseconds since 1970, as the file system says: no program can set that."""
         self.stamp_before = 0
         """The stamp that the last life of the journal left which wrote anything."""
 
