@@ -28,7 +28,7 @@ from itertools import chain
 
 from actors.delivery.lineage import MOST_FORKS
 from actors.delivery.log import Spans
-from actors.receipts import Position, Safety, Watchers
+from actors.receipts import QUEUED, Position, Receipt, Safety, Watchers
 from actors.stages import Cause, Promise, Stage
 
 PAGE_BITS = 6
@@ -142,15 +142,19 @@ class Ledger:
         "_base",
         "_floor",
         "_former",
+        "_newest",
+        "_newest_index",
         "_pages",
         "_trims",
         "_writes",
+        "accepted",
         "acked",
         "dropped",
         "end",
         "epoch",
         "head",
         "low",
+        "present",
         "safety",
         "unconfirmed",
         "user_id",
@@ -172,6 +176,11 @@ class Ledger:
         self.head = self._base - 1
         self.end: int = sys.maxsize
         """The last offset that the log has kept of this epoch, once another one has followed."""
+        self.present = epoch
+        """Its epoch while it has the log's new events, and then nothing: one comparison tells a thread that kept it
+        whether the store placed an event here."""
+        self.accepted = 0
+        """Events accepted in this life that were placed in this epoch at once, and not by a bind."""
         self.acked = 0
         self.unconfirmed = 0
         self.dropped = 0
@@ -183,6 +192,8 @@ class Ledger:
         are few."""
         page = self.page(self._floor)
         page.placed = page.gone
+        self._newest, self._newest_index = page, self._floor >> PAGE_BITS
+        """The page in which :meth:`place` was last."""
 
     def __repr__(self) -> str:
         writes = f" writes={len(self._writes)}" if self._writes else ""
@@ -206,6 +217,27 @@ class Ledger:
         while ledger is not None and ledger.epoch != epoch:
             ledger = ledger._former
         return ledger
+
+    def place(self, receipt: Receipt, epoch: str, offset: int, promise: Promise) -> bool:
+        """Note that the store placed an accepted event at the next offset, as nearly always; false, and nothing noted,
+        for any other, which :meth:`~actors.delivery.accounts.Accounts.note_placed` notes."""
+        if epoch != self.present or offset != self.head + 1 or offset < self._floor:
+            return False
+        if offset >> PAGE_BITS != self._newest_index:
+            self._newest, self._newest_index = self.page(offset), offset >> PAGE_BITS
+        page, bit = self._newest, 1 << (offset & (PAGE_SIZE - 1))
+        if (page.acked | page.gone) & bit:
+            return False
+        page.placed |= bit
+        self.head = offset
+        self.accepted += 1
+        if promise is not Promise.NOTHING or self.safety.promises:
+            self.safety.note(offset, promise)
+        if receipt.state is QUEUED:
+            receipt.state, receipt.number = page, offset
+        else:
+            receipt.move(page, offset)
+        return True
 
     def add(self, offset: int) -> Page:
         """Add an offset at which the store placed an event; returns its page.
@@ -295,7 +327,7 @@ class Ledger:
             for page, bits in _present(self._pages, first, last):
                 page.write(bits)
         if first < self._floor:
-            self._leave(first, min(last, self._floor - 1), self._cause_of(first))
+            self._leave(first, min(last, self._floor - 1), _cause_of(self, first))
         if last > self.end:
             self._leave(max(first, self.end + 1), last, Cause.LOST)
 
@@ -349,12 +381,6 @@ class Ledger:
             self._forget(index)
         return dropped
 
-    def _cause_of(self, offset: int) -> Cause:
-        if offset > self.end:
-            return Cause.LOST
-        # An offset that left before this ledger began left for its age, or for its number.
-        return next((cause for low, cause in self._trims if offset < low), Cause.RETENTION)
-
     def _in_writing(self, page: Page) -> int:
         """Select the offsets of a page that an unfinished write has begun to send."""
         writing = 0
@@ -369,7 +395,7 @@ class Ledger:
             return self._former.add(offset)
         self.head = min(self.head, self.end)
         if not self._floor <= offset <= self.end and not self._in_writing(page) & bit:
-            page.leave(bit, self._cause_of(offset))
+            page.leave(bit, _cause_of(self, offset))
         stage = page.stage(offset)
         self.acked += stage is Stage.ACKED
         self.unconfirmed += stage is Stage.UNCONFIRMED
@@ -404,6 +430,14 @@ def _present(pages: dict[int, Page], first: int, last: int) -> Iterator[tuple[Pa
             end = min(last + 1 - (index << PAGE_BITS), PAGE_SIZE)
             if start < end:
                 yield page, (1 << end) - (1 << start)
+
+
+def _cause_of(ledger: Ledger, offset: int) -> Cause:
+    """Find the cause for which an offset left."""
+    if offset > ledger.end:
+        return Cause.LOST
+    # An offset that left before this ledger began left for its age, or for its number.
+    return next((cause for low, cause in ledger._trims if offset < low), Cause.RETENTION)
 
 
 def _cut(ledger: Ledger) -> None:

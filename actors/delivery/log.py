@@ -84,6 +84,7 @@ class Log:
         "_times",
         "at_hand",
         "epoch",
+        "forgotten",
         "head",
         "lineage",
         "low",
@@ -98,6 +99,8 @@ class Log:
         self.low = self.at_hand = head + 1
         """The first offset still here; ``head + 1`` when nothing is."""
         self.head = self.shown = head
+        self.forgotten = False
+        """True once its user has another one, or none: a thread that kept it looks for the other."""
         self.size_bytes = 0
         """The size of the retained frames."""
         self._frames: list[bytes] = []

@@ -18,6 +18,8 @@ from actors.stores.memory import MemoryStore
 from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, StaleGeneration
 from actors.threads.answers import ThreadContext, doubt, note_owner, note_placement, note_refusal, note_reply, refuse
 from actors.threads.messages import Claim, Emission, OwnerRequest
+from actors.threads.route import Route
+from actors.users.presence import Presence
 
 
 class Shedding(MemoryStore):
@@ -62,12 +64,16 @@ class Desk:
             accounts=self.accounts,
             instruments=Instruments(Failures(10, lambda: 0.0)),
             wall_clock=lambda: 0.0,
-            ring=lambda user_id, thread_id: self.rung.append((user_id, thread_id)),
+            ring=self._ring,
             receipts_by_id=RecentMap(100),
             owner_changed=lambda thread_id, user_id: self.owners.append((thread_id, user_id)),
             unopened=RecentMap(100),
             answered=lambda thread_id, answer: None,
         )
+
+    def _ring(self, user_id: str | None, thread_id: str, known: Presence | None) -> Presence | None:
+        self.rung.append((user_id, thread_id))
+        return known
 
     def emission(self, event_id: str = "e1", *, number: int = 0, returned: bool = False) -> Emission:
         """An event that was accepted."""
@@ -79,7 +85,7 @@ class Desk:
         """An event that was answered."""
         emission = self.emission(event_id, number=number)
         if isinstance(answer, Placement):
-            note_placement(emission, answer, self.context)
+            note_placement(emission, answer, self.context, Route())
         else:
             note_refusal(emission, answer, self.context)
         assert self.accounts.audit().balanced
