@@ -7,6 +7,7 @@ in the same step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 
@@ -20,6 +21,7 @@ from actors.events.event import Payload, check_identifier, encode, fingerprint
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
+from actors.kernel.mailbox import Mailbox
 from actors.receipts import QUEUED, Queued, Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
@@ -105,14 +107,18 @@ class Emitter:
             arrival=arrival,
         )
 
-    async def emit(self, emission: Emission) -> Receipt:
+    def mailbox(self, thread_id: str) -> Mailbox[ThreadMessage]:
+        """Return the mailbox of a thread, which an emitter may keep, to save the look-up."""
+        return self._threads.mailbox(thread_id)
+
+    async def emit(self, emission: Emission, mailbox: Mailbox[ThreadMessage] | None = None) -> Receipt:
         """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
         accepted."""
         instruments = self._instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
-            receipt = await self._hand_over(emission)
+            receipt = await self._hand_over(emission, mailbox or self._threads.mailbox(emission.thread_id))
         except BaseException as error:
             if instruments.refused is not None:
                 instruments.refused(emission.receipt, error)
@@ -121,7 +127,9 @@ class Emitter:
             instruments.accepted(emission.receipt, emission.body, not emission.number)
         return receipt
 
-    def emit_nowait(self, emission: Emission, *, reserved: bool = False) -> Receipt:
+    def emit_nowait(
+        self, emission: Emission, mailbox: Mailbox[ThreadMessage] | None = None, *, reserved: bool = False
+    ) -> Receipt:
         """Hand an event over without waiting.
 
         Raises :class:`trio.WouldBlock` when there is no room; for an event with
@@ -131,7 +139,8 @@ class Emitter:
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
-            receipt = self._hand_over_nowait(emission, reserved=reserved)
+            mailbox = mailbox or self._threads.mailbox(emission.thread_id)
+            receipt = self._hand_over_nowait(emission, mailbox.tell_reserved if reserved else mailbox.tell)
         except BaseException as error:
             if instruments.refused is not None:
                 instruments.refused(emission.receipt, error)
@@ -170,18 +179,18 @@ class Emitter:
             others = tuple(one for one in threads if one != thread_id)
             self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
 
-    async def _hand_over(self, emission: Emission) -> Receipt:
+    async def _hand_over(self, emission: Emission, mailbox: Mailbox[ThreadMessage]) -> Receipt:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except RuntimeError:
             check_trio("emit")
             raise
         try:
-            receipt = self._hand_over_nowait(emission, reserved=False)
+            receipt = self._hand_over_nowait(emission, mailbox.tell)
         except trio.WouldBlock:
             self._accounts.accepted += 1
             try:
-                await self._threads.mailbox(emission.thread_id).send(emission)
+                await mailbox.send(emission)
             except BaseException:
                 self._accounts.accepted -= 1
                 raise
@@ -189,11 +198,10 @@ class Emitter:
         await trio.lowlevel.cancel_shielded_checkpoint()
         return receipt
 
-    def _hand_over_nowait(self, emission: Emission, *, reserved: bool) -> Receipt:
+    def _hand_over_nowait(self, emission: Emission, tell: Callable[[Emission], None]) -> Receipt:
         self._accounts.accepted += 1
         try:
-            mailbox = self._threads.mailbox(emission.thread_id)
-            (mailbox.tell_reserved if reserved else mailbox.tell)(emission)
+            tell(emission)
         except BaseException:
             self._accounts.accepted -= 1
             raise

@@ -346,8 +346,8 @@ def failed_commit_taken_for_written(patch: pytest.MonkeyPatch) -> None:
 def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
     """An emit that is cancelled has handed its event over."""
 
-    async def leaky(self: Emitter, emission: Any) -> Any:
-        receipt = self._hand_over_nowait(emission, reserved=False)
+    async def leaky(self: Emitter, emission: Any, mailbox: Mailbox[Any]) -> Any:
+        receipt = self._hand_over_nowait(emission, mailbox.tell)
         await trio.lowlevel.checkpoint()
         return receipt
 
