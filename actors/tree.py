@@ -207,6 +207,7 @@ class Tree:
             instruments=self.context.instruments,
             wall_clock=self.context.environment.wall_clock,
             ring=self.registry.ring,
+            mark=self.flusher.mark,
             # Twice what a store remembers of given ids, because what it knows
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import msgspec
 
 from actors.delivery.cursor import Bounds
-from actors.delivery.frames import header
+from actors.delivery.frames import event_frame, text_frame
 from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.lineage import Lineage
 from actors.delivery.log import Log
@@ -164,12 +164,12 @@ class StoreState:
         """Number an event in a log, which drops its oldest for it."""
         if log.low > log.head:
             heapq.heappush(self._aging_logs, (now, user_id))
-        text = placed(body, seq, log.head + 1)
         if self.effects is not None:
-            offset = log.append_ahead(header(len(text)) + text, now)
+            text = placed(body, seq, log.head + 1)
+            offset = log.append_ahead(text_frame(text), now)
             self.effects.append(Placed(user_id, offset, thread_id, seq, now, text))
             return offset
-        offset = log.append(header(len(text)) + text, now)
+        offset = log.append(event_frame(body, seq, log.head + 1), now)
         if offset - log.low >= self._retained_events or log.size_bytes > self._retained_bytes:
             log.trim(self._retained_events, self._retained_bytes)
         return offset

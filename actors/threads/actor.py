@@ -122,17 +122,12 @@ class ThreadActor:
         if act.unanswered:
             self._context.end_event(act)
         if isinstance(answer, Placement):
-            if act.receipt.seq is None:
-                note_placement(act, answer, self._context, self._route)
-            if self._context.binds:
-                self._learn(answer.generation)
-            else:
-                self._route.generation = answer.generation
-        else:
-            if not act.settled:
-                note_refusal(act, answer, self._context)
-            if isinstance(answer, StaleGeneration):
-                self._learn(answer.generation)
+            note_placement(act, answer, self._context, self._route)
+            return
+        if not act.settled:
+            note_refusal(act, answer, self._context)
+        if isinstance(answer, StaleGeneration):
+            self._learn(answer.generation)
 
     def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
         self._context.end_bind(bind)

@@ -27,9 +27,10 @@ class ThreadContext:
     accounts: Accounts
     instruments: Instruments
     wall_clock: Callable[[], float]
-    ring: Callable[[str | None, str, Presence | None], Presence | None]
-    """Rings a thread's owner, ``None`` where there is none, by the presence that is known, or by name; returns the
-    presence."""
+    ring: Callable[[str | None, str], Presence | None]
+    """Rings a thread's owner, ``None`` where there is none; returns the owner's presence, if a device is there."""
+    mark: Callable[[Presence], None]
+    """Rings the owner whose presence is known: asks the flusher to write to the devices in this tick."""
     receipts_by_id: RecentMap[tuple[str, str], Receipt]
     """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]
@@ -76,8 +77,14 @@ class ThreadContext:
 
 
 def note_placement(emission: Emission, placement: Placement, context: ThreadContext, route: Route) -> None:
-    """Note a placement in the books, and ring the owner, along the thread's route as far as it leads there."""
+    """Note a placement in the books, and ring the owner, along the thread's route as far as it leads there.
+
+    Idempotent, because it is tried again after a crash.
+    """
+    route.generation = None if context.binds and emission.thread_id in context.binds else placement.generation
     receipt = emission.receipt
+    if receipt.seq is not None:
+        return
     receipt.seq = placement.seq
     if placement.user_id is None or placement.again == "given":
         _note_elsewhere(emission, placement, context)
@@ -90,7 +97,11 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
         context.accounts.trim(user_id, placement.low, Cause.RETENTION, context.wall_clock())
     if context.instruments.placed is not None:
         context.instruments.placed(receipt, user_id, epoch, offset)
-    route.presence = context.ring(user_id, receipt.thread_id, route.presence)
+    presence = route.presence
+    if presence is None or not presence.devices:
+        route.presence = context.ring(user_id, receipt.thread_id)
+    elif not presence.marked:
+        context.mark(presence)
     if not emission.number:
         context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
     if emission.arrival is not None:
@@ -128,7 +139,7 @@ def _note_elsewhere(emission: Emission, placement: Placement, context: ThreadCon
         if instruments.held is not None:
             instruments.held(receipt)
         context.note_shed()
-        context.ring(None, receipt.thread_id, None)
+        context.ring(None, receipt.thread_id)
         if not emission.number:
             context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
     if emission.arrival is not None:
@@ -180,7 +191,7 @@ def note_owner(binding: Binding, context: ThreadContext) -> None:
     # Only now, because this may write to the owner's devices at once, and the books must know the events by then.
     _tell_owner(thread_id, user_id, placed, context)
     if placed:
-        context.ring(user_id, thread_id, None)
+        context.ring(user_id, thread_id)
 
 
 def note_reply(bind: OwnerRequest | Claim, answer: Answer) -> None:

@@ -205,7 +205,12 @@ class Emitter:
         except BaseException:
             self._accounts.accepted -= 1
             raise
-        return self._conclude(emission)
+        receipt = emission.receipt
+        if receipt.seq is None or emission.first is not None or not emission.number:
+            return self._conclude(emission)
+        emission.returned = True  # the end of nearly all calls, without another one
+        self._index.put(emission.number, receipt)
+        return receipt
 
     def _conclude(self, emission: Emission) -> Receipt:
         """End the emitter's call: with the receipt, or with the store's refusal."""

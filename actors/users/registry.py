@@ -84,18 +84,13 @@ class Registry:
         presence = self._presences.get(user_id)
         return () if presence is None else tuple(presence.devices)
 
-    def ring(self, user_id: str | None, thread_id: str, known: Presence | None = None) -> Presence | None:
+    def ring(self, user_id: str | None, thread_id: str) -> Presence | None:
         """Ring a thread's owner, because the log has grown; warn where no device is there to receive it.
 
-        Returns the owner's presence, if a device is there. The caller may keep
-        it, and give it as ``known`` as long as the thread has this owner, to
-        save the look-up: a presence that was forgotten has no device, nor will
-        it have one, and is looked up again.
+        Returns the owner's presence, if a device is there. The thread may keep
+        it, and have it marked itself as long as there are devices: a presence
+        that was forgotten has none, nor will it have one.
         """
-        if known is not None and known.devices:
-            if not known.marked:
-                self._mark(known)
-            return known
         presence = None if user_id is None else self._presences.get(user_id)
         if presence is None or not presence.devices:
             self._warn(thread_id, user_id)

@@ -47,8 +47,7 @@ from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission, StoreAnswer, ThreadMessage
 from actors.users.actor import UserActor, note_acks
-from actors.users.presence import Acked, UserMessage
-from actors.users.registry import Registry
+from actors.users.presence import Acked, Presence, UserMessage
 from actors.wire.transport import Transport
 
 SEEDS = 200
@@ -109,13 +108,13 @@ def test_mutants_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "cut", "run")
 def doorbell_lost(patch: pytest.MonkeyPatch) -> None:
     """Every third ring is not heard."""
-    ring, rings = Registry.ring, itertools.count()
+    mark, rings = Flusher.mark, itertools.count()
 
-    def lossy(self: Registry, user_id: str | None, thread_id: str) -> None:
+    def lossy(self: Flusher, presence: Presence) -> None:
         if next(rings) % 3:
-            ring(self, user_id, thread_id)
+            mark(self, presence)
 
-    patch.setattr(Registry, "ring", lossy)
+    patch.setattr(Flusher, "mark", lossy)
 
 
 @mutant("emit", "burst", "cut", "sleep")

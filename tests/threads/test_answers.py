@@ -65,15 +65,16 @@ class Desk:
             instruments=Instruments(Failures(10, lambda: 0.0)),
             wall_clock=lambda: 0.0,
             ring=self._ring,
+            mark=lambda presence: None,
             receipts_by_id=RecentMap(100),
             owner_changed=lambda thread_id, user_id: self.owners.append((thread_id, user_id)),
             unopened=RecentMap(100),
             answered=lambda thread_id, answer: None,
         )
 
-    def _ring(self, user_id: str | None, thread_id: str, known: Presence | None) -> Presence | None:
+    def _ring(self, user_id: str | None, thread_id: str) -> Presence | None:
         self.rung.append((user_id, thread_id))
-        return known
+        return None
 
     def emission(self, event_id: str = "e1", *, number: int = 0, returned: bool = False) -> Emission:
         """An event that was accepted."""

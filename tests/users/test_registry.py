@@ -47,32 +47,28 @@ class Harness:
         return presence
 
 
-def test_rings_coalesce() -> None:
-    """However often an owner whose presence is known is rung, the flusher is asked once, until it has been there."""
+def test_an_owner_who_is_here_is_marked() -> None:
+    """An owner with a device is marked for the flusher, and the thread learns the presence; one without is not."""
     harness = Harness()
     alice = harness.attach("alice")
-    known = None
-    for _ in range(3):
-        known = harness.registry.ring("alice", "t1", known)
-    assert (known, harness.marked) == (alice, [alice])
-    alice.marked = False
-    harness.registry.ring("alice", "t2", known)
-    assert harness.marked == [alice, alice]
+    assert harness.registry.ring("alice", "t1") is alice
+    assert harness.registry.ring("bob", "t2") is None
+    harness.registry.presence("carol")
+    assert harness.registry.ring("carol", "t3") is None
+    assert harness.marked == [alice]
 
 
-def test_a_forgotten_presence_is_not_rung() -> None:
-    """A thread that knows its owner's presence of long ago rings the one that the owner's devices have now."""
+def test_a_user_who_was_forgotten_is_found_anew() -> None:
+    """A presence that was let go of has no device; who comes back has another one, which is rung."""
     harness = Harness()
     former = harness.attach("alice")
-    assert harness.registry.ring("alice", "t1") is former
     former.devices.clear()
     for _ in range(1_000):
         harness.registry.retire(lambda user_id: True)
-    assert harness.registry.ring("alice", "t1", former) is None
+    assert harness.registry.ring("alice", "t1") is None
     present = harness.attach("alice")
-    assert present is not former
-    assert harness.registry.ring("alice", "t1", former) is present
-    assert harness.marked == [former, present]
+    assert harness.registry.ring("alice", "t1") is present is not former
+    assert harness.marked == [present]
 
 
 def test_who_is_here() -> None:
