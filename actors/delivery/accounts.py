@@ -408,13 +408,15 @@ class Accounts:
         hold = self.holds.get(thread_id)
         return (LOST[Cause.UNBOUND_EXPIRED], 0) if hold is None else (hold, seq)
 
-    def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
-        """Note that offsets below ``low`` left a user's log."""
-        account = self.users.get(user_id)
-        if account is None:
-            return
-        first = account.ledger.low
-        dropped = account.ledger.trim(low, cause)
+    def trim(self, user_id: str, low: int, cause: Cause, now: float, ledger: Ledger | None = None) -> None:
+        """Note that offsets below ``low`` left a user's log, of which the caller may know the present ledger."""
+        if ledger is None:
+            account = self.users.get(user_id)
+            if account is None:
+                return
+            ledger = account.ledger
+        first = ledger.low
+        dropped = ledger.trim(low, cause)
         if dropped:
             self._letters.bury(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
 

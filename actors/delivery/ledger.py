@@ -36,6 +36,9 @@ PAGE_SIZE = 1 << PAGE_BITS
 
 ALL = (1 << PAGE_SIZE) - 1
 
+_NOTHING = Promise.NOTHING
+"""Looked up once, because to look a member up on its class takes a tenth of :meth:`Ledger.place`."""
+
 
 class Page(Watchers):
     """64 offsets of one log; the :class:`~actors.receipts.EventState` of the events there.
@@ -229,12 +232,12 @@ class Ledger:
         if offset >> PAGE_BITS != self._newest_index:
             self._newest, self._newest_index = self.page(offset), offset >> PAGE_BITS
         page, bit = self._newest, 1 << (offset & (PAGE_SIZE - 1))
-        if (page.acked | page.gone) & bit:
+        if page.acked >= bit or page.gone >= bit:  # a device was faster with this one, or with a later one
             return False
         page.placed |= bit
         self.head = offset
         self.accepted += 1
-        if promise is not Promise.NOTHING or self.safety.promises:
+        if promise is not _NOTHING or self.safety.promises:
             self.safety.note(offset, promise)
         if receipt.state is QUEUED:
             receipt.state, receipt.number = page, offset

@@ -161,7 +161,9 @@ class Log:
 
     def trim(self, keep_events: int, keep_bytes: int) -> None:
         """Let the oldest go until both bounds hold; the newest event that is shown always stays."""
-        low = max(self.low, self.shown - max(keep_events, 1) + 1)
+        low = self.shown if keep_events < 1 else self.shown - keep_events + 1
+        if low < self.low:  # noqa: PLR1730 - max() takes as long as the rest of this method
+            low = self.low
         size = self.size_bytes - self._size(self.low, low)
         while size > keep_bytes and low < self.shown:
             size -= self._size(low, low + 1)
@@ -274,7 +276,8 @@ class Log:
         end = self._start + low - self.low
         del self._bytes[: self._marks[end] - self._marks[self._start]]
         self._start, self.low = end, low
-        self.at_hand = max(self.at_hand, low)
+        if self.at_hand < low:  # noqa: PLR1730 - as in trim, which is called for each event of a full log
+            self.at_hand = low
         if end > _COMPACT_ABOVE and end * 2 > len(self._times):
             del self._marks[:end], self._times[:end]
             self._start = 0

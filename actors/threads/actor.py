@@ -112,6 +112,8 @@ class ThreadActor:
         act.answer = answer
         if act.sent:
             self._context.answered(self.thread_id, StoreAnswer(act, answer))
+        elif isinstance(answer, Placement) and isinstance(act, Emission):
+            note_placement(act, answer, self._context, self._route)
         else:
             self._note(act, answer)
 

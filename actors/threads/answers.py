@@ -18,6 +18,9 @@ from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer
 from actors.threads.route import Route
 from actors.users.presence import Presence
 
+_RETENTION = Cause.RETENTION
+"""Looked up once, because each event of a full log takes one out, and to look a member up takes as long as that."""
+
 
 @attrs.frozen(kw_only=True)
 class ThreadContext:
@@ -94,7 +97,7 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
     if ledger is None or not ledger.place(receipt, epoch, offset, placement.promise):
         _note_by_name(receipt, placement, context, route)
     elif placement.low > ledger.low:
-        context.accounts.trim(user_id, placement.low, Cause.RETENTION, context.wall_clock())
+        context.accounts.trim(user_id, placement.low, _RETENTION, context.wall_clock(), ledger)
     if context.instruments.placed is not None:
         context.instruments.placed(receipt, user_id, epoch, offset)
     presence = route.presence
