@@ -104,6 +104,9 @@ class Append(msgspec.Struct, gc=False):
     edge: Edge = ""
     route: Any = None
     """The route in the last placement of this thread that named one. Opaque."""
+    at: float | None = None
+    """A reading of the wall clock, from when the event was offered: in most cases this very step, which then needs no
+    other one. Without one, the store reads the clock."""
 
 
 class Bind(msgspec.Struct):

@@ -100,6 +100,7 @@ class Emitter:
             body,
             None,
             mark,
+            at=at,
             receipt=receipt,
             number=number,
             user_id=user_id,
