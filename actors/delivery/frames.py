@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
-from actors.events.event import NUMBERED
-
 _SHORT = tuple(struct.pack("!BB", 0x81, size) for size in range(126))
 _MEDIUM = struct.Struct("!BBH")
 _LONG = struct.Struct("!BBQ")
@@ -29,13 +27,6 @@ def header(size_bytes: int) -> bytes:
 def text_frame(text: bytes) -> bytes:
     """Frame one text message."""
     return header(len(text)) + text
-
-
-def event_frame(body: bytes, seq: int, offset: int) -> bytes:
-    """Complete an event's text with its numbers, and frame it: in one function, because each event goes through it."""
-    text = NUMBERED % (body, seq, offset)
-    size = len(text)
-    return (_MEDIUM.pack(0x81, 126, size) if 126 <= size < 65_536 else header(size)) + text
 
 
 def text_frames(texts: Iterable[bytes]) -> bytes:

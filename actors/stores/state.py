@@ -20,7 +20,7 @@ from collections.abc import Callable
 import msgspec
 
 from actors.delivery.cursor import Bounds
-from actors.delivery.frames import event_frame, text_frame
+from actors.delivery.frames import text_frame
 from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.lineage import Lineage
 from actors.delivery.log import Log
@@ -169,7 +169,7 @@ class StoreState:
             offset = log.append_ahead(text_frame(text), now)
             self.effects.append(Placed(user_id, offset, thread_id, seq, now, text))
             return offset
-        offset = log.append(event_frame(body, seq, log.head + 1), now)
+        offset = log.place(body, seq, now)
         if offset - log.low >= self._retained_events or log.size_bytes > self._retained_bytes:
             log.trim(self._retained_events, self._retained_bytes)
         return offset

@@ -7,7 +7,6 @@ in the same step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 
@@ -139,10 +138,16 @@ class Emitter:
         instruments = self._instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
+        self._accounts.accepted += 1
         try:
             mailbox = mailbox or self._threads.mailbox(emission.thread_id)
-            receipt = self._hand_over_nowait(emission, mailbox.tell_reserved if reserved else mailbox.tell)
+            if reserved:
+                mailbox.tell_reserved(emission)
+            else:
+                mailbox.tell(emission)
+            receipt = self._conclude(emission)
         except BaseException as error:
+            self._accounts.accepted -= 1
             if instruments.refused is not None:
                 instruments.refused(emission.receipt, error)
             raise
@@ -186,31 +191,20 @@ class Emitter:
         except RuntimeError:
             check_trio("emit")
             raise
-        try:
-            receipt = self._hand_over_nowait(emission, mailbox.tell)
-        except trio.WouldBlock:
-            self._accounts.accepted += 1
-            try:
-                await mailbox.send(emission)
-            except BaseException:
-                self._accounts.accepted -= 1
-                raise
-            return self._conclude(emission)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return receipt
-
-    def _hand_over_nowait(self, emission: Emission, tell: Callable[[Emission], None]) -> Receipt:
+        waited = False
         self._accounts.accepted += 1
         try:
-            tell(emission)
+            try:
+                mailbox.tell(emission)
+            except trio.WouldBlock:
+                waited = True
+                await mailbox.send(emission)
+            receipt = self._conclude(emission)
         except BaseException:
             self._accounts.accepted -= 1
             raise
-        receipt = emission.receipt
-        if receipt.seq is None or emission.first is not None or not emission.number:
-            return self._conclude(emission)
-        emission.returned = True  # the end of nearly all calls, without another one
-        self._index.put(emission.number, receipt)
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         return receipt
 
     def _conclude(self, emission: Emission) -> Receipt:
@@ -218,7 +212,6 @@ class Emitter:
         receipt = emission.receipt
         if receipt.seq is None:
             if emission.refusal is not None:
-                self._accounts.accepted -= 1
                 raise emission.refusal
             if receipt.state is QUEUED:
                 receipt.move(Queued(), 0)
