@@ -100,7 +100,7 @@ class Thread:
             self._check_type(type, run_id)
         emitter = self._emitter
         emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
-        return await emitter.emit(emission, self._mailbox or self._find_mailbox())
+        return await emitter.emit(emission, self._find_mailbox())
 
     def emit_nowait(
         self,
@@ -116,7 +116,10 @@ class Thread:
             self._check_type(type, run_id)
         emitter = self._emitter
         emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
-        return emitter.emit_nowait(emission, self._mailbox or self._find_mailbox())
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.successor is not None:
+            mailbox = self._find_mailbox()
+        return emitter.emit_nowait(emission, mailbox)
 
     async def ask(
         self,
@@ -160,7 +163,9 @@ class Thread:
             yield run
 
     def _find_mailbox(self) -> Mailbox[ThreadMessage]:
-        self._mailbox = mailbox = self._emitter.mailbox(self.thread_id)
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.successor is not None:
+            self._mailbox = mailbox = self._emitter.mailbox(self.thread_id)
         return mailbox
 
     def _check_type(self, type_: str, run_id: str) -> None:

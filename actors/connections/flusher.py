@@ -56,10 +56,20 @@ class Flusher:
 
     def write_round(self) -> None:
         """Write to the devices of every user that is marked now."""
-        marked, self._marked = self._marked, []
+        marked, self._marked = iter(self._marked), []
         devices = _devices_of(marked)
-        while not self._write_to(devices):
-            pass
+        try:
+            while not self._write_to(devices):
+                pass
+        finally:
+            self._keep(list(marked))
+
+    def _keep(self, left: list[Presence]) -> None:
+        """Keep for the next round the users that a round which broke off did not come to: they are marked, and nothing
+        would mark them again."""
+        if left:
+            self._marked = left + self._marked
+            self._bell.ring()
 
     def _write_to(self, devices: Iterator[Subscriber]) -> bool:
         """Write to devices up to one that fails; true if none did.

@@ -150,10 +150,10 @@ class Mailbox(Generic[M]):
         "_redeliver",
         "_refusal",
         "_state",
-        "_successor",
         "_unsettled",
         "actor",
         "key",
+        "successor",
     )
 
     def __init__(self, key: str, actor: Actor[M], *, parent: Parent[M], dispatcher: Dispatcher) -> None:
@@ -174,8 +174,8 @@ class Mailbox(Generic[M]):
         """Messages taken out of the queue so far."""
         self._crash: BaseException | None = None
         self._refusal: Callable[[], Exception] | None = None
-        self._successor: Callable[[str], Mailbox[M]] | None = None
-        """Finds the mailbox that has the key now, once this one is retired."""
+        self.successor: Callable[[str], Mailbox[M]] | None = None
+        """Finds the mailbox that has the key now, once this one is retired: a sender that keeps one may keep that."""
 
     # --- telling --------------------------------------------------------------
 
@@ -213,8 +213,8 @@ class Mailbox(Generic[M]):
     async def send(self, message: M) -> None:
         """Hand over a message, waiting for room; a checkpoint. If it raises, nothing was handed over."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._successor is not None:
-            await self._successor(self.key).send(message)
+        if self.successor is not None:
+            await self.successor(self.key).send(message)
             return
         try:
             self.tell(message)
@@ -234,8 +234,8 @@ class Mailbox(Generic[M]):
         queued later. The caller bounds the number of reserved places, because
         the queue does not: they are for messages that end what another began.
         """
-        if self._successor is not None:
-            self._successor(self.key).tell_reserved(message)
+        if self.successor is not None:
+            self.successor(self.key).tell_reserved(message)
             return
         try:
             self.tell(message)
@@ -262,8 +262,8 @@ class Mailbox(Generic[M]):
     def _queue(self, message: M) -> None:
         if self._state is _CLOSED:
             raise self._refused()
-        if self._successor is not None:
-            self._successor(self.key).tell(message)
+        if self.successor is not None:
+            self.successor(self.key).tell(message)
             return
         if self._channel is None:
             self._channel = trio.open_memory_channel[M](self._dispatcher.capacity)
@@ -369,7 +369,7 @@ class Mailbox(Generic[M]):
         This one must be idle or closed, because messages in it would be overtaken.
         """
         assert self._state in {_IDLE, _CLOSED}, "a mailbox with work keeps its key"
-        self._state, self._successor = _RETIRED, successor
+        self._state, self.successor = _RETIRED, successor
 
     def reopen(self, actor: Actor[M]) -> None:
         """Take messages again, with another actor."""

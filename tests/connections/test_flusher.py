@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
@@ -182,6 +183,26 @@ def test_a_round_clears_the_marks() -> None:
     flusher.mark(bob)
     flusher.write_round()
     assert (alice.marked, bob.marked, flusher.idle) == (True, False, False)
+
+
+async def test_a_round_that_breaks_off(nursery: trio.Nursery) -> None:
+    """Users whom a round did not come to are written to in the next one, and can be marked again after it."""
+    flusher = Flusher(unexpected)
+    pens = [Pen("c1", broken), Pen("c2"), Pen("c3")]
+    presences = [presence_of(pen) for pen in pens]
+    for presence in presences:
+        flusher.mark(presence)
+    with pytest.raises(ZeroDivisionError):
+        flusher.write_round()
+    assert not flusher.idle
+    await nursery.start(flusher.run)
+    await wait_all_tasks_blocked()
+    assert [pen.flushes for pen in pens] == [1, 1, 1]
+    for presence in presences[1:]:
+        flusher.mark(presence)
+    await wait_all_tasks_blocked()
+    assert [pen.flushes for pen in pens] == [1, 2, 2]
+    nursery.cancel_scope.cancel()
 
 
 def test_nobody_marked() -> None:

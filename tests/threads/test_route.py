@@ -112,6 +112,21 @@ async def test_a_user_who_was_forgotten(nursery: trio.Nursery, autojump_clock: t
         await peer.leave()
 
 
+async def test_a_handle_that_is_kept() -> None:
+    """A handle goes on, in order with other handles, when the thread's actor was forgotten, and knows the next one."""
+    async with actors.open_runtime() as runtime:
+        await runtime.bind("t", "alice")
+        kept, threads = runtime.thread("t"), runtime.tree.threads
+        receipts = [kept.emit_nowait("x", {})]
+        former = threads.mailbox("t")
+        for _ in range(2):
+            threads.retire()
+        receipts += [handle.emit_nowait("x", {}) for handle in (kept, runtime.thread("t"), kept)]
+        receipts.append(await kept.emit("x", {}))
+        assert [where(receipt) for receipt in receipts] == [("alice", offset) for offset in range(1, 6)]
+        assert kept._mailbox is threads.mailbox("t") is not former
+
+
 def test_a_route_says_where_it_leads() -> None:
     """What is printed of a route is its parts."""
     assert repr(Route()) == "<Route generation=None no ledger None>"
