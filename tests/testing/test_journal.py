@@ -154,7 +154,7 @@ def test_a_thread_is_folded() -> None:
     held = [Held("t", seq, 1.0, b"{") for seq in (1, 2, 3)]
     shed = HoldShed("t", 2, Cause.UNBOUND_OVERFLOW, 2)
     (thread,) = fold([*held, shed], LIMITS).threads
-    record = ThreadRecord("t", None, "0", 3, ((Cause.UNBOUND_OVERFLOW, 2),))
+    record = ThreadRecord("t", None, "", 3, ((Cause.UNBOUND_OVERFLOW, 2),))
     assert thread == RestoredThread(record, held[2:])
     bound = ThreadRecord("t", "alice", "1", 3, binding=b"answer")
     (thread,) = fold([*held, shed, bound, LOG, Placed("alice", 1, "t", 4, 1.0, b"{")], LIMITS).threads
