@@ -21,6 +21,7 @@ from actors.events.event import Payload, check_identifier, check_whole, decode
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import ambiguous, forgotten
@@ -41,7 +42,7 @@ from actors.server.requests import Authorize, deny
 from actors.server.server import Access
 from actors.stores.store import Binding, Store
 from actors.threads.emitter import Emitter
-from actors.threads.messages import OwnerRequest
+from actors.threads.messages import OwnerRequest, ThreadMessage
 from actors.tree import Tree
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import Page
@@ -50,10 +51,11 @@ from actors.wire.http import Page
 class Thread:
     """The handle of a conversation, to emit into it, to run an agent in it, to ask its owner.
 
-    Cheap, because it holds no state of the conversation: make one whenever one is needed.
+    Cheap, because it holds no state of the conversation: make one whenever one is needed. One that is kept emits a
+    little faster, because it knows the way.
     """
 
-    __slots__ = ("_asks", "_emitter", "_runs", "thread_id")
+    __slots__ = ("_asks", "_emitter", "_mailbox", "_runs", "thread_id")
 
     def __init__(self, thread_id: str, emitter: Emitter, *, runs: Runs, asks: Asks) -> None:
         check_identifier("thread_id", thread_id)
@@ -61,6 +63,7 @@ class Thread:
         self._emitter = emitter
         self._runs = runs
         self._asks = asks
+        self._mailbox: Mailbox[ThreadMessage] | None = None
 
     def __repr__(self) -> str:
         return f"<Thread {self.thread_id}>"
@@ -94,9 +97,11 @@ class Thread:
         raises nothing; the receipt is DROPPED, with its cause. What the store
         has then is placed, whatever becomes of the thread's actor.
         """
-        self._check_type(type, run_id)
+        if run_id is not None:
+            self._check_type(type, run_id)
         emitter = self._emitter
-        return await emitter.emit(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
+        emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        return await emitter.emit(emission, self._find_mailbox())
 
     def emit_nowait(
         self,
@@ -108,9 +113,14 @@ class Thread:
         user_id: str | None = None,
     ) -> Receipt:
         """Emit an event without waiting; raises what :meth:`emit` does, and :class:`trio.WouldBlock` without room."""
-        self._check_type(type, run_id)
+        if run_id is not None:
+            self._check_type(type, run_id)
         emitter = self._emitter
-        return emitter.emit_nowait(emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id))
+        emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.successor is not None:
+            mailbox = self._find_mailbox()
+        return emitter.emit_nowait(emission, mailbox)
 
     async def ask(
         self,
@@ -153,10 +163,14 @@ class Thread:
         async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
             yield run
 
-    def _check_type(self, type_: str, run_id: str | None) -> None:
+    def _find_mailbox(self) -> Mailbox[ThreadMessage]:
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.successor is not None:
+            self._mailbox = mailbox = self._emitter.mailbox(self.thread_id)
+        return mailbox
+
+    def _check_type(self, type_: str, run_id: str) -> None:
         """Leave to a run of this runtime the events that begin and end it."""
-        if run_id is None:
-            return
         if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder refuses the others
             return
         if run_id in self._runs.registry.active and type_ in RESERVED:

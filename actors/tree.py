@@ -87,9 +87,9 @@ class Tree:
             restored=self.store.restored,
             on_dropped=self._dropped,
         )
-        self.registry = Registry(context)
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.readiness = Readiness()
+        self.registry = Registry(context, self.flusher.mark)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
@@ -212,6 +212,7 @@ class Tree:
             instruments=self.context.instruments,
             wall_clock=self.context.environment.wall_clock,
             ring=self.registry.ring,
+            mark=self.flusher.mark,
             # Twice what a store remembers of given ids, because what it knows
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
@@ -281,7 +282,7 @@ class Tree:
             self._thread_kind.dead_letter(answer, Ended.CLOSED)
 
     async def _follow(self, user_id: str) -> Mailbox[UserMessage]:
-        """Follow a user's log; returns the mailbox of the user's actor, at which the bell rings from now on."""
+        """Follow a user's log; returns the mailbox of the user's actor, which hears of other epochs from now on."""
         await self.registry.follow(user_id, self.store)
         mailbox = self.users.mailbox(user_id)
         self.registry.presence(user_id).address = mailbox

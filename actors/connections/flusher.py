@@ -23,7 +23,9 @@ class Flusher:
     def __init__(self, on_failed: Callable[[Subscriber, BaseException], None], window_ms: float = 0.0) -> None:
         self._on_failed = on_failed
         self._window_seconds = window_ms / 1000
-        self._marked: dict[Presence, None] = {}
+        self._marked: list[Presence] = []
+        """Users to write to, each once: a presence knows that it is marked, because it is at hand where it is marked,
+        and a set of them would have to be looked into."""
         self._bell = Doorbell()
 
     def __repr__(self) -> str:
@@ -31,9 +33,12 @@ class Flusher:
 
     def mark(self, presence: Presence) -> None:
         """Have a user's devices written to in this tick."""
+        if presence.marked:
+            return
+        presence.marked = True
         if not self._marked:
             self._bell.ring()
-        self._marked[presence] = None
+        self._marked.append(presence)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write rounds until cancelled; users marked during one are written to in the next."""
@@ -51,10 +56,20 @@ class Flusher:
 
     def write_round(self) -> None:
         """Write to the devices of every user that is marked now."""
-        marked, self._marked = self._marked, {}
+        marked, self._marked = iter(self._marked), []
         devices = _devices_of(marked)
-        while not self._write_to(devices):
-            pass
+        try:
+            while not self._write_to(devices):
+                pass
+        finally:
+            self._keep(list(marked))
+
+    def _keep(self, left: list[Presence]) -> None:
+        """Keep for the next round the users that a round which broke off did not come to: they are marked, and nothing
+        would mark them again."""
+        if left:
+            self._marked = left + self._marked
+            self._bell.ring()
 
     def _write_to(self, devices: Iterator[Subscriber]) -> bool:
         """Write to devices up to one that fails; true if none did.
@@ -71,6 +86,6 @@ class Flusher:
 
 def _devices_of(presences: Iterable[Presence]) -> Iterator[Subscriber]:
     for presence in presences:
-        presence.rung = False
+        presence.marked = False
         presence.unconfirmed = True
         yield from presence.devices

@@ -45,6 +45,7 @@ class UserAccount:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.accepted = 0
+        """Accepted events that a bind placed, or that were repetitions; the ledgers count the others."""
         self.deduplicated = 0
         self.restored = 0
         self._ended: list[Ledger] = []
@@ -58,6 +59,7 @@ class UserAccount:
 
     def end(self, ledger: Ledger) -> Ledger:
         """Keep the ledger of an ended epoch for a while."""
+        ledger.present = ""
         self._ended.append(ledger)
         for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.open]:
             self._ended.remove(ended)
@@ -73,18 +75,33 @@ class UserAccount:
         ledger = self.of(epoch)
         return ledger is None or ledger.knows(offset)
 
+    @property
+    def placed(self) -> int:
+        """Accepted events that were placed at once."""
+        return self._closed.accepted + self.ledger.accepted + sum(ledger.accepted for ledger in self._ended)
+
     def balance(self) -> Balance:
         """Return this user's row."""
         row = sum(map(_row, self._ended), self._closed + _row(self.ledger))
-        counts = {"accepted": self.accepted, "deduplicated": self.deduplicated, "restored": self.restored}
+        counts = {
+            "accepted": row.accepted + self.accepted,
+            "deduplicated": self.deduplicated,
+            "restored": self.restored,
+        }
         return attrs.evolve(row, **counts)
 
     def __repr__(self) -> str:
-        return f"<UserAccount {self.ledger!r} accepted={self.accepted} ended={len(self._ended)}>"
+        return f"<UserAccount {self.ledger!r} accepted={self.placed + self.accepted} ended={len(self._ended)}>"
 
 
 def _row(ledger: Ledger) -> Balance:
-    return Balance(retained=ledger.open, acked=ledger.acked, unconfirmed=ledger.unconfirmed, dropped=ledger.dropped)
+    return Balance(
+        accepted=ledger.accepted,
+        retained=ledger.open,
+        acked=ledger.acked,
+        unconfirmed=ledger.unconfirmed,
+        dropped=ledger.dropped,
+    )
 
 
 class Accounts:
@@ -109,7 +126,8 @@ class Accounts:
         self.doubtful = 0
         """Queued events of which the runtime will never learn whether the store has taken them."""
         self._arrived = 0
-        """Events that the store has answered for, or that are known to be lost."""
+        """Events that the store has answered for, or that are known to be lost; the ledgers count those placed at
+        once."""
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
         self._unowned = Balance()
@@ -118,8 +136,8 @@ class Accounts:
         """Early sheds by thread: first and last number and the cause, of events that are not noted as held yet."""
 
     def __repr__(self) -> str:
-        queued = self.accepted - self._arrived
-        return f"<Accounts accepted={self.accepted} queued={queued} users={len(self.users)} holds={len(self.holds)}>"
+        counts = f"accepted={self.accepted} queued={_queued(self)}"
+        return f"<Accounts {counts} users={len(self.users)} holds={len(self.holds)}>"
 
     # --- an event's way through the columns -----------------------------------
 
@@ -132,15 +150,18 @@ class Accounts:
         low: int,
         now: float,
         promise: Promise = Promise.NOTHING,
-    ) -> None:
-        """Note that the store placed an accepted event in its owner's log, which now begins at ``low``."""
-        self._arrived += 1
+    ) -> Ledger:
+        """Note that the store placed an accepted event in its owner's log, which now begins at ``low``.
+
+        Returns the ledger of its epoch. A caller that keeps it may have
+        :meth:`Ledger.place` note the next one.
+        """
         account = self.users.get(user_id)
         if account is None or account.ledger.epoch != epoch:
             account, ledger = self._books_of(user_id, epoch, low, now)
         else:
             ledger = account.ledger
-        account.accepted += 1
+        ledger.accepted += 1
         page = ledger.add(offset)
         if promise is not Promise.NOTHING or ledger.safety.promises:
             ledger.safety.note(offset, promise)
@@ -154,6 +175,7 @@ class Accounts:
             self._note_ended(receipt, account, ledger, now)
         elif low > ledger.low:
             self.trim(user_id, low, Cause.RETENTION, now)
+        return ledger
 
     def hold(self, receipt: Receipt, seq: int, now: float, promise: Promise = Promise.NOTHING) -> None:
         """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
@@ -343,13 +365,15 @@ class Accounts:
         hold = self.holds.get(thread_id)
         return (LOST[Cause.UNBOUND_EXPIRED], 0) if hold is None else (hold, seq)
 
-    def trim(self, user_id: str, low: int, cause: Cause, now: float) -> None:
-        """Note that offsets below ``low`` left a user's log."""
-        account = self.users.get(user_id)
-        if account is None:
-            return
-        first = account.ledger.low
-        dropped = account.ledger.trim(low, cause)
+    def trim(self, user_id: str, low: int, cause: Cause, now: float, ledger: Ledger | None = None) -> None:
+        """Note that offsets below ``low`` left a user's log, of which the caller may know the present ledger."""
+        if ledger is None:
+            account = self.users.get(user_id)
+            if account is None:
+                return
+            ledger = account.ledger
+        first = ledger.low
+        dropped = ledger.trim(low, cause)
         if dropped:
             self._letters.bury(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
 
@@ -363,6 +387,8 @@ class Accounts:
         later, in the same epoch."""
         account = self.users.pop(user_id, None)
         if account is not None:
+            account.ledger.present = ""
+            self._arrived += account.placed
             self._former += account.balance()
 
     def harden(self, promise: Promise) -> None:
@@ -391,11 +417,15 @@ class Accounts:
         unowned = attrs.evolve(
             self._unowned,
             accepted=self.accepted - self._former.accepted - sum(row.accepted for row in users.values()),
-            queued=self.accepted - self._arrived,
+            queued=_queued(self),
             held=sum(hold.held for hold in self.holds.values()),
         )
         total = sum(users.values(), unowned + self._former)
         return Audit(total=total, unowned=unowned, users=users, former=self._former)
+
+
+def _queued(accounts: Accounts) -> int:
+    return accounts.accepted - accounts._arrived - sum(account.placed for account in accounts.users.values())
 
 
 def _restore(account: UserAccount, restored: RestoredBounds) -> None:

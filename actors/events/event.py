@@ -51,10 +51,14 @@ class Lifecycle(enum.StrEnum):
     AGENT_CANCELLED = "agent_cancelled"
 
 
+NUMBERED = b'%b,"seq":%d,"offset":%d}'
+"""The text of an event that was placed: its body, its number in its thread, its number in the log."""
+
 DROPPED_NOTICE = "dropped"
 """The type of the runtime's own notice that events are gone; reserved."""
 
 
+_VOCABULARY = frozenset(Lifecycle)
 _LEAST_INTEGER = -MOST_INTEGER
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
@@ -83,13 +87,10 @@ def encode(
     that is empty or too long, and the reserved type. Thread and event ids were
     checked where they came in.
     """
-    check_identifier("type", type_)
+    if type(type_) is not str or type_ not in _VOCABULARY:  # those need no look, and are most
+        _check_type(type_)
     if run_id is not None:
         check_identifier("run_id", run_id)
-    if type_ == DROPPED_NOTICE:
-        raise Unencodable(
-            "type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", came=repr(type_)
-        )
     try:
         plain = type(payload) is dict and _is_plain(payload)
         if not plain and isinstance(payload, _READY):
@@ -165,7 +166,7 @@ def fingerprint(body: bytes) -> bytes:
 
 def placed(body: bytes, seq: int, offset: int) -> bytes:
     """Complete an event's text with its numbers."""
-    return b'%b,"seq":%d,"offset":%d}' % (body, seq, offset)
+    return NUMBERED % (body, seq, offset)
 
 
 def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, int], timestamp: float) -> bytes:
@@ -178,6 +179,14 @@ def notice(thread_id: str, first_seq: int, last_seq: int, causes: Mapping[str, i
         "seq0": first_seq,
     }
     return _encode(content)[:-1]
+
+
+def _check_type(type_: object) -> None:
+    check_identifier("type", type_)
+    if type_ == DROPPED_NOTICE:
+        raise Unencodable(
+            "type", f"any type but {DROPPED_NOTICE!r}, which is the runtime's own notice", came=repr(type_)
+        )
 
 
 def _ready(text: bytes) -> msgspec.Raw:

@@ -75,10 +75,7 @@ class DynamicSupervisor(Generic[M]):
         self._all_idle = trio.Event()
 
     def mailbox(self, key: str) -> Mailbox[M]:
-        """Return the mailbox of a key; its actor is built when the key is first named.
-
-        Callers must not keep it across a turn of the scheduler where :meth:`retire` is used.
-        """
+        """Return the mailbox of a key; its actor is built when the key is first named."""
         mailbox = self._recent.get(key)
         if mailbox is None:
             mailbox = self._older.pop(key, None) or Mailbox(
@@ -92,7 +89,9 @@ class DynamicSupervisor(Generic[M]):
     def retire(self) -> None:
         """Forget the actors that are idle and were not named since the last call but one; the next name builds them."""
         for key, mailbox in self._older.items():
-            if not mailbox.idle:
+            if mailbox.idle:
+                mailbox.retire(self.mailbox)
+            else:
                 self._recent.setdefault(key, mailbox)
         self._older, self._recent = self._recent, {}
 
@@ -101,6 +100,8 @@ class DynamicSupervisor(Generic[M]):
         mailbox = self._recent.get(key) or self._older.get(key)
         if mailbox is not None and (not mailbox.idle or key in self._quarantined):
             return False
+        if mailbox is not None:
+            mailbox.retire(self.mailbox)
         self._recent.pop(key, None)
         self._older.pop(key, None)
         return True
@@ -133,7 +134,9 @@ class DynamicSupervisor(Generic[M]):
         shields itself from cancellation, and is reported. Then every mailbox
         is closed.
         """
-        if self._ended:  # the mailboxes of the run before are closed, and refuse for ever
+        if self._ended:  # the mailboxes of the run before are closed
+            for mailbox in (*self._recent.values(), *self._older.values()):
+                mailbox.retire(self.mailbox)
             self._recent, self._older, self._ended = {}, {}, False
         try:
             async with trio.open_nursery() as self._nursery:

@@ -37,7 +37,6 @@ from actors.kernel.failures import PASSING, Failure
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
-T = TypeVar("T")
 
 
 class Actor(Protocol[M_contra]):
@@ -121,10 +120,12 @@ class _State(enum.Enum):
     """A task runs the actor, or will from the next tick on."""
     CLOSED = enum.auto()
     """The mailbox refuses messages."""
+    RETIRED = enum.auto()
+    """Another mailbox has the actor's key, or will when it is named."""
 
 
 # Looking a member up on its class takes as long as the rest of ``tell``.
-_IDLE, _INLINE, _SCHEDULED, _CLOSED = _State
+_IDLE, _INLINE, _SCHEDULED, _CLOSED, _RETIRED = _State
 
 
 class Mailbox(Generic[M]):
@@ -134,6 +135,9 @@ class Mailbox(Generic[M]):
     was told after all in ``_redeliver``. ``_overflow`` is empty unless the
     queue was full, and each message in it knows how many are dequeued before
     its turn.
+
+    A sender may keep a mailbox for as long as it likes: one that was retired
+    passes on what it is told to the one in its place.
     """
 
     __slots__ = (
@@ -149,6 +153,7 @@ class Mailbox(Generic[M]):
         "_unsettled",
         "actor",
         "key",
+        "successor",
     )
 
     def __init__(self, key: str, actor: Actor[M], *, parent: Parent[M], dispatcher: Dispatcher) -> None:
@@ -169,6 +174,8 @@ class Mailbox(Generic[M]):
         """Messages taken out of the queue so far."""
         self._crash: BaseException | None = None
         self._refusal: Callable[[], Exception] | None = None
+        self.successor: Callable[[str], Mailbox[M]] | None = None
+        """Finds the mailbox that has the key now, once this one is retired: a sender that keeps one may keep that."""
 
     # --- telling --------------------------------------------------------------
 
@@ -184,16 +191,31 @@ class Mailbox(Generic[M]):
         dispatcher = self._dispatcher
         if get_ident() != dispatcher.thread:
             raise ForeignThread(f"expected a call in the runtime's own thread, got one in another; {IN_A_RUNTIME}")
-        if self._state is not _IDLE or dispatcher.depth >= dispatcher.nesting:
+        depth = dispatcher.depth
+        if self._state is not _IDLE or depth >= dispatcher.nesting:
             self._queue(message)
-        elif dispatcher.depth:
-            self._take(message)
+            return
+        # From here on in one function, because it is half of what a hop takes: 0.15 µs less than in three.
+        self._state = _INLINE
+        dispatcher.depth = depth + 1
+        unsettled, crash = None, None
+        try:
+            handle = self.actor.handle
+            unsettled = handle(message) if depth else dispatcher.context.run(handle, message)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the actor, and the actor's task raises it
+            crash = error
+        dispatcher.depth = depth
+        if self._channel is None and not unsettled and crash is None:
+            self._state = _IDLE
         else:
-            dispatcher.context.run(self._take, message)
+            self._in_context(self._go_on, message, unsettled, crash)
 
     async def send(self, message: M) -> None:
         """Hand over a message, waiting for room; a checkpoint. If it raises, nothing was handed over."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self.successor is not None:
+            await self.successor(self.key).send(message)
+            return
         try:
             self.tell(message)
         except trio.WouldBlock:
@@ -212,6 +234,9 @@ class Mailbox(Generic[M]):
         queued later. The caller bounds the number of reserved places, because
         the queue does not: they are for messages that end what another began.
         """
+        if self.successor is not None:
+            self.successor(self.key).tell_reserved(message)
+            return
         try:
             self.tell(message)
         except trio.WouldBlock:
@@ -237,27 +262,22 @@ class Mailbox(Generic[M]):
     def _queue(self, message: M) -> None:
         if self._state is _CLOSED:
             raise self._refused()
+        if self.successor is not None:
+            self.successor(self.key).tell(message)
+            return
         if self._channel is None:
             self._channel = trio.open_memory_channel[M](self._dispatcher.capacity)
         self._channel[0].send_nowait(message)
         if self._state is _IDLE:
             self._schedule()
 
-    def _take(self, message: M) -> None:
-        """Handle a message in the sender's step; schedule a task for work that is left to settle."""
-        self._state = _INLINE
-        dispatcher = self._dispatcher
-        dispatcher.depth += 1
-        try:
-            if self._handle(message):
-                self._unsettled = [message]
-                self._schedule()
-            elif self._channel is None and self._crash is None:
-                self._state = _IDLE
-            else:
-                self._schedule()
-        finally:
-            dispatcher.depth -= 1
+    def _go_on(self, message: M, unsettled: bool | None, crash: BaseException | None) -> None:
+        """Go on in a task: it settles the message in hand, raises its crash, or handles what was queued meanwhile."""
+        if crash is not None:
+            self._keep_crash(message, crash)
+        elif unsettled:
+            self._unsettled = [message]
+        self._schedule()
 
     def _handle(self, message: M) -> bool | None:
         try:
@@ -277,10 +297,19 @@ class Mailbox(Generic[M]):
 
     def _schedule(self) -> None:
         self._state = _SCHEDULED
-        if self._dispatcher.depth:
-            self._parent.schedule(self)
-        else:
-            self._dispatcher.context.run(self._parent.schedule, self)
+        self._in_context(self._parent.schedule, self)
+
+    def _in_context(self, step: Callable[..., None], *arguments: object) -> None:
+        """Run a step in the dispatcher's context, as one on the stack of a handler."""
+        dispatcher = self._dispatcher
+        dispatcher.depth += 1
+        try:
+            if dispatcher.depth > 1:
+                step(*arguments)
+            else:
+                dispatcher.context.run(step, *arguments)
+        finally:
+            dispatcher.depth -= 1
 
     # --- the task -------------------------------------------------------------
 
@@ -330,6 +359,14 @@ class Mailbox(Generic[M]):
             self._channel = None
         for message in left:
             self._parent.dead_letter(message, ended)
+
+    def retire(self, successor: Callable[[str], Mailbox[M]]) -> None:
+        """Leave the key to another mailbox, which is told what this one is told from now on.
+
+        This one must be idle or closed, because messages in it would be overtaken.
+        """
+        assert self._state in {_IDLE, _CLOSED}, "a mailbox with work keeps its key"
+        self._state, self.successor = _RETIRED, successor
 
     def reopen(self, actor: Actor[M]) -> None:
         """Take messages again, with another actor."""

@@ -22,6 +22,14 @@ class StoreClock:
         self._paced_from: tuple[float, float] | None = None
         """A time and the monotonic one at which it was told, while the wall clock is behind."""
 
+    def at(self, reading: float | None) -> float:
+        """Return the time, by the reading of the wall clock that the caller has, if it has one, and no later time was
+        told since."""
+        if reading is not None and self._paced_from is None and reading >= self._latest:
+            self._latest = reading
+            return reading
+        return self.now()
+
     def now(self) -> float:
         """Return the time; never less than before."""
         wall = self._wall_clock()

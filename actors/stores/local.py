@@ -38,8 +38,10 @@ from actors.stores.store import (
     Answer,
     Answered,
     Append,
+    Binding,
     DueRun,
     Expiry,
+    Placement,
     RestoredHold,
     Shed,
     Trouble,
@@ -162,9 +164,12 @@ class LocalStore:
 
     def _decide(self, act: Act) -> Answer:
         before = len(self._batches.gathering().effects)
-        now = self._clock.now()
+        answer: Placement | Binding
         try:
-            answer = self.state.append(act, now) if isinstance(act, Append) else self.state.bind(act, now)
+            if isinstance(act, Append):
+                answer = self.state.append(act, self._clock.at(act.at))
+            else:
+                answer = self.state.bind(act, self._clock.now())
         except REFUSALS as refusal:
             return refusal.with_traceback(None)
         if self._unrecorded and answer.user_id in self._unrecorded:

@@ -102,10 +102,12 @@ class MemoryStore:
 
     def submit(self, act: A, answered: Answered[A]) -> None:
         """Take an act, and answer it at once."""
-        now = self._clock.now()
         answer: Answer
         try:
-            answer = self.state.append(act, now) if isinstance(act, Append) else self.state.bind(act, now)
+            if isinstance(act, Append):
+                answer = self.state.append(act, self._clock.at(act.at))
+            else:
+                answer = self.state.bind(act, self._clock.now())
         except REFUSALS as refusal:
             answer = refusal.with_traceback(None)
         answered(act, answer)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import msgspec
 
 from actors.delivery.bounds import Bounds
-from actors.delivery.frames import header
+from actors.delivery.frames import text_frame
 from actors.delivery.history import Excerpt, excerpt
 from actors.delivery.log import Log
 from actors.errors import IdempotencyConflict, NotTheOwner
@@ -51,10 +51,14 @@ REFUSALS = (IdempotencyConflict, NotTheOwner, RunOver, StaleGeneration)
 class ThreadState:
     """One thread: its numbering, its owner, and its hold while it has none."""
 
-    __slots__ = ("binding", "generation", "hold", "seq", "user_id")
+    # It is its own route. That is sound because a route is named by placements
+    # in a log alone, and a thread that has had an owner is kept for ever.
+    __slots__ = ("binding", "generation", "hold", "log", "seq", "user_id")
 
     def __init__(self) -> None:
         self.seq = 0
+        self.log: Log | None = None
+        """The owner's log, since an event was placed in it for this owner. It may be forgotten meanwhile."""
         self.user_id: str | None = None
         self.generation = FIRST_GENERATION
         self.binding: Binding | None = None
@@ -108,9 +112,7 @@ class StoreState:
 
     def append(self, append: Append, now: float) -> Placement:
         """Take one event, or raise the refusal, and take nothing."""
-        thread = self.threads.get(append.thread_id)
-        if thread is None:
-            thread = ThreadState()  # kept below, because a repetition leaves nothing
+        thread: ThreadState = append.route or self.threads.get(append.thread_id) or ThreadState()
         first = None
         if append.fingerprint is not None:
             earlier = self.window.get(append.thread_id, append.event_id, now)
@@ -126,21 +128,21 @@ class StoreState:
             self.runs.check(append)
         if first is not None:
             self.window.put(append.thread_id, append.event_id, first)
-        if not thread.seq:
+        if not thread.seq:  # only now, because a repetition leaves nothing
             self.threads[append.thread_id] = thread
         thread.seq = seq = thread.seq + 1
         if append.run_id is not None:
             self._mark(append)
         if (user_id := thread.user_id) is None:
             return self._hold(append, thread, HeldEvent(append.body, seq, now, first, append.event_id))
-        log = self.logs.get(user_id)
-        if log is None:
-            log = self.log(user_id)
+        log = thread.log
+        if log is None or log.forgotten:
+            log = thread.log = self.log(user_id)
         offset = self._place(user_id, log, append.thread_id, append.body, seq, now)
         if first is not None:
             first.user_id, first.epoch, first.offset = user_id, log.epoch, offset
             self._give(append.thread_id, append.event_id, first)
-        return Placement(seq, thread.generation, user_id, log.epoch, offset, log.low)
+        return Placement(seq, thread.generation, user_id, log.epoch, offset, log.low, route=thread)
 
     def _mark(self, append: Append) -> None:
         mark = self.runs.take(append)
@@ -154,12 +156,12 @@ class StoreState:
         """Number an event in a log, which drops its oldest for it."""
         if log.low > log.head:
             heapq.heappush(self._aging_logs, (now, user_id))
-        text = placed(body, seq, log.head + 1)
         if self.effects is not None:
-            offset = log.append_ahead(header(len(text)) + text, now)
+            text = placed(body, seq, log.head + 1)
+            offset = log.append_ahead(text_frame(text), now)
             self.effects.append(Placed(user_id, offset, thread_id, seq, now, text))
             return offset
-        offset = log.append(header(len(text)) + text, now)
+        offset = log.place(body, seq, now)
         if offset - log.low >= self._retained_events or log.size_bytes > self._retained_bytes:
             log.trim(self._retained_events, self._retained_bytes)
         return offset
@@ -207,7 +209,7 @@ class StoreState:
             text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
             raise NotTheOwner(text)
         self.threads[thread_id] = thread
-        thread.user_id = user_id
+        thread.user_id, thread.log = user_id, None
         thread.generation = f"{int(thread.generation) + 1}"
         hold, thread.hold = thread.hold, None
         if user_id is None or hold is None:
@@ -340,6 +342,7 @@ class StoreState:
         if log is None or len(log):
             return log is None
         del self.logs[user_id]
+        log.forgotten = True
         self.ends[user_id] = LogEnd(log.epoch, log.head, log.lineage)
         return True
 

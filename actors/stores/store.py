@@ -33,6 +33,9 @@ The promises of every store; ``tests/stores/contract.py`` holds each store to th
 - A ``generation`` changes with each change of a thread's owner, and never comes
   again. An append that names another one is refused: nothing accepted for one
   owner is placed for the next.
+- A placement in a log names the thread's *route*: the store's own way to what it has of the thread. An append that
+  brings it saves the store the look-ups, and is answered as one without it: the route is good for as long as the store
+  is, and decides nothing, because owner, generation and epoch are read at its end.
 - A run is *due* from the message that it answers, *open* from its first event
   to its last, and then over. Its events are taken only while it is open. Of a
   process that ended, the next life closes each open run once, with
@@ -48,7 +51,7 @@ The promises of every store; ``tests/stores/contract.py`` holds each store to th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -98,6 +101,11 @@ class Append(msgspec.Struct, gc=False):
     run_id: str | None = None
     """The run that guards the event, or that a message makes due."""
     edge: Edge = ""
+    route: Any = None
+    """The route in the last placement of this thread that named one. Opaque."""
+    at: float | None = None
+    """A reading of the wall clock, from when the event was offered: in most cases this very step, which then needs no
+    other one. Without one, the store reads the clock."""
 
 
 class Bind(msgspec.Struct):
@@ -131,6 +139,8 @@ class Placement(msgspec.Struct, gc=False):
     """The first offset of the owner's log, now that this event is in."""
     again: Again = ""
     promise: Promise = Promise.NOTHING
+    route: Any = None
+    """The store's way to the thread, which a later append may bring, to save look-ups. Opaque."""
 
 
 class Binding(msgspec.Struct, gc=False):

@@ -18,24 +18,25 @@ from actors.stores.store import Answer, Binding, Placement, StaleGeneration
 from actors.threads.answers import note_owner, note_placement, note_refusal, note_reply, refuse
 from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
+from actors.threads.route import Route
 
 
 class ThreadActor:
     """One thread: its events in order, held while it has no owner."""
 
-    __slots__ = ("_context", "_generation", "_noted", "_unsent", "thread_id")
+    __slots__ = ("_context", "_noted", "_route", "_unsent", "thread_id")
 
     def __init__(self, thread_id: str, context: ThreadContext) -> None:
         self.thread_id = thread_id
         self._context = context
-        self._generation: str | None = None
+        self._route = Route()
         self._noted: str | None = None
         """The generation whose change of owner is in the books."""
         self._unsent: list[Emission | OwnerRequest] | None = None
 
     def __repr__(self) -> str:
         state = "idle" if not self._unsent else f"unsent={len(self._unsent)}"
-        return f"<ThreadActor {self.thread_id} generation={self._generation} {state}>"
+        return f"<ThreadActor {self.thread_id} generation={self._route.generation} {state}>"
 
     def handle(self, message: ThreadMessage) -> bool | None:
         """Take one message; true when it has to wait for room in the store."""
@@ -73,7 +74,7 @@ class ThreadActor:
                 return
             if message.user_id is not None or message.run_id is not None:
                 self._prepare(message)
-            message.generation = self._generation
+            message.generation, message.route = self._route.generation, self._route.store
             self._context.store.submit(message, self._answered)
         except StoreUnavailable as refusal:
             message.sent = True
@@ -96,7 +97,7 @@ class ThreadActor:
             _open_with(emission)
 
     def _submit_bind(self, bind: Claim | OwnerRequest) -> None:
-        self._generation = None
+        self._route.generation = None
         self._context.begin_bind(bind)
         try:
             self._context.store.submit(bind, self._answered)
@@ -112,6 +113,8 @@ class ThreadActor:
         act.answer = answer
         if act.sent:
             self._context.answered(self.thread_id, StoreAnswer(act, answer))
+        elif isinstance(answer, Placement) and isinstance(act, Emission):
+            note_placement(act, answer, self._context, self._route)
         else:
             self._note(act, answer)
 
@@ -122,17 +125,12 @@ class ThreadActor:
         if act.unanswered:
             self._context.end_event(act)
         if isinstance(answer, Placement):
-            if act.receipt.seq is None:
-                note_placement(act, answer, self._context)
-            if self._context.binds:
-                self._learn(answer.generation)
-            else:
-                self._generation = answer.generation
-        else:
-            if not act.settled:
-                note_refusal(act, answer, self._context)
-            if isinstance(answer, StaleGeneration):
-                self._learn(answer.generation)
+            note_placement(act, answer, self._context, self._route)
+            return
+        if not act.settled:
+            note_refusal(act, answer, self._context)
+        if isinstance(answer, StaleGeneration):
+            self._learn(answer.generation)
 
     def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
         self._context.end_bind(bind)
@@ -145,7 +143,7 @@ class ThreadActor:
     def _learn(self, generation: str) -> None:
         """Take over the generation of an answer, unless a change of owner is on its way, which may have made another
         one."""
-        self._generation = None if self.thread_id in self._context.binds else generation
+        self._route.generation = None if self.thread_id in self._context.binds else generation
 
 
 def _open_with(emission: Emission) -> None:

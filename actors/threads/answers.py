@@ -8,13 +8,63 @@ from actors.stages import Cause
 from actors.stores.store import Answer, Binding, Placement, RunOver, StaleGeneration
 from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest
+from actors.threads.route import Route
+
+_RETENTION = Cause.RETENTION
+"""Looked up once, because each event of a full log takes one out, and to look a member up takes as long as that."""
 
 
-def note_placement(emission: Emission, placement: Placement, context: ThreadContext) -> None:
-    """Note a placement in the books, and ring the owner."""
-    now, receipt = context.wall_clock(), emission.receipt
-    accounts, instruments = context.accounts, context.instruments
+def note_placement(emission: Emission, placement: Placement, context: ThreadContext, route: Route) -> None:
+    """Note a placement in the books, and ring the owner, along the thread's route as far as it leads there.
+
+    Idempotent, because it is tried again after a crash.
+    """
+    route.generation = None if context.binds and emission.thread_id in context.binds else placement.generation
+    receipt = emission.receipt
+    if receipt.seq is not None:
+        return
     receipt.seq = placement.seq
+    if placement.user_id is None or placement.again == "given":
+        _note_elsewhere(emission, placement, context)
+        return
+    user_id, epoch, offset = placement.user_id, placement.epoch, placement.offset
+    ledger = route.ledger
+    if ledger is None or not ledger.place(receipt, epoch, offset, placement.promise):
+        _note_by_name(receipt, placement, context, route)
+    elif placement.low > ledger.low:
+        context.accounts.trim(user_id, placement.low, _RETENTION, context.wall_clock(), ledger)
+    if context.instruments.placed is not None:
+        context.instruments.placed(receipt, user_id, epoch, offset)
+    presence = route.presence
+    if presence is None or not presence.devices:
+        route.presence = context.ring(user_id, receipt.thread_id)
+    elif not presence.marked:
+        context.mark(presence)
+    if not emission.number:
+        context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
+    if emission.arrival is not None:
+        emission.arrival.placed()
+
+
+def _note_by_name(receipt: Receipt, placement: Placement, context: ThreadContext, route: Route) -> None:
+    """Note a placement in the books, found by the owner's name, and renew the route."""
+    user_id = placement.user_id
+    assert user_id is not None, "what has no owner is held"
+    ledger = context.accounts.note_placed(
+        receipt,
+        user_id,
+        placement.epoch,
+        placement.offset,
+        placement.low,
+        context.wall_clock(),
+        placement.promise,
+    )
+    route.store, route.ledger, route.presence = placement.route, ledger, None
+
+
+def _note_elsewhere(emission: Emission, placement: Placement, context: ThreadContext) -> None:
+    """Note an event that is in no log yet, or that is a repetition of one that the store had."""
+    receipt, accounts, instruments = emission.receipt, context.accounts, context.instruments
     again = placement.again == "given"
     if again:
         key = receipt.thread_id, receipt.event_id
@@ -22,23 +72,16 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
         accounts.deduplicate(receipt, first, placement.user_id)
         if instruments.deduplicated is not None:
             instruments.deduplicated(receipt, first)
-    elif placement.user_id is None:
-        accounts.hold(receipt, placement.seq, now, placement.promise)
+    else:
+        accounts.hold(receipt, placement.seq, context.wall_clock(), placement.promise)
         if instruments.held is not None:
             instruments.held(receipt)
         context.note_shed()
         context.ring(None, receipt.thread_id)
-    else:
-        user_id, epoch, offset = placement.user_id, placement.epoch, placement.offset
-        accounts.note_placed(receipt, user_id, epoch, offset, placement.low, now, placement.promise)
-        if instruments.placed is not None:
-            instruments.placed(receipt, user_id, epoch, offset)
-        context.ring(user_id, receipt.thread_id)
-    if not emission.number and not again:
-        context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
+        if not emission.number:
+            context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
     if emission.arrival is not None:
-        new = not again and placement.user_id is not None
-        (emission.arrival.placed if new else emission.arrival.refused)()
+        emission.arrival.refused()
 
 
 def note_refusal(emission: Emission, answer: Answer, context: ThreadContext) -> None:

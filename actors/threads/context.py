@@ -13,6 +13,7 @@ from actors.observability.instrument import Instruments
 from actors.receipts import Receipt
 from actors.stores.store import Store
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer
+from actors.users.presence import Presence
 
 
 @attrs.frozen(kw_only=True)
@@ -23,8 +24,10 @@ class ThreadContext:
     accounts: Accounts
     instruments: Instruments
     wall_clock: Callable[[], float]
-    ring: Callable[[str | None, str], None]
-    """Rings a thread's owner; ``None`` says that there is none."""
+    ring: Callable[[str | None, str], Presence | None]
+    """Rings a thread's owner, ``None`` where there is none; returns the owner's presence, if a device is there."""
+    mark: Callable[[Presence], None]
+    """Rings the owner whose presence is known: asks the flusher to write to the devices in this tick."""
     receipts_by_id: RecentMap[tuple[str, str], Receipt]
     """The first receipts of ids that emitters chose, by thread and id."""
     owner_changed: Callable[[str, str | None], None]

@@ -11,6 +11,7 @@ from actors.threads.actor import ThreadActor
 from actors.threads.answers import doubt, note_owner, note_placement, note_refusal, note_reply
 from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest, StoreAnswer, ThreadMessage
+from actors.threads.route import Route
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
 
@@ -65,7 +66,7 @@ class ThreadKind:
         if emission.unanswered:
             self._context.end_event(emission)
         if isinstance(answer, Placement):
-            note_placement(emission, answer, self._context)
+            note_placement(emission, answer, self._context, Route())
         else:
             note_refusal(emission, answer, self._context)
 

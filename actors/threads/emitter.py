@@ -21,6 +21,7 @@ from actors.events.states import QUEUED, Queued
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
+from actors.kernel.mailbox import Mailbox
 from actors.receipts import Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
@@ -99,6 +100,7 @@ class Emitter:
             body,
             None,
             mark,
+            at=at,
             receipt=receipt,
             number=number,
             user_id=user_id,
@@ -106,14 +108,18 @@ class Emitter:
             arrival=arrival,
         )
 
-    async def emit(self, emission: Emission) -> Receipt:
+    def mailbox(self, thread_id: str) -> Mailbox[ThreadMessage]:
+        """Return the mailbox of a thread, which an emitter may keep, to save the look-up."""
+        return self._threads.mailbox(thread_id)
+
+    async def emit(self, emission: Emission, mailbox: Mailbox[ThreadMessage] | None = None) -> Receipt:
         """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
         accepted."""
         instruments = self._instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
-            receipt = await self._hand_over(emission)
+            receipt = await self._hand_over(emission, mailbox or self._threads.mailbox(emission.thread_id))
         except BaseException as error:
             if instruments.refused is not None:
                 instruments.refused(emission.receipt, error)
@@ -122,7 +128,9 @@ class Emitter:
             instruments.accepted(emission.receipt, emission.body, not emission.number)
         return receipt
 
-    def emit_nowait(self, emission: Emission, *, reserved: bool = False) -> Receipt:
+    def emit_nowait(
+        self, emission: Emission, mailbox: Mailbox[ThreadMessage] | None = None, *, reserved: bool = False
+    ) -> Receipt:
         """Hand an event over without waiting.
 
         Raises :class:`trio.WouldBlock` when there is no room; for an event with
@@ -131,9 +139,16 @@ class Emitter:
         instruments = self._instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
+        self._accounts.accepted += 1
         try:
-            receipt = self._hand_over_nowait(emission, reserved=reserved)
+            mailbox = mailbox or self._threads.mailbox(emission.thread_id)
+            if reserved:
+                mailbox.tell_reserved(emission)
+            else:
+                mailbox.tell(emission)
+            receipt = self._conclude(emission)
         except BaseException as error:
+            self._accounts.accepted -= 1
             if instruments.refused is not None:
                 instruments.refused(emission.receipt, error)
             raise
@@ -171,41 +186,33 @@ class Emitter:
             others = tuple(one for one in threads if one != thread_id)
             self._threads_of.put(event_id, (*others[1 - _THREADS_OF_AN_ID :], thread_id))
 
-    async def _hand_over(self, emission: Emission) -> Receipt:
+    async def _hand_over(self, emission: Emission, mailbox: Mailbox[ThreadMessage]) -> Receipt:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except RuntimeError:
             check_trio("emit")
             raise
-        try:
-            receipt = self._hand_over_nowait(emission, reserved=False)
-        except trio.WouldBlock:
-            self._accounts.accepted += 1
-            try:
-                await self._threads.mailbox(emission.thread_id).send(emission)
-            except BaseException:
-                self._accounts.accepted -= 1
-                raise
-            return self._conclude(emission)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return receipt
-
-    def _hand_over_nowait(self, emission: Emission, *, reserved: bool) -> Receipt:
+        waited = False
         self._accounts.accepted += 1
         try:
-            mailbox = self._threads.mailbox(emission.thread_id)
-            (mailbox.tell_reserved if reserved else mailbox.tell)(emission)
+            try:
+                mailbox.tell(emission)
+            except trio.WouldBlock:
+                waited = True
+                await mailbox.send(emission)
+            receipt = self._conclude(emission)
         except BaseException:
             self._accounts.accepted -= 1
             raise
-        return self._conclude(emission)
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return receipt
 
     def _conclude(self, emission: Emission) -> Receipt:
         """End the emitter's call: with the receipt, or with the store's refusal."""
         receipt = emission.receipt
         if receipt.seq is None:
             if emission.refusal is not None:
-                self._accounts.accepted -= 1
                 raise emission.refusal
             if receipt.state is QUEUED:
                 receipt.move(Queued(), 0)

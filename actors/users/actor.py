@@ -17,7 +17,7 @@ from actors.observability.instrument import Instruments
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import View
 from actors.users.context import UserContext
-from actors.users.presence import REWOUND, RING, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
+from actors.users.presence import REWOUND, Acked, Attach, Detach, Presence, Session, Subscriber, UserMessage
 from actors.users.sessions import first_offset_of, new_session_id
 
 
@@ -35,26 +35,23 @@ class UserActor:
         return f"<UserActor {self._user_id} {self._presence!r}>"
 
     def handle(self, message: UserMessage) -> None:
-        """Take one message, and look at the doorbell, and whether a device has found another epoch.
+        """Take one message, and look whether a device has found another epoch.
 
-        After each message, because a ring may have found the mailbox full, or
-        its message may have been lost in a crash.
+        After each message, because the one that said so may have found the
+        mailbox full, or may have been lost in a crash.
         """
-        if message is RING:
-            pass
-        elif isinstance(message, Acked):
+        if isinstance(message, Acked):
             note_acks(message, self._context.instruments)
             self._presence.unconfirmed = True
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
             self._detach(message)
-        elif message is REWOUND:
+        else:
+            assert message is REWOUND, "a user is told of attachments, departures, acks and other epochs"
             self._presence.rewound = True
         if self._presence.rewound:
             self._change_epoch()
-        if self._presence.rung:
-            self._context.mark(self._presence)
 
     async def settle(self) -> None:
         """Never called, because no message leaves work to wait for."""

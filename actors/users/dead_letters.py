@@ -27,10 +27,10 @@ class UserKind:
         self._presence_of = presence_of
 
     def build(self, user_id: str) -> UserActor:
-        """Build the actor of a user. The flusher looks at the log first, because the last actor may have lost a
-        ring."""
+        """Build the actor of a user. The devices look at the log first, because the last actor may have lost the news
+        that it is in another epoch."""
         presence = self._presence_of(user_id)
-        presence.rung = presence.rewound = False
+        presence.rewound = False
         self._context.mark(presence)
         return UserActor(user_id, presence, context=self._context)
 

@@ -160,7 +160,7 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("absences", "address", "departures", "devices", "rewound", "rung", "sessions", "unconfirmed", "view")
+    __slots__ = ("absences", "address", "departures", "devices", "marked", "rewound", "sessions", "unconfirmed", "view")
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
@@ -174,14 +174,14 @@ class Presence:
         """The user's log, from before the first device is attached until the user is forgotten."""
         self.unconfirmed = False
         """True if the store has yet to be told what devices acked, or sockets took."""
-        self.rung = False
-        """True if the log has grown since the flusher was here. Rings coalesce here."""
+        self.marked = False
+        """True while the flusher has it on its list. Rings coalesce here."""
         self.rewound = False
         """True if a device has found the log in another epoch, and the user's actor has not looked yet."""
 
     def __repr__(self) -> str:
         devices = " ".join(device.label for device in self.devices) or "away"
-        return f"<Presence {devices} sessions={len(self.sessions)}{' rung' if self.rung else ''}>"
+        return f"<Presence {devices} sessions={len(self.sessions)}{' marked' if self.marked else ''}>"
 
     def rewind(self) -> None:
         """Have the user's actor look at the epoch of the log, because a device has found it in another one."""
@@ -203,10 +203,6 @@ class Presence:
         for session in self.sessions.values():
             if session.device is device:
                 session.device = None
-
-
-class Ring(msgspec.Struct, frozen=True, gc=False):
-    """The user's doorbell. It carries nothing, because the presence knows that it was rung, and the log its events."""
 
 
 class Rewound(msgspec.Struct, frozen=True, gc=False):
@@ -237,7 +233,6 @@ class Acked(msgspec.Struct, frozen=True):
     spans: list[tuple[int, int]]
 
 
-UserMessage = Ring | Rewound | Attach | Detach | Acked
+UserMessage = Rewound | Attach | Detach | Acked
 
-RING = Ring()
 REWOUND = Rewound()

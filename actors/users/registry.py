@@ -1,26 +1,25 @@
-"""The registry: from a user's id to the user's devices, and the bell that rings their actor."""
+"""The registry: from a user's id to the user's devices, and the bell that says that their log has grown."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 
-import trio
-
 from actors.context import Context
-from actors.errors import ActorsError
 from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log, printable
 from actors.stores.store import Store, View
-from actors.users.presence import RING, Presence, Subscriber
+from actors.users.presence import Presence, Subscriber
 
 
 class Registry:
-    """Every user's presence, by id; rings the users' actors."""
+    """Every user's presence, by id; has the flusher write to the users that are rung."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, mark: Callable[[Presence], None]) -> None:
         self._limits = limits = context.limits
         self._clock = context.environment.clock
+        self._mark = mark
+        """Asks the flusher to write to a user's devices in this tick."""
         self._presences: dict[str, Presence] = {}
         self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
 
@@ -85,19 +84,19 @@ class Registry:
         presence = self._presences.get(user_id)
         return () if presence is None else tuple(presence.devices)
 
-    def ring(self, user_id: str | None, thread_id: str) -> None:
-        """Ring a thread's owner, because the log has grown; warn where no device is there to receive it."""
+    def ring(self, user_id: str | None, thread_id: str) -> Presence | None:
+        """Ring a thread's owner, because the log has grown; warn where no device is there to receive it.
+
+        Returns the owner's presence, if a device is there. The thread may keep
+        it, and have it marked itself as long as there are devices: a presence
+        that was forgotten has none, nor will it have one.
+        """
         presence = None if user_id is None else self._presences.get(user_id)
         if presence is None or not presence.devices:
             self._warn(thread_id, user_id)
-        elif not presence.rung:
-            presence.rung = True
-            try:
-                presence.address.tell(RING)
-            except trio.WouldBlock:
-                return  # the actor looks at the bell after each message, and it has a queue of them
-            except ActorsError:
-                presence.rung = False  # the mailbox is closed, and no actor answers the bell
+            return None
+        self._mark(presence)
+        return presence
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
         """Warn once per thread and period that its events reach no device; of very many threads, of some."""

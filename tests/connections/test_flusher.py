@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
@@ -172,19 +173,36 @@ async def test_marked_while_flushing_wakes_the_task(nursery: trio.Nursery) -> No
     nursery.cancel_scope.cancel()
 
 
-def test_a_round_clears_the_doorbells() -> None:
-    """After a round, a marked user's doorbell can be rung anew; one rung during the round stays rung."""
-
-    def rung_again() -> None:
-        bob.rung = True
-
+def test_a_round_clears_the_marks() -> None:
+    """After a round, a user that was marked can be marked anew; one marked during the round, after its turn, stays
+    so."""
     flusher = Flusher(unexpected)
-    alice, bob, carol = presence_of(Pen("c1")), presence_of(Pen("c2", rung_again)), presence_of(Pen("c3"))
-    alice.rung = bob.rung = carol.rung = True
+    alice = presence_of(Pen("c1"))
+    bob = presence_of(Pen("c2", lambda: flusher.mark(alice)))
     flusher.mark(alice)
     flusher.mark(bob)
     flusher.write_round()
-    assert (alice.rung, bob.rung, carol.rung) == (False, True, True)
+    assert (alice.marked, bob.marked, flusher.idle) == (True, False, False)
+
+
+async def test_a_round_that_breaks_off(nursery: trio.Nursery) -> None:
+    """Users whom a round did not come to are written to in the next one, and can be marked again after it."""
+    flusher = Flusher(unexpected)
+    pens = [Pen("c1", broken), Pen("c2"), Pen("c3")]
+    presences = [presence_of(pen) for pen in pens]
+    for presence in presences:
+        flusher.mark(presence)
+    with pytest.raises(ZeroDivisionError):
+        flusher.write_round()
+    assert not flusher.idle
+    await nursery.start(flusher.run)
+    await wait_all_tasks_blocked()
+    assert [pen.flushes for pen in pens] == [1, 1, 1]
+    for presence in presences[1:]:
+        flusher.mark(presence)
+    await wait_all_tasks_blocked()
+    assert [pen.flushes for pen in pens] == [1, 2, 2]
+    nursery.cancel_scope.cancel()
 
 
 def test_nobody_marked() -> None:

@@ -15,6 +15,7 @@ from actors.delivery.bounds import Chunk
 from actors.delivery.frames import text_frame
 from actors.delivery.lineage import MOST_FORKS, Fork
 from actors.delivery.log import Log, NotAtHand
+from actors.events.event import placed
 
 steps = st.lists(
     st.one_of(
@@ -68,6 +69,18 @@ def expected_chunk(model: list[tuple[bytes, int]], low: int, first: int, most_by
     return Chunk(first, first + len(taken) - 1, b"".join(taken), "e")
 
 
+@given(st.lists(st.integers(0, 70_000) | st.integers(90, 130) | st.integers(65_500, 65_540), max_size=6))
+def test_a_body_is_placed_as_its_frame(sizes: list[int]) -> None:
+    """An event that a log numbers and frames itself is there as its text, framed, would be."""
+    one, other = Log("e"), Log("e")
+    for seq, size in enumerate(sizes, 3):
+        body = b"x" * size
+        assert one.place(body, seq, 1.0) == other.append(text_frame(placed(body, seq, other.head + 1)), 1.0)
+    assert (one.low, one.head, one.shown, one.size_bytes) == (other.low, other.head, other.shown, other.size_bytes)
+    assert one.read(1, 1 << 30) == other.read(1, 1 << 30)
+    assert list(one.texts()) == list(other.texts())
+
+
 def test_a_new_log_is_empty() -> None:
     """A log begins at offset 1, with nothing in it."""
     log = Log("e")
@@ -115,8 +128,8 @@ def test_memory_returns() -> None:
 def test_a_fork_cuts_the_end_off(forks: list[tuple[int, int, int]]) -> None:
     """After a fork the log has what it had up to there, goes on behind it, and knows its former names."""
     log, model, low = Log("e0"), list[bytes](), 1
-    for number, (placed, kept, offset) in enumerate(forks, 1):
-        for _ in range(placed):
+    for number, (count, kept, offset) in enumerate(forks, 1):
+        for _ in range(count):
             model.append(b"%d.%d" % (number, len(model)))
             log.append(model[-1], 0.0)
         log.trim(kept, 1 << 20)

@@ -401,6 +401,65 @@ async def test_stop_of_the_idle_is_immediate(autojump_clock: MockClock, troupe: 
     assert troupe.heard() == "+alice#1@0 alice#1:a@0 end@0"
 
 
+async def test_a_mailbox_may_be_kept(autojump_clock: MockClock, troupe: Harness) -> None:
+    """What a mailbox is told that was retired meanwhile reaches the actor that has its key now, in order, however it is
+    told, and what that one refuses is refused."""
+    supervisor = troupe.supervisor()
+    kept = supervisor.mailbox("alice")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        kept.tell("a")
+        supervisor.retire()
+        supervisor.retire()
+        supervisor.mailbox("alice").tell("b")
+        kept.tell("c")
+        assert supervisor.forget("alice")
+        kept.tell_reserved("d")
+        supervisor.mailbox("alice").tell("e")
+        await kept.send("f")
+        heard = "+alice#1@0 alice#1:a@0 +alice#2@0 alice#2:b@0 alice#2:c@0 +alice#3@0 alice#3:d@0 alice#3:e@0"
+        assert troupe.heard() == f"{heard} alice#3:f@0"
+        await crash(supervisor, "alice", 4)
+        with pytest.raises(Quarantined):
+            kept.tell("g")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_mailbox_may_be_kept_while_its_actor_is_busy(autojump_clock: MockClock, troupe: Harness) -> None:
+    """A full queue behind a retired mailbox is as full as seen from the one in its place."""
+    troupe.acts["slow"] = partial(trio.sleep, 1)
+    supervisor = troupe.supervisor()
+    kept = supervisor.mailbox("alice")
+    supervisor.retire()
+    supervisor.retire()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        await tell_busy(supervisor, "alice", "slow", *"abcdefghijklmnop")
+        with pytest.raises(trio.WouldBlock):
+            kept.tell("q")
+        kept.tell_reserved("r")
+        await kept.send("s")
+        assert trio.current_time() == 1
+        await wait_all_tasks_blocked()
+        order = [said.split(":")[1].split("@")[0] for said in troupe.heard().split() if ":" in said]
+        assert order == ["slow", *"abcdefghijklmnop", "r", "s"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_kept_mailbox_outlives_a_restart_of_the_supervisor(troupe: Harness) -> None:
+    """After a supervisor was ended and started anew, a mailbox of its former run is told of the present one's actor."""
+    supervisor = troupe.supervisor()
+    kept = supervisor.mailbox("alice")
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            kept.tell("a")
+            nursery.cancel_scope.cancel()
+        with pytest.raises(RuntimeClosed):
+            kept.tell("too late")
+    assert [said.split("@")[0] for said in troupe.said] == ["+alice#1", "alice#1:a", "+alice#2", "alice#2:a"]
+
+
 async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe: Harness) -> None:
     """At the end every mailbox is closed, those that were about to be retired among them."""
     supervisor = troupe.supervisor()

@@ -121,6 +121,8 @@ class Desk:
         self._answered: list[Taken] = []
         self._numbers = itertools.count(1)
         self._prefix = f"e{hands.lives:02}-"
+        self._routes: dict[str, Any] = {}
+        self._turns = itertools.count()
 
     def _at(self, now: float | None) -> None:
         if now is not None:
@@ -146,7 +148,10 @@ class Desk:
         event_id = event_id or f"{self._prefix}{next(self._numbers):04}"
         body = encode(type_, {"text": text}, thread_id, run_id, event_id, 0.0, LARGE)
         print_ = fingerprint(body) if repeatable else None
-        return Append(thread_id, event_id, body, generation, print_, user_id, run_id, edge)
+        # The first route that the thread had, for every second event, so that all that a store is asked it is asked
+        # along the oldest route there is as well.
+        route = self._routes.get(thread_id) if next(self._turns) % 2 else None
+        return Append(thread_id, event_id, body, generation, print_, user_id, run_id, edge, route)
 
     def submit(self, act: Act, on_answer: Callable[[Answer], None] = lambda answer: None) -> Taken:
         """Submit an act, and do not wait for its answer."""
@@ -155,6 +160,8 @@ class Desk:
         def answered(told: Act, answer: Answer) -> None:
             assert told is act, "an answer comes with its act"
             taken.answers.append(answer)
+            if isinstance(answer, Placement) and answer.route is not None:
+                self._routes.setdefault(act.thread_id, answer.route)
             self._answered.append(taken)
             taken.on_answer(answer)
 

@@ -171,6 +171,39 @@ class OneLife:
 
     # --- generations --------------------------------------------------------------
 
+    async def test_a_route_decides_nothing(self, desk: OpenDesk) -> None:
+        """An event that comes along a thread's first route goes where it would without: to the owner of now, in the
+        epoch of now, or into the hold; also after that owner's log was forgotten."""
+        async with desk(retained_seconds=100.0, unbound_seconds=10.0) as d:
+            await d.bind("alice")
+            route = (await d.append(now=0.0)).route
+            placed = []
+
+            async def along() -> Placement:
+                append = d.compose()
+                append.route = route
+                placed.append(await d.take(append))
+                return placed[-1]
+
+            assert ((await along()).user_id, placed[-1].offset) == ("alice", 2)
+            await d.bind("bob", take=True)
+            assert ((await along()).user_id, placed[-1].offset) == ("bob", 1)
+            await d.unbind()
+            assert (await along()).user_id is None
+            await d.expire(50.0)
+            await d.bind("bob")
+            assert ((await along()).user_id, placed[-1].offset) == ("bob", 3)
+            assert [event.type for event in await d.log("bob")] == ["say", "dropped", "say"]
+            await d.expire(1_000.0)
+            d.store.forget("bob")
+            assert ((await along()).user_id, placed[-1].offset) == ("bob", 4)
+            assert [event.offset for event in await d.log("bob")] == [4]
+            await d.bind("alice", take=True)
+            d.store.forget("alice")
+            assert ((await along()).user_id, placed[-1].offset) == ("alice", 3)
+            assert [one.seq for one in placed] == list(range(2, 8))
+            assert placed[-1].epoch == (await d.bounds("alice")).epoch
+
     async def test_a_generation_never_comes_again(self, desk: OpenDesk) -> None:
         """Each change of owner makes another generation, and every answer names the present one."""
         async with desk() as d:

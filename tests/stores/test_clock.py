@@ -35,6 +35,25 @@ def test_it_never_goes_back_and_never_ahead_of_a_jump(steps: list[tuple[str, int
         told, now = latest, hands.now
 
 
+def test_a_reading_that_the_caller_has_is_as_good() -> None:
+    """A reading is the time, unless a later one was told, the clock was set back, or there is none."""
+    hands = Hands()
+    clock = StoreClock(hands.environment())
+    hands.now = 10.0
+    assert clock.at(BEGAN + 7.0) == BEGAN + 7.0
+    assert clock.at(BEGAN + 7.0) == BEGAN + 7.0, "the same step may have another event"
+    assert clock.at(BEGAN + 6.0) == BEGAN + 10.0
+    assert clock.at(None) == BEGAN + 10.0
+    hands.skew = -5.0
+    assert clock.at(BEGAN + 5.0) == BEGAN + 10.0
+    hands.now = 13.0
+    assert clock.at(BEGAN + 8.0) == BEGAN + 13.0, "it goes on at the pace of the monotonic clock"
+    hands.now = 14.0
+    assert clock.at(BEGAN + 20.0) == BEGAN + 14.0, "that is no reading of a clock that was set back"
+    hands.skew = 3.0
+    assert clock.at(BEGAN + 14.0) == BEGAN + 17.0
+
+
 def test_a_clock_that_was_set_back_keeps_its_pace() -> None:
     """Set back, time passes as it does, however seldom it is asked for, until the wall clock is ahead again."""
     hands = Hands()

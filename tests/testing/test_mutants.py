@@ -49,8 +49,7 @@ from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission, StoreAnswer, ThreadMessage
 from actors.tools.build import build
 from actors.users.actor import UserActor, note_acks
-from actors.users.presence import Acked, UserMessage
-from actors.users.registry import Registry
+from actors.users.presence import Acked, Presence, UserMessage
 from actors.wire.transport import Transport
 
 SEEDS = 200
@@ -115,13 +114,13 @@ def test_mutants_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "cut", "run")
 def doorbell_lost(patch: pytest.MonkeyPatch) -> None:
     """Every third ring is not heard."""
-    ring, rings = Registry.ring, itertools.count()
+    mark, rings = Flusher.mark, itertools.count()
 
-    def lossy(self: Registry, user_id: str | None, thread_id: str) -> None:
+    def lossy(self: Flusher, presence: Presence) -> None:
         if next(rings) % 3:
-            ring(self, user_id, thread_id)
+            mark(self, presence)
 
-    patch.setattr(Registry, "ring", lossy)
+    patch.setattr(Flusher, "mark", lossy)
 
 
 @mutant("emit", "burst", "cut", "sleep")
@@ -352,8 +351,10 @@ def failed_commit_taken_for_written(patch: pytest.MonkeyPatch) -> None:
 def emit_raises_after_accepting(patch: pytest.MonkeyPatch) -> None:
     """An emit that is cancelled has handed its event over."""
 
-    async def leaky(self: Emitter, emission: Any) -> Any:
-        receipt = self._hand_over_nowait(emission, reserved=False)
+    async def leaky(self: Emitter, emission: Any, mailbox: Mailbox[Any]) -> Any:
+        self._accounts.accepted += 1
+        mailbox.tell(emission)
+        receipt = self._conclude(emission)
         await trio.lowlevel.checkpoint()
         return receipt
 

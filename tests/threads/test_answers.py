@@ -21,6 +21,8 @@ from actors.stores.store import Answer, Binding, Placement, RunOver, Shed, Stale
 from actors.threads.answers import doubt, note_owner, note_placement, note_refusal, note_reply, refuse
 from actors.threads.context import ThreadContext
 from actors.threads.messages import Claim, Emission, OwnerRequest
+from actors.threads.route import Route
+from actors.users.presence import Presence
 
 
 class Shedding(MemoryStore):
@@ -65,12 +67,17 @@ class Desk:
             accounts=self.accounts,
             instruments=Instruments(Failures(10, lambda: 0.0)),
             wall_clock=lambda: 0.0,
-            ring=lambda user_id, thread_id: self.rung.append((user_id, thread_id)),
+            ring=self._ring,
+            mark=lambda presence: None,
             receipts_by_id=RecentMap(100),
             owner_changed=lambda thread_id, user_id: self.owners.append((thread_id, user_id)),
             unopened=RecentMap(100),
             answered=lambda thread_id, answer: None,
         )
+
+    def _ring(self, user_id: str | None, thread_id: str) -> Presence | None:
+        self.rung.append((user_id, thread_id))
+        return None
 
     def emission(self, event_id: str = "e1", *, number: int = 0, returned: bool = False) -> Emission:
         """An event that was accepted."""
@@ -82,7 +89,7 @@ class Desk:
         """An event that was answered."""
         emission = self.emission(event_id, number=number)
         if isinstance(answer, Placement):
-            note_placement(emission, answer, self.context)
+            note_placement(emission, answer, self.context, Route())
         else:
             note_refusal(emission, answer, self.context)
         assert self.accounts.audit().balanced

@@ -29,7 +29,7 @@ from actors.stores.memory import MemoryView
 from actors.stores.store import Append
 from actors.users.actor import UserActor
 from actors.users.context import UserContext
-from actors.users.presence import REWOUND, RING, Acked, Attach, Departure, Detach, Presence, Session
+from actors.users.presence import REWOUND, Acked, Attach, Departure, Detach, Presence, Session
 from actors.users.sessions import new_session_id
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
@@ -150,7 +150,9 @@ class Harness:
 
     def _mark(self, presence: Presence) -> None:
         assert presence is self.presence
-        self.marked += 1
+        if not presence.marked:
+            presence.marked = True
+            self.marked += 1
 
     @property
     def bounds(self) -> Bounds:
@@ -162,16 +164,15 @@ class Harness:
         receipt = Receipt("e", "t1", 0.0, QUEUED, seq=placement.seq)
         self.accounts.accepted += 1
         self.accounts.note_placed(receipt, ALICE, placement.epoch, placement.offset, placement.low, 0.0)
-        if self.presence.devices and not self.presence.rung:
-            self.presence.rung = True
-            self.actor.handle(RING)
+        if self.presence.devices:
+            self._mark(self.presence)
         return receipt
 
     def flush(self) -> None:
         """A round of the flusher."""
         if self.marked:
             self.marked = 0
-            self.presence.rung = False
+            self.presence.marked = False
             for device in self.presence.devices:
                 device.flush()
 
@@ -356,27 +357,7 @@ def test_placed_between_attach_and_its_first_write() -> None:
     assert screen.shown == [1, 2, 3]
 
 
-# --- the doorbell ---------------------------------------------------------------
-
-
-def test_a_ring_marks() -> None:
-    """A user who was rung is marked for the flusher."""
-    harness = Harness()
-    harness.attach()
-    harness.place()
-    assert harness.marked == 1
-
-
-def test_every_message_looks_at_the_bell() -> None:
-    """A ring whose message was lost is heard with whatever message comes next; without a ring nobody is marked."""
-    harness = Harness()
-    phone = harness.attach()
-    laptop = harness.attach()
-    harness.detach(phone)
-    assert harness.marked == 0
-    harness.presence.rung = True
-    harness.detach(laptop)
-    assert harness.marked == 1
+# --- the flusher ----------------------------------------------------------------
 
 
 def test_attaching_marks() -> None:
@@ -492,12 +473,12 @@ def test_another_epoch_is_looked_at_once() -> None:
             raise trio.WouldBlock
 
     harness.presence.address = full = Full()  # type: ignore[assignment]
-    phone = harness.attach()
+    phone, laptop = harness.attach(), harness.attach()
     state_of(harness.store).fork(ALICE, 0)
     harness.presence.rewind()
     harness.presence.rewind()
     assert (full.asked, phone.renamed) == (1, [])
-    harness.actor.handle(RING)
+    harness.detach(laptop)
     assert phone.renamed == [0]
 
 

@@ -15,7 +15,7 @@ from actors.kernel.mailbox import Ended
 from actors.kernel.signals import Reply
 from actors.protocol.codes import CLOSINGS
 from actors.users.dead_letters import UserKind
-from actors.users.presence import RING, Acked, Attach, Departure, Detach, Session, Subscriber
+from actors.users.presence import Acked, Attach, Departure, Detach, Session, Subscriber
 
 
 class Device:
@@ -47,7 +47,7 @@ async def test_a_device_is_told_why_it_has_no_place(ended: Ended) -> None:
 
 
 async def test_acks_and_departures_are_not_lost() -> None:
-    """No device sends them again; a ring needs nothing."""
+    """No device sends them again."""
     async with actors.open_runtime() as runtime:
         kind, device = kind_of(runtime), cast(Any, Device())
         receipt = await runtime.thread("t").emit("x", {}, user_id="alice")
@@ -59,7 +59,6 @@ async def test_acks_and_departures_are_not_lost() -> None:
         presence.devices.append(device)
         kind.dead_letter(Detach(device, Departure(label="c1", name="left", text="", at=0.0)), Ended.CRASHED)
         assert (presence.devices, [one.label for one in presence.departures]) == ([], ["c1"])
-        kind.dead_letter(RING, Ended.CRASHED)
 
 
 async def test_a_quarantine_ends_devices_and_no_events() -> None:

@@ -12,82 +12,63 @@ import trio.testing
 import actors
 from actors.context import Context
 from actors.environment import Environment
-from actors.errors import Quarantined, RuntimeClosed
 from actors.kernel.failures import Failures
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
-from actors.users.presence import RING
+from actors.users.presence import Presence
 from actors.users.registry import Registry
 from tests.support.raw import Peer
 
 
-class Door:
-    """The mailbox of a user's actor."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.refusal: Exception | None = None
-
-    def tell(self, message: object) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.told.append(message)
-
-
 class Harness:
-    """A registry, a clock, and a door for each user."""
+    """A registry, a clock, and what is marked for the flusher."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.doors: dict[str, Door] = {}
+        self.marked: list[Presence] = []
         environment = Environment(clock=lambda: self.now)
         limits = Limits(warning_seconds=60.0)
         failures = Failures(10, environment.wall_clock)
         instruments = Instruments(failures)
         self.registry = Registry(
-            Context(limits=limits, environment=environment, failures=failures, instruments=instruments)
+            Context(limits=limits, environment=environment, failures=failures, instruments=instruments), self.mark
         )
 
-    def attach(self, user_id: str) -> Door:
+    def mark(self, presence: Presence) -> None:
+        """The flusher's."""
+        presence.marked = True
+        self.marked.append(presence)
+
+    def attach(self, user_id: str) -> Presence:
         """One more device of a user."""
         device: Any = object()
-        door: Any = self.doors.setdefault(user_id, Door())
         presence = self.registry.presence(user_id)
-        presence.address = door
         presence.devices.append(device)
-        return self.doors[user_id]
+        return presence
 
 
-def test_rings_coalesce() -> None:
-    """However often an owner is rung, the actor is told once, until it has been looked after."""
+def test_an_owner_who_is_here_is_marked() -> None:
+    """An owner with a device is marked for the flusher, and the thread learns the presence; one without is not."""
     harness = Harness()
-    door = harness.attach("alice")
-    for _ in range(3):
-        harness.registry.ring("alice", "t1")
-    assert door.told == [RING]
-    harness.registry.presence("alice").rung = False
-    harness.registry.ring("alice", "t2")
-    assert door.told == [RING, RING]
+    alice = harness.attach("alice")
+    assert harness.registry.ring("alice", "t1") is alice
+    assert harness.registry.ring("bob", "t2") is None
+    harness.registry.presence("carol")
+    assert harness.registry.ring("carol", "t3") is None
+    assert harness.marked == [alice]
 
 
-def test_a_busy_actor_looks_for_itself() -> None:
-    """An actor whose queue is full is not told, and the bell stays rung: it looks at it after each message."""
+def test_a_user_who_was_forgotten_is_found_anew() -> None:
+    """A presence that was let go of has no device; who comes back has another one, which is rung."""
     harness = Harness()
-    harness.attach("alice").refusal = trio.WouldBlock()
-    harness.registry.ring("alice", "t1")
-    assert harness.registry.presence("alice").rung
-
-
-@pytest.mark.parametrize("refusal", [Quarantined("out of service"), RuntimeClosed("closed")])
-def test_nobody_answers_the_door(refusal: Exception) -> None:
-    """Where the actor is out of service the bell is not left rung, so that its successor can be rung."""
-    harness = Harness()
-    door = harness.attach("alice")
-    door.refusal = refusal
-    harness.registry.ring("alice", "t1")
-    door.refusal = None
-    harness.registry.ring("alice", "t1")
-    assert door.told == [RING]
+    former = harness.attach("alice")
+    former.devices.clear()
+    for _ in range(1_000):
+        harness.registry.retire(lambda user_id: True)
+    assert harness.registry.ring("alice", "t1") is None
+    present = harness.attach("alice")
+    assert harness.registry.ring("alice", "t1") is present is not former
+    assert harness.marked == [present]
 
 
 def test_who_is_here() -> None:
