@@ -45,15 +45,22 @@ def module_of(claim: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.claims.{claim.replace('-', '_')}")
 
 
+def every(default: str | None = None) -> Parser:
+    """Make a parser of the options that a run of one claim and of all have."""
+    found = Parser(add_help=False, argument_default=default)
+    found.add_argument("--quick", action="store_true", help="a look, within 20 seconds a claim, and no measurement")
+    found.add_argument("--out", type=Path, metavar="FOLDER", help="where figures.json and figures.svg are written")
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    every = Parser(add_help=False)
-    every.add_argument("--quick", action="store_true", help="a look, within 20 seconds a claim, and no measurement")
-    every.add_argument("--out", type=Path, metavar="FOLDER", help="where figures.json and figures.svg are written")
-    found = Parser(prog="python -m benchmarks", description=__doc__, parents=[every])
+    found = Parser(prog="python -m benchmarks", description=__doc__, parents=[every()])
     claims = found.add_subparsers(dest="claim", metavar="CLAIM")
+    # Behind a claim's name the options have no defaults, which would undo what stands before it.
+    behind = every(argparse.SUPPRESS)
     for name, subject in CLAIMS.items():
-        module_of(name).options_into(claims.add_parser(name, parents=[every], help=subject))
+        module_of(name).options_into(claims.add_parser(name, parents=[behind], help=subject))
     return found
 
 

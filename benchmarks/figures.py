@@ -61,7 +61,7 @@ class Table:
     rows: list[dict[str, Cell]]
     notes: list[str] = attrs.field(factory=list)
     plotted: str | None = None
-    """The column that the plot shows as bars."""
+    """The column that the plot shows as bars; only tables of servers have one, because the picture compares them."""
 
     broken: bool = False
     """True if an event was lost, doubled or swapped, or a server failed."""

@@ -64,7 +64,6 @@ def climb(
         f"{title}: the highest rate with p99 <= {HOLD_MS:.0f} ms",
         [_row(one, climbers, rates) for one in climbers.values()],
         notes=[*notes([one for one in entrants(peers) if not one.runs_on]), *problems],
-        plotted="holds events/s",
     )
 
 

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import attrs
 
-WIDTH, NAME_WIDTH, VALUE_WIDTH = 860, 190, 170
+WIDTH, NAME_WIDTH, VALUE_WIDTH = 860, 140, 190
 ROW_HEIGHT, BAR_HEIGHT, TITLE_HEIGHT, GAP = 22, 13, 34, 22
 OURS = "actors"
 

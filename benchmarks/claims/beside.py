@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
     title = f"beside: {schedule.connections:,} connections, {schedule.rate:,} events/s, {bad} bad devices"
     told = [note for one in runs.values() if (note := one.note())]
     rows = [_row(name, one, runs["none"]) for name, one in runs.items() if one.runs]
-    return [Table("beside", title, rows, notes=told, plotted="p99 ms", broken=any(one.broken for one in runs.values()))]
+    return [Table("beside", title, rows, notes=told, broken=any(one.broken for one in runs.values()))]
 
 
 def _row(name: str, entrant: Entrant, without: Entrant) -> dict[str, Cell]:

@@ -45,6 +45,5 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
                 }
                 for place, name in enumerate(columns)
             ],
-            plotted="ms",
         )
     ]

@@ -85,4 +85,4 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
             row = core_percent(one, Schedule(connections, rate=1, seconds=seconds))
             rows += [row] if row else []
     told = notes(entered)
-    return [Table("fleet", title, rows, notes=told, plotted="core %", broken=any(one.failed for one in entered))]
+    return [Table("fleet", title, rows, notes=told, broken=any(one.failed for one in entered))]

@@ -19,11 +19,14 @@ from benchmarks.figures import Cell, Table, ratios, spread
 from benchmarks.progress import Progress
 from benchmarks.schedule import Schedule
 
+KINDS = ("threads", "one-user", "connections")
+
 
 @attrs.frozen
 class Axis:
     """What grows, as sizes and the schedules of them."""
 
+    kind: str
     name: str
     peer: str
     schedules: tuple[tuple[int, Schedule], ...]
@@ -42,10 +45,15 @@ def axes(rate: int, seconds: float, *, quick: bool) -> list[Axis]:
     over = tuple((size, schedule(size)) for size in connections)
     one_user = (1, 100) if quick else (1, 100, 1_000, 10_000)
     return [
-        Axis(f"threads of {users} users", "actors", tuple((users * each, schedule(users, each)) for each in factors)),
-        Axis("threads of one user", "actors", tuple((size, schedule(1, size)) for size in one_user)),
-        Axis("connections", "actors", over),
-        Axis("connections, websockets", "websockets", over),
+        Axis(
+            "threads",
+            f"threads of {users} users",
+            "actors",
+            tuple((users * each, schedule(users, each)) for each in factors),
+        ),
+        Axis("one-user", "threads of one user", "actors", tuple((size, schedule(1, size)) for size in one_user)),
+        Axis("connections", "connections", "actors", over),
+        Axis("connections", "connections, websockets", "websockets", over),
     ]
 
 
@@ -53,6 +61,7 @@ def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the claim's options to a parser."""
     parser.add_argument("--rate", type=count, help="events a second (5,000; with --quick 2,000)")
     parser.add_argument("--seconds", type=patience, help="measured, after the warm-up (4; with --quick 0.5)")
+    parser.add_argument("--only", choices=KINDS, help="one of what grows")
     parser.add_argument("--rounds", type=count, help="of each size; the median is quoted (3; with --quick 1)")
 
 
@@ -61,6 +70,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
     rate = options.rate or (2_000 if options.quick else 5_000)
     rounds = options.rounds or (1 if options.quick else 3)
     grown = axes(rate, options.seconds or (0.5 if options.quick else 4.0), quick=options.quick)
+    grown = [axis for axis in grown if options.only in (None, axis.kind)]
     steps = [(axis, size, schedule, entrants([axis.peer])[0]) for axis in grown for size, schedule in axis.schedules]
     progress.begin(rounds * len(steps))
     for _ in range(rounds):
@@ -72,7 +82,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
         rows += [_row(axis, size, entrant, sizes[0][1]) for size, entrant in sizes if entrant.runs]
     told = [note for _, _, _, entrant in steps if (note := entrant.note())]
     broken = any(entrant.broken for _, _, _, entrant in steps)
-    return [Table("growth", f"growth: {rate:,} events/s", rows, notes=told, plotted="CPU µs per event", broken=broken)]
+    return [Table("growth", f"growth: {rate:,} events/s", rows, notes=told, broken=broken)]
 
 
 def _row(axis: Axis, size: int, entrant: Entrant, smallest: Entrant) -> dict[str, Cell]:

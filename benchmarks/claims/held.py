@@ -33,4 +33,5 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
     rates, seconds, rounds = ladder.rungs(options)
     schedule = attrs.evolve(schedule, seconds=seconds)
     title = f"held: {schedule.connections:,} connections, one event at a time"
-    return [ladder.climb("held", title, options.peers, schedule, rates, rounds, progress)]
+    table = ladder.climb("held", title, options.peers, schedule, rates, rounds, progress)
+    return [attrs.evolve(table, plotted="holds events/s")]

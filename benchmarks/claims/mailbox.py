@@ -188,7 +188,7 @@ def table(figures: dict[str, list[float]], notes: list[str]) -> Table:
     rows: list[dict[str, Cell]] = [
         {"hop": name, "ns": spread(rounds, 0), "x bare call": ratios(rounds, bare)} for name, rounds in figures.items()
     ]
-    return Table("mailbox", "mailbox: one message to an actor, until it is handled", rows, notes=notes, plotted="ns")
+    return Table("mailbox", "mailbox: one message to an actor, until it is handled", rows, notes=notes)
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:

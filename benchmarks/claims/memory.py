@@ -41,6 +41,5 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
                 {"what": "a bound, silent thread and its user", "bytes": spread(per_thread, 0)},
                 {"what": "a retained event", "bytes": spread(per_event, 0)},
             ],
-            plotted="bytes",
         )
     ]

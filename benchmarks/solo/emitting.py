@@ -56,6 +56,11 @@ class Emitting:
         await self._deliver()
         return took
 
+    def disconnect(self) -> None:
+        """End the devices before the runtime, which else waits for each to answer its goodbye."""
+        for connection in self.loop.connections:
+            self.loop.drop(connection)
+
     async def _deliver(self) -> None:
         loop = self.loop
         with memoryview(loop.inbox) as window:
@@ -89,6 +94,7 @@ async def run(users: int, batches: int) -> list[float]:
             took = await emitting.batch(threads)
             if number >= WARMUP_BATCHES:
                 found.append(1e6 * took / users)
+        emitting.disconnect()
         nursery.cancel_scope.cancel()
     return found
 
