@@ -16,7 +16,7 @@ WARMUP_SECONDS = 1.0
 """Time that is not measured: the first allocations, and the first segment of each connection."""
 
 TICK_SECONDS = 0.001
-"""The interval in which a feeder wakes. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
+"""The shortest sleep of a feeder. A sleep per event would measure the timer, not the delivery (25-45 µs each)."""
 
 TEXT = "x" * 32
 """Padding of the payload: an event takes about 230 bytes on the wire, with its envelope and frame header."""
@@ -106,6 +106,15 @@ class Feed:
         reached = int((time.monotonic() - self.start) * schedule.rate / schedule.burst) + 1
         self.turn = max(first, min(reached, schedule.turns))
         return range(first, self.turn)
+
+    @property
+    def pause_seconds(self) -> float:
+        """The time for a feeder to sleep: until the next event is due, and at least a tick.
+
+        Not a tick each time, because at a calm rate a server would then be measured waking for nothing.
+        """
+        next_due = self.start + self.turn * self.schedule.burst / self.schedule.rate
+        return max(TICK_SECONDS, next_due - time.monotonic())
 
     def due(self) -> Iterator[Due]:
         """Yield the events due at the moment of the call."""

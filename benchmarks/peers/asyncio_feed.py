@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from benchmarks import process
-from benchmarks.schedule import TICK_SECONDS, Due, Feed, Schedule
+from benchmarks.schedule import Due, Feed, Schedule
 
 ConnectionT = TypeVar("ConnectionT")
 
@@ -48,7 +48,7 @@ async def play(schedule: Schedule, port: int, sender: Callable[[], Callable[[Due
     events = Feed(schedule, start)
     while not events.finished:
         await _send_all(events.due(), send)
-        await asyncio.sleep(TICK_SECONDS)
+        await asyncio.sleep(events.pause_seconds)
     await asyncio.to_thread(process.wait_for_line)
 
 

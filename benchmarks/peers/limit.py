@@ -17,7 +17,7 @@ import attrs
 from benchmarks import process
 from benchmarks.framing.rfc6455 import UPGRADE_RESPONSE, server_frame
 from benchmarks.peers.events import ready_texts
-from benchmarks.schedule import TICK_SECONDS, Feed, Schedule
+from benchmarks.schedule import Feed, Schedule
 
 RECEIVE_BYTES = 65_536
 
@@ -49,9 +49,9 @@ class Limit:
                     self.accept()
                 else:
                     self.receive(number)
-            if feeding:
-                self.send_due()
-                time.sleep(TICK_SECONDS)
+            if feeding and self.feed is not None:
+                self.send_due(self.feed)
+                time.sleep(self.feed.pause_seconds)
 
     def listen_to_parent(self) -> None:
         """Begin at its START, or stop."""
@@ -88,11 +88,10 @@ class Limit:
                     streams.remove(stream)
             stream.close()
 
-    def send_due(self) -> None:
+    def send_due(self, feed: Feed) -> None:
         """Send the frames that are due; one that does not fit raises, or is lost."""
-        assert self.feed is not None
         users, frames = self.users, self.frames
-        for turn in self.feed.turns_due():
+        for turn in feed.turns_due():
             for user, frame in frames[turn]:
                 for stream in users[f"user-{user}"]:
                     stream.send(frame)

@@ -91,7 +91,7 @@ class Publisher:
             turns = events.turns_due()
             if turns:
                 self.stream.sendall(b"".join(self.packets[turns.start : turns.stop]))
-            self._collect(TICK_SECONDS)
+            self._collect(events.pause_seconds)
         self._finish(schedule.turns * schedule.burst)
         process.wait_for_line()
 

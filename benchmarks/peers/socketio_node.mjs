@@ -49,7 +49,9 @@ function feed(start) {
     const seconds = Number(process.hrtime.bigint()) / 1e9 - start;
     const due = Math.min(Math.floor((seconds * schedule.rate) / schedule.burst) + 1, schedule.turns);
     while (turn < due) send(turn++);
-    if (turn < schedule.turns) setTimeout(tick, TICK_MS);
+    if (turn >= schedule.turns) return;
+    const next = (start + (turn * schedule.burst) / schedule.rate) * 1e3 - Number(process.hrtime.bigint()) / 1e6;
+    setTimeout(tick, Math.max(TICK_MS, Math.floor(next)));
   };
   tick();
 }

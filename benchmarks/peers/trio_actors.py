@@ -13,7 +13,7 @@ import trio
 
 import actors
 from benchmarks import process
-from benchmarks.schedule import TICK_SECONDS, Feed, Schedule
+from benchmarks.schedule import Feed, Schedule
 
 SPARE_CONNECTIONS = 5_000
 """Room for connections that a benchmark has beside those of its schedule."""
@@ -34,7 +34,7 @@ async def feed(threads: list[actors.Thread], schedule: Schedule, start: float) -
                 thread.emit_nowait("agent_delta", due.payload)
             except trio.WouldBlock:
                 await thread.emit("agent_delta", due.payload)
-        await trio.sleep(TICK_SECONDS)
+        await trio.sleep(events.pause_seconds)
 
 
 async def bound(runtime: actors.Runtime, schedule: Schedule) -> list[actors.Thread]:
