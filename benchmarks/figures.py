@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -31,7 +32,13 @@ class Spread:
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {"median": self.middle, "least": min(self.rounds), "most": max(self.rounds), "rounds": self.rounds}
+        found = {"median": self.middle, "least": min(self.rounds), "most": max(self.rounds)}
+        return {name: finite(value) for name, value in found.items()} | {"rounds": list(map(finite, self.rounds))}
+
+
+def finite(value: float) -> float | None:
+    """Return a figure as JSON can have it: none where nothing came in time, which is infinite."""
+    return value if math.isfinite(value) else None
 
 
 def spread(values: Sequence[float], digits: int = 1) -> Spread:

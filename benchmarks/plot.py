@@ -57,7 +57,7 @@ def bars(table: dict[str, Any]) -> list[Bar]:
     found = []
     for row in table["rows"]:
         name, cell = str(next(iter(row.values()))), row[table["plotted"]]
-        if isinstance(cell, dict):
+        if isinstance(cell, dict) and None not in cell.values():
             found.append(Bar(name, cell["median"], cell["least"], cell["most"]))
         elif isinstance(cell, int | float):
             found.append(Bar(name, cell, cell, cell))

@@ -25,5 +25,5 @@ def keep(folder: Path, tables: list[Table], command: str) -> None:
     measured = {"machine": machine(), "command": command, "date": time.strftime("%Y-%m-%d", time.gmtime())}
     for claim in {table.claim for table in tables}:
         figures[claim] = measured | {"tables": [table.plain() for table in tables if table.claim == claim]}
-    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     (folder / PLOT).write_text(drawn(figures))

@@ -38,7 +38,10 @@ def ack(reply: bytes) -> bytes:
 
 
 def create_stream(reply: str, retained_events: int) -> bytes:
-    """Build the request for a stream in memory, which retains the last events of each user."""
+    """Build the request for a stream in memory, which retains the last events of each user.
+
+    It names how many consumers it may have because a stream that does not has 1,000 since nats-server 2.15.
+    """
     config = {
         "name": STREAM,
         "subjects": ["user.*"],
@@ -46,7 +49,7 @@ def create_stream(reply: str, retained_events: int) -> bytes:
         "retention": "limits",
         "discard": "old",
         "max_msgs_per_subject": retained_events,
-        "num_replicas": 1,
+        "max_consumers": 100_000,
     }
     return publish(f"$JS.API.STREAM.CREATE.{STREAM}", reply, json.dumps(config).encode())
 

@@ -152,7 +152,7 @@ class Connection:
         """Note that events can come from now on."""
         if not self.ready:
             self.ready = True
-            self.totals.ready += 1
+            self.totals.ready.append(self.number)
 
     def send(self, data: bytes) -> None:
         """Send a few bytes whole; without room, not at all, because the next ack includes this one."""

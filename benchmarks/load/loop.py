@@ -37,28 +37,27 @@ class Loop:
         self.epoll.register(number, select.EPOLLIN | select.EPOLLOUT)
 
     def connect(
-        self, connections: Iterator[Connection], at_once: int, on_ready: Callable[[Connection], None] | None = None
+        self, connections: Iterator[Connection], at_once: int, on_ready: Callable[[], None] = lambda: None
     ) -> None:
-        """Open connections, so many at a time, until each is ready. Raises ConnectionError."""
-        totals, waiting, progressed = self.totals, set[Connection](), time.monotonic()
+        """Open connections, so many at a time, until each is ready. Raises ConnectionError.
+
+        ``on_ready`` is called for each as soon as it is.
+        """
+        totals, opened, done, progressed = self.totals, 0, 0, time.monotonic()
         with memoryview(self.inbox) as window:
             while True:
-                while len(waiting) < at_once and (one := next(connections, None)) is not None:
+                while opened - done < at_once and (one := next(connections, None)) is not None:
                     self.connections.append(one)
                     self.start(one)
-                    waiting.add(one)
-                if not waiting:
+                    opened += 1
+                if done == opened:
                     return
-                before = totals.ready
                 self.poll(window)
-                if totals.ready > before:
-                    progressed = time.monotonic()
-                    done = {one for one in waiting if one.ready}
-                    waiting -= done
-                    for one in done if on_ready else ():
-                        on_ready(one)  # type: ignore[misc]
+                for _ in range(len(totals.ready) - done):
+                    on_ready()
+                    done, progressed = done + 1, time.monotonic()
                 if totals.lost_connections or time.monotonic() - progressed > CONNECT_SECONDS:
-                    raise ConnectionError(f"expected {len(waiting)} more connections, got {totals.notes}")
+                    raise ConnectionError(f"expected {opened - done} more connections, got {totals.notes}")
 
     def poll(self, window: memoryview) -> bool:
         """Read every connection that is readable; true if there was one."""

@@ -47,7 +47,7 @@ def strike(loop: Loop, moment: float) -> Outcome:
         loop.drop(connection)
     back, seconds = Loop(Totals()), list[float]()
 
-    def note(_: Connection) -> None:
+    def note() -> None:
         seconds.append(time.monotonic() - moment)
 
     devices = (again(one, back.totals) for one in gone)

@@ -43,7 +43,9 @@ class Totals:
     received: int = 0
     received_bytes: int = 0
     out_of_order: int = 0
-    ready: int = 0
+    ready: list[int] = attrs.field(factory=list)
+    """The numbers of the connections that are ready, in the order in which they became so."""
+
     lost_connections: int = 0
     notes: list[str] = attrs.field(factory=list)
 

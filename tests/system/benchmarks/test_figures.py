@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import attrs
+
 from benchmarks.figures import Cell, Table, ratios, spread
-from benchmarks.plot import drawn
+from benchmarks.plot import bars, drawn
 from benchmarks.record import FIGURES, PLOT, keep
 
 ROWS: list[dict[str, Cell]] = [
@@ -49,10 +51,18 @@ def test_a_picture_serves_a_light_and_a_dark_page() -> None:
     measured = {"machine": {"build": "pure", "python": "3", "processor": "p", "system": "s"}}
     text = drawn({"spread": measured | {"tables": [table("spread").plain()]}})
     root = ET.fromstring(text)  # noqa: S314 - our own
-    bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))
-    assert [bar.get("class") for bar in bars] == ["bar ours"]
+    drawn_bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))
+    assert [bar.get("class") for bar in drawn_bars] == ["bar ours"]
     assert "prefers-color-scheme: dark" in text
     assert "actors pure" in text
+
+
+def test_a_figure_without_an_end_is_no_number() -> None:
+    """Where no event came, the latency is infinite: JSON has no word for that, and a picture no length."""
+    endless = attrs.evolve(table("spread"), rows=[{"server": "actors", "CPU": spread([1.0, float("inf")])}])
+    plain = json.loads(json.dumps(endless.plain(), allow_nan=False))
+    assert plain["rows"][0]["CPU"]["most"] is None
+    assert bars(plain) == []
 
 
 def test_figures_of_other_claims_stay(tmp_path: Path) -> None:
