@@ -86,7 +86,7 @@ def main() -> int:
 
 def measured(claim: str, options: argparse.Namespace) -> list[Table]:
     """Measure one claim, and print its tables."""
-    progress = Progress()
+    progress = Progress(claim)
     tables: list[Table] = module_of(claim).measure(options, progress)
     progress.end()
     for table in tables:

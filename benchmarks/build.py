@@ -14,6 +14,11 @@ def build_name() -> str:
     return "pure" if Path(ledger.__file__).suffix == ".py" else "compiled"
 
 
+def is_compiled(folder: Path | None) -> bool:
+    """Return whether a folder has a compiled build of the package."""
+    return folder is not None and any((folder / "actors" / "delivery").glob("ledger.*.so"))
+
+
 def machine() -> dict[str, str]:
     """Return what the figures depend on besides the code."""
     return {

@@ -11,7 +11,7 @@ from actors.tools.arguments import count, patience
 from benchmarks.children import ProcessFailed
 from benchmarks.figures import Cell, Spread, Table, ratios, spread
 from benchmarks.measurement import Beside, Run, alone, measure
-from benchmarks.peers.roster import OURS, PEERS, Peer
+from benchmarks.peers.roster import OURS, OURS_COMPILED, PEERS, Peer
 from benchmarks.progress import Progress
 from benchmarks.schedule import Schedule
 
@@ -71,9 +71,9 @@ def compare(
     return entered
 
 
-def ours_to(entered: list[Entrant], other: Entrant, read: Callable[[Run], float]) -> Spread | None:
-    """Return our figure's ratio to another's in each round."""
-    ours = next((one for one in entered if one.peer.name == OURS), None)
+def ours_to(entered: list[Entrant], other: Entrant, read: Callable[[Run], float], name: str = OURS) -> Spread | None:
+    """Return the ratio of the figure of ours, in the build of such a name, to another's in each round."""
+    ours = next((one for one in entered if one.peer.name == name), None)
     if ours is None or ours is other:
         return None
     return ratios([read(run) for run in ours.runs], [read(run) for run in other.runs])
@@ -82,11 +82,17 @@ def ours_to(entered: list[Entrant], other: Entrant, read: Callable[[Run], float]
 def cpu_row(entered: list[Entrant], entrant: Entrant) -> dict[str, Cell]:
     """Return the row of a table of processor time for each event."""
     latency = entrant.figure(lambda run: run.load.p99_ms)
+    builds = {OURS: "actors / it", OURS_COMPILED: "compiled / it"}
+    there = {one.peer.name for one in entered if one.runs}
     return {
         "server": entrant.peer.name,
         "promises": entrant.peer.promises,
         "CPU µs per event": entrant.figure(lambda run: run.cpu_us_per_delivery),
-        "actors / it": ours_to(entered, entrant, lambda run: run.cpu_us_per_delivery),
+        **{
+            column: ours_to(entered, entrant, lambda run: run.cpu_us_per_delivery, name)
+            for name, column in builds.items()
+            if name in there
+        },
         "p50 ms": entrant.figure(lambda run: run.load.p50_ms),
         "p99 ms": latency,
         "core %": entrant.figure(lambda run: run.cpu_percent, 0),

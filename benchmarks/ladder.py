@@ -14,7 +14,7 @@ import attrs
 from actors.tools.arguments import count, patience
 from benchmarks.comparison import HOLD_MS, Entrant, compare, entrants, notes
 from benchmarks.figures import Cell, Spread, Table
-from benchmarks.peers.roster import OURS
+from benchmarks.peers.roster import OURS, OURS_COMPILED
 from benchmarks.progress import Progress
 from benchmarks.schedule import Schedule
 
@@ -68,13 +68,11 @@ def climb(
 
 
 def _row(climber: Climber, climbers: dict[str, Climber], rates: Sequence[int]) -> dict[str, Cell]:
-    ours = climbers.get(OURS)
-    ratio = ours.held / climber.held if ours and ours is not climber and climber.held else None
-    row: dict[str, Cell] = {
-        "server": climber.name,
-        "holds events/s": climber.held,
-        "actors / it": None if ratio is None else Spread((ratio,), digits=2),
-    }
+    row: dict[str, Cell] = {"server": climber.name, "holds events/s": climber.held}
+    for name, column in ((OURS, "actors / it"), (OURS_COMPILED, "compiled / it")):
+        if (ours := climbers.get(name)) is not None:
+            ratio = ours.held / climber.held if ours is not climber and climber.held else None
+            row[column] = None if ratio is None else Spread((ratio,), digits=2)
     for rate in rates:
         p99 = climber.latencies.get(rate)
         row[f"p99 at {rate:,}"] = None if p99 is None else Spread((p99.middle,))

@@ -93,7 +93,7 @@ def alone(port: str) -> AbstractContextManager[None]:
 def served(peer: Peer, schedule: Schedule) -> Iterator[Server]:
     """Run a peer's server for the block, without any connection."""
     server_core, _ = cores()
-    with child(peer.module, *arguments_of(schedule), *server_core) as process:
+    with child(peer.module, *arguments_of(schedule), *server_core, package=peer.package) as process:
         port, pid = process.wait_for("ready").split()
         yield Server(process, port, int(pid))
         process.write_line("stop")

@@ -82,7 +82,7 @@ def panel(table: dict[str, Any], top: int) -> tuple[list[str], int]:
 
 def _row(bar: Bar, top: int, scale: float) -> list[str]:
     baseline, middle = top + 11, top + BAR_HEIGHT / 2
-    kind = "bar ours" if bar.name.split(",")[0] == OURS else "bar"
+    kind = "bar ours" if bar.name.startswith(OURS) else "bar"
     length = max(1.0, bar.middle * scale)
     elements = [
         f'<text x="{NAME_WIDTH - 10}" y="{baseline}" text-anchor="end">{escape(bar.name)}</text>',

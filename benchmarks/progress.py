@@ -28,6 +28,7 @@ def remaining(done: int, total: int, seconds: float) -> str:
 class Progress:
     """Counts the runs of a claim."""
 
+    claim: str
     total: int = 0
     done: int = 0
     began: float = attrs.field(factory=time.monotonic)
@@ -40,9 +41,8 @@ class Progress:
     def step(self, doing: str) -> None:
         """Show what is done now; the step before it is over."""
         seconds = time.monotonic() - self.began
-        self._write(
-            f"{bar(self.done, self.total)} {self.done}/{self.total} {doing} {remaining(self.done, self.total, seconds)}"
-        )
+        left = remaining(self.done, self.total, seconds)
+        self._write(f"{bar(self.done, self.total)} {self.done}/{self.total} {self.claim}: {doing} {left}")
         self.done += 1
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from benchmarks.figures import Table
 from benchmarks.progress import Progress
 
 BURST = 8
-PEERS = ("actors", "mosquitto", "websockets", "picows", "limit")
+PEERS = ("actors", "actors-compiled", "mosquitto", "websockets", "picows", "limit")
 FULL = Scale(connections=1_000, rate=20_000, seconds=5.0, rounds=5)
 QUICK = Scale(connections=100, rate=8_000, seconds=0.6, rounds=1, warmup=0.3)
 RATES = (20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 120_000, 140_000, 160_000, 200_000, 240_000)

@@ -16,12 +16,13 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from actors.tools.arguments import count
 from benchmarks.children import ROOT, child, cores
 from benchmarks.figures import Cell, Table, ratios, spread
+from benchmarks.peers.roster import OURS_COMPILED, PEERS
 from benchmarks.progress import Progress
 
 PLACES = {"hot": 50, "in place": 1_000}
@@ -57,11 +58,15 @@ def one_emit(users: int, emits: int, package: Path | None) -> float:
 def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
     """Measure both places, and those of the earlier commit, in turn."""
     rounds = options.rounds or (1 if options.quick else 5)
-    progress.begin(rounds * len(PLACES) * (2 if options.against else 1))
-    if options.against is None:
-        return [_table(options, rounds, {"ours": None}, progress)]
-    with package_of(options.against) as package:
-        return [_table(options, rounds, {"ours": None, options.against: package}, progress)]
+    packages: dict[str, Path | None] = {"ours": None}
+    compiled = PEERS[OURS_COMPILED]
+    if compiled.unavailable() is None:
+        packages["compiled"] = compiled.package
+    with package_of(options.against) if options.against else nullcontext() as earlier:
+        if earlier is not None:
+            packages[options.against] = earlier
+        progress.begin(rounds * len(PLACES) * len(packages))
+        return [_table(options, rounds, packages, progress)]
 
 
 def _table(options: argparse.Namespace, rounds: int, packages: dict[str, Path | None], progress: Progress) -> Table:
@@ -75,8 +80,8 @@ def _table(options: argparse.Namespace, rounds: int, packages: dict[str, Path | 
     for place, users in places.items():
         ours = figures[place, "ours"]
         row: dict[str, Cell] = {"emit": place, "users": users, "CPU µs": spread(ours, 2)}
-        for name in packages.keys() - {"ours"}:
-            row[f"at {name}"] = spread(figures[place, name], 2)
-            row["ratio"] = ratios(ours, figures[place, name])
+        for name in list(packages)[1:]:
+            row[name] = spread(figures[place, name], 2)
+            row[f"ours / {name}"] = ratios(ours, figures[place, name])
         rows.append(row)
     return Table("emit", "emit: bound, an idle device marked, nothing written", rows)

@@ -12,9 +12,10 @@ import attrs
 from benchmarks import ladder
 from benchmarks.comparison import Scale, compare, complete, cpu_table, entrants
 from benchmarks.figures import Table
+from benchmarks.peers.roster import PEERS as ALL
 from benchmarks.progress import Progress
 
-PEERS = ("actors", "mosquitto", "nats-jetstream", "socketio-node", "websockets", "starlette", "picows", "limit")
+PEERS = tuple(name for name in ALL if name != "python-socketio")
 FULL = Scale(connections=100, rate=100, seconds=5.0, rounds=5)
 QUICK = Scale(connections=50, rate=100, seconds=0.6, rounds=1, warmup=0.3)
 RATES = (50, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_300, 1_600, 2_000)

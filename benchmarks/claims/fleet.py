@@ -24,12 +24,13 @@ SPARE_FILES = 200
 
 PINGS = {
     "actors": "15 s",
+    "actors-compiled": "15 s",
     "websockets": "20 s",
     "socketio-node": "25 s",
     "python-socketio": "25 s",
     "nats-jetstream": "120 s",
 }
-USUAL = ("actors", "websockets", "socketio-node")
+USUAL = ("actors", "actors-compiled", "websockets", "socketio-node")
 QUICK = ("actors",)
 
 

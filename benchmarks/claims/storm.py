@@ -29,7 +29,7 @@ from benchmarks.schedule import Schedule
 
 FULL = Scale(connections=50, rate=1_000, seconds=8.0, rounds=3)
 QUICK = Scale(connections=20, rate=500, seconds=2.0, rounds=1, warmup=0.3)
-USUAL = ("actors", "websockets", "starlette", "socketio-node")
+USUAL = ("actors", "actors-compiled", "websockets", "starlette", "socketio-node")
 AFTER_SECONDS = 0.3
 """Time from the first measured event to the strike."""
 

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.build import build_name
+from benchmarks.build import build_name, is_compiled
 
 NODE_FOLDER = Path(
     os.environ.get("BENCHMARKS_NODE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "trio-actors-node"
 ).expanduser()
 """The folder into which npm has installed Socket.IO; ``BENCHMARKS_NODE`` names another."""
 
-OURS = "actors"
+COMPILED_FOLDER = os.environ.get("BENCHMARKS_COMPILED")
+"""The folder into which a compiled build of this package was installed, to be measured beside the pure one."""
+
+OURS, OURS_COMPILED = "actors", "actors-compiled"
 
 
 @attrs.frozen
@@ -37,6 +40,13 @@ class Peer:
     """A program that it needs, on the path, beside this interpreter, or in ``/usr/sbin``."""
 
     node_package: str = ""
+    compiled: bool = False
+    """True for the compiled build of ours."""
+
+    @property
+    def package(self) -> Path | None:
+        """The folder of another build of ours than the one of this process; ``None`` for any other server."""
+        return Path(COMPILED_FOLDER) if self.compiled and COMPILED_FOLDER else None
 
     def unavailable(self) -> str | None:
         """Return the reason for which the peer cannot run here; ``None`` if it can."""
@@ -47,6 +57,8 @@ class Peer:
                 return f"{package} is not installed; the extra [bench] has it"
         if self.program and program(self.program) is None:
             return f"the program {self.program} is not installed"
+        if self.compiled and not is_compiled(self.package):
+            return f"BENCHMARKS_COMPILED is to name a folder with a compiled build, and is {COMPILED_FOLDER!r}"
         if self.node_package and node_version(self.node_package) is None:
             return f"npm's {self.node_package} is not in {NODE_FOLDER}"
         return None
@@ -59,6 +71,8 @@ class Peer:
             return ", ".join(f"{package} {version(package)}" for package in self.packages)
         if self.program:
             return f"{self.program} {told_version(self.program)}"
+        if self.compiled:
+            return "compiled"
         return build_name() if self.name == OURS else ""
 
 
@@ -93,6 +107,13 @@ PEERS: dict[str, Peer] = {
             "benchmarks.peers.trio_actors",
             "actors.v1",
             "order, log, replay, acks, receipts",
+        ),
+        Peer(
+            OURS_COMPILED,
+            "benchmarks.peers.trio_actors",
+            "actors.v1",
+            "order, log, replay, acks, receipts",
+            compiled=True,
         ),
         Peer(
             "mosquitto",
@@ -153,4 +174,4 @@ PEERS: dict[str, Peer] = {
         ),
     )
 }
-"""Ours first, then by how much they promise."""
+"""Ours first, and its compiled build, then by how much they promise."""
