@@ -28,11 +28,15 @@ class Climber:
     name: str
     held: int = 0
     vain: int = 0
+    broken: bool = False
+    """True if an event was lost, doubled or swapped at any rate."""
+
     latencies: dict[int, Spread | None] = attrs.field(factory=dict)
 
     def note(self, rate: int, entrant: Entrant) -> None:
         """Note its runs at one rate."""
         p99 = entrant.figure(lambda run: run.load.p99_ms)
+        self.broken = self.broken or entrant.broken
         self.latencies[rate] = p99
         if p99 is not None and p99.middle <= HOLD_MS and not entrant.broken:
             self.held, self.vain = rate, 0
@@ -63,6 +67,8 @@ def climb(
         claim,
         f"{title}: the highest rate with p99 <= {HOLD_MS:.0f} ms",
         [_row(one, climbers, rates) for one in climbers.values()],
+        # Ours alone, because a broker over its limit may drop, and then only does not hold that rate.
+        broken=any(one.broken for one in climbers.values() if one.name in (OURS, OURS_COMPILED)),
         notes=[*notes([one for one in entrants(peers) if not one.runs_on]), *problems],
     )
 
