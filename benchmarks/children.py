@@ -34,6 +34,7 @@ class Child:
     """A process of this package, with the lines to it and from it."""
 
     module: str
+    pid: int
     stdin: IO[str]
     stdout: IO[str]
 
@@ -72,7 +73,7 @@ def child(module: str, *arguments: object, package: Path | None = None) -> Itera
         command, cwd=folder, env=environment, text=True, stdin=pipe, stdout=pipe, process_group=0
     ) as process:
         try:
-            yield Child(module, cast(IO[str], process.stdin), cast(IO[str], process.stdout))
+            yield Child(module, process.pid, cast(IO[str], process.stdin), cast(IO[str], process.stdout))
             process.wait(STOP_SECONDS)
         finally:
             process.poll()

@@ -97,6 +97,7 @@ def cpu_row(entered: list[Entrant], entrant: Entrant) -> dict[str, Cell]:
         "p99 ms": latency,
         "core %": entrant.figure(lambda run: run.cpu_percent, 0),
         "client %": entrant.figure(lambda run: run.client_percent, 0),
+        "others %": entrant.figure(lambda run: run.others_percent, 0),
         "lost": sum(run.load.lost for run in entrant.runs),
         "holds": "-" if latency is None else "yes" if latency.middle <= HOLD_MS else "no",
     }

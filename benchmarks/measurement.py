@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import attrs
 
 from benchmarks.children import Child, ProcessFailed, child, cores
-from benchmarks.gauges import cpu_seconds_of, resident_kib_of
+from benchmarks.gauges import busy_seconds, cpu_seconds_of, resident_kib_of
 from benchmarks.load.totals import Report
 from benchmarks.peers.roster import Peer
 from benchmarks.process import arguments_of
@@ -65,8 +65,16 @@ class Run:
     server_cpu_seconds: float
     """Of the measured seconds, without the warm-up."""
 
+    others_cpu_seconds: float
+    """What everything else on the machine took meanwhile."""
+
     schedule: Schedule
     opened: Opened
+
+    @property
+    def others_percent(self) -> float:
+        """The share of a core that neither the server nor its load took: of a quiet machine next to nothing."""
+        return 100 * self.others_cpu_seconds / self.schedule.seconds
 
     @property
     def cpu_us_per_delivery(self) -> float:
@@ -123,18 +131,25 @@ def measure(peer: Peer, schedule: Schedule, beside: Beside = alone) -> Run:
         start = time.monotonic() + LEAD_SECONDS
         server.process.write_line("go", start)
         loading.write_line("go", start)
-        cpu = _cpu_of_measured_seconds(server, schedule, start)
+        cpu, others = _cpu_of_measured_seconds(server, loading, schedule, start)
         # Without a timeout, because the client itself gives up when its server falls silent.
         report = Report(**json.loads(loading.wait_for("report", patience_seconds=None)))
-    return Run(report, cpu, schedule, opened)
+    return Run(report, cpu, others, schedule, opened)
 
 
-def _cpu_of_measured_seconds(server: Server, schedule: Schedule, start: float) -> float:
-    """Wait for the measured seconds to pass, and return what the server took in them."""
+def _cpu_of_measured_seconds(server: Server, loading: Child, schedule: Schedule, start: float) -> tuple[float, float]:
+    """Wait for the measured seconds to pass; returns what the server took in them, and everything but the run."""
+    parts = {server.process.pid, loading.pid} - {server.pid}
+
+    def readings() -> tuple[float, float]:
+        cpu = server.cpu_seconds()
+        return cpu, busy_seconds() - cpu - sum(map(cpu_seconds_of, parts))
+
     _sleep_until(start + schedule.warmup)
-    before = server.cpu_seconds()
+    cpu_before, others_before = readings()
     _sleep_until(start + schedule.warmup + schedule.seconds)
-    return server.cpu_seconds() - before
+    cpu_after, others_after = readings()
+    return cpu_after - cpu_before, max(0.0, others_after - others_before)
 
 
 def _sleep_until(moment: float) -> None:

@@ -29,7 +29,7 @@ Measure = Callable[[Peer, Schedule], Run]
 def run(schedule: Schedule, cpu_seconds: float = 0.1, p99_ms: float = 5.0, lost: int = 0) -> Run:
     """A run of such figures."""
     report = Report(100, 1.0, p99_ms, 9.0, lost, 0, 230.0, 0.1, 2.0, ["device-0: 3 after 1"] if lost else [])
-    return Run(report, cpu_seconds, schedule, Opened(1.0, 10.0))
+    return Run(report, cpu_seconds, 0.0, schedule, Opened(1.0, 10.0))
 
 
 @pytest.fixture
