@@ -16,6 +16,7 @@ from actors.tools.arguments import Parser
 from actors.tools.terminal import run_command, say
 from benchmarks.build import machine
 from benchmarks.figures import Table
+from benchmarks.peers.roster import versions
 from benchmarks.progress import Progress
 from benchmarks.record import keep
 
@@ -74,7 +75,8 @@ def main() -> int:
         each = {name: parser().parse_args([name, *flags]) for name in chosen}
     else:
         each = {options.claim: options}
-    say(", ".join(f"{key} {value}" for key, value in machine().items()) + "\n")
+    for facts in (machine(), versions()):
+        say("; ".join(f"{name}: {fact}" for name, fact in facts.items()) + "\n")
     broken = False
     for name in chosen:
         tables = measured(name, each[name])

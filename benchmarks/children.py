@@ -60,6 +60,8 @@ class Child:
 def child(module: str, *arguments: object, package: Path | None = None) -> Iterator[Child]:
     """Run a module of this package as a process; neither it nor what it started outlives the block.
 
+    Raises :class:`ProcessFailed` when it does not end after the block.
+
     ``package`` is a folder whose ``actors`` it imports in place of the one that this process has.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -74,7 +76,10 @@ def child(module: str, *arguments: object, package: Path | None = None) -> Itera
     ) as process:
         try:
             yield Child(module, process.pid, cast(IO[str], process.stdin), cast(IO[str], process.stdout))
-            process.wait(STOP_SECONDS)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise ProcessFailed(f"{module}: expected to end within {STOP_SECONDS:g} s, it runs on") from None
         finally:
             process.poll()
             _kill_group(process.pid)

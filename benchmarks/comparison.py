@@ -117,9 +117,8 @@ def cpu_table(claim: str, title: str, entered: list[Entrant]) -> Table:
 
 
 def notes(entered: list[Entrant]) -> list[str]:
-    """Return the versions of those that ran, the reasons of those that did not, and all problems."""
-    versions = [f"{one.peer.name}: {version}" for one in entered if one.runs_on and (version := one.peer.version())]
-    return [*(["; ".join(versions)] if versions else []), *(note for one in entered if (note := one.note()))]
+    """Return the reasons of those that did not run, and the problems of those that did."""
+    return [note for one in entered if (note := one.note())]
 
 
 def cpu_claim(
@@ -132,6 +131,10 @@ def cpu_claim(
     return [cpu_table(claim, title, entered)]
 
 
+FEW = ("actors", "mosquitto", "websockets", "limit")
+"""One of each kind: ours, one that promises as much, one that promises nothing, and the limit. For a look."""
+
+
 @attrs.frozen
 class Scale:
     """The size of a claim's runs: a measurement's, and that of a look (``--quick``)."""
@@ -141,8 +144,9 @@ class Scale:
     seconds: float
     rounds: int
     warmup: float = 1.0
+    peers: Sequence[str] = tuple(PEERS)
 
-    def options_into(self, parser: argparse.ArgumentParser, quick: Scale, peers: Sequence[str] = tuple(PEERS)) -> None:
+    def options_into(self, parser: argparse.ArgumentParser, quick: Scale) -> None:
         """Add the options that change it to a parser."""
         for name, reads, told in (
             ("connections", count, "connections in all"),
@@ -153,16 +157,19 @@ class Scale:
         ):
             usual, looked = getattr(self, name), getattr(quick, name)
             parser.add_argument(f"--{name}", type=reads, help=f"{told} ({usual:,}; with --quick {looked:,})")
-        parser.add_argument(
-            "--peers", nargs="+", choices=list(PEERS), default=list(peers), metavar="PEER", help=f"{', '.join(peers)}"
-        )
+        told = self._told(quick) if len(self.peers) > 1 else argparse.SUPPRESS
+        parser.add_argument("--peers", nargs="+", choices=list(PEERS), metavar="PEER", help=told)
         parser.set_defaults(scale=self, quick_scale=quick)
+
+    def _told(self, quick: Scale) -> str:
+        fewer = f"; with --quick {' '.join(quick.peers)}" if quick.peers != self.peers else ""
+        return f"of {', '.join(PEERS)} ({' '.join(self.peers)}{fewer})"
 
 
 def complete(options: argparse.Namespace) -> Schedule:
     """Fill in the options that were not given, and return the schedule that they describe."""
     scale: Scale = options.quick_scale if options.quick else options.scale
-    for name, value in attrs.asdict(scale).items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    for field in attrs.fields(Scale):
+        if getattr(options, field.name) is None:
+            setattr(options, field.name, getattr(scale, field.name))
     return Schedule(options.connections, options.rate, options.seconds, warmup=options.warmup)

@@ -20,8 +20,8 @@ from benchmarks.peers.roster import OURS
 from benchmarks.progress import Progress
 
 KINDS = {"none": "", "reads 4 KiB a second": "slow", "reads nothing at all": "stalled"}
-FULL = Scale(connections=200, rate=20_000, seconds=5.0, rounds=5)
-QUICK = Scale(connections=50, rate=1_000, seconds=1.0, rounds=1, warmup=0.3)
+FULL = Scale(connections=200, rate=20_000, seconds=5.0, rounds=5, peers=(OURS,))
+QUICK = Scale(connections=50, rate=1_000, seconds=1.0, rounds=1, warmup=0.3, peers=(OURS,))
 
 
 def neighbours(kind: str, count: int) -> Beside:
@@ -41,7 +41,7 @@ def neighbours(kind: str, count: int) -> Beside:
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the claim's options to a parser."""
-    FULL.options_into(parser, QUICK, (OURS,))
+    FULL.options_into(parser, QUICK)
     parser.add_argument("--count", type=count, help="bad devices, each of another user (50; with --quick 10)")
 
 

@@ -11,20 +11,20 @@ import argparse
 import attrs
 
 from benchmarks import ladder
-from benchmarks.comparison import Scale, compare, complete, cpu_table, entrants
+from benchmarks.comparison import FEW, Scale, compare, complete, cpu_table, entrants
 from benchmarks.figures import Table
 from benchmarks.progress import Progress
 
 BURST = 8
 PEERS = ("actors", "actors-compiled", "mosquitto", "websockets", "picows", "limit")
-FULL = Scale(connections=1_000, rate=20_000, seconds=5.0, rounds=5)
-QUICK = Scale(connections=100, rate=8_000, seconds=0.6, rounds=1, warmup=0.3)
+FULL = Scale(connections=1_000, rate=20_000, seconds=5.0, rounds=5, peers=PEERS)
+QUICK = Scale(connections=100, rate=8_000, seconds=0.6, rounds=1, warmup=0.3, peers=FEW)
 RATES = (20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 120_000, 140_000, 160_000, 200_000, 240_000)
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the claim's options to a parser."""
-    FULL.options_into(parser, QUICK, PEERS)
+    FULL.options_into(parser, QUICK)
     ladder.options_into(parser, RATES, quick_rates=())
 
 

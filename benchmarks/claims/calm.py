@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.comparison import Scale, compare, complete, cpu_table, entrants, ours_to
+from benchmarks.comparison import FEW, Scale, compare, complete, cpu_table, entrants, ours_to
 from benchmarks.figures import Table
 from benchmarks.progress import Progress
 
 FULL = Scale(connections=1_000, rate=500, seconds=8.0, rounds=5)
-QUICK = Scale(connections=100, rate=500, seconds=0.7, rounds=1, warmup=0.3)
+QUICK = Scale(connections=100, rate=500, seconds=0.7, rounds=1, warmup=0.3, peers=FEW)
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:

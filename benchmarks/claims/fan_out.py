@@ -10,20 +10,20 @@ import argparse
 import attrs
 
 from benchmarks import ladder
-from benchmarks.comparison import Scale, compare, complete, cpu_table, entrants
+from benchmarks.comparison import FEW, Scale, compare, complete, cpu_table, entrants
 from benchmarks.figures import Table
 from benchmarks.peers.roster import PEERS as ALL
 from benchmarks.progress import Progress
 
 PEERS = tuple(name for name in ALL if name != "python-socketio")
-FULL = Scale(connections=100, rate=100, seconds=5.0, rounds=5)
-QUICK = Scale(connections=50, rate=100, seconds=0.6, rounds=1, warmup=0.3)
+FULL = Scale(connections=100, rate=100, seconds=5.0, rounds=5, peers=PEERS)
+QUICK = Scale(connections=50, rate=100, seconds=0.6, rounds=1, warmup=0.3, peers=FEW)
 RATES = (50, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_300, 1_600, 2_000)
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the claim's options to a parser."""
-    FULL.options_into(parser, QUICK, PEERS)
+    FULL.options_into(parser, QUICK)
     ladder.options_into(parser, RATES, quick_rates=())
 
 

@@ -7,12 +7,12 @@ import argparse
 import attrs
 
 from benchmarks import ladder
-from benchmarks.comparison import Scale, complete
+from benchmarks.comparison import FEW, Scale, complete
 from benchmarks.figures import Table
 from benchmarks.progress import Progress
 
 FULL = Scale(connections=1_000, rate=10_000, seconds=3.0, rounds=3)
-QUICK = Scale(connections=50, rate=10_000, seconds=0.5, rounds=1, warmup=0.2)
+QUICK = Scale(connections=50, rate=10_000, seconds=0.5, rounds=1, warmup=0.2, peers=FEW)
 
 RATES = (
     5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000, 60_000, 70_000, 85_000, 100_000, 120_000, 140_000,

@@ -27,16 +27,16 @@ from benchmarks.process import arguments_of
 from benchmarks.progress import Progress
 from benchmarks.schedule import Schedule
 
-FULL = Scale(connections=50, rate=1_000, seconds=8.0, rounds=3)
-QUICK = Scale(connections=20, rate=500, seconds=2.0, rounds=1, warmup=0.3)
 USUAL = ("actors", "actors-compiled", "websockets", "starlette", "socketio-node")
+FULL = Scale(connections=50, rate=1_000, seconds=8.0, rounds=3, peers=USUAL)
+QUICK = Scale(connections=20, rate=500, seconds=2.0, rounds=1, warmup=0.3, peers=("actors", "websockets"))
 AFTER_SECONDS = 0.3
 """Time from the first measured event to the strike."""
 
 
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the claim's options to a parser."""
-    FULL.options_into(parser, QUICK, USUAL)
+    FULL.options_into(parser, QUICK)
     parser.add_argument("--devices", type=count, help="that come back at once (2,000; with --quick 200)")
 
 

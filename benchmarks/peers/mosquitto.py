@@ -42,6 +42,8 @@ class Pubacks:
 
     def __call__(self, data: bytes) -> int:
         """Count."""
+        if not data:
+            raise ConnectionError("expected acks, got the end of the stream")
         data = self.rest + data
         whole = len(data) // mqtt.PUBACK_BYTES
         self.rest = data[whole * mqtt.PUBACK_BYTES :]

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ from benchmarks import process
 from benchmarks.schedule import TICK_SECONDS, Feed, Schedule
 
 START_SECONDS = 10.0
-FINISH_SECONDS = 30.0
 RECEIVE_BYTES = 1 << 20
 
 
@@ -75,39 +75,42 @@ class Publisher:
     stream: socket.socket
     packets: list[bytes]
     confirmations: Callable[[bytes], int]
-    """Counts the confirmations in what the broker has sent. Raises where it has refused one."""
+    """Counts the confirmations in what the broker has sent; raises ConnectionError at anything else."""
 
-    received: bytes = b""
+    pending: bytearray = attrs.field(factory=bytearray)
+    """Due, and not taken by the broker yet."""
+
     confirmed: int = 0
+    stopped: bool = False
 
     def play(self, schedule: Schedule, port: int, pid: int) -> None:
-        """Say that the broker is ready, publish each event when it is due, and return when the parent says stop."""
+        """Say that the broker is ready, publish each event when it is due, and return when the parent says stop.
+
+        That may come before the end, because a broker over its limit takes and confirms no more.
+        """
         process.write_line("ready", port, pid)
         start = process.wait_for_start()
         if start is None:
             return
-        events = Feed(schedule, start)
-        while not events.finished:
+        self.stream.setblocking(False)
+        events, expected = Feed(schedule, start), schedule.turns * schedule.burst
+        while not self.stopped and self.confirmed < expected:
             turns = events.turns_due()
-            if turns:
-                self.stream.sendall(b"".join(self.packets[turns.start : turns.stop]))
-            self._collect(events.pause_seconds)
-        self._finish(schedule.turns * schedule.burst)
-        process.wait_for_line()
+            self.pending += b"".join(self.packets[turns.start : turns.stop])
+            self._exchange()
+            time.sleep(TICK_SECONDS if self.pending or events.finished else events.pause_seconds)
+        if not self.stopped:
+            process.wait_for_line()
 
-    def _collect(self, seconds: float) -> None:
-        """Wait so long, and count what was confirmed."""
-        time.sleep(seconds)
-        if select.select([self.stream], [], [], 0)[0]:
+    def _exchange(self) -> None:
+        """Write what the broker takes, count what it has confirmed, and see whether the parent says stop."""
+        writing = [self.stream] if self.pending else []
+        readable, writable, _ = select.select([self.stream, sys.stdin], writing, [], 0)
+        if writable:
+            del self.pending[: self.stream.send(self.pending)]
+        if self.stream in readable:
             self.confirmed += self.confirmations(self.stream.recv(RECEIVE_BYTES))
-
-    def _finish(self, expected: int) -> None:
-        """Wait for the last confirmations. Raises ConnectionError when they do not come."""
-        until = time.monotonic() + FINISH_SECONDS
-        while self.confirmed < expected:
-            self._collect(TICK_SECONDS)
-            if time.monotonic() > until:
-                raise ConnectionError(f"expected {expected} confirmations, got {self.confirmed}")
+        self.stopped = sys.stdin in readable
 
 
 def leave_the_server_core(cpu: int | None) -> None:

@@ -73,7 +73,12 @@ class Peer:
             return f"{self.program} {told_version(self.program)}"
         if self.compiled:
             return "compiled"
-        return build_name() if self.name == OURS else ""
+        return build_name() if self.name == OURS else "of this package"
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each server that can run here, by its name."""
+    return {name: peer.version() for name, peer in PEERS.items() if peer.unavailable() is None}
 
 
 def program(name: str) -> str | None:
