@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -20,7 +21,6 @@ from actors.events.event import encode, placed
 from actors.limits import Limits
 from actors.stores.journal import Effect, LogRecord, Placed, ThreadRecord
 from actors.stores.sqlite.journal import SQLiteJournal
-from actors.tools.terminal import say
 
 USERS, BATCH = 2_000, 4_000
 LIMITS = Limits(retained_seconds=86_400.0)
@@ -64,14 +64,17 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure_start(path: Path, events: int) -> None:
-    """Start with a file that was closed in order, and once more, because that start was killed."""
+def measure_start(path: Path, events: int) -> Iterator[tuple[str, float, float]]:
+    """Start with a file that was closed in order, and once more, because that start was killed.
+
+    Yields for each which it was, the seconds to the first event, and the bytes that the process grew by.
+    """
     trio.run(write, path, events)
     for kind in ("closed in order", "killed"):
         words = [sys.executable, "-m", "benchmarks.durable_start", str(path)]
         said = subprocess.run(words, check=True, capture_output=True, text=True).stdout  # noqa: S603 - ourselves
         seconds, grown = map(float, said.split())
-        say(f"start with {events:,} events, {kind}: {seconds:.2f} s to the first, {grown / 2**20:.0f} MiB\n")
+        yield kind, seconds, grown
 
 
 if __name__ == "__main__":

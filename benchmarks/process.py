@@ -1,8 +1,9 @@
 """The conventions of a benchmark's processes: one core each, and a protocol of lines.
 
-The parent writes ``go START`` and ``stop`` to a child's standard input; the child
-writes a word and its values to standard output: ``ready PORT``, ``connected``, ``report JSON``.
-START is on the monotonic clock, which Linux shares between processes.
+A server writes ``ready PORT PID``, where PID is the process that is measured; the load client writes ``connected``
+and ``report JSON``. The parent writes ``go START`` and ``stop``. START is on the monotonic clock, which Linux
+shares between processes. A server reports no figures, because the parent reads the processor time and the memory
+of PID from outside, in the same way for a server in Python, Node, C or Go.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import os
 import resource
 import sys
 
-from benchmarks.schedule import Schedule
+import attrs
+
+from benchmarks.schedule import WARMUP_SECONDS, Schedule
 
 
 def write_line(*words: object) -> None:
@@ -27,6 +30,15 @@ def wait_for_line() -> list[str]:
     return sys.stdin.readline().split()
 
 
+def wait_for_start() -> float | None:
+    """Wait for the parent's START; ``None`` if the parent wants no events, or has ended."""
+    match wait_for_line():
+        case ["go", start]:
+            return float(start)
+        case _:
+            return None
+
+
 def cpu_seconds() -> float:
     """Return the user and system time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -34,26 +46,45 @@ def cpu_seconds() -> float:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Make a parser of the arguments of every process of a spread run."""
+    """Make a parser of the arguments of every process of a run."""
     arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--connections", type=int, required=True)
-    arguments.add_argument("--rate", type=int, required=True, help="events a second, over all connections")
+    arguments.add_argument("--rate", type=int, required=True, help="events a second, over all users")
     arguments.add_argument("--seconds", type=float, required=True)
-    arguments.add_argument("--burst", type=int, default=1, help="events to one connection at once")
+    arguments.add_argument("--burst", type=int, default=1, help="events to one user at once")
+    arguments.add_argument("--devices", type=int, default=1, help="connections of one user")
+    arguments.add_argument("--threads", type=int, default=1, help="threads of one user")
+    arguments.add_argument("--warmup", type=float, default=WARMUP_SECONDS, help="seconds before the measured ones")
     arguments.add_argument("--cpu", type=int, help="the core to stay on")
+    arguments.add_argument("--feeder-cpu", type=int, help="the core of a feeder that is not part of its server")
     return arguments
+
+
+def schedule_of(options: argparse.Namespace) -> Schedule:
+    """Return the schedule that the arguments describe."""
+    return Schedule(**{field.name: getattr(options, field.name) for field in attrs.fields(Schedule)})
+
+
+def arguments_of(schedule: Schedule) -> list[object]:
+    """Return the arguments that describe a schedule."""
+    return [word for key, value in attrs.asdict(schedule).items() for word in (f"--{key}", value)]
+
+
+def pin(cpu: int | None) -> None:
+    """Keep this process, and the processes that it starts from now on, on one core."""
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
 
 
 def begin(options: argparse.Namespace) -> Schedule:
     """Pin the process to its core, raise the limit of file descriptors, and return the schedule.
 
     The collector's thresholds are those of a server in production, because with
-    Python's defaults, sized for scripts, either server stops for a full
+    Python's defaults, sized for scripts, every server in Python stops for a full
     collection every second or so.
     """
     gc.set_threshold(50_000, 20, 100)
-    if options.cpu is not None:
-        os.sched_setaffinity(0, {options.cpu})
+    pin(options.cpu)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return Schedule(options.connections, options.rate, options.seconds, options.burst)
+    return schedule_of(options)

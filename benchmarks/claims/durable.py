@@ -33,9 +33,10 @@ from actors.stores.journal import Effect
 from actors.stores.local import LocalStore
 from actors.stores.sqlite.journal import SQLiteJournal
 from actors.tools.arguments import count, patience
-from actors.tools.terminal import say
 from benchmarks.bare import BareDatabase, BareLoop
 from benchmarks.durable_start import measure_start
+from benchmarks.figures import Cell, Spread, Table, ratios, spread
+from benchmarks.progress import Progress
 
 TASKS, USERS, DEPTH = 200, 20, 10
 PAYLOAD = {"text": "x" * 120}
@@ -46,6 +47,19 @@ LIMITS = actors.Limits(retained_events=10**6, retained_bytes=2**30, retained_sec
 BUSY_SECONDS, IDLE_SECONDS = 0.0009, 0.0001
 BUSY_BATCH = 100
 """Events of one commit beside a busy loop."""
+
+
+Row = dict[str, Cell]
+
+
+def row(measured: str, found: Cell, beside: Cell = None, ratio: Spread | None = None) -> Row:
+    """Make a row of the table."""
+    return {"what": measured, "found": found, "SQLite itself": beside, "ratio": ratio}
+
+
+def ratio_of(one: float, other: float) -> Spread | None:
+    """Return the ratio of two figures of one run."""
+    return ratios([one], [other])
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -131,18 +145,17 @@ async def durable(folder: Path, seconds: float, depth: int) -> float:
             return await rate(emit, seconds, depth)
 
 
-async def measure_rates(folder: Path, seconds: float, rounds: int) -> float:
-    """Measure both in turn, and say so; returns the rate of events that are each awaited."""
-    awaited = 0.0
+async def measure_rates(folder: Path, seconds: float, rounds: int) -> tuple[float, list[Row]]:
+    """Measure both in turn; returns the rate of events that are each awaited, and the rows."""
+    awaited, rows = 0.0, []
     for name, depth in (("awaited", 1), (f"pipelined by {DEPTH}", DEPTH)):
         ours, theirs = [], []
         for _ in range(rounds):
             theirs.append(await bare(folder, seconds, depth))
             ours.append(await durable(folder, seconds, depth))
-        ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
-        say(f"{name}: {median(ours):,.0f} events/s, bare {median(theirs):,.0f} events/s, ratio {ratio:.2f}\n")
+        rows.append(row(f"events/s, {name}", spread(ours, 0), spread(theirs, 0), ratios(ours, theirs)))
         awaited = awaited or median(ours)
-    return awaited
+    return awaited, rows
 
 
 # --- latency ----------------------------------------------------------------------
@@ -160,19 +173,19 @@ class Stopwatch(actors.Instrument):
         self.seconds.append(time.perf_counter() - self.emitted.pop(receipt.event_id))
 
 
-async def measure_latency(folder: Path, rate_: float, seconds: float, rounds: int) -> None:
-    """Emit at a rate, in turn with the disk's own commits at that rate, and print how long events took in both."""
+async def measure_latency(folder: Path, rate_: float, seconds: float, rounds: int) -> list[Row]:
+    """Emit at a rate, in turn with the disk's own commits at that rate; returns how long events took in both."""
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(rounds):
         ours += await event_seconds(folder, rate_, seconds)
         theirs += await trio.to_thread.run_sync(disk_seconds, folder, rate_, seconds)
-    our_p99, their_p99 = percentile(ours, 0.99), percentile(theirs, 0.99)
-    say(
-        f"latency at {rate_:,.0f} events/s: p50 {median(ours) * 1e3:.2f} ms, p99 {our_p99 * 1e3:.2f} ms;"
-        f" the disk's commits p50 {median(theirs) * 1e3:.2f} ms, p99 {their_p99 * 1e3:.2f} ms;"
-        f" p99 to p99 {our_p99 / their_p99:.2f}\n"
-    )
+    shares = {"p50": 0.5, "p99": 0.99}
+    found = {name: (1e3 * percentile(ours, share), 1e3 * percentile(theirs, share)) for name, share in shares.items()}
+    return [
+        row(f"{name} ms to STORED, {rate_:,.0f} events/s", Spread((one,), 2), Spread((other,), 2), ratio_of(one, other))
+        for name, (one, other) in found.items()
+    ]
 
 
 async def event_seconds(folder: Path, rate_: float, seconds: float) -> list[float]:
@@ -213,8 +226,8 @@ def disk_seconds(folder: Path, rate_: float, seconds: float) -> list[float]:
 # --- beside a busy loop -------------------------------------------------------------
 
 
-async def measure_busy(folder: Path, seconds: float) -> None:
-    """Print what commits take while the loop computes."""
+async def measure_busy(folder: Path, seconds: float) -> list[Row]:
+    """Return what commits take while the loop computes."""
     with fresh(folder) as path:
         async with opened(path) as (runtime, journal), trio.open_nursery() as nursery:
             took = _timed(journal)
@@ -224,10 +237,8 @@ async def measure_busy(folder: Path, seconds: float) -> None:
                 receipts = [runtime.thread(f"thread{n}").emit_nowait("agent_delta", PAYLOAD) for n in range(BUSY_BATCH)]
                 await receipts[-1].reached(actors.Stage.STORED)
             nursery.cancel_scope.cancel()
-    say(
-        f"beside a loop that is 90 % busy: commit p50 {median(took) * 1e3:.1f} ms, "
-        f"p99 {percentile(took, 0.99) * 1e3:.1f} ms, {len(took)} commits\n"
-    )
+    told = f"of {len(took):,} commits beside a loop that is 90 % busy"
+    return [row(f"{name} ms {told}", 1e3 * percentile(took, share)) for name, share in (("p50", 0.5), ("p99", 0.99))]
 
 
 def _timed(journal: SQLiteJournal) -> list[float]:
@@ -268,8 +279,8 @@ def connect_growing(*arguments: Any, **options: Any) -> sqlite3.Connection:
     return sqlite3.connect(*arguments, factory=Growing, **options)
 
 
-async def measure_wal(folder: Path, seconds: float) -> None:
-    """Print the bytes of the write-ahead log for each byte of an event, with events that are each awaited."""
+async def measure_wal(folder: Path, seconds: float) -> list[Row]:
+    """Return the bytes of the write-ahead log for each byte of an event, with events that are each awaited."""
     with fresh(folder) as path:
         async with opened(path, connect=connect_growing) as (runtime, _):
             wal = path.with_name("events.db-wal")
@@ -285,9 +296,9 @@ async def measure_wal(folder: Path, seconds: float) -> None:
             logs = [runtime.tree.store.state.logs[f"user{number}"] for number in range(USERS)]  # type: ignore[attr-defined]
             texts = sum(log.size_bytes for log in logs)
             events = sum(len(log) for log in logs)
-    say(
-        f"write-ahead log: {written / events:.0f} bytes an event of {texts / events:.0f}, ratio {written / texts:.2f}\n"
-    )
+    return [
+        row("bytes of the write-ahead log for an event", written / events, texts / events, ratio_of(written, texts))
+    ]
 
 
 # --- the command line -----------------------------------------------------------------
@@ -296,32 +307,43 @@ async def measure_wal(folder: Path, seconds: float) -> None:
 def options_into(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options to a parser."""
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to measure")
-    parser.add_argument("--seconds", type=patience, help="of each round (3; with --quick 0.7)")
-    parser.add_argument("--rounds", type=count, help="of each kind; the median is quoted (7; with --quick 3)")
+    parser.add_argument("--seconds", type=patience, help="of each round (3; with --quick 0.5)")
+    parser.add_argument("--rounds", type=count, help="of each kind; the median is quoted (7; with --quick 2)")
     parser.add_argument("--events", type=count, help="of the file that is started with (1000000; with --quick 100000)")
     parser.add_argument("--only", choices=("rates", "latency", "busy", "wal", "start"), help="one part")
 
 
-def main(options: argparse.Namespace) -> None:
-    """Measure every part, and print it."""
+def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
+    """Measure every part."""
     gc.set_threshold(50_000, 20, 100)  # those of a server in production
     logging.getLogger("actors").setLevel(logging.ERROR)  # no device is there, and each thread would say so
     quick = options.quick
-    seconds = options.seconds or (0.7 if quick else 3.0)
-    rounds = options.rounds or (3 if quick else 7)
-    trio.run(_measure, options.folder, seconds, rounds, options.only)
+    seconds = options.seconds or (0.5 if quick else 3.0)
+    rounds = options.rounds or (2 if quick else 7)
+    progress.begin(5)
+    rows = trio.run(_measured, options.folder, seconds, rounds, options.only, progress)
     if options.only in (None, "start"):
+        progress.step("start")
+        events = options.events or (100_000 if quick else 1_000_000)
         with fresh(options.folder) as path:
-            measure_start(path, options.events or (100_000 if quick else 1_000_000))
+            for kind, took, grown in measure_start(path, events):
+                rows.append(row(f"s to start with {events:,} events, {kind}", Spread((took,), 2)))
+                rows.append(row(f"MiB of that start, {kind}", grown / 2**20))
+    return [Table("durable", 'durable: SQLiteStore, synchronous="full"', rows)]
 
 
-async def _measure(folder: Path, seconds: float, rounds: int, only: str | None) -> None:
-    awaited = 10_000.0
+async def _measured(folder: Path, seconds: float, rounds: int, only: str | None, progress: Progress) -> list[Row]:
+    awaited, rows = 10_000.0, list[Row]()
     if only in (None, "rates"):
-        awaited = await measure_rates(folder, seconds, rounds)
+        progress.step("rates")
+        awaited, rows = await measure_rates(folder, seconds, rounds)
     if only in (None, "latency"):
-        await measure_latency(folder, awaited / 2, seconds, rounds)
+        progress.step("latency")
+        rows += await measure_latency(folder, awaited / 2, seconds, rounds)
     if only in (None, "busy"):
-        await measure_busy(folder, 3 * seconds)
+        progress.step("busy")
+        rows += await measure_busy(folder, 3 * seconds)
     if only in (None, "wal"):
-        await measure_wal(folder, seconds)
+        progress.step("wal")
+        rows += await measure_wal(folder, seconds)
+    return rows

@@ -8,17 +8,28 @@ import threading
 import time
 
 from benchmarks import process
-from benchmarks.load import ACTORS, Totals, opened
+from benchmarks.load.loop import Loop
+from benchmarks.load.totals import Totals
+from benchmarks.load.websocket import Actors
 
 READ_BYTES = 4_096
 """Bytes that a slow device reads per second, several times less than it is sent."""
 
 
-def live(port: int, user: str, *, reads: bool) -> None:
+def opened(port: int, user: int) -> socket.socket:
+    """Connect one device, up to its welcome."""
+    loop = Loop(Totals())
+    device = Actors(port, user, user, loop.totals)
+    with loop.epoll:
+        loop.connect(iter([device]), at_once=1)
+    return device.socket
+
+
+def live(port: int, user: int, *, reads: bool) -> None:
     """Run one device for ever."""
     while True:
         try:
-            stream = opened(port, user, ACTORS, Totals()).socket
+            stream = opened(port, user)
         except OSError:
             time.sleep(0.1)
             continue
@@ -46,9 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     for number in range(options.count):
         reads = options.kind == "slow"
-        threading.Thread(
-            target=live, args=(options.port, f"user-{number}"), kwargs={"reads": reads}, daemon=True
-        ).start()
+        threading.Thread(target=live, args=(options.port, number), kwargs={"reads": reads}, daemon=True).start()
     process.write_line("connected")
     process.wait_for_line()
 

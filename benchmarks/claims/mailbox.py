@@ -1,6 +1,6 @@
 """The claim: a hop to an idle actor costs what a bare buffer does, and a small part of one through a parked task.
 
-Five ways to have an actor handle a message, each over many messages:
+Ways to have an actor handle a message, each over many messages:
 
 - *bare call*: ``actor.handle(message)``, without a mailbox.
 - *tell, idle*: :meth:`Mailbox.tell` to an actor that has nothing to do, handled in the sender's step.
@@ -9,6 +9,9 @@ Five ways to have an actor handle a message, each over many messages:
   handles them. The task's start and end are in the figure, divided by the messages.
 - *channel, parked task*: the usual actor, a task in ``await receive()``; sent, and the sender yields to the
   scheduler until the message was handled. The cost of yielding is in the figure.
+- *pykka, a thread*: an actor of Pykka, which is a thread with a queue; the sender waits until the message was handled.
+- *Erlang, a process*: a process of the BEAM in compiled Erlang; a queue's length of messages, and then the sender waits
+  until they were handled. Clocked in the BEAM itself, after the others.
 
 The rounds are interleaved, A B C A B C, so that a change of the machine's speed affects all of them; quoted is
 the median of the rounds, and its ratio to the bare call's. The cyclic collector runs between the measurements
@@ -17,17 +20,20 @@ and in none of them. A message that was not handled breaks the run.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import time
 from collections.abc import Awaitable, Callable
-from statistics import median
 
 import attrs
 import trio
 
 from actors.kernel.failures import Failure, failure_of
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
-from actors.tools.terminal import say
+from benchmarks.erlang import erlang
+from benchmarks.figures import Cell, Table, ratios, spread
+from benchmarks.progress import Progress
+from benchmarks.pykka_hop import pykka_missing, pykka_thread
 
 CAPACITY = 256
 """Capacity of a mailbox or channel, as in the runtime (``Limits.mailbox_messages``)."""
@@ -162,35 +168,44 @@ async def nanoseconds(way: Way, count: int) -> float:
     return took / count
 
 
-async def measure(batches: int, rounds: int) -> dict[str, list[float]]:
+async def measured(
+    ways: dict[str, tuple[Way, int]], batches: int, rounds: int, progress: Progress
+) -> dict[str, list[float]]:
     """Measure all ways in turn, in ``rounds`` rounds after one to warm up."""
-    figures: dict[str, list[float]] = {name: [] for name in WAYS}
+    figures: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
-        for name, (way, share) in WAYS.items():
+        progress.step(f"round {number}")
+        for name, (way, share) in ways.items():
             figure = await nanoseconds(way, batches * CAPACITY // share)
             if number:
                 figures[name].append(figure)
     return figures
 
 
-def table(figures: dict[str, list[float]]) -> str:
-    """Format the medians, their ratio to the bare call's, and the range of the rounds."""
-    bare = median(figures["bare call"])
-    text = f"{'hop':22}{'ns':>11}{'min':>11}{'max':>11}{'x call':>11}\n"
-    for name, rounds in figures.items():
-        middle = median(rounds)
-        text += f"{name:22}{middle:11,.0f}{min(rounds):11,.0f}{max(rounds):11,.0f}{middle / bare:11.1f}\n"
-    return text
+def table(figures: dict[str, list[float]], notes: list[str]) -> Table:
+    """Make the table: the medians, and their ratio to the bare call's in each round."""
+    bare = figures["bare call"]
+    rows: list[dict[str, Cell]] = [
+        {"hop": name, "ns": spread(rounds, 0), "x bare call": ratios(rounds, bare)} for name, rounds in figures.items()
+    ]
+    return Table("mailbox", "mailbox: one message to an actor, until it is handled", rows, notes=notes)
 
 
-def sentence(figures: dict[str, list[float]]) -> str:
-    """Format the outcome as a sentence."""
-    bare, idle, parked = (median(figures[name]) for name in ("bare call", "tell, idle", "channel, parked task"))
-    return f"a hop to an idle actor: {idle / bare:.1f} x a call; through a parked task: {parked / idle:.0f} x that\n"
+def options_into(parser: argparse.ArgumentParser) -> None:
+    """Add no option."""
 
 
-def main(quick: bool) -> None:
-    """Measure and print."""
-    batches, rounds = (QUICK_BATCHES, QUICK_ROUNDS) if quick else (BATCHES, ROUNDS)
-    figures = trio.run(measure, batches, rounds)
-    say("\n" + table(figures) + sentence(figures))
+def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
+    """Measure all ways that can be measured here."""
+    batches, rounds = (QUICK_BATCHES, QUICK_ROUNDS) if options.quick else (BATCHES, ROUNDS)
+    progress.begin(rounds + 1)
+    ways, notes = dict(WAYS), []
+    if (reason := pykka_missing()) is None:
+        ways["pykka, a thread"] = (pykka_thread, SLOW_SHARE)
+    else:
+        notes.append(f"pykka: skipped, {reason}")
+    figures = trio.run(measured, ways, batches, rounds, progress)
+    found, note = erlang("hop", batches * CAPACITY, rounds)
+    if found:
+        figures["Erlang, a process"] = found
+    return [table(figures, [*notes, note])]
