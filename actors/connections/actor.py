@@ -253,6 +253,7 @@ class Connection:
             return
         except NotAtHand:
             assert self._presence.view is not None, "a log is followed while it has devices"
+            transport.release()  # loading takes its time, and a client waits for its welcome for so long only
             self._loading.begin(self._presence.view, subscription.cursor.position + 1)
             return
         if outgoing is not None:

@@ -76,8 +76,10 @@ class TLSEndpoint:
 
     def receive(self, most_bytes: int) -> bytes | None:
         """See :class:`Endpoint`."""
-        while (data := self.receive_ahead(most_bytes)) is None and self._feed():
-            pass
+        data = self.receive_ahead(most_bytes)
+        if data is None and self._feed():
+            # Once, because a peer can send records without end that carry nothing for us.
+            data = self.receive_ahead(most_bytes)
         return data
 
     def receive_ahead(self, most_bytes: int) -> bytes | None:

@@ -134,6 +134,11 @@ class Transport:
         goes through it."""
         self._held += frames
 
+    def release(self) -> None:
+        """Send what is held, because the next ones are not on their way after all."""
+        if self._held:
+            self.write(b"")
+
     def write_control(self, frames: bytes) -> None:
         """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for
         the backlog."""

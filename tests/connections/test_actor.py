@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import actors
+from actors.delivery.log import Chunk, NotAtHand
 from tests.connections.ends import ends, events
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, PING, PONG, Peer, connected, frame
@@ -49,6 +50,39 @@ async def test_welcome() -> None:
             }
             assert offsets(await events(peer, 3)) == [1, 2, 3]
             assert await peer.next_message() == {"op": "caught_up", "offset": 3}
+
+
+class Slow:
+    """A view of a log that has to be loaded first."""
+
+    def __init__(self, view: Any) -> None:
+        self._view = view
+        self.loaded = trio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    def read(self, first: int, most_bytes: int) -> Chunk:
+        if not self.loaded.is_set():
+            raise NotAtHand
+        chunk: Chunk = self._view.read(first, most_bytes)
+        return chunk
+
+    async def fill(self, first: int) -> None:
+        await self.loaded.wait()
+
+
+async def test_welcome_before_the_log_is_loaded() -> None:
+    """A device is welcomed at once, although the store has to bring what it is to be sent."""
+    async with served() as server, server.peer() as first, server.peer() as peer:
+        await first.attach("alice")
+        await server.emit(1)
+        presence: Any = server.runtime.tree.registry.presence("alice")
+        presence.view = slow = Slow(presence.view)
+        await peer.open(ACTORS)
+        assert (await peer.hello("alice"))["head"] == 1
+        slow.loaded.set()
+        assert (await peer.next_event())["offset"] == 1
 
 
 async def test_event() -> None:

@@ -218,6 +218,36 @@ async def test_what_was_read_ahead_has_an_end(pipe: Pipe) -> None:
         assert await receive(endpoint, 2_000 - len(got)) == b"x" * (1_000 - len(got)) + b"y" * 1_000
 
 
+class Trickle(SocketEndpoint):
+    """An endpoint whose bytes arrive one by one."""
+
+    reads = 0
+
+    def receive(self, most_bytes: int) -> bytes | None:
+        type(self).reads += 1
+        return super().receive(1)
+
+
+async def test_one_read_of_the_system(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    """Each receive asks the system once, whatever it got: so a step has an end."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+    endpoint = TLSEndpoint(Trickle(ours), server_context)
+    client = trio.SSLStream(stream, client_context, server_hostname="localhost", https_compatible=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(endpoint.handshake)
+        nursery.start_soon(client.do_handshake)
+    await client.send_all(b"x")
+    before, calls = Trickle.reads, 0
+    data: bytes | None = None
+    while data is None:
+        data, calls = endpoint.receive(10), calls + 1
+    assert (data, Trickle.reads - before) == (b"x", calls)
+    endpoint.close()
+    await trio.aclose_forcefully(client)
+
+
 async def test_broken(pipe: Pipe) -> None:
     """Sending to a peer that has gone ends in BrokenResourceError, and nothing else."""
     endpoint, stream = pipe
