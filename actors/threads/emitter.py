@@ -16,7 +16,7 @@ from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.receipt_index import ReceiptIndex
 from actors.errors import RuntimeClosed
-from actors.events.event import Identifier, Payload, check_identifier, encode, fingerprint
+from actors.events.event import Payload, check_identifier, encode, fingerprint
 from actors.events.states import QUEUED, Queued
 from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
@@ -49,7 +49,7 @@ class Emitter:
         self._accounts = accounts
         self._limits = limits
         self._instruments = context.instruments
-        self._own_thread = affinity.thread
+        self._thread = affinity.thread
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
         self._number = 0
@@ -65,11 +65,11 @@ class Emitter:
     def compose(
         self,
         thread_id: str,
-        type_: Identifier,
+        type_: str,
         payload: Payload,
-        run_id: Identifier = None,
-        event_id: Identifier = None,
-        user_id: Identifier = None,
+        run_id: str | None = None,
+        event_id: str | None = None,
+        user_id: str | None = None,
         arrival: Arrival | None = None,
         *,
         claims: bool = True,
@@ -78,7 +78,7 @@ class Emitter:
 
         With ``claims``, a thread without an owner becomes ``user_id``'s.
         """
-        if get_ident() != self._own_thread:
+        if get_ident() != self._thread:
             self.affinity.check()
         if self.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")

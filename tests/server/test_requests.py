@@ -18,6 +18,7 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.protocol.codes import REFUSALS
 from actors.runtime import Runtime
+from actors.server.requests import Requests
 from actors.threads.messages import OwnerRequest, ThreadMessage
 from tests.stores.held import FullStore, HeldStore
 from tests.stores.waiting import WaitingStore
@@ -1132,7 +1133,7 @@ async def test_a_failure_of_ours_in_a_message() -> None:
     """A message that fails in our hands leaves no turn reserved."""
     async with alice(on_message=quietly) as (server, peer):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(server.runtime.tree.emitter, "compose", lambda *_, **__: 1 // 0)
+            patch.setattr(Requests, "_emitter", property(lambda _: 1 // 0), raising=False)
             refused(await send(peer), "failed")
         await at_rest(server.runtime)
         placement(await send(peer))
