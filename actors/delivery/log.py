@@ -3,9 +3,9 @@
 An event is retained as the frame in which it goes to every device, and the
 frames stand one behind the other in one run of bytes. The cyclic collector sees
 nothing in it to walk: a million retained events stop the world for 100 ms at a
-time as objects, for 28 ms as bytes in lists, and for 2 ms so. A read is one
-slice, which is cut where its bytes end by bisection, and to let the oldest go
-is to move the beginning.
+time as objects, and for 28 ms as bytes in lists. A read is one slice, which is
+cut where its bytes end by bisection, and to let the oldest go is to move the
+beginning.
 
 What was appended is not *shown* as long as it is on its way to a disk, and what
 is retained may not be *at hand*, because it is on the disk alone.
