@@ -302,6 +302,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "threads/context": "tests/threads/test_answers.py and tests/threads/test_actor.py: each act is noted in one",
     "threads/messages": "only structs; tests/threads/test_actor.py and tests/threads/test_dead_letters.py send each",
     "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
+    "wire/received": "tests/wire/test_engine.py and tests/wire/test_inbound.py: what they come to",
     "wire/dialled": "tests/client: every connection of the client is one",
 }
 """Modules that have no test of their name, and the reason."""

@@ -64,7 +64,7 @@ class Transport:
         on_failed: Callable[[str], None],
     ) -> None:
         self.sealed = False
-        """True once no more frames are taken: a Close was written, or the connection is over."""
+        """True once no more frames are taken: a Close was written, or the connection is over. The backlog is sent."""
         self.aborted = False
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
@@ -152,10 +152,6 @@ class Transport:
             self._control_bytes += len(frames)
             if self._control_bytes > self._limits.control_bytes:
                 self._fail("choked")
-
-    def seal(self) -> None:
-        """Take no more frames; the backlog is still sent."""
-        self.sealed = True
 
     def close(self) -> None:
         """End the connection; aborts it if there is a backlog. Idempotent."""

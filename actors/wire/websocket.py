@@ -191,7 +191,7 @@ class WebSocket:
         if not self._closed:
             self._closed = True
             self._transport.write(close)
-            self._transport.seal()
+            self._transport.sealed = True
 
 
 def text_of(message: str | bytes) -> str:

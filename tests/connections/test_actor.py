@@ -9,7 +9,8 @@ import pytest
 import trio
 
 import actors
-from actors.delivery.log import Chunk, NotAtHand
+from actors.delivery.bounds import Chunk
+from actors.delivery.log import NotAtHand
 from tests.connections.ends import ends, events
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, PING, PONG, Peer, connected, frame

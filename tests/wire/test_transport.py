@@ -159,7 +159,7 @@ async def test_hold() -> None:
         assert b.pipe.taken == b"firstsecondthird"
         assert b.transport.is_ready
         b.transport.hold(b"never")
-        b.transport.seal()
+        b.transport.sealed = True
         assert not b.transport.write(b"late")
         assert not b.transport.is_ready
         assert b.pipe.taken == b"firstsecondthird"
@@ -336,7 +336,7 @@ async def test_sealed() -> None:
     """After a Close nothing is taken, and what was taken before is still sent."""
     async with bench(10) as b:
         b.transport.write(FRAMES[0])
-        b.transport.seal()
+        b.transport.sealed = True
         assert not b.transport.write(FRAMES[1])
         b.transport.write_control(FRAMES[2])
         await b.open(10_000)
