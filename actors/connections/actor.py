@@ -50,9 +50,6 @@ from actors.wire.http import RequestHead
 from actors.wire.transport import Transport
 from actors.wire.websocket import WebSocket
 
-_AT_ONCE = frozenset({"revoked", "shutting_down"})
-"""Reasons after which nothing more is done for a device: it may not ask any longer, or it is told to ask again."""
-
 
 @attrs.frozen(kw_only=True)
 class ConnectionContext(ReaderContext):
@@ -200,7 +197,7 @@ class Connection:
                 else:
                     await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
                     transport.close()
-                    await self._finish_requests()
+                    await peer.ending.finish_requests(peer.tasks, self._context.limits)
         finally:
             transport.close()
             peer.tasks.cancel()
@@ -210,12 +207,6 @@ class Connection:
                 self.subscription.end(written=self.plain)
             self._context.forget(self)
         return peer.ending.outcome()
-
-    async def _finish_requests(self) -> None:
-        """Let what a device had asked for before the end be carried out, for a moment, because it has done its part."""
-        if self._peer.ending.outcome()[0] not in _AT_ONCE:
-            with trio.move_on_after(self._context.limits.close_seconds):
-                await self._peer.tasks.wait_idle()
 
     # --- the writer's side, called from other actors' steps ----------------------
 
