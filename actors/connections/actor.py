@@ -184,7 +184,7 @@ class Connection:
                 else:
                     await peer.ending.say_goodbye(peer.websocket, transport, self._context.limits, plain=self.plain)
                     transport.close()
-                    await self._reader.finish_requests()
+                    await peer.ending.finish_requests(peer.tasks, self._context.limits)
         finally:
             transport.close()
             peer.tasks.cancel()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import trio
 
 from actors.delivery.frames import text_frame
+from actors.kernel.task_set import TaskSet
 from actors.limits import Limits
 from actors.protocol import server_messages
 from actors.protocol.codes import CLOSINGS
@@ -18,6 +19,9 @@ _UNSPEAKABLE = frozenset({"vanished", "stalled", "silent", "choked"})
 
 _MIDWAY = frozenset({"too_big", "bad_frame", "bad_text"})
 """Reasons that arise in the middle of a message: the peer is still sending the rest of it."""
+
+_AT_ONCE = frozenset({"revoked", "shutting_down"})
+"""Reasons after which nothing more is done for a device: it may not ask any longer, or it is told to ask again."""
 
 
 class Ending:
@@ -72,3 +76,9 @@ class Ending:
             await transport.drain()
             if name in _MIDWAY:
                 await transport.discard()
+
+    async def finish_requests(self, tasks: TaskSet, limits: Limits) -> None:
+        """Let what a device had asked for before the end be carried out, for a moment, because it has done its part."""
+        if self.outcome()[0] not in _AT_ONCE:
+            with trio.move_on_after(limits.close_seconds):
+                await tasks.wait_idle()

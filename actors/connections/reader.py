@@ -30,9 +30,6 @@ from actors.wire.websocket import text_of
 
 PONG = server_messages.encode(server_messages.Pong())
 
-_AT_ONCE = frozenset({"revoked", "shutting_down"})
-"""Reasons after which nothing more is done for a device: it may not ask any longer, or it is told to ask again."""
-
 
 class Reader:
     """The messages of one device, from its hello to its end."""
@@ -208,12 +205,6 @@ class Reader:
     async def _carry_out(self, request: Request) -> bytes:
         assert self._device.user_id is not None, "a connection that listens has a user"
         return await self._context.answer(request, self._device.user_id, self._session_id)
-
-    async def finish_requests(self) -> None:
-        """Let what a device had asked for before the end be carried out, for a moment, because it has done its part."""
-        if self._peer.ending.outcome()[0] not in _AT_ONCE:
-            with trio.move_on_after(self._context.limits.close_seconds):
-                await self._peer.tasks.wait_idle()
 
     async def detach(self) -> None:
         """Leave the user's devices, if it has come that far. Shielded, because nothing else removes a device that left

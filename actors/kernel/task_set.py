@@ -42,7 +42,7 @@ class TaskSet:
         """Set when the last task ends, if one waits for that."""
         self._cancelled = False
         self._context = contextvars.copy_context()
-        """The context in which the tasks run: that in which the set was made, whatever finds that one is needed."""
+        """The context in which the tasks run: that in which the set was made, whichever step needs one."""
 
     def __repr__(self) -> str:
         return f"<TaskSet tasks={len(self._scopes or ())}{' cancelled' if self._cancelled else ''}>"
