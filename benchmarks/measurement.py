@@ -152,5 +152,13 @@ def _cpu_of_measured_seconds(server: Server, loading: Child, schedule: Schedule,
     return cpu_after - cpu_before, max(0.0, others_after - others_before)
 
 
+def cpu_between(server: Server, first: float, last: float) -> float:
+    """Wait from one moment to another, and return what the server took between them. Raises ProcessFailed."""
+    _sleep_until(first)
+    before = server.cpu_seconds()
+    _sleep_until(last)
+    return server.cpu_seconds() - before
+
+
 def _sleep_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
