@@ -23,7 +23,7 @@ SETTLE_SECONDS = 0.2
 """Time from the last connection to the reading of what the connections cost."""
 
 Beside = Callable[[str], AbstractContextManager[None]]
-"""What runs beside a measurement, given the server's port."""
+"""A load that runs beside a measurement, given the server's port."""
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ class Server:
 
 @attrs.frozen
 class Opened:
-    """What a server's connections took, each: processor time from its first byte to its last answer, and memory."""
+    """The cost of each of a server's connections: processor time from its first byte to its last answer, and memory."""
 
     connect_ms: float
     resident_kib: float
