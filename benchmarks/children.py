@@ -62,7 +62,7 @@ def child(module: str, *arguments: object, package: Path | None = None) -> Itera
 
     Raises :class:`ProcessFailed` when it does not end after the block.
 
-    ``package`` is a folder whose ``actors`` it imports in place of the one that this process has.
+    ``package`` is the folder from which it imports ``actors``, in place of the one that this process has.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     # As the working directory, because -m puts that before everything else that Python searches.

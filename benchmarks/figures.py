@@ -61,7 +61,7 @@ Cell = Spread | str | int | float | None
 
 @attrs.frozen
 class Table:
-    """What a claim has measured. All rows have the same columns, and the first names the row."""
+    """A claim's figures. All rows have the same columns, and the first names the row."""
 
     claim: str
     title: str

@@ -23,7 +23,7 @@ SETTLE_SECONDS = 0.2
 """Time from the last connection to the reading of what the connections cost."""
 
 Beside = Callable[[str], AbstractContextManager[None]]
-"""What runs beside a measurement, given the server's port."""
+"""A load that runs beside a measurement, given the server's port."""
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ class Server:
 
 @attrs.frozen
 class Opened:
-    """What a server's connections took, each: processor time from its first byte to its last answer, and memory."""
+    """The cost of each of a server's connections: processor time from its first byte to its last answer, and memory."""
 
     connect_ms: float
     resident_kib: float
@@ -150,6 +150,14 @@ def _cpu_of_measured_seconds(server: Server, loading: Child, schedule: Schedule,
     _sleep_until(start + schedule.warmup + schedule.seconds)
     cpu_after, others_after = readings()
     return cpu_after - cpu_before, max(0.0, others_after - others_before)
+
+
+def cpu_between(server: Server, first: float, last: float) -> float:
+    """Wait from one moment to another, and return what the server took between them. Raises ProcessFailed."""
+    _sleep_until(first)
+    before = server.cpu_seconds()
+    _sleep_until(last)
+    return server.cpu_seconds() - before
 
 
 def _sleep_until(moment: float) -> None:

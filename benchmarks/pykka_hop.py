@@ -10,7 +10,7 @@ import trio
 
 
 class Handles(Protocol):
-    """What is told."""
+    """The actor that handles the messages."""
 
     handled: int
 

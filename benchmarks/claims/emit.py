@@ -10,19 +10,13 @@ repository.
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from actors.tools.arguments import count
-from benchmarks.children import ROOT, child, cores
+from benchmarks.builds import builds
+from benchmarks.children import child, cores
 from benchmarks.figures import Cell, Table, ratios, spread
-from benchmarks.peers.roster import OURS_COMPILED, PEERS
 from benchmarks.progress import Progress
 
 PLACES = {"hot": 50, "in place": 1_000}
@@ -37,16 +31,6 @@ def options_into(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="COMMIT", help="an earlier commit, which takes turns")
 
 
-@contextmanager
-def package_of(commit: str) -> Iterator[Path]:
-    """Have a folder with the package of an earlier commit. Raises CalledProcessError when git has none of that name."""
-    command = ["git", "-C", str(ROOT), "archive", commit, "actors"]
-    archive = subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603 - git, and a commit
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name, tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(name, filter="data")
-        yield Path(name)
-
-
 def one_emit(users: int, emits: int, package: Path | None) -> float:
     """Measure one process; returns its µs for an emit."""
     core, _ = cores()
@@ -58,13 +42,7 @@ def one_emit(users: int, emits: int, package: Path | None) -> float:
 def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
     """Measure both places, and those of the earlier commit, in turn."""
     rounds = options.rounds or (1 if options.quick else 5)
-    packages: dict[str, Path | None] = {"ours": None}
-    compiled = PEERS[OURS_COMPILED]
-    if compiled.unavailable() is None:
-        packages["compiled"] = compiled.package
-    with package_of(options.against) if options.against else nullcontext() as earlier:
-        if earlier is not None:
-            packages[options.against] = earlier
+    with builds(options.against) as packages:
         progress.begin(rounds * len(PLACES) * len(packages))
         return [_table(options, rounds, packages, progress)]
 

@@ -24,7 +24,7 @@ KINDS = ("threads", "one-user", "connections")
 
 @attrs.frozen
 class Axis:
-    """What grows, as sizes and the schedules of them."""
+    """One kind of growth: its sizes, and the schedule of each."""
 
     kind: str
     name: str

@@ -70,7 +70,7 @@ def extent(inbox: bytearray, at: int) -> tuple[int, int]:
 
 
 def packet_id_at(inbox: bytearray, start: int) -> bytes:
-    """Return the two bytes of the id of the PUBLISH packet whose body begins at ``start``."""
+    """Return the two bytes of the id of the PUBLISH packet with its body at ``start``."""
     topic_bytes = inbox[start] << 8 | inbox[start + 1]
     after = start + 2 + topic_bytes
     return bytes(inbox[after : after + 2])

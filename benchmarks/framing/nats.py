@@ -28,12 +28,12 @@ def subscribe(subject: str, subscription: int) -> bytes:
 
 
 def publish(subject: str, reply: str, payload: bytes) -> bytes:
-    """Build a PUB whose answer goes to ``reply``; without an answer where that is empty."""
+    """Build a PUB that is answered to ``reply``, or not at all where that is empty."""
     return f"PUB {subject} {reply}{' ' if reply else ''}{len(payload)}\r\n".encode() + payload + b"\r\n"
 
 
 def ack(reply: bytes) -> bytes:
-    """Build the ack of the event whose reply subject is given, and of all before it."""
+    """Build the ack of the event with such a reply subject, and of all before it."""
     return b"PUB " + reply + b" 4\r\n+ACK\r\n"
 
 

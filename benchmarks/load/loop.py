@@ -59,9 +59,9 @@ class Loop:
                 if totals.lost_connections or time.monotonic() - progressed > CONNECT_SECONDS:
                     raise ConnectionError(f"expected {opened - done} more connections, got {totals.notes}")
 
-    def poll(self, window: memoryview) -> bool:
-        """Read every connection that is readable; true if there was one."""
-        ready = self.epoll.poll(POLL_SECONDS)
+    def poll(self, window: memoryview, seconds: float = POLL_SECONDS) -> bool:
+        """Read every connection that is readable, or becomes so in that time; true if there was one."""
+        ready = self.epoll.poll(seconds)
         for number, events in ready:
             connection = self.open[number]
             if events & select.EPOLLOUT and not connection.greeted:

@@ -43,10 +43,12 @@ class Peer:
     compiled: bool = False
     """True for the compiled build of ours."""
 
+    folder: Path | None = None
+
     @property
     def package(self) -> Path | None:
         """The folder of another build of ours than the one of this process; ``None`` for any other server."""
-        return Path(COMPILED_FOLDER) if self.compiled and COMPILED_FOLDER else None
+        return Path(COMPILED_FOLDER) if self.compiled and COMPILED_FOLDER else self.folder
 
     def unavailable(self) -> str | None:
         """Return the reason for which the peer cannot run here; ``None`` if it can."""

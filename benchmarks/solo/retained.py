@@ -28,7 +28,7 @@ LIMITS = actors.Limits(retained_events=10**6, retained_bytes=2**30, retained_sec
 
 @attrs.frozen
 class Held:
-    """What was there: kibibytes of resident memory, and milliseconds of the shortest full collection."""
+    """One reading: kibibytes of resident memory, and milliseconds of the shortest full collection."""
 
     resident_kib: float
     collection_ms: float

@@ -76,7 +76,7 @@ STREAMS = [
 
 @attrs.define
 class Wire:
-    """A connection whose socket is a record of what it sent, fed in pieces of any size."""
+    """A connection on a socket that records what it sent, fed in pieces of any size."""
 
     connection: Connection
     sent: list[bytes] = attrs.field(factory=list)

@@ -58,7 +58,7 @@ def test_a_picture_serves_a_light_and_a_dark_page() -> None:
 
 
 def test_a_figure_without_an_end_is_no_number() -> None:
-    """Where no event came, the latency is infinite: JSON has no word for that, and a picture no length."""
+    """The latency is infinite where no event came: JSON has no word for that, and a picture no length."""
     endless = attrs.evolve(table("spread"), rows=[{"server": "actors", "CPU": spread([1.0, float("inf")])}])
     plain = json.loads(json.dumps(endless.plain(), allow_nan=False))
     assert plain["rows"][0]["CPU"]["most"] is None

@@ -1,4 +1,4 @@
-"""What the load client writes is what the protocols say, as other implementations and the standards have it."""
+"""The load client writes what the protocols say, as other implementations and the standards have it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule of a run: what is due when, for whom, and how much of it a connection is to get."""
+"""The schedule of a run: what is due when, for which user, and how much of it a connection is to get."""
 
 from __future__ import annotations
 
