@@ -17,6 +17,7 @@ from actors.kernel.signals import Reply
 from actors.stores.store import Act, Answered, Bind, Binding
 from actors.testing.journal import Fault
 from actors.threads import actor as thread_actor
+from actors.threads import dead_letters
 from actors.threads.messages import OwnerRequest
 from tests.stores.held import FullStore, HeldStore
 from tests.stores.waiting import WaitingStore
@@ -35,19 +36,20 @@ def rebind(thread_id: str, user_id: str | None, reply: Reply[Binding]) -> OwnerR
     return OwnerRequest(thread_id, user_id, True, act="rebind", reply=reply)
 
 
-def crash_in_notes(runtime: actors.Runtime, times: int) -> None:
-    """Have the notes that a thread makes of the store's answers crash so many times, for its actor and for who notes in
-    its place: they begin with a look at a clock."""
-    context = runtime.tree.thread_context
-    clock, left = context.wall_clock, [times]
+def crash_in(patch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    """Have a step of the notes that a thread makes crash so many times, for its actor and for who notes in its
+    place."""
+    step: Callable[..., Any] = getattr(thread_actor, name)
+    left = [times]
 
-    def crashing() -> float:
+    def crashing(*arguments: Any) -> Any:
         if left[0]:
             left[0] -= 1
             raise RuntimeError("a bug in the actor")
-        return clock()
+        return step(*arguments)
 
-    object.__setattr__(context, "wall_clock", crashing)  # frozen, for everybody else
+    patch.setattr(thread_actor, name, crashing)
+    patch.setattr(dead_letters, name, crashing)
 
 
 # --- a journal that fails -----------------------------------------------------------
@@ -126,11 +128,13 @@ async def test_time_goes_on_while_the_disk_is_full(autojump_clock: trio.testing.
 # --- answers that nobody can note ---------------------------------------------------
 
 
-async def test_an_answer_that_crashes_its_thread(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_answer_that_crashes_its_thread(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event that the store has placed is in the books, however its thread crashes on the answer."""
     async with actors.open_runtime(store=WaitingStore()) as runtime:
         await runtime.bind("t1", "alice")
-        crash_in_notes(runtime, 3)
+        crash_in(monkeypatch, "note_placement", 3)
         receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(3)]
         await receipts[-1].reached(Stage.STORED)
         assert [(receipt.seq, receipt.offset) for receipt in receipts] == [(1, 1), (2, 2), (3, 3)]
@@ -200,12 +204,14 @@ async def test_an_event_in_doubt(autojump_clock: trio.testing.MockClock) -> None
     assert runtime.audit().total == Balance(accepted=1, queued=1)
 
 
-async def test_an_answer_that_nobody_can_note(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_answer_that_nobody_can_note(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event is in doubt, too, where its thread goes out of service over the answer, and who notes in its place
     crashes as well."""
     async with actors.open_runtime(store=WaitingStore(), limits=actors.Limits(restarts=0)) as runtime:
         await runtime.bind("t1", "alice")
-        crash_in_notes(runtime, 2)
+        crash_in(monkeypatch, "note_placement", 2)
         receipt = await runtime.thread("t1").emit("step", {})
         with pytest.raises(StoreUnavailable, match="expected the store to say whether it took it"):
             await receipt.reached(Stage.STORED)
@@ -257,11 +263,11 @@ async def test_what_waits_for_room_when_its_thread_is_quarantined(monkeypatch: p
 # --- changes of owner ----------------------------------------------------------------
 
 
-async def test_a_change_of_owner_that_crashed() -> None:
+async def test_a_change_of_owner_that_crashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bind is answered though the actor crashed behind it, because its answer is noted again."""
     async with actors.open_runtime() as runtime:
         waiting = await runtime.thread("t1").emit("step", {})
-        crash_in_notes(runtime, 1)
+        crash_in(monkeypatch, "note_owner", 1)
         await runtime.bind("t1", "alice")
         assert len(runtime.failures) == 1
         assert (waiting.stage, waiting.offset) == (Stage.STORED, 1)
@@ -272,9 +278,10 @@ async def test_a_change_of_owner_that_always_crashes(autojump_clock: trio.testin
     thread is back in service, it is noted."""
     async with actors.open_runtime(limits=actors.Limits(restarts=0)) as runtime:
         waiting = await runtime.thread("t1").emit("step", {})
-        crash_in_notes(runtime, 2)
-        with pytest.raises(actors.Quarantined, match=r"the owner was changed, .* bind it again"):
-            await runtime.bind("t1", "alice")
+        with pytest.MonkeyPatch.context() as patch:
+            crash_in(patch, "note_owner", 2)
+            with pytest.raises(actors.Quarantined, match=r"the owner was changed, .* bind it again"):
+                await runtime.bind("t1", "alice")
         assert (runtime.owner("t1"), waiting.stage) == ("alice", Stage.BUFFERED)
         runtime.release("threads/t1")
         await runtime.bind("t1", "alice")
@@ -296,13 +303,15 @@ class NotingStore(WaitingStore):
 
 
 @pytest.mark.parametrize("crashes", range(4))
-async def test_what_is_done_is_not_done_again(crashes: int, autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_is_done_is_not_done_again(
+    crashes: int, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A change of owner that the store has is not repeated when the actor crashes over its answer: nobody sees a thread
     that is another's by now, and no event is dropped for an owner of before."""
     store = NotingStore()
     async with actors.open_runtime(store=store, limits=actors.Limits(restarts=10)) as runtime:
         await runtime.bind("t1", "carol")
-        crash_in_notes(runtime, crashes)
+        crash_in(monkeypatch, "note_owner", crashes)
         replies: list[Reply[Binding]] = [Reply(), Reply()]
         receipts = []
         for user_id, reply in zip(("alice", "bob"), replies, strict=True):
