@@ -32,6 +32,13 @@ class ManyLives:
             pytest.skip("this store does not outlive its process, and says so")
         return desk
 
+    @pytest.fixture
+    def losing_lives(self, place: Place, lives: OpenDesk) -> OpenDesk:
+        """Open a store again and again at a place that can lose what was committed there."""
+        if not place.loses:
+            pytest.skip("this place cannot lose commits")
+        return lives
+
     # --- what is there again ------------------------------------------------------------
 
     @ENDS
@@ -357,18 +364,16 @@ class ManyLives:
             assert [one for one in epochs if shares(alice, one) is None and shares(bob, one) is None] == []
 
     @pytest.mark.parametrize("lost", [1, 2, 4])
-    async def test_what_a_disk_lost_is_told(self, lives: OpenDesk, place: Place, lost: int) -> None:
+    async def test_what_a_disk_lost_is_told(self, losing_lives: OpenDesk, place: Place, lost: int) -> None:
         """Where a disk has lost what it had confirmed, a device that saw it is told, and one that did not goes on."""
-        if not place.loses:
-            pytest.skip("this place cannot lose commits")
-        async with lives() as d:
+        async with losing_lives() as d:
             await d.bind("alice")
             seen: dict[int, Event] = {}
             for _ in range(6):
                 placement = await d.append()
                 seen |= {event.offset: event for event in await d.log("alice")}
             place.crash(lost)
-        async with lives() as d:
+        async with losing_lives() as d:
             for _ in range(4):
                 await d.append()
             present = await d.bounds("alice")
