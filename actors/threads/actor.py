@@ -45,12 +45,7 @@ class ThreadActor:
         elif message.answer is not None:  # a crash came before it was noted
             self._note(message, message.answer)
         elif not message.sent:
-            try:
-                self._submit(message)
-            except trio.WouldBlock:
-                self._unsent = self._unsent or []
-                self._unsent.append(message)
-                return True
+            return self._submit_in_turn(message)
         return None
 
     async def settle(self) -> None:
@@ -65,6 +60,21 @@ class ThreadActor:
                     continue
 
     # --- to the store -----------------------------------------------------------
+
+    def _submit_in_turn(self, message: Emission | OwnerRequest) -> bool:
+        """Submit one act, but for one behind another that found no room; true if it has to wait.
+
+        There may be room by now, but the order is the emitters'.
+        """
+        if self._unsent is None:
+            try:
+                self._submit(message)
+            except trio.WouldBlock:
+                self._unsent = []
+            else:
+                return False
+        self._unsent.append(message)
+        return True
 
     def _submit(self, message: Emission | OwnerRequest) -> None:
         """Submit one act; raises WouldBlock, and may be called again, where the store has no room."""

@@ -14,6 +14,7 @@ from actors import Cause, Stage
 from actors.delivery.balance import Balance
 from actors.errors import StoreUnavailable
 from actors.kernel.signals import Reply
+from actors.stores.memory import MemoryStore
 from actors.stores.store import Act, Answered, Bind, Binding
 from actors.testing.journal import Fault
 from actors.threads import actor as thread_actor
@@ -241,6 +242,25 @@ async def test_what_a_quarantined_thread_held_waits_for_its_owner(
         await runtime.bind("t1", "alice")
         assert [(receipt.seq, receipt.offset) for receipt in (held, after)] == [(1, 1), (2, 2)]
         assert runtime.audit().total == Balance(accepted=3, retained=2, dropped=1)
+
+
+async def test_what_waits_for_room_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room that comes back between two messages of a thread is the earlier one's."""
+    store = MemoryStore()
+    async with actors.open_runtime(store=store) as runtime:
+        await runtime.bind("t1", "alice")
+        submit, full = store.submit, [True]
+
+        def submit_once_full(act: Any, answered: Any) -> None:
+            if full.pop() if full else False:
+                raise trio.WouldBlock
+            submit(act, answered)
+
+        monkeypatch.setattr(store, "submit", submit_once_full)
+        receipts = [runtime.thread("t1").emit_nowait("step", {"n": n}) for n in range(3)]
+        await receipts[-1].reached(Stage.STORED)
+        await receipts[0].reached(Stage.STORED)
+        assert [receipt.offset for receipt in receipts] == [1, 2, 3]
 
 
 async def test_what_waits_for_room_when_its_thread_is_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
