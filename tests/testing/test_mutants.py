@@ -543,11 +543,13 @@ def shown_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "burst", "kill")
 def answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """Emitters are told that an event is safe when it is decided. Invariant 9: it was told, and is lost."""
+    submit = LocalStore.submit
 
-    def hasty(self: BatchWriter) -> None:
-        self._conclude(self._batches.gathering(), self._journal.promise)
+    def hasty(self: LocalStore, act: Any, answered: Any) -> None:
+        submit(self, act, answered)
+        self._writer._conclude(self._batches.gathering(), self._writer._journal.promise)
 
-    patch.setattr(BatchWriter, "deliver", hasty)
+    patch.setattr(LocalStore, "submit", hasty)
 
 
 @mutant("emit", "burst", "kill")
