@@ -313,7 +313,7 @@ class TranscriptRun:
         while isinstance(came, dict) and not device.pipe.is_set():  # it was under way, and is lost
             came = await self._next(device, within_s)
         assert came == "the end", f"the end of the connection without a Close; came {self._told(came)}"
-        ended = device.connection._ending.reason
+        ended = device.connection._peer.ending.reason
         assert because is None or (ended is not None and ended[0] == because), f"an end that is {because}; was {ended}"
         device.over = True
 
@@ -329,7 +329,7 @@ class TranscriptRun:
         await trio.aclose_forcefully(device.peer.stream)
         device.over = True
         await wait_all_tasks_blocked()
-        ended = device.connection._ending.reason
+        ended = device.connection._peer.ending.reason
         assert ended is not None, "a server that notices"
         assert ended[0] == "vanished", f"an end that is vanished; was {ended}"
 
