@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from actors.delivery.bounds import RestoredBounds, Spans
-from actors.delivery.lineage import fork
 from actors.delivery.log import Log
 from actors.environment import Environment
 from actors.events.event import Lifecycle, encode
@@ -33,11 +32,8 @@ def restore(restored: Restored, state: StoreState, progress: Progress, now: floa
 
     After a life that was not closed in order, every log forks where it ends.
     """
-    # One that no other life has had: the number of this life comes again if its first commits are lost, or if an older
-    # copy of the file is put back, and a device may have seen more under that name than is there.
-    epoch = None if restored.clean else state.new_epoch()
     for log in restored.logs:
-        _restore_log(log, state, now, epoch)
+        _restore_log(log, state, now, clean=restored.clean)
         progress.restore(log.user_id, log.low, log.acked, log.written)
     firsts = _restore_ids(restored, state)
     for thread in restored.threads:
@@ -78,13 +74,13 @@ def last_event_of(mark: RunMark, environment: Environment) -> Append:
     return Append(mark.thread_id, event_id, body, run_id=mark.run_id, edge="closes")
 
 
-def _restore_log(log: RestoredLog, state: StoreState, now: float, epoch: str | None) -> None:
-    """Take over a log, which goes on in another epoch if there is one."""
-    lineage = log.lineage
-    if epoch is not None:
-        # It may have lost events that devices have seen, whatever the journal says: a disk is silent about it.
-        lineage = fork(lineage, log.epoch, log.head)
-    there = Log.restore(epoch or log.epoch, lineage, low=log.low, times=log.times, sizes=log.sizes)
+def _restore_log(log: RestoredLog, state: StoreState, now: float, *, clean: bool) -> None:
+    there = Log.restore(log.epoch, log.lineage, low=log.low, times=log.times, sizes=log.sizes)
+    if not clean:
+        # It may have lost events that devices have seen, whatever the journal says: a disk is silent about it. The name
+        # is one that no life and no log has had, because a number of lives comes again if the first commits of one are
+        # lost, or an older copy of the file is put back; and the books tell two owners' logs apart by it.
+        there.fork(state.new_epoch(), there.head)
     state.restore_log(log.user_id, there, now)
 
 

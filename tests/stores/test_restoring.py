@@ -206,3 +206,13 @@ def test_a_long_id_does_not_keep_a_store_from_opening() -> None:
     """The event of a run that was lost is made whatever a deployment's limits are by now."""
     mark = RunMark("r" * 200, "t" * 200, True)
     assert last_event_of(mark, Environment()).edge == "closes"
+
+
+def test_no_two_logs_have_one_name() -> None:
+    """Each log that forks has an epoch of its own: the books of one would take another's events for theirs."""
+    state = made()
+    for user_id in ("alice", "bob"):
+        decide(state, Bind(user_id, user_id, True))
+        decide(state, event(user_id))
+    after, _, _ = next_life(state, clean=False)
+    assert after.bounds("alice").epoch != after.bounds("bob").epoch

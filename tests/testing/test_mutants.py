@@ -555,7 +555,7 @@ def answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 @mutant("emit", "burst", "kill")
 def forks_one_too_far(patch: pytest.MonkeyPatch) -> None:
     """After a kill a log says that it continues one event more than it has. Invariant 9, where lives begin."""
-    patch.setattr("actors.stores.restoring.fork", lambda lineage, epoch, offset: fork(lineage, epoch, offset + 1))
+    patch.setattr("actors.delivery.log.fork", lambda lineage, epoch, offset: fork(lineage, epoch, offset + 1))
 
 
 @mutant("emit", "burst", "kill")
