@@ -46,6 +46,10 @@ def run_example(name: str, parameters: dict[str, Any], place: Place) -> bool:
     desk = opener(place, hands)
     test = getattr(StoreContract(), name)
     given = {"place": place, "hands": hands, "desk": desk, "lives": desk, **parameters}
+    if place.loses:
+        given["losing_lives"] = desk
+    if not given.keys() >= inspect.signature(test).parameters.keys():
+        return True
 
     async def within_time() -> None:
         with trio.fail_after(3_600.0):
