@@ -42,7 +42,8 @@ The promises of every store; ``tests/stores/contract.py`` holds each store to th
   ``agent_failed``, and names each due one once (:meth:`Store.due`).
 - Epoch, lineage, low and head are read together. An epoch never shows a log
   that has lost something it had shown, and ends for no other reason: a log that
-  was forgotten, or restored whole, goes on in its epoch, after its head.
+  was forgotten, or restored whole, goes on in its epoch, after its head. No two
+  logs have one epoch, because the books tell the logs of two owners apart by it.
 - Ages are measured on the wall clock, made monotone in each life, so that they
   mean the same in the next one. A clock that is set back makes nothing come
   back; one that is set forward makes nothing older than by so much.

@@ -61,6 +61,7 @@ class ManyLives:
             placement = await d.append("c", generation=generation)
             assert (placement.seq, placement.user_id, placement.offset) == (3, "alice", 5)
             assert (await d.append("b")).offset == 3
+            assert (await d.bounds("alice")).epoch != (await d.bounds("bob")).epoch
             assert await d.history(thread_id="a") == ([1, 2], (), False)
             assert (await d.bind("bob", "c", take=True)).generation != generation
 
