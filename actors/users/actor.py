@@ -164,7 +164,7 @@ class UserActor:
             del sessions[unused]
 
     def _detach(self, detach: Detach) -> None:
-        self._presence.departures.append(detach.departure)
+        self._presence.remember(detach.departure)
         self._presence.leave(detach.device)
 
 

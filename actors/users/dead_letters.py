@@ -43,7 +43,7 @@ class UserKind:
             self._presence_of(message.ledger.user_id).unconfirmed = True
         elif isinstance(message, Detach) and message.device.user_id is not None:
             presence = self._presence_of(message.device.user_id)
-            presence.departures.append(message.departure)
+            presence.remember(message.departure)
             presence.leave(message.device)
 
     async def settled(self) -> None:

@@ -7,7 +7,7 @@ only this module; neither imports the other.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Protocol
 
 import attrs
@@ -160,14 +160,27 @@ class Departure:
 class Presence:
     """The devices of one user that are here, the sessions they belong to, and the last ones that left."""
 
-    __slots__ = ("absences", "address", "departures", "devices", "marked", "rewound", "sessions", "unconfirmed", "view")
+    __slots__ = (
+        "_most_departures",
+        "absences",
+        "address",
+        "departures",
+        "devices",
+        "marked",
+        "rewound",
+        "sessions",
+        "unconfirmed",
+        "view",
+    )
 
     def __init__(self, departures: int) -> None:
         self.address: Mailbox[UserMessage]
         """The user's actor."""
         self.devices: list[Subscriber] = []
         self.sessions: OrderedDict[str, Session] = OrderedDict()
-        self.departures: deque[Departure] = deque(maxlen=departures)
+        self.departures: list[Departure] = []
+        """The last ones; a list, because a deque of nothing takes 760 bytes."""
+        self._most_departures = departures
         self.absences = 0
         """The number of looks in a row at which no device was here."""
         self.view: View | None = None
@@ -194,6 +207,11 @@ class Presence:
             return  # the actor looks after each message, and it has a queue of them
         except ActorsError:
             self.rewound = False  # the mailbox is closed, and what closed it ends the devices
+
+    def remember(self, departure: Departure) -> None:
+        """Remember a departure, among the last ones."""
+        self.departures.append(departure)
+        del self.departures[: -self._most_departures or None]
 
     def leave(self, device: Subscriber) -> None:
         """Remove a device; its session stays, without it."""

@@ -82,5 +82,5 @@ def test_a_device_that_leaves() -> None:
     assert (presence.devices, presence.absences) == ([], 0)
     assert presence.sessions["s"].device is None
     for label in ("c1", "c2"):
-        presence.departures.append(Departure(label=label, name="left", text="", at=0.0))
+        presence.remember(Departure(label=label, name="left", text="", at=0.0))
     assert [departure.label for departure in presence.departures] == ["c2"]
