@@ -11,8 +11,9 @@
              └ undelivered                   events that no device acks in time
 
 Started from the top, stopped in reverse.
-Connections run in the task of the listener or host that accepted them; their
-user's actor knows them, and ends them.
+An idle connection is a record without a task: what has to wait, its arrival and
+its goodbye among it, runs in the nursery of the listener or host that accepted
+it. The user's actor knows its connections, and ends them.
 """
 
 from __future__ import annotations
