@@ -60,7 +60,6 @@ class Connection:
 
     __slots__ = (
         "_context",
-        "_endpoint",
         "_loading",
         "_peer",
         "_presence",
@@ -84,7 +83,6 @@ class Connection:
         self.user_id: str | None = None
         """Known from the request for plain clients and tickets; else from the hello."""
         self._context = context
-        self._endpoint = endpoint
         self._presence: Presence
         clock, own_tasks, ending = context.environment.clock, TaskSet(tasks, self.fail), Ending()
         self._transport = transport = Transport(
