@@ -179,11 +179,11 @@ class Accounts:
 
     def hold(self, receipt: Receipt, seq: int, now: float, promise: Promise = Promise.NOTHING) -> None:
         """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
-        self._arrived += 1
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
             hold = self.holds[receipt.thread_id] = Hold(seq)
         hold.take(seq)
+        self._arrived += 1
         hold.safety.note(seq, promise)
         receipt.move(hold, seq)
         if self._shed_ahead:

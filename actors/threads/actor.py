@@ -42,9 +42,11 @@ class ThreadActor:
         """Take one message; true when it has to wait for room in the store."""
         if isinstance(message, StoreAnswer):
             self._note(message.act, message.answer)
-        elif message.answer is not None:  # a crash came before it was noted
+        elif message.sent:
+            return None  # an answer to it is a message, behind the answers to those before it
+        elif message.answer is not None:  # it was answered at once, and a crash came before it was noted
             self._note(message, message.answer)
-        elif not message.sent:
+        else:
             return self._submit_in_turn(message)
         return None
 

@@ -20,7 +20,7 @@ from actors.testing.journal import Fault
 from actors.threads import actor as thread_actor
 from actors.threads import dead_letters
 from actors.threads.messages import OwnerRequest
-from tests.stores.held import FullStore, HeldStore
+from tests.stores.held import FullStore, HeldStore, OneByOneStore
 from tests.stores.waiting import WaitingStore
 from tests.support.crashing import crash
 from tests.support.served import served
@@ -51,6 +51,17 @@ def crash_in(patch: pytest.MonkeyPatch, name: str, times: int) -> None:
 
     patch.setattr(thread_actor, name, crashing)
     patch.setattr(dead_letters, name, crashing)
+
+
+def crash_once(patch: pytest.MonkeyPatch, store: MemoryStore, name: str) -> None:
+    """Have the next call of a store's coroutine crash."""
+    step: Callable[[], Any] = getattr(store, name)
+
+    async def crashing() -> None:
+        patch.setattr(store, name, step)
+        raise RuntimeError("a bug in the store")
+
+    patch.setattr(store, name, crashing)
 
 
 # --- a journal that fails -----------------------------------------------------------
@@ -278,6 +289,46 @@ async def test_what_waits_for_room_when_its_thread_is_quarantined(monkeypatch: p
                 await receipt.reached(Stage.BUFFERED)
         assert {receipt.cause for receipt in receipts} == {Cause.QUARANTINED}
         assert runtime.audit().total == Balance(accepted=2, dropped=2)
+
+
+async def test_the_end_of_a_runtime_whose_store_was_slow(autojump_clock: trio.testing.MockClock) -> None:
+    """Events that waited for room, and were answered by then, are noted after those before them: none of them is left
+    in doubt, or out of the books."""
+    store = OneByOneStore()
+    async with actors.open_runtime(store=store) as runtime:
+        receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        store.vacate()
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+    assert {receipt.cause for receipt in receipts} == {Cause.SHUTDOWN}
+    assert runtime.audit().total == Balance(accepted=3, dropped=3)
+    assert [receipt.seq for receipt in receipts] == [1, 2, None]
+
+
+async def test_a_crash_while_others_wait_for_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where the actor crashes meanwhile: its successor, which gets the events that it waited with before the
+    answers to others, notes the answers in order."""
+    store = OneByOneStore()
+    async with actors.open_runtime(store=store) as runtime:
+        receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(4)]
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        store.vacate()
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        crash_once(monkeypatch, store, "room")
+        store.vacate()
+        for receipt in receipts[2:]:
+            await trio.testing.wait_all_tasks_blocked(1.0)
+            store.answer()
+            store.vacate()
+            await receipt.reached(Stage.BUFFERED)
+        assert [receipt.seq for receipt in receipts] == [1, 2, 3, 4]
+        assert [failure.handling for failure in runtime.failures] == ["settle"]
 
 
 # --- changes of owner ----------------------------------------------------------------
