@@ -35,6 +35,7 @@ from actors.events.event import Lifecycle
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
+from actors.observability.statistics import Statistics
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
@@ -83,6 +84,7 @@ __all__ = [
     "RuntimeClosed",
     "SQLiteStore",
     "Stage",
+    "Statistics",
     "StoreError",
     "StoreUnavailable",
     "Thread",
