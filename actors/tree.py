@@ -382,7 +382,8 @@ class Pulse:
     def _retire(self) -> None:
         """Forget the users that have gone, but not those of whose events some are on their way to the books."""
         tree = self._tree
-        busy = {
+        busy = tree.thread_context.changing_owners()
+        busy |= {
             tree.store.known_owner(thread_id) for thread_id in (*tree.thread_context.unanswered, *tree.threads.busy)
         }
         tree.registry.retire(lambda user_id: user_id not in busy and self._forget(user_id))

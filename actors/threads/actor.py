@@ -145,11 +145,12 @@ class ThreadActor:
             self._learn(answer.generation)
 
     def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
-        self._context.end_bind(bind)
         if isinstance(answer, Binding) and answer.generation != self._noted:
-            self._noted = answer.generation
-            self._learn(answer.generation)
             note_owner(answer, self._context)
+            self._noted = answer.generation
+        self._context.end_bind(bind)  # only now, because it is noted again if that crashes, and until then it is open
+        if isinstance(answer, Binding):
+            self._learn(answer.generation)
         note_reply(bind, answer)
 
     def _learn(self, generation: str) -> None:

@@ -433,3 +433,28 @@ async def test_a_message_that_meets_a_change_of_owner(others: str | None) -> Non
         assert reply["error"]["name"] == "unknown_thread"
         assert server.runtime.owner("t1") == others
         assert ahead.offset == 1
+
+
+@pytest.mark.parametrize("crashing", ["note_placement", "note_owner"])
+async def test_owners_of_whose_events_some_are_on_their_way(
+    crashing: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the answers to a bind and the unbind behind it wait for a crashed actor, their user is not forgotten:
+    what the bind has placed would count as left by an earlier life, and again when it is noted."""
+    store = HeldStore()
+    async with actors.open_runtime(store=store) as runtime, trio.open_nursery() as nursery:
+        receipt = runtime.thread("t1").emit_nowait("step", {})
+        nursery.start_soon(runtime.bind, "t1", "bob")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(runtime.unbind, "t1")
+        await trio.testing.wait_all_tasks_blocked()
+        crash_in(monkeypatch, crashing, 1)
+        store.journal.released.set()
+        while not runtime.failures:
+            await trio.testing.wait_all_tasks_blocked()
+        asked: list[bool] = []
+        monkeypatch.setattr(runtime.tree.registry, "retire", lambda forget: asked.append(forget("bob")))
+        runtime.tree.pulse._retire()
+        await receipt.reached(Stage.STORED)
+        assert asked == [False]
+        assert runtime.audit().users == {"bob": Balance(accepted=1, retained=1)}
