@@ -21,9 +21,9 @@ from actors.checks import awaitable, check_coroutine
 from actors.limits import Limits
 from actors.runs.run import Message
 from actors.server.authentication import Authenticate, Credentials, trust
-from actors.server.requests import Authorize, deny
+from actors.server.messages import Authorize, Claim, claim_new, deny
 
-OURS = frozenset({trust, deny})
+OURS = frozenset({trust, deny, claim_new})
 """Functions of this package, which wait for nothing of the host's."""
 
 
@@ -58,12 +58,12 @@ class Hosted:
             return function
         bridge = self._bridge
 
-        async def act(user_id: str, thread_id: str) -> bool:
+        async def act(user_id: str, thread_id: str) -> Claim:
             with _inside(bridge):
-                found: bool = await awaitable("authorize", function(user_id, thread_id))
+                found: Claim = await awaitable("authorize", function(user_id, thread_id))
                 return found
 
-        async def authorize(user_id: str, thread_id: str) -> bool:
+        async def authorize(user_id: str, thread_id: str) -> Claim:
             return await bridge.visit(act, user_id, thread_id)
 
         return authorize

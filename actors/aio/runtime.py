@@ -28,6 +28,7 @@ from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment
 from actors.events.delivered import History
 from actors.events.event import Payload
+from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.runs.asks import Answer
@@ -38,7 +39,7 @@ from actors.runs.turns import Concurrency
 from actors.server.authentication import Authenticate, trust
 from actors.server.drain import DrainReport, RunsPolicy
 from actors.server.handshake import Service
-from actors.server.requests import Authorize, deny
+from actors.server.messages import Authorize, deny
 from actors.stores.store import Store
 from actors.wire.http import Page
 
@@ -92,6 +93,24 @@ class Thread:
             return Receipt(self._bridge, await self._inner.emit(type, ready, **options))
 
         return await self._bridge.attempt(now, later)
+
+    async def send(
+        self,
+        payload: Payload,
+        *,
+        user_id: str,
+        message_id: str | None = None,
+        run_id: str | None = None,
+        type: str = "user_message",  # noqa: A002 - the word of the protocol
+        authorize: bool = False,
+    ) -> Sent:
+        """Place a message of a user that came another way than over a device, as ``actors.Thread.send`` does.
+
+        Cancelled, it may have been placed or not: send it again with its id.
+        """
+        ready = frozen(type, payload, self._limits)
+        options: dict[str, Any] = {"message_id": message_id, "run_id": run_id, "type": type, "authorize": authorize}
+        return await self._bridge.call(partial(self._inner.send, ready, user_id=user_id, **options))
 
     async def ask(
         self,
