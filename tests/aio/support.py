@@ -106,6 +106,7 @@ async def device(address: tuple[str, int], user_id: str = "alice", **options: An
 async def served(**options: Any) -> AsyncIterator[tuple[aio.Runtime, Device]]:
     """Open a runtime that is served, with a device of alice's; nothing of ours may fail meanwhile."""
     async with aio.open_runtime(**options) as runtime:
+        await runtime.bind("t1", "alice")
         address = await runtime.serve()
         async with device(address) as found:
             yield runtime, found
