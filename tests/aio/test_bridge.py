@@ -329,12 +329,14 @@ def test_code_that_does_not_unwind_is_left_behind_when_the_host_leaves() -> None
                 except asyncio.CancelledError:
                     continue
 
-        async with bridged(patience_seconds=0.05) as bridge:
-            task = asyncio.create_task(bridge.call(bridge.visit, deaf))
-            await begun.wait()
-        with pytest.raises(RuntimeClosed):
-            await task
-        free.set()
+        try:
+            async with bridged(patience_seconds=0.05) as bridge:
+                task = asyncio.create_task(bridge.call(bridge.visit, deaf))
+                await begun.wait()
+            with pytest.raises(RuntimeClosed):
+                await task
+        finally:
+            free.set()
 
     run(main)
 

@@ -497,12 +497,14 @@ def test_a_handler_that_does_not_stop_is_left_behind_and_reported() -> None:
                     continue
 
         limits = Limits(shutdown_seconds=0.05, close_seconds=0.05)
-        async with served(on_message=deaf, limits=limits) as (runtime, alice):
-            await alice.send({"text": "x"}, "t1")
-            await begun.wait()
-        (failure,) = await runtime.failures()
-        assert failure.path.startswith("runs/")
-        free.set()
+        try:
+            async with served(on_message=deaf, limits=limits) as (runtime, alice):
+                await alice.send({"text": "x"}, "t1")
+                await begun.wait()
+            failures = await runtime.failures()
+            assert failures[0].path.startswith("runs/")
+        finally:
+            free.set()
 
     run(main)
 
@@ -529,7 +531,9 @@ def test_restarts_that_are_exhausted_end_the_block() -> None:
 def test_ctrl_c_ends_the_program_at_once() -> None:
     """An ``asyncio.run`` that is interrupted raises KeyboardInterrupt, with its runs ended and its thread gone."""
     program = Path(__file__).with_name("interrupted.py")
-    process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"
