@@ -19,7 +19,7 @@ from actors.errors import RuntimeClosed, Unencodable
 from actors.events.delivered import History
 from actors.events.event import Payload, check_identifier, check_whole, decode
 from actors.events.items import Sent
-from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
+from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_no_asyncio, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
 from actors.kernel.mailbox import Mailbox
@@ -264,9 +264,11 @@ class Runtime:
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.
 
-        An agent on an asyncio loop of its own is such a caller. Raises what
-        ``emit`` raises, and RuntimeClosed when Trio has ended.
+        Raises what ``emit`` raises, RuntimeClosed when Trio has ended, and
+        :class:`~actors.errors.ForeignLoop` where asyncio runs, because it would
+        block that loop: :mod:`actors.aio` is for asyncio.
         """
+        check_no_asyncio("emit_from_thread")
         try:
             return trio.from_thread.run(
                 lambda: self.thread(thread_id).emit(type, payload, **options), trio_token=self._token
@@ -559,10 +561,10 @@ async def open_runtime(
 
     Raises ValueError and TypeError, before anything is started, for an option
     that cannot be meant, and :class:`~actors.errors.ForeignLoop` where Trio
-    does not run: an asyncio program calls :func:`trio.run` in a thread of its
-    own, and emits with :meth:`Runtime.emit_from_thread`. Every other call
-    but ``thread`` is for the thread that opened the runtime, and raises
-    :class:`~actors.errors.ForeignThread` in another, without effect.
+    does not run: an asyncio program opens one with :mod:`actors.aio`. Every
+    call but ``thread`` and ``emit_from_thread`` is for the thread that opened
+    the runtime, and raises :class:`~actors.errors.ForeignThread` in another,
+    without effect.
 
     The body's own exception comes out bare, not in a group; so does Ctrl-C,
     wherever it strikes. When the runtime's restarts are exhausted, the body is
@@ -574,7 +576,7 @@ async def open_runtime(
     there says goodbye first; for clients to see their runs end, call
     :meth:`Runtime.drain` before.
     """
-    check_trio("open_runtime")
+    check_trio("open_runtime", "call trio.run(main), or from asyncio use actors.aio.open_runtime")
     context = _context(limits, environment)
     options = Options(
         access=Access(authenticate, allowed(origins)),
