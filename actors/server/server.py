@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import socket
-import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import attrs
@@ -28,20 +26,21 @@ from actors.context import Context
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log
 from actors.kernel.task_set import Starter
-from actors.server.authentication import Authenticate, Authentication
+from actors.server.authentication import Authenticate, Authentication, Sources
 from actors.server.handshake import Handshake, Routes
-from actors.server.listener import Listener
+from actors.server.listener import Listener, Place
 from actors.server.origins import Origin
-from actors.server.visit import Visit
+from actors.server.visit import PLAIN_ARRIVAL, Arrival, Visit
 from actors.stores.store import Trouble
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Access:
     """The rules by which a client is let in: its credentials, and the origin of its page."""
 
     authenticate: Authenticate
+    sources: Sources
     origins: frozenset[Origin | str] | None
     """``None`` allows pages of the same host and port."""
 
@@ -70,6 +69,9 @@ class Server:
         """Set once every connection is being ended."""
         self.goodbyes = 0
         """Connections that have ended and could be told why."""
+        self.held = 0
+        """Sockets whose connections have ended, and which their carriers have yet to let go of. They count in the
+        limits, and no drain waits for them."""
         self.aborted = 0
         """Connections that have ended and could not."""
         self._neighbours = neighbours
@@ -79,31 +81,26 @@ class Server:
         self._labels = itertools.count(1)
         self._visits: dict[Endpoint, Visit] = {}
         self._departures = trio.lowlevel.ParkingLot()
-        self._authentication = authentication = Authentication(context, access.authenticate)
+        self._authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
         self._listener = Listener(context, self, private=authentication.is_trusting)
 
     # --- taking sockets -----------------------------------------------------------
 
-    async def serve(
-        self,
-        host: str,
-        port: int,
-        path: str | bytes | os.PathLike[str] | None,
-        ssl_context: ssl.SSLContext | None,
-        task_status: trio.TaskStatus[tuple[str, int] | str],
-    ) -> None:
+    async def serve(self, place: Place, task_status: trio.TaskStatus[tuple[str, int] | str]) -> None:
         """Listen until cancelled or closed; then see the guests out."""
         self._check_open()
-        await self._listener.serve(host, port, path, ssl_context, task_status)
+        await self._listener.serve(place, task_status)
 
-    async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
+    async def handle(self, stream: trio.abc.Stream | Endpoint, arrival: Arrival) -> None:
         """Serve one connection that the host accepted, to its end.
 
         A :class:`trio.SocketStream` gives up its socket; any other stream is
-        pumped. Cancelled, the connection is closed as it stands.
+        pumped. Cancelled, the connection is closed as it stands. A request that
+        the host has read is answered until the server closes.
         """
-        self._check_open()
+        if arrival.head is None or self.closing.is_set():
+            self._check_open()
         pumped: StreamEndpoint | None = None
         if isinstance(stream, trio.SocketStream):
             endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
@@ -115,22 +112,46 @@ class Server:
             if pumped is not None:
                 nursery.start_soon(self._pump, pumped)
             gone = trio.Event()
-            visit = self.receive(endpoint, nursery, on_gone=gone.set)
+            visit = self.receive(endpoint, nursery, on_gone=gone.set, arrival=arrival)
             try:
                 await gone.wait()
             finally:
                 visit.cancel()
             nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
+        if endpoint.carrier is not None:
+            with self._holding(visit.connection):
+                await endpoint.carrier.wait_released()
+
+    @contextmanager
+    def _holding(self, connection: Connection | None) -> Iterator[None]:
+        """Count a socket that its carrier has not let go of, because it takes the room of another."""
+        presence = None if connection is None or connection.subscription is None else connection.presence
+        self.held += connection is not None
+        if presence is not None:
+            presence.held += 1
+        try:
+            yield
+        finally:
+            self.held -= connection is not None
+            if presence is not None:
+                presence.held -= 1
 
     async def _pump(self, endpoint: StreamEndpoint) -> None:
         with Barrier(lambda error: self._report(endpoint, error)):
             await endpoint.run()
 
     def receive(
-        self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool = False
+        self,
+        endpoint: Endpoint,
+        nursery: Starter,
+        *,
+        on_gone: Callable[[], object],
+        shield: bool = False,
+        arrival: Arrival = PLAIN_ARRIVAL,
     ) -> Visit:
         """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
-        visit = self._visits[endpoint] = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
+        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield, arrival=arrival)
+        self._visits[endpoint] = visit
         visit.begin()
         return visit
 
@@ -141,7 +162,7 @@ class Server:
         endpoint = visit.endpoint
         upgrade = None
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            upgrade = await self._handshake.run(endpoint)
+            upgrade = await self._handshake.run(endpoint, visit.arrival)
         if upgrade is None:
             return False
         connection = visit.connection = Connection(
@@ -150,7 +171,7 @@ class Server:
         self.connections[endpoint] = connection
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
-        identify = partial(self._authentication.identify_hello, upgrade.head, endpoint.peer)
+        identify = partial(upgrade.identify, upgrade.head, endpoint.peer)
         return await connection.open(upgrade.head, upgrade.user_id, identify, visit.leave)
 
     async def see_off(self, visit: Visit) -> None:
@@ -212,6 +233,9 @@ class Server:
         not read it any more. Returns the number of connections there were.
         """
         self._authentication.revoke(user_id)
+        for visit in tuple(self._visits.values()):
+            if visit.connection is None and visit.arrival.user_id == user_id:
+                visit.cancel()  # the host knew the user a moment ago, and knows better now
         theirs = [connection for connection in self.connections.values() if connection.user_id == user_id]
         for connection in theirs:
             connection.end("revoked", "")

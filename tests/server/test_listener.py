@@ -17,8 +17,8 @@ import trio
 
 import actors
 from actors.kernel.task_set import Starter
-from actors.server.listener import Listener
-from actors.server.visit import Visit
+from actors.server.listener import Listener, Place
+from actors.server.visit import Arrival, Visit
 from actors.wire.endpoint import Endpoint
 from tests.support.raw import connected
 from tests.support.served import PATIENCE_SECONDS, context_of, deliver, served
@@ -218,9 +218,17 @@ class Hall:
     def handshakes(self) -> int:
         return len(self.seated) + self.elsewhere
 
-    def receive(self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool) -> Visit:
+    def receive(
+        self,
+        endpoint: Endpoint,
+        nursery: Starter,
+        *,
+        on_gone: Callable[[], object],
+        shield: bool,
+        arrival: Arrival,
+    ) -> Visit:
         self.seated.append(endpoint)
-        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
+        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield, arrival=arrival)
         visit.begin()
         return visit
 
@@ -244,7 +252,7 @@ async def listening(hall: Hall, **limits: Any) -> AsyncIterator[tuple[Listener, 
     listener = Listener(context_of(**limits), hall, private=True)
 
     async def serve(task_status: trio.TaskStatus[Any]) -> None:
-        await listener.serve("127.0.0.1", 0, None, None, task_status)
+        await listener.serve(Place(), task_status)
 
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
