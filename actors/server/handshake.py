@@ -77,8 +77,10 @@ class Register(Protocol):
         """The sockets that are connections."""
         ...
 
-    held: int
-    """Sockets that are connections no more, and still there."""
+    @property
+    def held(self) -> int:
+        """The sockets that are connections no more, and still there."""
+        ...
 
     def trouble(self) -> object | None:
         """Return the store's trouble, if there is any."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -32,6 +32,7 @@ from actors.server.listener import Listener, Place
 from actors.server.origins import Origin
 from actors.server.visit import PLAIN_ARRIVAL, Arrival, Visit
 from actors.stores.store import Trouble
+from actors.users.presence import Presence
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 
 
@@ -69,9 +70,6 @@ class Server:
         """Set once every connection is being ended."""
         self.goodbyes = 0
         """Connections that have ended and could be told why."""
-        self.held = 0
-        """Sockets whose connections have ended, and which their carriers have yet to let go of. They count in the
-        limits, and no drain waits for them."""
         self.aborted = 0
         """Connections that have ended and could not."""
         self._neighbours = neighbours
@@ -80,6 +78,9 @@ class Server:
         self._instruments = context.instruments
         self._labels = itertools.count(1)
         self._visits: dict[Endpoint, Visit] = {}
+        self._held: dict[Endpoint, Presence | None] = {}
+        """Sockets whose connections have ended, and which their carriers have yet to let go of, with the devices of
+        their users."""
         self._departures = trio.lowlevel.ParkingLot()
         self._authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
@@ -119,22 +120,10 @@ class Server:
                 visit.cancel()
             nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
         if endpoint.carrier is not None:
-            with self._holding(visit.connection):
+            try:
                 await endpoint.carrier.wait_released()
-
-    @contextmanager
-    def _holding(self, connection: Connection | None) -> Iterator[None]:
-        """Count a socket that its carrier has not let go of, because it takes the room of another."""
-        presence = None if connection is None or connection.subscription is None else connection.presence
-        self.held += connection is not None
-        if presence is not None:
-            presence.held += 1
-        try:
-            yield
-        finally:
-            self.held -= connection is not None
-            if presence is not None:
-                presence.held -= 1
+            finally:
+                self._let_go(endpoint)
 
     async def _pump(self, endpoint: StreamEndpoint) -> None:
         with Barrier(lambda error: self._report(endpoint, error)):
@@ -163,7 +152,7 @@ class Server:
         upgrade = None
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             upgrade = await self._handshake.run(endpoint, visit.arrival)
-        if upgrade is None:
+        if upgrade is None or visit.tasks.is_cancelled:
             return False
         connection = visit.connection = Connection(
             f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
@@ -198,11 +187,24 @@ class Server:
 
     def _count_end(self, endpoint: Endpoint, connection: Connection, name: str) -> None:
         del self.connections[endpoint]
+        if endpoint.carrier is not None:
+            self._hold(endpoint, None if connection.subscription is None else connection.presence)
         self._departures.unpark_all()
         self.aborted += connection.aborted
         self.goodbyes += not connection.aborted
         if self._instruments.connection_closed is not None:
             self._instruments.connection_closed(connection.label, connection.path, name)
+
+    def _hold(self, endpoint: Endpoint, presence: Presence | None) -> None:
+        """Count a socket that its carrier has not let go of, because it takes the room of another."""
+        self._held[endpoint] = presence
+        if presence is not None:
+            presence.held += 1
+
+    def _let_go(self, endpoint: Endpoint) -> None:
+        presence = self._held.pop(endpoint, None)
+        if presence is not None:
+            presence.held -= 1
 
     def _check_open(self) -> None:
         if self.refusing.is_set():
@@ -214,6 +216,12 @@ class Server:
     def sockets(self) -> int:
         """The sockets that are served, connections and others."""
         return len(self._visits)
+
+    @property
+    def held(self) -> int:
+        """The sockets that were connections and that their carriers still keep. They count in the limits, and no drain
+        waits for them."""
+        return len(self._held)
 
     @property
     def handshakes(self) -> int:
