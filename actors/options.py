@@ -12,7 +12,7 @@ from actors.runs.supervisor import Agents, OnDisconnect
 from actors.runs.turns import Concurrency
 from actors.server.authentication import trust
 from actors.server.handshake import Service
-from actors.server.requests import Authorize
+from actors.server.messages import Authorize
 from actors.server.server import Access
 from actors.stores.store import Store
 from actors.wire.http import Page

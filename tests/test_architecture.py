@@ -27,6 +27,7 @@ FLOORS = [
     {"server"},
     {"options", "tree", "runtime"},
     {"client"},
+    {"aio"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -125,8 +126,8 @@ def test_what_decides_is_pure(path: Path) -> None:
 
 
 BY_POSITION = {
-    "client/items.Gap": "a program's tests write it as the log says it: from, to, cause",
-    "client/items.Reset": "the same: epoch, low, cause",
+    "events/items.Gap": "a program's tests write it as the log says it: from, to, cause",
+    "events/items.Reset": "the same: epoch, low, cause",
     "delivery/bounds.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
     "delivery/bounds.Start": "the same of where a device begins",
     "delivery/bounds.Chunk": "built for each read of a log",
@@ -242,7 +243,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "aio", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""

@@ -18,13 +18,14 @@ from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
 from actors.client.inbox import Inbox, OutOfOrder
-from actors.client.items import Cancellation, Cursor, Item, Sent, State
+from actors.client.items import Cancellation, State
 from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Request
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
 from actors.events.delivered import Event, History
 from actors.events.event import Payload, check_identifier, check_whole, encode
+from actors.events.items import Cursor, Item, Sent
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
@@ -433,10 +434,10 @@ async def connect(
     another scheme, headers that HTTP cannot carry or that the upgrade sets
     itself, an impossible time, an empty queue, an ``ssl_context`` without TLS.
     Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
-    asyncio program calls :func:`trio.run` in a thread of its own). The body's
-    own exceptions pass through.
+    asyncio program uses :func:`actors.aio.connect`). The body's own exceptions
+    pass through.
     """
-    check_trio("connect")
+    check_trio("connect", "call trio.run(main), or from asyncio use actors.aio.connect")
     options = Options(
         url=url,
         token=token,
