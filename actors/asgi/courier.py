@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from actors.asgi.translation import ASGIMessage, Reply, Scope, bytes_of, close_of
+from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier
 
 Receive = Callable[[], Awaitable[ASGIMessage]]
@@ -50,7 +51,7 @@ class Courier:
     """The two ways of one client's messages."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, make_bell: Callable[[], Bell]) -> None:
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
         """The exception of an answer to the upgrade that could not be given."""
         self._is_http = scope["type"] == "http"
         self._reply = Reply(scope)
@@ -61,6 +62,7 @@ class Courier:
         self._bags: deque[bytes] = deque()
         """Bytes to be carried out, oldest first."""
         self._answered = False
+        """True once the ASGI server has taken a message."""
         self._ended = False
         self._aborted = False
 
@@ -77,6 +79,13 @@ class Courier:
         self._aborted = self._aborted or is_aborted
         self._bell.set()
 
+    def settle(self, *raised: BaseException) -> None:
+        """Raise what the runtime has raised, or an answer that could not be given; not that a runtime has closed whose
+        client was answered."""
+        for error in (*raised, *(() if self._error is None else (self._error,))):
+            if not (self._answered and isinstance(error, RuntimeClosed)):
+                raise error
+
     # --- the two ways, each in a task of the host's -------------------------------
 
     async def carry_in(self, far: Far) -> None:
@@ -84,7 +93,7 @@ class Courier:
 
         Of an HTTP request nothing is carried, because no answer depends on its body.
         """
-        with Barrier(lambda _: far.snap()):
+        with Barrier(lambda error: self._lose(far, error)):
             while not self._is_http:
                 message = await self._receive()
                 data = bytes_of(message)
@@ -121,6 +130,11 @@ class Courier:
                 far.stop()
 
     def _fail(self, far: Far, error: BaseException) -> None:
+        self._lose(far, error)
         if not self._answered:
-            self.error = error
+            self._error = error
+
+    def _lose(self, far: Far, error: BaseException) -> None:
         far.snap()
+        if not isinstance(error, Exception):  # an asyncio.CancelledError, say: the host's, which passes
+            raise error

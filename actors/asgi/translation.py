@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from actors.wire.http import RequestHead, joined
+from actors.wire.http import RequestHead, joined, response
 
 Scope = Mapping[str, Any]
 ASGIMessage = dict[str, Any]
@@ -189,6 +189,13 @@ class Reply:
                 self._fragments = []
                 said = {"text": whole.decode()} if self._opcode == _TEXT else {"bytes": whole}
                 messages.append({"type": "websocket.send", **said})
+
+
+def refusal(scope: Scope, status: int, text: str) -> list[ASGIMessage]:
+    """Return a whole answer in words, of a request that no runtime sees."""
+    reply = Reply(scope)
+    headers = (("Retry-After", "1"),) if status == 503 else ()
+    return [*reply.feed(response(status, text, headers, body=scope.get("method") != "HEAD")), *reply.end()]
 
 
 def _acceptance(fields: list[tuple[bytes, bytes]]) -> ASGIMessage:
