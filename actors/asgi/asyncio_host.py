@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -94,17 +93,6 @@ class AsyncioHost:
     async def drain(self, seconds: float, runs: RunsPolicy) -> DrainReport:
         """Drain the runtime."""
         return await self.runtime.drain(seconds, runs=runs)
-
-    async def wait_for_signal(self) -> None:
-        """Wait for SIGTERM or SIGINT."""
-        loop, came = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, came.set)
-        try:
-            await came.wait()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
     def carried(self, app: ASGIApp) -> ASGIApp:
         """Return an application of the runtime's loop as one of this loop."""

@@ -54,6 +54,3 @@ class Host(Protocol):
     async def drain(self, seconds: float, runs: RunsPolicy) -> DrainReport:
         """Drain the runtime."""
         ...
-
-    async def wait_for_signal(self) -> None:
-        """Wait for SIGTERM or SIGINT."""

@@ -11,7 +11,7 @@ import trio
 from actors.asgi.asyncio_host import open_asyncio_host
 from actors.asgi.courier import Receive, Send
 from actors.asgi.host import Host, OpenApp, Place, Plan
-from actors.asgi.signals import drain_first
+from actors.asgi.signals import drain_first, wait_for_signal
 from actors.asgi.translation import Scope, path_of, refusal
 from actors.asgi.trio_host import open_trio_host
 from actors.environment import check_seconds
@@ -122,8 +122,7 @@ class Realtime:
 
     async def drained(self) -> None:
         """Wait for SIGTERM or SIGINT, then drain: the ``shutdown_trigger`` of Hypercorn and anycorn, run from code."""
-        host = self._open()
-        await host.wait_for_signal()
+        await wait_for_signal()
         await self.drain()
 
     # --- ASGI -------------------------------------------------------------------

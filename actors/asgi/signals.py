@@ -1,4 +1,4 @@
-"""SIGTERM under a server of which the handler ends all sockets at once: first the drain, then that handler."""
+"""The signals that stop a server: what waits for them, and what puts a drain before a handler that is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,26 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+import trio
+
+_STOPS = signal.SIGTERM, signal.SIGINT
+
+
+async def wait_for_signal() -> None:
+    """Wait for SIGTERM or SIGINT, on Trio or on asyncio; the next one is not held up."""
+    if trio.lowlevel.in_trio_task():
+        with trio.open_signal_receiver(*_STOPS) as signals:
+            await anext(signals)
+        return
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    for number in _STOPS:
+        loop.add_signal_handler(number, came.set)
+    try:
+        await came.wait()
+    finally:
+        for number in _STOPS:
+            loop.remove_signal_handler(number)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -46,11 +45,6 @@ class TrioHost:
     async def drain(self, seconds: float, runs: RunsPolicy) -> DrainReport:
         """Drain the runtime."""
         return await self.runtime.drain(seconds, runs=runs)
-
-    async def wait_for_signal(self) -> None:
-        """Wait for SIGTERM or SIGINT."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            await anext(signals)
 
 
 @asynccontextmanager
