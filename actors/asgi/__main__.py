@@ -13,7 +13,7 @@ def main() -> None:
     """Read the command line, and serve."""
     parser = argparse.ArgumentParser(
         prog="python -m actors.asgi",
-        description="Serve an ASGI application; on SIGTERM or Ctrl-C its devices are told, its runs finish, and then it "
+        description="Serve an ASGI application; on SIGTERM or Ctrl-C its devices are told, its runs finish, then it "
         "stops. A second signal does not wait.",
     )
     parser.add_argument("application", help="module:application, for example app:app")
