@@ -26,7 +26,7 @@ import trio
 from actors.aio.passage import Passage
 from actors.aio.visit import Visit
 from actors.errors import ForeignLoop, ForeignThread, RuntimeClosed
-from actors.kernel.failures import Barrier, complain
+from actors.kernel.failures import Barrier, cancels, complain
 
 T = TypeVar("T")
 
@@ -260,11 +260,12 @@ class Bridge:
         try:
             with scope:
                 value = await function(*args)
-        except trio.Cancelled:
-            self.host(passage.settle, None, RuntimeClosed("expected a runtime that stays open, it has ended meanwhile"))
-            raise
-        except BaseException as caught:  # noqa: BLE001 - it is its caller's, over there
-            error = caught
+        except BaseException as caught:
+            if cancels(caught):  # in a group, where the function has a nursery
+                text = "expected a runtime that stays open, it has ended meanwhile"
+                self.host(passage.settle, None, RuntimeClosed(text))
+                raise
+            error = caught  # its caller's, over there
         self.host(passage.settle, value, error)
 
 
