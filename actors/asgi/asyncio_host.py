@@ -11,7 +11,7 @@ import trio
 
 from actors import aio
 from actors.aio.bridge import Bridge
-from actors.asgi.courier import Courier, Receive, Send
+from actors.asgi.courier import LINGER_SECONDS, Courier, Receive, Send
 from actors.asgi.host import ASGIApp, Plan
 from actors.asgi.translation import ASGIMessage, Scope, head_of, peer_of
 from actors.asgi.tunnel import Tunnel
@@ -85,6 +85,8 @@ class AsyncioHost:
             group.create_task(handle())
             try:
                 await courier.carry_out(far)
+                if courier.said_goodbye:
+                    await asyncio.wait([coming], timeout=LINGER_SECONDS)
             finally:
                 coming.cancel()
                 far.release()

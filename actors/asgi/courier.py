@@ -15,10 +15,14 @@ from typing import Protocol
 
 from actors.asgi.translation import ASGIMessage, Reply, Scope, bytes_of, close_of
 from actors.errors import RuntimeClosed
-from actors.kernel.failures import Barrier
+from actors.kernel.failures import Barrier, describe
 
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
+
+
+LINGER_SECONDS = 2.0
+"""The time for a client to answer a Close, or to go, while what it still says is read."""
 
 
 class Bell(Protocol):
@@ -63,6 +67,10 @@ class Courier:
         """Bytes to be carried out, oldest first."""
         self._answered = False
         """True once the ASGI server has taken a message."""
+        self.said_goodbye = False
+        """True once a conversation was ended with a Close, which the client may answer."""
+        self._speaks = False
+        """True once the upgrade was agreed to."""
         self._ended = False
         self._aborted = False
 
@@ -91,6 +99,10 @@ class Courier:
     async def carry_in(self, far: Far) -> None:
         """Carry the client's messages to the tunnel, one at a time, up to its disconnect.
 
+        After a Close its host lets this go on for ``LINGER_SECONDS``, because
+        a server that nobody reads from may wait to hand over a message for
+        ever, and keep the socket. After any other answer it is cancelled,
+        because a server may wait for that to close.
         Of an HTTP request nothing is carried, because no answer depends on its body.
         """
         with Barrier(lambda error: self._lose(far, error)):
@@ -124,7 +136,9 @@ class Courier:
                 break
             await self._send(message)
             self._answered = True
+            self._speaks = self._speaks or message["type"] == "websocket.accept"
             if message["type"] == "websocket.close":
+                self.said_goodbye = self._speaks
                 # The rest of the closing handshake is the server's; some tell of its end, and some do not.
                 await far.feed(close_of(message["code"], ""))
                 far.stop()
@@ -132,7 +146,8 @@ class Courier:
     def _fail(self, far: Far, error: BaseException) -> None:
         self._lose(far, error)
         if not self._answered:
-            self._error = error
+            text = "expected a WebSocket that the endpoint has neither accepted nor closed: the runtime answers"
+            self._error = RuntimeError(f"{text} ({describe(error)})")
 
     def _lose(self, far: Far, error: BaseException) -> None:
         far.snap()

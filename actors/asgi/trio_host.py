@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
 
-from actors.asgi.courier import Courier, Receive, Send
+from actors.asgi.courier import LINGER_SECONDS, Courier, Receive, Send
 from actors.asgi.host import ASGIApp, Plan
 from actors.asgi.translation import ASGIMessage, Scope, head_of, peer_of
 from actors.asgi.tunnel import Tunnel
@@ -31,8 +32,7 @@ class TrioHost:
         tunnel = Tunnel(peer_of(scope), deliver=courier.deliver, end=courier.end)
         raised: list[BaseException] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(courier.carry_in, tunnel)
-            nursery.start_soon(_carry_out, courier, tunnel)
+            nursery.start_soon(_carry, courier, tunnel)
             try:
                 await self.runtime.handle(tunnel, head=head_of(scope, path), user_id=user_id)
             except BaseException as error:
@@ -69,11 +69,21 @@ async def open_trio_host(plan: Plan) -> AsyncIterator[TrioHost]:
         raise raised
 
 
-async def _carry_out(courier: Courier, tunnel: Tunnel) -> None:
+async def _carry(courier: Courier, tunnel: Tunnel) -> None:
+    """Carry both ways, until the runtime has said its last; then let go of the socket."""
     try:
-        await courier.carry_out(tunnel)
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+            nursery.start_soon(_carry_in, courier, tunnel, scope)
+            await courier.carry_out(tunnel)
+            scope.deadline = trio.current_time() + LINGER_SECONDS if courier.said_goodbye else -math.inf
     finally:
         tunnel.release()
+
+
+async def _carry_in(courier: Courier, tunnel: Tunnel, scope: trio.CancelScope) -> None:
+    with scope:
+        await courier.carry_in(tunnel)
 
 
 def _yielding(send: Send) -> Send:

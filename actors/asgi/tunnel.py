@@ -124,8 +124,9 @@ class Tunnel:
 
     async def feed(self, data: bytes) -> None:
         """Bring bytes of the client; returns when they were received, or never will be. A checkpoint."""
-        self._incoming += data
-        self._wake()
+        if not (self._broken or self._closed):
+            self._incoming += data
+            self._wake()
         await self._wait_quietly(lambda: not self._incoming)
 
     def stop(self) -> None:
