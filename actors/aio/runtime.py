@@ -36,7 +36,7 @@ from actors.runs.endings import Cancellation
 from actors.runs.run import Message
 from actors.runs.supervisor import OnDisconnect
 from actors.runs.turns import Concurrency
-from actors.server.authentication import Authenticate, trust
+from actors.server.authentication import COOKIE, Authenticate, trust
 from actors.server.drain import DrainReport, RunsPolicy
 from actors.server.handshake import Service
 from actors.server.messages import Authorize, deny
@@ -239,11 +239,12 @@ class Runtime:
         *,
         path: None = None,
         ssl_context: ssl.SSLContext | None = None,
+        prefix: str = "",
     ) -> tuple[str, int]: ...
 
     @overload
     async def serve(
-        self, *, path: str | bytes | os.PathLike[str], ssl_context: ssl.SSLContext | None = None
+        self, *, path: str | bytes | os.PathLike[str], ssl_context: ssl.SSLContext | None = None, prefix: str = ""
     ) -> str: ...
 
     async def serve(
@@ -253,13 +254,14 @@ class Runtime:
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        prefix: str = "",
     ) -> tuple[str, int] | str:
         """Listen, in the runtime's thread; returns the address, and serves until the runtime is left.
 
         The arguments and errors are those of ``actors.Runtime.serve``. What
         the host's loop does cannot delay a heartbeat there.
         """
-        serve = partial(self.runtime.serve, host, port, path=path, ssl_context=ssl_context)
+        serve = partial(self.runtime.serve, host, port, path=path, ssl_context=ssl_context, prefix=prefix)
 
         async def listen() -> tuple[str, int] | str:
             address: tuple[str, int] | str = await self.bridge.nursery.start(serve)
@@ -286,6 +288,8 @@ class Runtime:
 async def open_runtime(
     *,
     authenticate: Authenticate = trust,
+    cookie: str = COOKIE,
+    from_request: bool = False,
     authorize: Authorize = deny,
     on_message: OnMessage | None = None,
     concurrency: Concurrency = "queue",
@@ -321,6 +325,8 @@ async def open_runtime(
     enter = partial(
         actors.runtime.open_runtime,
         authenticate=hosted.authenticate(authenticate),
+        cookie=cookie,
+        from_request=from_request,
         authorize=hosted.authorize(authorize),
         on_message=hosted.on_message(on_message),
         concurrency=concurrency,
