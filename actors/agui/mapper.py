@@ -152,8 +152,10 @@ class Mapper:
         was fed is not whole. ``alias`` is the client's own name for the run
         that is said first.
         """
-        self._is_silent, self._stale, self._alias, self.is_over = False, True, alias, False
-        self._own = [one for one in known if not self.knows(one["id"]) and (not is_whole or one["role"] in _KEPT)]
+        seen = list(known)
+        self._is_silent, self._alias, self.is_over = False, alias, False
+        self._stale = bool(seen) or not is_whole or bool(self._course)
+        self._own = [one for one in seen if not self.knows(one["id"]) and (not is_whole or one["role"] in _KEPT)]
         root = self._said or self._last
         if root is not None:
             return [*self._begin_saying(root), *(self._finish(root) if root.end is not None else [])]
