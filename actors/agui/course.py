@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -44,13 +45,23 @@ class Course:
         """The active runs."""
         self.questions: dict[str, Question] = {}
         """The open questions, oldest first."""
-        self._over: set[str] = set()
+        self._over: dict[str, str] = {}
+        """The runs that have ended, each with the run at the top that it was, or was below."""
+        self._copies: dict[str, tuple[int, AguiMessage]] = {}
+        """The client's copy of the last text of each run, and the number of the last event in it."""
 
     def __repr__(self) -> str:
         return f"<Course of {len(self.runs)} active runs, {self.messages!r}>"
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.waiting)
+
+    def recall(self, messages: Iterable[AguiMessage]) -> None:
+        """Take the client's copies of messages: a text of which the log has lost the beginning is continued in them."""
+        for message in messages:
+            run_id, seq = _origin_of(message)
+            if seq > self._copies.get(run_id, (0, {}))[0]:
+                self._copies[run_id] = (seq, message)
 
     def knows(self, message_id: str) -> bool:
         """Return true if the log has a message."""
@@ -75,10 +86,17 @@ class Course:
         if event.run_id is None or event.run_id in self._over:
             return None
         run = self.runs.get(event.run_id)
-        return self._open(event.run_id, event) if run is None and event.type in _OF_A_RUN else run
+        if run is not None or event.type not in _OF_A_RUN:
+            return run
+        run = self._open(event.run_id, event)
+        if event.type == Lifecycle.AGENT_DELTA:
+            self._continue(run, event)
+        return run
 
     def say(self, run: CourseRun, event: Event) -> list[AguiEvent]:
         """Return what a run says with an event, and keep it."""
+        if event.seq <= run.known_seq and event.type == Lifecycle.AGENT_DELTA:
+            return []
         talk = ROWS.get(event.type, custom)(run, event) or custom(run, event)
         return self.keep(run, event, talk)
 
@@ -96,12 +114,17 @@ class Course:
         for question in [one for one in self.questions.values() if one.run_id == run.run_id]:
             del self.questions[question.id]
         del self.runs[run.run_id]
-        self._over.add(run.run_id)
+        self._over[run.run_id] = run.root.run_id
         return [*left, run]
 
     def family(self, root: CourseRun) -> list[CourseRun]:
         """Return the active runs from a root on down, in the order of their beginnings."""
         return [one for one in self.runs.values() if one.root is root]
+
+    def top_of(self, run_id: str) -> str | None:
+        """Return the id of the run at the top that a run is or was below, if it is known."""
+        run = self.runs.get(run_id)
+        return self._over.get(run_id) if run is None else run.root.run_id
 
     def root_of(self, question: Question) -> CourseRun | None:
         """Return the run at the top that a question is of, if it is active."""
@@ -112,6 +135,13 @@ class Course:
         """Return the open questions of a run and those below it."""
         return [one for one in self.questions.values() if self.root_of(one) is root]
 
+    def _continue(self, run: CourseRun, event: Event) -> None:
+        """Continue the client's copy of a text, if that goes up to what is retained of it."""
+        known, copy = self._copies.get(run.run_id, (0, {}))
+        if copy and (event.seq if event.seq0 is None else event.seq0) <= known + 1 and copy["id"] not in self.messages:
+            self.messages.adopt(run.run_id, copy)
+            run.text_id, run.known_seq = copy["id"], known
+
     def _children(self, run: CourseRun) -> list[CourseRun]:
         return [one for one in self.runs.values() if one.parent is run]
 
@@ -121,6 +151,16 @@ class Course:
             run.given, self.waiting = [one for one in self.waiting if one["id"] not in self.messages], []
             self.messages.begin(run_id, run.given)
         return run
+
+
+def _origin_of(message: AguiMessage) -> tuple[str, int]:
+    """Return the run that a text is of, and the number of the last event in it; no run and 0 for another message."""
+    run_id, _, first = str(message.get("id")).rpartition(".")
+    about = message.get("metadata")
+    ours = about.get(METADATA) if isinstance(about, dict) else None
+    seq = ours.get("seq") if isinstance(ours, dict) else None
+    is_text = message.get("role") == "assistant" and isinstance(message.get("content"), str) and first.isdecimal()
+    return (run_id, seq) if is_text and isinstance(seq, int) else ("", 0)
 
 
 def metadata(event: Event) -> AguiEvent:

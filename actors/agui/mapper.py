@@ -34,22 +34,22 @@ _KEPT = frozenset({"system", "developer"})
 class Mapper:
     """One stream of AG-UI events of a thread.
 
-    With ``run_id`` it says that run and no other, as the answer to a request
-    does; without, one run after the other.
-
     It is silent until :meth:`prelude`: what it is fed before is history, and
-    the client may have seen any part of that.
+    the client may have seen any part of that. It says one run after the other,
+    or, as the answer to a request, one and no other.
     """
 
-    def __init__(self, thread_id: str, *, run_id: str | None = None) -> None:
+    def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        self.run_id = run_id
+        self.run_id: str | None = None
+        """The only run that is said, if there is one."""
         self.seq = 0
         """The number of the last event that was fed."""
         self.is_over = False
         """True once the run of ``run_id`` has been said to its end, or to a question."""
         self._alias: str | None = None
         self._is_silent = True
+        """Nothing is said: what is fed is history."""
         self._own: list[AguiMessage] = []
         """The client's own messages, which the log does not have."""
         self._begin()
@@ -60,8 +60,10 @@ class Mapper:
         """The runs at the top that are active, or have ended and were not said, in the order of their beginnings."""
         self._stale = True
         """The client may have missed something, so that the next run begins with a snapshot."""
+        self._ended: dict[str, CourseRun] = {}
+        """The runs at the top that have ended."""
         self._last: CourseRun | None = None
-        """The last run that was said to its end."""
+        """The last of them that was said, or would have been."""
         self._said: CourseRun | None = None
         self._told: dict[str, CourseRun] = {}
         """The subagents that the client knows as active."""
@@ -77,9 +79,14 @@ class Mapper:
         return None if self._said is None else self._said.run_id
 
     @property
-    def active(self) -> list[str]:
-        """The ids of the active runs at the top, oldest first."""
-        return [run.run_id for run in self._course.runs.values() if run.parent is None]
+    def newest(self) -> str | None:
+        """The id of the run that is being said, or was said last."""
+        run = self._said or self._last
+        return None if run is None else run.run_id
+
+    def top_of(self, run_id: str) -> str | None:
+        """Return the id of the run at the top that a run is or was below, if it is known."""
+        return self._course.top_of(run_id)
 
     def knows(self, message_id: str) -> bool:
         """Return true if the log, as far as it was fed, has a message."""
@@ -142,24 +149,40 @@ class Mapper:
         self.is_over = self.is_over or (self.run_id is not None and said is not None)
         return [] if said is None or self._is_silent else [end]
 
+    def recall(self, known: Iterable[AguiMessage]) -> None:
+        """Take the client's copies of messages, before any history that may have lost its beginning."""
+        self._course.recall(known)
+
+    def mute(self) -> None:
+        """Be silent again, until the next prelude."""
+        self._is_silent, self.run_id, self.is_over = True, None, False
+
     def prelude(
-        self, known: Iterable[AguiMessage] = (), *, alias: str | None = None, is_whole: bool = True
+        self,
+        known: Iterable[AguiMessage] = (),
+        *,
+        alias: str | None = None,
+        of: str | None = None,
+        is_whole: bool = True,
     ) -> list[AguiEvent]:
         """Begin to say something: return what brings any client to where the thread is.
 
         ``known`` are the messages that the client has. Of those that the log
         does not have, instructions stay, and the rest only if the history that
         was fed is not whole. ``alias`` is the client's own name for the run
-        that is said first.
+        that is said first. With ``of`` it is this run at the top that is said,
+        now or once it begins, and no other.
         """
         seen = list(known)
         self._is_silent, self._alias, self.is_over = False, alias, False
         self._stale = bool(seen) or not is_whole or bool(self._course)
         self._own = [one for one in seen if not self.knows(one["id"]) and (not is_whole or one["role"] in _KEPT)]
-        root = self._said or self._last
+        self.run_id = of
+        root = (self._said or self._last) if of is None else self._course.runs.get(of, self._ended.get(of))
+        self._said, self._asked = None, ""
         if root is not None:
             return [*self._begin_saying(root), *(self._finish(root) if root.end is not None else [])]
-        if self.run_id is not None or not self._course:
+        if of is not None or not self._course:
             return []
         self._stale = False
         return [self._start_of(self.thread_id), self._snapshot(), self._finish_of(self.thread_id)]
@@ -213,6 +236,7 @@ class Mapper:
         if run.parent is not None:
             return self._pass_on(run, [*talk, end])
         run.end = end
+        self._ended[run.run_id] = run
         if run is self._said:
             return [*talk, *self._finish(run), *self._turn()]
         if self._asked == run.run_id:

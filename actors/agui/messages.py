@@ -42,6 +42,11 @@ class Messages:
             if message["id"] not in self._by_id:
                 self._put(run_id, message)
 
+    def adopt(self, run_id: str, message: AguiMessage) -> None:
+        """Take a text as far as the client has it, to be continued."""
+        self._put(run_id, dict(message))
+        self._texts[message["id"]] = [message["content"]]
+
     def fold(self, run_id: str, events: Iterable[AguiEvent]) -> None:
         """Take events of a run; those that build no message change nothing."""
         for event in events:

@@ -26,6 +26,8 @@ class CourseRun:
     parent: CourseRun | None = None
     text_id: str | None = None
     """The id of the text message that goes on, if one does."""
+    known_seq: int = 0
+    """The number up to which the client's own copy of that text goes, where the log has lost its beginning."""
     calls: set[str] = attrs.field(factory=set)
     """The tool calls so far."""
     end: AguiEvent | None = None

@@ -23,6 +23,7 @@ const stamp = (event) => ({ timestamp: Math.trunc((event.timestamp ?? 0) * 1000)
 class CourseRun {
   textId = null;
   calls = new Set();
+  /** How far the client's own copy of that text goes, where the log has lost its beginning. */ knownSeq = 0;
   end = null;
   given = [];
   /** Until it says something: a client that is told of its beginning has missed nothing. */ isNew = true;
@@ -158,6 +159,11 @@ class Messages {
     for (const message of messages) if (!this.has(message.id)) this.#put(runId, message);
   }
 
+  adopt(runId, message) {
+    this.#put(runId, { ...message });
+    this.#texts.set(message.id, message.content);
+  }
+
   fold(runId, events) {
     for (const event of events) this.#rows[event.type]?.(runId, event);
   }
@@ -235,10 +241,18 @@ class Course {
   /** Messages of the user that came since the last run began. */ waiting = [];
   /** The active runs. */ runs = new Map();
   /** The open questions, oldest first. */ questions = new Map();
-  #over = new Set();
+  /** The runs that have ended, each with its root. */ #over = new Map();
+  /** The client's copy of the last text of each run, and the number of the last event in it. */ #copies = new Map();
 
   get isEmpty() {
     return this.messages.size === 0 && this.waiting.length === 0;
+  }
+
+  recall(messages) {
+    for (const message of messages) {
+      const { runId, seq } = originOf(message);
+      if (seq > (this.#copies.get(runId)?.seq ?? 0)) this.#copies.set(runId, { seq, message });
+    }
   }
 
   knows(id) {
@@ -261,10 +275,14 @@ class Course {
   runOf(event) {
     const { run_id: runId = null, type } = event;
     if (runId === null || this.#over.has(runId)) return null;
-    return this.runs.get(runId) ?? (OF_A_RUN.test(type) ? this.#open(event, "", null) : null);
+    if (this.runs.has(runId) || !OF_A_RUN.test(type)) return this.runs.get(runId) ?? null;
+    const run = this.#open(event, "", null);
+    if (type === "agent_delta") this.#continue(run, event);
+    return run;
   }
 
   say(run, event) {
+    if (event.seq <= run.knownSeq && event.type === "agent_delta") return [];
     return this.keep(run, event, ROWS[event.type]?.(run, event) ?? custom(run, event));
   }
 
@@ -281,12 +299,16 @@ class Course {
     const left = children.flatMap((child) => this.leave(child));
     for (const { id, run_id } of [...this.questions.values()]) if (run_id === run.runId) this.questions.delete(id);
     this.runs.delete(run.runId);
-    this.#over.add(run.runId);
+    this.#over.set(run.runId, run.root.runId);
     return [...left, run];
   }
 
   family(root) {
     return [...this.runs.values()].filter((one) => one.root === root);
+  }
+
+  topOf(runId) {
+    return this.runs.get(runId)?.root.runId ?? this.#over.get(runId) ?? null;
   }
 
   rootOf(question) {
@@ -295,6 +317,14 @@ class Course {
 
   questionsOf(root) {
     return [...this.questions.values()].filter((one) => this.rootOf(one) === root);
+  }
+
+  #continue(run, { seq, seq0 = seq }) {
+    const { seq: known, message } = this.#copies.get(run.runId) ?? {};
+    if (!message || seq0 > known + 1 || this.messages.has(message.id)) return;
+    this.messages.adopt(run.runId, message);
+    run.textId = message.id;
+    run.knownSeq = known;
   }
 
   #open(event, name, parent) {
@@ -307,6 +337,13 @@ class Course {
     }
     return run;
   }
+}
+
+/** The run that a text is of, and the number of the last event in it; 0 for any other message. */
+function originOf({ id, role, content, metadata: about }) {
+  const [, runId, first] = /^(.*)\.(\d+)$/s.exec(id) ?? [];
+  const seq = about?.[METADATA]?.seq;
+  return role === "assistant" && isText(content) && first && Number.isInteger(seq) ? { runId, seq } : { seq: 0 };
 }
 
 function interruptOf(question, run) {
@@ -332,25 +369,28 @@ function suspended(run, asked) {
 export class Mapper {
   /** The number of the last event that was fed. */ seq = 0;
   /** The run of `runId` has been said to its end, or to a question. */ isOver = false;
+  /** The only run that is said, if there is one. */ runId = null;
   #alias = null;
   #isSilent = true;
   /** The client's own messages, which the log does not have. */ #own = [];
   #course;
   /** The runs at the top that are active, or have ended and were not said. */ #roots;
   /** The client may have missed something, so that the next run begins with a snapshot. */ #stale;
-  /** The last run that was said to its end, and the one that is said. */ #last;
+  /** The runs at the top that have ended. */ #ended;
+  /** The last of them that was said, or would have been; the run that is said. */ #last;
   #said;
   /** The subagents that the client knows as active. */ #told;
   /** The run that is interrupted by its questions; of a question without a run, its own id. */ #asked;
 
-  constructor(threadId, { runId = null } = {}) {
-    Object.assign(this, { threadId, runId });
+  constructor(threadId) {
+    this.threadId = threadId;
     this.#begin();
   }
 
   #begin() {
     this.#course = new Course();
     this.#roots = new Map();
+    this.#ended = new Map();
     this.#stale = true;
     this.#last = this.#said = null;
     this.#told = new Map();
@@ -361,8 +401,12 @@ export class Mapper {
     return this.#said?.runId ?? null;
   }
 
-  get active() {
-    return [...this.#course.runs.values()].filter((run) => !run.parent).map((run) => run.runId);
+  get newest() {
+    return (this.#said ?? this.#last)?.runId ?? null;
+  }
+
+  topOf(runId) {
+    return this.#course.topOf(runId);
   }
 
   knows(messageId) {
@@ -416,14 +460,28 @@ export class Mapper {
     return said && !this.#isSilent ? [end] : [];
   }
 
-  prelude({ known = [], alias = null, isWhole = true } = {}) {
+  recall(known) {
+    this.#course.recall(known);
+  }
+
+  mute() {
+    this.#isSilent = true;
+    this.isOver = false;
+    this.runId = null;
+  }
+
+  prelude({ known = [], alias = null, of = null, isWhole = true } = {}) {
     this.#isSilent = this.isOver = false;
     this.#alias = alias;
     this.#stale = known.length > 0 || !isWhole || !this.#course.isEmpty;
     this.#own = known.filter(({ id, role }) => !this.knows(id) && (!isWhole || KEPT.test(role)));
-    const root = this.#said ?? this.#last;
+    this.runId = of;
+    const named = this.#course.runs.get(of) ?? this.#ended.get(of);
+    const root = of === null ? (this.#said ?? this.#last) : named;
+    this.#said = null;
+    this.#asked = "";
     if (root) return [...this.#beginSaying(root), ...(root.end ? this.#finish(root) : [])];
-    if (this.runId !== null || this.#course.isEmpty) return [];
+    if (of !== null || this.#course.isEmpty) return [];
     this.#stale = false;
     return [this.#startOf(this.threadId), this.#snapshot(), this.#finishOf(this.threadId)];
   }
@@ -473,6 +531,7 @@ export class Mapper {
     }
     if (run.parent) return this.#passOn(run, [...talk, end]);
     run.end = end;
+    this.#ended.set(run.runId, run);
     if (run === this.#said) return [...talk, ...this.#finish(run), ...this.#turn()];
     if (this.#asked === run.runId) this.#asked = "";
     if (this.runId !== null) this.#roots.delete(run.runId);

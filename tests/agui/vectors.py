@@ -32,7 +32,15 @@ def apply(mapper: Mapper, step: dict[str, Any]) -> list[AguiEvent]:
         case "event":
             return mapper.feed(msgspec.convert(value, Event))
         case "prelude":
-            return mapper.prelude(value.get("known", ()), alias=value.get("alias"), is_whole=value.get("whole", True))
+            return mapper.prelude(
+                value.get("known", ()), alias=value.get("alias"), of=value.get("of"), is_whole=value.get("whole", True)
+            )
+        case "recall":
+            mapper.recall(value)
+            return []
+        case "mute":
+            mapper.mute()
+            return []
         case "ask":
             return mapper.ask(Question(**{"run_id": None, **value}))
         case "ask_closed":
@@ -50,7 +58,7 @@ def apply(mapper: Mapper, step: dict[str, Any]) -> list[AguiEvent]:
 def main() -> None:
     """Write what the mapper says."""
     for name, course in courses().items():
-        mapper = Mapper(course["thread_id"], run_id=course.get("run_id"))
+        mapper = Mapper(course["thread_id"])
         for step in course["steps"]:
             step["said"] = apply(mapper, step)
         lines = ",\n".join(json.dumps(step, ensure_ascii=False) for step in course["steps"])
