@@ -54,7 +54,7 @@ class CaughtUp:
 
 @attrs.frozen(kw_only=True)
 class Active:
-    """An active run that this session has not seen begin; ``session.cancel(run_id)`` stops it.
+    """An active run that this device has not seen begin; ``cancel(run_id)`` of a session or runtime stops it.
 
     It comes once, and is not in the log. The run's last event ends it, or an
     :class:`Inactive`.
@@ -74,7 +74,7 @@ class Active:
 
 @attrs.frozen
 class Inactive:
-    """A run that this session knew as active and that is active no longer; its last event was not seen here."""
+    """A run that this device knew as active and that is active no longer; its last event was not seen here."""
 
     run_id: str
     reason: str
@@ -83,7 +83,7 @@ class Inactive:
 
 @attrs.frozen(kw_only=True)
 class Ask:
-    """A question of a run; ``session.answer(ask.id, payload)`` answers it. It comes once, and is not in the log."""
+    """A question of a run; a session answers it with ``session.answer(ask.id, payload)``. It is not in the log."""
 
     id: str
     type: str
@@ -106,7 +106,7 @@ class AskClosed:
 
 
 Item = Event | Gap | Reset | CaughtUp | Active | Inactive | Ask | AskClosed
-"""An item that a session yields."""
+"""An item that a device is given."""
 
 
 @attrs.frozen(kw_only=True)
