@@ -171,14 +171,18 @@ class Mapper:
         does not have, instructions stay, and the rest only if the history that
         was fed is not whole. ``alias`` is the client's own name for the run
         that is said first. With ``of`` it is this run at the top that is said,
-        now or once it begins, and no other.
+        now or once it begins, and no other. The questions that are open come
+        after it, whatever was known of them.
         """
         seen = list(known)
         self._is_silent, self._alias, self.is_over = False, alias, False
         self._stale = bool(seen) or not is_whole or bool(self._course)
         self._own = [one for one in seen if not self.knows(one["id"]) and (not is_whole or one["role"] in _KEPT)]
         self.run_id = of
-        root = (self._said or self._last) if of is None else self._course.runs.get(of, self._ended.get(of))
+        self._course.questions.clear()
+        root = self._course.runs.get(of, self._ended.get(of)) if of is not None else None
+        if of is None:
+            root = self._said or self._next() or self._last
         self._said, self._asked = None, ""
         if root is not None:
             return [*self._begin_saying(root), *(self._finish(root) if root.end is not None else [])]

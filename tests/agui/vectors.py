@@ -1,6 +1,6 @@
 """The corpus that the mappers of both languages are held to: a course of inputs, and what each of them is in AG-UI.
 
-    python -m tests.agui.vectors     # writes what the mapper of Python says now: look at the difference before it stays
+python -m tests.agui.vectors     # writes what the mapper of Python says now: look at the difference before it stays
 """
 
 from __future__ import annotations

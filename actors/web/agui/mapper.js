@@ -1,5 +1,5 @@
 /**
- * The events of one thread as AG-UI 1.0 events; see mapper.d.ts. It decides, and does not wait.
+ * The events of one thread as AG-UI 1.0 events. It decides, and does not wait.
  *
  * The mapper of Python, in actors/agui, says the same: both are held to tests/agui/vectors.
  */
@@ -477,7 +477,8 @@ export class Mapper {
     this.#own = known.filter(({ id, role }) => !this.knows(id) && (!isWhole || KEPT.test(role)));
     this.runId = of;
     const named = this.#course.runs.get(of) ?? this.#ended.get(of);
-    const root = of === null ? (this.#said ?? this.#last) : named;
+    this.#course.questions.clear();
+    const root = of === null ? (this.#said ?? this.#next() ?? this.#last) : named;
     this.#said = null;
     this.#asked = "";
     if (root) return [...this.#beginSaying(root), ...(root.end ? this.#finish(root) : [])];
