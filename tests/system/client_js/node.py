@@ -127,13 +127,18 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node() -> AsyncIterator[Node]:
-    """A process of its own; skips the test where there is no Node with a WebSocket."""
+async def open_node(*program: Path | str) -> AsyncIterator[Node]:
+    """A process of its own; skips the test where there is no Node with a WebSocket.
+
+    Without ``program``, a driver and its arguments, it has the browser's client.
+    """
     command = await trio.to_thread.run_sync(node_command)
     if command is None:
         pytest.skip(NO_NODE)
     process = await trio.lowlevel.open_process(
-        [*command, "--no-warnings", str(_DRIVER), str(CLIENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "--no-warnings", *map(str, program or (_DRIVER, CLIENT))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         async with trio.open_nursery() as nursery:
