@@ -27,6 +27,7 @@ FLOORS = [
     {"server"},
     {"options", "tree", "runtime"},
     {"client"},
+    {"http"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -242,7 +243,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "http", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""

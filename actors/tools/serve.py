@@ -12,8 +12,10 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError
+from actors.events.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
 from actors.kernel.failures import printable
 from actors.limits import Limits
+from actors.observability.receipt_tracker import ReceiptTracker
 from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
@@ -21,8 +23,6 @@ from actors.stages import Stage
 from actors.tools.backpressure import Backpressure
 from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
-from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
-from actors.tools.receipt_tracker import ReceiptTracker
 from actors.tools.serving import connections, listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.surrogate_pairs import SurrogateJoiner
