@@ -59,7 +59,7 @@ class Feed:
             (b"content-type", CONTENT.encode()), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"),
         ]})  # fmt: skip
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outbox.run, send)
+            nursery.start_soon(self._send, send, nursery.cancel_scope)
             if self._query.receipts == "all":
                 nursery.start_soon(self._tracker.run)
             whole = False
@@ -74,6 +74,11 @@ class Feed:
             nursery.cancel_scope.cancel()
         if whole:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send, scope: trio.CancelScope) -> None:
+        """Send the answer; a client that takes nothing ends its stream."""
+        await self._outbox.run(send)
+        scope.cancel()
 
     async def _read(self, receive: Receive, taken: trio.MemorySendChannel[Taken]) -> bool:
         """Emit what comes; false if the client went before the end, where a line may be half."""
@@ -160,6 +165,7 @@ class Outbox:
 
     def __init__(self, bounds: Bounds) -> None:
         self._most_bytes = bounds.waiting_bytes
+        self._write_seconds = bounds.write_seconds
         self._waiting: deque[bytes] = deque()
         self._size_bytes = 0
         self._filled = trio.Event()
@@ -183,13 +189,22 @@ class Outbox:
             await self._emptied.wait()
 
     async def run(self, send: Send) -> None:
-        """Send what waits, until cancelled."""
+        """Send what waits, until cancelled, or until the client takes nothing.
+
+        The kernel breaks the connection of such a client. The server is told,
+        and wants to tell this application, which may not be listening, because
+        it waits for room: so the wait is broken here as well. A write that gets
+        on, however slowly, is not, because the server shields it.
+        """
         while True:
             await self._filled.wait()
             text = b"".join(self._waiting)
             self._waiting.clear()
             self._filled = trio.Event()
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+            with trio.move_on_after(self._write_seconds) as patience:
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+            if patience.cancelled_caught:
+                return
             self._size_bytes -= len(text)
             self._emptied.set()
             self._emptied = trio.Event()
