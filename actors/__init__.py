@@ -15,6 +15,7 @@ from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment
 from actors.errors import (
     ActorsError,
+    Busy,
     Dropped,
     ForeignLoop,
     ForeignThread,
@@ -32,6 +33,7 @@ from actors.errors import (
 )
 from actors.events.delivered import Event, History, Position
 from actors.events.event import Lifecycle
+from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
@@ -42,6 +44,7 @@ from actors.runs.run import Message, Run, Tool
 from actors.runtime import Runtime, Thread, open_runtime
 from actors.server.authentication import Credentials
 from actors.server.drain import DrainReport, Undelivered
+from actors.server.messages import claim_new
 from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.sqlite.store import SQLiteStore
@@ -51,6 +54,7 @@ __all__ = [
     "Answer",
     "Audit",
     "Balance",
+    "Busy",
     "Cancellation",
     "Cause",
     "Credentials",
@@ -82,6 +86,7 @@ __all__ = [
     "Runtime",
     "RuntimeClosed",
     "SQLiteStore",
+    "Sent",
     "Stage",
     "StoreError",
     "StoreUnavailable",
@@ -91,5 +96,6 @@ __all__ = [
     "Unconfirmed",
     "Undelivered",
     "Unencodable",
+    "claim_new",
     "open_runtime",
 ]

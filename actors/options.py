@@ -11,7 +11,7 @@ from actors.observability.undelivered import OnUndelivered
 from actors.runs.supervisor import Agents, OnDisconnect
 from actors.runs.turns import Concurrency
 from actors.server.handshake import Service
-from actors.server.requests import Authorize
+from actors.server.messages import Authorize
 from actors.server.server import Access
 from actors.stores.store import Store
 from actors.wire.http import Page

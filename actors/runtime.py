@@ -18,6 +18,7 @@ from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed, Unencodable
 from actors.events.delivered import History
 from actors.events.event import Payload, check_identifier, check_whole, decode
+from actors.events.items import Sent
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
@@ -37,8 +38,8 @@ from actors.runs.turns import Concurrency
 from actors.server.authentication import Authenticate, trust
 from actors.server.drain import DrainReport, RunsPolicy
 from actors.server.handshake import Service
+from actors.server.messages import Authorize, Messages, deny
 from actors.server.origins import allowed
-from actors.server.requests import Authorize, deny
 from actors.server.server import Access
 from actors.stores.store import Binding, Store
 from actors.threads.emitter import Emitter
@@ -55,14 +56,15 @@ class Thread:
     little faster, because it knows the way.
     """
 
-    __slots__ = ("_asks", "_emitter", "_mailbox", "_runs", "thread_id")
+    __slots__ = ("_asks", "_emitter", "_mailbox", "_messages", "_runs", "thread_id")
 
-    def __init__(self, thread_id: str, emitter: Emitter, *, runs: Runs, asks: Asks) -> None:
+    def __init__(self, thread_id: str, emitter: Emitter, *, runs: Runs, asks: Asks, messages: Messages) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
         self._emitter = emitter
         self._runs = runs
         self._asks = asks
+        self._messages = messages
         self._mailbox: Mailbox[ThreadMessage] | None = None
 
     def __repr__(self) -> str:
@@ -121,6 +123,54 @@ class Thread:
         if mailbox is None or mailbox.successor is not None:
             mailbox = self._find_mailbox()
         return emitter.emit_nowait(emission, mailbox)
+
+    async def send(
+        self,
+        payload: Payload,
+        *,
+        user_id: str,
+        message_id: str | None = None,
+        run_id: str | None = None,
+        type: str = "user_message",  # noqa: A002 - the word of the protocol
+        authorize: bool = False,
+    ) -> Sent:
+        """Place a message of a user that came another way than over a device, and start the run that answers it.
+
+        A checkpoint; returns when the message is stored. It is an event of the
+        thread, which all devices of the owner are sent, and ``on_message``
+        answers it in its turn, as it does a client's. A thread without an owner
+        becomes ``user_id``'s; with ``authorize``, because a client named it,
+        only if the function of :func:`open_runtime` agrees.
+
+        ``message_id`` is the event's id, and makes the call idempotent: with
+        the same content again, it returns the same, and starts nothing.
+        ``run_id`` names the run; without it, its name follows from thread and
+        message. Where clients choose these, put their user's name in front,
+        because a run's id is one of the whole runtime.
+
+        Raises what :meth:`emit` raises, also where the thread is busy:
+        :class:`~actors.errors.Unencodable` (for a type of an agent's events,
+        too), :class:`~actors.errors.IdempotencyConflict` (for the id of a run
+        that is active, or another one than before, too),
+        :class:`~actors.errors.NotTheOwner`, :class:`~actors.errors.Quarantined`,
+        :class:`~actors.errors.StoreUnavailable` and
+        :class:`~actors.errors.RuntimeClosed`, also while the runtime drains.
+        Then :class:`~actors.errors.Busy` where so many messages wait for runs
+        that it takes no other one, :class:`~actors.errors.Dropped` where the
+        message was lost on its way, and what ``authorize`` raises,
+        :class:`trio.TooSlowError` after ``authorize_seconds``. Cancelled, the
+        message may have been placed or not: send it again with its id.
+        """
+        self._emitter.affinity.check_task("send")
+        return await self._messages.send(
+            self.thread_id,
+            payload,
+            user_id=user_id,
+            message_id=message_id,
+            run_id=run_id,
+            type_=type,
+            authorize=authorize,
+        )
 
     async def ask(
         self,
@@ -206,7 +256,9 @@ class Runtime:
 
         Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
         """
-        return Thread(thread_id, self.tree.emitter, runs=self.tree.runs, asks=self.tree.asks)
+        return Thread(
+            thread_id, self.tree.emitter, runs=self.tree.runs, asks=self.tree.asks, messages=self.tree.messages
+        )
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.

@@ -50,6 +50,7 @@ from actors.runs.asks import Asks
 from actors.runs.supervisor import Runs
 from actors.server.drain import Drain
 from actors.server.handshake import Routes
+from actors.server.messages import Messages
 from actors.server.requests import Requests
 from actors.server.server import Server
 from actors.stages import Cause, Promise
@@ -107,14 +108,10 @@ class Tree:
             devices_of=self.registry.devices_of,
             owner_of=self.store.known_owner,
         )
-        self.requests = Requests(
-            context,
-            emitter=self.emitter,
-            runs=self.runs,
-            asks=self.asks,
-            store=self.store,
-            authorize=options.authorize,
+        self.messages = Messages(
+            context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
+        self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
         self.pulse = Pulse(self)
         self.server = Server(
             context,

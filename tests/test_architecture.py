@@ -126,8 +126,8 @@ def test_what_decides_is_pure(path: Path) -> None:
 
 
 BY_POSITION = {
-    "client/items.Gap": "a program's tests write it as the log says it: from, to, cause",
-    "client/items.Reset": "the same: epoch, low, cause",
+    "events/items.Gap": "a program's tests write it as the log says it: from, to, cause",
+    "events/items.Reset": "the same: epoch, low, cause",
     "delivery/bounds.Bounds": "three facts of a log that always stand in this order; built for each attach and read",
     "delivery/bounds.Start": "the same of where a device begins",
     "delivery/bounds.Chunk": "built for each read of a log",

@@ -20,11 +20,14 @@ The parts, from the ground up; no module but ``options`` and ``session`` knows T
 """
 
 from actors.client.errors import RequestRefused, SessionEnded, SessionLost
-from actors.client.items import (
+from actors.client.items import Cancellation, State
+from actors.client.options import Token
+from actors.client.session import Session, connect
+from actors.events.delivered import Event, History
+from actors.events.items import (
     Active,
     Ask,
     AskClosed,
-    Cancellation,
     CaughtUp,
     Cursor,
     Gap,
@@ -32,11 +35,7 @@ from actors.client.items import (
     Item,
     Reset,
     Sent,
-    State,
 )
-from actors.client.options import Token
-from actors.client.session import Session, connect
-from actors.events.delivered import Event, History
 from actors.protocol.client_messages import Origin
 
 __all__ = [

@@ -8,9 +8,9 @@ knows the items that it was handed, and no others.
 
 from __future__ import annotations
 
-from actors.client.items import Active, Inactive, Item, Reset
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
+from actors.events.items import Active, Inactive, Item, Reset
 from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})

@@ -15,11 +15,11 @@ import attrs
 from actors.client.activity import Activity
 from actors.client.backoff import is_final, pause, retry_after
 from actors.client.inbox import Inbox, OutOfOrder
-from actors.client.items import Item
 from actors.client.pending import Requests
 from actors.client.questions import Questions
 from actors.errors import PeerError
 from actors.events.delivered import Event
+from actors.events.items import Item
 from actors.kernel.failures import printable
 from actors.protocol import client_messages
 from actors.protocol.client_messages import Ack, Hello, Origin, ResumePoint

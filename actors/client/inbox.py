@@ -22,9 +22,9 @@ from collections.abc import Callable
 
 from actors.client.acks import Acks
 from actors.client.item_queue import Entry, ItemQueue, renamed
-from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
+from actors.events.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.protocol import server_messages
 
 _LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})

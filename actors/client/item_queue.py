@@ -7,7 +7,7 @@ from collections.abc import Reversible
 
 import attrs
 
-from actors.client.items import Cursor, Item, Reset
+from actors.events.items import Cursor, Item, Reset
 
 
 @attrs.frozen(kw_only=True)

@@ -13,9 +13,10 @@ import trio
 
 from actors.checks import check_function, check_instance, check_word, described, kind
 from actors.client.address import address_of
-from actors.client.items import Cursor, State
+from actors.client.items import State
 from actors.environment import Environment, check_seconds
 from actors.events.event import check_text, check_whole
+from actors.events.items import Cursor
 from actors.kernel.failures import Barrier, describe, printable
 from actors.protocol.client_messages import TEXT_CHARACTERS, Origin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.client.items import Ask, AskClosed
+from actors.events.items import Ask, AskClosed
 from actors.protocol import server_messages
 
 

@@ -18,13 +18,14 @@ from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
 from actors.client.inbox import Inbox, OutOfOrder
-from actors.client.items import Cancellation, Cursor, Item, Sent, State
+from actors.client.items import Cancellation, State
 from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Request
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
 from actors.events.delivered import Event, History
 from actors.events.event import Payload, check_identifier, check_whole, encode
+from actors.events.items import Cursor, Item, Sent
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery

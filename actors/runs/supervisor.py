@@ -128,14 +128,7 @@ class Runs:
     def resume(self, due: Iterable[DueRun]) -> None:
         """Start the runs of messages that an earlier life of the store took, and that never began."""
         for one in due if self.answers else ():
-            event = msgspec.json.decode(one.message + b"}", type=_MessageBody)
-            message = Message(
-                thread_id=one.thread_id,
-                user_id=one.user_id,
-                event_id=event.event_id,
-                type=event.type,
-                payload=event.payload,
-            )
+            message = message_of(one.thread_id, one.user_id, one.message)
             run = Run(one.thread_id, one.run_id, agent_name=self._agent_name, supervisor=self, message=message)
             self.admission.expect(run).placed()
 
@@ -208,6 +201,14 @@ class _MessageBody(msgspec.Struct):
     type: str
     payload: dict[str, Any]
     event_id: str
+
+
+def message_of(thread_id: str, user_id: str, body: bytes) -> Message:
+    """Read a message from the body of its event, which has no closing brace."""
+    event = msgspec.json.decode(body + b"}", type=_MessageBody)
+    return Message(
+        thread_id=thread_id, user_id=user_id, event_id=event.event_id, type=event.type, payload=event.payload
+    )
 
 
 def _name_of(on_message: object) -> str:

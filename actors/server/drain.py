@@ -23,7 +23,7 @@ from actors.delivery.accounts import Accounts
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.protocol.server_messages import GoingAway, encode
 from actors.runs.supervisor import Runs
-from actors.server.requests import Requests
+from actors.server.messages import Messages
 from actors.server.server import Server
 from actors.threads.emitter import Emitter
 from actors.threads.messages import ThreadMessage
@@ -85,7 +85,7 @@ class Parts(Protocol):
     """The parts of a runtime that end one after the other."""
 
     server: Server
-    requests: Requests
+    messages: Messages
     runs: Runs
     emitter: Emitter
     threads: DynamicSupervisor[ThreadMessage]
@@ -159,9 +159,9 @@ class Drain:
 
     def _refuse_clients(self) -> None:
         """Tell the devices; who is still saying hello has nothing to wait for, and is sent away."""
-        if self._parts.requests.refusing:
+        if self._parts.messages.refusing:
             return
-        self._parts.requests.refusing = True
+        self._parts.messages.refusing = True
         self._parts.server.refuse()
         for connection in tuple(self._parts.server.connections.values()):
             if connection.subscription is None:

@@ -208,6 +208,8 @@ class StoreState:
         if thread.user_id is not None and not bind.take:
             text = f"thread {thread_id!r}: expected no owner or {user_id!r}, it is owned by {thread.user_id!r}"
             raise NotTheOwner(text)
+        if bind.only_new and thread.seq:
+            raise NotTheOwner(f"thread {thread_id!r}: expected one without an event, it has had {thread.seq}")
         self.threads[thread_id] = thread
         thread.user_id, thread.log = user_id, None
         thread.generation = f"{int(thread.generation) + 1}"

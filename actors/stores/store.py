@@ -116,6 +116,8 @@ class Bind(msgspec.Struct):
     user_id: str | None
     take: bool
     """True to take the thread from another owner as well."""
+    only_new: bool = False
+    """True to refuse a thread that has had an event, with NotTheOwner, unless it is this user's."""
 
 
 class Shed(msgspec.Struct, gc=False, frozen=True):

@@ -102,7 +102,7 @@ class ThreadActor:
         lost."""
         store, user_id = self._context.store, emission.user_id
         if user_id is not None and emission.claims and store.known_owner(self.thread_id) != user_id:
-            self._submit_bind(Claim(self.thread_id, user_id, take=False))
+            self._submit_bind(Claim(self.thread_id, user_id, take=False, only_new=emission.only_new))
         if emission.run_id is not None and self._context.unopened.pop(emission.run_id) is not None:
             _open_with(emission)
 

@@ -97,8 +97,7 @@ def refuse(emission: Emission, refusal: Exception, context: ThreadContext) -> No
     """Report that the store did not take an event: to its emitter, or to its receipt once the emit has returned."""
     if emission.returned:
         context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], context.wall_clock())
-    else:
-        emission.refusal = refusal.with_traceback(None)
+    emission.refusal = refusal.with_traceback(None)
     if emission.arrival is not None:
         emission.arrival.refused()
 

@@ -37,6 +37,8 @@ class Emission(Append, kw_only=True):
     """Counts the events whose id was made here; 0 for an id that the emitter chose."""
     claims: bool = True
     """True if a thread without an owner becomes ``user_id``'s."""
+    only_new: bool = False
+    """True if it becomes so only without an event, either."""
     first: Receipt | None = None
     """The receipt of the first event of this id, if this one was a repetition."""
     refusal: Exception | None = None

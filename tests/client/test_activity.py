@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from actors.client.activity import Activity
-from actors.client.items import Active, Inactive, Reset
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
+from actors.events.items import Active, Inactive, Reset
 from actors.protocol import server_messages
 from actors.protocol.server_messages import Beginning
 

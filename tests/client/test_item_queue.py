@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.client.item_queue import Entry, ItemQueue
-from actors.client.items import CaughtUp, Cursor, Gap, Item, Reset
+from actors.events.items import CaughtUp, Cursor, Gap, Item, Reset
 
 
 def entry(first: int, last: int | None = None, size: int = 1) -> Entry:

@@ -42,10 +42,10 @@ class Coroutine:
         ({"token": SECRET.encode()}, "token: expected a string, a function that gives one, or None, got bytes"),
         ({"token": f"{SECRET}\ud83d"}, "token: expected text that UTF-8 can encode, got half of a surrogate pair"),
         ({"token": SECRET * 1_000}, "token: expected at most 4,096 characters, got 15,000"),
-        ({"cursor": ("e", 1)}, "cursor: expected an instance of actors.client.items.Cursor, got tuple"),
+        ({"cursor": ("e", 1)}, "cursor: expected an instance of actors.events.items.Cursor, got tuple"),
         (
             {"cursor": {"epoch": "e", "offset": 1}},
-            "cursor: expected an instance of actors.client.items.Cursor, got dict",
+            "cursor: expected an instance of actors.events.items.Cursor, got dict",
         ),
         ({"cursor": Cursor("\ud83d", 1)}, "cursor.epoch: expected text that UTF-8 can encode"),
         ({"cursor": Cursor(None, 1)}, "cursor.epoch: expected a string, got null"),  # type: ignore[arg-type] # a mistake

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.client.items import AskClosed
 from actors.client.questions import Questions
+from actors.events.items import AskClosed
 from actors.protocol import server_messages
 from actors.protocol.server_messages import Question
 

@@ -18,7 +18,6 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.protocol.codes import REFUSALS
 from actors.runtime import Runtime
-from actors.server.requests import Requests
 from actors.threads.messages import OwnerRequest, ThreadMessage
 from tests.stores.held import FullStore, HeldStore
 from tests.stores.waiting import WaitingStore
@@ -126,7 +125,7 @@ async def alice(**options: Any) -> AsyncIterator[tuple[Served, Peer]]:
     async with served(**options) as server:
         async with attached(server) as peer:
             yield server, peer
-        if server.runtime.tree.requests.refusing:
+        if server.runtime.tree.messages.refusing:
             return
         for run in tuple(server.runtime.tree.runs.registry.active.values()):
             run.cancel()
@@ -1133,7 +1132,7 @@ async def test_a_failure_of_ours_in_a_message() -> None:
     """A message that fails in our hands leaves no turn reserved."""
     async with alice(on_message=quietly) as (server, peer):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Requests, "_emitter", property(lambda _: 1 // 0), raising=False)
+            patch.setattr(server.runtime.tree.emitter, "emit", lambda _: 1 // 0)
             refused(await send(peer), "failed")
         await at_rest(server.runtime)
         placement(await send(peer))

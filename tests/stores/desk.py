@@ -225,11 +225,17 @@ class Desk:
         return await self.take(self.compose(thread_id, type_=type_, run_id=run_id, edge=edge))
 
     async def bind(
-        self, user_id: str | None, thread_id: str = "t", *, now: float | None = None, take: bool = False
+        self,
+        user_id: str | None,
+        thread_id: str = "t",
+        *,
+        now: float | None = None,
+        take: bool = False,
+        only_new: bool = False,
     ) -> Binding:
         """Change the owner of a thread."""
         self._at(now)
-        binding = (await self._settle(Bind(thread_id, user_id, take))).result()
+        binding = (await self._settle(Bind(thread_id, user_id, take, only_new))).result()
         assert isinstance(binding, Binding)
         return binding
 

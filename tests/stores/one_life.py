@@ -146,6 +146,27 @@ class OneLife:
             placement = await d.append(generation=owned.generation)
             assert (placement.user_id, placement.seq) == ("alice", 1)
 
+    async def test_a_new_thread_is_had_once(self, desk: OpenDesk) -> None:
+        """Who may have new threads only gets one without an event, and it is that user's from then on."""
+        async with desk() as d:
+            assert (await d.bind("alice", only_new=True)).user_id == "alice"
+            with pytest.raises(NotTheOwner):
+                await d.bind("bob", only_new=True)
+            await d.append()
+            assert (await d.bind("alice", only_new=True)).user_id == "alice"
+
+    async def test_what_has_an_event_is_not_new(self, desk: OpenDesk) -> None:
+        """A thread that holds an event is not given to who may have new ones only, nor one whose owner was unbound."""
+        async with desk() as d:
+            await d.append()
+            with pytest.raises(NotTheOwner):
+                await d.bind("alice", only_new=True)
+            assert await d.store.owner("t") is None
+            assert (await d.bind("alice")).first_offset == 1
+            await d.unbind()
+            with pytest.raises(NotTheOwner):
+                await d.bind("bob", only_new=True)
+
     async def test_a_thread_can_be_taken(self, desk: OpenDesk) -> None:
         """A thread that is taken goes on in its new owner's log; what was placed before stays with the former one."""
         async with desk() as d:
