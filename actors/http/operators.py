@@ -80,7 +80,7 @@ async def readyz(call: Call) -> Response:
     """Say whether events are taken: not while the runtime drains, nor while its store is in trouble."""
     tree = call.runtime.tree
     trouble = tree.store.trouble
-    if tree.requests.refusing or tree.emitter.closed:
+    if tree.messages.refusing or tree.emitter.closed:
         return answer(Health(status="draining"), 503)
     if trouble is not None:
         return answer(Health(status=f"the store cannot store: {trouble}"), 503)

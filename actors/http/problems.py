@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.errors import (
     ActorsError,
+    Busy,
     Dropped,
     IdempotencyConflict,
     NotTheOwner,
@@ -53,6 +54,7 @@ _NAMES: tuple[tuple[type[Exception], str], ...] = (
     (RunEnded, "run_ended"),
     (Quarantined, "quarantined"),
     (RuntimeClosed, "shutting_down"),
+    (Busy, "busy"),
     (Unanswered, "unanswered"),
     (Dropped, "dropped"),
     (StoreError, "unavailable"),

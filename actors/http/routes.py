@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import Any
 
-from actors.http import asks, events, lines, operators, owners, runs
+from actors.http import asks, events, lines, messages, operators, owners, runs
 from actors.http import schemas as of
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table
@@ -43,6 +43,10 @@ def _events(leases: Leases) -> list[Operation]:
         Operation(
             method="GET", path="/v1/events/{event_id}", act=events.where_is, summary="Say where an event is, by its id",
             query=of.Lookup, answers=receipts, refusals=("unknown_event", "conflict"),
+        ),
+        Operation(
+            method="POST", path=f"{_THREAD}/messages", act=messages.send, summary="Say something for a user",
+            body=of.NewMessage, answers={200: of.SentAnswer}, refusals=(*_EMITTING, "busy", "dropped"),
         ),
         Operation(
             method="POST", path="/v1/events", act=_with(lines.feed, leases), summary="Emit an event for each line",
