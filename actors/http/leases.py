@@ -144,11 +144,10 @@ class Leases:
         return True
 
     def _check(self, lease: Lease, end: RunEnd) -> None:
-        result = None if end.result is None else {"result": bytes(end.result) and msgspec.Raw(end.result)}
-        encode(
-            Lifecycle.AGENT_COMPLETED, {} if result is None else result, lease.thread_id, lease.run_id,
-            lease.run_id, 0.0, self._runtime.limits,
-        )  # fmt: skip
+        """Raise Unencodable for a result that no event can carry, before it is taken for the run's."""
+        payload = {"result": msgspec.Raw(end.result)} if end.result else {}
+        last, limits = Lifecycle.AGENT_COMPLETED, self._runtime.limits
+        encode(last, payload, lease.thread_id, lease.run_id, lease.run_id, 0.0, limits)
 
     async def _open(self, lease: Lease) -> Lease:
         self._leases[lease.run_id] = lease
@@ -189,7 +188,7 @@ def _conclude(lease: Lease, run: Run) -> None:
     if end.outcome == "failed":
         kind, message = ("Error", "") if end.error is None else (end.error.type, end.error.message)
         raise type(kind, (AgentFailure,), {})(message)
-    if end.result is not None:
+    if end.result:
         run.result = msgspec.Raw(end.result)
     if end.outcome == "cancelled":
         run.cancel("application" if end.reason is None else end.reason)

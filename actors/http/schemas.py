@@ -17,8 +17,6 @@ Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object, of which every byte is kept."""
 
-JsonValue = msgspec.Raw
-
 PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]
 
 Wait = Literal["buffered", "stored", "written", "acked"]
@@ -148,7 +146,8 @@ class RunEnd(Strict):
     """How a run ended."""
 
     outcome: Literal["completed", "failed", "cancelled"]
-    result: JsonValue | None = None
+    result: msgspec.Raw = msgspec.Raw()
+    """Any JSON value."""
     error: RunFailure | None = None
     reason: Id | None = None
 
