@@ -33,7 +33,9 @@ class Api:
         self._runtime = runtime
         self._keys = keys
         self._bounds = bounds
-        self._table: Table = table(Leases(runtime, nursery))
+        self.leases = Leases(runtime, nursery)
+        """The runs of programs elsewhere."""
+        self._table: Table = table(self.leases)
         self._requests = 0
 
     def __repr__(self) -> str:

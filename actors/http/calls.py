@@ -33,6 +33,8 @@ class Bounds:
 
     body_bytes: int = 1 << 20
     """One body, or one line of a stream: four times the largest event, so that white space is no reason to refuse."""
+    head_seconds: float = 5.0
+    """From accept, or from an answer, to the end of the next head. Programs send it whole."""
     body_seconds: float = 30.0
     """From the head to the end of a body. A megabyte at 35 KB/s."""
     discarded_bytes: int = 16 << 20

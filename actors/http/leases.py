@@ -7,6 +7,8 @@ user. A program that is not heard for the time of its lease is taken for lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import msgspec
@@ -15,7 +17,7 @@ import trio
 from actors.errors import ActorsError, IdempotencyConflict, RunEnded
 from actors.events.event import Lifecycle, Payload, encode
 from actors.http.problems import Problem
-from actors.http.schemas import NewRun, RunAnswer, RunEnd
+from actors.http.schemas import NewRun, RunAnswer, RunEnd, RunFailure
 from actors.kernel.bounded import RecentMap
 from actors.receipts import Receipt
 from actors.runs.run import Run
@@ -48,8 +50,6 @@ class Lease:
         """Set once it did."""
         self.begun = trio.Event()
         """Set once its first event was emitted, or could not be."""
-        self.over = trio.Event()
-        """Set once its last event was emitted, or never will be."""
 
     def __repr__(self) -> str:
         return f"<Lease of {self.run_id} in {self.thread_id}: {self.state}>"
@@ -63,6 +63,12 @@ class Lease:
         """The outcome of the run, or that it goes on."""
         outcome = None if self.run is None else self.run.outcome
         return "active" if outcome is None else cast("State", outcome.removeprefix("agent_"))
+
+    @property
+    def over(self) -> trio.Event:
+        """Set once its last event was emitted, or never will be."""
+        assert self.run is not None, "it has begun"
+        return self.run.closed
 
     def answer(self) -> RunAnswer:
         """Return the run as it is written."""
@@ -84,7 +90,7 @@ class Leases:
     def find(self, run_id: str) -> Lease:
         """Return the lease of a run, and begin its time anew. Raises Problem for one that is not known."""
         lease = self._leases.get(run_id) or self._ended.get(run_id)
-        if lease is None:
+        if lease is None or lease.run is None:
             raise Problem("unknown_run")
         lease.touch()
         return lease
@@ -112,6 +118,30 @@ class Leases:
             lease.said.set()
         await lease.over.wait()
         return lease
+
+    @contextmanager
+    def lend(self, run: Run, seconds: float) -> Iterator[Lease]:
+        """Let a program elsewhere speak in a run of this process's own, in the run's block."""
+        lease = Lease(NewRun(thread_id=run.thread_id, agent_name=run.agent_name, lease_s=seconds), run.run_id)
+        lease.run = run
+        lease.begun.set()
+        self._leases[run.run_id] = lease
+        try:
+            yield lease
+        finally:
+            self._give_back(lease)
+
+    async def conclude(self, lease: Lease) -> None:
+        """Wait until a program ends its run; raises AgentFailure as it says, or where it is not heard.
+
+        Called in the run's block, which must end then.
+        """
+        assert lease.run is not None, "the block is that of the run"
+        while not lease.said.is_set() and trio.current_time() < lease.deadline:
+            with trio.move_on_at(lease.deadline):
+                await lease.said.wait()
+        _conclude(lease, lease.run)
+        await trio.lowlevel.checkpoint()
 
     async def emit(
         self,
@@ -161,23 +191,24 @@ class Leases:
                 lease.run = run
                 lease.begun.set()
                 task_status.started()
-                await self._wait(lease)
-                _conclude(lease, run)
-                await trio.lowlevel.checkpoint()
+                await self.conclude(lease)
         except (AgentFailure, ActorsError):
             if lease.run is None:
                 raise
         finally:
-            del self._leases[lease.run_id]
-            if lease.run is not None:
-                self._ended.put(lease.run_id, lease)
+            self._give_back(lease)
             lease.begun.set()
-            lease.over.set()
 
-    async def _wait(self, lease: Lease) -> None:
-        while not lease.said.is_set() and trio.current_time() < lease.deadline:
-            with trio.move_on_at(lease.deadline):
-                await lease.said.wait()
+    def _give_back(self, lease: Lease) -> None:
+        del self._leases[lease.run_id]
+        if lease.run is not None:
+            self._ended.put(lease.run_id, lease)
+
+
+def failure_of(failure: RunFailure) -> AgentFailure:
+    """Return an exception for a failure in a program elsewhere; the run's last event has its type's name and text."""
+    kind: type[AgentFailure] = type(failure.type, (AgentFailure,), {})
+    return kind(failure.message)
 
 
 def _conclude(lease: Lease, run: Run) -> None:
@@ -186,8 +217,7 @@ def _conclude(lease: Lease, run: Run) -> None:
     if end is None:
         raise ProducerLost(f"no request about the run came for {lease.seconds:g} s")
     if end.outcome == "failed":
-        kind, message = ("Error", "") if end.error is None else (end.error.type, end.error.message)
-        raise type(kind, (AgentFailure,), {})(message)
+        raise failure_of(RunFailure() if end.error is None else end.error)
     if end.result:
         run.result = msgspec.Raw(end.result)
     if end.outcome == "cancelled":

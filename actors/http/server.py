@@ -44,8 +44,7 @@ async def serve(
         raise ValueError(f"expected a loopback address while keys are not checked, got {host!r}")
     listeners = await listen_tcp(host, port, _BACKLOG)
     address = listeners[0].getsockname()[:2]
-    seconds = (Bounds() if bounds is None else bounds).write_seconds
-    config = _config(listeners, seconds)
+    config = _config(listeners, Bounds() if bounds is None else bounds)
 
     started: Any = _Started(task_status, address)
     await serve_asgi(cast("Any", app), config, shutdown_trigger=until, task_status=started, mode="asgi")
@@ -62,14 +61,15 @@ class _Started:
         self._task_status.started(self._address)
 
 
-def _config(listeners: list[socket.socket], write_seconds: float) -> Config:
+def _config(listeners: list[socket.socket], bounds: Bounds) -> Config:
     """Return a configuration for sockets that listen, which are anycorn's from now on."""
     for listener in listeners:
-        _bound(listener, write_seconds)
+        _bound(listener, bounds.write_seconds)
     config = Config()
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.errorlog = logging.getLogger("actors.http")
     config.loglevel = "WARNING"
+    config.keep_alive_timeout = bounds.head_seconds
     config.include_server_header = False
     config.alpn_protocols = ["http/1.1"]
     return config

@@ -122,5 +122,7 @@ async def answer_of(stream: trio.SocketStream) -> bytes:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that happens soon."""
-    while not condition():
+    while True:
+        if condition():
+            return
         await trio.sleep(0.005)

@@ -36,7 +36,9 @@ async def test_the_payload_arrives_as_it_was() -> None:
     async with door() as api, connected(await api.runtime_address()) as peer:
         await peer.attach("alice")
         body = f'{{"type":"x","user_id":"alice","payload":{odd}}}'
-        await api.client.post("/v1/threads/t/events", content=body.encode(), headers={"content-type": "application/json"})
+        await api.client.post(
+            "/v1/threads/t/events", content=body.encode(), headers={"content-type": "application/json"}
+        )
         await peer.next_event()
         assert f'"payload":{odd},'.encode() in peer.frames[-1].payload
 
@@ -273,5 +275,3 @@ async def test_it_says_when_it_goes_away() -> None:
         assert await api.refusal("POST", "/v1/threads/t1/events", EVENT) == (503, "shutting_down")
         assert (await api.ask("GET", "/readyz"))[0] == 503
         assert (await api.ask("GET", "/healthz"))[0] == 200
-
-

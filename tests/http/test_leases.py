@@ -108,7 +108,7 @@ async def test_its_user_cancels_it(leasing: Leasing) -> None:
 
 
 async def test_each_request_may_be_repeated(leasing: Leasing) -> None:
-    """Begun twice, also at once, it is one run; ended twice, it has one last event; and so have its events one place."""
+    """Begun twice, also at once, it is one run; ended twice, it has one last event; its events are once."""
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(leasing.leases.begin, NEW)
