@@ -6,6 +6,8 @@ it; or 202, and then it tells with requests of its own, under a lease.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ import msgspec
 import trio
 
 from actors.events.event import Lifecycle
-from actors.events.json_lines import Line, LineReader
+from actors.events.json_lines import LINE_BYTES, Line, LineReader
 from actors.http.leases import AgentFailure, Lease, Leases, failure_of
 from actors.http.schemas import JsonObject, RunFailure, Strict
 from actors.http.webhook import Webhook
@@ -21,6 +23,8 @@ from actors.runs.run import Message, Run
 from actors.server.messages import name_of
 
 _LEASE_SECONDS = 60.0
+_TOO_LONG = "expected an object, or lines, of at most a megabyte each"
+_CLOSE_SECONDS = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -100,8 +104,11 @@ class Answering:
         reader = LineReader()
         whole: list[bytes] = []
         try:
-            async for piece in response.aiter_raw():
-                whole += [await self._take(run, line, kind) for line in reader.feed(piece)]
+            async with _pieces(response) as pieces:
+                async for piece in pieces:
+                    whole += [await self._take(run, line, kind) for line in reader.feed(piece)]
+                    if sum(map(len, whole)) > LINE_BYTES:
+                        raise BadAnswer(_TOO_LONG)
         except httpx.TransportError as error:
             raise BadAnswer(f"expected the whole answer, it broke off ({error or type(error).__name__})") from None
         whole += [await self._take(run, line, kind) for line in reader.finish()]
@@ -112,7 +119,7 @@ class Answering:
     async def _take(self, run: Run, line: Line, kind: str) -> bytes:
         """Say a line of a stream; return one of a single object, which may be printed on several."""
         if line.text is None:
-            raise BadAnswer("expected lines of at most a megabyte")
+            raise BadAnswer(_TOO_LONG)
         if kind == "application/x-ndjson":
             if line.text.strip():
                 await _say(run, line.text)
@@ -120,6 +127,23 @@ class Answering:
         if kind != "application/json":
             raise BadAnswer(f"expected application/json or application/x-ndjson, got {kind or 'no content type'}")
         return line.text
+
+
+@asynccontextmanager
+async def _pieces(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Read the body of an answer in the block; left early, close it, and end what reads it in the library below.
+
+    An asynchronous generator that is left where it is would be ended by the garbage collector, at some other time.
+    """
+    pieces = response.aiter_raw()
+    try:
+        yield pieces
+    finally:
+        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await response.aclose()
+            with suppress(httpx.TransportError):
+                async for _ in pieces:
+                    pass
 
 
 async def _say(run: Run, text: bytes) -> None:

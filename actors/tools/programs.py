@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from actors.http.undelivered import UndeliveredNotices
 
 _MESSAGE_SECONDS = 300.0
-"""Time for a program to begin its answer: a model may think for minutes, and its user may press Stop."""
+"""Time for a program to begin its answer, and between two pieces of it: a model may think for minutes, and its user may
+press Stop."""
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +140,9 @@ async def programs(options: ProgramOptions) -> AsyncIterator[Programs]:
     # Without a bound of its own, because each of these requests belongs to a run, or to a task of the notices: a
     # program that hangs holds those, and no connection that another one waits for.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=16)
-    async with httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(None, connect=10.0)) as client:
+    async with httpx.AsyncClient(
+        limits=limits, timeout=httpx.Timeout(_MESSAGE_SECONDS, connect=10.0, pool=None)
+    ) as client:
         webhook = partial(Webhook, secret=secret, client=client, environment=Environment())
         patience = Patience(answer_seconds=_MESSAGE_SECONDS, total_seconds=2 * _MESSAGE_SECONDS)
         yield Programs(
