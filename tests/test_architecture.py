@@ -28,6 +28,7 @@ FLOORS = [
     {"options", "tree", "runtime"},
     {"client"},
     {"aio"},
+    {"asgi", "agui", "http"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -243,7 +244,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "aio", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "aio", "asgi", "agui", "http", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""

@@ -1,9 +1,9 @@
-"""The reasons for which connections end and requests are refused: two tables of rows.
+"""The reasons for which connections end and requests are refused: tables of rows.
 
 Of the codes from 4000 on, one below 4500 says *come back* (of a request: *try
 again*), and one from 4500 on says *do not, unless something changes*, so that
 a client can decide without knowing the rows. The idea is Centrifugo's. Codes
-below 4000 are RFC 6455's own. No code is in both tables.
+below 4000 are RFC 6455's own. No code is in two tables.
 """
 
 from __future__ import annotations
@@ -90,6 +90,20 @@ A thread or run of another user's has the row of one that does not exist,
 because a row of its own would tell a client that it exists. A run or question
 that ended so long ago that the server has forgotten it has the row of one that
 never was, and the row's text says so.
+"""
+
+PRODUCER_REFUSALS = _table(
+    Reason(4107, "unanswered", "no device answered the question in time"),
+    Reason(4108, "too_slow", "the request did not come in whole in time"),
+    Reason(4607, "unknown_event", "no such event is known: there was none, or it was forgotten"),
+    Reason(4608, "not_the_owner", "the thread belongs to another user"),
+    Reason(4609, "forbidden", "the key does not reach so far"),
+    Reason(4610, "run_ended", "the run has had its last event"),
+)
+"""The reasons beside :data:`REFUSALS` for which a request of a producer is not carried out, by name.
+
+A producer is a program of the application's own, and so may know what a user's device may not: that a thread is
+another user's. No device ever gets one of these rows.
 """
 
 CLOSING_BY_CODE = {row.code: row for row in CLOSINGS.values()}

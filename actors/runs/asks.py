@@ -134,6 +134,10 @@ class Asks:
         """Return the questions for a new device, oldest first."""
         return [partial(self._show_one, ask, user_id) for ask in self._threads.of(user_id)]
 
+    def in_thread(self, thread_id: str) -> tuple[Ask, ...]:
+        """Return the open questions of a thread, oldest first."""
+        return self._threads.in_thread(thread_id)
+
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
         """Withdraw a thread's questions from its former owner's devices, and show them on the new owner's."""
         self._threads.move(thread_id, user_id)

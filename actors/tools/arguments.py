@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
@@ -79,6 +80,25 @@ def port(words: str) -> int:
     if not words.isdecimal() or int(words) > 65_535:
         raise Wrong(f"expected a port, 0 to 65535, got {words!r}")
     return int(words)
+
+
+def address(words: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``, or a port of this machine alone; an IPv6 address has brackets, as in a URL."""
+    name, _, number = words.rpartition(":")
+    return host(name) if name or words.startswith(":") else "127.0.0.1", port(number)
+
+
+def web_address(words: str) -> str:
+    """Read the address of a page that takes requests."""
+    found = text(words)
+    try:
+        parts = urlsplit(found)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets without an address in them, a port beyond 65535
+        is_one = False
+    if not is_one or not found.isprintable() or " " in found:
+        raise Wrong(f"expected an address http://… or https://…, got {words!r}")
+    return found
 
 
 def count(words: str) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import trio
 
-from actors.tools.arguments import Parser, Version, host, identifier, port, seconds, store
+from actors.tools.arguments import Parser, Version, address, host, identifier, port, seconds, store, web_address
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.journal import JournalOptions, journal
+from actors.tools.programs import ProgramOptions
 from actors.tools.serve import ServeOptions, serve
 from actors.tools.terminal import run_command, show_log
 from actors.tools.watch import add_commands, run
@@ -125,6 +126,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     serving.add_argument("--echo", action="store_true", help=(
         "echo messages at /echo, without authentication, for WebSocket conformance suites"
     ))  # fmt: skip
+    _add_programs(serving)
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
     showing.add_argument("--port", type=port, help=f"port to listen on ({_PORT}; with --once a free one)")
     showing.add_argument("--agent", choices=("scripted", "approval", "mcp"), default="scripted", help=(
@@ -136,6 +138,22 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     _add_journal(commands)
     add_commands(commands)
     return parser, {"serve": serving, "demo": showing}
+
+
+def _add_programs(serving: Parser) -> None:
+    more = serving.add_argument_group("programs in other languages", "needs the extra [http]")
+    more.add_argument("--http", type=address, metavar="HOST:PORT", help=(
+        "serve the API over HTTP there; without --keys only loopback may be bound, and every program may call"
+    ))  # fmt: skip
+    more.add_argument("--keys", type=Path, metavar="FILE", help=(
+        'TOML with a line name = "key" for each program that may call the API, or a table [name] with key, threads,'
+        " users and admin"
+    ))  # fmt: skip
+    more.add_argument("--message-url", type=web_address, metavar="URL", help="a program that answers users' messages")
+    more.add_argument("--undelivered-url", type=web_address, metavar="URL", help=(
+        "a program to be told of each event that no device acked within a minute"
+    ))  # fmt: skip
+    more.add_argument("--webhook-secret", type=Path, metavar="FILE", help="the secret that signs requests to both")
 
 
 def _add_journal(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -175,6 +193,11 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
         parser.error("--receipts, --user and --linger speak of events on standard input: expected --stdin with them")
     if arguments.stdin and arguments.drain is not None:
         parser.error("with --stdin a signal is the end of the input: expected --linger in the place of --drain")
+    if arguments.keys is not None and arguments.http is None:
+        parser.error("--keys says which programs may call: expected --http with it")
+    has_webhooks = arguments.message_url is not None or arguments.undelivered_url is not None
+    if has_webhooks != (arguments.webhook_secret is not None):
+        parser.error("--webhook-secret signs what --message-url and --undelivered-url get: expected both or none")
     return ServeOptions(
         host=arguments.host,
         port=arguments.port,
@@ -186,6 +209,13 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
         user_id=arguments.user,
         drain_seconds=_DRAIN_SECONDS if arguments.drain is None else arguments.drain,
         echo=arguments.echo,
+        programs=ProgramOptions(
+            http=arguments.http,
+            keys=arguments.keys,
+            message_url=arguments.message_url,
+            undelivered_url=arguments.undelivered_url,
+            secret=arguments.webhook_secret,
+        ),
     )
 
 

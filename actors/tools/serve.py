@@ -12,8 +12,10 @@ import msgspec
 import trio
 
 from actors.errors import ActorsError
+from actors.events.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
 from actors.kernel.failures import printable
 from actors.limits import Limits
+from actors.observability.receipt_tracker import ReceiptTracker
 from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
@@ -21,8 +23,7 @@ from actors.stages import Stage
 from actors.tools.backpressure import Backpressure
 from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
-from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
-from actors.tools.receipt_tracker import ReceiptTracker
+from actors.tools.programs import ProgramOptions, programs
 from actors.tools.serving import connections, listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.surrogate_pairs import SurrogateJoiner
@@ -49,6 +50,7 @@ class ServeOptions:
     user_id: str | None
     drain_seconds: float
     echo: bool = False
+    programs: ProgramOptions = attrs.field(factory=ProgramOptions)
 
 
 async def serve(options: ServeOptions) -> int:
@@ -59,8 +61,13 @@ async def serve(options: ServeOptions) -> int:
         output()
     with open_signals() as signals:
         services = {"/echo": partial(echo, limits=Limits())} if options.echo else {}
-        server = listening(options.host, options.port, authenticate, path=options.store, services=services)
-        async with server as (runtime, _, _):
+        async with (
+            programs(options.programs) as doors,
+            listening(
+                options.host, options.port, authenticate, path=options.store, services=services, **doors.hooks
+            ) as (runtime, _, _),
+            doors.serving(runtime),
+        ):
             if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
                 await runtime.drain(0)  # without waiting, because the lingering is over; it tells the devices to go

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import attrs
 
+from actors.events.json_lines import LineEvent, parse
 from actors.events.surrogates import lone_escapes
 from actors.kernel.failures import printable
 from actors.runs.run import TERMINAL
-from actors.tools.json_lines import LineEvent, parse
 
 HELD_HALVES = 1_000
 """Streams that may each have one half waiting; at one more, the oldest half is replaced."""
@@ -54,14 +54,14 @@ class _Cut:
 
 
 class SurrogateJoiner:
-    """Reads lines as :func:`~actors.tools.json_lines.parse` does, and joins what successive events of a stream cut."""
+    """Reads lines as :func:`~actors.events.json_lines.parse` does, and joins what successive events of a stream cut."""
 
     def __init__(self) -> None:
         self._held: dict[_Stream, _Held] = {}
         self._remarks: list[str] = []
 
     def parse(self, number: int, text: bytes) -> LineEvent:
-        """Read one line. Raises :class:`~actors.tools.json_lines.BadLine`, also for a half that cannot be joined."""
+        """Read one line. Raises :class:`~actors.events.json_lines.BadLine`, also for a half that cannot be joined."""
         alone = lone_escapes(text)
         if not alone and not self._held:
             return parse(text)

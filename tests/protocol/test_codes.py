@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 import actors
-from actors.protocol.codes import CLOSING_BY_CODE, CLOSINGS, REFUSALS, Reason, closing_of
+from actors.protocol.codes import CLOSING_BY_CODE, CLOSINGS, PRODUCER_REFUSALS, REFUSALS, Reason, closing_of
 
 ROWS = list(CLOSINGS.values())
 
-LATER = {"busy", "too_many_requests", "shutting_down", "unavailable", "quarantined", "failed", "dropped"}
+OF_REQUESTS = [*REFUSALS.values(), *PRODUCER_REFUSALS.values()]
+
+LATER = {"busy", "too_many_requests", "shutting_down", "unavailable", "quarantined", "failed", "dropped"} | {
+    "unanswered",
+    "too_slow",
+}
 """The refusals after which the same request may succeed."""
 
 
@@ -25,12 +30,12 @@ def test_unique() -> None:
 
 def test_unique_refusals() -> None:
     """Each code and each name is one refusal's, no close code is among them, and each row says something."""
-    assert len({row.code for row in REFUSALS.values()}) == len(REFUSALS)
-    assert all(name == row.name and row.text for name, row in REFUSALS.items())
-    assert not {row.code for row in REFUSALS.values()} & set(CLOSING_BY_CODE)
+    assert len({row.code for row in OF_REQUESTS}) == len({row.name for row in OF_REQUESTS}) == len(OF_REQUESTS)
+    assert all(name == row.name and row.text for name, row in (REFUSALS | PRODUCER_REFUSALS).items())
+    assert not {row.code for row in OF_REQUESTS} & set(CLOSING_BY_CODE)
 
 
-@pytest.mark.parametrize("row", REFUSALS.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", OF_REQUESTS, ids=lambda row: row.name)
 def test_verdict_of_refusals(row: Reason) -> None:
     """Codes below 4500 ask for another try, from 4500 on they do not; none stands outside of the two ranges."""
     assert 4000 <= row.code < 5000
@@ -44,7 +49,7 @@ def test_every_row_is_used() -> None:
     for path in server.rglob("*.py"):
         if path.name != "codes.py":
             said |= {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
-    assert {*CLOSINGS, *REFUSALS} <= said
+    assert {*CLOSINGS, *REFUSALS, *PRODUCER_REFUSALS} <= said
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.code >= 4000], ids=lambda row: row.name)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from actors.tools.json_lines import BadLine, parse
+from actors.events.json_lines import BadLine, parse
 from actors.tools.surrogate_pairs import HELD_HALVES, SurrogateJoiner
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.tools.json_lines import BadLine, Line, LineEvent, LineReader, parse
+from actors.events.json_lines import BadLine, Line, LineEvent, LineReader, parse
 from tests.tools.command import SEED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import actors
-from actors.tools.receipt_tracker import ReceiptTracker
+from actors.observability.receipt_tracker import ReceiptTracker
 from tests.support.served import served
 
 

@@ -1,0 +1,14 @@
+"""The API for programs in every language, over HTTP; it needs the extra ``[http]``.
+
+    async with open_runtime(…) as runtime, open_api(runtime, keys=read_keys(path)) as api:
+        await serve(api, "127.0.0.1", 8766, private=False)
+
+:class:`~actors.http.app.Api` is plain ASGI: a FastAPI application on Trio
+mounts it.
+"""
+
+from actors.http.app import Api, open_api
+from actors.http.keys import BadKeys, Key, Keys, read_keys
+from actors.http.server import serve
+
+__all__ = ["Api", "BadKeys", "Key", "Keys", "open_api", "read_keys", "serve"]

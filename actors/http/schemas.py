@@ -1,0 +1,409 @@
+"""The bodies, the parameters and the answers of the API, one struct each: what is read, written and documented."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from actors.events.delivered import Event
+from actors.runs.asks import LONGEST_SECONDS
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""An id, a user's name or a type."""
+
+Text = Annotated[str, msgspec.Meta(max_length=2_000)]
+
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+"""A JSON object, of which every byte is kept."""
+
+PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]
+
+Wait = Literal["buffered", "stored", "written", "acked"]
+"""The stages that can be waited for; ``buffered`` is the least that a store can say."""
+
+StageName = Literal["accepted", "buffered", "stored", "written", "acked", "unconfirmed", "dropped"]
+
+
+class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is read: a field that is not known is a mistake, such as an id that is misspelt and protects nothing."""
+
+
+class Nothing(Strict):
+    """No parameters, or an empty object."""
+
+
+# --- parameters ------------------------------------------------------------------
+
+
+class Waiting(Strict):
+    """How far an event must have come before the answer is given, and for how long to wait for that."""
+
+    wait: Wait = "buffered"
+    timeout_s: PatienceSeconds = 10.0
+
+
+class Lookup(Waiting):
+    """The same, and which thread is meant, where an id that was given names events in several."""
+
+    thread_id: Id | None = None
+
+
+class Feeding(Strict):
+    """Which lines the answer to a stream has."""
+
+    receipts: Annotated[
+        Literal["each", "all", "errors"],
+        msgspec.Meta(
+            description="each: a line for each line; all: one more for each stage that an event reaches later;"
+            " errors: a line for each that was refused, and one with the counts at the end"
+        ),
+    ] = "each"
+    timeout_s: Annotated[
+        float, msgspec.Meta(ge=0, le=3_600, description="with all: time after the last line for events to advance")
+    ] = 10.0
+
+
+class Reading(Strict):
+    """A part of a thread's history."""
+
+    after_seq: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+
+
+class Rebinding(Strict):
+    """Whether another owner loses the thread."""
+
+    force: bool = False
+
+
+class Watching(Strict):
+    """For how long to wait for the end of a run."""
+
+    timeout_s: PatienceSeconds = 0.0
+
+
+# --- bodies ------------------------------------------------------------------------
+
+
+class NewEvent(Strict):
+    """An event to be emitted."""
+
+    type: Id
+    payload: JsonObject = msgspec.Raw(b"{}")
+    run_id: Id | None = None
+    event_id: Id | None = None
+    user_id: Id | None = None
+
+
+class Line(msgspec.Struct, kw_only=True):
+    """A line of a stream. The ids may be in the payload as well; other fields are ignored."""
+
+    type: Id
+    payload: JsonObject = msgspec.Raw(b"{}")
+    thread_id: Id | None = None
+    run_id: Id | None = None
+    event_id: Id | None = None
+    user_id: Id | None = None
+
+
+class NewMessage(Strict):
+    """A user's message, said by a program for the user."""
+
+    user_id: Id
+    payload: JsonObject
+    id: Id
+    """The message's own id: said again, it is placed once."""
+    run_id: Id | None = None
+    type: Id = "user_message"
+
+
+class NewOwner(Strict):
+    """The user whose thread it shall be."""
+
+    user_id: Id
+
+
+class NewRun(Strict):
+    """A run of a program elsewhere."""
+
+    thread_id: Id
+    agent_name: Id
+    run_id: Id | None = None
+    user_id: Id | None = None
+    lease_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60.0
+    """The time without a request about the run after which it is taken for lost."""
+
+
+class RunFailure(Strict):
+    """What a run failed of."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = "Error"
+    message: Text = ""
+
+
+class RunEnd(Strict):
+    """How a run ended."""
+
+    outcome: Literal["completed", "failed", "cancelled"]
+    result: msgspec.Raw = msgspec.Raw()
+    """Any JSON value."""
+    error: RunFailure | None = None
+    reason: Id | None = None
+
+
+class Cancelling(Strict):
+    """Why a run is to end."""
+
+    reason: Id = "application"
+
+
+class NewAsk(Strict):
+    """A question to a thread's owner."""
+
+    type: Id
+    payload: JsonObject
+    timeout_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_SECONDS)]
+    run_id: Id | None = None
+
+
+class Draining(Strict):
+    """How long going away may take."""
+
+    timeout_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 10.0
+    runs: Literal["finish", "cancel"] = "finish"
+
+
+# --- answers -------------------------------------------------------------------------
+
+
+class ReceiptAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How far an event has come."""
+
+    event_id: str
+    thread_id: str
+    stage: StageName
+    seq: int | None
+    offset: int | None
+    epoch: str | None
+    cause: str | None = None
+    steps: list[str] | None = None
+    """The way of the event, in words; only where it was asked for by its id."""
+
+
+class LineAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The same of a line of a stream, by its number."""
+
+    line: int
+    event_id: str
+    thread_id: str
+    stage: StageName
+    seq: int | None
+    offset: int | None
+    epoch: str | None
+    cause: str | None = None
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """A row of the tables of codes, with a text of the occasion."""
+
+    code: int
+    name: str
+    temporary: bool
+    message: str
+
+
+class Refusal(msgspec.Struct, kw_only=True):
+    """The answer to a request that is not carried out."""
+
+    error: Error
+
+
+class LineRefusal(msgspec.Struct, kw_only=True):
+    """The same of a line of a stream."""
+
+    line: int
+    error: Error
+
+
+class LineCounts(msgspec.Struct, kw_only=True):
+    """The end of a stream with ``receipts=errors``."""
+
+    lines: int
+    errors: int
+
+
+class HistoryAnswer(msgspec.Struct, kw_only=True):
+    """Events of a thread, and what is gone."""
+
+    thread_id: str
+    events: tuple[Event, ...]
+    gone: tuple[tuple[int, int], ...]
+    head_seq: int
+    more: bool
+
+
+class SentAnswer(msgspec.Struct, kw_only=True):
+    """Where a message was placed, and which run answers it."""
+
+    thread_id: str
+    event_id: str
+    run_id: str | None
+    seq: int
+    offset: int
+    epoch: str
+
+
+class OwnerAnswer(msgspec.Struct, kw_only=True):
+    """Whose a thread is."""
+
+    thread_id: str
+    owner: str | None
+
+
+class RunAnswer(msgspec.Struct, kw_only=True):
+    """A run, and whether it goes on."""
+
+    run_id: str
+    thread_id: str
+    state: Literal["active", "completed", "failed", "cancelled"]
+    lease_s: float
+
+
+class CancelAnswer(msgspec.Struct, kw_only=True):
+    """Which runs have stopped, and whose code goes on."""
+
+    run_id: str
+    stopped: tuple[str, ...]
+    running: tuple[str, ...]
+
+
+class AskAnswer(msgspec.Struct, kw_only=True):
+    """What the user answered."""
+
+    payload: dict[str, Any]
+    user_id: str
+    at: float
+
+
+class OpenAsk(msgspec.Struct, kw_only=True):
+    """A question that waits for its answer."""
+
+    id: str
+    type: str
+    payload: dict[str, Any]
+    thread_id: str
+    timestamp: float
+    run_id: str | None = None
+    timeout_s: float | None = None
+
+
+class OpenAsks(msgspec.Struct, kw_only=True):
+    """The open questions of a thread, oldest first."""
+
+    asks: list[OpenAsk]
+
+
+class RevokeAnswer(msgspec.Struct, kw_only=True):
+    """How many connections were ended."""
+
+    user_id: str
+    connections: int
+
+
+class UndeliveredAnswer(msgspec.Struct, kw_only=True):
+    """Events that no device has acked."""
+
+    count: int
+    unwritten: int
+    user_id: str | None
+    thread_id: str | None
+
+
+class DrainAnswer(msgspec.Struct, kw_only=True):
+    """What going away left behind."""
+
+    undelivered: list[UndeliveredAnswer]
+    cancelled: tuple[str, ...]
+    abandoned: tuple[str, ...]
+    goodbyes: int
+    aborted: int
+
+
+class BalanceAnswer(msgspec.Struct, kw_only=True):
+    """A row of the books."""
+
+    accepted: int
+    restored: int
+    queued: int
+    held: int
+    retained: int
+    acked: int
+    unconfirmed: int
+    dropped: int
+    deduplicated: int
+
+
+class AuditAnswer(msgspec.Struct, kw_only=True):
+    """The books."""
+
+    balanced: bool
+    users: int
+    total: BalanceAnswer
+    unowned: BalanceAnswer
+
+
+class FailureAnswer(msgspec.Struct, kw_only=True):
+    """A failure."""
+
+    path: str
+    handling: str
+    error: str
+    traceback: str
+    at: float
+
+
+class Failures(msgspec.Struct, kw_only=True):
+    """The newest failures, oldest first, and how many there were."""
+
+    failures: list[FailureAnswer]
+    total: int
+
+
+class DeadLetterAnswer(msgspec.Struct, kw_only=True):
+    """A range of events that were dropped."""
+
+    cause: str
+    count: int
+    at: float
+    user_id: str | None
+    thread_id: str | None
+    event_id: str | None
+    first: int | None
+    last: int | None
+
+
+class DeadLetters(msgspec.Struct, kw_only=True):
+    """The newest drops, oldest first."""
+
+    dead_letters: list[DeadLetterAnswer]
+
+
+class ConnectionAnswer(msgspec.Struct, kw_only=True):
+    """A socket."""
+
+    label: str
+    user_id: str | None
+    plain: bool
+
+
+class Connections(msgspec.Struct, kw_only=True):
+    """The sockets that are open."""
+
+    connections: list[ConnectionAnswer]
+
+
+class Health(msgspec.Struct, kw_only=True):
+    """Whether the server does what it should."""
+
+    status: str

@@ -1,0 +1,89 @@
+"""The operators' part: what it shows, and who may look."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.lowlevel
+
+import actors
+from tests.http.serving import KEYS, OPERATOR, PRODUCER, door
+from tests.support.raw import connected
+
+PARTS = [
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/failures"),
+    ("GET", "/v1/dead_letters"),
+    ("GET", "/v1/connections"),
+    ("POST", "/v1/users/alice/revoke"),
+    ("POST", "/v1/drain"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PARTS)
+async def test_who_may(method: str, path: str) -> None:
+    """A key without ``admin`` is refused, and so is none; one with it is not."""
+    async with door(keys=KEYS) as api:
+        assert await api.refusal(method, path) == (401, "unauthenticated")
+        producer = {"authorization": f"Bearer {PRODUCER}"}
+        assert await api.refusal(method, path, headers=producer) == (403, "forbidden")
+        assert (await api.ask(method, path, headers={"authorization": f"Bearer {OPERATOR}"}))[0] == 200
+
+
+async def test_the_books_and_what_went_wrong() -> None:
+    """The books balance; a drop and a failure are listed."""
+
+    async def fails(run: actors.Run, message: actors.Message) -> None:
+        raise ValueError("a bug")
+
+    async with door(limits=actors.Limits(retained_events=1), on_message=fails) as api:
+        for _ in range(2):
+            await api.ask("POST", "/v1/threads/t1/events", {"type": "x", "user_id": "alice"})
+        _, audit = await api.ask("GET", "/v1/audit")
+        assert (audit["balanced"], audit["users"]) == (True, 1)
+        assert (audit["total"]["accepted"], audit["total"]["dropped"], audit["total"]["retained"]) == (2, 1, 1)
+        _, letters = await api.ask("GET", "/v1/dead_letters")
+        (letter,) = letters["dead_letters"]
+        assert (letter["cause"], letter["count"], letter["user_id"], letter["first"]) == ("retention", 1, "alice", 1)
+        await api.ask("POST", "/v1/threads/t1/messages", {"user_id": "alice", "id": "m", "payload": {}})
+        while not api.runtime.failures.total:
+            await trio.lowlevel.checkpoint()
+        _, failures = await api.ask("GET", "/v1/failures")
+        assert failures["total"] == 1
+        assert failures["failures"][0]["error"] == "ValueError: a bug"
+
+
+async def test_sockets_are_shown_and_ended() -> None:
+    """A user whose credentials are revoked has no connection any more."""
+    async with door() as api, connected(await api.runtime_address()) as peer:
+        await peer.attach("alice")
+        _, told = await api.ask("GET", "/v1/connections")
+        assert [(one["user_id"], one["plain"]) for one in told["connections"]] == [("alice", False)]
+        assert await api.ask("POST", "/v1/users/alice/revoke") == (200, {"user_id": "alice", "connections": 1})
+        assert await peer.farewell() == (4504, "the user's credentials were revoked")
+
+
+async def test_it_goes_away_when_it_is_told() -> None:
+    """For a ``preStop`` hook: devices are told, and the answer says what was left."""
+    async with door() as api, connected(await api.runtime_address()) as peer:
+        await api.ask("POST", "/v1/threads/t1/events", {"type": "x", "user_id": "bob"})
+        await peer.attach("alice")
+        reports = []
+
+        async def drain() -> None:
+            reports.append(await api.ask("POST", "/v1/drain", {"timeout_s": 1}))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain)
+            assert await peer.farewell() == (1012, "the server is going away")
+        status, told = reports[0]
+        assert (status, told["goodbyes"], told["aborted"]) == (200, 1, 0)
+        assert told["undelivered"] == [{"count": 1, "unwritten": 1, "user_id": "bob", "thread_id": None}]
+        assert await api.ask("GET", "/readyz") == (503, {"status": "draining"})
+
+
+async def test_health_needs_no_key() -> None:
+    """A probe has none."""
+    async with door(keys=KEYS) as api:
+        assert await api.ask("GET", "/healthz") == (200, {"status": "ok"})
+        assert await api.ask("GET", "/readyz") == (200, {"status": "ok"})
