@@ -38,6 +38,7 @@ from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
+from actors.observability.statistics import Statistics
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
@@ -90,6 +91,7 @@ __all__ = [
     "SQLiteStore",
     "Sent",
     "Stage",
+    "Statistics",
     "StoreError",
     "StoreUnavailable",
     "Thread",

@@ -28,6 +28,7 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import ambiguous, forgotten
 from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
+from actors.observability.statistics import Statistics
 from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
 from actors.protocol.client_messages import Origin
@@ -301,6 +302,11 @@ class Runtime:
         """Count the events in each stage at this moment: per user, for threads without an owner, and in total."""
         self._affinity.check()
         return self.tree.accounts.audit()
+
+    def statistics(self) -> Statistics:
+        """Read what this runtime has done and has, in numbers; the cost does not grow with users or events."""
+        self._affinity.check()
+        return self.tree.statistics()
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
