@@ -10,6 +10,7 @@ The folders are the actors, because a failure's path is where its code is:
 module has the map, the tree, and one event's way through it.
 """
 
+from actors.connections.following import Following
 from actors.delivery.balance import Audit, Balance
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment
@@ -66,6 +67,7 @@ __all__ = [
     "Event",
     "Failure",
     "Fate",
+    "Following",
     "ForeignLoop",
     "ForeignThread",
     "History",

@@ -27,6 +27,7 @@ import trio
 from actors.connections.actor import Connection
 from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
+from actors.connections.following import Followers
 from actors.connections.heartbeat import Heartbeat
 from actors.context import Context
 from actors.delivery.accounts import Accounts
@@ -116,9 +117,11 @@ class Tree:
         )
         self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
         self.pulse = Pulse(self)
+        neighbours = self._connection_context()
+        self.followers = Followers(neighbours, affinity)
         self.server = Server(
             context,
-            self._connection_context(),
+            neighbours,
             access=options.access,
             routes=Routes(options.pages, options.services),
             devices_of=self.registry.devices,
@@ -309,8 +312,8 @@ class Tree:
         self.registry.presence(user_id).address = mailbox
         return mailbox
 
-    def _pending(self, user_id: str) -> list[Item]:
-        return [*self.runs.roster.pending(user_id), *self.asks.pending(user_id)]
+    def _pending(self, user_id: str, thread_id: str | None) -> list[Item]:
+        return [*self.runs.roster.pending(user_id, thread_id), *self.asks.pending(user_id, thread_id)]
 
     def _owner_changed(self, thread_id: str, user_id: str | None) -> None:
         self.runs.roster.change_owner(thread_id, user_id)
