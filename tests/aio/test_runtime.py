@@ -30,6 +30,7 @@ from actors import (
     Unencodable,
     aio,
 )
+from actors.client import connect
 from tests.aio.support import device, events_of, payloads_of, run, served, types_of, until
 
 
@@ -113,7 +114,7 @@ def test_errors_of_an_emit_are_those_of_the_runtime() -> None:
                 await thread.emit("x", {}, user_id="bob")
             with pytest.raises(NotTheOwner):
                 await runtime.bind("t1", "bob")
-            with pytest.raises(Unencodable, match="payload.a"):
+            with pytest.raises(Unencodable, match=r"payload\.a"):
                 await thread.emit("x", {"a": object()})
             with pytest.raises(Unencodable):
                 runtime.thread("")
@@ -383,7 +384,7 @@ def test_a_handler_that_blocks_its_loop_delays_no_heartbeat() -> None:
 
     async def main() -> None:
         async def stuck(run: aio.Run, message: actors.Message) -> str:
-            time.sleep(0.6)
+            time.sleep(0.6)  # noqa: ASYNC251 - that is the mistake
             return "late"
 
         limits = Limits(ping_seconds=0.05, pong_seconds=0.15, sweep_seconds=0.02)
@@ -427,7 +428,7 @@ def test_a_drain_goes_away_in_good_order() -> None:
 
 
 def test_a_drain_from_inside_of_what_it_ends_is_refused() -> None:
-    """In a handler, in a run's block and in ``authenticate`` it raises at once, without effect; a task of its own may."""
+    """In a handler, a run's block and ``authenticate`` it raises at once, without effect; a task of its own may."""
 
     async def main() -> None:
         refused: list[str] = []
@@ -515,7 +516,7 @@ def test_restarts_that_are_exhausted_end_the_block() -> None:
     async def main() -> None:
         task = asyncio.current_task()
         assert task is not None
-        with pytest.raises(RestartsExhausted):
+        with pytest.raises(RestartsExhausted):  # noqa: PT012 - the whole block is what is tested
             async with aio.open_runtime(limits=Limits(restarts=0, sweep_seconds=0.01)) as runtime:
 
                 def crash(now: float) -> None:
@@ -556,8 +557,6 @@ def test_the_doors_of_the_other_loop_say_which_one_to_use() -> None:
         with pytest.raises(ForeignLoop, match=r"got asyncio; .*actors\.aio\.open_runtime"):
             async with actors.open_runtime():
                 pytest.fail("it is asyncio")
-        from actors.client import connect
-
         with pytest.raises(ForeignLoop, match=r"got asyncio; .*actors\.aio\.connect"):
             async with connect("ws://127.0.0.1:9/ws"):
                 pytest.fail("it is asyncio")

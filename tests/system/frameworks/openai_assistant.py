@@ -22,7 +22,7 @@ from openai.types.responses import (
 from actors import Message, aio
 
 
-class Fake(Model):
+class Fake(Model):  # type: ignore[misc]
     """Call the weather tool, then answer word by word."""
 
     async def get_response(self, *args: Any, **options: Any) -> ModelResponse:
@@ -69,7 +69,7 @@ class Fake(Model):
         return ResponseCompletedEvent(response=response, sequence_number=9, type="response.completed")
 
 
-@function_tool
+@function_tool  # type: ignore[untyped-decorator]
 async def weather(city: str) -> str:
     """Say what the weather is."""
     await asyncio.sleep(0.005)
@@ -84,15 +84,13 @@ async def assistant(run: aio.Run, message: Message) -> str:
     try:
         async for event in streamed.stream_events():
             match event.type, getattr(event, "name", ""):
-                case "raw_response_event", _ if isinstance(event.data, ResponseTextDeltaEvent):  # type: ignore[union-attr]
-                    run.delta(event.data.delta)  # type: ignore[union-attr]
+                case "raw_response_event", _ if isinstance(event.data, ResponseTextDeltaEvent):
+                    run.delta(event.data.delta)
                 case _, "tool_called":
-                    call = event.item.raw_item  # type: ignore[union-attr]
-                    await run.tool_started(call.name, json.loads(call.arguments), call_id=call.call_id)  # type: ignore[union-attr]
+                    call = event.item.raw_item
+                    await run.tool_started(call.name, json.loads(call.arguments), call_id=call.call_id)
                 case _, "tool_output":
-                    await run.tool_completed(event.item.raw_item["call_id"], event.item.output)  # type: ignore[union-attr, index]
+                    await run.tool_completed(event.item.raw_item["call_id"], event.item.output)
     finally:
         streamed.cancel()
     return str(streamed.final_output)
-
-

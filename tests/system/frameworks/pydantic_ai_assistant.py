@@ -34,7 +34,7 @@ async def model(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[
 agent = Agent(FunctionModel(stream_function=model))
 
 
-@agent.tool_plain
+@agent.tool_plain  # type: ignore[untyped-decorator]
 async def weather(city: str) -> dict[str, str]:
     """Say what the weather is."""
     await asyncio.sleep(0.005)
@@ -51,7 +51,10 @@ async def assistant(run: aio.Run, message: Message) -> str:
                     await run.tool_started(call.tool_name, call.args_as_dict(), call_id=call.tool_call_id)
                 case FunctionToolResultEvent(part=ToolReturnPart() as found):
                     await run.tool_completed(found.tool_call_id, found.content)
-                case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                case (
+                    PartStartEvent(part=TextPart(content=text))
+                    | PartDeltaEvent(delta=TextPartDelta(content_delta=text))
+                ):
                     run.delta(text)
                     answer += text
     return answer
