@@ -135,7 +135,7 @@ def test_what_ends_while_the_block_does_not_wait_raises_all_the_same() -> None:
     async def main() -> None:
         task = asyncio.current_task()
         assert task is not None
-        with pytest.raises(LookupError):
+        with pytest.raises(LookupError):  # noqa: PT012 - the whole block is what is tested
             async with portal(lambda: failing(0.01)) as found:
                 found._thread.join()
                 found._cancel_host()
@@ -151,7 +151,7 @@ def test_a_cancellation_of_the_hosts_own_wins() -> None:
     async def main() -> None:
         task = asyncio.current_task()
         assert task is not None
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012 - the whole block is what is tested
             async with asyncio.timeout(0.02):
                 async with portal(lambda: failing(60)):
                     await asyncio.sleep(60)

@@ -10,7 +10,7 @@ import pytest
 from actors.aio.bridge import Bridge
 from actors.aio.visit import HostCancelled
 from actors.checks import NotAwaitable
-from tests.aio.test_bridge import crossing
+from tests.aio.test_bridge import crossing, raised
 
 
 def test_what_it_raises_is_raised_over_there() -> None:
@@ -21,12 +21,7 @@ def test_what_it_raises_is_raised_over_there() -> None:
             raise error
 
         for error in (ValueError("x"), SystemExit(1)):
-            try:
-                await bridge.call(bridge.visit, fail, error)
-            except BaseException as found:
-                assert found is error
-            else:
-                pytest.fail("expected the error")
+            assert await raised(bridge.call(bridge.visit, fail, error)) is error
 
     crossing(test)
 
@@ -49,14 +44,7 @@ def test_a_cancellation_by_the_host_is_told_from_one_that_leaked() -> None:
         with pytest.raises(HostCancelled):
             await bridge.call(bridge.visit, cancelled)
 
-        async def caught() -> str:
-            try:
-                await bridge.visit(leaking)
-            except BaseException as error:
-                return type(error).__name__
-            return "nothing"
-
-        assert await bridge.call(caught) == "CancelledError"
+        assert isinstance(await raised(bridge.call(bridge.visit, leaking)), asyncio.CancelledError)
 
     crossing(test)
 
