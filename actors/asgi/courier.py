@@ -54,7 +54,7 @@ class Far(Protocol):
 class Courier:
     """The two ways of one client's messages."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, make_bell: Callable[[], Bell]) -> None:
+    def __init__(self, scope: Scope, *, receive: Receive, send: Send, make_bell: Callable[[], Bell]) -> None:
         self._error: BaseException | None = None
         """The exception of an answer to the upgrade that could not be given."""
         self._is_http = scope["type"] == "http"
