@@ -12,9 +12,13 @@ The parts, from the ground up:
     block, text          a run's block, and its text, on both sides
     receipt, run         what applications get
     adapters, runtime    what applications give, and call
+    client               a device
 """
 
+from trio import WouldBlock
+
 from actors.aio.bridge import Bridge
+from actors.aio.client import Session, connect
 from actors.aio.receipt import Fate, Receipt
 from actors.aio.run import Run
 from actors.aio.runtime import Runtime, Thread, open_runtime
@@ -25,6 +29,9 @@ __all__ = [
     "Receipt",
     "Run",
     "Runtime",
+    "Session",
     "Thread",
+    "WouldBlock",
+    "connect",
     "open_runtime",
 ]

@@ -21,8 +21,9 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, closed_meanwhile
 from actors.errors import RuntimeClosed
+from actors.kernel.failures import is_cancellation
 
 
 class Cancellable(Protocol):
@@ -137,11 +138,10 @@ class Block(Generic[C]):
                 async with self._manager() as inner:
                     self._bridge.host(self._entered.settle, inner)
                     await self._stay(inner)
-        except trio.Cancelled:
-            error = RuntimeClosed("expected a runtime that stays open, it has ended meanwhile")
-            raise
-        except BaseException as caught:  # noqa: BLE001 - it comes out of the block in the host's task
-            error = caught
+        except BaseException as caught:
+            error = closed_meanwhile() if is_cancellation(caught) else caught
+            if is_cancellation(caught):
+                raise
         finally:
             self._settle(error)
 

@@ -26,7 +26,7 @@ import trio
 from actors.aio.passage import Passage
 from actors.aio.visit import Visit
 from actors.errors import ForeignLoop, ForeignThread, RuntimeClosed
-from actors.kernel.failures import Barrier, cancels, complain
+from actors.kernel.failures import Barrier, complain, is_cancellation
 
 T = TypeVar("T")
 
@@ -164,9 +164,12 @@ class Bridge:
             raise _closed()
         return self._nursery
 
-    def close(self, patience_seconds: float) -> None:
-        """Take no new calls; code of the host that was cancelled has so many seconds to unwind from now on."""
+    def close(self) -> None:
+        """Take no new calls."""
         self._nursery = None
+
+    def hurry(self, patience_seconds: float) -> None:
+        """Give code of the host that was, or will be, cancelled so many seconds from now on to unwind."""
         self._until = trio.current_time() + patience_seconds
         for scope in self._shields:
             scope.deadline = self._until
@@ -261,12 +264,17 @@ class Bridge:
             with scope:
                 value = await function(*args)
         except BaseException as caught:
-            if cancels(caught):  # in a group, where the function has a nursery
-                text = "expected a runtime that stays open, it has ended meanwhile"
-                self.host(passage.settle, None, RuntimeClosed(text))
+            # In a group, where the function has a nursery; one with others goes no further, or it would end all calls.
+            error = closed_meanwhile() if is_cancellation(caught) else caught
+            if is_cancellation(caught):
                 raise
-            error = caught  # its caller's, over there
-        self.host(passage.settle, value, error)
+        finally:
+            self.host(passage.settle, value, error)
+
+
+def closed_meanwhile() -> RuntimeClosed:
+    """Make the error of a call that the end of the runtime has ended."""
+    return RuntimeClosed("expected a runtime that stays open, it has ended meanwhile")
 
 
 def _closed() -> RuntimeClosed:

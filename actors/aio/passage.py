@@ -16,7 +16,7 @@ class Passage(Generic[T]):
     end that is still to come.
     """
 
-    __slots__ = ("_error", "_loop", "_value", "_waiter", "settled", "withdrawn")
+    __slots__ = ("_error", "_loop", "_value", "_waiter", "settled", "taken", "withdrawn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -25,6 +25,8 @@ class Passage(Generic[T]):
         self._error: BaseException | None = None
         self.settled = False
         """True once it has ended."""
+        self.taken = False
+        """True once its caller has the value, or the error."""
         self.withdrawn = False
         """True once its caller was cancelled. The other side looks before it begins."""
 
@@ -56,6 +58,7 @@ class Passage(Generic[T]):
 
     def take(self) -> T:
         """Return the value of a call that has ended, or raise its error."""
+        self.taken = True
         error, self._error = self._error, None
         if error is not None:
             try:

@@ -135,13 +135,18 @@ class Portal(Generic[T]):
 
     async def _main(self) -> None:
         bridge = self.bridge
-        async with self._enter() as inner, trio.open_nursery() as nursery:
-            bridge.open(nursery)
-            bridge.host(self._ready.settle, inner)
-            if self._left:
-                bridge.leave.set()
+        # The calls are outside of what is entered, as a host's own tasks are: its end ends what they wait for.
+        async with trio.open_nursery() as nursery:
             try:
-                await bridge.leave.wait()
+                async with self._enter() as inner:
+                    bridge.open(nursery)
+                    bridge.host(self._ready.settle, inner)
+                    if self._left:
+                        bridge.leave.set()
+                    try:
+                        await bridge.leave.wait()
+                    finally:
+                        bridge.hurry(self._patience_seconds)
             finally:
-                bridge.close(self._patience_seconds)
-            nursery.cancel_scope.cancel()
+                bridge.close()
+                nursery.cancel_scope.cancel()

@@ -45,6 +45,8 @@ from actors.wire.http import Page
 
 T = TypeVar("T")
 
+_MOMENT_SECONDS = 0.2
+
 OnMessage = Callable[[Run, Message], Awaitable[Any]]
 """The application's coroutine function that answers a user's message, in the host's loop; its result is the run's."""
 
@@ -337,7 +339,9 @@ async def open_runtime(
         services=services,
         environment=environment,
     )
-    async with Portal(bridge, enter, name="actors", patience_seconds=limits.shutdown_seconds) as portal:
+    # A moment longer than the runtime gives its runs, so that it reports those that it closes without their code.
+    patience_seconds = limits.shutdown_seconds + _MOMENT_SECONDS
+    async with Portal(bridge, enter, name="actors", patience_seconds=patience_seconds) as portal:
         runtime = portal.inner
 
         def report(error: BaseException) -> None:

@@ -1,9 +1,10 @@
 """The text of a run on its way from asyncio into the runtime's loop.
 
-    delta ─ gathers, one turn of the host's loop ─▶ take ─ room ─▶ the run's own buffer
-                                                      └ none: waits here, in order
+    delta ─ gathers, a turn of the host's loop or 5 ms ─▶ take ─ room ─▶ the run's own buffer
+                                                            └ none: waits here, in order
 
-A crossing costs more than a token, so the tokens of one turn cross together.
+A crossing costs ten times a token, so the tokens of one turn cross together,
+and those that follow within 5 ms wait for each other.
 What crossed waits for room over there, because a callback can neither wait nor
 refuse. Events that the run emits afterwards wait behind it.
 """
@@ -27,6 +28,10 @@ _MOST_BYTES = MIB
 """Text of one run on its way: a library's worth for a reader, a moment's for the memory."""
 
 
+_PAUSE_SECONDS = 0.005
+"""The time between two crossings of a run's text: a sixth of the window in which it gathers over there."""
+
+
 class TextLane:
     """The way of one run's text; the first half of it is the host's, the second the runtime's."""
 
@@ -40,7 +45,10 @@ class TextLane:
         self._taken = 0
         """Bytes of those that the run took; written over there alone."""
         self._turn: asyncio.Handle | None = None
-        """The end of the turn in which text gathers."""
+        """The end of the time in which text gathers."""
+        self._pause_seconds = min(_PAUSE_SECONDS, limits.delta_window_ms / 1000)
+        self._next = 0.0
+        """The time of the host's loop at which text may cross again."""
         self._error: ActorsError | None = None
         """The run's refusal of text that was sent. The next call hears of it."""
         self._waiting: deque[tuple[str, int]] = deque()
@@ -67,7 +75,11 @@ class TextLane:
             self.send()
             buffer.add(text)
         if self._turn is None and buffer.size:
-            self._turn = self._bridge.loop.call_soon(self._end_turn)
+            loop = self._bridge.loop
+            now = loop.time()
+            self._turn = (
+                loop.call_later(self._next - now, self._cross) if now < self._next else loop.call_soon(self._cross)
+            )
 
     def send(self) -> None:
         """Send the gathered text. Raises RuntimeClosed."""
@@ -79,6 +91,7 @@ class TextLane:
             text, size = buffer.text, buffer.size
             buffer.clear()
             self._sent += size
+            self._next = self._bridge.loop.time() + self._pause_seconds
             self._bridge.soon(self._take, text, size)
 
     def end(self) -> None:
@@ -87,7 +100,7 @@ class TextLane:
         with suppress(RuntimeClosed):
             self.send()
 
-    def _end_turn(self) -> None:
+    def _cross(self) -> None:
         self._turn = None
         with suppress(RuntimeClosed):
             self.send()
