@@ -112,7 +112,15 @@ def test_the_kernel_knows_no_event() -> None:
 
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
-PURE_MODULES = ("stages", "runs/text_buffer", "runs/turns", "runs/thread_index", "kernel/bounded", "kernel/restarts")
+PURE_MODULES = (
+    "asgi/translation",
+    "stages",
+    "runs/text_buffer",
+    "runs/turns",
+    "runs/thread_index",
+    "kernel/bounded",
+    "kernel/restarts",
+)
 
 
 def pure_modules() -> list[Path]:
@@ -293,6 +301,7 @@ def test_no_program_is_somebody(path: Path) -> None:
 TESTS = Path(__file__).parent
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "asgi/host": "tests/asgi/test_trio_host.py and tests/asgi/test_asyncio_host.py: the two that it describes",
     "client/errors": "only errors; tests/client/test_session.py meets each",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",

@@ -63,7 +63,7 @@ class AsyncioHost:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, path: str, user_id: str | None) -> None:
         """Serve one request to its end; see :class:`~actors.asgi.host.Host`."""
-        courier = Courier(scope, receive, send, make_bell=asyncio.Event)
+        courier = Courier(scope, receive=receive, send=send, make_bell=asyncio.Event)
         host = self._bridge.host
         tunnel = Tunnel(peer_of(scope), deliver=partial(host, courier.deliver), end=partial(host, courier.end))
         far = _Far(self._bridge, tunnel)

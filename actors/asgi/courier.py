@@ -54,7 +54,7 @@ class Far(Protocol):
 class Courier:
     """The two ways of one client's messages."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, make_bell: Callable[[], Bell]) -> None:
+    def __init__(self, scope: Scope, *, receive: Receive, send: Send, make_bell: Callable[[], Bell]) -> None:
         self._error: BaseException | None = None
         """The exception of an answer to the upgrade that could not be given."""
         self._is_http = scope["type"] == "http"
@@ -100,7 +100,7 @@ class Courier:
         """Carry the client's messages to the tunnel, one at a time, up to its disconnect.
 
         After a Close its host lets this go on for ``LINGER_SECONDS``, because
-        a server that nobody reads from may wait to hand over a message for
+        a server that is not read from may wait to hand over a message for
         ever, and keep the socket. After any other answer it is cancelled,
         because a server may wait for that to close.
         Of an HTTP request nothing is carried, because no answer depends on its body.

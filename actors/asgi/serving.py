@@ -55,9 +55,8 @@ def find_server(name: str | None) -> str:
     for server in SERVERS if name is None else (name,):
         if importlib.util.find_spec(server) is not None:
             return server
-    raise ValueError(
-        f"expected {' or '.join(SERVERS if name is None else (name,))} to be installed: pip install anycorn"
-    )
+    wanted = " or ".join(SERVERS if name is None else (name,))
+    raise ValueError(f"expected {wanted} to be installed, found none of them")
 
 
 def serve(application: Any, runtimes: Iterable[Realtime], *, server: str, bind: str, loop: Loop) -> None:

@@ -42,7 +42,7 @@ def drain_first(drain: Callable[[], Awaitable[object]]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    chain = _Chain(asyncio.get_running_loop(), drain, before)
+    chain = _Chain(asyncio.get_running_loop(), drain=drain, before=before)
     signal.signal(signal.SIGTERM, chain.take)
     try:
         yield
@@ -57,6 +57,7 @@ class _Chain:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        *,
         drain: Callable[[], Awaitable[object]],
         before: Callable[[int, FrameType | None], Any],
     ) -> None:

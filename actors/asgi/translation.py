@@ -117,12 +117,16 @@ class Reply:
         """True once the upgrade was agreed to, and frames follow."""
         self._answers = False
         """True once a status was said, and a body follows."""
+        self._is_refused = False
+        """True once a server without words for it was told to refuse: the words are for nothing."""
         self._opcode = _TEXT
         """The kind of the message of which fragments are collected."""
         self._fragments: list[bytes] = []
 
     def feed(self, data: bytes) -> list[ASGIMessage]:
         """Add bytes; returns the messages that are whole."""
+        if self._is_refused:
+            return []
         data = self._rest + data
         self._rest = b""
         if self._speaks:
@@ -139,7 +143,8 @@ class Reply:
         if status == 101:
             self._speaks = True
             return [_acceptance(fields), *self._frames(rest)]
-        return [*self._start(status, fields), *(self._body(rest, more=True) if rest else [])]
+        start = self._start(status, fields)
+        return start + self._body(rest, more=True) if rest and self._answers else start
 
     def end(self) -> list[ASGIMessage]:
         """Return the messages that are due once nothing more is written."""
@@ -148,6 +153,7 @@ class Reply:
     def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> list[ASGIMessage]:
         """Begin an answer. A server that cannot give it to an upgrade is told to refuse, and says 403."""
         if not self._is_http and not self._can_deny:
+            self._is_refused = True
             return [{"type": "websocket.close", "code": 1008, "reason": ""}]
         self._answers = True
         kind = "http.response.start" if self._is_http else f"{DENIAL}.start"

@@ -28,7 +28,7 @@ class TrioHost:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, path: str, user_id: str | None) -> None:
         """Serve one request to its end; see :class:`~actors.asgi.host.Host`."""
-        courier = Courier(scope, receive, _yielding(send), make_bell=trio.Event)
+        courier = Courier(scope, receive=receive, send=_yielding(send), make_bell=trio.Event)
         tunnel = Tunnel(peer_of(scope), deliver=courier.deliver, end=courier.end)
         raised: list[BaseException] = []
         async with trio.open_nursery() as nursery:

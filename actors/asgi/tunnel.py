@@ -38,6 +38,7 @@ class Tunnel:
         """True once the client sends nothing more."""
         self._broken = False
         self._closed = False
+        self._is_aborted = False
         self._moved = trio.Event()
         """Set when something changed that a task may wait for; then replaced."""
         self._released = trio.Event()
@@ -108,11 +109,16 @@ class Tunnel:
 
     def close(self) -> None:
         """See :class:`Endpoint`; the courier sends what was taken."""
-        self._close(is_aborted=False)
+        if not self._closed:
+            self._closed = True
+            self._incoming.clear()
+            self._wake()
+            self._end(self._is_aborted)
 
     def abort(self) -> None:
         """See :class:`Endpoint`; the courier sends no more, but cannot take back what the ASGI server has."""
-        self._close(is_aborted=True)
+        self._is_aborted = True
+        self.close()
 
     # --- the carrier --------------------------------------------------------------
 
@@ -150,13 +156,6 @@ class Tunnel:
         self._released.set()
 
     # --- waiting ------------------------------------------------------------------
-
-    def _close(self, *, is_aborted: bool) -> None:
-        if not self._closed:
-            self._closed = True
-            self._incoming.clear()
-            self._wake()
-            self._end(is_aborted)
 
     def _check(self) -> None:
         if self._broken or self._closed:
