@@ -10,6 +10,7 @@ from actors.checks import check_coroutine, check_word, described
 from actors.observability.undelivered import OnUndelivered
 from actors.runs.supervisor import Agents, OnDisconnect
 from actors.runs.turns import Concurrency
+from actors.server.authentication import trust
 from actors.server.handshake import Service
 from actors.server.messages import Authorize
 from actors.server.server import Access
@@ -37,6 +38,8 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         check_coroutine("authenticate", self.access.authenticate, "credentials")
+        if self.access.sources.request and self.access.authenticate is trust:
+            raise ValueError("from_request: expected authenticate beside it, because a request alone has no token")
         check_coroutine("authorize", self.authorize, "user_id", "thread_id")
         if self.agents.on_message is not None:
             check_coroutine("on_message", self.agents.on_message, "run", "message")

@@ -20,7 +20,7 @@ from actors.errors import RuntimeClosed, Unencodable
 from actors.events.delivered import History
 from actors.events.event import Payload, check_identifier, check_whole, decode
 from actors.events.items import Sent
-from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_trio
+from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_no_asyncio, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
 from actors.kernel.mailbox import Mailbox
@@ -38,18 +38,20 @@ from actors.runs.endings import Cancellation
 from actors.runs.run import RESERVED, Run
 from actors.runs.supervisor import Agents, OnDisconnect, OnMessage, Runs
 from actors.runs.turns import Concurrency
-from actors.server.authentication import Authenticate, trust
+from actors.server.authentication import COOKIE, Authenticate, Sources, trust
 from actors.server.drain import DrainReport, RunsPolicy
 from actors.server.handshake import Service
+from actors.server.listener import Place
 from actors.server.messages import Authorize, Messages, deny
 from actors.server.origins import allowed
 from actors.server.server import Access
+from actors.server.visit import Arrival
 from actors.stores.store import Binding, Store
 from actors.threads.emitter import Emitter
 from actors.threads.messages import OwnerRequest, ThreadMessage
 from actors.tree import Tree
 from actors.wire.endpoint import Endpoint
-from actors.wire.http import Page
+from actors.wire.http import Page, RequestHead
 
 
 class Thread:
@@ -266,9 +268,11 @@ class Runtime:
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.
 
-        An agent on an asyncio loop of its own is such a caller. Raises what
-        ``emit`` raises, and RuntimeClosed when Trio has ended.
+        Raises what ``emit`` raises, RuntimeClosed when Trio has ended, and
+        :class:`~actors.errors.ForeignLoop` where asyncio runs, because it would
+        block that loop: :mod:`actors.aio` is for asyncio.
         """
+        check_no_asyncio("emit_from_thread")
         try:
             return trio.from_thread.run(
                 lambda: self.thread(thread_id).emit(type, payload, **options), trio_token=self._token
@@ -428,6 +432,7 @@ class Runtime:
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        prefix: str = "",
         task_status: trio.TaskStatus[tuple[str, int] | str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Listen on a TCP port, or on a Unix socket at ``path``, until cancelled or the runtime closes.
@@ -438,7 +443,9 @@ class Runtime:
         a socket that no process listens on, and nothing else. While tokens are
         not checked the new socket is for this account alone (mode 0600),
         because every account of the machine could be any user; an abstract
-        address has no mode, and is as open as a loopback port.
+        address has no mode, and is as open as a loopback port. ``prefix``, as
+        ``"/live"``, is for a proxy that passes on whole paths: everything is
+        below it, and nothing elsewhere.
 
         Raises OSError when the address cannot be bound, and ValueError for
         what is no address, for a ``host``, or a ``port`` other than 0, beside a
@@ -450,13 +457,32 @@ class Runtime:
         if path is not None and (host is not None or port not in (None, 0)):
             beside = f"port {port!r}" if host is None else f"host {host!r}"
             raise ValueError(f"path: expected a path, or a host and a port, got {path!r} and the {beside}")
-        address = "127.0.0.1" if host is None else host, 0 if port is None else port
-        await self.tree.server.serve(*address, path, ssl_context, task_status)
+        place = Place(
+            host="127.0.0.1" if host is None else host,
+            port=0 if port is None else port,
+            path=path,
+            ssl_context=ssl_context,
+            prefix=prefix,
+        )
+        await self.tree.server.serve(place, task_status)
 
-    async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
-        """Serve one connection that the host has accepted, from its request to its end."""
+    async def handle(
+        self, stream: trio.abc.Stream | Endpoint, *, head: RequestHead | None = None, user_id: str | None = None
+    ) -> None:
+        """Serve one connection that the host has accepted, from its request to its end. A checkpoint.
+
+        ``head`` is the request, where the host has read it; nothing of it may
+        be in the stream. ``user_id`` is the user that the host knows: no
+        credential is looked at, but the origin of a page is. Cancelled, the
+        connection is closed as it stands. Raises
+        :class:`~actors.errors.Unencodable` for what can be no user, and
+        :class:`~actors.errors.RuntimeClosed` once the runtime drains; a
+        request that the host has read is answered meanwhile, with 503.
+        """
         self._affinity.check_task("handle")
-        await self.tree.server.handle(stream)
+        if user_id is not None:
+            check_identifier("user_id", user_id)
+        await self.tree.server.handle(stream, Arrival(head=head, user_id=user_id))
 
     @asynccontextmanager
     async def follow(
@@ -561,6 +587,8 @@ class Runtime:
 async def open_runtime(
     *,
     authenticate: Authenticate = trust,
+    cookie: str = COOKIE,
+    from_request: bool = False,
     authorize: Authorize = deny,
     on_message: OnMessage | None = None,
     concurrency: Concurrency = "queue",
@@ -576,7 +604,10 @@ async def open_runtime(
     """Run a delivery runtime around the body of ``async with``.
 
     ``authenticate`` says which user a client is; without it the token is taken
-    for the user's name, and only loopback may be served. ``authorize`` says
+    for the user's name, and only loopback may be served. A token is in the
+    hello, a ticket or the cookie named ``cookie``; with ``from_request``,
+    ``authenticate`` is asked about requests that present none, too, and finds
+    a user in what an application knows them by. ``authorize`` says
     whether a user may claim a thread without an owner by naming it; without
     it, never. ``origins`` lists the web origins that may connect (a string is
     one of them, ``"*"`` is all); None allows pages of the same host and port.
@@ -594,10 +625,10 @@ async def open_runtime(
 
     Raises ValueError and TypeError, before anything is started, for an option
     that cannot be meant, and :class:`~actors.errors.ForeignLoop` where Trio
-    does not run: an asyncio program calls :func:`trio.run` in a thread of its
-    own, and emits with :meth:`Runtime.emit_from_thread`. Every other call
-    but ``thread`` is for the thread that opened the runtime, and raises
-    :class:`~actors.errors.ForeignThread` in another, without effect.
+    does not run: an asyncio program opens one with :mod:`actors.aio`. Every
+    call but ``thread`` and ``emit_from_thread`` is for the thread that opened
+    the runtime, and raises :class:`~actors.errors.ForeignThread` in another,
+    without effect.
 
     The body's own exception comes out bare, not in a group; so does Ctrl-C,
     wherever it strikes. When the runtime's restarts are exhausted, the body is
@@ -609,10 +640,14 @@ async def open_runtime(
     there says goodbye first; for clients to see their runs end, call
     :meth:`Runtime.drain` before.
     """
-    check_trio("open_runtime")
+    check_trio("open_runtime", "call trio.run(main), or from asyncio use actors.aio.open_runtime")
     context = _context(limits, environment)
     options = Options(
-        access=Access(authenticate, allowed(origins)),
+        access=Access(
+            authenticate=authenticate,
+            sources=Sources(cookie=cookie, request=from_request),
+            origins=allowed(origins),
+        ),
         authorize=authorize,
         agents=Agents(on_message=on_message, concurrency=concurrency, on_disconnect=on_disconnect),
         on_undelivered=on_undelivered,

@@ -27,6 +27,7 @@ CLAIMS = {
     "bursts": "events that come eight at once",
     "fan-out": "one user's events to a hundred devices",
     "emit": "an emit by itself, beside an earlier commit's where one is named",
+    "aio": "an emit and a token from asyncio",
     "answers": "an ack or a pong by itself, beside an earlier commit's where one is named",
     "idle": "what a connection takes to open, and in memory",
     "memory": "what a thread and a retained event take in memory",

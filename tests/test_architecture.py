@@ -27,6 +27,8 @@ FLOORS = [
     {"server"},
     {"options", "tree", "runtime"},
     {"client"},
+    {"aio"},
+    {"asgi"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -110,7 +112,15 @@ def test_the_kernel_knows_no_event() -> None:
 
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
-PURE_MODULES = ("stages", "runs/text_buffer", "runs/turns", "runs/thread_index", "kernel/bounded", "kernel/restarts")
+PURE_MODULES = (
+    "asgi/translation",
+    "stages",
+    "runs/text_buffer",
+    "runs/turns",
+    "runs/thread_index",
+    "kernel/bounded",
+    "kernel/restarts",
+)
 
 
 def pure_modules() -> list[Path]:
@@ -242,7 +252,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "aio", "asgi", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""
@@ -291,6 +301,7 @@ def test_no_program_is_somebody(path: Path) -> None:
 TESTS = Path(__file__).parent
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "asgi/host": "tests/asgi/test_trio_host.py and tests/asgi/test_asyncio_host.py: the two that it describes",
     "client/errors": "only errors; tests/client/test_session.py meets each",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
@@ -310,6 +321,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
+    "aio/page": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "client/server": "the client with the server of this package",

@@ -434,10 +434,10 @@ async def connect(
     another scheme, headers that HTTP cannot carry or that the upgrade sets
     itself, an impossible time, an empty queue, an ``ssl_context`` without TLS.
     Raises :class:`~actors.errors.ForeignLoop` where Trio does not run (an
-    asyncio program calls :func:`trio.run` in a thread of its own). The body's
-    own exceptions pass through.
+    asyncio program uses :func:`actors.aio.connect`). The body's own exceptions
+    pass through.
     """
-    check_trio("connect")
+    check_trio("connect", "call trio.run(main), or from asyncio use actors.aio.connect")
     options = Options(
         url=url,
         token=token,

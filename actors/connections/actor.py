@@ -34,6 +34,7 @@ from actors.connections.peer import Peer
 from actors.connections.pings import Pings
 from actors.connections.reader import PONG, Reader
 from actors.delivery.announcements import Announcements
+from actors.delivery.batches import bundle
 from actors.delivery.bounds import Bounds, Start
 from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
@@ -62,12 +63,12 @@ class Connection:
         "_context",
         "_loading",
         "_peer",
-        "_presence",
         "_reader",
         "_transport",
         "label",
         "pings",
         "plain",
+        "presence",
         "renames",
         "subscription",
         "user_id",
@@ -82,8 +83,9 @@ class Connection:
         """Its subscription to the user's log, from attach on."""
         self.user_id: str | None = None
         """Known from the request for plain clients and tickets; else from the hello."""
+        self.presence: Presence
+        """The devices of its user, from attach on."""
         self._context = context
-        self._presence: Presence
         clock, own_tasks, ending = context.environment.clock, TaskSet(tasks, self.fail), Ending()
         self._transport = transport = Transport(
             endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
@@ -99,7 +101,7 @@ class Connection:
         )
         self._reader = Reader(self, self._peer, context=context)
         self._loading = Loading(
-            own_tasks, on_loaded=lambda: self._context.mark(self._presence), on_failed=self._reader.end_for
+            own_tasks, on_loaded=lambda: self._context.mark(self.presence), on_failed=self._reader.end_for
         )
 
     @property
@@ -202,7 +204,7 @@ class Connection:
 
     def begin(self, subscription: Subscription, start: Start, bounds: Bounds, session: str, presence: Presence) -> None:
         """Take a subscription to the user's log, and welcome the device."""
-        self._presence = presence
+        self.presence = presence
         self.subscription = subscription
         _note_resume(self._context.instruments, self.path, start.kind)
         if self.plain:
@@ -238,12 +240,12 @@ class Connection:
         try:
             outgoing = subscription.pull(self._context.limits.write_bytes)
         except EpochEnded:
-            self._presence.rewind()
+            self.presence.rewind()
             return
         except NotAtHand:
-            assert self._presence.view is not None, "a log is followed while it has devices"
+            assert self.presence.view is not None, "a log is followed while it has devices"
             transport.release()  # loading takes its time, and a client waits for its welcome for so long only
-            self._loading.begin(self._presence.view, subscription.cursor.position + 1)
+            self._loading.begin(self.presence.view, subscription.cursor.position + 1)
             return
         if outgoing is not None:
             self._write(outgoing, subscription)
@@ -252,9 +254,11 @@ class Connection:
 
     def _write(self, outgoing: Outgoing, subscription: Subscription) -> None:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
+        if self._transport.carrier is not None and not self.plain:
+            _bundle(outgoing)
         if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames):
             if subscription.wrote(outgoing):
-                self._context.mark(self._presence)
+                self._context.mark(self.presence)
         elif not self._transport.sealed:
             subscription.begin_write(outgoing)
 
@@ -268,7 +272,7 @@ class Connection:
             return
         said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)
         if self._transport.write(text_frames(said)) and not self._peer.announcements.is_over:
-            self._context.mark(self._presence)
+            self._context.mark(self.presence)
 
     def tell(self, text: bytes) -> bool:
         """Write a message about an active run or an open question; if the socket is full, announce all of them later.
@@ -291,7 +295,10 @@ class Connection:
             self._transport.write(text_frame(text))
 
     def ping(self) -> None:
-        """Ping the device."""
+        """Ping the device; leave one alone whose pong its carrier keeps, because the carrier pings it."""
+        if self.plain and self._transport.carrier is not None:
+            self._context.forget(self)
+            return
         head = 0 if self.subscription is None else self.subscription.ledger.head
         ping = PING if self.plain else text_frame(server_messages.encode(server_messages.Ping(head)))
         self.pings.write(ping, self._transport.write_control)
@@ -311,17 +318,26 @@ class Connection:
         self.end("failed")
 
     def describe(self, offset: int, now: float) -> str:
-        """Say how this device stands to one offset: ``c3 acked``, ``c4 12 behind``."""
+        """Say how this device stands to one offset: ``c3 acked``, ``c4 (over ASGI) 12 behind``."""
+        carrier = self._transport.carrier
+        label = self.label if carrier is None else f"{self.label} (over {carrier.name})"
         if self.subscription is None:
-            return f"{self.label} is saying hello"
+            return f"{label} is saying hello"
         stalled = self._transport.stalled_since
-        return f"{self.label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
+        return f"{label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
 
     def _drained(self) -> None:
         """Note that the socket took everything; the log may have more."""
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
-            self._context.mark(self._presence)
+            self._context.mark(self.presence)
+
+
+def _bundle(outgoing: Outgoing) -> None:
+    """Put several events in the one message that a carrier is paid for."""
+    batch = bundle(outgoing.first, outgoing.last, outgoing.frames)
+    if batch is not None:
+        outgoing.before, outgoing.frames = (*outgoing.before, batch), b""
 
 
 def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:

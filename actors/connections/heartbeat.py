@@ -35,7 +35,7 @@ class Heartbeat(Generic[K]):
         self._pinged[peer] = now
 
     def forget(self, peer: K) -> None:
-        """Forget a peer that is gone."""
+        """Forget a peer that is gone, or not to be asked until it is heard again."""
         self._heard.pop(peer, None)
         self._pinged.pop(peer, None)
 

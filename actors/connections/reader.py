@@ -212,6 +212,9 @@ class Reader:
         if self._address is None:
             return
         name, text = self._peer.ending.outcome()
+        transport = self._peer.transport
+        if transport.aborted and transport.carrier is not None:
+            text = f"{text}; {transport.carrier.name} may keep its socket until the peer goes"
         departure = Departure(label=self._device.label, name=name, text=text, at=self._context.environment.wall_clock())
         with trio.CancelScope(shield=True):
             try:

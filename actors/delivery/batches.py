@@ -49,9 +49,16 @@ def batch(first: int, last: int, frames: bytes) -> bytes | None:
         return None
     texts = list(texts_of(frames))
     events = join(texts)
-    if len(events) == len(texts):
-        return None
-    return b'{"op":"batch","from":%d,"to":%d,"events":[%b]}' % (first, last, b",".join(events))
+    return None if len(events) == len(texts) else _batch(first, last, events)
+
+
+def bundle(first: int, last: int, frames: bytes) -> bytes | None:
+    """Compose one batch of offsets ``first`` to ``last``, given as frames, tokens joined; ``None`` of a single event.
+
+    For a device whose messages are paid for by their number and not by their bytes.
+    """
+    texts = list(texts_of(frames))
+    return None if len(texts) < 2 else _batch(first, last, join(texts))
 
 
 def join(texts: Iterable[bytes]) -> list[bytes]:
@@ -69,6 +76,10 @@ def join(texts: Iterable[bytes]) -> list[bytes]:
         events.append(text)
     _close(events, parts)
     return events
+
+
+def _batch(first: int, last: int, events: list[bytes]) -> bytes:
+    return b'{"op":"batch","from":%d,"to":%d,"events":[%b]}' % (first, last, b",".join(events))
 
 
 def _follows(delta: _Delta, before: _Delta) -> bool:

@@ -52,11 +52,23 @@ def check_trio(what: str, instead: str = _TO_BEGIN) -> None:
         raise ForeignLoop(f"{what}: expected a task of Trio's, got {_found()}; {instead}")
 
 
-def _found() -> str:
+def check_no_asyncio(what: str) -> None:
+    """Raise :class:`~actors.errors.ForeignLoop` where asyncio runs in this thread, because the call would block it."""
+    if _runs_asyncio():
+        instead = "use actors.aio, or await asyncio.to_thread"
+        raise ForeignLoop(f"{what}: expected a thread that may wait, got one in which asyncio runs; {instead}")
+
+
+def _runs_asyncio() -> bool:
     asyncio = sys.modules.get("asyncio")  # where it was not imported it does not run, and importing it takes 50 ms
     with suppress(RuntimeError):
-        if asyncio is not None and asyncio.get_running_loop() is not None:
-            return "asyncio"
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    return False
+
+
+def _found() -> str:
+    if _runs_asyncio():
+        return "asyncio"
     with suppress(sniffio.AsyncLibraryNotFoundError):
         library = sniffio.current_async_library()
         return "Trio outside of any task" if library == "trio" else library

@@ -58,6 +58,8 @@ class Output:
         self._outcome: Lifecycle | None = None
         self._waits: set[trio.CancelScope] = set()
         """Calls that wait for room, or for an answer; the end of the run ends them."""
+        self.last_emitted = False
+        """True once the run's last event is on its way to the store, or there."""
         self._spare: Receipt | None = None
         """The newest text that took the one place in the mailbox that is reserved for text."""
 
@@ -99,6 +101,13 @@ class Output:
 
         return await self.wait(emit)
 
+    def emit_nowait(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
+        """Emit an event after the gathered text, without waiting; raises :class:`trio.WouldBlock` without room."""
+        self.check_open()
+        emission = self.compose(type_, payload, event_id)
+        self._flush(reserved=False)
+        return self._emitter.emit_nowait(emission)
+
     def emit_reserved(self, type_: str, payload: Payload) -> None:
         """Emit an event after the gathered text, in the place that is reserved for it."""
         self.check_open()
@@ -112,6 +121,7 @@ class Output:
         with suppress(StoreUnavailable):  # a store that refuses text takes the end of a run
             self._flush(reserved=True)
         self._emitter.emit_nowait(emission, reserved=True)
+        self.last_emitted = True
 
     def add(self, text: str) -> None:
         """Add text to what gathers. Raises :class:`trio.WouldBlock`, and adds nothing, when there is no room."""
@@ -130,6 +140,13 @@ class Output:
         """Emit the gathered text if there is room."""
         with suppress(trio.WouldBlock, ActorsError):
             self._flush(reserved=False)
+
+    async def flushed(self) -> None:
+        """Wait until the gathered text has gone out. A checkpoint; raises RunEnded when the run has ended, or does."""
+        self.check_open()
+        check_trio("flushed")
+        await trio.lowlevel.checkpoint()
+        await self.wait(self._flush_waiting)
 
     async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
         """Await ``act``; raises RunEnded when the run ends meanwhile."""

@@ -56,7 +56,7 @@ class RunRegistry:
         if self.active.get(run.run_id) is not run:
             return False
         del self.active[run.run_id]
-        if not run.last_emitted:
+        if not run.output.last_emitted:
             self._roster.lose(run)
         self._ended.put(run.run_id, run.thread_id)
         return True

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from actors.errors import ActorsError, Unencodable
+from actors.errors import ActorsError, RunEnded, Unencodable
 from actors.events.delivered import Position
 from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_text
 from actors.kernel.affinity import check_trio
@@ -36,6 +36,7 @@ from actors.runs.asks import Answer, Asks
 from actors.runs.beginning import Beginning
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.output import Output
+from actors.runs.tool_calls import ToolCalls
 from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission
 
@@ -47,6 +48,9 @@ RESERVED = TERMINAL | {Lifecycle.AGENT_STARTED}
 
 _ERROR_CHARACTERS = 2_000
 """Length to which an error's text in an event is cut: as much as a person reads. ``runtime.failures`` has more."""
+
+CANCELLED = {"type": trio.Cancelled.__name__, "message": "cancelled"}
+"""The error of a tool that was cancelled, as a client may see it."""
 
 _REPORTED_ERRORS = 16
 """Errors of child runs that a parent remembers until they come out of it: as many as fail at once."""
@@ -159,14 +163,12 @@ class Run:
             thread_id, run_id, emitter=supervisor.emitter, deltas=supervisor.deltas, limits=supervisor.limits
         )
         self.beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
-        self.last_emitted = False
-        """True once the terminal event is on its way to the store, or there."""
         self._supervisor = supervisor
         self._scope = trio.CancelScope()
         self._last: Emission | None = None
         """The terminal event of a run that was closed while its first one was on its way."""
         self._reason = ""
-        self._calls = 0
+        self._calls = ToolCalls(self.output)
         self._births = 0
         self._reported: deque[BaseException] = deque(maxlen=_REPORTED_ERRORS)
         """The failures that came out of child runs."""
@@ -191,12 +193,17 @@ class Run:
         the types that the run emits itself. Cancelled, the event is not
         emitted; the gathered text goes out once, now or later.
         """
-        check_identifier("type", type)
-        if type in RESERVED:
-            raise Unencodable(
-                "type", f"any type but {', '.join(sorted(RESERVED))}, which the run emits itself", came=type
-            )
+        _check_type(type)
         return await self.output.emit(type, payload, event_id)
+
+    def emit_nowait(self, type: str, payload: Payload, *, event_id: str | None = None) -> Receipt:  # noqa: A002
+        """Emit an event of this run without waiting, after the gathered text.
+
+        Raises what :meth:`emit` does, and :class:`trio.WouldBlock` without
+        room; then the event was not emitted.
+        """
+        _check_type(type)
+        return self.output.emit_nowait(type, payload, event_id)
 
     async def thinking(self, text: str) -> Receipt:
         """Emit ``agent_thinking``; waits and raises as :meth:`emit` does.
@@ -239,32 +246,59 @@ class Run:
         return await self.output.wait(lambda: asks.ask(self.thread_id, type, payload, timeout, self.run_id))
 
     @asynccontextmanager
-    async def tool(self, name: str, arguments: Mapping[str, Any] | None = None) -> AsyncIterator[Tool]:
+    async def tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, call_id: str | None = None
+    ) -> AsyncIterator[Tool]:
         """Call a tool in the block: ``tool_executing`` before it, ``tool_completed`` after it.
 
         When the block raises, ``tool_completed`` says ``ok`` false with the
         error, and the exception goes on. A ``tool.result`` that JSON cannot
         carry raises :class:`~actors.errors.Unencodable`, and is such an error;
         a name that is not text, or arguments that are no object, raise it
-        before anything is emitted.
+        before anything is emitted. ``call_id`` is an id that the caller has
+        for the call, as models give one; raises as :meth:`tool_started` does.
+        """
+        tool = await self.tool_started(name, arguments, call_id=call_id)
+        try:
+            yield tool
+            self.tool_completed(tool.call_id, tool.result)
+        except BaseException as error:
+            with suppress(ActorsError):
+                self.tool_completed(tool.call_id, error=error)
+            raise
+
+    async def tool_started(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, call_id: str | None = None
+    ) -> Tool:
+        """Emit ``tool_executing`` for a call that is not a block of this code, as frameworks tell of theirs.
+
+        :meth:`tool_completed` ends it; the end of the run does where that was
+        not called. Waits and raises as :meth:`emit` does, and raises
+        :class:`~actors.errors.IdempotencyConflict` for a ``call_id`` that the
+        run has had before. Without one the call gets an id that is new in the
+        run.
         """
         check_text("name", name)
         if arguments is not None:
             check_object("arguments", arguments)
         self.output.check_open()
         check_trio("tool")
-        self._calls += 1
-        tool = Tool(name, f"call_{self._calls}")
-        call = {"tool_name": name, "tool_call_id": tool.call_id}
-        await self.output.emit(Lifecycle.TOOL_EXECUTING, {**call, "arguments": {} if arguments is None else arguments})
-        try:
-            yield tool
-            self.output.emit_reserved(Lifecycle.TOOL_COMPLETED, {**call, "ok": True, "result": tool.result})
-        except BaseException as error:
-            failed = {**call, "ok": False, "error": described(error)}
-            with suppress(ActorsError):
-                self.output.emit_reserved(Lifecycle.TOOL_COMPLETED, failed)
-            raise
+        return Tool(name, await self._calls.start(name, {} if arguments is None else arguments, call_id))
+
+    def tool_completed(self, call_id: str, result: Any = None, *, error: BaseException | str | None = None) -> None:
+        """Emit ``tool_completed`` for a call that was started, with its result, or ``ok`` false and its error.
+
+        Never waits. Raises :class:`~actors.errors.Unencodable` for a result
+        that JSON cannot carry, after which the call is still open, and for an
+        id that is not that of an open call; :class:`~actors.errors.RunEnded`
+        when the run has ended, and with it the call.
+        """
+        self.output.check_open()
+        if error is None:
+            self._calls.complete(call_id, {"ok": True, "result": result})
+        else:
+            failure = described(error) if isinstance(error, BaseException) else _failure("ToolError", error)
+            self._calls.complete(call_id, {"ok": False, "error": failure})
 
     @asynccontextmanager
     async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
@@ -337,7 +371,7 @@ class Run:
         with suppress(ActorsError):
             last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
             self._supervisor.emitter.emit_nowait(self.beginning.compose(self.output), reserved=True)
-            self._emit_last(last)
+            self.output.emit_last(last)
         self._end(Lifecycle.AGENT_CANCELLED)
         self._leave()
 
@@ -360,7 +394,7 @@ class Run:
         first = self.beginning.begin(self.output)
         await self.output.wait(lambda: self._supervisor.emitter.emit(first))
         if self._last is not None:
-            self._emit_last(self._last)
+            self.output.emit_last(self._last)
         self.output.check_open()
 
     def _conclude_normally(self) -> None:
@@ -397,10 +431,12 @@ class Run:
             return
         for child in tuple(self.children):
             child.abandon(self._reason or "host")
+        cancelled = self._scope.cancel_called or outcome is Lifecycle.AGENT_CANCELLED
+        self._calls.close(CANCELLED if cancelled else _failure(RunEnded.__name__, "the run ended before the tool did"))
         last = self._compose_last(outcome, payload)
         try:
             if self.beginning.emitted:
-                self._emit_last(last)
+                self.output.emit_last(last)
             else:
                 self._last = last
         finally:
@@ -410,10 +446,6 @@ class Run:
         last = self.output.compose(outcome, payload)
         last.arrival = TerminalArrival(self, last.receipt)
         return last
-
-    def _emit_last(self, last: Emission) -> None:
-        self.output.emit_last(last)
-        self.last_emitted = True
 
     def _end(self, outcome: Lifecycle | None) -> None:
         self.outcome = outcome
@@ -442,9 +474,19 @@ def _about(agent_name: str, parent: Run | None, message: Message | None) -> dict
 def described(error: BaseException) -> dict[str, str]:
     """Describe an exception as a client may see it: its type and its text, never its traceback."""
     if is_cancellation(error):
-        return {"type": trio.Cancelled.__name__, "message": "cancelled"}
+        return CANCELLED
     error = unwrap(error)
-    text = text_of(error)
+    return _failure(type(error).__name__, text_of(error))
+
+
+def _failure(type_: str, text: str) -> dict[str, str]:
     if len(text) > _ERROR_CHARACTERS:
         text = text[: _ERROR_CHARACTERS - 1] + "…"
-    return {"type": type(error).__name__, "message": text.encode(errors="replace").decode()}
+    return {"type": type_, "message": text.encode(errors="replace").decode()}
+
+
+def _check_type(type_: str) -> None:
+    """Leave to the run the events that begin and end it."""
+    check_identifier("type", type_)
+    if type_ in RESERVED:
+        raise Unencodable("type", f"any type but {', '.join(sorted(RESERVED))}, which the run emits itself", came=type_)

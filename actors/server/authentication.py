@@ -8,14 +8,15 @@ refused whatever it answers, because it may have looked before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import trio
 
-from actors.checks import NotAwaitable, awaitable
+from actors.checks import NotAwaitable, awaitable, check_instance
 from actors.context import Context
 from actors.errors import PeerError, Unencodable
 from actors.events.event import check_identifier
@@ -23,7 +24,7 @@ from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import Barrier
 from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.protocol.codes import CLOSINGS
-from actors.wire.http import RequestHead
+from actors.wire.http import RequestHead, cookie_of
 
 COOKIE = "actors_token"
 """The cookie that carries a credential."""
@@ -35,15 +36,27 @@ _SECRET_CHARACTERS = 8
 """A credential of fewer characters is not cut out of a text, because it may be a part of any word."""
 
 
+Source = Literal["hello", "ticket", "cookie", "request"]
+
+
 @attrs.frozen(kw_only=True)
 class Credentials:
     """A token that a client presents, and where it stood; never in the query string, because that ends up in logs."""
 
     token: str = attrs.field(repr=False)
-    source: Literal["hello", "ticket", "cookie"]
+    """Empty where the source is the request."""
+    source: Source
+    """``request`` is the request as it is, of a client that presents nothing else, where that was asked for."""
     peer: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     """The request's headers, by lower-case name."""
+    scope: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """The ASGI scope, where an ASGI server has read the request: what middleware put there, as ``scope["session"]``
+    and ``scope["user"]``."""
+
+    def cookie(self, name: str) -> str | None:
+        """Return the value of the request's first cookie of a name."""
+        return cookie_of(self.headers, name)
 
 
 Authenticate = Callable[[Credentials], Awaitable[str | None]]
@@ -58,14 +71,38 @@ async def trust(credentials: Credentials) -> str | None:
     return None
 
 
+@attrs.frozen(kw_only=True)
+class Sources:
+    """The parts of a request in which a server looks for credentials, beside tickets and hellos."""
+
+    cookie: str = COOKIE
+    """The cookie that carries a token."""
+    request: bool = False
+    """True if the application is asked about a request that presents nothing else."""
+
+    def __attrs_post_init__(self) -> None:
+        """Raise ValueError or TypeError for what no cookie is called, and for what is no yes and no no."""
+        check_instance("cookie", self.cookie, str)
+        check_instance("from_request", self.request, bool)
+        if not _COOKIE_NAME.fullmatch(self.cookie):
+            raise ValueError(f"cookie: expected the name of a cookie, got {self.cookie!r}")
+
+
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 6265, section 4.1.1)."""
+
+_DEFAULT = Sources()
+
+
 class Authentication:
     """The checks of one server: credentials are found, and the application is asked which user they belong to."""
 
-    def __init__(self, context: Context, authenticate: Authenticate) -> None:
+    def __init__(self, context: Context, authenticate: Authenticate, *, sources: Sources = _DEFAULT) -> None:
         self._limits = limits = context.limits
         self._clock = context.environment.clock
         self._failures = context.failures
         self._authenticate = authenticate
+        self._sources = sources
         self._checks: dict[object, set[str]] = {}
         """For each question to the application: the users revoked since it was asked."""
         self._misused = LogThrottle(_MISUSES, limits.warning_seconds)
@@ -81,24 +118,29 @@ class Authentication:
         A plain client must present one of them; of any other ``None`` leaves
         it to the hello. Raises PeerError when the user cannot be found.
         """
-        credentials = _of_ticket(head, peer) or (_of_cookie(head, peer) if plain else None)
+        credentials = _of_ticket(head, peer) or (self._of_request(head, peer) if plain else None)
         if credentials is not None:
             return await self._identify(credentials)
         if plain:
-            text = f"expected a cookie {COOKIE}, or the subprotocol {SUBPROTOCOL} and a token in its hello"
+            cookie = self._sources.cookie
+            text = f"expected a cookie {cookie}, or the subprotocol {SUBPROTOCOL} and a token in its hello"
             raise PeerError("unauthenticated", text)
         return None
 
     async def identify_hello(self, head: RequestHead, peer: str, token: str | None) -> str:
-        """Find the user of a hello, by its token, or without one by the request's cookie. Raises PeerError."""
-        credentials = (
-            _of_cookie(head, peer)
-            if token is None
-            else Credentials(token=token, source="hello", peer=peer, headers=head.headers)
-        )
+        """Find the user of a hello, by its token, or without one by its request. Raises PeerError."""
+        credentials = self._of_request(head, peer) if token is None else _credentials(head, peer, "hello", token)
         if credentials is None:
-            raise PeerError("unauthenticated", f"hello: expected a token, a ticket or a cookie {COOKIE}, got none")
+            text = f"hello: expected a token, a ticket or a cookie {self._sources.cookie}, got none"
+            raise PeerError("unauthenticated", text)
         return await self._identify(credentials)
+
+    def _of_request(self, head: RequestHead, peer: str) -> Credentials | None:
+        """Return the cookie of a request, or else the request itself if the application is asked about those."""
+        token = head.cookie(self._sources.cookie)
+        if token:
+            return _credentials(head, peer, "cookie", token)
+        return _credentials(head, peer, "request", "") if self._sources.request else None
 
     def revoke(self, user_id: str) -> None:
         """Refuse a user in every check that is under way."""
@@ -112,7 +154,7 @@ class Authentication:
         could match a default value or a blank line in its table of users.
         """
         refusal = PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
-        if not credentials.token.strip():
+        if not credentials.token.strip() and credentials.source != "request":
             raise refusal
         with self._checking() as revoked:
             user_id: str | None = None
@@ -158,15 +200,12 @@ class Authentication:
 def _of_ticket(head: RequestHead, peer: str) -> Credentials | None:
     for offer in head.offers():
         if offer.startswith(TICKET_PREFIX):
-            return Credentials(
-                token=offer.removeprefix(TICKET_PREFIX), source="ticket", peer=peer, headers=head.headers
-            )
+            return _credentials(head, peer, "ticket", offer.removeprefix(TICKET_PREFIX))
     return None
 
 
-def _of_cookie(head: RequestHead, peer: str) -> Credentials | None:
-    token = head.cookie(COOKIE)
-    return None if not token else Credentials(token=token, source="cookie", peer=peer, headers=head.headers)
+def _credentials(head: RequestHead, peer: str, source: Source, token: str) -> Credentials:
+    return Credentials(token=token, source=source, peer=peer, headers=head.headers, scope=head.scope)
 
 
 def _without(secret: str, text: str) -> str:

@@ -4,6 +4,8 @@
                                  ├ /healthz, a page   answer
                                  └ a service          room, then the service's own
 
+A host may have read the request, and know the user: then it begins there.
+
 Each step may refuse, which is an answer, too: it says in words what was
 expected. After an answer the server reads on for a moment (it lingers),
 because closing a socket that has unread bytes resets it, and the reset would
@@ -24,6 +26,7 @@ from actors.errors import PeerError
 from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.server.authentication import Authentication
 from actors.server.origins import Origin, is_allowed, is_loopback, page_of_host
+from actors.server.visit import PLAIN_ARRIVAL, Arrival
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
 from actors.wire.tls import TLSEndpoint
@@ -48,13 +51,19 @@ class Routes:
     """Handlers of upgrades at paths other than ``/ws``; the application is not asked to authenticate there."""
 
 
-@attrs.frozen
+Identify = Callable[[RequestHead, str, str | None], Awaitable[str]]
+"""A function from a request, its peer and the token of a hello, if it has one, to a user; raises PeerError."""
+
+
+@attrs.frozen(kw_only=True)
 class Upgrade:
     """A request for a connection that is let in."""
 
     head: RequestHead
     user_id: str | None
     """``None`` where the hello is to name the user."""
+    identify: Identify
+    """The way to find the user of its hello."""
 
 
 class Register(Protocol):
@@ -66,6 +75,11 @@ class Register(Protocol):
     @property
     def connections(self) -> Collection[Endpoint]:
         """The sockets that are connections."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """The sockets that are connections no more, and still there."""
         ...
 
     def trouble(self) -> object | None:
@@ -96,21 +110,21 @@ class Handshake:
         self._pages = routes.pages
         self._services = routes.services
 
-    async def run(self, endpoint: Endpoint) -> Upgrade | None:
+    async def run(self, endpoint: Endpoint, arrival: Arrival = PLAIN_ARRIVAL) -> Upgrade | None:
         """Take a socket from its first byte; ``None`` once it was answered, or has gone.
 
         An upgrade is returned without a checkpoint after there was found to be
         room for it, so that a caller that registers it at once keeps the bound.
         """
         try:
-            head = await self._first_request(endpoint)
+            head = await self._first_request(endpoint) if arrival.head is None else arrival.head
         except HTTPRefusal as refusal:
             await self._answer(endpoint, _refused(refusal))
             return None
         if head is None:
             return None
         try:
-            return await self._respond(endpoint, head)
+            return await self._respond(endpoint, head, arrival)
         except HTTPRefusal as refusal:
             await self._answer(endpoint, _refused(refusal, body=head.method != "HEAD"))
             return None
@@ -143,20 +157,22 @@ class Handshake:
 
     # --- deciding ---------------------------------------------------------------
 
-    async def _respond(self, endpoint: Endpoint, head: RequestHead) -> Upgrade | None:
+    async def _respond(self, endpoint: Endpoint, head: RequestHead, arrival: Arrival) -> Upgrade | None:
         """Do what a request asks for. Raises HTTPRefusal."""
-        if head.path == "/ws":
+        # A path elsewhere is empty, which no service and no page has.
+        path = head.path.removeprefix(arrival.prefix) if head.path.startswith(f"{arrival.prefix}/") else ""
+        if path == "/ws":
             check_upgrade(head)
-            return await self._admit(endpoint, head)
-        if head.path in self._services:
+            return await self._admit(endpoint, head, arrival.user_id)
+        if path in self._services:
             check_upgrade(head)
             self._check_room()
-            await self._services[head.path](endpoint, head)
-        elif head.path == "/healthz":
+            await self._services[path](endpoint, head)
+        elif path == "/healthz":
             status, text = self._health()
             await self._answer(endpoint, response(status, text, body=head.method != "HEAD"))
         else:
-            page = self._page(head)
+            page = self._page(head, path, arrival.prefix)
             await self._answer(endpoint, page.response(body=head.method != "HEAD"))
         return None
 
@@ -166,51 +182,61 @@ class Handshake:
         trouble = self._register.trouble()
         return (200, "ok") if trouble is None else (503, f"nothing can be stored: {trouble}")
 
-    def _page(self, head: RequestHead) -> Page:
-        page = self._pages.get(head.path)
+    def _page(self, head: RequestHead, path: str, prefix: str) -> Page:
+        page = self._pages.get(path)
         if page is None:
-            paths = ", ".join(["/ws", "/healthz", *self._services, *self._pages])
+            paths = ", ".join(prefix + path for path in ("/ws", "/healthz", *self._services, *self._pages))
             raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
         if head.method not in ("GET", "HEAD"):
             raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", headers=(("Allow", "GET, HEAD"),))
         return page
 
-    async def _admit(self, endpoint: Endpoint, head: RequestHead) -> Upgrade:
+    async def _admit(self, endpoint: Endpoint, head: RequestHead, user_id: str | None) -> Upgrade:
+        """Let a request in, or raise HTTPRefusal; ``user_id`` is the user that the host knows."""
         self._check_room()
-        self._check_origin(head)
+        self._check_origin(head, is_known=user_id is not None)
         offers = [offer for offer in head.offers() if not offer.startswith(TICKET_PREFIX)]
         if offers and SUBPROTOCOL not in offers:
             raise HTTPRefusal(400, f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}")
-        user_id = await self._identify(endpoint, head, plain=not offers)
+        identify: Identify = self._authentication.identify_hello
+        if user_id is None:
+            user_id = await self._identify(endpoint, head, plain=not offers)
+        else:
+            identify = _knowing(user_id)
+        if not offers:
+            self._check_devices(user_id)
         self._check_room()  # again, because that took its time
-        return Upgrade(head, user_id)
+        return Upgrade(head=head, user_id=user_id, identify=identify)
 
     async def _identify(self, endpoint: Endpoint, head: RequestHead, *, plain: bool) -> str | None:
-        """Authenticate a request. A plain client's user must have room now, any other's is asked about at the hello."""
+        """Authenticate a request."""
         try:
-            user_id = await self._authentication.identify_request(head, endpoint.peer, plain=plain)
+            return await self._authentication.identify_request(head, endpoint.peer, plain=plain)
         except PeerError as error:
             raise HTTPRefusal(503 if error.name == "unavailable" else 401, str(error)) from None
+
+    def _check_devices(self, user_id: str | None) -> None:
+        """Refuse a plain client whose user has no room now; any other is told at its hello."""
         most = self._limits.connections_per_user
-        if plain and user_id is not None and self._register.devices_of(user_id) >= most:
+        if user_id is not None and self._register.devices_of(user_id) >= most:
             raise HTTPRefusal(429, f"expected at most {most} connections of one user")
-        return user_id
 
     def _check_room(self) -> None:
         if self._register.refusing.is_set():
             raise HTTPRefusal(
                 503, "expected a server that stays, this one is shutting down", headers=(("Retry-After", "1"),)
             )
-        if len(self._register.connections) >= self._limits.connections:
+        if len(self._register.connections) + self._register.held >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
             raise HTTPRefusal(503, text, headers=(("Retry-After", "5"),))
 
-    def _check_origin(self, head: RequestHead) -> None:
+    def _check_origin(self, head: RequestHead, *, is_known: bool) -> None:
         """Ask the allow-list if there is one; else the page must come from the same host and port.
 
         While tokens are not checked the host must be a loopback address, too,
         because a stranger's page can be of a name that leads here (DNS
-        rebinding). A client that is no page sends no origin, and is let by.
+        rebinding); but not where the host knows the user (``is_known``). A
+        client that is no page sends no origin, and is let by.
         """
         origin, host = head.headers.get("origin"), head.headers.get("host", "")
         if origin is None:
@@ -223,7 +249,7 @@ class Handshake:
         if page_host is None:
             text = f"expected a page of an allowed origin, which without a list is {host}, got {origin}"
             raise HTTPRefusal(403, text)
-        if self._authentication.is_trusting and not is_loopback(page_host):
+        if self._authentication.is_trusting and not is_known and not is_loopback(page_host):
             text = "expected a page of an allowed origin, on a loopback address while tokens are not checked"
             raise HTTPRefusal(403, f"{text}, got {origin}")
 
@@ -241,6 +267,15 @@ class Handshake:
             endpoint.finish()
             while endpoint.receive(_LINGER_READ_BYTES) != b"":
                 await endpoint.wait_readable()
+
+
+def _knowing(user_id: str) -> Identify:
+    """Answer each hello with the user that the host knows: what token is in it makes no difference."""
+
+    async def identify(head: RequestHead, peer: str, token: str | None) -> str:
+        return user_id
+
+    return identify
 
 
 def _refused(refusal: HTTPRefusal, *, body: bool = True) -> bytes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -27,12 +28,13 @@ from typing import Protocol
 import attrs
 import trio
 
+from actors.checks import described
 from actors.context import Context
 from actors.kernel.bounded import LogThrottle
 from actors.kernel.failures import log
 from actors.kernel.task_set import Starter
 from actors.server.origins import is_loopback
-from actors.server.visit import Visit
+from actors.server.visit import Arrival, Visit
 from actors.wire.endpoint import Endpoint, SocketEndpoint
 from actors.wire.listeners import listen_path, listen_tcp, shut
 from actors.wire.tls import TLSEndpoint, check_context
@@ -42,6 +44,9 @@ _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EINTR})
 """The connection that was to be accepted is gone already (accept(2)): take the next."""
+
+_PREFIX = re.compile(r"(/[!$&-.0-;=@-Z_a-z~%]+)+")
+"""A path without an end of its own: segments of the characters that may stand in a request (RFC 3986, section 3.3)."""
 
 _ACCEPTS_PER_TURN = 32
 """Accepted in a row; then other tasks have a turn, because a burst must not hold up those that are connected: each one
@@ -61,7 +66,16 @@ class Receiver(Protocol):
         """The sockets that are served and are no connections, or not yet."""
         ...
 
-    def receive(self, endpoint: Endpoint, nursery: Starter, /, *, on_gone: Callable[[], object], shield: bool) -> Visit:
+    def receive(
+        self,
+        endpoint: Endpoint,
+        nursery: Starter,
+        /,
+        *,
+        on_gone: Callable[[], object],
+        shield: bool,
+        arrival: Arrival,
+    ) -> Visit:
         """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
         ...
 
@@ -70,13 +84,26 @@ class Receiver(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Place:
+    """The place at which one call of ``serve`` listens, and how."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    path: str | bytes | os.PathLike[str] | None = None
+    """A Unix socket's, in place of a host and a port."""
+    ssl_context: ssl.SSLContext | None = None
+    prefix: str = ""
+    """The path below which clients ask."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class _Door:
     """The listening sockets of one call of ``serve``, and its guests."""
 
     address: tuple[str, int] | str
     sockets: list[socket.socket]
-    ssl_context: ssl.SSLContext | None
+    place: Place
     closing: ExitStack = attrs.field(factory=ExitStack)
     guests: dict[Endpoint, Visit] = attrs.field(factory=dict)
 
@@ -95,21 +122,15 @@ class Listener:
         self._departures = trio.lowlevel.ParkingLot()
         """Tasks that wait for guests to leave and for doors to be shut."""
 
-    async def serve(
-        self,
-        host: str,
-        port: int,
-        path: str | bytes | os.PathLike[str] | None,
-        ssl_context: ssl.SSLContext | None,
-        task_status: trio.TaskStatus[tuple[str, int] | str],
-    ) -> None:
+    async def serve(self, place: Place, task_status: trio.TaskStatus[tuple[str, int] | str]) -> None:
         """Listen until cancelled, or until the server closes; then see the guests out."""
-        if ssl_context is not None:
-            check_context(ssl_context)
-        if path is None and self._private and not is_loopback(host):
-            text = f"expected a loopback address while tokens are not checked, got {host!r}; pass authenticate"
+        if place.ssl_context is not None:
+            check_context(place.ssl_context)
+        check_prefix(place.prefix)
+        if place.path is None and self._private and not is_loopback(place.host):
+            text = f"expected a loopback address while tokens are not checked, got {place.host!r}; pass authenticate"
             raise ValueError(text)
-        door = await self._open(host, port, path, ssl_context)
+        door = await self._open(place)
         with door.closing:
             async with trio.open_nursery() as nursery:
                 try:
@@ -132,17 +153,15 @@ class Listener:
 
     # --- doors ------------------------------------------------------------------
 
-    async def _open(
-        self, host: str, port: int, path: str | bytes | os.PathLike[str] | None, ssl_context: ssl.SSLContext | None
-    ) -> _Door:
+    async def _open(self, place: Place) -> _Door:
         backlog = self._limits.accept_backlog
-        if path is None:
-            sockets = await listen_tcp(host, port, backlog)
-            door = _Door(address=_address(sockets[0]), sockets=sockets, ssl_context=ssl_context)
+        if place.path is None:
+            sockets = await listen_tcp(place.host, place.port, backlog)
+            door = _Door(address=_address(sockets[0]), sockets=sockets, place=place)
             self._note(door)
         else:
-            at_path = await listen_path(path, backlog, private=self._private)
-            door = _Door(address=at_path.path, sockets=[at_path.socket], ssl_context=ssl_context)
+            at_path = await listen_path(place.path, backlog, private=self._private)
+            door = _Door(address=at_path.path, sockets=[at_path.socket], place=place)
             self._note(door)
             door.closing.callback(at_path.remove)  # the first thing to be done: while it still listens
         return door
@@ -203,15 +222,27 @@ class Listener:
             sock.close()
             return
         endpoint: Endpoint = SocketEndpoint(sock)
-        if door.ssl_context is not None:
-            endpoint = TLSEndpoint(endpoint, door.ssl_context)
+        if door.place.ssl_context is not None:
+            endpoint = TLSEndpoint(endpoint, door.place.ssl_context)
         door.guests[endpoint] = self._receiver.receive(
-            endpoint, nursery, on_gone=partial(self._note_gone, endpoint, door), shield=True
+            endpoint,
+            nursery,
+            on_gone=partial(self._note_gone, endpoint, door),
+            shield=True,
+            arrival=Arrival(prefix=door.place.prefix),
         )
 
     def _note_gone(self, endpoint: Endpoint, door: _Door) -> None:
         del door.guests[endpoint]
         self._departures.unpark_all()
+
+
+def check_prefix(prefix: object) -> None:
+    """Raise TypeError for what is no text, ValueError for what no path begins with."""
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: expected text such as '/live', got {described(prefix)}")
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"prefix: expected '' or a path such as '/live', as clients ask for it, got {prefix!r}")
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -28,20 +26,22 @@ from actors.context import Context
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log
 from actors.kernel.task_set import Starter
-from actors.server.authentication import Authenticate, Authentication
+from actors.server.authentication import Authenticate, Authentication, Sources
 from actors.server.handshake import Handshake, Routes
-from actors.server.listener import Listener
+from actors.server.listener import Listener, Place
 from actors.server.origins import Origin
-from actors.server.visit import Visit
+from actors.server.visit import PLAIN_ARRIVAL, Arrival, Visit
 from actors.stores.store import Trouble
+from actors.users.presence import Presence
 from actors.wire.endpoint import Endpoint, SocketEndpoint, StreamEndpoint
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Access:
     """The rules by which a client is let in: its credentials, and the origin of its page."""
 
     authenticate: Authenticate
+    sources: Sources
     origins: frozenset[Origin | str] | None
     """``None`` allows pages of the same host and port."""
 
@@ -78,32 +78,30 @@ class Server:
         self._instruments = context.instruments
         self._labels = itertools.count(1)
         self._visits: dict[Endpoint, Visit] = {}
+        self._held: dict[Endpoint, Presence | None] = {}
+        """Sockets whose connections have ended, and which their carriers have yet to let go of, with the devices of
+        their users."""
         self._departures = trio.lowlevel.ParkingLot()
-        self._authentication = authentication = Authentication(context, access.authenticate)
+        self._authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
         self._listener = Listener(context, self, private=authentication.is_trusting)
 
     # --- taking sockets -----------------------------------------------------------
 
-    async def serve(
-        self,
-        host: str,
-        port: int,
-        path: str | bytes | os.PathLike[str] | None,
-        ssl_context: ssl.SSLContext | None,
-        task_status: trio.TaskStatus[tuple[str, int] | str],
-    ) -> None:
+    async def serve(self, place: Place, task_status: trio.TaskStatus[tuple[str, int] | str]) -> None:
         """Listen until cancelled or closed; then see the guests out."""
         self._check_open()
-        await self._listener.serve(host, port, path, ssl_context, task_status)
+        await self._listener.serve(place, task_status)
 
-    async def handle(self, stream: trio.abc.Stream | Endpoint) -> None:
+    async def handle(self, stream: trio.abc.Stream | Endpoint, arrival: Arrival) -> None:
         """Serve one connection that the host accepted, to its end.
 
         A :class:`trio.SocketStream` gives up its socket; any other stream is
-        pumped. Cancelled, the connection is closed as it stands.
+        pumped. Cancelled, the connection is closed as it stands. A request that
+        the host has read is answered until the server closes.
         """
-        self._check_open()
+        if arrival.head is None or self.closing.is_set():
+            self._check_open()
         pumped: StreamEndpoint | None = None
         if isinstance(stream, trio.SocketStream):
             endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
@@ -115,22 +113,34 @@ class Server:
             if pumped is not None:
                 nursery.start_soon(self._pump, pumped)
             gone = trio.Event()
-            visit = self.receive(endpoint, nursery, on_gone=gone.set)
+            visit = self.receive(endpoint, nursery, on_gone=gone.set, arrival=arrival)
             try:
                 await gone.wait()
             finally:
                 visit.cancel()
             nursery.cancel_scope.deadline = trio.current_time() + self._limits.close_seconds
+        if endpoint.carrier is not None:
+            try:
+                await endpoint.carrier.wait_released()
+            finally:
+                self._let_go(endpoint)
 
     async def _pump(self, endpoint: StreamEndpoint) -> None:
         with Barrier(lambda error: self._report(endpoint, error)):
             await endpoint.run()
 
     def receive(
-        self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool = False
+        self,
+        endpoint: Endpoint,
+        nursery: Starter,
+        *,
+        on_gone: Callable[[], object],
+        shield: bool = False,
+        arrival: Arrival = PLAIN_ARRIVAL,
     ) -> Visit:
         """Serve a socket from its first byte to its last, in tasks of a nursery; ``on_gone`` is called at the end."""
-        visit = self._visits[endpoint] = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
+        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield, arrival=arrival)
+        self._visits[endpoint] = visit
         visit.begin()
         return visit
 
@@ -141,8 +151,8 @@ class Server:
         endpoint = visit.endpoint
         upgrade = None
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            upgrade = await self._handshake.run(endpoint)
-        if upgrade is None:
+            upgrade = await self._handshake.run(endpoint, visit.arrival)
+        if upgrade is None or visit.tasks.is_cancelled:
             return False
         connection = visit.connection = Connection(
             f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
@@ -150,7 +160,7 @@ class Server:
         self.connections[endpoint] = connection
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
-        identify = partial(self._authentication.identify_hello, upgrade.head, endpoint.peer)
+        identify = partial(upgrade.identify, upgrade.head, endpoint.peer)
         return await connection.open(upgrade.head, upgrade.user_id, identify, visit.leave)
 
     async def see_off(self, visit: Visit) -> None:
@@ -177,11 +187,24 @@ class Server:
 
     def _count_end(self, endpoint: Endpoint, connection: Connection, name: str) -> None:
         del self.connections[endpoint]
+        if endpoint.carrier is not None:
+            self._hold(endpoint, None if connection.subscription is None else connection.presence)
         self._departures.unpark_all()
         self.aborted += connection.aborted
         self.goodbyes += not connection.aborted
         if self._instruments.connection_closed is not None:
             self._instruments.connection_closed(connection.label, connection.path, name)
+
+    def _hold(self, endpoint: Endpoint, presence: Presence | None) -> None:
+        """Count a socket that its carrier has not let go of, because it takes the room of another."""
+        self._held[endpoint] = presence
+        if presence is not None:
+            presence.held += 1
+
+    def _let_go(self, endpoint: Endpoint) -> None:
+        presence = self._held.pop(endpoint, None)
+        if presence is not None:
+            presence.held -= 1
 
     def _check_open(self) -> None:
         if self.refusing.is_set():
@@ -193,6 +216,12 @@ class Server:
     def sockets(self) -> int:
         """The sockets that are served, connections and others."""
         return len(self._visits)
+
+    @property
+    def held(self) -> int:
+        """The sockets that were connections and that their carriers still keep. They count in the limits, and no drain
+        waits for them."""
+        return len(self._held)
 
     @property
     def handshakes(self) -> int:
@@ -212,6 +241,9 @@ class Server:
         not read it any more. Returns the number of connections there were.
         """
         self._authentication.revoke(user_id)
+        for visit in tuple(self._visits.values()):
+            if visit.connection is None and visit.arrival.user_id == user_id:
+                visit.cancel()  # the host knew the user a moment ago, and knows better now
         theirs = [connection for connection in self.connections.values() if connection.user_id == user_id]
         for connection in theirs:
             connection.end("revoked", "")

@@ -11,9 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
+
 from actors.connections.actor import Connection
 from actors.kernel.task_set import Starter, TaskSet
 from actors.wire.endpoint import Endpoint
+from actors.wire.http import RequestHead
+
+
+@attrs.frozen(kw_only=True)
+class Arrival:
+    """The facts of a socket that are known before anything was read from it."""
+
+    prefix: str = ""
+    """The path below which everything is, where a proxy passes on whole paths."""
+    head: RequestHead | None = None
+    """The request, where the host has read it."""
+    user_id: str | None = None
+    """The user, where the host knows: then no credential is looked at."""
+
+
+PLAIN_ARRIVAL = Arrival()
+"""Nothing is known."""
 
 
 class Host(Protocol):
@@ -33,12 +52,20 @@ class Host(Protocol):
 class Visit:
     """One socket that was taken. ``on_gone`` is called when nothing of it is left."""
 
-    __slots__ = ("_host", "_idle", "_on_gone", "connection", "endpoint", "tasks")
+    __slots__ = ("_host", "_idle", "_on_gone", "arrival", "connection", "endpoint", "tasks")
 
     def __init__(
-        self, endpoint: Endpoint, host: Host, *, nursery: Starter, on_gone: Callable[[], object], shield: bool
+        self,
+        endpoint: Endpoint,
+        host: Host,
+        *,
+        nursery: Starter,
+        on_gone: Callable[[], object],
+        shield: bool,
+        arrival: Arrival = PLAIN_ARRIVAL,
     ) -> None:
         self.endpoint = endpoint
+        self.arrival = arrival
         self.connection: Connection | None = None
         """The connection, once it has become one."""
         self.tasks = TaskSet(nursery, lambda error: host.report(self, error), shield=shield)

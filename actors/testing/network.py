@@ -170,6 +170,7 @@ class Line:
 class ServerEnd:
     """The server's end of a line: an :class:`~actors.wire.endpoint.Endpoint`."""
 
+    carrier = None
     has_read_ahead = False
     """True for none, because what has arrived is with the line."""
 

@@ -66,7 +66,7 @@ class UserActor:
         known = self._session_of(attach.session_id)
         if known is not None and known.device is not None:
             self._fence(known.device)
-        if len(presence.devices) >= limit:
+        if len(presence.devices) + presence.held >= limit:
             text = f"expected at most {limit} connections of one user, this is one more"
             attach.reply.refuse(PeerError("too_many_devices", text))
             return

@@ -166,6 +166,7 @@ class Presence:
         "address",
         "departures",
         "devices",
+        "held",
         "marked",
         "rewound",
         "sessions",
@@ -183,6 +184,8 @@ class Presence:
         self._most_departures = departures
         self.absences = 0
         """The number of looks in a row at which no device was here."""
+        self.held = 0
+        """Sockets of devices that have gone, and which the carriers of their messages have yet to let go of."""
         self.view: View | None = None
         """The user's log, from before the first device is attached until the user is forgotten."""
         self.unconfirmed = False

@@ -51,7 +51,7 @@ class Registry:
         """
         most = self._limits.session_seconds / self._limits.retire_seconds + 1
         for user_id, presence in tuple(self._presences.items()):
-            presence.absences = 0 if presence.devices else presence.absences + 1
+            presence.absences = 0 if presence.devices or presence.held else presence.absences + 1
             if presence.absences > most and forget(user_id):
                 del self._presences[user_id]
                 if presence.view is not None:

@@ -29,6 +29,21 @@ PIECE_BYTES = 2 * 1024
 device read a kilobyte per second."""
 
 
+class Carrier(Protocol):
+    """Another server of this program, which owns the socket and carries the messages: an ASGI server.
+
+    It answers pings and keeps the pongs, is paid for each message and not for
+    its bytes, does not tell what has reached the peer, and ends a connection
+    when it likes: to abort an endpoint is a request.
+    """
+
+    name: str
+    """In words, for people."""
+
+    async def wait_released(self) -> None:
+        """Wait until it no longer sends to the peer, after the endpoint was closed."""
+
+
 class Endpoint(Protocol):
     """One end of a byte pipe.
 
@@ -39,6 +54,11 @@ class Endpoint(Protocol):
 
     peer: str
     """The address of the peer, for logs."""
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """The carrier of the messages; ``None`` where bytes go to the system."""
+        ...
 
     def fileno(self) -> int:
         """Return the descriptor by which the system tells that there is something to receive; -1 if there is none."""
@@ -87,6 +107,7 @@ class SocketEndpoint:
 
     __slots__ = ("_closed", "_is_unix", "_socket", "peer")
 
+    carrier = None
     has_read_ahead = False
 
     def __init__(self, sock: socket.socket) -> None:
@@ -208,6 +229,8 @@ class StreamEndpoint:
     For streams that do not expose their socket: a host's TLS stream, a pipe, a
     tunnel. ``send`` takes at most ``room_bytes`` until the stream has sent them.
     """
+
+    carrier = None
 
     def __init__(self, stream: trio.abc.Stream, room_bytes: int = 65_536) -> None:
         self.peer = type(stream).__name__

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import attrs
 import h11
@@ -24,52 +26,41 @@ class HTTPRefusal(ActorsError):
 
 @attrs.frozen(kw_only=True)
 class RequestHead:
-    """A request line and its headers."""
+    """A request line and its headers, read here, or by the server of a host that hands the connection over."""
 
     method: str
     path: str
     headers: dict[str, str] = attrs.field(repr=False)
     """Headers by lower-case name; repeated ones are joined by commas, cookies by semicolons. ``host`` is that of the
     request's target where it names one."""
-    rest: bytes = attrs.field(repr=False)
+    rest: bytes = attrs.field(default=b"", repr=False)
     """Bytes after the head."""
     version: str = "1.1"
-
-    _reader: h11.Connection | None = attrs.field(default=None, repr=False, eq=False, alias="reader")
-    """The parser that has read it."""
+    scope: Mapping[str, Any] | None = attrs.field(default=None, repr=False, eq=False)
+    """The ASGI scope of a request that an ASGI server has read."""
 
     def switch(self, subprotocol: str | None) -> bytes:
         """Return the answer that agrees to the upgrade, after which the connection speaks WebSocket.
 
         For a request that :func:`check_upgrade` has let by.
         """
-        assert self._reader is not None, "only a request that was read is answered"
-        headers = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", generate_accept_token(self.headers["sec-websocket-key"].encode("ascii")).decode()),
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + generate_accept_token(self.headers["sec-websocket-key"].encode("ascii")),
         ]
         if subprotocol is not None:
-            headers.append(("Sec-WebSocket-Protocol", subprotocol))
-        answer = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
-        return self._reader.send(answer) or b""
+            lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+        return b"\r\n".join([*lines, b"", b""])
 
     def offers(self) -> tuple[str, ...]:
         """Return the subprotocols that the client offers."""
         return _tokens(self.headers.get("sec-websocket-protocol", ""))
 
     def cookie(self, name: str) -> str | None:
-        """Return the value of the first cookie of a name.
-
-        Not with the standard library's parser, because it drops all cookies
-        when one is malformed, and a page has cookies of many origins.
-        """
-        for pair in self.headers.get("cookie", "").split(";"):
-            key, equals, value = pair.partition("=")
-            if equals and key.strip() == name:
-                # h11 decodes as Latin-1, and browsers send UTF-8; other bytes name no user.
-                return _unquoted(value.strip()).encode("latin-1").decode(errors="replace")
-        return None
+        """Return the value of the first cookie of a name."""
+        return cookie_of(self.headers, name)
 
 
 class HeadReader:
@@ -110,7 +101,7 @@ class HeadReader:
         size = self._size_bytes - len(rest)
         if size > self._most_bytes:
             raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
-        return _head(event, bytes(rest), self._connection)
+        return _head(event, bytes(rest))
 
     def _past_blank(self, data: bytes) -> bytes:
         while self._blank and data:
@@ -119,6 +110,20 @@ class HeadReader:
             else:
                 self._blank = b""
         return data
+
+
+def cookie_of(headers: Mapping[str, str], name: str) -> str | None:
+    """Return the value of the first cookie of a name in a request's headers.
+
+    Not with the standard library's parser, because it drops all cookies
+    when one is malformed, and a page has cookies of many origins.
+    """
+    for pair in headers.get("cookie", "").split(";"):
+        key, equals, value = pair.partition("=")
+        if equals and key.strip() == name:
+            # Headers are decoded as Latin-1, and browsers send UTF-8; other bytes name no user.
+            return _unquoted(value.strip()).encode("latin-1").decode(errors="replace")
+    return None
 
 
 def check_upgrade(head: RequestHead) -> None:
@@ -189,11 +194,17 @@ def _response(
     return (head or b"") + (content if body else b"")
 
 
-def _head(event: h11.Request, rest: bytes, reader: h11.Connection) -> RequestHead:
+def joined(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Join header fields by lower-case name: repeated ones by commas, cookies by semicolons."""
     headers: dict[str, str] = {}
-    for name, value in event.headers:
-        key, text = name.decode("ascii"), value.decode("latin-1")
+    for name, value in fields:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]}{_JOINTS.get(key, ', ')}{text}" if key in headers else text
+    return headers
+
+
+def _head(event: h11.Request, rest: bytes) -> RequestHead:
+    headers = joined(event.headers)
     path, host = _target(event.target.decode("ascii"))
     if host is not None:
         headers["host"] = host
@@ -203,7 +214,6 @@ def _head(event: h11.Request, rest: bytes, reader: h11.Connection) -> RequestHea
         headers=headers,
         rest=rest,
         version=event.http_version.decode("ascii"),
-        reader=reader,
     )
 
 

@@ -24,6 +24,8 @@ class TLSEndpoint:
 
     __slots__ = ("_below", "_cipher", "_engine", "_incoming", "_outgoing", "_uncounted", "peer")
 
+    carrier = None
+
     def __init__(self, below: Endpoint, context: ssl.SSLContext) -> None:
         self.peer = below.peer
         self._below = below

@@ -49,6 +49,7 @@ class Transport:
         "_sent_bytes",
         "_tasks",
         "aborted",
+        "carrier",
         "sealed",
         "stalled_since",
     )
@@ -69,6 +70,8 @@ class Transport:
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
+        self.carrier = endpoint.carrier
+        """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
         self._endpoint = endpoint
         self._tasks = tasks
         self._readiness: Readiness | None = None

@@ -12,6 +12,7 @@ import actors
 from actors.delivery.bounds import Chunk
 from actors.delivery.log import NotAtHand
 from tests.connections.ends import ends, events
+from tests.support.carried import Held, carried
 from tests.support.crashing import crash
 from tests.support.raw import ACTORS, PING, PONG, Peer, connected, frame
 from tests.support.served import Served, offsets, served
@@ -323,6 +324,60 @@ async def test_answering() -> None:
                 await device.next_op("ping")
                 await device.say({"op": "pong"})
         assert server.runtime.devices("alice") == server.runtime.devices("bob") == 1
+
+
+# --- over a carrier ---------------------------------------------------------------
+
+
+async def test_a_plain_client_of_a_carrier_is_not_pinged() -> None:
+    """Its carrier pings it and keeps the pongs: a client that says nothing stays, and one of the protocol is asked."""
+    async with served(limits=actors.Limits(**SOON)) as server:
+        async with carried(server, Held()) as plain, carried(server, Held()) as device:
+            await plain.open(cookie="actors_token=bob")
+            await device.attach("alice")
+            assert (await device.next_op("ping"))["op"] == "ping"
+            await device.ending()
+            await server.gone()
+            await server.emit(1, "bob")
+            assert (await plain.next_event())["offset"] == 1
+            assert plain.frames == plain.frames[-1:]
+        server.nursery.cancel_scope.cancel()
+
+
+async def test_one_message_per_flush() -> None:
+    """A carrier is paid for each message: what is written at once is one, for a client that knows batches."""
+    async with served() as server:
+        async with carried(server, Held()) as device, carried(server, Held()) as plain:
+            await device.attach("alice")
+            await plain.open(cookie=ALICE)
+            await server.emit(1)
+            assert (await device.next_message())["offset"] == 1
+            for n in range(3):
+                server.runtime.thread("t2").emit_nowait("tick", {"n": n}, user_id="alice")
+            message = await device.next_message()
+            assert (message["op"], message["from"], message["to"]) == ("batch", 2, 4)
+            assert [event["payload"]["n"] for event in message["events"]] == [0, 1, 2]
+            assert offsets(await events(plain, 4)) == [1, 2, 3, 4]
+        server.nursery.cancel_scope.cancel()
+
+
+async def test_a_carrier_is_named() -> None:
+    """Of a device whose socket is another server's, explain says so: it may keep what was aborted."""
+    limits = actors.Limits(write_deadline_seconds=0.1, retained_bytes=1 << 24, retained_events=10_000)
+    async with served(limits=limits) as server:
+        async with carried(server, Held()) as device:
+            await device.attach("alice")
+            (receipt,) = await server.emit(1)
+            await device.next_event()
+            assert "c1 (over a carrier) written, not confirmed yet" in str(server.runtime.explain(receipt))
+            while server.runtime.devices("alice"):
+                await server.emit(1, size=100_000)
+                await trio.sleep(0.001)
+            await server.all_gone()
+        text = str(server.runtime.explain(receipt))
+        assert "stalled: " in text
+        assert "; a carrier may keep its socket until the peer goes)" in text
+        server.nursery.cancel_scope.cancel()
 
 
 async def stall(server: Served, reads: Peer) -> list[actors.Receipt]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.delivery.batches import batch, join
+from actors.delivery.batches import batch, bundle, join
 from actors.delivery.frames import text_frames, texts_of
 from actors.events.event import encode, placed
 from actors.limits import Limits
@@ -100,3 +100,17 @@ def test_the_range_is_said(events: list[tuple[str, str | None, str, str]], first
 def test_frames_come_apart(texts: list[bytes]) -> None:
     """Frames that were joined for one write are the texts that went in."""
     assert list(texts_of(text_frames(texts))) == texts
+
+
+@given(EVENTS, st.integers(1, 1 << 40))
+def test_a_bundle_is_one_message(events: list[tuple[str, str | None, str, str]], first: int) -> None:
+    """Where messages are paid for by their number, several events are one, whether or not some can be joined."""
+    texts = log_of(events, first)
+    said = bundle(first, first + len(texts) - 1, text_frames(texts))
+    if len(texts) < 2:
+        assert said is None
+    else:
+        assert said is not None
+        message = json.loads(said)
+        assert (message["op"], message["from"], message["to"]) == ("batch", first, first + len(texts) - 1)
+        assert message["events"] == naive(texts)

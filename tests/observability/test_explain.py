@@ -59,6 +59,7 @@ class Socket:
     """An endpoint that takes everything, or nothing."""
 
     peer = "test"
+    carrier = None
     has_read_ahead = False
 
     def __init__(self) -> None:

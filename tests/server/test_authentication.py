@@ -14,7 +14,7 @@ from actors.errors import PeerError
 from actors.server.authentication import Authentication, trust
 from actors.wire.http import RequestHead
 from tests.support.raw import ACTORS, upgrade_request
-from tests.support.served import ask, context_of, served
+from tests.support.served import Served, ask, context_of, served
 
 ALICE = "actors_token=alice"
 
@@ -67,6 +67,54 @@ async def test_credentials() -> None:
             assert (await peer.next_message())["error"]["name"] == "unauthenticated"
             text = "hello: expected a token, a ticket or a cookie actors_token, got none"
             assert await peer.farewell() == (4501, text)
+
+
+async def test_a_cookie_of_another_name() -> None:
+    """The cookie that carries a token may be the application's own, and then no other does."""
+    async with served(cookie="__Host-live") as server:
+        async with server.peer() as peer:
+            await peer.open(cookie="actors_token=bob; __Host-live=alice")
+            await server.emit(1)
+            assert (await peer.next_event())["offset"] == 1
+        status, text = await ask(server, upgrade_request(cookie=ALICE))
+        assert status == 401
+        assert "expected a cookie __Host-live" in text
+
+
+@pytest.mark.parametrize("offers", [(), (ACTORS,)])
+async def test_the_request_itself(offers: tuple[str, ...]) -> None:
+    """An application that knows its users by what it finds in a request is asked about those without a token."""
+    seen: list[tuple[str, str]] = []
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        seen.append((credentials.source, credentials.token))
+        assert credentials.scope is None
+        return credentials.cookie("session")
+
+    async def come(server: Served, **options: Any) -> None:
+        async with server.peer() as peer:
+            await peer.open(*offers, **options)
+            if offers:
+                await peer.hello(None)
+
+    async with served(authenticate=authenticate, from_request=True) as server:
+        await come(server, cookie="session=alice")
+        await come(server, cookie="session=bob; actors_token=t1")
+        assert seen == [("request", ""), ("cookie", "t1")]
+
+
+async def test_the_request_of_a_stranger() -> None:
+    """A request in which the application finds no user is refused, in words."""
+
+    async def authenticate(credentials: actors.Credentials) -> str | None:
+        return credentials.cookie("session")
+
+    async with served(authenticate=authenticate, from_request=True) as server:
+        assert await ask(server, upgrade_request()) == (401, "expected valid credentials in the request\n")
+        async with server.peer() as peer:
+            await peer.open(ACTORS)
+            await peer.say({"op": "hello", "v": 1})
+            assert await peer.farewell() == (4501, "expected valid credentials in the request")
 
 
 @pytest.mark.parametrize("token", ["", " ", "\t"])

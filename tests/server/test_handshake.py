@@ -277,6 +277,7 @@ class Books:
     refusing: trio.Event = attrs.field(factory=trio.Event)
     connections: list[Endpoint] = attrs.field(factory=list)
     devices: int = 0
+    held: int = 0
 
     def trouble(self) -> None:
         return None

@@ -17,11 +17,12 @@ import trio
 
 import actors
 from actors.kernel.task_set import Starter
-from actors.server.listener import Listener
-from actors.server.visit import Visit
+from actors.server.listener import Listener, Place
+from actors.server.visit import Arrival, Visit
 from actors.wire.endpoint import Endpoint
-from tests.support.raw import connected
-from tests.support.served import PATIENCE_SECONDS, context_of, deliver, served
+from actors.wire.http import Page
+from tests.support.raw import ACTORS, connected, upgrade_request
+from tests.support.served import PATIENCE_SECONDS, ask, context_of, deliver, served
 
 # --- where it listens -----------------------------------------------------------
 
@@ -218,9 +219,17 @@ class Hall:
     def handshakes(self) -> int:
         return len(self.seated) + self.elsewhere
 
-    def receive(self, endpoint: Endpoint, nursery: Starter, *, on_gone: Callable[[], object], shield: bool) -> Visit:
+    def receive(
+        self,
+        endpoint: Endpoint,
+        nursery: Starter,
+        *,
+        on_gone: Callable[[], object],
+        shield: bool,
+        arrival: Arrival,
+    ) -> Visit:
         self.seated.append(endpoint)
-        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield)
+        visit = Visit(endpoint, self, nursery=nursery, on_gone=on_gone, shield=shield, arrival=arrival)
         visit.begin()
         return visit
 
@@ -244,7 +253,7 @@ async def listening(hall: Hall, **limits: Any) -> AsyncIterator[tuple[Listener, 
     listener = Listener(context_of(**limits), hall, private=True)
 
     async def serve(task_status: trio.TaskStatus[Any]) -> None:
-        await listener.serve("127.0.0.1", 0, None, None, task_status)
+        await listener.serve(Place(), task_status)
 
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
@@ -288,3 +297,31 @@ async def test_one_handshake_too_many() -> None:
             assert await stream.receive_some(1) == b""
         assert hall.seated == []
         nursery.cancel_scope.cancel()
+
+
+# --- behind a proxy --------------------------------------------------------------
+
+
+async def test_below_a_prefix() -> None:
+    """Behind a proxy that passes on whole paths, everything is below the prefix, and nothing elsewhere."""
+    async with served({"prefix": "/live/chat"}, pages={"/x": Page(b"x", "text/plain")}) as server:
+        async with server.peer() as peer:
+            answer = await peer.ask(upgrade_request(ACTORS, path="/live/chat/ws?a=b"))
+            assert answer.status == 101
+            await peer.hello("alice")
+        for path in ("/live/chat/healthz", "/live/chat/x"):
+            assert (await ask(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[0] == 200
+        for path in ("/ws", "/healthz", "/live/chat", "/live/chatws", "/live/chat/chat/ws", "/live/chat//ws", "/x"):
+            status, text = await ask(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert (status, path in text) == (404, True)
+            assert "expected one of /live/chat/ws, /live/chat/healthz, /live/chat/x, got" in text
+
+
+@pytest.mark.parametrize("prefix", ["live", "/", "/live/", "//live", "/li ve", "/live?", "/é", "/live\n"])
+async def test_no_prefix(prefix: str) -> None:
+    """What no request begins with is refused before anything listens."""
+    async with actors.open_runtime() as runtime:
+        with pytest.raises(ValueError, match="prefix: expected"):
+            await runtime.serve(prefix=prefix)
+        with pytest.raises(TypeError, match="prefix: expected"):
+            await runtime.serve(prefix=b"/live")  # type: ignore[arg-type] # a mistake of a host

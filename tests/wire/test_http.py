@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
+from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, joined, response
 from tests.support.raw import ACTORS, KEY, accept_of, upgrade_request
 
 REQUEST = upgrade_request(ACTORS, "actors.ticket.x", cookie="a=b; actors_token=alice", path="/ws?x=1")
@@ -270,3 +270,11 @@ def test_page() -> None:
     assert b"Content-Security-Policy: default-src 'self'" in head
     assert content == "<p>é</p>".encode()
     assert Page(content, "text/html; charset=utf-8").response(body=False) == head + b"\r\n\r\n"
+
+
+def test_an_upgrade_that_another_server_has_read_is_agreed_to() -> None:
+    """A head needs no parser of ours: a host that has one of its own makes it of what it read."""
+    fields = [(b"Host", b"x"), (b"Sec-WebSocket-Key", KEY.encode()), (b"Cookie", b"a=1"), (b"cookie", b"b=2")]
+    head = RequestHead(method="GET", path="/ws", headers=joined(fields))
+    assert (head.cookie("b"), head.rest, head.headers["cookie"]) == ("2", b"", "a=1; b=2")
+    assert head.switch(None) == read(upgrade_request()).switch(None)

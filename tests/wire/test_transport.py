@@ -28,6 +28,7 @@ FRAMES = [text_frame(b"%d" % number * 50) for number in range(10)]
 class Pipe:
     """An endpoint that takes as many bytes as the test has opened its window for."""
 
+    carrier = None
     has_read_ahead = False
 
     def __init__(self, window: int = 0) -> None:
