@@ -33,7 +33,11 @@ def apply(mapper: Mapper, step: dict[str, Any]) -> list[AguiEvent]:
             return mapper.feed(msgspec.convert(value, Event))
         case "prelude":
             return mapper.prelude(
-                value.get("known", ()), alias=value.get("alias"), of=value.get("of"), is_whole=value.get("whole", True)
+                value.get("known", ()),
+                alias=value.get("alias"),
+                of=value.get("of"),
+                is_whole=value.get("whole", True),
+                is_answer=value.get("answer", False),
             )
         case "recall":
             mapper.recall(value)

@@ -372,6 +372,7 @@ export class Mapper {
   /** The only run that is said, if there is one. */ runId = null;
   #alias = null;
   #isSilent = true;
+  /** The client was told of questions, and keeps them until a run is finished. */ #isAsked = false;
   /** The client's own messages, which the log does not have. */ #own = [];
   #course;
   /** The runs at the top that are active, or have ended and were not said. */ #roots;
@@ -434,6 +435,7 @@ export class Mapper {
     if (!this.#course.questions.delete(askId)) return [];
     const root = this.#course.rootOf(question);
     const isAlone = this.#asked === askId;
+    this.#isAsked &&= !isAlone;
     if (isAlone || (root && root.runId === this.#asked)) this.#asked = "";
     const said = isAlone ? [this.#startOf(askId), this.#finishOf(askId)] : [];
     return this.#unlessSilent([...said, ...this.#turn()]);
@@ -452,12 +454,14 @@ export class Mapper {
   }
 
   reset() {
-    const said = this.#said;
+    const [said, asked] = [this.#said, this.#asked];
     this.#begin();
     this.seq = 0;
     this.isOver ||= this.runId !== null && said !== null;
     const end = { type: "RUN_ERROR", message: "the log of this run is lost", code: "reset" };
-    return said && !this.#isSilent ? [end] : [];
+    this.#isAsked &&= !asked;
+    const told = said ? [...this.#withdraw(this.#nameOf(said)), end] : asked ? [this.#startOf(asked), this.#cancelledOf(asked)] : [];
+    return this.#unlessSilent(told);
   }
 
   recall(known) {
@@ -470,8 +474,9 @@ export class Mapper {
     this.runId = null;
   }
 
-  prelude({ known = [], alias = null, of = null, isWhole = true } = {}) {
+  prelude({ known = [], alias = null, of = null, isWhole = true, isAnswer = false } = {}) {
     this.#isSilent = this.isOver = false;
+    this.#isAsked = isAnswer;
     this.#alias = alias;
     this.#stale = known.length > 0 || !isWhole || !this.#course.isEmpty;
     this.#own = known.filter(({ id, role }) => !this.knows(id) && (!isWhole || KEPT.test(role)));
@@ -582,9 +587,22 @@ export class Mapper {
     this.#last = root;
     this.#roots.delete(root.runId);
     this.isOver = this.runId !== null;
-    const end = { ...root.end, ...("runId" in root.end && { runId: this.#nameOf(root) }) };
+    const name = this.#nameOf(root);
     this.#alias = null;
-    return [end];
+    if (root.end.type === "RUN_ERROR") return [...this.#withdraw(name), root.end];
+    this.#isAsked = false;
+    return [{ ...root.end, runId: name }];
+  }
+
+  /** A client would keep its questions over an error, and let no other run begin. */
+  #withdraw(runId) {
+    const isAsked = this.#isAsked;
+    this.#isAsked = false;
+    return isAsked ? [this.#cancelledOf(runId), this.#startOf(runId)] : [];
+  }
+
+  #cancelledOf(runId) {
+    return { ...this.#finishOf(runId), outcome: { type: "cancelled" } };
   }
 
   /** The run goes on meanwhile, and so do the texts that are only paused here. */
@@ -595,6 +613,7 @@ export class Mapper {
     this.#told = new Map();
     this.#said = null;
     this.#asked = root.runId;
+    this.#isAsked = true;
     this.isOver = this.runId !== null;
     const end = this.#finishOf(this.#nameOf(root), asked);
     this.#alias = null;
@@ -610,6 +629,7 @@ export class Mapper {
     const alone = [...this.#course.questions.values()].find((one) => one.run_id == null);
     if (this.#said || this.#asked || this.runId !== null || !alone) return [];
     this.#asked = alone.id;
+    this.#isAsked = true;
     const missed = this.#stale ? [this.#snapshot()] : [];
     this.#stale = false;
     return [this.#startOf(alone.id), ...missed, this.#finishOf(alone.id, [alone])];
@@ -637,7 +657,7 @@ export class Mapper {
   #snapshot() {
     const roots = [...this.#roots.values()];
     const later = new Set(roots.filter((one) => this.runId === null && !one.wasSaid).map((one) => one.runId));
-    const idle = this.#course.runs.size > 0 ? [] : this.#course.waiting;
+    const idle = this.#course.runs.size > 0 || later.size > 0 ? [] : this.#course.waiting;
     return { type: "MESSAGES_SNAPSHOT", messages: [...this.#own, ...this.#course.messages.snapshot(later), ...idle] };
   }
 

@@ -107,7 +107,8 @@ export class ThreadStream {
       const last = (name) => this.#mapper.topOf(name) ?? this.#mapper.newest;
       this.#runId = of.sent ?? (last(of.asked) || null);
       if (this.#runId === null) throw new Error("expected a run that has asked, there is none");
-      return { of: this.#runId, alias: input.runId, known: input.messages };
+      const isAnswer = of.sent === undefined;
+      return { of: this.#runId, alias: input.runId, known: input.messages, isAnswer };
     });
   }
 

@@ -49,7 +49,7 @@ async def talk(run: actors.Run, message: actors.Message) -> dict[str, Any]:
         tool.result = {"sky": "clear"}
     for word in WORDS:
         run.delta(word)
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
     return {"said": message.payload["text"]}
 
 
@@ -112,7 +112,9 @@ async def test_opened_in_the_middle(node: Node, claims: dict[str, Any]) -> None:
         gate.go()
         await node.run("await say('a', 'once more')")
         await node.until("types('b').filter((one) => one === 'RUN_FINISHED').length === 2")
-        assert await node.run("return texts('b')") == ["user: go", f"assistant: {''.join(WORDS)}"] + [
+        assert await node.run("return texts('b')") == [
+            "user: go",
+            f"assistant: {''.join(WORDS)}",
             "user: once more",
             f"assistant: {''.join(WORDS)}",
         ]
@@ -156,7 +158,7 @@ async def test_a_question_is_answered_in_a_second_tab(node: Node, claims: dict[s
 
 
 async def test_an_answer_that_comes_too_late(node: Node, claims: dict[str, Any]) -> None:
-    """Another tab was first: the resumed stream shows what became of the run; with a new message, it begins the next."""
+    """Another tab was first: the resumed stream shows what became of the run; a new message with it begins the next."""
     async with served(on_message=ask, **claims) as server:
         await node.run("ws('a', url, {threadId: 't-1'}); await say('a', 'deploy')", url=url(server))
         pending = await node.run("return it.agents.a.agent.pendingInterrupts")
@@ -292,7 +294,7 @@ async def test_a_log_that_has_lost_the_beginning(node: Node, claims: dict[str, A
 
 
 async def test_a_message_that_is_refused(node: Node) -> None:
-    """A thread that the user may not claim: the run is rejected with the server's reason, and the next one may begin."""
+    """A thread that the user may not claim: the run is rejected with the server's reason; the next one may begin."""
     async with served(on_message=talk) as server:
         await node.run("ws('a', url, {threadId: 't-1'})", url=url(server))
         said = await node.run("const said = await say('a', 'go'); it.warnings = []; return said")
