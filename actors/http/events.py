@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import cast
 
 import trio
+from msgspec import UNSET
 from starlette.responses import Response
 
 from actors.errors import Dropped
@@ -32,7 +33,8 @@ async def emit(call: Call, leases: Leases) -> Response:
 async def where(call: Call) -> Response:
     """Say how far an event has come, and how."""
     event_id = call.ids["event_id"]
-    thread_id = call.ids.get("thread_id", getattr(call.query, "thread_id", None))
+    named = call.ids.get("thread_id", getattr(call.query, "thread_id", UNSET))
+    thread_id = None if named is UNSET else named
     if thread_id is not None:
         call.check_thread(thread_id)
     fate = call.runtime.explain(event_id, thread_id)
@@ -54,7 +56,7 @@ async def history(call: Call) -> Response:
     thread_id = call.thread_id
     if await call.owner(thread_id) is None:
         raise Problem("unknown_thread", "there is no such thread, or no user owns it yet")
-    found = await call.runtime.read(thread_id, after_seq=call.query.after_seq or 0, limit=call.query.limit)
+    found = await call.runtime.read(thread_id, after_seq=call.query.after_seq or 0, limit=call.query.limit or None)
     return answer(
         HistoryAnswer(
             thread_id=thread_id, events=found.events, gone=found.gone, head_seq=found.head_seq, more=found.more

@@ -5,8 +5,13 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import Any
 
+import msgspec
+from starlette.responses import Response
+
 from actors.http import asks, events, lines, messages, operators, owners, runs
 from actors.http import schemas as of
+from actors.http.calls import Call
+from actors.http.document import document
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table
 
@@ -17,7 +22,16 @@ _OWNING = ("not_the_owner", "shutting_down", "unavailable", "quarantined")
 
 def table(leases: Leases) -> Table:
     """Return the operations of an API with these leases."""
-    return Table(*_events(leases), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health())
+    rows = [*_events(leases), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health()]
+    text = msgspec.json.encode(document(rows))
+
+    async def openapi(call: Call) -> Response:
+        return Response(text, media_type="application/json")
+
+    return Table(
+        *rows,
+        Operation(method="GET", path="/v1/openapi.json", act=openapi, summary="Show this document", open=True),
+    )
 
 
 def _with(act: Any, leases: Leases) -> Any:
