@@ -130,9 +130,10 @@ class Asks:
             return None
         return known[1] == request
 
-    def pending(self, user_id: str) -> list[Item]:
-        """Return the questions for a new device, oldest first."""
-        return [partial(self._show_one, ask, user_id) for ask in self._threads.of(user_id)]
+    def pending(self, user_id: str, thread_id: str | None = None) -> list[Item]:
+        """Return the questions for a new device, oldest first; of all threads, or of one."""
+        asks = self._threads.of(user_id)
+        return [partial(self._show_one, ask, user_id) for ask in asks if thread_id in (None, ask.thread_id)]
 
     def in_thread(self, thread_id: str) -> tuple[Ask, ...]:
         """Return the open questions of a thread, oldest first."""
