@@ -21,6 +21,8 @@ async def ask(call: Call) -> Response:
         raise Problem("unanswered", f"thread {thread_id} has no owner, who could answer")
     thread = call.runtime.thread(thread_id)
     found = await call.unless_gone(lambda: thread.ask(new.type, new.payload, timeout=new.timeout_s, run_id=new.run_id))
+    if found is None:
+        raise Problem("shutting_down")
     return answer(AskAnswer(payload=found.payload, user_id=found.user_id, at=found.at))
 
 

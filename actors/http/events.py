@@ -8,12 +8,14 @@ from typing import cast
 import trio
 from msgspec import UNSET
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from actors.errors import Dropped
 from actors.http.calls import Call, answer
 from actors.http.leases import Leases
 from actors.http.problems import LOSSES, Problem
 from actors.http.schemas import HistoryAnswer, NewEvent, ReceiptAnswer, StageName, Wait
+from actors.http.tail import Bells, Tail, begins_after, is_wanted
 from actors.receipts import Receipt
 from actors.stages import Stage
 
@@ -51,11 +53,13 @@ async def where_is(call: Call) -> Response:
     return await where(call)
 
 
-async def history(call: Call) -> Response:
-    """Read the events of a thread that are retained."""
+async def history(call: Call, bells: Bells) -> ASGIApp:
+    """Read the events of a thread that are retained; as a stream of events, go on with those that come."""
     thread_id = call.thread_id
     if await call.owner(thread_id) is None:
         raise Problem("unknown_thread", "there is no such thread, or no user owns it yet")
+    if is_wanted(call):
+        return Tail(call, thread_id, begins_after(call), bells=bells)
     found = await call.runtime.read(thread_id, after_seq=call.query.after_seq or 0, limit=call.query.limit or None)
     return answer(
         HistoryAnswer(

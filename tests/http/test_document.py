@@ -15,8 +15,8 @@ from actors.http.problems import STATUSES
 from actors.http.routes import table
 from tests.http.serving import KEYS, door
 
-NO_LEASES: Any = None
-ROWS = table(NO_LEASES).operations
+NOTHING: Any = None
+ROWS = table(NOTHING, NOTHING).operations
 DOCUMENT = document(ROWS)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from actors.http.routes import table
 
-NO_LEASES: Any = None
-ROWS = table(NO_LEASES).operations
+NOTHING: Any = None
+ROWS = table(NOTHING, NOTHING).operations
 
 
 def test_what_needs_no_key() -> None:
@@ -33,4 +33,4 @@ def test_a_path_has_a_method_once() -> None:
     assert len(set(found)) == len(found)
     for row in ROWS:
         path = row.path.replace("{", "").replace("}", "").encode()
-        assert table(NO_LEASES).find(row.method, path)[0].name == row.name
+        assert table(NOTHING, NOTHING).find(row.method, path)[0].name == row.name
