@@ -82,8 +82,8 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _header_parameters(row: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "header", "description": text, "schema": msgspec.json.schema(Id)}
-        for name, text in row.headers.items()
+        {"name": name, "in": "header", "description": text, "schema": msgspec.json.schema(kind)}
+        for name, (kind, text) in row.headers.items()
     ]
 
 

@@ -58,9 +58,10 @@ async def history(call: Call, bells: Bells) -> ASGIApp:
     thread_id = call.thread_id
     if await call.owner(thread_id) is None:
         raise Problem("unknown_thread", "there is no such thread, or no user owns it yet")
+    after_seq = begins_after(call)
     if is_wanted(call):
-        return Tail(call, thread_id, begins_after(call), bells=bells)
-    found = await call.runtime.read(thread_id, after_seq=call.query.after_seq or 0, limit=call.query.limit or None)
+        return Tail(call, thread_id, after_seq, bells=bells)
+    found = await call.runtime.read(thread_id, after_seq=after_seq, limit=call.query.limit or None)
     return answer(
         HistoryAnswer(
             thread_id=thread_id, events=found.events, gone=found.gone, head_seq=found.head_seq, more=found.more

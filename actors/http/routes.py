@@ -45,12 +45,12 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="POST", path=f"{_THREAD}/events", act=_with(events.emit, leases=leases), summary="Emit an event",
             query=of.Waiting, body=of.NewEvent, answers=receipts, refusals=_EMITTING,
-            headers={"Idempotency-Key": "the event's id: sent again with it, the event is emitted once"},
+            headers={"Idempotency-Key": (of.Id, "the event's id: sent again with it, the event is emitted once")},
         ),
         Operation(
             method="GET", path=f"{_THREAD}/events", act=_with(events.history, bells=bells), stream=True,
             summary="Read a thread's events, and those that come",
-            headers={"Last-Event-ID": "with Accept: text/event-stream, the number after which to go on"},
+            headers={"Last-Event-ID": (of.SeqText, "the number of the last event that was taken, in place of after_seq")},
             query=of.Reading, answers={200: of.HistoryAnswer}, refusals=("unknown_thread", "unavailable"),
         ),
         Operation(

@@ -14,6 +14,9 @@ from actors.server.messages import NOT_FOR_USERS
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """An id, a user's name or a type."""
 
+SeqText = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,15}$")]
+"""The number of an event, as a header has it."""
+
 EventType = Annotated[Id, msgspec.Meta(extra_json_schema={"not": {"const": DROPPED_NOTICE}})]
 """Any type but that of the runtime's own notice."""
 

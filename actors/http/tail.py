@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from actors.events.delivered import History
 from actors.http.calls import Call
 from actors.http.problems import RAISED, Problem
+from actors.http.schemas import SeqText
 from actors.observability.instrument import Instrument
 from actors.receipts import Receipt
 from actors.runtime import Runtime
@@ -26,7 +27,6 @@ from actors.runtime import Runtime
 CONTENT = "text/event-stream"
 _KEEPALIVE_SECONDS = 15.0
 """Shorter than the 20 to 60 s after which proxies cut idle links."""
-_MOST_SEQ = 2**53 - 1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -137,9 +137,10 @@ def begins_after(call: Call) -> int:
     text = call.request.headers.get("last-event-id")
     if text is None:
         return call.query.after_seq or 0
-    if not (text.isascii() and text.isdecimal()) or int(text) > _MOST_SEQ:
-        raise Problem("bad_request", f"Last-Event-ID: expected the number of an event, got {text[:40]!r}")
-    return int(text)
+    try:
+        return int(msgspec.convert(text, SeqText))
+    except msgspec.ValidationError:
+        raise Problem("bad_request", f"Last-Event-ID: expected the number of an event, got {text[:40]!r}") from None
 
 
 def _event(name: str, value: object) -> bytes:
