@@ -17,7 +17,7 @@ import trio
 from actors.events.event import Lifecycle
 from actors.events.json_lines import LINE_BYTES, Line, LineReader
 from actors.http.leases import AgentFailure, Lease, Leases, failure_of
-from actors.http.schemas import JsonObject, RunFailure, Strict
+from actors.http.schemas import JsonObject, RunFailure, Strict, empty_object
 from actors.http.webhook import Webhook
 from actors.runs.run import Message, Run
 from actors.server.messages import name_of
@@ -35,8 +35,8 @@ class Said(Strict):
     """Text of the answer, as ``agent_delta``."""
     type: str | None = None
     """The type of an event, with its payload."""
-    payload: JsonObject = msgspec.Raw(b"{}")
-    result: msgspec.Raw = msgspec.Raw()
+    payload: JsonObject = msgspec.field(default_factory=empty_object)
+    result: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     """The result of the run; any JSON value."""
     error: RunFailure | None = None
     """The run has failed."""

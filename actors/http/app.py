@@ -22,6 +22,7 @@ from actors.http.leases import Leases
 from actors.http.operations import Operation, Table, WrongMethod
 from actors.http.problems import RAISED, Problem, problem_of
 from actors.http.routes import table
+from actors.http.tail import Bells
 from actors.kernel.failures import Barrier, cancels
 from actors.runtime import Runtime
 
@@ -35,11 +36,16 @@ class Api:
         self._bounds = bounds
         self.leases = Leases(runtime, nursery)
         """The runs of programs elsewhere."""
-        self._table: Table = table(self.leases)
+        self._table: Table = table(self.leases, Bells(runtime))
         self._requests = 0
+        self._leaving = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Api of {self._runtime!r}, {self._requests} requests in progress>"
+
+    def leave(self) -> None:
+        """Let no request wait any longer, because the server goes: each is answered as it stands, streams end."""
+        self._leaving.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what an operation raises is a failure of the runtime's, and of this request alone."""
@@ -97,6 +103,7 @@ class Api:
         call = Call(
             runtime=self._runtime, key=key, request=request, receive=receive,
             ids=ids, query=query, body=body, bounds=self._bounds,
+            leaving=self._leaving,
         )  # fmt: skip
         response: ASGIApp = await operation.act(call)
         return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from actors.events.event import check_object
 from actors.http.calls import Call, answer
 from actors.http.problems import Problem
 from actors.http.schemas import AskAnswer, NewAsk, OpenAsk, OpenAsks
@@ -14,11 +15,14 @@ async def ask(call: Call) -> Response:
     """Ask the owner of a thread, and wait for the first answer; a client that goes withdraws its question."""
     new: NewAsk = call.body
     thread_id = call.thread_id
+    check_object("payload", new.payload)
     owner = await call.owner(thread_id)
     if owner is None:
         raise Problem("unanswered", f"thread {thread_id} has no owner, who could answer")
     thread = call.runtime.thread(thread_id)
     found = await call.unless_gone(lambda: thread.ask(new.type, new.payload, timeout=new.timeout_s, run_id=new.run_id))
+    if found is None:
+        raise Problem("shutting_down")
     return answer(AskAnswer(payload=found.payload, user_id=found.user_id, at=found.at))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import attrs
@@ -64,6 +64,8 @@ class Call:
     body: Any = None
     """The body, as the struct of the operation."""
     bounds: Bounds = Bounds()
+    leaving: trio.Event = attrs.field(factory=trio.Event)
+    """Set when the server goes, and what waits is to be answered as it is."""
 
     @property
     def thread_id(self) -> str:
@@ -108,12 +110,20 @@ class Call:
         self.check_user(user_id)
         return user_id
 
-    async def unless_gone(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Await a call, unless the client goes meanwhile: then the call is cancelled, and ClientGone raised."""
+    async def unless_gone(self, act: Callable[[], Awaitable[T]]) -> T | None:
+        """Await a call, unless the client goes meanwhile, or the server: then the call is cancelled.
+
+        Returns None where the server goes, and raises ClientGone where the client does.
+        """
         found: T | None = None
-        error: Exception = ClientGone()
-        has_ended = False
+        error: Exception | None = ClientGone()
         async with trio.open_nursery() as nursery:
+
+            async def leave() -> None:
+                nonlocal error
+                await self.leaving.wait()
+                error = None
+                nursery.cancel_scope.cancel()
 
             async def watch() -> None:
                 while (await self.receive())["type"] != "http.disconnect":
@@ -121,15 +131,16 @@ class Call:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
+            nursery.start_soon(leave)
             try:
                 found = await act()
-                has_ended = True
+                error = None
             except RAISED as raised:
                 error = raised
             nursery.cancel_scope.cancel()
-        if not has_ended:
+        if error is not None:
             raise error
-        return cast("T", found)
+        return found
 
 
 def answer(value: msgspec.Struct, status: int = 200) -> Response:

@@ -6,13 +6,16 @@ from contextlib import suppress
 from typing import cast
 
 import trio
+from msgspec import UNSET
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from actors.errors import Dropped
 from actors.http.calls import Call, answer
 from actors.http.leases import Leases
 from actors.http.problems import LOSSES, Problem
 from actors.http.schemas import HistoryAnswer, NewEvent, ReceiptAnswer, StageName, Wait
+from actors.http.tail import Bells, Tail, begins_after, is_wanted
 from actors.receipts import Receipt
 from actors.stages import Stage
 
@@ -32,7 +35,8 @@ async def emit(call: Call, leases: Leases) -> Response:
 async def where(call: Call) -> Response:
     """Say how far an event has come, and how."""
     event_id = call.ids["event_id"]
-    thread_id = call.ids.get("thread_id", getattr(call.query, "thread_id", None))
+    named = call.ids.get("thread_id", getattr(call.query, "thread_id", UNSET))
+    thread_id = None if named is UNSET else named
     if thread_id is not None:
         call.check_thread(thread_id)
     fate = call.runtime.explain(event_id, thread_id)
@@ -49,12 +53,15 @@ async def where_is(call: Call) -> Response:
     return await where(call)
 
 
-async def history(call: Call) -> Response:
-    """Read the events of a thread that are retained."""
+async def history(call: Call, bells: Bells) -> ASGIApp:
+    """Read the events of a thread that are retained; as a stream of events, go on with those that come."""
     thread_id = call.thread_id
     if await call.owner(thread_id) is None:
         raise Problem("unknown_thread", "there is no such thread, or no user owns it yet")
-    found = await call.runtime.read(thread_id, after_seq=call.query.after_seq or 0, limit=call.query.limit)
+    after_seq = begins_after(call)
+    if is_wanted(call):
+        return Tail(call, thread_id, after_seq, bells=bells)
+    found = await call.runtime.read(thread_id, after_seq=after_seq, limit=call.query.limit or None)
     return answer(
         HistoryAnswer(
             thread_id=thread_id, events=found.events, gone=found.gone, head_seq=found.head_seq, more=found.more

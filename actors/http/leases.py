@@ -157,7 +157,7 @@ class Leases:
         thread = self._runtime.thread(thread_id)
         lease = None if run_id is None else self._leases.get(run_id) or self._ended.get(run_id)
         if lease is not None and lease.thread_id != thread_id:
-            raise Problem("bad_request", f"run {run_id}: expected an event in its thread {lease.thread_id}")
+            raise Problem("conflict", f"run {run_id}: expected an event in its thread {lease.thread_id}")
         if lease is None or lease.run is None or self._came_before(lease, event_id):
             return await thread.emit(type_, payload, run_id=run_id, event_id=event_id, user_id=user_id)
         lease.touch()

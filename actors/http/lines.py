@@ -7,6 +7,7 @@ socket, and a client that reads nothing is not read from.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import msgspec
@@ -52,6 +53,8 @@ class Feed:
         self._outbox = Outbox(call.bounds)
         self._tracker = ReceiptTracker(self._advanced if self._query.receipts == "all" else None)
         self._counts = LineCounts(lines=0, errors=0)
+        self._reading = trio.CancelScope()
+        self._untold = trio.Semaphore(_UNTOLD_LINES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read to the end of the request, and answer meanwhile."""
@@ -62,12 +65,14 @@ class Feed:
             nursery.start_soon(self._send, send, nursery.cancel_scope)
             if self._query.receipts == "all":
                 nursery.start_soon(self._tracker.run)
-            whole = False
+            nursery.start_soon(self._leave)
             async with trio.open_nursery() as telling:
-                taken, told = trio.open_memory_channel[Taken](_UNTOLD_LINES)
+                taken, told = trio.open_memory_channel[Taken](math.inf)
                 telling.start_soon(self._tell, told)
+                whole = True
                 async with taken:
-                    whole = await self._read(receive, taken)
+                    with self._reading:
+                        whole = await self._read(receive, taken)
             if whole:
                 await self._linger()
                 await self._outbox.close()
@@ -79,6 +84,11 @@ class Feed:
         """Send the answer; a client that takes nothing ends its stream."""
         await self._outbox.run(send)
         scope.cancel()
+
+    async def _leave(self) -> None:
+        """End the reading when the server goes; what was read is answered."""
+        await self._call.leaving.wait()
+        self._reading.cancel()
 
     async def _read(self, receive: Receive, taken: trio.MemorySendChannel[Taken]) -> bool:
         """Emit what comes; false if the client went before the end, where a line may be half."""
@@ -99,14 +109,15 @@ class Feed:
         """Emit one line; false if the runtime takes no more."""
         if line.text is not None and not line.text.strip():
             return True
+        await self._outbox.room()
+        await self._untold.acquire()  # before the event is, because what follows it must not be cut off from its answer
         self._counts.lines += 1
         outcome: Receipt | Problem
         try:
             outcome = await self._emit(line)
         except RAISED as error:
             outcome = problem_of(error)
-        await self._outbox.room()
-        await taken.send((line.number, outcome))
+        taken.send_nowait((line.number, outcome))
         return not (isinstance(outcome, Problem) and outcome.row.name == "shutting_down")
 
     async def _tell(self, told: trio.MemoryReceiveChannel[Taken]) -> None:
@@ -124,6 +135,8 @@ class Feed:
                     self._outbox.put(LineRefusal(line=line, error=error_of(problem_of(error))))
                 else:
                     self._tell_receipt(line, outcome)
+                finally:
+                    self._untold.release()
 
     def _tell_receipt(self, line: int, receipt: Receipt) -> None:
         if self._query.receipts == "all":
@@ -145,7 +158,7 @@ class Feed:
         if self._query.receipts == "all":
             with trio.move_on_after(self._query.timeout_s):
                 while True:
-                    if not self._is_under_way():
+                    if self._call.leaving.is_set() or not self._is_under_way():
                         break
                     await trio.sleep(_LOOK_SECONDS)
             self._tracker.look()

@@ -29,8 +29,8 @@ class Operation:
     answers: Mapping[int, type[msgspec.Struct]] = attrs.field(factory=dict)
     refusals: tuple[str, ...] = ()
     """The rows of the tables, beside those that any request may get."""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    """Headers of the request that it heeds, and what for."""
+    headers: Mapping[str, tuple[Any, str]] = attrs.field(factory=dict)
+    """Headers of the request that it heeds: their types, and what for."""
     admin: bool = False
     """True for the operators' part, which needs a key that may do so."""
     open: bool = False

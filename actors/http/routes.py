@@ -5,35 +5,52 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import Any
 
+import msgspec
+from starlette.responses import Response
+
 from actors.http import asks, events, lines, messages, operators, owners, runs
 from actors.http import schemas as of
+from actors.http.calls import Call
+from actors.http.document import document
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table
+from actors.http.tail import Bells
 
 _THREAD = "/v1/threads/{thread_id}"
 _EMITTING = ("conflict", "not_the_owner", "run_ended", "shutting_down", "unavailable", "quarantined")
 _OWNING = ("not_the_owner", "shutting_down", "unavailable", "quarantined")
 
 
-def table(leases: Leases) -> Table:
-    """Return the operations of an API with these leases."""
-    return Table(*_events(leases), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health())
+def table(leases: Leases, bells: Bells) -> Table:
+    """Return the operations of an API with these leases, and with these bells for its readers."""
+    rows = [*_events(leases, bells), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health()]
+    text = msgspec.json.encode(document(rows))
+
+    async def openapi(call: Call) -> Response:
+        return Response(text, media_type="application/json")
+
+    return Table(
+        *rows,
+        Operation(method="GET", path="/v1/openapi.json", act=openapi, summary="Show this document", open=True),
+    )
 
 
-def _with(act: Any, leases: Leases) -> Any:
-    return update_wrapper(partial(act, leases=leases), act)
+def _with(act: Any, **given: Any) -> Any:
+    return update_wrapper(partial(act, **given), act)
 
 
-def _events(leases: Leases) -> list[Operation]:
+def _events(leases: Leases, bells: Bells) -> list[Operation]:
     receipts: Any = {200: of.ReceiptAnswer, 202: of.ReceiptAnswer}
     return [
         Operation(
-            method="POST", path=f"{_THREAD}/events", act=_with(events.emit, leases), summary="Emit an event",
+            method="POST", path=f"{_THREAD}/events", act=_with(events.emit, leases=leases), summary="Emit an event",
             query=of.Waiting, body=of.NewEvent, answers=receipts, refusals=_EMITTING,
-            headers={"Idempotency-Key": "the event's id: sent again with it, the event is emitted once"},
+            headers={"Idempotency-Key": (of.Id, "the event's id: sent again with it, the event is emitted once")},
         ),
         Operation(
-            method="GET", path=f"{_THREAD}/events", act=events.history, summary="Read a thread's events",
+            method="GET", path=f"{_THREAD}/events", act=_with(events.history, bells=bells), stream=True,
+            summary="Read a thread's events, and those that come",
+            headers={"Last-Event-ID": (of.SeqText, "the number of the last event that was taken, in place of after_seq")},
             query=of.Reading, answers={200: of.HistoryAnswer}, refusals=("unknown_thread", "unavailable"),
         ),
         Operation(
@@ -49,8 +66,9 @@ def _events(leases: Leases) -> list[Operation]:
             body=of.NewMessage, answers={200: of.SentAnswer}, refusals=(*_EMITTING, "busy", "dropped"),
         ),
         Operation(
-            method="POST", path="/v1/events", act=_with(lines.feed, leases), summary="Emit an event for each line",
-            query=of.Feeding, body=of.Line, answers={200: of.LineAnswer}, lines=True,
+            method="POST", path="/v1/events", act=_with(lines.feed, leases=leases),
+            summary="Emit an event for each line", query=of.Feeding, body=of.Line,
+            answers={200: of.LineAnswer}, lines=True,
         ),
     ]  # fmt: skip
 
@@ -77,15 +95,15 @@ def _runs(leases: Leases) -> list[Operation]:
     path, run = "/v1/runs/{run_id}", {200: of.RunAnswer}
     return [
         Operation(
-            method="POST", path="/v1/runs", act=_with(runs.begin_run, leases), summary="Begin a run",
+            method="POST", path="/v1/runs", act=_with(runs.begin_run, leases=leases), summary="Begin a run",
             body=of.NewRun, answers=run, refusals=("conflict", *_OWNING, "failed"),
         ),
         Operation(
-            method="GET", path=path, act=_with(runs.get_run, leases), summary="Say whether a run goes on",
+            method="GET", path=path, act=_with(runs.get_run, leases=leases), summary="Say whether a run goes on",
             query=of.Watching, answers=run, refusals=("unknown_run",),
         ),
         Operation(
-            method="POST", path=f"{path}/end", act=_with(runs.end_run, leases), summary="End a run",
+            method="POST", path=f"{path}/end", act=_with(runs.end_run, leases=leases), summary="End a run",
             body=of.RunEnd, answers=run, refusals=("unknown_run",),
         ),
         Operation(

@@ -7,15 +7,32 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from actors.events.delivered import Event
+from actors.events.event import DROPPED_NOTICE
 from actors.runs.asks import LONGEST_SECONDS
+from actors.server.messages import NOT_FOR_USERS
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """An id, a user's name or a type."""
+
+SeqText = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,15}$")]
+"""The number of an event, as a header has it."""
+
+EventType = Annotated[Id, msgspec.Meta(extra_json_schema={"not": {"const": DROPPED_NOTICE}})]
+"""Any type but that of the runtime's own notice."""
+
+MessageType = Annotated[Id, msgspec.Meta(extra_json_schema={"not": {"enum": sorted(NOT_FOR_USERS)}})]
+"""Any type that is not an agent's."""
 
 Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object, of which every byte is kept."""
+
+
+def empty_object() -> msgspec.Raw:
+    """Return what is meant where no object is given."""
+    return msgspec.Raw(b"{}")
+
 
 PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]
 
@@ -46,7 +63,7 @@ class Waiting(Strict):
 class Lookup(Waiting):
     """The same, and which thread is meant, where an id that was given names events in several."""
 
-    thread_id: Id | None = None
+    thread_id: Id | msgspec.UnsetType = msgspec.UNSET
 
 
 class Feeding(Strict):
@@ -67,8 +84,8 @@ class Feeding(Strict):
 class Reading(Strict):
     """A part of a thread's history."""
 
-    after_seq: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    after_seq: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | msgspec.UnsetType = msgspec.UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Rebinding(Strict):
@@ -89,8 +106,8 @@ class Watching(Strict):
 class NewEvent(Strict):
     """An event to be emitted."""
 
-    type: Id
-    payload: JsonObject = msgspec.Raw(b"{}")
+    type: EventType
+    payload: JsonObject = msgspec.field(default_factory=empty_object)
     run_id: Id | None = None
     event_id: Id | None = None
     user_id: Id | None = None
@@ -100,7 +117,7 @@ class Line(msgspec.Struct, kw_only=True):
     """A line of a stream. The ids may be in the payload as well; other fields are ignored."""
 
     type: Id
-    payload: JsonObject = msgspec.Raw(b"{}")
+    payload: JsonObject = msgspec.field(default_factory=empty_object)
     thread_id: Id | None = None
     run_id: Id | None = None
     event_id: Id | None = None
@@ -115,7 +132,7 @@ class NewMessage(Strict):
     id: Id
     """The message's own id: said again, it is placed once."""
     run_id: Id | None = None
-    type: Id = "user_message"
+    type: MessageType = "user_message"
 
 
 class NewOwner(Strict):
@@ -146,7 +163,7 @@ class RunEnd(Strict):
     """How a run ended."""
 
     outcome: Literal["completed", "failed", "cancelled"]
-    result: msgspec.Raw = msgspec.Raw()
+    result: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     """Any JSON value."""
     error: RunFailure | None = None
     reason: Id | None = None

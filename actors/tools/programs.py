@@ -110,6 +110,7 @@ class Programs:
             complain(f"programs call {_url(address)}/v1")
             self._begin(api.leases)
             yield
+            api.leave()
             stop.set()
 
     def _begin(self, leases: Any) -> None:

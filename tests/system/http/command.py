@@ -1,0 +1,56 @@
+"""``actors serve --http`` as a process, and a client of its API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import httpx
+import trio
+
+from tests.tools.command import Running, running
+
+KEY = "0123456789abcdef"
+
+
+@attrs.frozen
+class Served:
+    """The process, where its API is, and a client with a key."""
+
+    command: Running
+    url: str
+    client: httpx.AsyncClient
+
+    async def emit(self, number: int, thread_id: str = "t1") -> httpx.Response:
+        """Emit a numbered event under an id of its own."""
+        event = {"type": "x", "payload": {"n": number}, "user_id": "alice"}
+        headers = {"Idempotency-Key": f"e{number}"}
+        return await self.client.post(f"/v1/threads/{thread_id}/events", json=event, headers=headers)
+
+    async def numbers(self, thread_id: str = "t1") -> list[int]:
+        """The numbers of the events of a thread, in order."""
+        came = await self.client.get(f"/v1/threads/{thread_id}/events")
+        return [event["payload"]["n"] for event in came.json()["events"]]
+
+
+@asynccontextmanager
+async def served(folder: Path, *words: str) -> AsyncIterator[Served]:
+    """Serve on free ports, with a file of keys in the folder."""
+    keys = folder / "keys.toml"
+    keys.write_text(f'[test]\nkey = "{KEY}"\nadmin = true\n')
+    async with running("serve", "--http", "127.0.0.1:0", "--keys", str(keys), *words) as command:
+        url = await api_of(command)
+        headers = {"authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+            yield Served(command, url, client)
+
+
+async def api_of(command: Running) -> str:
+    """The address of the API, once it is printed."""
+    while True:
+        if found := re.search(r"programs call (http://\S+)/v1\n", command._err.decode()):
+            return found[1]
+        await trio.sleep(0.01)
