@@ -76,13 +76,13 @@ class Window:
         """Count an event while it is being emitted, because others look meanwhile, and from then on if it is new."""
         entry = emission.receipt, len(emission.body)
         self.note(*entry)
-        receipt: Receipt | None = None
         try:
             receipt = await emit
-        finally:
-            if receipt is not emission.receipt and entry in self.events:
-                self.events.remove(entry)
-                self._size_bytes -= entry[1]
+        except BaseException:
+            self._forget(entry)
+            raise
+        if receipt is not emission.receipt:
+            self._forget(entry)
         return receipt
 
     def clear(self) -> None:
@@ -117,6 +117,11 @@ class Window:
             self._acks_in_time = False
         else:
             self._is_patient = False
+
+    def _forget(self, entry: tuple[Receipt, int]) -> None:
+        if entry in self.events:
+            self.events.remove(entry)
+            self._size_bytes -= entry[1]
 
     def _pop(self) -> Stage:
         receipt, size = self.events.popleft()
