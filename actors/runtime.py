@@ -10,7 +10,8 @@ from typing import Any
 
 import trio
 
-from actors.checks import check_instance, check_word
+from actors.checks import check_cursor, check_instance, check_word
+from actors.connections.following import Following
 from actors.context import Context
 from actors.delivery.balance import Audit
 from actors.delivery.dead_letters import DeadLetter
@@ -27,8 +28,10 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import ambiguous, forgotten
 from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
+from actors.observability.statistics import Statistics
 from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
+from actors.protocol.client_messages import Origin
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.endings import Cancellation
@@ -304,6 +307,11 @@ class Runtime:
         self._affinity.check()
         return self.tree.accounts.audit()
 
+    def statistics(self) -> Statistics:
+        """Read what this runtime has done and has, in numbers; the cost does not grow with users or events."""
+        self._affinity.check()
+        return self.tree.statistics()
+
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
@@ -409,27 +417,11 @@ class Runtime:
         if self.tree.emitter.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
-        with self._owner_change(thread_id, act, user_id):
+        with _owner_change(OwnerChange(thread_id=thread_id, act=act, user_id=user_id), self.instruments):
             await self.tree.threads.mailbox(thread_id).send(
                 OwnerRequest(thread_id, user_id, act != "bind", act=act, reply=reply)
             )
             await reply.wait()
-
-    @contextmanager
-    def _owner_change(self, thread_id: str, act: OwnerAct, user_id: str | None) -> Iterator[None]:
-        """Tell the instruments of the call in the block."""
-        change, instruments = OwnerChange(thread_id=thread_id, act=act, user_id=user_id), self.instruments
-        if instruments.owner_changing is not None:
-            instruments.owner_changing(change)
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as caught:
-            error = caught
-            raise
-        finally:
-            if instruments.owner_changed is not None:
-                instruments.owner_changed(change, error)
 
     # --- connections ----------------------------------------------------------
 
@@ -492,6 +484,55 @@ class Runtime:
             check_identifier("user_id", user_id)
         await self.tree.server.handle(stream, Arrival(head=head, user_id=user_id))
 
+    @asynccontextmanager
+    async def follow(
+        self,
+        user_id: str,
+        thread_id: str | None = None,
+        *,
+        after: tuple[str, int] | None = None,
+        origin: Origin = "head",
+    ) -> AsyncIterator[Following]:
+        """Follow a user's log in the block, as a device in this process: for an event stream, a bridge, a bot, a test.
+
+            async with runtime.follow("alice", "t1") as followed:
+                async for item in followed:  # Event, Gap, Reset, CaughtUp, Active, Inactive, Ask, AskClosed
+                    ...
+
+        It is one of the user's devices: it is sent what a device is sent, and
+        counts as one (:meth:`devices`, ``connections_per_user``,
+        ``on_disconnect``, the reason of ``Unanswered``). An event counts as
+        WRITTEN when it was handed out, as ACKED when the loop comes back for
+        the next item; :attr:`Following.position` is where it begins. With a
+        ``thread_id``, only what is in that thread is handed out, and only that
+        is acked; a gap may have been of other threads.
+
+        It begins after the cursor ``after``, an epoch and an offset as
+        :attr:`Following.taken` has them; or, without one, where ``origin``
+        says: behind the newest event, at the first that no device has acked
+        (``"unacked"``), or at the oldest (``"low"``). A consumer that is slow
+        costs nothing but that it may get a gap. :meth:`drain` waits for it to
+        take and ack what there is, and then ends the loop; so do
+        :meth:`revoke` and the end of the runtime.
+
+        Raises :class:`~actors.errors.Unencodable` for ids that are none,
+        TypeError and ValueError for another ``after`` or ``origin``,
+        :class:`~actors.errors.Busy` where the user has as many devices as may
+        be, :class:`~actors.errors.Quarantined`,
+        :class:`~actors.errors.RuntimeClosed`, also while the runtime drains,
+        and :class:`~actors.errors.StoreError` where the store cannot follow
+        the log. To enter is a checkpoint; cancelled, no device is left behind.
+        """
+        self._affinity.check_task("follow")
+        check_identifier("user_id", user_id)
+        if thread_id is not None:
+            check_identifier("thread_id", thread_id)
+        if after is not None:
+            check_cursor("after", after)
+        check_word("origin", origin, Origin)
+        async with self.tree.followers.open(user_id, thread_id, after=after, origin=origin) as followed:
+            yield followed
+
     def revoke(self, user_id: str) -> int:
         """End every connection of a user whose credentials are revoked, with 4504, on which clients do not come back.
 
@@ -503,7 +544,7 @@ class Runtime:
         """
         self._affinity.check()
         check_identifier("user_id", user_id)
-        count = self.tree.server.revoke(user_id)
+        count = self.tree.server.revoke(user_id) + self.tree.followers.revoke(user_id)
         presence = self.tree.registry.known(user_id)
         if presence is not None:
             for device in tuple(presence.devices):
@@ -616,6 +657,22 @@ async def open_runtime(
     )
     async with _running(Runtime(context, options)) as runtime:
         yield runtime
+
+
+@contextmanager
+def _owner_change(change: OwnerChange, instruments: Instruments) -> Iterator[None]:
+    """Tell the instruments of the call in the block."""
+    if instruments.owner_changing is not None:
+        instruments.owner_changing(change)
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        if instruments.owner_changed is not None:
+            instruments.owner_changed(change, error)
 
 
 def _context(limits: Limits | None, environment: Environment | None) -> Context:

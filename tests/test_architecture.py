@@ -305,7 +305,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "client/errors": "only errors; tests/client/test_session.py meets each",
     "examples/assistant": "tests/tools/test_demo.py starts it as a reader does, from the command line",
     "testing/agents": "every seed of tests/testing/test_performance.py runs scripted agents",
-    "testing/device": "every seed of tests/testing/test_performance.py has devices, and the mutants prove them strict",
+    "testing/balance_check": "every seed of tests/testing/test_performance.py checks the books, as the mutants prove",
     "testing/link": "tests/testing/test_proxy.py drives links between real sockets",
     "testing/observing": "tests/testing/test_mutants.py: without it no mutant of the emitter is caught",
     "testing/verdict": "tests/testing/test_mutants.py: each mutant contradicts one of its checks",
