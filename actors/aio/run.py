@@ -221,7 +221,7 @@ async def opened(
     bridge: Bridge, manager: Callable[[], AbstractAsyncContextManager[actors.runs.run.Run]], limits: Limits
 ) -> AsyncIterator[Run]:
     """Run the block in a run of the other loop."""
-    block = Block(bridge, manager)
+    block = Block(bridge, manager, cancel=lambda inner: inner.cancel("host"))
     run = Run(bridge, await block.enter(), limits=limits)
     try:
         yield run

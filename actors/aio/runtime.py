@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, overload
 
 import actors.runtime
 from actors.aio.adapters import Hosted
 from actors.aio.bridge import Bridge
+from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
 from actors.aio.portal import Portal, host_loop
 from actors.aio.receipt import Fate, Receipt, fate_from
@@ -31,6 +32,8 @@ from actors.events.event import Payload
 from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
+from actors.observability.statistics import Statistics
+from actors.protocol.client_messages import Origin
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
 from actors.runs.run import Message
@@ -180,6 +183,10 @@ class Runtime:
         """Count the events in each stage at this moment: per user, for threads without an owner, and in total."""
         return await self._look(self.runtime.audit)
 
+    async def statistics(self) -> Statistics:
+        """Read what this runtime has done and has, in numbers; the cost does not grow with users or events."""
+        return await self._look(self.runtime.statistics)
+
     async def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
         return await self._look(lambda: self.runtime.dead_letters)
@@ -230,6 +237,23 @@ class Runtime:
         return await self.bridge.ask(self.runtime.revoke, user_id)
 
     # --- connections ----------------------------------------------------------
+
+    def follow(
+        self,
+        user_id: str,
+        thread_id: str | None = None,
+        *,
+        after: tuple[str, int] | None = None,
+        origin: Origin = "head",
+    ) -> AbstractAsyncContextManager[Following]:
+        """Follow a user's log in the block, as a device in this process, as ``actors.Runtime.follow`` does.
+
+        async with runtime.follow("alice", "t1") as followed:
+            async for item in followed:
+                ...
+        """
+        manager = partial(self.runtime.follow, user_id, thread_id, after=after, origin=origin)
+        return followed(self.bridge, manager)
 
     @overload
     async def serve(
