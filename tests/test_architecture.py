@@ -321,6 +321,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
+    "aio/full_thread": "the runtime, runs and their text over a store that has no room",
     "aio/page": "the page of the folder",
     "aio/storm": "cancellations at every moment, and the books after them",
     "client/hostile": "servers that lie, for the session and the conversation together",

@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, overload
+from weakref import WeakValueDictionary
 
 import actors.runtime
 from actors.aio.adapters import Hosted
 from actors.aio.bridge import Bridge
 from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
+from actors.aio.line import Line
 from actors.aio.portal import Portal, host_loop
 from actors.aio.receipt import Fate, Receipt, fate_from
 from actors.aio.run import Run, opened
@@ -60,13 +62,14 @@ OnUndelivered = Callable[[Fate], Awaitable[None]]
 class Thread:
     """The handle of a conversation; cheap, because it holds no state of it."""
 
-    __slots__ = ("_bridge", "_inner", "_limits", "thread_id")
+    __slots__ = ("_bridge", "_inner", "_limits", "_line", "thread_id")
 
-    def __init__(self, bridge: Bridge, inner: actors.runtime.Thread, *, limits: Limits) -> None:
+    def __init__(self, bridge: Bridge, inner: actors.runtime.Thread, *, limits: Limits, line: Line) -> None:
         self.thread_id = inner.thread_id
         self._bridge = bridge
         self._inner = inner
         self._limits = limits
+        self._line = line
 
     def __repr__(self) -> str:
         return f"<aio.Thread {self.thread_id}>"
@@ -80,7 +83,7 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """Emit an event; waits for room, and for nothing else.
+        """Emit an event; waits for room, and for nothing else. Tasks that wait are served in the order of their calls.
 
         The arguments and errors are those of ``actors.Thread.emit``; the
         payload is encoded in this call, and may be changed afterwards. What it
@@ -97,7 +100,7 @@ class Thread:
         async def later() -> Receipt:
             return Receipt(self._bridge, await self._inner.emit(type, ready, **options))
 
-        return await self._bridge.attempt(now, later)
+        return await self._bridge.attempt(now, later, self._line)
 
     async def send(
         self,
@@ -164,6 +167,8 @@ class Runtime:
         self.runtime = runtime
         """The runtime over there, for code that runs over there."""
         self.limits = runtime.limits
+        self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+        """The emits that wait for room, by thread, while there are handles of it."""
 
     def __repr__(self) -> str:
         return f"<aio.Runtime {self.bridge!r}>"
@@ -172,7 +177,8 @@ class Runtime:
 
     def thread(self, thread_id: str) -> Thread:
         """The handle of a conversation, which need not exist yet. Raises Unencodable for what cannot be an id."""
-        return Thread(self.bridge, self.runtime.thread(thread_id), limits=self.limits)
+        inner = self.runtime.thread(thread_id)
+        return Thread(self.bridge, inner, limits=self.limits, line=self._lines.setdefault(thread_id, Line()))
 
     async def explain(self, event: str | Receipt, thread_id: str | None = None) -> Fate:
         """Say where an event is and why, by its receipt or its id, as ``actors.Runtime.explain`` does."""
