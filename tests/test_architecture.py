@@ -322,6 +322,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
     "aio/page": "the page of the folder",
+    "asgi/page": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "client/server": "the client with the server of this package",

@@ -134,7 +134,7 @@ async def open_asyncio_host(plan: Plan) -> AsyncIterator[AsyncioHost]:
         if plan.apps:
             host.apps = {path: host.carried(app) for path, app in (await bridge.call(begin)).items()}
         if plan.place is not None:
-            host.address = await runtime.serve(plan.place.host, plan.place.port)
+            host.address = await runtime.serve(plan.place.host, plan.place.port, prefix=plan.place.prefix)
         try:
             yield host
         finally:
