@@ -85,7 +85,7 @@ class AsyncioHost:
             group.create_task(handle())
             try:
                 await courier.carry_out(far)
-                if courier.said_goodbye:
+                if courier.lingers:
                     await asyncio.wait([coming], timeout=LINGER_SECONDS)
             finally:
                 coming.cancel()

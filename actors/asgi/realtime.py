@@ -146,10 +146,15 @@ class Realtime:
 
         The endpoint must not have accepted it: who it is, where its page comes
         from and what it speaks is answered here. Raises
-        :class:`~actors.errors.Unencodable` for what can be no user.
+        :class:`~actors.errors.Unencodable` for what can be no user, and
+        RuntimeError for a WebSocket of Starlette's that was accepted.
         """
         if user_id is not None:
             check_identifier("user_id", user_id)
+        state = getattr(websocket, "application_state", None)
+        if state is not None and state.name != "CONNECTING":
+            text = "expected a WebSocket that the endpoint has neither accepted nor closed, because the runtime answers"
+            raise RuntimeError(text)
         await self._serve(websocket.scope, websocket.receive, websocket.send, "/ws", user_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str, user_id: str | None) -> None:
