@@ -38,6 +38,7 @@ from actors.observability.statistics import Statistics
 from actors.protocol.client_messages import Origin
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
+from actors.runs.lead import AHEAD_SECONDS
 from actors.runs.run import Message
 from actors.runs.supervisor import OnDisconnect
 from actors.runs.turns import Concurrency
@@ -83,7 +84,7 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """Emit an event; waits for room, and for nothing else. Tasks that wait are served in the order of their calls.
+        """Emit an event; waits for room, and with ``ahead`` for devices. Tasks wait in the order of their calls.
 
         The arguments and errors are those of ``actors.Thread.emit``; the
         payload is encoded in this call, and may be changed afterwards. What it
@@ -136,7 +137,14 @@ class Thread:
         return await self._bridge.call(partial(self._inner.ask, type, ready, timeout=timeout, run_id=run_id))
 
     @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+    async def run(
+        self,
+        agent_name: str,
+        *,
+        run_id: str | None = None,
+        ahead: int | None = None,
+        ahead_seconds: float | None = None,
+    ) -> AsyncIterator[Run]:
         """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
         A block that ends is ``agent_completed``, with ``run.result`` if that
@@ -144,10 +152,10 @@ class Thread:
         out; one whose task is cancelled is ``agent_cancelled``, and
         CancelledError comes out. A cancellation by a client, or by
         :meth:`Runtime.cancel`, cancels the task as ``asyncio.timeout()`` does,
-        and stops at the block. Raises RuntimeClosed where the runtime ends
-        before the block.
+        and stops at the block. ``ahead`` is as in :meth:`Runtime.thread`.
+        Raises RuntimeClosed where the runtime ends before the block.
         """
-        manager = partial(self._inner.run, agent_name, run_id=run_id)
+        manager = partial(self._inner.run, agent_name, run_id=run_id, ahead=ahead, ahead_seconds=ahead_seconds)
         async with opened(self._bridge, manager, self._limits) as run:
             yield run
 
@@ -175,9 +183,14 @@ class Runtime:
 
     # --- events ---------------------------------------------------------------
 
-    def thread(self, thread_id: str) -> Thread:
-        """The handle of a conversation, which need not exist yet. Raises Unencodable for what cannot be an id."""
-        inner = self.runtime.thread(thread_id)
+    def thread(self, thread_id: str, *, ahead: int | None = None, ahead_seconds: float | None = None) -> Thread:
+        """The handle of a conversation, which need not exist yet.
+
+        With ``ahead``, an awaited ``emit``, and ``run.flushed()``, wait before
+        there are more than so many events that no device has acked, for at most
+        ``ahead_seconds``, as ``actors.Runtime.thread`` says. Raises as that does.
+        """
+        inner = self.runtime.thread(thread_id, ahead=ahead, ahead_seconds=ahead_seconds)
         return Thread(self.bridge, inner, limits=self.limits, line=self._lines.setdefault(thread_id, Line()))
 
     async def explain(self, event: str | Receipt, thread_id: str | None = None) -> Fate:
@@ -325,6 +338,8 @@ async def open_runtime(
     concurrency: Concurrency = "queue",
     on_disconnect: OnDisconnect = "detach",
     on_undelivered: OnUndelivered | None = None,
+    ahead: int | None = None,
+    ahead_seconds: float = AHEAD_SECONDS,
     store: Store | None = None,
     limits: Limits | None = None,
     origins: str | Iterable[str] | None = None,
@@ -362,6 +377,8 @@ async def open_runtime(
         concurrency=concurrency,
         on_disconnect=on_disconnect,
         on_undelivered=hosted.on_undelivered(on_undelivered),
+        ahead=ahead,
+        ahead_seconds=ahead_seconds,
         store=store,
         limits=limits,
         origins=origins,
