@@ -122,7 +122,7 @@ class Bridge:
         if get_ident() != self.thread:
             instead = "asyncio.run_coroutine_threadsafe(coroutine, loop)"
             raise ForeignThread(f"expected a call in the thread that opened the runtime, got one in another; {instead}")
-        if asyncio.get_running_loop() is not self.loop:
+        if host_loop("a call", "use the Trio runtime there") is not self.loop:
             raise ForeignLoop("expected a call in the loop that opened the runtime, got one in another")
         return Passage(self.loop)
 
@@ -282,6 +282,14 @@ class Bridge:
                 raise
         finally:
             self.host(passage.settle, value, error)
+
+
+def host_loop(what: str, instead: str) -> asyncio.AbstractEventLoop:
+    """Return the running loop of asyncio's. Raises ForeignLoop where there is none."""
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    found = "Trio" if trio.lowlevel.in_trio_run() else "no event loop"
+    raise ForeignLoop(f"{what}: expected a task of asyncio's, got {found}; {instead}")
 
 
 def closed_meanwhile() -> RuntimeClosed:

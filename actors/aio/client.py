@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import actors.client.session
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, host_loop
 from actors.aio.frozen import frozen
-from actors.aio.portal import Portal, host_loop
+from actors.aio.portal import Portal
 from actors.aio.upcoming import Upcoming
 from actors.client.errors import SessionEnded
 from actors.client.items import Cancellation, State

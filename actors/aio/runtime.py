@@ -18,11 +18,11 @@ from weakref import WeakValueDictionary
 
 import actors.runtime
 from actors.aio.adapters import Hosted
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, host_loop
 from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
 from actors.aio.line import Line
-from actors.aio.portal import Portal, host_loop
+from actors.aio.portal import Portal
 from actors.aio.receipt import Fate, Receipt, fate_from
 from actors.aio.run import Run, opened
 from actors.checks import check_instance

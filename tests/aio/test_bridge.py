@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from actors import ForeignLoop, ForeignThread, RuntimeClosed
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, host_loop
 from actors.aio.line import Line
 from actors.aio.portal import Portal
 from tests.aio.support import run, until
@@ -241,6 +241,18 @@ def test_calls_are_for_the_loop_that_opened_it() -> None:
         assert ran == []
 
     crossing(test)
+
+
+def test_it_is_for_asyncio() -> None:
+    """Where asyncio does not run, the error says what runs, and what to use."""
+    with pytest.raises(ForeignLoop, match="got no event loop; use x"):
+        host_loop("open", "use x")
+
+    async def main() -> None:
+        host_loop("open", "use x")
+
+    with pytest.raises(ForeignLoop, match="got Trio; use x"):
+        trio.run(main)
 
 
 # --- the other way --------------------------------------------------------------
