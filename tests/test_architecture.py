@@ -321,7 +321,11 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
+    "aio/ahead": "back-pressure by devices, from asyncio",
+    "aio/full_thread": "the runtime, runs and their text over a store that has no room",
     "aio/page": "the page of the folder",
+    "aio/storm": "cancellations at every moment, and the books after them",
+    "asgi/page": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "client/server": "the client with the server of this package",

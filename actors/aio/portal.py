@@ -23,18 +23,10 @@ import trio
 
 from actors.aio.bridge import Bridge
 from actors.aio.passage import Passage
-from actors.errors import ForeignLoop, RuntimeClosed
+from actors.errors import RuntimeClosed
 from actors.kernel.failures import unwrap
 
 T = TypeVar("T")
-
-
-def host_loop(what: str, instead: str) -> asyncio.AbstractEventLoop:
-    """Return the running loop of asyncio's. Raises ForeignLoop where there is none."""
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    found = "Trio" if trio.lowlevel.in_trio_run() else "no event loop"
-    raise ForeignLoop(f"{what}: expected a task of asyncio's, got {found}; {instead}")
 
 
 class Portal(Generic[T]):

@@ -48,13 +48,21 @@ class Visit(Generic[T]):
 
     def begin(self, token: trio.lowlevel.TrioToken) -> None:
         """Start the task, in the host's loop."""
-        self._task = self._loop.create_task(self._act(), context=self._context)
 
         def end(_: object) -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(self.over.set)
 
-        self._task.add_done_callback(end)
+        act = self._act()
+        try:
+            # In the context and not with it as an argument, which the task factories of some hosts do not take.
+            self._task = self._context.run(self._loop.create_task, act)
+        except BaseException as error:  # noqa: BLE001 - a factory is the host's, and the runtime waits for an end
+            act.close()
+            self._error = error
+            end(None)
+        else:
+            self._task.add_done_callback(end)
 
     def cancel(self) -> None:
         """Cancel the task, in the host's loop, after it has begun."""

@@ -117,9 +117,13 @@ class Output:
     def emit_nowait(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
         """Emit an event after the gathered text, without waiting; raises :class:`trio.WouldBlock` without room."""
         self.check_open()
+        window = None if self.lead is None else self.lead.room_nowait(self._thread_id)
         emission = self.compose(type_, payload, event_id)
         self._flush(reserved=False)
-        return self._emitter.emit_nowait(emission)
+        receipt = self._emitter.emit_nowait(emission)
+        if window is not None:
+            window.note(receipt, len(emission.body))
+        return receipt
 
     def emit_reserved(self, type_: str, payload: Payload) -> None:
         """Emit an event after the gathered text, in the place that is reserved for it."""
@@ -163,7 +167,13 @@ class Output:
         self.check_open()
         check_trio("flushed")
         await trio.lowlevel.checkpoint()
-        await self.wait(self._flush_waiting)
+
+        async def flush() -> None:
+            if self.lead is not None and self.gathering:
+                await self.lead.room(self._thread_id)
+            await self._flush_waiting()
+
+        await self.wait(flush)
 
     async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
         """Await ``act``; raises RunEnded when the run ends meanwhile."""

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from actors import ForeignLoop
 from actors.aio.bridge import Bridge
-from actors.aio.portal import Portal, host_loop
+from actors.aio.portal import Portal
 from tests.aio.support import run
 
 Enter = Callable[[], AbstractAsyncContextManager[Any]]
@@ -189,18 +188,6 @@ def test_a_host_that_is_cancelled_while_it_leaves_waits_for_the_end() -> None:
         assert steps == ["entered", "left"]
 
     run(main)
-
-
-def test_it_is_for_asyncio() -> None:
-    """Where asyncio does not run, the error says what runs, and what to use."""
-    with pytest.raises(ForeignLoop, match="got no event loop; use x"):
-        host_loop("open", "use x")
-
-    async def main() -> None:
-        host_loop("open", "use x")
-
-    with pytest.raises(ForeignLoop, match="got Trio; use x"):
-        trio.run(main)
 
 
 def test_two_portals_are_two_threads() -> None:

@@ -58,3 +58,32 @@ def test_a_function_that_cannot_be_awaited_is_said_to_be_none() -> None:
             await bridge.call(bridge.visit, plain)
 
     crossing(test)
+
+
+def test_a_task_factory_of_the_hosts_is_used() -> None:
+    """One that takes no context will do; one that fails is an error of the call, and the runtime waits for nothing."""
+
+    async def test(bridge: Bridge) -> None:
+        made: list[str] = []
+
+        def plain(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+            made.append(coroutine.__qualname__)
+            return asyncio.Task(coroutine, loop=loop)
+
+        def broken(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+            raise LookupError("no task today")
+
+        async def visited() -> int:
+            return 1
+
+        try:
+            bridge.loop.set_task_factory(plain)
+            assert await bridge.call(bridge.visit, visited) == 1
+            assert made == ["Visit._act"]
+            bridge.loop.set_task_factory(broken)
+            with pytest.raises(LookupError, match="no task today"):
+                await bridge.call(bridge.visit, visited)
+        finally:
+            bridge.loop.set_task_factory(None)
+
+    crossing(test)

@@ -74,7 +74,7 @@ class Server:
 @contextmanager
 def running(name: str, folder: Path, **environment: str) -> Iterator[Server]:
     """A server from its first answer on; killed at the end if it still runs."""
-    port = _free_port()
+    port = free_port()
     command = [*COMMANDS[name].format(port=port).split(), APP]
     log = folder / "server.log"
     with log.open("wb") as out:
@@ -108,7 +108,8 @@ def _wait_for(server: Server) -> None:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
