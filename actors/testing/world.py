@@ -79,6 +79,7 @@ class World:
         self.runtime: Runtime
         self.store: FaultyStore | FaultyMemoryStore
         self.records = Records()
+        self.records.in_trouble = lambda: self.store.trouble is not None
         self.oracle = Oracle(self.records, self._low_of)
         self.devices: list[Device] = []
         self.crashes = Crashes()
