@@ -148,9 +148,8 @@ class BatchWriter:
 
     async def written(self) -> None:
         """Wait until all that was decided before is written, or trouble stands in the way."""
-        last = (
-            self._batches.last_with_effects()
-        )  # not the one that gathers, which may be empty while another is written
+        # The batch that gathers may be empty while another one is being written.
+        last = self._batches.last_with_effects()
         self._bell.ring()
         while self.trouble is None and last is not None and last in self._batches:
             await self._concluded.wait()

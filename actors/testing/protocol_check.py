@@ -24,7 +24,7 @@ class ProtocolCheck:
     def write(self, wire: Wire, message: dict[str, Any]) -> None:
         """Check a message that a line took whole."""
         op = message.get("op")
-        if op in {"welcome", "epoch", "reset"}:
+        if op in {"welcome", "epoch", "reset"} and not self._records.in_trouble():
             wire.epochs.add(message["epoch"])
         if "type" in message:
             self._event(wire, message)

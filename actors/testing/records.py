@@ -9,6 +9,7 @@ invariant's number.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -143,6 +144,8 @@ class Records:
         """The text that each run took, token by token, by runtime and run."""
         self.forks: dict[str, list[tuple[str, str, int]]] = {}
         """By user: an epoch that ended, the one that follows, and the last offset that they share; oldest first."""
+        self.in_trouble: Callable[[], bool] = lambda: False
+        """Tells whether the store is in trouble: what a device is told then may be lost with the life that told it."""
         self.quarantined: set[str] = set()
         """Paths of quarantined actors, in this life of the runtime."""
         self.life = 0
@@ -167,8 +170,8 @@ class Records:
     def fork(self, user_id: str, before: str, after: str, offset: int) -> None:
         """Enter that a log goes on in another epoch, which shares all up to an offset with the one before.
 
-        An epoch between the two is forgotten, if no connection of the user was told of it; another user's log may
-        have the same.
+        An epoch between the two is forgotten, if no connection of the user was told of it but for one that was told
+        while the store was in trouble; another user's log may have the same.
         """
         last = self.forks[user_id][-1] if self.forks.get(user_id) else None
         told = {epoch for wire in self.wires if wire.user_id == user_id for epoch in wire.epochs}

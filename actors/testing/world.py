@@ -82,6 +82,7 @@ class World:
         self.store: FaultyStore | FaultyMemoryStore
         self.records = Records()
         self.oracle = Oracle(self.records, lambda user_id: _low_of(self.store.bounds(user_id)))
+        self.records.in_trouble = lambda: self.store.trouble is not None
         self.devices: list[Device] = []
         self.followers: list[Follower] = []
         self.crashes = Crashes()
