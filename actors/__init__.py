@@ -10,6 +10,7 @@ The folders are the actors, because a failure's path is where its code is:
 module has the map, the tree, and one event's way through it.
 """
 
+from actors.connections.following import Following
 from actors.delivery.balance import Audit, Balance
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment
@@ -37,6 +38,7 @@ from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
 from actors.observability.instrument import Instrument, OwnerChange
+from actors.observability.statistics import Statistics
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
@@ -65,6 +67,7 @@ __all__ = [
     "Event",
     "Failure",
     "Fate",
+    "Following",
     "ForeignLoop",
     "ForeignThread",
     "History",
@@ -88,6 +91,7 @@ __all__ = [
     "SQLiteStore",
     "Sent",
     "Stage",
+    "Statistics",
     "StoreError",
     "StoreUnavailable",
     "Thread",

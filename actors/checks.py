@@ -73,6 +73,16 @@ def check_instance(name: str, value: object, kind: type) -> None:
         )
 
 
+def check_cursor(name: str, value: object) -> None:
+    """Raise TypeError unless a value is a pair of an epoch and an offset, ValueError for an offset below 0."""
+    match value:
+        case (str(), int() as offset) if isinstance(value, tuple) and not isinstance(offset, bool):
+            if offset < 0:
+                raise ValueError(f"{name}: expected an offset from 0 on, got {offset}")
+        case _:
+            raise TypeError(f"{name}: expected a pair of an epoch and an offset, got {described(value)}")
+
+
 def _check_parameters(expected: str, function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(function)

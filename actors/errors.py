@@ -10,7 +10,7 @@
     │   └── ForeignLoop         called from asyncio, or from no event loop
     ├── RuntimeClosed           the runtime takes no more events
     ├── Quarantined             the operator: this actor crashed too often
-    ├── Busy                    no side: so many messages wait for a run; send it again later
+    ├── Busy                    no side: there is no room; ask again later
     ├── Unanswered              no side: the question was not answered, and the text says why
     ├── Dropped                 no side: the stage waited for will never come
     │   └── Unconfirmed         it was written to a socket, and no device acked it
@@ -79,7 +79,7 @@ class Quarantined(ActorsError):
 
 
 class Busy(ActorsError):
-    """A message was not taken, because so many wait for their runs already; the same call may succeed later."""
+    """There is no room for another message of a thread, or device of a user; the same call may succeed later."""
 
 
 class Unanswered(ActorsError):

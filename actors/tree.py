@@ -27,6 +27,7 @@ import trio
 from actors.connections.actor import Connection
 from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
+from actors.connections.following import Followers
 from actors.connections.heartbeat import Heartbeat
 from actors.context import Context
 from actors.delivery.accounts import Accounts
@@ -42,7 +43,9 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
+from actors.observability.losses import Losses
 from actors.observability.restored import unacked
+from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
 from actors.options import Options
 from actors.receipts import Fate, Receipt
@@ -80,6 +83,8 @@ class Tree:
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits = context.limits
         self.context = context
+        self.counts = Counts()
+        context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
@@ -88,10 +93,12 @@ class Tree:
             present=self.store.known_bounds,
             restored=self.store.restored,
             on_dropped=self._dropped,
+            on_unconfirmed=self._left_unconfirmed,
         )
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.readiness = Readiness()
         self.registry = Registry(context, self.flusher.mark)
+        self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
@@ -113,9 +120,11 @@ class Tree:
         )
         self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
         self.pulse = Pulse(self)
+        neighbours = self._connection_context()
+        self.followers = Followers(neighbours, affinity)
         self.server = Server(
             context,
-            self._connection_context(),
+            neighbours,
             access=options.access,
             routes=Routes(options.pages, options.services),
             devices_of=self.registry.devices,
@@ -179,6 +188,26 @@ class Tree:
         """Close the books; the events of a store that does not outlive the process end with it."""
         if self.store.promise is Promise.NOTHING:
             self.accounts.close(Cause.SHUTDOWN, self.context.environment.wall_clock())
+
+    def statistics(self) -> Statistics:
+        """Read what there is in numbers; nothing is added up."""
+        counts, server = self.counts, self.server
+        return Statistics(
+            events=self.accounts.totals(),
+            dropped=dict(self.accounts.dropped),
+            connections=len(server.connections),
+            handshakes=server.handshakes,
+            connections_opened=counts.opened,
+            connections_closed=dict(counts.closed),
+            resumes=dict(counts.resumes),
+            requests=dict(counts.requests),
+            runs=len(self.runs.registry.active),
+            runs_begun=counts.began,
+            runs_ended=dict(counts.ended),
+            failures=self.context.failures.total,
+            restarts=dict(counts.restarts),
+            quarantines=counts.quarantines,
+        )
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
         """Follow an event step by step, at a time of the monotonic clock."""
@@ -269,8 +298,13 @@ class Tree:
 
     def _dropped(self, letter: DeadLetter) -> None:
         self.store.keep(letter)
+        if letter.cause is Cause.RETENTION and letter.user_id is not None:
+            self.losses.note(letter.user_id, letter.count)
         if self.context.instruments.dropped is not None:
             self.context.instruments.dropped(letter)
+
+    def _left_unconfirmed(self, user_id: str, count: int) -> None:
+        self.losses.note(user_id, count)
 
     def _answered(self, thread_id: str, answer: StoreAnswer) -> None:
         """Pass on the store's answer to a thread's actor, or note it without one that is out of service."""
@@ -286,8 +320,8 @@ class Tree:
         self.registry.presence(user_id).address = mailbox
         return mailbox
 
-    def _pending(self, user_id: str) -> list[Item]:
-        return [*self.runs.roster.pending(user_id), *self.asks.pending(user_id)]
+    def _pending(self, user_id: str, thread_id: str | None) -> list[Item]:
+        return [*self.runs.roster.pending(user_id, thread_id), *self.asks.pending(user_id, thread_id)]
 
     def _owner_changed(self, thread_id: str, user_id: str | None) -> None:
         self.runs.roster.change_owner(thread_id, user_id)
@@ -315,6 +349,7 @@ class Pulse:
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
+            self._tree.losses.look(self._clock())
             if self._clock() >= retire_at:
                 self._tree.threads.retire()
                 self._retire()
@@ -356,7 +391,8 @@ class Pulse:
     def _retire(self) -> None:
         """Forget the users that have gone, but not those of whose events some are on their way to the books."""
         tree = self._tree
-        busy = {
+        busy = tree.thread_context.changing_owners()
+        busy |= {
             tree.store.known_owner(thread_id) for thread_id in (*tree.thread_context.unanswered, *tree.threads.busy)
         }
         tree.registry.retire(lambda user_id: user_id not in busy and self._forget(user_id))

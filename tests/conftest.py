@@ -43,6 +43,7 @@ def balanced_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for runtime in opened:
         audit = runtime.audit()
         assert audit.balanced, f"the books do not balance: {audit}"
+        assert runtime.tree.accounts.totals() == audit.total, "what was counted as it happened is what is in the books"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@
 The parts, from the ground up; no module but ``options`` and ``session`` knows Trio, clocks or I/O:
 
     items, errors, backoff, address      the vocabulary; that of the protocol is in ``protocol``
-    inbox, questions, activity           contiguity and acks; open questions; active runs
+    inbox                                contiguity and acks; open questions and active runs are in ``delivery``
     pending                              requests without a reply
     conversation                         what to do with each message, and what to send
     options                              the checked arguments of ``connect``, and the token

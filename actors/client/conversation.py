@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import attrs
 
-from actors.client.activity import Activity
 from actors.client.backoff import is_final, pause, retry_after
 from actors.client.inbox import Inbox, OutOfOrder
 from actors.client.pending import Requests
-from actors.client.questions import Questions
+from actors.delivery.activity import Activity
+from actors.delivery.questions import Questions
 from actors.errors import PeerError
 from actors.events.delivered import Event
 from actors.events.items import Item

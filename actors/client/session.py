@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from actors.client.activity import Activity
 from actors.client.conversation import Conversation, Ended
 from actors.client.errors import SessionEnded
 from actors.client.inbox import Inbox, OutOfOrder
 from actors.client.items import Cancellation, State
 from actors.client.options import NoToken, Options, Token, token_of
 from actors.client.pending import Request
+from actors.delivery.activity import Activity
 from actors.environment import Environment
 from actors.errors import ActorsError, PeerError
 from actors.events.delivered import Event, History

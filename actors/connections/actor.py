@@ -267,7 +267,7 @@ class Connection:
         that."""
         if subscription.catch_up_is_due and self._peer.announcements.is_over:
             last = subscription.catch_up()
-            self._peer.announcements.begin([lambda: last, *self._context.pending(subscription.user_id)])
+            self._peer.announcements.begin([lambda: last, *self._context.pending(subscription.user_id, None)])
         if self._peer.announcements.is_over:
             return
         said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)

@@ -34,5 +34,5 @@ class ConnectionContext(Context):
     """Notes a sign of life, at a time."""
     forget: Callable[[Connection], None]
     """Forgets a connection that listens no more."""
-    pending: Callable[[str], list[Item]]
-    """Lists the active runs and the open questions in a user's threads."""
+    pending: Callable[[str, str | None], list[Item]]
+    """Lists the active runs and the open questions in a user's threads, or in one of them."""

@@ -26,6 +26,7 @@ from actors.delivery.dead_letters import DeadLetter, DeadLetters
 from actors.delivery.hold import Hold
 from actors.delivery.ledger import Ledger, damage, restore
 from actors.delivery.lineage import Lineage
+from actors.delivery.tally import Tally
 from actors.events.states import DOUBTFUL, QUEUED, EventState, Lost
 from actors.receipts import Receipt
 from actors.stages import Cause, Promise, Stage
@@ -114,9 +115,14 @@ class Accounts:
         present: Callable[[str], Bounds | None] = lambda user_id: None,
         restored: Callable[[str], RestoredBounds | None] = lambda user_id: None,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
+        on_unconfirmed: Callable[[str, int], None] = lambda user_id, count: None,
     ) -> None:
+        self._on_unconfirmed = on_unconfirmed
+        """Takes a user and a number of events that were written, and left the log before a device acked them."""
         self._letters = DeadLetters(dead_letters, on_dropped=on_dropped)
         self.dead_letters = self._letters.newest
+        self.dropped = self._letters.counts
+        """Events that were dropped, by cause."""
         self.present = present
         """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self._restored = restored
@@ -128,6 +134,11 @@ class Accounts:
         self._arrived = 0
         """Events that the store has answered for, or that are known to be lost; the ledgers count those placed at
         once."""
+        self.tally = Tally()
+        """The totals of the ledgers."""
+        self._held = 0
+        self._deduplicated = 0
+        self._restored_events = 0
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
         self._unowned = Balance()
@@ -162,6 +173,7 @@ class Accounts:
         else:
             ledger = account.ledger
         ledger.accepted += 1
+        self.tally.accepted += 1
         page = ledger.add(offset)
         if promise is not Promise.NOTHING or ledger.safety.promises:
             ledger.safety.note(offset, promise)
@@ -179,11 +191,12 @@ class Accounts:
 
     def hold(self, receipt: Receipt, seq: int, now: float, promise: Promise = Promise.NOTHING) -> None:
         """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
-        self._arrived += 1
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
             hold = self.holds[receipt.thread_id] = Hold(seq)
         hold.take(seq)
+        self._arrived += 1
+        self._held += 1
         hold.safety.note(seq, promise)
         receipt.move(hold, seq)
         if self._shed_ahead:
@@ -192,6 +205,7 @@ class Accounts:
     def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
         """Note that an accepted event repeats one in the books; its receipt reads from where the first one reads."""
         self._arrived += 1
+        self._deduplicated += 1
         account = self.users.get(user_id) if user_id is not None else None
         if account is None:
             self._unowned.deduplicated += 1
@@ -230,6 +244,7 @@ class Accounts:
         if not hold.held:
             del self.holds[thread_id]
         if count:
+            self._held -= count
             self._unowned.dropped += count
             self._letters.bury(cause, count, now, thread_id=thread_id, first=first, last=last)
 
@@ -258,7 +273,8 @@ class Accounts:
         """
         hold = self.holds.pop(thread_id, None)
         count = hold.held if hold is not None else 0
-        if not count and (not notice or self._knows(user_id, epoch, first_offset)):
+        self._held -= count
+        if not count and (not notice or _knows(self, user_id, epoch, first_offset)):
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
         dropped = ledger.dropped
@@ -281,14 +297,6 @@ class Accounts:
             _drop_late(ledger, now, self._letters)
         return count + notice
 
-    def _knows(self, user_id: str, epoch: str, offset: int) -> bool:
-        """True if the books know of an offset, or will, once they meet its user."""
-        account = self.users.get(user_id)
-        if account is not None:
-            return account.knows(epoch, offset)
-        restored = self._restored(user_id)
-        return restored is not None and offset <= restored.head
-
     # --- a log's way through the columns --------------------------------------
 
     def _books_of(self, user_id: str, epoch: str, low: int, now: float) -> tuple[UserAccount, Ledger]:
@@ -304,7 +312,7 @@ class Accounts:
             account = self.account(user_id, epoch, low, now, lineage=lineage)
             return account, account.ledger
         account = self.account(user_id, present.epoch, present.low, now, lineage=present.lineage)
-        return account, account.of(epoch) or account.end(Ledger(user_id, epoch, low=low))
+        return account, account.of(epoch) or account.end(Ledger(user_id, epoch, tally=self.tally, low=low))
 
     def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
         """Account for an event that a late reply placed in an epoch that has already ended."""
@@ -323,9 +331,9 @@ class Accounts:
         if account is None:
             restored = self._restored(user_id)
             first = next((fork.epoch for fork in lineage if fork.offset >= low and restored is None), epoch)
-            account = self.users[user_id] = UserAccount(Ledger(user_id, first, low=low))
+            account = self.users[user_id] = UserAccount(Ledger(user_id, first, tally=self.tally, low=low))
             if restored is not None:
-                _restore(account, restored)
+                self._restored_events += _restore(account, restored)
         if account.ledger.epoch != epoch:
             self._go_on(account, epoch, low, now, lineage)
         return account
@@ -335,7 +343,7 @@ class Accounts:
         user_id, known = account.ledger.user_id, [fork.epoch for fork in lineage]
         if account.ledger.epoch not in known:
             self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
-            account.renew(Ledger(user_id, epoch, low=low))
+            account.renew(Ledger(user_id, epoch, tally=self.tally, low=low))
             return
         after = known.index(account.ledger.epoch)
         for fork, following in zip(lineage[after:], [*known[after + 1 :], epoch], strict=True):
@@ -343,7 +351,7 @@ class Accounts:
             last, dropped = ledger.head, ledger.lose(fork.offset)
             if dropped:
                 self._letters.bury(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
-            account.renew(Ledger(user_id, following, former=ledger))
+            account.renew(Ledger(user_id, following, tally=self.tally, former=ledger))
         self.trim(user_id, low, Cause.RETENTION, now)
 
     def restore_hold(self, thread_id: str, first_seq: int, last_seq: int, promise: Promise) -> None:
@@ -352,6 +360,8 @@ class Accounts:
         hold.high = hold.restored_to = last_seq
         hold.safety.note(last_seq, promise)
         self._unowned.restored += last_seq - first_seq + 1
+        self._restored_events += last_seq - first_seq + 1
+        self._held += last_seq - first_seq + 1
 
     def state_of(
         self, thread_id: str, user_id: str | None, epoch: str, *, seq: int, offset: int, low: int
@@ -372,10 +382,12 @@ class Accounts:
             if account is None:
                 return
             ledger = account.ledger
-        first = ledger.low
+        first, unconfirmed = ledger.low, ledger.unconfirmed
         dropped = ledger.trim(low, cause)
         if dropped:
             self._letters.bury(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
+        if ledger.unconfirmed > unconfirmed:
+            self._on_unconfirmed(user_id, ledger.unconfirmed - unconfirmed)
 
     def is_settled(self, user_id: str) -> bool:
         """True if no event of this account is retained, so that it can only change with a new one."""
@@ -389,6 +401,7 @@ class Accounts:
         if account is not None:
             account.ledger.present = ""
             self._arrived += account.placed
+            self.tally.accepted -= account.placed
             self._former += account.balance()
 
     def harden(self, promise: Promise) -> None:
@@ -411,8 +424,26 @@ class Accounts:
         for user_id, account in self.users.items():
             self.trim(user_id, account.ledger.head + 1, cause, now)
 
+    def totals(self) -> Balance:
+        """Return the row of totals, from what was counted as it happened: at no cost, however many users there are.
+
+        :meth:`audit` finds the same by adding up the books.
+        """
+        tally = self.tally
+        return Balance(
+            accepted=self.accepted,
+            queued=self.accepted - self._arrived - tally.accepted,
+            held=self._held,
+            retained=tally.retained,
+            acked=tally.acked,
+            unconfirmed=tally.unconfirmed,
+            dropped=tally.dropped + self._unowned.dropped,
+            deduplicated=self._deduplicated,
+            restored=self._restored_events,
+        )
+
     def audit(self) -> Audit:
-        """Return the books as they stand."""
+        """Add up the books as they stand, user by user."""
         users = {user_id: account.balance() for user_id, account in self.users.items()}
         unowned = attrs.evolve(
             self._unowned,
@@ -428,13 +459,24 @@ def _queued(accounts: Accounts) -> int:
     return accounts.accepted - accounts._arrived - sum(account.placed for account in accounts.users.values())
 
 
-def _restore(account: UserAccount, restored: RestoredBounds) -> None:
-    """Enter what an earlier life left of a log; what has left it since then was never in these books."""
+def _knows(accounts: Accounts, user_id: str, epoch: str, offset: int) -> bool:
+    """True if the books know of an offset, or will, once they meet its user."""
+    account = accounts.users.get(user_id)
+    if account is not None:
+        return account.knows(epoch, offset)
+    restored = accounts._restored(user_id)
+    return restored is not None and offset <= restored.head
+
+
+def _restore(account: UserAccount, restored: RestoredBounds) -> int:
+    """Enter what an earlier life left of a log, and return how many events that were; what has left it since then was
+    never in these books."""
     ledger = account.ledger
     if restored.head >= ledger.low:
         restore(ledger, max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
         ledger.safety.note(restored.head, restored.promise)
         account.restored = restored.head - max(restored.low, ledger.low) + 1
+    return account.restored
 
 
 def _note_late(receipt: Receipt, now: float, letters: DeadLetters) -> None:

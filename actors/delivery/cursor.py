@@ -80,6 +80,18 @@ class Cursor:
         self.position = low - 1
         return gone
 
+    def pass_over(self, first: int) -> None:
+        """Note that offsets ``first`` and up, handed out last, are not for this device."""
+        while self._unacked and self._unacked[-1][1] >= first:
+            begin, _ = self._unacked.pop()
+            if begin < first:
+                self._unacked.append((begin, first - 1))
+
+    @property
+    def has_unacked(self) -> bool:
+        """True if it was handed an offset that the device has not acked."""
+        return bool(self._unacked)
+
     def standing(self, offset: int) -> Standing:
         """Return this connection's knowledge of an offset."""
         if offset < self.first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import attrs
@@ -50,10 +50,12 @@ class DeadLetter:
 class DeadLetters:
     """The newest dead letters; one that continues the newest is joined to it."""
 
-    __slots__ = ("_on_dropped", "newest")
+    __slots__ = ("_on_dropped", "counts", "newest")
 
     def __init__(self, most: int, *, on_dropped: Callable[[DeadLetter], None]) -> None:
         self.newest: deque[DeadLetter] = deque(maxlen=most)
+        self.counts: Counter[Cause] = Counter()
+        """All events that were dropped, by cause."""
         self._on_dropped = on_dropped
 
     def __repr__(self) -> str:
@@ -82,6 +84,7 @@ class DeadLetters:
             first=first,
             last=last,
         )
+        self.counts[cause] += count
         self._on_dropped(letter)
         newest = self.newest
         newest.append(letter.joined_to(newest.pop()) if newest and letter.continues(newest[-1]) else letter)

@@ -27,8 +27,6 @@ class Hold(Watchers):
         """The first ``seq`` still held."""
         self.high = first_seq - 1
         """The last ``seq`` held."""
-        self.restored_to = 0
-        """The last ``seq`` that an earlier life of the store left; 0 where it left none."""
         # These need no bound, because the same cause merges, and the cause can
         # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.

@@ -28,6 +28,7 @@ from itertools import chain
 
 from actors.delivery.bounds import Spans
 from actors.delivery.lineage import MOST_FORKS
+from actors.delivery.tally import Tally
 from actors.events.delivered import Position
 from actors.events.states import QUEUED, Safety, Watchers
 from actors.receipts import Receipt
@@ -153,6 +154,7 @@ class Ledger:
         "_newest",
         "_newest_index",
         "_pages",
+        "_tally",
         "_trims",
         "_writes",
         "accepted",
@@ -168,9 +170,12 @@ class Ledger:
         "user_id",
     )
 
-    def __init__(self, user_id: str, epoch: str, *, low: int = 1, former: Ledger | None = None) -> None:
+    def __init__(
+        self, user_id: str, epoch: str, *, tally: Tally | None = None, low: int = 1, former: Ledger | None = None
+    ) -> None:
         self.user_id = user_id
         self.epoch = epoch
+        self._tally = Tally() if tally is None else tally
         self.safety: Safety = Safety() if former is None else former.safety
         """The safety of its events."""
         self._former = former
@@ -239,6 +244,9 @@ class Ledger:
         page.placed |= bit
         self.head = offset
         self.accepted += 1
+        tally = self._tally
+        tally.accepted += 1
+        tally.placed += 1
         if promise is not _NOTHING or self.safety.promises:
             self.safety.note(offset, promise)
         if receipt.state is QUEUED:
@@ -260,6 +268,7 @@ class Ledger:
             self.head = offset
         if offset < self._floor or (page.acked | page.gone) & bit:
             return self._note_late(offset, page, bit)
+        self._tally.placed += 1
         return page
 
     def knows(self, offset: int) -> bool:
@@ -287,6 +296,7 @@ class Ledger:
         leaving = _present(self._pages, first, min(last, self._floor - 1))
         fresh = sum(page.ack(bits) for page, bits in chain(leaving, self.spans(first, last)))
         self.acked += fresh
+        self._tally.acked += fresh
         return before + fresh
 
     def trim(self, low: int, cause: Cause) -> int:
@@ -386,16 +396,15 @@ class Ledger:
             if page is None:
                 return 0
             unconfirmed, dropped = page.leave((1 << (first & (PAGE_SIZE - 1))) & ~page.gone, cause)
-            self.unconfirmed += unconfirmed
-            self.dropped += dropped
+            if unconfirmed or dropped:
+                _settle(self, unconfirmed, dropped)
             if page.gone == ALL:
                 self._forget(first >> PAGE_BITS)
             return dropped
         for page, bits in _present(self._pages, first, last):
             unconfirmed, lost = page.leave(bits & ~self._in_writing(page) & ~page.gone, cause)
-            self.unconfirmed += unconfirmed
+            _settle(self, unconfirmed, lost)
             dropped += lost
-        self.dropped += dropped
         for index in range(first >> PAGE_BITS, (last >> PAGE_BITS) + 1):
             self._forget(index)
         return dropped
@@ -412,13 +421,14 @@ class Ledger:
         """Count an event that was acked, or left the log, before the store's reply came; returns its page."""
         if offset < self._base and self._former is not None:
             return self._former.add(offset)
+        self._tally.placed += 1
         self.head = min(self.head, self.end)
         if not self._floor <= offset <= self.end and not self._in_writing(page) & bit:
             page.leave(bit, _cause_of(self, offset))
         stage = page.stage(offset)
         self.acked += stage is Stage.ACKED
-        self.unconfirmed += stage is Stage.UNCONFIRMED
-        self.dropped += stage is Stage.DROPPED
+        self._tally.acked += stage is Stage.ACKED
+        _settle(self, stage is Stage.UNCONFIRMED, stage is Stage.DROPPED)
         if offset >> PAGE_BITS < self._floor >> PAGE_BITS:
             self._forget(offset >> PAGE_BITS)
         return page
@@ -438,6 +448,14 @@ class Ledger:
             size = min(PAGE_SIZE - start, last - first + 1)
             yield self.page(first), ((1 << size) - 1) << start
             first += size
+
+
+def _settle(ledger: Ledger, unconfirmed: int, dropped: int) -> None:
+    """Count events that no device will ack any more."""
+    ledger.unconfirmed += unconfirmed
+    ledger.dropped += dropped
+    ledger._tally.unconfirmed += unconfirmed
+    ledger._tally.dropped += dropped
 
 
 def _present(pages: dict[int, Page], first: int, last: int) -> Iterator[tuple[Page, int]]:
@@ -471,6 +489,7 @@ def _cut(ledger: Ledger) -> None:
 def restore(ledger: Ledger, first: int, last: int, acked: Spans, written: int) -> None:
     """Add the offsets at which an earlier life of the store placed events, and what became of them there."""
     for page, bits in ledger.spans(first, last):
+        ledger._tally.placed += (bits & ~page.placed).bit_count()
         page.placed |= bits
     ledger.head = max(ledger.head, last)
     if written >= first:

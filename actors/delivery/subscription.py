@@ -156,7 +156,7 @@ class Subscription:
     @property
     def awaits_ack(self) -> bool:
         """True if this device may still ack something that no device has."""
-        return not self.plain and self.cursor.acked < self.cursor.position and self.ledger.retained > 0
+        return not self.plain and self.cursor.has_unacked and self.ledger.retained > 0
 
     def has_sent(self, epoch: str, offset: int) -> bool:
         """True if the device was sent what is at an offset of an epoch, or it is gone."""
@@ -194,6 +194,10 @@ class Subscription:
             return True
         self._behind = False
         return False
+
+    def pass_over(self, outgoing: Outgoing) -> None:
+        """Note that the last range is not for this device: it was neither sent it, nor will it ack it."""
+        self.cursor.pass_over(outgoing.first)
 
     def begin_write(self, outgoing: Outgoing) -> None:
         """Note that the socket took a part of a range; :meth:`finish_write` reports the outcome of the rest."""

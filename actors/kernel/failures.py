@@ -174,7 +174,7 @@ class Failures:
         """Keep a failure and log it once, at level ERROR, in the ``actors`` log."""
         self.total += 1
         self._kept.append(failure)
-        log(logging.ERROR, "%s\n%s", failure, failure.traceback)
+        log(logging.ERROR, "%s\n%s", failure, _printable_lines(failure.traceback))
         if self.observers is not None and self.observers.crashed is not None:
             self.observers.crashed(failure)
 
@@ -207,12 +207,18 @@ def log(level: int, text: str, *values: object) -> None:
 def complain(about: str, error: BaseException) -> None:
     """Log an exception of an application's callback, where no runtime's ``failures`` are at hand."""
     said = printable(describe(error))
-    log(logging.ERROR, "%s failed: %s\n%s", about, said, _cut_traceback(_formatted(error)))
+    log(logging.ERROR, "%s failed: %s\n%s", about, said, _printable_lines(_cut_traceback(_formatted(error))))
 
 
 def printable(text: str) -> str:
     """Escape every character that a terminal would obey, because a text may quote what some user has sent."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _printable_lines(text: str) -> str:
+    """Do the same for each line. It matters beyond terminals, because a log file in UTF-8 does not take half of a
+    surrogate pair, and logging then drops the whole message."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def is_cancellation(error: BaseException) -> bool:

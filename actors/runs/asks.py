@@ -130,9 +130,10 @@ class Asks:
             return None
         return known[1] == request
 
-    def pending(self, user_id: str) -> list[Item]:
-        """Return the questions for a new device, oldest first."""
-        return [partial(self._show_one, ask, user_id) for ask in self._threads.of(user_id)]
+    def pending(self, user_id: str, thread_id: str | None = None) -> list[Item]:
+        """Return the questions for a new device, oldest first; of all threads, or of one."""
+        asks = self._threads.of(user_id)
+        return [partial(self._show_one, ask, user_id) for ask in asks if thread_id in (None, ask.thread_id)]
 
     def change_owner(self, thread_id: str, user_id: str | None) -> None:
         """Withdraw a thread's questions from its former owner's devices, and show them on the new owner's."""

@@ -63,9 +63,10 @@ class Roster:
         if run.beginning.standing is not None:
             self._tell(home, _inactive(run.run_id, "gone"))
 
-    def pending(self, user_id: str) -> list[Item]:
-        """Return the messages for a new device, oldest run first."""
-        return [partial(self._message, run, user_id) for run in self._runs.of(user_id)]
+    def pending(self, user_id: str, thread_id: str | None = None) -> list[Item]:
+        """Return the messages for a new device, oldest run first; of all threads, or of one."""
+        runs = self._runs.of(user_id)
+        return [partial(self._message, run, user_id) for run in runs if thread_id in (None, run.thread_id)]
 
     def announce(self, run: Run) -> None:
         """Tell the connected devices of a run that waits for its turn, because the log has nothing of it."""

@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from actors.connections.flusher import Flusher
+from actors.connections.following import Followers
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
@@ -85,6 +86,7 @@ class Parts(Protocol):
     """The parts of a runtime that end one after the other."""
 
     server: Server
+    followers: Followers
     messages: Messages
     runs: Runs
     emitter: Emitter
@@ -126,7 +128,7 @@ class Drain:
         cancelled = (*self._parts.runs.registry.abandoned, *self._parts.runs.registry.active)
         abandoned = await self._parts.runs.endings.close("shutdown", max(left(_CANCEL), _UNWIND_SECONDS))
         with trio.move_on_after(left(_ACK)):
-            await self._finish_delivery(lambda: any(one.awaits_ack for one in self._parts.server.connections.values()))
+            await self._finish_delivery(self._awaits_devices)
         await self._say_goodbye(left(1.0))
         self._parts.confirm()
         goodbyes, aborted = self._parts.server.goodbyes - before[0], self._parts.server.aborted - before[1]
@@ -144,10 +146,16 @@ class Drain:
         await self._parts.runs.endings.close("shutdown", self._limits.shutdown_seconds)
         with trio.move_on_after(self._limits.close_seconds):
             await self._finish_delivery(lambda: False)
+        self._parts.followers.close()
         self._parts.server.close()
         with trio.move_on_after(self._limits.close_seconds):
             await self._parts.server.gone()
         self._parts.confirm()
+
+    def _awaits_devices(self) -> bool:
+        """Return true while a device may still take, or ack, something that none has acked."""
+        connections = self._parts.server.connections.values()
+        return self._parts.followers.are_awaited or any(one.awaits_ack for one in connections)
 
     def _check_outside(self) -> None:
         """A drain that its own first step cancels would leave a runtime that refuses everything, and never ends."""
@@ -163,6 +171,7 @@ class Drain:
             return
         self._parts.messages.refusing = True
         self._parts.server.refuse()
+        self._parts.followers.refuse()
         for connection in tuple(self._parts.server.connections.values()):
             if connection.subscription is None:
                 connection.end("shutting_down", "")
@@ -180,6 +189,7 @@ class Drain:
 
     async def _say_goodbye(self, seconds: float) -> None:
         """Tell every device; abort a socket that has not taken it by then, and leave one that has only to answer."""
+        self._parts.followers.close()
         self._parts.server.close()
         with trio.move_on_after(seconds):
             await self._parts.server.gone()

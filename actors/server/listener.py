@@ -48,8 +48,9 @@ _GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN
 _PREFIX = re.compile(r"(/[!$&-.0-;=@-Z_a-z~%]+)+")
 """A path without an end of its own: segments of the characters that may stand in a request (RFC 3986, section 3.3)."""
 
-_ACCEPTS_PER_TURN = 64
-"""Accepted in a row; then other tasks have a turn, because a burst must not hold up those that are connected."""
+_ACCEPTS_PER_TURN = 32
+"""Accepted in a row; then other tasks have a turn, because a burst must not hold up those that are connected: each one
+is a task, and its handshake takes 0.25 ms of the same turn."""
 
 
 class Receiver(Protocol):

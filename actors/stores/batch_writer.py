@@ -148,9 +148,11 @@ class BatchWriter:
 
     async def written(self) -> None:
         """Wait until all that was decided before is written, or trouble stands in the way."""
-        last = self._batches.gathering()
+        last = (
+            self._batches.last_with_effects()
+        )  # not the one that gathers, which may be empty while another is written
         self._bell.ring()
-        while self.trouble is None and last in self._batches and last.effects:
+        while self.trouble is None and last is not None and last in self._batches:
             await self._concluded.wait()
 
     def shed(self) -> list[Shed]:

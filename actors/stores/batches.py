@@ -84,6 +84,10 @@ class Batches:
         last = self._batches[-1]
         return self._begin(last.number + 1) if last.closed or last.size_bytes >= _BATCH_BYTES else last
 
+    def last_with_effects(self) -> Batch | None:
+        """Return the newest batch of which something is to be written, ``None`` if nothing is."""
+        return next((batch for batch in reversed(self._batches) if batch.effects), None)
+
     def add(self, act: Act, answered: Answered[Any], answer: Answer) -> None:
         """Add an act that was decided into the batch that gathers, and so without a call of :meth:`gathering` since."""
         batch = self._batches[-1]

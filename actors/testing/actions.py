@@ -11,6 +11,7 @@ import trio
 from actors.errors import ActorsError
 from actors.protocol.client_messages import Origin
 from actors.testing.agents import AgentFailed, Agents
+from actors.testing.balance_check import check_balance
 from actors.testing.chance import Chance
 from actors.testing.crashes import Moment
 from actors.testing.device import Device
@@ -260,8 +261,7 @@ async def look(context: ActionContext, action: Action, chance: Chance) -> None:
         str(runtime.explain(receipt))
         str(runtime.explain(receipt.event_id))
     await context.attempt(lambda: runtime.read(action.thread))
-    if not runtime.audit().balanced:
-        context.world.records.complain(1, f"the books do not balance: {runtime.audit()}")
+    check_balance(runtime.audit(), runtime.tree.accounts.totals(), context.world.records)
 
 
 ACTIONS: dict[str, Act] = {

@@ -83,6 +83,17 @@ class Standing:
         """Questions that the server has not shown since the device caught up."""
         self._doubtful_runs: set[str] = set()
 
+    def forget(self) -> None:
+        """Know of nothing, and so doubt nothing, because the connection may go on for the rest of a read."""
+        self.questions.clear()
+        self.forget_runs()
+        self.begin_connection()
+
+    def forget_runs(self) -> None:
+        """Know of no active run, and so doubt none, because those of the log that began anew will be told again."""
+        self.running.clear()
+        self._doubtful_runs.clear()
+
     def begin_connection(self) -> None:
         """Doubt nothing until the device has caught up."""
         self._doubtful = set()
@@ -208,8 +219,7 @@ class Device:
         self.session = self.cursor = None
         self.lost += [asked.id for asked in self.open]
         self.open.clear()
-        self.questions.clear()
-        self.running.clear()
+        self._standing.forget()
 
     def ask(self, op: str, on_reply: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> PendingRequest:
         """Make a request; it is repeated on each connection of the session until there is a reply."""
@@ -373,7 +383,7 @@ class Device:
             case "reset":
                 self.cursor = message["epoch"], message["low"] - 1
                 self._acked = 0
-                self.running.clear()
+                self._standing.forget_runs()
             case "epoch":
                 self._rename(message["epoch"], message["offset"])
             case "caught_up":

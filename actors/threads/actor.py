@@ -42,9 +42,11 @@ class ThreadActor:
         """Take one message; true when it has to wait for room in the store."""
         if isinstance(message, StoreAnswer):
             self._note(message.act, message.answer)
-        elif message.answer is not None:  # a crash came before it was noted
+        elif message.sent:
+            return None  # an answer to it is a message, behind the answers to those before it
+        elif message.answer is not None:  # it was answered at once, and a crash came before it was noted
             self._note(message, message.answer)
-        elif not message.sent:
+        else:
             return self._submit_in_turn(message)
         return None
 
@@ -143,11 +145,12 @@ class ThreadActor:
             self._learn(answer.generation)
 
     def _note_bind(self, bind: OwnerRequest | Claim, answer: Answer) -> None:
-        self._context.end_bind(bind)
         if isinstance(answer, Binding) and answer.generation != self._noted:
-            self._noted = answer.generation
-            self._learn(answer.generation)
             note_owner(answer, self._context)
+            self._noted = answer.generation
+        self._context.end_bind(bind)  # only now, because it is noted again if that crashes, and until then it is open
+        if isinstance(answer, Binding):
+            self._learn(answer.generation)
         note_reply(bind, answer)
 
     def _learn(self, generation: str) -> None:

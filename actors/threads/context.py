@@ -57,6 +57,7 @@ class ThreadContext:
 
     def begin_bind(self, bind: OwnerRequest | Claim) -> None:
         """Note that a change of owner is on its way to the store."""
+        bind.former = self.store.known_owner(bind.thread_id)
         self.binds.setdefault(bind.thread_id, []).append(bind)
 
     def end_bind(self, bind: OwnerRequest | Claim) -> None:
@@ -65,6 +66,11 @@ class ThreadContext:
         left = [one for one in self.binds.pop(bind.thread_id, ()) if one is not bind]
         if left:
             self.binds[bind.thread_id] = left
+
+    def changing_owners(self) -> set[str | None]:
+        """Return the owners whose threads are on their way to others, and the others: answers to acts from before the
+        change may still place events in either's log."""
+        return {owner for binds in self.binds.values() for bind in binds for owner in (bind.former, bind.user_id)}
 
     def note_shed(self) -> None:
         """Note in the books the events that the store has shed."""

@@ -29,14 +29,13 @@ class ThreadKind:
     def dead_letter(self, message: ThreadMessage, ended: Ended) -> bool:
         """Answer the message's sender and note its end in the books; true, for redelivery, when a crash came between
         the store's answer and the books. What the store has yet to answer is left to its answer."""
-        if message.settled:
+        act = message.act if isinstance(message, StoreAnswer) else message
+        if message.settled or (act is message and act.sent):
             return False
         if message.answer is not None:
             if ended is Ended.CRASHED:
                 return True
-            self._note_late(message.act if isinstance(message, StoreAnswer) else message, message.answer)
-        elif isinstance(message, StoreAnswer) or message.sent:
-            return False
+            self._note_late(act, message.answer)
         elif isinstance(message, OwnerRequest):
             _refuse(message, ended)
         else:

@@ -65,6 +65,8 @@ class OwnerRequest(Bind, kw_only=True):
 
     act: OwnerAct
     reply: Reply[Binding]
+    former: str | None = None
+    """The owner before it, when the store got it."""
     sent: bool = False
     """True once the store has it."""
     answer: Answer | None = None
@@ -80,6 +82,8 @@ class Claim(Bind, kw_only=True):
     """A bind of a thread without an owner to the user of the emission that follows it, which the store refuses if this
     is in vain."""
 
+    former: str | None = None
+    """The owner before it, when the store got it."""
     sent: bool = False
     """True once the store has it."""
     answer: Answer | None = None

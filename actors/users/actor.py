@@ -71,7 +71,7 @@ class UserActor:
             attach.reply.refuse(PeerError("too_many_devices", text))
             return
         session = self._begin(attach, Session(id="") if known is None else known)
-        if not attach.device.plain:
+        if attach.keeps_session and not attach.device.plain:
             self._remember(session)
         presence.devices.append(attach.device)
         presence.absences = 0

@@ -238,6 +238,8 @@ class Attach(msgspec.Struct, frozen=True):
     resume: tuple[str, int] | None
     origin: Origin
     reply: Reply[Session]
+    keeps_session: bool = True
+    """False for a device that will not come back under a session."""
 
 
 class Detach(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from actors.protocol.client_messages import Send
 from actors.protocol.server_messages import decode
 from tests.client.begun import REPLAYED, begun
 
-PURE = ["acks", "address", "backoff", "conversation", "errors", "inbox", "item_queue", "items", "pending", "questions"]
+PURE = ["acks", "address", "backoff", "conversation", "errors", "inbox", "item_queue", "items", "pending"]
 
 
 @pytest.mark.parametrize("name", PURE)

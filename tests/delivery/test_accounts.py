@@ -197,6 +197,8 @@ def test_books_agree_with_the_receipts(steps: list[tuple[object, str]]) -> None:
         act(office, thread_id)
         audit = office.accounts.audit()
         assert audit.balanced
+        assert office.accounts.totals() == audit.total
+        assert office.accounts.dropped.total() == audit.total.dropped
         assert audit.unowned == office.expected(None)
         for user_id in ("alice", "bob"):
             assert audit.users.get(user_id, Balance()) + office.former[user_id] == office.expected(user_id)

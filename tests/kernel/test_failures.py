@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -51,6 +52,24 @@ def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
     """A failure's text is never taken for a format."""
     Failures(10, lambda: 7.0).record(Failure(path="users/100%s", handling="%d", error="%r", traceback="%(x)s", at=0.0))
     assert caplog.records[0].getMessage() == "users/100%s failed handling %d: %r\n%(x)s"
+
+
+@pytest.mark.parametrize("quoted", ["half of an emoji, \ud83d", "\x1b[2J", "two\nlines\r"])
+@pytest.mark.parametrize("report", [Failures(10, lambda: 0.0).report, lambda path, _, error: complain(path, error)])
+def test_a_log_in_a_file(tmp_path: Path, quoted: str, report: Callable[[str, str, Exception], None]) -> None:
+    """A failure that quotes a user's text is in a log file of UTF-8 whatever the text is, and moves no cursor of a
+    terminal that shows it."""
+    logger, handler = logging.getLogger("actors"), logging.FileHandler(tmp_path / "log", encoding="utf-8")
+    logger.addHandler(handler)
+    try:
+        report("threads/t1", "a message", ValueError(quoted))
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    logged = (tmp_path / "log").read_text("utf-8")
+    assert logged.startswith("threads/t1 failed")
+    assert logged.count("ValueError: ") == 2
+    assert all(line.isprintable() for line in logged.split("\n"))
 
 
 def test_bounded(caplog: pytest.LogCaptureFixture) -> None:

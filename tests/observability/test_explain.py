@@ -127,7 +127,7 @@ class Harness:
             instruments=instruments,
             follow=self._follow,
             mark=lambda _: None,
-            pending=lambda _: [],
+            pending=lambda *_: [],
             answer=_nothing_is_asked,
             hear=lambda *_: None,
             forget=lambda _: None,

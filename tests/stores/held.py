@@ -59,3 +59,34 @@ class FullStore(MemoryStore):
 
     async def room(self) -> None:
         await self.gate.wait()
+
+
+class OneByOneStore(MemoryStore):
+    """A store in memory that has room for one event at a time, and answers when it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: tuple[Append, Answered[Any]] | None = None
+        self.vacated = trio.Event()
+
+    def submit(self, act: Act, answered: Answered[Any]) -> None:
+        if not isinstance(act, Append):
+            super().submit(act, answered)
+        elif self.taken is not None:
+            raise trio.WouldBlock
+        else:
+            self.taken = act, answered
+
+    def answer(self) -> None:
+        """Answer for the event that was taken, whose place stays occupied until it is ``vacated``."""
+        assert self.taken is not None
+        super().submit(*self.taken)
+
+    def vacate(self) -> None:
+        """Have room for another event."""
+        self.taken = None
+        self.vacated.set()
+        self.vacated = trio.Event()
+
+    async def room(self) -> None:
+        await self.vacated.wait()

@@ -116,6 +116,20 @@ def test_written_once_whatever_fails(faults: Sequence[Fault], pauses: Sequence[f
     run(main, 0)
 
 
+@pytest.mark.parametrize("decided", ["before the commit begins", "while it goes on"])
+async def test_all_that_was_decided_before_is_written(decided: str, autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever waits for what was decided waits for a commit that is under way, though nothing gathers behind it."""
+    async with writing(SimJournal(Disk(), 0.5)) as it:
+        await it.writer.settled()
+        it.decide()
+        if decided == "while it goes on":
+            await trio.sleep(0.1)
+        assert it.placed == []
+        await it.writer.written()
+        assert it.placed == [1]
+        await it.writer.written()
+
+
 async def test_pauses_grow_to_a_second(autojump_clock: trio.testing.MockClock) -> None:
     """A disk that is full is asked less and less often, once a second in the end, and at once after the next fault."""
     journal, began = SimJournal(Disk(), 0.0), trio.current_time()

@@ -20,7 +20,7 @@ from actors.testing.journal import Fault
 from actors.threads import actor as thread_actor
 from actors.threads import dead_letters
 from actors.threads.messages import OwnerRequest
-from tests.stores.held import FullStore, HeldStore
+from tests.stores.held import FullStore, HeldStore, OneByOneStore
 from tests.stores.waiting import WaitingStore
 from tests.support.crashing import crash
 from tests.support.served import served
@@ -51,6 +51,17 @@ def crash_in(patch: pytest.MonkeyPatch, name: str, times: int) -> None:
 
     patch.setattr(thread_actor, name, crashing)
     patch.setattr(dead_letters, name, crashing)
+
+
+def crash_once(patch: pytest.MonkeyPatch, store: MemoryStore, name: str) -> None:
+    """Have the next call of a store's coroutine crash."""
+    step: Callable[[], Any] = getattr(store, name)
+
+    async def crashing() -> None:
+        patch.setattr(store, name, step)
+        raise RuntimeError("a bug in the store")
+
+    patch.setattr(store, name, crashing)
 
 
 # --- a journal that fails -----------------------------------------------------------
@@ -280,6 +291,46 @@ async def test_what_waits_for_room_when_its_thread_is_quarantined(monkeypatch: p
         assert runtime.audit().total == Balance(accepted=2, dropped=2)
 
 
+async def test_the_end_of_a_runtime_whose_store_was_slow(autojump_clock: trio.testing.MockClock) -> None:
+    """Events that waited for room, and were answered by then, are noted after those before them: none of them is left
+    in doubt, or out of the books."""
+    store = OneByOneStore()
+    async with actors.open_runtime(store=store) as runtime:
+        receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        store.vacate()
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+    assert {receipt.cause for receipt in receipts} == {Cause.SHUTDOWN}
+    assert runtime.audit().total == Balance(accepted=3, dropped=3)
+    assert [receipt.seq for receipt in receipts] == [1, 2, None]
+
+
+async def test_a_crash_while_others_wait_for_room(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where the actor crashes meanwhile: its successor, which gets the events that it waited with before the
+    answers to others, notes the answers in order."""
+    store = OneByOneStore()
+    async with actors.open_runtime(store=store) as runtime:
+        receipts = [runtime.thread("t1").emit_nowait("step", {}) for _ in range(4)]
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        store.vacate()
+        await trio.testing.wait_all_tasks_blocked()
+        store.answer()
+        crash_once(monkeypatch, store, "room")
+        store.vacate()
+        for receipt in receipts[2:]:
+            await trio.testing.wait_all_tasks_blocked(1.0)
+            store.answer()
+            store.vacate()
+            await receipt.reached(Stage.BUFFERED)
+        assert [receipt.seq for receipt in receipts] == [1, 2, 3, 4]
+        assert [failure.handling for failure in runtime.failures] == ["settle"]
+
+
 # --- changes of owner ----------------------------------------------------------------
 
 
@@ -382,3 +433,28 @@ async def test_a_message_that_meets_a_change_of_owner(others: str | None) -> Non
         assert reply["error"]["name"] == "unknown_thread"
         assert server.runtime.owner("t1") == others
         assert ahead.offset == 1
+
+
+@pytest.mark.parametrize("crashing", ["note_placement", "note_owner"])
+async def test_owners_of_whose_events_some_are_on_their_way(
+    crashing: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the answers to a bind and the unbind behind it wait for a crashed actor, their user is not forgotten:
+    what the bind has placed would count as left by an earlier life, and again when it is noted."""
+    store = HeldStore()
+    async with actors.open_runtime(store=store) as runtime, trio.open_nursery() as nursery:
+        receipt = runtime.thread("t1").emit_nowait("step", {})
+        nursery.start_soon(runtime.bind, "t1", "bob")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(runtime.unbind, "t1")
+        await trio.testing.wait_all_tasks_blocked()
+        crash_in(monkeypatch, crashing, 1)
+        store.journal.released.set()
+        while not runtime.failures:
+            await trio.testing.wait_all_tasks_blocked()
+        asked: list[bool] = []
+        monkeypatch.setattr(runtime.tree.registry, "retire", lambda forget: asked.append(forget("bob")))
+        runtime.tree.pulse._retire()
+        await receipt.reached(Stage.STORED)
+        assert asked == [False]
+        assert runtime.audit().users == {"bob": Balance(accepted=1, retained=1)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.client.activity import Activity
+from actors.delivery.activity import Activity
 from actors.events.delivered import Event
 from actors.events.event import Lifecycle
 from actors.events.items import Active, Inactive, Reset

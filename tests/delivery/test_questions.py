@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.client.questions import Questions
+from actors.delivery.questions import Questions
 from actors.events.items import AskClosed
 from actors.protocol import server_messages
 from actors.protocol.server_messages import Question
