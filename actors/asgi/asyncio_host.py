@@ -11,7 +11,7 @@ import trio
 
 from actors import aio
 from actors.aio.bridge import Bridge
-from actors.asgi.courier import CUT_SECONDS, LINGER_SECONDS, Courier, Receive, Send
+from actors.asgi.courier import LINGER_SECONDS, Courier, Receive, Send
 from actors.asgi.host import ASGIApp, Plan
 from actors.asgi.translation import ASGIMessage, Scope, head_of, peer_of
 from actors.asgi.tunnel import Tunnel
@@ -85,9 +85,7 @@ class AsyncioHost:
             group.create_task(handle())
             try:
                 await courier.carry_out(far)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(CUT_SECONDS):
-                        await courier.cut()
+                await courier.cut()
                 if courier.lingers:
                     await asyncio.wait([coming], timeout=LINGER_SECONDS)
             finally:

@@ -24,10 +24,6 @@ LINGER_SECONDS = 2.0
 """The time for a client to answer a Close, or to go, while what it still says is read."""
 
 
-CUT_SECONDS = 0.5
-"""The time for a server to end a connection that was given up, which it may spend on a closing handshake."""
-
-
 class Bell(Protocol):
     """An event of the host's loop, set once."""
 
@@ -132,7 +128,7 @@ class Courier:
 
     async def cut(self) -> None:
         """Ask the ASGI server to end a conversation that the runtime has given up without a Close: some keep the socket
-        of an application that has merely ended. Its host waits for that for ``CUT_SECONDS``."""
+        of an application that has merely ended. It may take its time for a closing handshake."""
         if self._aborted and self._speaks and not self.lingers:
             with Barrier(_pass_on):
                 await self._send({"type": "websocket.close", "code": 1011, "reason": "given up"})

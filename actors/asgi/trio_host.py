@@ -9,7 +9,7 @@ from functools import partial
 
 import trio
 
-from actors.asgi.courier import CUT_SECONDS, LINGER_SECONDS, Courier, Receive, Send
+from actors.asgi.courier import LINGER_SECONDS, Courier, Receive, Send
 from actors.asgi.host import ASGIApp, Plan
 from actors.asgi.translation import ASGIMessage, Scope, head_of, peer_of
 from actors.asgi.tunnel import Tunnel
@@ -78,8 +78,7 @@ async def _carry(courier: Courier, tunnel: Tunnel) -> None:
             scope = trio.CancelScope()
             nursery.start_soon(_carry_in, courier, tunnel, scope)
             await courier.carry_out(tunnel)
-            with trio.move_on_after(CUT_SECONDS):
-                await courier.cut()
+            await courier.cut()
             scope.deadline = trio.current_time() + LINGER_SECONDS if courier.lingers else -math.inf
     finally:
         tunnel.release()
