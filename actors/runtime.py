@@ -568,8 +568,9 @@ class Runtime:
         :class:`~actors.errors.Busy` where the user has as many devices as may
         be, :class:`~actors.errors.Quarantined`,
         :class:`~actors.errors.RuntimeClosed`, also while the runtime drains,
-        and :class:`~actors.errors.StoreError` where the store cannot follow
-        the log. To enter is a checkpoint; cancelled, no device is left behind.
+        :class:`~actors.errors.StoreError` where the store cannot follow the
+        log, and a bare :class:`~actors.errors.ActorsError` where the user was
+        revoked meanwhile, or the user's actor failed. To enter is a checkpoint; cancelled, no device is left behind.
         """
         self._affinity.check_task("follow")
         check_identifier("user_id", user_id)

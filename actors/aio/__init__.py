@@ -23,12 +23,14 @@ from actors.aio.client import Session, connect
 from actors.aio.following import Following
 from actors.aio.receipt import Fate, Receipt
 from actors.aio.run import Run
-from actors.aio.runtime import Runtime, Thread, open_runtime
+from actors.aio.runtime import OnMessage, OnUndelivered, Runtime, Thread, open_runtime
 
 __all__ = [
     "Bridge",
     "Fate",
     "Following",
+    "OnMessage",
+    "OnUndelivered",
     "Receipt",
     "Run",
     "Runtime",

@@ -111,12 +111,6 @@ class Block(Generic[T]):
         Raises CancelledError if that came while this waited, and the body has no exception of its own.
         """
         interrupted = await self._left.wait_out()
-        if self._asked:
-            # Python before 3.13 delivers a cancellation that was taken back all the same, at the next await.
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                interrupted = True
         outstanding = (task.uncancel() if self._asked else task.cancelling()) > self._before
         if interrupted and outstanding and self._error is None and not self._unwound:
             raise asyncio.CancelledError

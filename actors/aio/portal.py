@@ -82,12 +82,6 @@ class Portal(Generic[T]):
         task, self._task = self._task, None
         assert task is not None, "a block is left after it was entered"
         interrupted = await self._leave()
-        if self._asked:
-            # Python before 3.13 delivers a cancellation that was taken back all the same, at the next await.
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                interrupted = True
         outstanding = (task.uncancel() if self._asked else task.cancelling()) > self._before
         if isinstance(error, asyncio.CancelledError) and self._asked and not outstanding:
             error = None

@@ -37,7 +37,6 @@ class Visit(Generic[T]):
         self._function = function
         self._args = args
         self._task: asyncio.Task[None] | None = None
-        self._asked = False
         self._value: Any = None
         self._error: BaseException | None = None
 
@@ -49,9 +48,14 @@ class Visit(Generic[T]):
     def begin(self, token: trio.lowlevel.TrioToken) -> None:
         """Start the task, in the host's loop."""
 
-        def end(_: object) -> None:
+        def end() -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(self.over.set)
+
+        def end_of(task: asyncio.Task[None]) -> None:
+            if task.cancelled():  # before its first step, of which nothing else would tell
+                self._error = HostCancelled("the host has cancelled the task")
+            end()
 
         act = self._act()
         try:
@@ -60,13 +64,12 @@ class Visit(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - a factory is the host's, and the runtime waits for an end
             act.close()
             self._error = error
-            end(None)
+            end()
         else:
-            self._task.add_done_callback(end)
+            self._task.add_done_callback(end_of)
 
     def cancel(self) -> None:
         """Cancel the task, in the host's loop, after it has begun."""
-        self._asked = True
         if self._task is not None:
             self._task.cancel("the runtime has cancelled it")
 

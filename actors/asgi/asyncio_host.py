@@ -85,6 +85,7 @@ class AsyncioHost:
             group.create_task(handle())
             try:
                 await courier.carry_out(far)
+                await courier.cut()
                 if courier.lingers:
                     await asyncio.wait([coming], timeout=LINGER_SECONDS)
             finally:

@@ -126,6 +126,13 @@ class Courier:
                     self._bell = self._make_bell()
                     await self._bell.wait()
 
+    async def cut(self) -> None:
+        """Ask the ASGI server to end a conversation that the runtime has given up without a Close: some keep the socket
+        of an application that has merely ended. It may take its time for a closing handshake."""
+        if self._aborted and self._speaks and not self.lingers:
+            with Barrier(_pass_on):
+                await self._send({"type": "websocket.close", "code": 1011, "reason": "given up"})
+
     async def _send_all(self, messages: list[ASGIMessage], far: Far) -> None:
         for message in messages:
             if self._aborted:
@@ -141,5 +148,10 @@ class Courier:
 
     def _lose(self, far: Far, error: BaseException) -> None:
         far.snap()
-        if not isinstance(error, Exception):  # an asyncio.CancelledError, say: the host's, which passes
-            raise error
+        _pass_on(error)
+
+
+def _pass_on(error: BaseException) -> None:
+    """Raise what is no error of the server's but the host's own, as an asyncio.CancelledError."""
+    if not isinstance(error, Exception):
+        raise error

@@ -45,7 +45,8 @@ class Realtime:
     ``options`` are those of :func:`actors.open_runtime`; its functions are
     written for the loop of the ASGI server, Trio or asyncio. ``port``, with
     ``host`` and ``prefix``, is a port of the runtime's own besides. ``apps`` are opened beside
-    the runtime, in its loop, by paths: ``actors.http.open_api``. Where the
+    the runtime, in its loop, and asked below their paths, which they see:
+    ``{"/v1": actors.http.open_api}``. Where the
     server can be reached from other machines, ``authenticate`` is needed, as it
     is on the own port.
     """
@@ -136,8 +137,7 @@ class Realtime:
         path = path_of(scope)
         for prefix, app in self._open().apps.items():
             if path.startswith(f"{prefix}/") or path == prefix:
-                root = scope.get("root_path", "").rstrip("/")
-                await app({**scope, "root_path": root + prefix, "path": root + path}, receive, send)
+                await app(scope, receive, send)
                 return
         await self._serve(scope, receive, send, path, None)
 

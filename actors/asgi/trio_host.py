@@ -78,6 +78,7 @@ async def _carry(courier: Courier, tunnel: Tunnel) -> None:
             scope = trio.CancelScope()
             nursery.start_soon(_carry_in, courier, tunnel, scope)
             await courier.carry_out(tunnel)
+            await courier.cut()
             scope.deadline = trio.current_time() + LINGER_SECONDS if courier.lingers else -math.inf
     finally:
         tunnel.release()

@@ -29,7 +29,7 @@ class Losses:
         self._devices = devices
         self._lost: Counter[str] = Counter()
         self._counted: dict[tuple[str, int], int] = {}
-        """How many of a dead letter were counted, by user and first offset: what follows it is joined to it."""
+        """The events of a dead letter that were counted, by user and first offset: what follows it is joined to it."""
         self._looked_at = 0.0
         """The time of the newest dead letter that was counted: wall clock, in seconds."""
         self._warnings = LogThrottle(context.limits.warnings, context.limits.warning_seconds)

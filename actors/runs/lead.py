@@ -51,12 +51,13 @@ def check_ahead(ahead: object, seconds: float, limits: Limits) -> None:
 class Window:
     """The events of one emitter that devices have yet to take, oldest first."""
 
-    __slots__ = ("_acks_in_time", "_is_patient", "_size_bytes", "events", "full_since")
+    __slots__ = ("_acks_in_time", "_is_patient", "_owner", "_size_bytes", "events", "full_since")
 
     def __init__(self) -> None:
         self.events: deque[tuple[Receipt, int]] = deque()
         self.full_since: float | None = None
         """The time at which it was found to be full; ``None`` while it is not."""
+        self._owner = ""
         self._size_bytes = 0
         self._acks_in_time = True
         """True unless the devices have been too slow to ack."""
@@ -109,6 +110,13 @@ class Window:
             while len(self.events) >= most_events:
                 self._pop()
         return self._is_patient
+
+    def belong_to(self, owner: str) -> None:
+        """Forget the events of a former owner of the thread, because nothing waits for the devices of that one."""
+        if owner != self._owner:
+            self._owner = owner
+            self.events = deque(one for one in self.events if (at := one[0].position) is None or at.user_id == owner)
+            self._size_bytes = sum(size for _, size in self.events)
 
     def give_up(self, awaited: Stage) -> None:
         """Wait for less from now on, because a stage was not reached in time."""
@@ -223,10 +231,10 @@ class Leads:
 
     def is_full(self, owner: str, window: Window, most_events: int) -> bool:
         """Return true if an emitter has to wait for a user's devices; without any, nothing is waited for."""
-        devices = self._devices_of(owner)
-        if not devices:
+        if not self._devices_of(owner):
             window.clear()
             return False
+        window.belong_to(owner)
         return window.is_full(most_events, self._most_bytes, self._awaited(owner, window))
 
     async def wait(self, owner: str, window: Window) -> None:

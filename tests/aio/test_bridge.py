@@ -200,6 +200,33 @@ def test_an_attempt_becomes_a_task_only_without_room() -> None:
     crossing(test)
 
 
+def test_what_could_go_at_once_waits_behind_what_waits() -> None:
+    """An attempt that finds room does not overtake one that is in line, and takes its turn after it."""
+
+    async def test(bridge: Bridge) -> None:
+        line, gate, order = Line(), trio.Event(), []
+
+        def full() -> None:
+            raise trio.WouldBlock
+
+        async def first() -> None:
+            await gate.wait()
+            order.append("first")
+
+        async def second() -> None:
+            order.append("second")
+
+        waiting = asyncio.create_task(bridge.attempt(full, first, line))
+        await until(lambda: not line.empty)
+        passing = asyncio.create_task(bridge.attempt(lambda: order.append("overtook"), second, line))
+        await asyncio.sleep(0.01)
+        bridge.soon(gate.set)
+        await asyncio.gather(waiting, passing)
+        assert order == ["first", "second"]
+
+    crossing(test)
+
+
 def test_calls_end_with_the_runtime() -> None:
     """A call that is there when the host leaves raises RuntimeClosed, and so does each later one."""
 

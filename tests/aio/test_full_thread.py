@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
 
 import actors
 from actors import Stage, aio
@@ -34,6 +35,10 @@ class Full:
         """Let the store have room."""
         await self.runtime.bridge.ask(self._store.gate.set)
 
+    async def close(self) -> None:
+        """Let the store have no more room."""
+        self._store.gate = await self.runtime.bridge.ask(trio.Event)
+
     async def emitted(self) -> list[tuple[str, dict[str, Any]]]:
         """What was emitted but for what filled the thread, once it is placed."""
         last = await self.thread.emit("last", {})
@@ -43,10 +48,11 @@ class Full:
 
 
 @asynccontextmanager
-async def full(**limits: Any) -> AsyncIterator[Full]:
+async def full(on_message: aio.OnMessage | None = None, **limits: Any) -> AsyncIterator[Full]:
     """A runtime whose thread t1 is alice's, and soon full."""
     store = FullStore()
-    async with aio.open_runtime(store=store, limits=actors.Limits(mailbox_messages=4, **limits)) as runtime:
+    bounds = actors.Limits(mailbox_messages=4, **limits)
+    async with aio.open_runtime(store=store, limits=bounds, on_message=on_message) as runtime:
         await runtime.bind("t1", "alice")
         found = Full(runtime, store)
         try:
@@ -178,3 +184,37 @@ def test_a_run_that_is_cancelled_in_a_full_thread_ends_at_once() -> None:
         assert kinds.count("agent_started") == kinds.count("agent_cancelled") == 2
 
     in_full_thread(test, delta_bytes=16)
+
+
+def test_the_text_of_a_handler_that_has_returned_comes_before_the_end() -> None:
+    """A handler whose text waits for room may return: the run completes once all of it is in the thread."""
+
+    async def main() -> None:
+        founds: list[Full] = []
+        opening: list[asyncio.Task[None]] = []
+
+        async def open_later(found: Full) -> None:
+            await asyncio.sleep(0.05)
+            await found.open()
+
+        async def write(run: aio.Run, message: actors.Message) -> None:
+            await founds[0].close()
+            await founds[0].fill()
+            for n in range(40):
+                run.delta(f"{n:03}")
+            opening.append(asyncio.create_task(open_later(founds[0])))
+
+        async with full(write, delta_bytes=16) as found:
+            founds.append(found)
+            await found.open()
+            async with found.runtime.follow("alice") as followed:
+                await found.thread.send({"text": "x"}, user_id="alice")
+                async for item in followed:
+                    if getattr(item, "type", "") == "agent_completed":
+                        break
+            emitted = await found.emitted()
+            text = "".join(payload["text"] for kind, payload in emitted if kind == "agent_delta")
+            assert text == "".join(f"{n:03}" for n in range(40))
+            assert emitted[-1][0] == "agent_completed"
+
+    run(main)

@@ -92,6 +92,8 @@ async def test_aborted() -> None:
         exchange.holds.set()
     assert types(exchange) == ["accept"]
     assert not courier.lingers
+    await courier.cut()
+    assert exchange.sent[-1] == {"type": "websocket.close", "code": 1011, "reason": "given up"}
 
 
 async def test_carried_in() -> None:

@@ -196,6 +196,21 @@ async def test_large_events_count_by_their_bytes() -> None:
         thread.emit_nowait("tick", {"x": ""}, user_id="alice")
 
 
+async def test_another_owner() -> None:
+    """Events of a thread's former owner are not waited for."""
+    async with actors.open_runtime() as runtime, runtime.follow("alice"), runtime.follow("bob") as followed:
+        thread, consumer = runtime.thread("t1", ahead=3), Consumer(followed)
+        for _ in range(3):
+            thread.emit_nowait("tick", {}, user_id="alice")
+        await runtime.rebind("t1", "bob")
+        for _ in range(3):
+            thread.emit_nowait("tick", {})
+        with pytest.raises(trio.WouldBlock):
+            thread.emit_nowait("tick", {})
+        await consumer.take(3)
+        assert [event.seq for event in consumer.events] == [4, 5, 6]
+
+
 # --- how long --------------------------------------------------------------------------
 
 

@@ -30,13 +30,8 @@ COMMANDS = {
     "hypercorn on Trio": "hypercorn --worker-class trio --bind 127.0.0.1:{port}",
     "anycorn on Trio": "anycorn --worker-class trio --bind 127.0.0.1:{port}",
     "uvicorn": "uvicorn --port {port}",
-    "uvicorn with wsproto": "uvicorn --port {port} --ws wsproto",
     "granian": "granian --interface asgi --port {port}",
-    "hypercorn": "hypercorn --bind 127.0.0.1:{port}",
-    "anycorn": "anycorn --worker-class asyncio --bind 127.0.0.1:{port}",
     "anycorn on Trio, from code": "actors.asgi --server anycorn --bind 127.0.0.1:{port}",
-    "hypercorn on Trio, from code": "actors.asgi --server hypercorn --bind 127.0.0.1:{port}",
-    "anycorn, from code": "actors.asgi --loop asyncio --server anycorn --bind 127.0.0.1:{port}",
     "hypercorn, from code": "actors.asgi --loop asyncio --server hypercorn --bind 127.0.0.1:{port}",
 }
 """The command line of each server, without the application."""
