@@ -43,7 +43,7 @@ class AguiServed:
 async def agui_served(**options: Any) -> AsyncIterator[AguiServed]:
     """Serve a runtime that is opened with ``options``."""
     realtime = Realtime(
-        apps={"/agui": open_endpoint}, **{"authorize": actors.claim_new, "drain_seconds": 1.0, **options}
+        apps={"/agui": open_endpoint}, **{"authorize": actors.claim_new, "drain_seconds": 0.3, **options}
     )
     config, stopping = Config(), trio.Event()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -51,7 +51,7 @@ async def agui_served(**options: Any) -> AsyncIterator[AguiServed]:
     with trio.fail_after(PATIENCE_SECONDS):
         config.bind = [f"fd://{listener.detach()}"]
         config.errorlog = config.accesslog = None
-        config.graceful_timeout = 0.5
+        config.graceful_timeout = 0.1
         async with trio.open_nursery() as nursery:
             run = partial(serve, realtime, config, shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
             nursery.start_soon(run)
