@@ -28,7 +28,7 @@ FLOORS = [
     {"options", "tree", "runtime"},
     {"client"},
     {"aio"},
-    {"asgi"},
+    {"asgi", "agui"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -113,6 +113,12 @@ def test_the_kernel_knows_no_event() -> None:
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
 PURE_MODULES = (
+    "agui/course",
+    "agui/mapper",
+    "agui/messages",
+    "agui/rows",
+    "agui/turns",
+    "agui/requests",
     "asgi/translation",
     "stages",
     "runs/text_buffer",
@@ -252,7 +258,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "aio", "asgi", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "aio", "asgi", "agui", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""
@@ -321,6 +327,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
+    "agui/page": "the page of the folder",
+    "agui/vectors": "courses of events, which the mappers of Python and JavaScript are held to",
     "aio/page": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",

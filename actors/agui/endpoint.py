@@ -61,7 +61,7 @@ class Endpoint:
         """Answer one request. Nothing of what it is refused for is raised."""
         if scope["type"] != "http":
             raise RuntimeError(f"expected an HTTP request, got {scope['type']}")
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive=receive, send=send)
         try:
             await self._answer(exchange)
         except RAISED as error:
@@ -100,7 +100,7 @@ class Endpoint:
         for name in ("thread_id", "run_id"):
             check_identifier(name, getattr(asked, name))
         async with exchange.until_it_leaves(), self._runtime.follow(user_id, asked.thread_id) as followed:
-            stream = ThreadStream(self._runtime, user_id, asked.thread_id)
+            stream = ThreadStream(self._runtime, user_id=user_id, thread_id=asked.thread_id)
             stream.mapper.recall(asked.messages)
             focus = await self._begin(stream, asked, user_id)
             self._runs.put((user_id, asked.thread_id, asked.run_id), focus.run_id)
@@ -160,7 +160,7 @@ class Endpoint:
     async def _connect(self, exchange: Exchange) -> None:
         user_id, thread_id = await self._identify(exchange), _thread_of(exchange)
         async with exchange.until_it_leaves(), self._runtime.follow(user_id, thread_id) as followed:
-            stream = ThreadStream(self._runtime, user_id, thread_id)
+            stream = ThreadStream(self._runtime, user_id=user_id, thread_id=thread_id)
             await stream.read()
             await exchange.say(stream.mapper.prelude(is_whole=stream.is_whole))
             await self._follow(exchange, stream, followed)
@@ -169,7 +169,7 @@ class Endpoint:
         user_id, thread_id = await self._identify(exchange), _thread_of(exchange)
         name = exchange.parameter("runId")
         if name is None:
-            stream = ThreadStream(self._runtime, user_id, thread_id)
+            stream = ThreadStream(self._runtime, user_id=user_id, thread_id=thread_id)
             await stream.read()
             run_id = stream.mapper.saying
         else:

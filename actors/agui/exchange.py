@@ -33,7 +33,7 @@ Header = tuple[bytes, bytes]
 class Exchange:
     """A request, and what was answered so far."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, *, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.headers = joined(scope["headers"])
         self._receive = receive

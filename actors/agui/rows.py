@@ -145,7 +145,8 @@ def ended(run: CourseRun, event: Event, *, thread_id: str) -> AguiEvent:
             "code": text_of(told.get("type", "failed")),
             **run.owner,
         }
-    result = {"result": event.payload["result"]} if "result" in event.payload else {}
+    value = event.payload.get("result")
+    result = {} if value is None else {"result": value}  # null is deprecated: a client warns of it
     is_cancelled = event.type == Lifecycle.AGENT_CANCELLED
     if run.parent is not None and is_cancelled:
         reason = text_of(event.payload.get("reason", ""))

@@ -31,7 +31,7 @@ Say = Callable[[list[AguiEvent]], Awaitable[None]]
 class ThreadStream:
     """One stream of one thread, to ``say``."""
 
-    def __init__(self, runtime: Runtime, user_id: str, thread_id: str) -> None:
+    def __init__(self, runtime: Runtime, *, user_id: str, thread_id: str) -> None:
         self.mapper = Mapper(thread_id)
         self.is_whole = True
         """Nothing of the thread is missing."""

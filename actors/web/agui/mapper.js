@@ -104,7 +104,7 @@ function ended(run, { type, payload }, threadId) {
     const { message = "", type: code = "failed" } = isRecord(payload.error) ? payload.error : { message: payload.error };
     return { type: isChild ? "SUBAGENT_ERROR" : "RUN_ERROR", message: textOf(message), code: textOf(code), ...owner };
   }
-  const result = "result" in payload ? { result: payload.result } : {};
+  const result = payload.result == null ? {} : { result: payload.result }; // null is deprecated: a client warns of it
   const isCancelled = type === "agent_cancelled";
   if (isChild && isCancelled) {
     return { type: "SUBAGENT_ERROR", message: textOf(payload.reason ?? ""), code: "cancelled", ...owner };
