@@ -70,7 +70,7 @@ class Exchange:
 
     @asynccontextmanager
     async def until_it_leaves(self) -> AsyncIterator[None]:
-        """Cancel the block when the client goes away; what it began on the server goes on. Its problems come out bare."""
+        """Cancel the block when the client goes away; what it began goes on. What is refused in it comes out bare."""
         refused: Exception | None = None
         async with trio.open_nursery() as nursery:
 

@@ -54,7 +54,7 @@ _NAMES: tuple[tuple[type[Exception], str], ...] = (
 """The rows of what the runtime raises; the first that fits counts."""
 
 RAISED = (ActorsError, trio.TooSlowError)
-"""What the runtime raises at a request."""
+"""The errors of the runtime at a request."""
 
 
 class Refused(ActorsError):

@@ -12,11 +12,13 @@ import trio
 import actors
 from actors.agui import Endpoint, open_endpoint
 
+USER = "alice"
+
 
 class Caller:
     """One request, and what is answered."""
 
-    def __init__(self, endpoint: Endpoint, method: str, *, query: str = "", token: str | None = "alice") -> None:
+    def __init__(self, endpoint: Endpoint, method: str, *, query: str = "", token: str | None = USER) -> None:
         headers = [(b"content-type", b"application/json")]
         if token is not None:
             headers.append((b"authorization", f"Bearer {token}".encode()))
@@ -32,7 +34,7 @@ class Caller:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.text = b""
-        self.is_over = False
+        self.over = trio.Event()
         self._endpoint = endpoint
         self._to_server, self._receive = trio.open_memory_channel[dict[str, Any]](100)
         self._bell = trio.Event()
@@ -40,7 +42,7 @@ class Caller:
     async def call(self) -> None:
         """Have the request answered."""
         await self._endpoint(self.scope, self._receive.receive, self._send)
-        self.is_over = True
+        self.over.set()
         self._ring()
 
     def body(self, body: bytes, *, more: bool = False) -> None:
@@ -67,10 +69,10 @@ class Caller:
         """The name of the problem that was answered."""
         return str(json.loads(self.text)["error"]["name"])
 
-    async def until(self, type_: str) -> dict[str, Any]:
-        """Wait for an event of a type."""
-        while type_ not in self.types:
-            assert not self.is_over, self.text
+    async def until(self, type_: str, count: int = 1) -> dict[str, Any]:
+        """Wait for an event of a type, or so many; returns the first."""
+        while self.types.count(type_) < count:
+            assert not self.over.is_set(), self.text
             await self._bell.wait()
         return next(event for event in self.events if event["type"] == type_)
 
@@ -117,8 +119,7 @@ class Opened:
 
     async def answered(self, caller: Caller) -> Caller:
         """Wait for the end of an answer."""
-        while not caller.is_over:
-            await trio.sleep(0.01)
+        await caller.over.wait()
         return caller
 
     async def ask(self, method: str, **options: Any) -> Caller:

@@ -123,8 +123,7 @@ async def test_a_thread_is_followed_across_its_runs(autojump_clock: MockClock) -
         await server.answered(server.post())
         async with server.runtime.thread("t1").run("proactive") as run:
             run.delta("by myself")
-        while caller.types.count("RUN_FINISHED") < 2:
-            await trio.sleep(0.1)
+        await caller.until("RUN_FINISHED", 2)
         client = AguiClient().take(caller.events)
         assert [one["content"] for one in client.messages] == ["hi", "one two three", "by myself"]
 

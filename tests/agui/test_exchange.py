@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import trio
 
 from actors.agui.exchange import Exchange
@@ -53,8 +54,6 @@ async def test_a_client_that_leaves_cancels_the_block() -> None:
     async with staying.until_it_leaves():
         reached = True
     assert reached
-    try:
+    with pytest.raises(Refused, match="bare"):
         async with staying.until_it_leaves():
             raise Refused("busy", "bare")
-    except Refused as error:
-        assert str(error) == "bare"

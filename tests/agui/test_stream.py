@@ -18,18 +18,19 @@ async def test_a_slow_client_misses_nothing_that_is_retained(autojump_clock: Moc
             stream, client = ThreadStream(runtime, user_id="alice", thread_id="t1"), AguiClient()
             await stream.read()
             client.take(stream.mapper.prelude())
+            over = trio.Event()
 
             async def say(events: list[dict[str, object]]) -> None:
                 await trio.sleep(1)
-                client.take(events)
+                if client.take(events).ends:
+                    over.set()
 
             nursery.start_soon(stream.follow, followed, say)
             async with runtime.thread("t1").run("writer", run_id="r1") as run:
                 for n in range(100):
                     run.delta(f"{n} ")
                     await run.emit("step", {"n": n})
-            while not client.ends:
-                await trio.sleep(1)
+            await over.wait()
             nursery.cancel_scope.cancel()
         assert "".join(one["content"] for one in client.messages) == "".join(f"{n} " for n in range(100))
         assert stream.is_whole
@@ -43,10 +44,11 @@ async def test_a_client_that_was_too_slow_is_told(autojump_clock: MockClock) -> 
         async with runtime.follow("alice", "t1") as followed, trio.open_nursery() as nursery:
             stream, client = ThreadStream(runtime, user_id="alice", thread_id="t1"), AguiClient()
             client.take(stream.mapper.prelude())
-            gate = trio.Event()
+            gate, over = trio.Event(), trio.Event()
 
             async def say(events: list[dict[str, object]]) -> None:
-                client.take(events)
+                if client.take(events).ends:
+                    over.set()
                 await gate.wait()
 
             nursery.start_soon(stream.follow, followed, say)
@@ -54,8 +56,7 @@ async def test_a_client_that_was_too_slow_is_told(autojump_clock: MockClock) -> 
                 for n in range(100):
                     await run.emit("step", {"n": n})
                 gate.set()
-            while not client.ends:
-                await trio.sleep(1)
+            await over.wait()
             nursery.cancel_scope.cancel()
         assert "gap" in [one["name"] for one in client.customs]
         assert not stream.is_whole

@@ -55,7 +55,7 @@ async def agui_served(**options: Any) -> AsyncIterator[AguiServed]:
         async with trio.open_nursery() as nursery:
             run = partial(serve, realtime, config, shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
             nursery.start_soon(run)
-            while realtime._host is None:
+            while realtime._host is None:  # noqa: ASYNC110 - the lifespan of a real server is waited for
                 await trio.sleep(0.01)
             yield AguiServed(realtime, port)
             stopping.set()

@@ -76,7 +76,7 @@ async def test_a_question_and_its_answer(node: Node, plain: bool) -> None:
 
 
 async def test_a_client_that_is_cut_goes_on(node: Node) -> None:
-    """Ten cuts in the middle of a run: our agent asks again, and the client, which hears of none, has the exact text."""
+    """Ten cuts in the middle of a run: our agent asks again, the client hears of none, and the text is exact."""
     gate = Gate()
     async with agui_served(on_message=gate.talk) as server, fault_proxy("127.0.0.1", server.port) as network:
         url = f"http://127.0.0.1:{network.port}/agui"
