@@ -138,7 +138,7 @@ def ended(run: CourseRun, event: Event, *, thread_id: str) -> AguiEvent:
     """Say how a run ended."""
     if event.type == Lifecycle.AGENT_FAILED:
         error = event.payload.get("error")
-        told = error if isinstance(error, dict) else {"message": error}
+        told = error if isinstance(error, dict) else {"message": "" if error is None else error}
         return {
             "type": "RUN_ERROR" if run.parent is None else "SUBAGENT_ERROR",
             "message": text_of(told.get("message", "")),

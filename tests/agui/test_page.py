@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -68,7 +67,7 @@ async def test_they_run_as_printed(tmp_path: Path, name: str) -> None:
     (project / "page.mjs").write_text(block("page").replace("8000", str(port)))
     (project / "http.mjs").write_text(_OVER_HTTP.replace("8000", str(port)))
     words = [word.format(port=port) for word in _SERVERS[name]]
-    server = subprocess.Popen([sys.executable, "-m", *words, "app:app"], cwd=project)
+    server = await trio.lowlevel.open_process([sys.executable, "-m", *words, "app:app"], cwd=project)
     try:
         with trio.fail_after(_PATIENCE_SECONDS):
             await answers(port)
@@ -81,7 +80,8 @@ async def test_they_run_as_printed(tmp_path: Path, name: str) -> None:
                 assert ran.stdout.decode().strip() == expected
     finally:
         server.kill()
-        await trio.to_thread.run_sync(server.wait)
+        with trio.CancelScope(shield=True):
+            await server.wait()
 
 
 _OVER_HTTP = """

@@ -101,7 +101,8 @@ function custom(run, { type, payload }) {
 function ended(run, { type, payload }, threadId) {
   const [{ owner }, isChild] = [run, run.parent !== null];
   if (type === "agent_failed") {
-    const { message = "", type: code = "failed" } = isRecord(payload.error) ? payload.error : { message: payload.error };
+    const error = isRecord(payload.error) ? payload.error : { message: payload.error ?? "" };
+    const { message = "", type: code = "failed" } = error;
     return { type: isChild ? "SUBAGENT_ERROR" : "RUN_ERROR", message: textOf(message), code: textOf(code), ...owner };
   }
   const result = payload.result == null ? {} : { result: payload.result }; // null is deprecated: a client warns of it

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from actors.agui.mapper import Mapper
-from tests.agui.random_courses import RandomCourse
+from tests.agui.random_courses import RandomCourse, junk
 from tests.agui.vectors import courses
 from tests.support.agui_client import AguiClient
 from tests.system.client_js.node import Node
@@ -48,12 +48,12 @@ async def test_the_corpus(node: Node) -> None:
 
 
 async def test_courses_by_chance(node: Node) -> None:
-    """Of runs beside and below each other, cut anywhere: both languages say the same, and the published client comes
-    to the messages that the one in Python has, of the whole course."""
+    """Of runs beside and below each other, cut anywhere, and of junk: both languages say the same, and the published
+    client comes to the messages that the one in Python has, of the whole course."""
     given: list[dict[str, Any]] = []
     expected: list[tuple[Any, Any]] = []
-    for seed in range(60):
-        events = RandomCourse(Random(seed)).grow(25)
+    for seed in range(120):
+        events = RandomCourse(Random(seed)).grow(25) if seed % 2 else junk(Random(seed), 40)
         cut = Random(seed).randrange(len(events))
         mapper = Mapper("t1")
         for event in events[:cut]:
@@ -61,7 +61,7 @@ async def test_courses_by_chance(node: Node) -> None:
         said = [*mapper.prelude(), *(one for event in events[cut:] for one in mapper.feed(event))]
         whole = Mapper("t1")
         whole.prelude()
-        client = AguiClient().take([one for event in events for one in whole.feed(event)])
+        client = AguiClient().take(said if seed % 2 == 0 else [one for event in events for one in whole.feed(event)])
         given.append({"events": msgspec.to_builtins(events), "cut": cut})
         expected.append((said, client.messages))
     script = """
