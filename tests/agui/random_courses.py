@@ -141,7 +141,12 @@ def junk(random: Random, count: int) -> list[Event]:
             random.choice((*_NAMES, "agent_name", "parent_run_id", "message")): _value(random, 3) for _ in range(4)
         }
         run_id, event_id = random.choice(_RUNS), random.choice((f"e{seq}", None))
-        about = {"type": random.choice(_TYPES), "payload": payload, "run_id": run_id, "event_id": event_id}
+        about: dict[str, Any] = {
+            "type": random.choice(_TYPES),
+            "payload": payload,
+            "run_id": run_id,
+            "event_id": event_id,
+        }
         events.append(Event(**about, thread_id="t1", timestamp=seq + 0.5, seq=seq, offset=seq))
     return events
 
