@@ -10,6 +10,7 @@ The parts, from the ground up:
     passage, visit       one call in either direction
     bridge, portal       the ways between two loops; the thread with Trio in it
     block, text          a run's block, and its text, on both sides
+    upcoming, following  the items of a device in the process
     receipt, run         what applications get
     adapters, runtime    what applications give, and call
     client               a device
@@ -19,6 +20,7 @@ from trio import WouldBlock
 
 from actors.aio.bridge import Bridge
 from actors.aio.client import Session, connect
+from actors.aio.following import Following
 from actors.aio.receipt import Fate, Receipt
 from actors.aio.run import Run
 from actors.aio.runtime import Runtime, Thread, open_runtime
@@ -26,6 +28,7 @@ from actors.aio.runtime import Runtime, Thread, open_runtime
 __all__ = [
     "Bridge",
     "Fate",
+    "Following",
     "Receipt",
     "Run",
     "Runtime",

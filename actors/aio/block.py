@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
@@ -25,23 +25,26 @@ from actors.aio.bridge import Bridge, closed_meanwhile
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import is_cancellation
 
-
-class Cancellable(Protocol):
-    """The target of a block over there, as a body that was cancelled by the host needs it."""
-
-    def cancel(self, reason: str) -> None:
-        """Cancel it."""
-        ...
+T = TypeVar("T")
 
 
-C = TypeVar("C", bound=Cancellable)
+def _leave_be(_: object) -> None:
+    """Tell the target of no cancellation, because to be left is all that it needs."""
 
 
-class Block(Generic[C]):
+class Block(Generic[T]):
     """One block; entered and left once, by one task."""
 
-    def __init__(self, bridge: Bridge, manager: Callable[[], AbstractAsyncContextManager[C]]) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        manager: Callable[[], AbstractAsyncContextManager[T]],
+        *,
+        cancel: Callable[[T], None] = _leave_be,
+    ) -> None:
+        """Take the manager to enter over there, and how its target hears that the host has cancelled the body."""
         self._bridge = bridge
+        self._cancel = cancel
         self._manager = manager
         self._entered = bridge.passage()
         self._left = bridge.passage()
@@ -58,14 +61,14 @@ class Block(Generic[C]):
         self._asked = False
         """True once the task was cancelled for the other side."""
 
-    async def enter(self) -> C:
+    async def enter(self) -> T:
         """Enter the other side. Raises what the other side raises. Cancelled, the other side has been left again."""
         task = asyncio.current_task()
         assert task is not None, "async with runs in a task"
         self._before = task.cancelling()
         self._bridge.soon(self._begin)
         try:
-            inner: C = await self._entered.wait()
+            inner: T = await self._entered.wait()
         except asyncio.CancelledError:
             self._unwound = True
             with suppress(RuntimeClosed):
@@ -77,7 +80,9 @@ class Block(Generic[C]):
         self._bridge.go_inside(task)
         return inner
 
-    async def leave(self, error: BaseException | None, ending: Callable[[], Awaitable[None]]) -> bool:
+    async def leave(
+        self, error: BaseException | None, ending: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    ) -> bool:
         """Leave with the body's exception, after ``ending`` over there; True if the exception ends with the block.
 
         Raises what the other side raises on its own account.
@@ -145,7 +150,7 @@ class Block(Generic[C]):
         finally:
             self._settle(error)
 
-    async def _stay(self, inner: C) -> None:
+    async def _stay(self, inner: T) -> None:
         """Wait for the body, and end as it did."""
         try:
             await self._go.wait()
@@ -156,7 +161,7 @@ class Block(Generic[C]):
             if self._unwound or not self._go.is_set():
                 raise
         if self._unwound:
-            inner.cancel("host")
+            self._cancel(inner)
             return
         await self._ending()
         if self._error is not None:

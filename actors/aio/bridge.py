@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from actors.aio.line import Line
 from actors.aio.passage import Passage
 from actors.aio.visit import Visit
 from actors.errors import ForeignLoop, ForeignThread, RuntimeClosed
@@ -102,14 +103,18 @@ class Bridge:
         self.soon(self.begin, passage, scope, function, args)
         return await self.finish(passage, scope)
 
-    async def attempt(self, now: Callable[[], T], later: Callable[[], Awaitable[T]]) -> T:
-        """Run ``now`` in the runtime's loop, or await ``later`` there where that raises :class:`trio.WouldBlock`.
+    async def attempt(
+        self, now: Callable[[], T], later: Callable[[], Awaitable[T]], line: Line, *, passing: bool = False
+    ) -> T:
+        """Run ``now`` in the runtime's loop, or await ``later`` there in line where that raises WouldBlock.
 
-        Saves the task while there is room. Raises and is cancelled as :meth:`call`.
+        Saves the task while there is room, and waits behind those that wait.
+        Raises and is cancelled as :meth:`call`.
         """
         passage: Passage[T] = self.passage()
         scope = trio.CancelScope()
-        self.soon(self._attempt, passage, scope, now, later)
+        join = line.join_passing if passing else line.join
+        self.soon(self._attempt, passage, scope, now, lambda: join(later), line)
         return await self.finish(passage, scope)
 
     def passage(self) -> Passage[Any]:
@@ -242,15 +247,22 @@ class Bridge:
             self.host(passage.settle, value)
 
     def _attempt(
-        self, passage: Passage[T], scope: trio.CancelScope, now: Callable[[], T], later: Callable[[], Awaitable[T]]
+        self,
+        passage: Passage[T],
+        scope: trio.CancelScope,
+        now: Callable[[], T],
+        joined: Callable[[], Callable[[], Awaitable[T]]],
+        line: Line,
     ) -> None:
         if passage.withdrawn:
             self.host(passage.settle, None)
             return
         try:
+            if not line.empty:
+                raise trio.WouldBlock
             value = now()
         except trio.WouldBlock:
-            self.begin(passage, scope, later, ())
+            self.begin(passage, scope, joined(), ())
         except BaseException as error:  # noqa: BLE001 - it is its caller's, over there
             self.host(passage.settle, None, error)
         else:

@@ -15,13 +15,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-import trio
-
 import actors.client.session
 from actors.aio.bridge import Bridge
 from actors.aio.frozen import frozen
-from actors.aio.passage import Passage
 from actors.aio.portal import Portal, host_loop
+from actors.aio.upcoming import Upcoming
 from actors.client.errors import SessionEnded
 from actors.client.items import Cancellation, State
 from actors.client.options import Token
@@ -52,9 +50,7 @@ class Session:
         """The cursor of the last item that was yielded; ``None`` before the first."""
         self._bridge = bridge
         self._inner = inner
-        self._next: Passage[tuple[Item, Cursor | None]] | None = None
-        """The next item, on its way. It outlives a call that was cancelled, so that no item is lost."""
-        self._iterating = False
+        self._upcoming = Upcoming(bridge, self._take)
 
     @property
     def state(self) -> State:
@@ -70,20 +66,10 @@ class Session:
 
         Raises :class:`trio.BusyResourceError` when another task is iterating.
         """
-        if self._iterating:
-            raise trio.BusyResourceError("another task is iterating over this session")
-        self._iterating = True
         try:
-            if self._next is None:
-                self._next = self._bridge.passage()
-                self._soon(self._bridge.begin, self._next, trio.CancelScope(), self._take, ())
-            item, self.cursor = await self._next.wait()
+            item, self.cursor = await self._upcoming.take()
         except RuntimeClosed:
             raise _ended() from None
-        finally:
-            self._iterating = False
-            if self._next is not None and self._next.taken:
-                self._next = None
         return item
 
     async def send(

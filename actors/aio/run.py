@@ -17,7 +17,7 @@ from actors.aio.frozen import frozen, frozen_value
 from actors.aio.receipt import Receipt
 from actors.aio.text import TextLane
 from actors.errors import ActorsError, RuntimeClosed
-from actors.events.event import Payload, check_identifier, check_object, check_text
+from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_text
 from actors.limits import Limits
 from actors.runs.asks import Answer
 from actors.runs.run import Message, Tool
@@ -69,16 +69,13 @@ class Run:
         async def later() -> Receipt:
             return Receipt(self._bridge, await self.inner.emit(type, ready, event_id=event_id))
 
-        return await self._cross(now, later)
+        self._text.send()
+        return await self._bridge.attempt(now, later, self._text.line)
 
     async def thinking(self, text: str) -> Receipt:
         """Emit ``agent_thinking``; waits and raises as :meth:`emit` does."""
         check_text("text", text)
-
-        async def think() -> Receipt:
-            return Receipt(self._bridge, await self.inner.thinking(text))
-
-        return await self._cross(None, think)
+        return await self.emit(Lifecycle.AGENT_THINKING, {"text": text})
 
     def delta(self, text: str) -> None:
         """Add text to the answer. Never waits.
@@ -96,7 +93,7 @@ class Run:
 
     async def flushed(self) -> None:
         """Wait until all text so far has gone out to the thread: the back-pressure of :meth:`delta`."""
-        await self._cross(None, self.inner.output.flushed)
+        await self._wait(self.inner.output.flushed)
 
     async def ask(
         self,
@@ -111,7 +108,7 @@ class Run:
         is none within ``timeout`` seconds. Cancelled, the question is withdrawn.
         """
         ready = frozen(type, payload, self._limits)
-        return await self._cross(None, lambda: self.inner.ask(type, ready, timeout=timeout))
+        return await self._wait(lambda: self.inner.ask(type, ready, timeout=timeout), passing=True)
 
     # --- tools ------------------------------------------------------------------
 
@@ -149,8 +146,7 @@ class Run:
         if arguments is not None:
             check_object("arguments", arguments)
         ready = frozen_value("arguments", {} if arguments is None else arguments, self._limits)
-        return await self._cross(
-            None,
+        return await self._wait(
             # Raw JSON, which is an object, is as good as the mapping that it was.
             lambda: self.inner.tool_started(name, ready, call_id=call_id),  # type: ignore[arg-type]
         )
@@ -160,8 +156,15 @@ class Run:
     ) -> None:
         """Emit ``tool_completed`` for a call that was started; never waits for room. Raises as over there."""
         ready = frozen_value("result", result, self._limits)
+
+        def now() -> None:
+            self.inner.tool_completed(call_id, ready, error=error)
+
+        async def later() -> None:
+            now()
+
         self._text.send()
-        await self._bridge.ask(lambda: self.inner.tool_completed(call_id, ready, error=error))
+        await self._bridge.attempt(now, later, self._text.line)
 
     def _complete_soon(self, call_id: str, error: BaseException) -> None:
         """Complete a call with an error, in order, and without waiting, because its block may be cancelled."""
@@ -197,23 +200,17 @@ class Run:
 
     async def drained(self) -> None:
         """Wait, over there, until all text is in the run. A checkpoint only if some waits for room."""
-        with suppress(ActorsError):  # the run has ended, and with it its text
-            await self._text.cleared()
+        if not self._text.line.empty:
+            await self._text.line.join(trio.lowlevel.checkpoint)()
 
-    async def _cross(self, now: Callable[[], T] | None, later: Callable[[], Awaitable[T]]) -> T:
-        """Act over there, behind the text so far: at once if there is room, or else in a task."""
+    async def _wait(self, function: Callable[[], Awaitable[T]], *, passing: bool = False) -> T:
+        """Await a function over there, in line behind what waits; ``passing`` lets the next go when it begins."""
         self._text.send()
 
-        def at_once() -> T:
-            if now is None or not self._text.clear:
-                raise trio.WouldBlock
-            return now()
+        def never() -> T:
+            raise trio.WouldBlock
 
-        async def behind() -> T:
-            await self._text.cleared()
-            return await later()
-
-        return await self._bridge.attempt(at_once, behind)
+        return await self._bridge.attempt(never, function, self._text.line, passing=passing)
 
 
 @asynccontextmanager
@@ -221,7 +218,7 @@ async def opened(
     bridge: Bridge, manager: Callable[[], AbstractAsyncContextManager[actors.runs.run.Run]], limits: Limits
 ) -> AsyncIterator[Run]:
     """Run the block in a run of the other loop."""
-    block = Block(bridge, manager)
+    block = Block(bridge, manager, cancel=lambda inner: inner.cancel("host"))
     run = Run(bridge, await block.enter(), limits=limits)
     try:
         yield run

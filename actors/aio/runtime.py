@@ -11,14 +11,17 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, overload
+from weakref import WeakValueDictionary
 
 import actors.runtime
 from actors.aio.adapters import Hosted
 from actors.aio.bridge import Bridge
+from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
+from actors.aio.line import Line
 from actors.aio.portal import Portal, host_loop
 from actors.aio.receipt import Fate, Receipt, fate_from
 from actors.aio.run import Run, opened
@@ -31,8 +34,11 @@ from actors.events.event import Payload
 from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
+from actors.observability.statistics import Statistics
+from actors.protocol.client_messages import Origin
 from actors.runs.asks import Answer
 from actors.runs.endings import Cancellation
+from actors.runs.lead import AHEAD_SECONDS
 from actors.runs.run import Message
 from actors.runs.supervisor import OnDisconnect
 from actors.runs.turns import Concurrency
@@ -57,13 +63,14 @@ OnUndelivered = Callable[[Fate], Awaitable[None]]
 class Thread:
     """The handle of a conversation; cheap, because it holds no state of it."""
 
-    __slots__ = ("_bridge", "_inner", "_limits", "thread_id")
+    __slots__ = ("_bridge", "_inner", "_limits", "_line", "thread_id")
 
-    def __init__(self, bridge: Bridge, inner: actors.runtime.Thread, *, limits: Limits) -> None:
+    def __init__(self, bridge: Bridge, inner: actors.runtime.Thread, *, limits: Limits, line: Line) -> None:
         self.thread_id = inner.thread_id
         self._bridge = bridge
         self._inner = inner
         self._limits = limits
+        self._line = line
 
     def __repr__(self) -> str:
         return f"<aio.Thread {self.thread_id}>"
@@ -77,7 +84,7 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """Emit an event; waits for room, and for nothing else.
+        """Emit an event; waits for room, and with ``ahead`` for devices. Tasks wait in the order of their calls.
 
         The arguments and errors are those of ``actors.Thread.emit``; the
         payload is encoded in this call, and may be changed afterwards. What it
@@ -94,7 +101,7 @@ class Thread:
         async def later() -> Receipt:
             return Receipt(self._bridge, await self._inner.emit(type, ready, **options))
 
-        return await self._bridge.attempt(now, later)
+        return await self._bridge.attempt(now, later, self._line)
 
     async def send(
         self,
@@ -130,7 +137,14 @@ class Thread:
         return await self._bridge.call(partial(self._inner.ask, type, ready, timeout=timeout, run_id=run_id))
 
     @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+    async def run(
+        self,
+        agent_name: str,
+        *,
+        run_id: str | None = None,
+        ahead: int | None = None,
+        ahead_seconds: float | None = None,
+    ) -> AsyncIterator[Run]:
         """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
         A block that ends is ``agent_completed``, with ``run.result`` if that
@@ -138,10 +152,10 @@ class Thread:
         out; one whose task is cancelled is ``agent_cancelled``, and
         CancelledError comes out. A cancellation by a client, or by
         :meth:`Runtime.cancel`, cancels the task as ``asyncio.timeout()`` does,
-        and stops at the block. Raises RuntimeClosed where the runtime ends
-        before the block.
+        and stops at the block. ``ahead`` is as in :meth:`Runtime.thread`.
+        Raises RuntimeClosed where the runtime ends before the block.
         """
-        manager = partial(self._inner.run, agent_name, run_id=run_id)
+        manager = partial(self._inner.run, agent_name, run_id=run_id, ahead=ahead, ahead_seconds=ahead_seconds)
         async with opened(self._bridge, manager, self._limits) as run:
             yield run
 
@@ -161,15 +175,23 @@ class Runtime:
         self.runtime = runtime
         """The runtime over there, for code that runs over there."""
         self.limits = runtime.limits
+        self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+        """The emits that wait for room, by thread, while there are handles of it."""
 
     def __repr__(self) -> str:
         return f"<aio.Runtime {self.bridge!r}>"
 
     # --- events ---------------------------------------------------------------
 
-    def thread(self, thread_id: str) -> Thread:
-        """The handle of a conversation, which need not exist yet. Raises Unencodable for what cannot be an id."""
-        return Thread(self.bridge, self.runtime.thread(thread_id), limits=self.limits)
+    def thread(self, thread_id: str, *, ahead: int | None = None, ahead_seconds: float | None = None) -> Thread:
+        """The handle of a conversation, which need not exist yet.
+
+        With ``ahead``, an awaited ``emit``, and ``run.flushed()``, wait before
+        there are more than so many events that no device has acked, for at most
+        ``ahead_seconds``, as ``actors.Runtime.thread`` says. Raises as that does.
+        """
+        inner = self.runtime.thread(thread_id, ahead=ahead, ahead_seconds=ahead_seconds)
+        return Thread(self.bridge, inner, limits=self.limits, line=self._lines.setdefault(thread_id, Line()))
 
     async def explain(self, event: str | Receipt, thread_id: str | None = None) -> Fate:
         """Say where an event is and why, by its receipt or its id, as ``actors.Runtime.explain`` does."""
@@ -179,6 +201,10 @@ class Runtime:
     async def audit(self) -> Audit:
         """Count the events in each stage at this moment: per user, for threads without an owner, and in total."""
         return await self._look(self.runtime.audit)
+
+    async def statistics(self) -> Statistics:
+        """Read what this runtime has done and has, in numbers; the cost does not grow with users or events."""
+        return await self._look(self.runtime.statistics)
 
     async def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""
@@ -230,6 +256,23 @@ class Runtime:
         return await self.bridge.ask(self.runtime.revoke, user_id)
 
     # --- connections ----------------------------------------------------------
+
+    def follow(
+        self,
+        user_id: str,
+        thread_id: str | None = None,
+        *,
+        after: tuple[str, int] | None = None,
+        origin: Origin = "head",
+    ) -> AbstractAsyncContextManager[Following]:
+        """Follow a user's log in the block, as a device in this process, as ``actors.Runtime.follow`` does.
+
+        async with runtime.follow("alice", "t1") as followed:
+            async for item in followed:
+                ...
+        """
+        manager = partial(self.runtime.follow, user_id, thread_id, after=after, origin=origin)
+        return followed(self.bridge, manager)
 
     @overload
     async def serve(
@@ -295,6 +338,8 @@ async def open_runtime(
     concurrency: Concurrency = "queue",
     on_disconnect: OnDisconnect = "detach",
     on_undelivered: OnUndelivered | None = None,
+    ahead: int | None = None,
+    ahead_seconds: float = AHEAD_SECONDS,
     store: Store | None = None,
     limits: Limits | None = None,
     origins: str | Iterable[str] | None = None,
@@ -332,6 +377,8 @@ async def open_runtime(
         concurrency=concurrency,
         on_disconnect=on_disconnect,
         on_undelivered=hosted.on_undelivered(on_undelivered),
+        ahead=ahead,
+        ahead_seconds=ahead_seconds,
         store=store,
         limits=limits,
         origins=origins,

@@ -12,13 +12,14 @@ refuse. Events that the run emits afterwards wait behind it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
+from functools import partial
 from threading import get_ident
 
 import trio
 
 from actors.aio.bridge import Bridge
+from actors.aio.line import Line
 from actors.errors import ActorsError, ForeignThread, RuntimeClosed
 from actors.limits import MIB, Limits
 from actors.runs.run import Run
@@ -51,9 +52,8 @@ class TextLane:
         """The time of the host's loop at which text may cross again."""
         self._error: ActorsError | None = None
         """The run's refusal of text that was sent. The next call hears of it."""
-        self._waiting: deque[tuple[str, int]] = deque()
-        self._room: trio.Event | None = None
-        """Set once nothing waits, while something does."""
+        self.line = Line()
+        """The run's text and calls that wait, over there, in their order."""
 
     def __repr__(self) -> str:
         return f"<TextLane of {self._run.run_id}: {self._buffer!r}, {self._sent - self._taken} B on their way>"
@@ -107,62 +107,39 @@ class TextLane:
 
     # --- in the runtime's loop ------------------------------------------------------
 
-    @property
-    def clear(self) -> bool:
-        """True if no text waits for room."""
-        return not self._waiting
-
-    async def cleared(self) -> None:
-        """Wait until no text waits for room. A checkpoint only then. Raises what the run raised for it."""
-        while self._room is not None:
-            await self._room.wait()
-        self._check()
-
     def _take(self, text: str, size: int) -> None:
-        self._waiting.append((text, size))
-        if self._room is not None:
-            return
-        try:
-            self._offer()
-        except trio.WouldBlock:
-            self._room = trio.Event()
+        """Give the run its text, or have it wait behind what waits."""
+        if self.line.empty:
             try:
-                self._bridge.nursery.start_soon(self._wait_for_room, self._room)
-            except RuntimeClosed as error:
-                self._refuse(error)
-
-    def _offer(self) -> None:
-        """Give the run what waits, in order. Raises WouldBlock where it has no room for the next."""
-        while self._waiting:
-            text, size = self._waiting[0]
-            try:
-                self._run.delta(text)
-            except ActorsError as error:
-                self._refuse(error)
+                self._add(text, size)
+            except trio.WouldBlock:
+                pass
+            else:
                 return
-            self._waiting.popleft()
-            self._taken += size
-
-    async def _wait_for_room(self, room: trio.Event) -> None:
         try:
-            while self._waiting:
-                await self._run.output.flushed()
-                with suppress(trio.WouldBlock):
-                    self._offer()
-        except ActorsError as error:
-            self._refuse(error)
-        finally:
-            self._room = None
-            room.set()
+            self._bridge.nursery.start_soon(self.line.join(partial(self._add_waiting, text, size)))
+        except RuntimeClosed as error:
+            self._error = error
 
-    def _refuse(self, error: ActorsError) -> None:
-        """Drop what waits, and keep the reason for the next call."""
-        self._error = error
-        self._taken += sum(size for _, size in self._waiting)
-        self._waiting.clear()
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+    def _add(self, text: str, size: int) -> None:
+        try:
+            self._run.delta(text)
+        except ActorsError as error:
+            self._error = error
+        self._taken += size
+
+    async def _add_waiting(self, text: str, size: int) -> None:
+        while True:
+            try:
+                self._add(text, size)
+                return
+            except trio.WouldBlock:
+                try:
+                    await self._run.output.flushed()
+                except ActorsError as error:
+                    self._error = error
+                    self._taken += size
+                    return
 
     def _check(self) -> None:
         if self._error is not None:

@@ -50,7 +50,9 @@ class Visit(Generic[T]):
         """Start the task, in the host's loop."""
         self._task = self._loop.create_task(self._act(), context=self._context)
 
-        def end(_: object) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            if task.cancelled():  # before its first step, of which nothing else would tell
+                self._error = HostCancelled("the host has cancelled the task")
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(self.over.set)
 

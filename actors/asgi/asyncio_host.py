@@ -85,7 +85,8 @@ class AsyncioHost:
             group.create_task(handle())
             try:
                 await courier.carry_out(far)
-                if courier.said_goodbye:
+                await courier.cut()
+                if courier.lingers:
                     await asyncio.wait([coming], timeout=LINGER_SECONDS)
             finally:
                 coming.cancel()
@@ -134,7 +135,7 @@ async def open_asyncio_host(plan: Plan) -> AsyncIterator[AsyncioHost]:
         if plan.apps:
             host.apps = {path: host.carried(app) for path, app in (await bridge.call(begin)).items()}
         if plan.place is not None:
-            host.address = await runtime.serve(plan.place.host, plan.place.port)
+            host.address = await runtime.serve(plan.place.host, plan.place.port, prefix=plan.place.prefix)
         try:
             yield host
         finally:

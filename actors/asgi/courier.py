@@ -3,8 +3,7 @@
 It lives in the loop of the ASGI server, Trio or asyncio: it needs an event of
 that loop, and what is told to the tunnel goes through functions that its host
 gives it. A server that raises has lost its client, whatever it says: that ends
-the connection, and is not raised; but for the answer to the upgrade, which only
-an application can make impossible, that has accepted or refused it before.
+the connection, and is not raised.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Protocol
 
 from actors.asgi.translation import ASGIMessage, Reply, Scope, bytes_of, close_of
 from actors.errors import RuntimeClosed
-from actors.kernel.failures import Barrier, describe
+from actors.kernel.failures import Barrier
 
 Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
@@ -55,8 +54,6 @@ class Courier:
     """The two ways of one client's messages."""
 
     def __init__(self, scope: Scope, *, receive: Receive, send: Send, make_bell: Callable[[], Bell]) -> None:
-        self._error: BaseException | None = None
-        """The exception of an answer to the upgrade that could not be given."""
         self._is_http = scope["type"] == "http"
         self._reply = Reply(scope)
         self._receive = receive
@@ -67,7 +64,7 @@ class Courier:
         """Bytes to be carried out, oldest first."""
         self._answered = False
         """True once the ASGI server has taken a message."""
-        self.said_goodbye = False
+        self.lingers = False
         """True once a conversation was ended with a Close, which the client may answer."""
         self._speaks = False
         """True once the upgrade was agreed to."""
@@ -88,9 +85,8 @@ class Courier:
         self._bell.set()
 
     def settle(self, *raised: BaseException) -> None:
-        """Raise what the runtime has raised, or an answer that could not be given; not that a runtime has closed whose
-        client was answered."""
-        for error in (*raised, *(() if self._error is None else (self._error,))):
+        """Raise what the runtime has raised; not that it has closed, if its client was answered."""
+        for error in raised:
             if not (self._answered and isinstance(error, RuntimeClosed)):
                 raise error
 
@@ -99,10 +95,10 @@ class Courier:
     async def carry_in(self, far: Far) -> None:
         """Carry the client's messages to the tunnel, one at a time, up to its disconnect.
 
-        After a Close its host lets this go on for ``LINGER_SECONDS``, because
-        a server that is not read from may wait to hand over a message for
-        ever, and keep the socket. After any other answer it is cancelled,
-        because a server may wait for that to close.
+        Where it ``lingers`` its host lets it go on for ``LINGER_SECONDS`` after
+        the end, because a server that is not read from may wait to hand over a
+        message for ever, and keep the socket. After any other answer this is
+        cancelled, because a server may wait for that.
         Of an HTTP request nothing is carried, because no answer depends on its body.
         """
         with Barrier(lambda error: self._lose(far, error)):
@@ -117,7 +113,7 @@ class Courier:
 
     async def carry_out(self, far: Far) -> None:
         """Carry what the runtime writes to the ASGI server, until it has ended the connection."""
-        with Barrier(lambda error: self._fail(far, error)):
+        with Barrier(lambda error: self._lose(far, error)):
             while not self._aborted:
                 if self._bags:
                     data = self._bags.popleft()
@@ -130,6 +126,13 @@ class Courier:
                     self._bell = self._make_bell()
                     await self._bell.wait()
 
+    async def cut(self) -> None:
+        """Ask the ASGI server to end a conversation that the runtime has given up without a Close: some keep the socket
+        of an application that has merely ended. It may take its time for a closing handshake."""
+        if self._aborted and self._speaks and not self.lingers:
+            with Barrier(_pass_on):
+                await self._send({"type": "websocket.close", "code": 1011, "reason": "given up"})
+
     async def _send_all(self, messages: list[ASGIMessage], far: Far) -> None:
         for message in messages:
             if self._aborted:
@@ -138,18 +141,17 @@ class Courier:
             self._answered = True
             self._speaks = self._speaks or message["type"] == "websocket.accept"
             if message["type"] == "websocket.close":
-                self.said_goodbye = self._speaks
+                self.lingers = self._speaks
                 # The rest of the closing handshake is the server's; some tell of its end, and some do not.
                 await far.feed(close_of(message["code"], ""))
                 far.stop()
 
-    def _fail(self, far: Far, error: BaseException) -> None:
-        self._lose(far, error)
-        if not self._answered:
-            text = "expected a WebSocket that the endpoint has neither accepted nor closed: the runtime answers"
-            self._error = RuntimeError(f"{text} ({describe(error)})")
-
     def _lose(self, far: Far, error: BaseException) -> None:
         far.snap()
-        if not isinstance(error, Exception):  # an asyncio.CancelledError, say: the host's, which passes
-            raise error
+        _pass_on(error)
+
+
+def _pass_on(error: BaseException) -> None:
+    """Raise what is no error of the server's but the host's own, as an asyncio.CancelledError."""
+    if not isinstance(error, Exception):
+        raise error

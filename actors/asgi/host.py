@@ -25,6 +25,7 @@ class Place:
 
     host: str
     port: int
+    prefix: str = ""
 
 
 @attrs.frozen(kw_only=True)

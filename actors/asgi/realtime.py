@@ -44,8 +44,9 @@ class Realtime:
 
     ``options`` are those of :func:`actors.open_runtime`; its functions are
     written for the loop of the ASGI server, Trio or asyncio. ``port``, with
-    ``host``, is a port of the runtime's own besides. ``apps`` are opened beside
-    the runtime, in its loop, by paths: ``actors.http.open_api``. Where the
+    ``host`` and ``prefix``, is a port of the runtime's own besides. ``apps`` are opened beside
+    the runtime, in its loop, and asked below their paths, which they see:
+    ``{"/v1": actors.http.open_api}``. Where the
     server can be reached from other machines, ``authenticate`` is needed, as it
     is on the own port.
     """
@@ -56,13 +57,14 @@ class Realtime:
         drain_seconds: float = _DRAIN_SECONDS,
         host: str = "127.0.0.1",
         port: int | None = None,
+        prefix: str = "",
         apps: Mapping[str, OpenApp] | None = None,
         **options: Any,
     ) -> None:
         check_seconds("drain_seconds", drain_seconds)
         self.drain_seconds = drain_seconds
         """The time in which the runtime goes away."""
-        place = None if port is None else Place(host=host, port=port)
+        place = None if port is None else Place(host=host, port=port, prefix=prefix)
         self._plan = Plan(options=options, place=place, apps={} if apps is None else apps)
         self._host: Host | None = None
         self._drained = False
@@ -135,8 +137,7 @@ class Realtime:
         path = path_of(scope)
         for prefix, app in self._open().apps.items():
             if path.startswith(f"{prefix}/") or path == prefix:
-                root = scope.get("root_path", "").rstrip("/")
-                await app({**scope, "root_path": root + prefix, "path": root + path}, receive, send)
+                await app(scope, receive, send)
                 return
         await self._serve(scope, receive, send, path, None)
 
@@ -145,10 +146,15 @@ class Realtime:
 
         The endpoint must not have accepted it: who it is, where its page comes
         from and what it speaks is answered here. Raises
-        :class:`~actors.errors.Unencodable` for what can be no user.
+        :class:`~actors.errors.Unencodable` for what can be no user, and
+        RuntimeError for a WebSocket of Starlette's that was accepted.
         """
         if user_id is not None:
             check_identifier("user_id", user_id)
+        state = getattr(websocket, "application_state", None)
+        if state is not None and state.name != "CONNECTING":
+            text = "expected a WebSocket that the endpoint has neither accepted nor closed, because the runtime answers"
+            raise RuntimeError(text)
         await self._serve(websocket.scope, websocket.receive, websocket.send, "/ws", user_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str, user_id: str | None) -> None:

@@ -57,7 +57,9 @@ async def open_trio_host(plan: Plan) -> AsyncIterator[TrioHost]:
             for path, open_app in plan.apps.items():
                 host.apps[path] = await stack.enter_async_context(open_app(runtime))
             if plan.place is not None:
-                host.address = await nursery.start(partial(runtime.serve, plan.place.host, plan.place.port))
+                place = plan.place
+                serve = partial(runtime.serve, place.host, place.port, prefix=place.prefix)
+                host.address = await nursery.start(serve)
             try:
                 yield host
             except BaseException as error:
@@ -76,7 +78,8 @@ async def _carry(courier: Courier, tunnel: Tunnel) -> None:
             scope = trio.CancelScope()
             nursery.start_soon(_carry_in, courier, tunnel, scope)
             await courier.carry_out(tunnel)
-            scope.deadline = trio.current_time() + LINGER_SECONDS if courier.said_goodbye else -math.inf
+            await courier.cut()
+            scope.deadline = trio.current_time() + LINGER_SECONDS if courier.lingers else -math.inf
     finally:
         tunnel.release()
 

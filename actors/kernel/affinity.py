@@ -17,7 +17,7 @@ import trio
 
 from actors.errors import ForeignLoop, ForeignThread
 
-IN_A_RUNTIME = "use Runtime.emit_from_thread, or trio.from_thread.run with the runtime's Trio token"
+IN_A_RUNTIME = "use Runtime.emit_from_thread, trio.from_thread.run with its Trio token, or for asyncio actors.aio"
 IN_A_SESSION = "use trio.from_thread.run with the Trio token of the session's thread"
 """The ways in from another thread."""
 

@@ -19,6 +19,7 @@ from actors.kernel.affinity import check_trio
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.runs.deltas import DeltaCoalescer
+from actors.runs.lead import Lead
 from actors.runs.text_buffer import TextBuffer
 from actors.stages import Stage
 from actors.stores.store import Edge
@@ -43,8 +44,17 @@ class Output:
     """
 
     def __init__(
-        self, thread_id: str, run_id: str, *, emitter: Emitter, deltas: DeltaCoalescer, limits: Limits
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        emitter: Emitter,
+        deltas: DeltaCoalescer,
+        limits: Limits,
+        lead: Lead | None = None,
     ) -> None:
+        self.lead = lead
+        """The bound of what devices have not acked; ``None`` for none."""
         self._thread_id = thread_id
         self._run_id = run_id
         self._emitter = emitter
@@ -96,7 +106,10 @@ class Output:
         emission = self.compose(type_, payload, event_id)
 
         async def emit() -> Receipt:
+            window = None if self.lead is None else await self.lead.room(self._thread_id)
             await self._flush_waiting()
+            if window is not None:
+                return await window.emit(emission, self._emitter.emit(emission))
             return await self._emitter.emit(emission)
 
         return await self.wait(emit)
@@ -104,16 +117,22 @@ class Output:
     def emit_nowait(self, type_: str, payload: Payload, event_id: str | None = None) -> Receipt:
         """Emit an event after the gathered text, without waiting; raises :class:`trio.WouldBlock` without room."""
         self.check_open()
+        window = None if self.lead is None else self.lead.room_nowait(self._thread_id)
         emission = self.compose(type_, payload, event_id)
         self._flush(reserved=False)
-        return self._emitter.emit_nowait(emission)
+        receipt = self._emitter.emit_nowait(emission)
+        if window is not None:
+            window.note(receipt, len(emission.body))
+        return receipt
 
     def emit_reserved(self, type_: str, payload: Payload) -> None:
         """Emit an event after the gathered text, in the place that is reserved for it."""
         self.check_open()
         emission = self.compose(type_, payload)
         self._flush(reserved=True)
-        self._emitter.emit_nowait(emission, reserved=True)
+        receipt = self._emitter.emit_nowait(emission, reserved=True)
+        if self.lead is not None:
+            self.lead.note(receipt, len(emission.body))
 
     def emit_last(self, emission: Emission) -> None:
         """Emit the run's last event after all its text, in the place that is reserved for it."""
@@ -136,9 +155,11 @@ class Output:
             self._due = buffer.batch
             self._deltas.gather(self)
 
-    def flush(self) -> None:
-        """Emit the gathered text if there is room."""
+    def flush(self, *, ahead: bool = False) -> None:
+        """Emit the gathered text if there is room; with ``ahead``, also beyond the bound of the run's lead."""
         with suppress(trio.WouldBlock, ActorsError):
+            if self.lead is not None and not ahead:
+                self.lead.room_nowait(self._thread_id)
             self._flush(reserved=False)
 
     async def flushed(self) -> None:
@@ -146,7 +167,13 @@ class Output:
         self.check_open()
         check_trio("flushed")
         await trio.lowlevel.checkpoint()
-        await self.wait(self._flush_waiting)
+
+        async def flush() -> None:
+            if self.lead is not None and self.gathering:
+                await self.lead.room(self._thread_id)
+            await self._flush_waiting()
+
+        await self.wait(flush)
 
     async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
         """Await ``act``; raises RunEnded when the run ends meanwhile."""
@@ -189,5 +216,7 @@ class Output:
             return None
         emission = self.compose(Lifecycle.AGENT_DELTA, {"text": self._buffer.text})
         receipt = self._emitter.emit_nowait(emission, reserved=reserved)
+        if self.lead is not None:
+            self.lead.note(receipt, len(emission.body))
         self._buffer.clear()
         return receipt

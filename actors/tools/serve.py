@@ -18,7 +18,6 @@ from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
 from actors.stages import Stage
-from actors.tools.backpressure import Backpressure
 from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
 from actors.tools.json_lines import LINE_BYTES, BadLine, Line, LineEvent, LineReader
@@ -59,7 +58,9 @@ async def serve(options: ServeOptions) -> int:
         output()
     with open_signals() as signals:
         services = {"/echo": partial(echo, limits=Limits())} if options.echo else {}
-        server = listening(options.host, options.port, authenticate, path=options.store, services=services)
+        # Standard input can wait: half of what a log retains is for the feed, the other half for what it had already.
+        ahead = {"ahead": max(Limits().retained_events // 2, 1)} if options.stdin else {}
+        server = listening(options.host, options.port, authenticate, path=options.store, services=services, **ahead)
         async with server as (runtime, _, _):
             if source is not None:
                 status = await _deliver(Feed(runtime, options), source, signals)
@@ -93,7 +94,6 @@ class Feed:
         """The owner of threads for which no line names a user."""
         self._runtime = runtime
         self._options = options
-        self._backpressure = Backpressure(runtime)
         self._joiner = SurrogateJoiner()
 
     async def read(self, source: int) -> None:
@@ -151,7 +151,6 @@ class Feed:
         else:
             self.tracker.add(line.number, receipt)
             self._write_joiner_remarks()
-            await self._backpressure.wait(receipt, len(line.text))
         await self.receipts.room()
         await self.remarks.room()
 

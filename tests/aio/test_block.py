@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import trio
 
 import actors
 from actors import RuntimeClosed, aio
@@ -259,5 +260,49 @@ def test_the_end_of_the_runtime_ends_the_blocks_in_other_tasks() -> None:
         with pytest.raises(RuntimeClosed):
             async with runtime.thread("t1").run("late"):
                 pytest.fail("it is closed")
+
+    run(main)
+
+
+def test_anyio_s_scopes_are_exact_too() -> None:
+    """A scope of anyio's, which cancels again in each turn, ends at the block, at a call, and around the runtime."""
+    anyio = pytest.importorskip("anyio")
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def slow() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.02)
+
+        async def agent(thread: aio.Thread, name: str) -> None:
+            async with thread.run("agent", run_id=name):
+                await anyio.sleep(60)
+
+        with anyio.move_on_after(0.2) as around:
+            async with aio.open_runtime() as runtime:
+                await runtime.bind("t1", "alice")
+                thread = runtime.thread("t1")
+                with anyio.move_on_after(0.01) as scope:
+                    await runtime.bridge.call(slow)
+                assert scope.cancelled_caught
+                async with anyio.create_task_group() as group:
+                    for name in ("a", "b"):
+                        group.start_soon(agent, thread, name)
+                    await until(lambda: len(runtime.runtime.tree.runs.registry.active) == 2)
+                    await runtime.cancel("a")
+                    group.cancel_scope.cancel()
+                assert await payloads_of(runtime, "t1", "agent_cancelled") == [
+                    {"reason": "application"},
+                    {"reason": "host"},
+                ]
+                assert task.cancelling() == 0
+                await anyio.sleep(60)
+        assert around.cancelled_caught
+        assert task.cancelling() == 0
 
     run(main)

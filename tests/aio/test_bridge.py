@@ -14,6 +14,7 @@ import trio
 
 from actors import ForeignLoop, ForeignThread, RuntimeClosed
 from actors.aio.bridge import Bridge
+from actors.aio.line import Line
 from actors.aio.portal import Portal
 from tests.aio.support import run, until
 
@@ -167,7 +168,7 @@ def test_what_is_withdrawn_before_it_began_does_not_begin() -> None:
 
         bridge.soon(busy.wait, 5)
         tasks = [asyncio.create_task(bridge.ask(ran.append, "ask")), asyncio.create_task(bridge.call(act))]
-        tasks.append(asyncio.create_task(bridge.attempt(lambda: ran.append("attempt"), act)))
+        tasks.append(asyncio.create_task(bridge.attempt(lambda: ran.append("attempt"), act, Line())))
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -191,8 +192,10 @@ def test_an_attempt_becomes_a_task_only_without_room() -> None:
         async def later() -> str:
             return "later"
 
-        assert await bridge.attempt(lambda: "now", later) == "now"
-        assert await bridge.attempt(full, later) == "later"
+        line = Line()
+        assert await bridge.attempt(lambda: "now", later, line) == "now"
+        assert await bridge.attempt(full, later, line) == "later"
+        assert line.empty
 
     crossing(test)
 

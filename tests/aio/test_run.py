@@ -180,8 +180,8 @@ def test_a_tool_that_fails_or_is_cancelled_is_completed() -> None:
             with pytest.raises(Unencodable, match=r"payload\.result"):
                 async with found.tool("b") as tool:
                     tool.result = datetime
-            runtime.bridge.soon(found.inner.cancel, "user")
             async with found.tool("c"):
+                runtime.bridge.soon(found.inner.cancel, "user")
                 await asyncio.sleep(60)
         errors = [one["error"]["type"] for one in await payloads_of(runtime, "t1", "tool_completed")]
         assert errors == ["LookupError", "Unencodable", "Cancelled"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -429,3 +430,58 @@ def test_several_runtimes_in_one_program() -> None:
             assert {thread.name for thread in threading.enumerate()} >= {"actors"}
 
     run(main)
+
+
+# --- parity ---------------------------------------------------------------------
+
+ONLY_IN_TRIO = {
+    "Runtime": {
+        "emit_from_thread": "for threads without a loop; this is for asyncio",
+        "environment": "of the inner runtime",
+        "handle": "takes streams of Trio's; through the bridge",
+        "instruments": "called in the runtime's own steps; of the inner runtime",
+        "tree": "the parts, of the inner runtime",
+    },
+    "Thread": {"emit_nowait": "room is known only over there; ``emit`` takes no longer than it must"},
+    "Run": {
+        "abandon": "for the supervisor",
+        "beginning": "for the supervisor",
+        "block": "for the supervisor",
+        "children": "for the supervisor",
+        "closed": "an event of Trio's",
+        "decline": "for the supervisor",
+        "emit_nowait": "room is known only over there",
+        "family": "for the supervisor",
+        "forget": "for the supervisor",
+        "open": "for the supervisor",
+        "output": "for the supervisor",
+        "over": "an event of Trio's",
+    },
+}
+"""What an application has under Trio alone, by class, with the reason."""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(actors.Runtime, aio.Runtime), (actors.Thread, aio.Thread), (actors.Run, aio.Run)]
+)
+def test_what_there_is_under_trio_there_is_here(theirs: type, ours: type) -> None:
+    """Each public method has its like with the same parameters, unless the list above has the reason."""
+    known = ONLY_IN_TRIO[theirs.__name__]
+    for name, member in vars(theirs).items():
+        if name.startswith("_") or name in known:
+            continue
+        assert hasattr(ours, name), name
+        if inspect.isfunction(member):
+            expected = list(inspect.signature(member).parameters)
+            found = list(inspect.signature(getattr(ours, name)).parameters)
+            assert found == [one for one in expected if one != "task_status"], name
+
+
+def test_the_options_are_those_of_trios() -> None:
+    """``open_runtime`` and ``connect`` take the same, with the same defaults."""
+    for theirs, ours in ((actors.open_runtime, aio.open_runtime), (connect, aio.connect)):
+        expected, found = inspect.signature(theirs).parameters, inspect.signature(ours).parameters
+        assert list(found) == list(expected)
+        for name, parameter in expected.items():
+            if name != "on_state":
+                assert found[name].default == parameter.default, name

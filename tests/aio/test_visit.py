@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from actors.aio.bridge import Bridge
 from actors.aio.visit import HostCancelled
@@ -56,5 +59,33 @@ def test_a_function_that_cannot_be_awaited_is_said_to_be_none() -> None:
         plain: Any = lambda: 1  # noqa: E731 - a function without async is the subject
         with pytest.raises(NotAwaitable, match="expected a coroutine function"):
             await bridge.call(bridge.visit, plain)
+
+    crossing(test)
+
+
+def test_one_that_is_cancelled_before_its_first_step_has_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that never began returned nothing, and least of all None."""
+
+    async def test(bridge: Bridge) -> None:
+        said, host = threading.Event(), bridge.host
+
+        def tell(function: Callable[..., object], *args: Any) -> bool:
+            is_told = host(function, *args)
+            if function.__name__ == "cancel":
+                said.set()
+            return is_told
+
+        async def visit() -> tuple[bool, list[Any]]:
+            got: list[Any] = []
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                got.append(await bridge.visit(asyncio.sleep, 60))
+            return scope.cancelled_caught, got
+
+        monkeypatch.setattr(bridge, "host", tell)
+        call = asyncio.create_task(bridge.call(visit))
+        await asyncio.sleep(0)
+        said.wait(10)  # this loop is busy, and finds both orders at once
+        assert await call == (True, [])
 
     crossing(test)

@@ -152,10 +152,10 @@ async def test_a_runtime_that_ends_first() -> None:
 @on_asyncio
 async def test_a_port_of_its_own() -> None:
     """Beside the mount the runtime listens on a port, in its own thread."""
-    async with housed(Place(host="127.0.0.1", port=0)) as house:
+    async with housed(Place(host="127.0.0.1", port=0, prefix="/live")) as house:
         assert house.host.address is not None
         reader, writer = await asyncio.open_connection(*house.host.address)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /live/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         writer.close()
         await writer.wait_closed()

@@ -74,7 +74,7 @@ async def test_a_close_is_the_servers() -> None:
     await courier.carry_out(far)
     assert types(exchange) == ["accept", "close"]
     assert far.told == [close_of(1012, ""), "stop", len(SWITCH) + 7]
-    assert courier.said_goodbye
+    assert courier.lingers
 
 
 async def test_aborted() -> None:
@@ -91,7 +91,9 @@ async def test_aborted() -> None:
         assert len(nursery.child_tasks) == 1
         exchange.holds.set()
     assert types(exchange) == ["accept"]
-    assert not courier.said_goodbye
+    assert not courier.lingers
+    await courier.cut()
+    assert exchange.sent[-1] == {"type": "websocket.close", "code": 1011, "reason": "given up"}
 
 
 async def test_carried_in() -> None:
@@ -141,15 +143,15 @@ async def test_a_server_that_does_not_give() -> None:
     assert far.told == ["snap"]
 
 
-async def test_an_upgrade_that_cannot_be_answered() -> None:
-    """That is a mistake of the application, and raised: it has answered before."""
+async def test_a_client_that_is_gone_before_it_is_answered() -> None:
+    """So it is for an upgrade that the server no longer takes; what the runtime raised then is the caller's."""
     exchange, far = Exchange(trio.Event), Far()
     exchange.fails_at = "websocket.accept"
     courier = courier_of(exchange)
     courier.deliver(SWITCH)
     await courier.carry_out(far)
-    with pytest.raises(RuntimeError, match=r"neither accepted nor closed.*OSError: the client has gone"):
-        courier.settle()
+    assert far.told == ["snap"]
+    courier.settle()
     with pytest.raises(RuntimeClosed):
         courier.settle(RuntimeClosed("nothing was said"))
 

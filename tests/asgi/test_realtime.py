@@ -150,7 +150,7 @@ async def test_applications_beside_it() -> None:
         for path in ("/live/v1/events", "/live/v1"):
             await realtime(http_scope(path, root_path="/live"), exchange.receive, exchange.send)
         assert (await asked(realtime, http_scope("/live/v1x", root_path="/live")))[0] == 404
-    assert happened[:2] == [("/live/v1", "/live/v1/events"), ("/live/v1", "/live/v1")]
+    assert happened[:2] == [("/live", "/live/v1/events"), ("/live", "/live/v1")]
     assert "closed" not in happened[2]
 
 

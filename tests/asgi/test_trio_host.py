@@ -16,7 +16,7 @@ import actors
 from actors.asgi.host import Place, Plan
 from actors.asgi.trio_host import TrioHost, open_trio_host
 from tests.support.asgi import Exchange, Scope, answer_of, http_scope, websocket_scope
-from tests.support.raw import ACTORS, connected
+from tests.support.raw import ACTORS, connected, upgrade_request
 
 PATIENCE_SECONDS = 10.0
 
@@ -112,10 +112,11 @@ async def test_a_runtime_that_is_closed() -> None:
 
 async def test_a_port_of_its_own() -> None:
     """Beside the mount the runtime listens on a port."""
-    async with housed(Place(host="127.0.0.1", port=0)) as house:
+    async with housed(Place(host="127.0.0.1", port=0, prefix="/live")) as house:
         assert house.host.address is not None
         async with connected(house.host.address) as peer:
-            await peer.attach("alice")
+            assert (await peer.ask(upgrade_request(ACTORS, path="/live/ws"))).status == 101
+            await peer.hello("alice")
             assert house.host.runtime.devices("alice") == 1
 
 

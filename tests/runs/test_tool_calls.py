@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import actors
-from actors import IdempotencyConflict, Limits, RunEnded, Runtime, Unencodable
+from actors import Event, IdempotencyConflict, Limits, RunEnded, Runtime, Unencodable
 
 
 async def told(runtime: Runtime) -> list[tuple[str, Any, Any]]:
@@ -150,3 +150,22 @@ async def test_an_emit_that_does_not_wait_keeps_the_order() -> None:
             run.emit_nowait("x", {})
         types = [one.type for one in (await runtime.read("t1")).events]
         assert types == ["agent_started", "agent_delta", "x", "agent_completed"]
+
+
+async def test_an_emit_that_does_not_wait_knows_how_far_it_may_be_ahead() -> None:
+    """With ``ahead``, ``emit_nowait`` raises WouldBlock where ``emit`` would wait for devices, and emits nothing."""
+    async with actors.open_runtime() as runtime:
+        await runtime.bind("t1", "alice")
+        async with runtime.follow("alice") as followed, runtime.thread("t1").run("agent", ahead=2) as run:
+            run.emit_nowait("x", {"n": 1})
+            run.emit_nowait("x", {"n": 2})
+            with pytest.raises(trio.WouldBlock):
+                run.emit_nowait("x", {"n": 3})
+            seen = 0
+            async for item in followed:
+                seen += isinstance(item, Event)
+                if seen == 3:
+                    break
+            run.emit_nowait("x", {"n": 4})
+        events = (await runtime.read("t1")).events
+        assert [one.payload["n"] for one in events if one.type == "x"] == [1, 2, 4]

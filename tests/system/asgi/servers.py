@@ -30,13 +30,8 @@ COMMANDS = {
     "hypercorn on Trio": "hypercorn --worker-class trio --bind 127.0.0.1:{port}",
     "anycorn on Trio": "anycorn --worker-class trio --bind 127.0.0.1:{port}",
     "uvicorn": "uvicorn --port {port}",
-    "uvicorn with wsproto": "uvicorn --port {port} --ws wsproto",
     "granian": "granian --interface asgi --port {port}",
-    "hypercorn": "hypercorn --bind 127.0.0.1:{port}",
-    "anycorn": "anycorn --worker-class asyncio --bind 127.0.0.1:{port}",
     "anycorn on Trio, from code": "actors.asgi --server anycorn --bind 127.0.0.1:{port}",
-    "hypercorn on Trio, from code": "actors.asgi --server hypercorn --bind 127.0.0.1:{port}",
-    "anycorn, from code": "actors.asgi --loop asyncio --server anycorn --bind 127.0.0.1:{port}",
     "hypercorn, from code": "actors.asgi --loop asyncio --server hypercorn --bind 127.0.0.1:{port}",
 }
 """The command line of each server, without the application."""
@@ -74,7 +69,7 @@ class Server:
 @contextmanager
 def running(name: str, folder: Path, **environment: str) -> Iterator[Server]:
     """A server from its first answer on; killed at the end if it still runs."""
-    port = _free_port()
+    port = free_port()
     command = [*COMMANDS[name].format(port=port).split(), APP]
     log = folder / "server.log"
     with log.open("wb") as out:
@@ -108,7 +103,8 @@ def _wait_for(server: Server) -> None:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -214,7 +214,7 @@ async def test_who_says_nothing(place: Place) -> None:
                 if place.is_own:
                     nursery.start_soon(answer_pings, plain)
                 await device.next_op("ping")
-                await device.ending()
+                assert (await device.farewell() or (1011, ""))[0] == 1011
                 nursery.cancel_scope.cancel()
             assert "(silent: " in await place.told("GET", "/explain", event=event_id)
             await place.emit("plain", 2)

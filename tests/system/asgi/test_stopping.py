@@ -15,7 +15,7 @@ from tests.system.asgi.servers import Place, places_of, running
 PATIENCE_SECONDS = 20.0
 """A safety net against hangs, not a measurement."""
 
-DRAINING = ["uvicorn", "anycorn on Trio, from code", "hypercorn on Trio, from code", "hypercorn, from code"]
+DRAINING = ["uvicorn", "anycorn on Trio, from code", "hypercorn, from code"]
 """The servers that drain before they stop, with nothing but a signal."""
 
 
@@ -82,7 +82,7 @@ async def test_the_second_signal_does_not_wait(tmp_path: Path) -> None:
     assert server.process.returncode is not None
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "anycorn on Trio, from code", "granian"])
+@pytest.mark.parametrize("name", ["uvicorn", "anycorn on Trio, from code"])
 async def test_interrupted(name: str, tmp_path: Path) -> None:
     """Ctrl-C ends a server with devices attached, without a traceback of ours."""
     with running(name, tmp_path) as server, trio.fail_after(PATIENCE_SECONDS):
