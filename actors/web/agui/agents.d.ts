@@ -17,8 +17,8 @@ import type { Session } from "../actors.js";
 
 export interface WsAgentConfig extends AgentConfig {
   /**
-   * The session, which many agents may share. From the first agent on its items are taken and acked, because a question
-   * comes once; listeners and loops of the application's own get them too.
+   * The session, which many agents may share. From the first agent on its items are taken and acked, because a
+   * question comes once; listeners and loops of the application's own get them too.
    */
   session: Session;
 }
@@ -32,7 +32,7 @@ export interface WsAgentConfig extends AgentConfig {
  *   first, is none, and the stream shows what became of the run.
  * - `connectAgent` restores the thread, and follows it across its runs, those of other devices and of the server too,
  *   until it is detached or the session ends.
- * - `abortRun` cancels the run on the server; the stream goes on to its last event. `detachActiveRun` leaves it running.
+ * - `abortRun` cancels the run on the server; the stream goes on to its last event. `detachActiveRun` lets it run.
  *
  * A message that the server refuses rejects with the `Refusal` of the session.
  */
@@ -47,9 +47,9 @@ export class WsAgent extends AbstractAgent {
 }
 
 /**
- * `HttpAgent` for the endpoint of `actors.agui`, which the plain `HttpAgent` works with as well. This one asks again when
- * its connection breaks, and splices the server's prelude into the stream; its `abortRun` cancels the run on the server;
- * and it has `connectAgent`, which follows the thread across its runs.
+ * `HttpAgent` for the endpoint of `actors.agui`, which the plain `HttpAgent` works with as well. This one asks again
+ * when its connection breaks, and splices the server's prelude into the stream; its `abortRun` cancels the run on the
+ * server; and it has `connectAgent`, which follows the thread across its runs.
  */
 export class ActorsHttpAgent extends HttpAgent {
   protected connect(input: RunAgentInput): Observable<BaseEvent>;

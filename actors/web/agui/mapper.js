@@ -461,8 +461,8 @@ export class Mapper {
     this.isOver ||= this.runId !== null && said !== null;
     const end = { type: "RUN_ERROR", message: "the log of this run is lost", code: "reset" };
     this.#isAsked &&= !asked;
-    const told = said ? [...this.#withdraw(this.#nameOf(said)), end] : asked ? [this.#startOf(asked), this.#cancelledOf(asked)] : [];
-    return this.#unlessSilent(told);
+    if (said) return this.#unlessSilent([...this.#withdraw(this.#nameOf(said)), end]);
+    return this.#unlessSilent(asked ? [this.#startOf(asked), this.#cancelledOf(asked)] : []);
   }
 
   recall(known) {

@@ -1,4 +1,4 @@
-/** The page: one thread, which it follows across its runs. What it shows comes of AG-UI's events, and of nothing else. */
+/** The page: one thread, which it follows across its runs. What it shows comes of AG-UI's events, and nothing else. */
 
 import { connect } from "/actors.js";
 import { ThreadStream } from "/agui/streams.js";
@@ -40,7 +40,8 @@ function element(name, text, data = {}) {
 }
 
 function shown({ role, content, toolCalls }) {
-  if (toolCalls) return element("li", `${toolCalls[0].function.name}(${toolCalls[0].function.arguments})`, { role: "call" });
+  const called = toolCalls?.[0].function;
+  if (called) return element("li", `${called.name}(${called.arguments})`, { role: "call" });
   return element("li", typeof content === "string" ? content : JSON.stringify(content), { role });
 }
 
