@@ -113,6 +113,12 @@ def test_the_kernel_knows_no_event() -> None:
 
 PURE_FOLDERS = ("delivery", "protocol", "events")
 PURE_MODULES = (
+    "agui/course",
+    "agui/mapper",
+    "agui/messages",
+    "agui/rows",
+    "agui/turns",
+    "agui/requests",
     "asgi/translation",
     "stages",
     "runs/text_buffer",
@@ -321,6 +327,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_NO_MODULE: dict[str, str] = {
     "architecture": "the imports and shapes of all modules",
     "readme": "the pages",
+    "agui/page": "the page of the folder",
+    "agui/vectors": "courses of events, which the mappers of Python and JavaScript are held to",
     "aio/ahead": "back-pressure by devices, from asyncio",
     "aio/full_thread": "the runtime, runs and their text over a store that has no room",
     "aio/page": "the page of the folder",

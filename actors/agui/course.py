@@ -35,7 +35,7 @@ class Question:
 
 
 class Course:
-    """What is known of a thread from its events, whoever is told of it."""
+    """The state of a thread as its events have it, apart from what a client is told."""
 
     def __init__(self) -> None:
         self.messages = Messages()

@@ -138,14 +138,15 @@ def ended(run: CourseRun, event: Event, *, thread_id: str) -> AguiEvent:
     """Say how a run ended."""
     if event.type == Lifecycle.AGENT_FAILED:
         error = event.payload.get("error")
-        told = error if isinstance(error, dict) else {"message": error}
+        told = error if isinstance(error, dict) else {"message": "" if error is None else error}
         return {
             "type": "RUN_ERROR" if run.parent is None else "SUBAGENT_ERROR",
             "message": text_of(told.get("message", "")),
             "code": text_of(told.get("type", "failed")),
             **run.owner,
         }
-    result = {"result": event.payload["result"]} if "result" in event.payload else {}
+    value = event.payload.get("result")
+    result = {} if value is None else {"result": value}  # null is deprecated: a client warns of it
     is_cancelled = event.type == Lifecycle.AGENT_CANCELLED
     if run.parent is not None and is_cancelled:
         reason = text_of(event.payload.get("reason", ""))

@@ -1,4 +1,4 @@
-"""Whose turn it is: of all the runs of a thread, the one that a client is told of."""
+"""Turns: of all the runs of a thread, the one that a client is told of."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Server:
         """Sockets whose connections have ended, and which their carriers have yet to let go of, with the devices of
         their users."""
         self._departures = trio.lowlevel.ParkingLot()
-        self._authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
+        self.authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
         self._listener = Listener(context, self, private=authentication.is_trusting)
 
@@ -240,7 +240,7 @@ class Server:
         A socket does not get what it has not taken yet, because the user may
         not read it any more. Returns the number of connections there were.
         """
-        self._authentication.revoke(user_id)
+        self.authentication.revoke(user_id)
         for visit in tuple(self._visits.values()):
             if visit.connection is None and visit.arrival.user_id == user_id:
                 visit.cancel()  # the host knew the user a moment ago, and knows better now

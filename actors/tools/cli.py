@@ -129,9 +129,10 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     _add_programs(serving)
     showing = _command(commands, "demo", "show events delivered, with a scripted assistant", _DEMO, None)
     showing.add_argument("--port", type=port, help=f"port to listen on ({_PORT}; with --once a free one)")
-    showing.add_argument("--agent", choices=("scripted", "approval", "mcp"), default="scripted", help=(
-        "the agent: a scripted assistant, one that asks for approval first, or one that calls tools of an MCP"
-        " server in the same process, which needs the extra [examples] (scripted)"
+    showing.add_argument("--agent", choices=("scripted", "approval", "mcp", "agui"), default="scripted", help=(
+        "the agent: a scripted assistant, one that asks for approval first, one that calls tools of an MCP"
+        " server in the same process, which needs the extra [examples], or agui: the second on a page that is a client"
+        " of AG-UI (scripted)"
     ))  # fmt: skip
     showing.add_argument("--once", action="store_true", help="ask one question, with a device of its own")
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")

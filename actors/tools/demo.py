@@ -26,7 +26,7 @@ from actors.stages import Stage
 from actors.tools.serving import listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.terminal import CannotStart, complain, output, say
-from actors.web import pages
+from actors.web import agui_pages, pages
 from actors.wire.dialled import DialledWebSocket, dial
 
 _PROOF_SECONDS = 20.0
@@ -34,7 +34,7 @@ _PROOF_SECONDS = 20.0
 _USER = "alice"
 _QUESTION = "What is the weather in Oslo?"
 
-Agent = Literal["scripted", "approval", "mcp"]
+Agent = Literal["scripted", "approval", "mcp", "agui"]
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +62,7 @@ async def _opened(agent: Agent) -> AsyncIterator[OnMessage]:
     """Open the agent that answers messages. Raises :class:`~actors.tools.terminal.CannotStart` where it is not
     installed."""
     if agent != "mcp":
-        yield approval if agent == "approval" else assistant
+        yield assistant if agent == "scripted" else approval
         return
     try:
         from actors.examples.mcp_agent import open_mcp_agent  # noqa: PLC0415 - needs packages that are an extra
@@ -89,7 +89,8 @@ async def _allow(user_id: str, thread_id: str) -> bool:
 
 async def _serve(options: DemoOptions, on_message: OnMessage) -> int:
     with open_signals() as signals:
-        async with _listening(options, on_message, pages=pages()) as (runtime, url, _):
+        shown = agui_pages() if options.agent == "agui" else pages()
+        async with _listening(options, on_message, pages=shown) as (runtime, url, _):
             complain(_invitation(url))
             await leave(runtime, signals, options.drain_seconds)
     return 0

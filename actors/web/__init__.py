@@ -24,5 +24,17 @@ def pages() -> dict[str, Page]:
     return {_route_of(path): Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for path in files}
 
 
+def agui_pages() -> dict[str, Page]:
+    """Return the files of the page that is a client of AG-UI, which is ``/``, and of those that it needs.
+
+    Raises OSError when the package was installed without its files.
+    """
+    own = [path for path in (_FOLDER / "agui_demo").iterdir() if path.suffix.removeprefix(".") in _TYPES]
+    shared = [_FOLDER / name for name in ("actors.js", "icon.svg", "agui/mapper.js", "agui/streams.js")]
+    found = {f"/{path.relative_to(_FOLDER).as_posix()}": path for path in (*own, *shared)}
+    routes = {"/" if route.endswith("/index.html") else route: path for route, path in found.items()}
+    return {route: Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for route, path in routes.items()}
+
+
 def _route_of(path: Path) -> str:
     return "/" if path.name == "index.html" else f"/{path.name}"

@@ -125,6 +125,42 @@ class RandomCourse:
             self._emit(*self._random.choice(ends), run_id)
 
 
+_TYPES = (
+    "user_message", "agent_started", "agent_delta", "agent_thinking", "tool_executing", "tool_completed",
+    "agent_completed", "agent_failed", "agent_cancelled", "dropped", "own",
+)  # fmt: skip
+_NAMES = ("text", "id", "content", "tool_name", "tool_call_id", "arguments", "ok", "result", "error", "reason", "type")
+_RUNS = ("r1", "r2", "r3", None)
+
+
+def junk(random: Random, count: int) -> list[Event]:
+    """Make up events of every type whose payloads are anything that JSON can be, as an application may emit them."""
+    events: list[Event] = []
+    for seq in range(1, count + 1):
+        payload = {
+            random.choice((*_NAMES, "agent_name", "parent_run_id", "message")): _value(random, 3) for _ in range(4)
+        }
+        run_id, event_id = random.choice(_RUNS), random.choice((f"e{seq}", None))
+        about: dict[str, Any] = {
+            "type": random.choice(_TYPES),
+            "payload": payload,
+            "run_id": run_id,
+            "event_id": event_id,
+        }
+        events.append(Event(**about, thread_id="t1", timestamp=seq + 0.5, seq=seq, offset=seq))
+    return events
+
+
+def _value(random: Random, depth: int) -> Any:
+    simple = (None, True, False, 0, -7, "", "x", "r1", "r2", "text", "image", "url", "\U0001f600", "r1.3", "call_1")
+    if depth == 0 or random.random() < 0.6:
+        return random.choice(simple)
+    if random.random() < 0.5:
+        return [_value(random, depth - 1) for _ in range(random.randrange(3))]
+    names = ("type", "text", "source", "value", "mimeType", "message", "id")
+    return {name: _value(random, depth - 1) for name in random.sample(names, 3)}
+
+
 def joined(events: list[Event]) -> list[Event]:
     """Join tokens of a run that follow each other, as a device that is behind is given them."""
     found: list[Event] = []

@@ -12,7 +12,7 @@ from actors.agui.course import Question
 from actors.agui.mapper import Mapper
 from actors.agui.messages import AguiEvent
 from actors.events.delivered import Event
-from tests.agui.random_courses import RandomCourse, joined
+from tests.agui.random_courses import RandomCourse, joined, junk
 from tests.support.agui_client import AguiClient
 
 SEEDS = st.integers(0, 2**32)
@@ -108,6 +108,13 @@ def test_questions_at_any_moment_are_no_fault(seed: int, asks: list[int]) -> Non
         client.take(mapper.ask_closed(name))
     assert by_id(client) == by_id(AguiClient().take(said_of(events)))
     assert client.pending == []
+
+
+@given(SEEDS, st.integers(0, 40))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_emitted_is_a_stream_that_clients_take(seed: int, cut: int) -> None:
+    """Events of any type with any payload, in any order: nothing raises, and no client rejects what comes of them."""
+    AguiClient().take(said_of(junk(Random(seed), 40), cut))
 
 
 def test_what_was_fed_is_not_fed_again() -> None:

@@ -5,7 +5,7 @@
  * fault and knows no other way to go on, never hears of it.
  */
 
-import { AbstractAgent, HttpAgent, enforceOutgoingInput, runHttpRequest, transformHttpEventStream } from "@ag-ui/client";
+import { AbstractAgent, HttpAgent, enforceOutgoingInput, transformHttpEventStream } from "@ag-ui/client";
 import { Observable } from "rxjs";
 
 import { ThreadStream, streamsOf } from "./streams.js";
@@ -109,6 +109,31 @@ function addressOf(agent, names) {
   return address.href;
 }
 
+/**
+ * The response of a request, as the client's own parser of streams takes it. The client's own request would leave a
+ * rejection unhandled whenever a connection breaks, which ends a Node process.
+ */
+function received(request) {
+  return new Observable((subscriber) => {
+    let reader;
+    const read = async () => {
+      const response = await request();
+      if (!response.ok) {
+        const error = new Error(`HTTP ${response.status}: ${await response.text()}`);
+        throw Object.assign(error, { status: response.status });
+      }
+      reader = response.body.getReader();
+      subscriber.next({ type: "headers", status: response.status, headers: response.headers });
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        subscriber.next({ type: "data", data: part.value });
+      }
+      subscriber.complete();
+    };
+    read().catch((error) => subscriber.error(error));
+    return () => void reader?.cancel().catch(() => {});
+  });
+}
+
 /** Ask again, as often as the connection breaks: the server knows the request, and its prelude is spliced in. */
 function resumed(agent, request, isEndless = false) {
   return new Observable((subscriber) => {
@@ -125,9 +150,10 @@ function resumed(agent, request, isEndless = false) {
     };
     const ask = () => {
       splice.begin();
-      subscription = transformHttpEventStream(runHttpRequest(request), agent.debugLogger).subscribe({
+      subscription = transformHttpEventStream(received(request), agent.debugLogger).subscribe({
         next: (event) => {
           if (event.code === "abort" && event.rawEvent) return subscriber.next(event);
+          if (event.type === "RUN_ERROR" && event.metadata?.["trio-actors"]?.temporary) return;
           lostAt = null;
           hasBegun = true;
           for (const one of splice.take(event)) subscriber.next(one);

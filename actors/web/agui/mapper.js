@@ -101,10 +101,11 @@ function custom(run, { type, payload }) {
 function ended(run, { type, payload }, threadId) {
   const [{ owner }, isChild] = [run, run.parent !== null];
   if (type === "agent_failed") {
-    const { message = "", type: code = "failed" } = isRecord(payload.error) ? payload.error : { message: payload.error };
+    const error = isRecord(payload.error) ? payload.error : { message: payload.error ?? "" };
+    const { message = "", type: code = "failed" } = error;
     return { type: isChild ? "SUBAGENT_ERROR" : "RUN_ERROR", message: textOf(message), code: textOf(code), ...owner };
   }
-  const result = "result" in payload ? { result: payload.result } : {};
+  const result = payload.result == null ? {} : { result: payload.result }; // null is deprecated: a client warns of it
   const isCancelled = type === "agent_cancelled";
   if (isChild && isCancelled) {
     return { type: "SUBAGENT_ERROR", message: textOf(payload.reason ?? ""), code: "cancelled", ...owner };
@@ -460,8 +461,8 @@ export class Mapper {
     this.isOver ||= this.runId !== null && said !== null;
     const end = { type: "RUN_ERROR", message: "the log of this run is lost", code: "reset" };
     this.#isAsked &&= !asked;
-    const told = said ? [...this.#withdraw(this.#nameOf(said)), end] : asked ? [this.#startOf(asked), this.#cancelledOf(asked)] : [];
-    return this.#unlessSilent(told);
+    if (said) return this.#unlessSilent([...this.#withdraw(this.#nameOf(said)), end]);
+    return this.#unlessSilent(asked ? [this.#startOf(asked), this.#cancelledOf(asked)] : []);
   }
 
   recall(known) {

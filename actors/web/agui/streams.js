@@ -66,11 +66,12 @@ function payloadOf({ id, content }, { context, tools, state, forwardedProps }) {
 /** What is answered to a question, which has to be an object. */
 function answerOf({ status, payload }) {
   if (status !== "resolved") return { cancelled: true };
-  return typeof payload === "object" && payload !== null && !Array.isArray(payload) ? payload : { answer: payload ?? null };
+  const isObject = typeof payload === "object" && payload !== null && !Array.isArray(payload);
+  return isObject ? payload : { answer: payload ?? null };
 }
 
 /**
- * One stream of the events of a thread to `to`, which has next, error and complete. Items that come while it reads wait.
+ * One stream of a thread's events to `to`, which has next, error and complete; items that come while it reads wait.
  * Takes the `mapper` that an earlier stream of the same agent left, so that only what is new has to be read.
  */
 export class ThreadStream {

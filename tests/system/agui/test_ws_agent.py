@@ -86,10 +86,11 @@ async def test_a_run_that_is_cut_ten_times(node: Node, claims: dict[str, Any]) -
         assert isinstance(server.address, tuple)
         async with fault_proxy(*server.address) as network:
             await node.run("ws('a', url, {threadId: 't-1'}); it.done = say('a', 'go')", url=network.url)
-            for _ in range(10):
+            for cut in range(10):
                 gate.go(6)
-                await trio.sleep(0.01)
+                await node.until("text('a').includes(word)", word=WORDS[6 * cut + cut % 6])
                 network.cut()
+                await node.run("it.sessions.a.connect()")
             said = await node.run("return it.done")
         assert said["result"] == {"words": 60}
         assert await node.run("return text('a')") == "".join(WORDS)

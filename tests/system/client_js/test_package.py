@@ -19,7 +19,7 @@ from tests.support.served import served
 from tests.system.client_js.node import CLIENT, NO_NODE, node_command
 
 ROOT = Path(__file__).parents[3]
-MEMBERS = {"LICENSE", "README.md", "actors.d.ts", "actors.js", "package.json"}
+MEMBERS = {"LICENSE", "README.md", "actors.d.ts", "actors.js", "agui", "package.json"}
 EXAMPLE_URL = "wss://chat.example/ws"
 
 
@@ -70,7 +70,7 @@ def test_what_is_npm_s_is_no_page() -> None:
 
 
 def test_its_files(project: Path) -> None:
-    """The module, its types, its page and its licence; nothing of the demonstration's page."""
+    """The module, its types, the agents of AG-UI, its page and its licence; nothing of the demonstration's page."""
     installed = project / "node_modules" / "trio-actors"
     assert {path.name for path in installed.iterdir()} == MEMBERS
     assert (installed / "actors.js").read_bytes() == CLIENT.read_bytes()
