@@ -14,6 +14,8 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import actors
+from actors.server.visit import Arrival
+from actors.wire.endpoint import SocketEndpoint
 from actors.wire.http import HeadReader
 from tests.support.carried import Held, carried
 from tests.support.raw import ACTORS, Answer, Peer, upgrade_request
@@ -184,11 +186,15 @@ async def test_a_user_that_the_host_knows_at_a_public_name() -> None:
 
 async def test_a_user_who_is_revoked_meanwhile() -> None:
     """Between the host's look and the first step of the connection a user may be revoked: then there is none."""
-    async with served() as server, handed(server, ACTORS, user_id="alice") as peer:
-        await trio.lowlevel.cancel_shielded_checkpoint()
+    ours, theirs = socket.socketpair()
+    gone, arrival = trio.Event(), Arrival(head=HeadReader(9_999).feed(upgrade_request()), user_id="alice")
+    async with served() as server:
+        server.runtime.tree.server.receive(SocketEndpoint(ours), server.nursery, on_gone=gone.set, arrival=arrival)
         server.runtime.revoke("alice")
-        assert await peer.ending() is None
+        await gone.wait()
+        assert theirs.recv(100) == b""
         assert server.runtime.devices("alice") == 0
+    theirs.close()
 
 
 async def test_who_can_be_no_user() -> None:
