@@ -413,27 +413,11 @@ class Runtime:
         if self.tree.emitter.closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         reply: Reply[Binding] = Reply()
-        with self._owner_change(thread_id, act, user_id):
+        with _owner_change(OwnerChange(thread_id=thread_id, act=act, user_id=user_id), self.instruments):
             await self.tree.threads.mailbox(thread_id).send(
                 OwnerRequest(thread_id, user_id, act != "bind", act=act, reply=reply)
             )
             await reply.wait()
-
-    @contextmanager
-    def _owner_change(self, thread_id: str, act: OwnerAct, user_id: str | None) -> Iterator[None]:
-        """Tell the instruments of the call in the block."""
-        change, instruments = OwnerChange(thread_id=thread_id, act=act, user_id=user_id), self.instruments
-        if instruments.owner_changing is not None:
-            instruments.owner_changing(change)
-        error: BaseException | None = None
-        try:
-            yield
-        except BaseException as caught:
-            error = caught
-            raise
-        finally:
-            if instruments.owner_changed is not None:
-                instruments.owner_changed(change, error)
 
     # --- connections ----------------------------------------------------------
 
@@ -638,6 +622,22 @@ async def open_runtime(
     )
     async with _running(Runtime(context, options)) as runtime:
         yield runtime
+
+
+@contextmanager
+def _owner_change(change: OwnerChange, instruments: Instruments) -> Iterator[None]:
+    """Tell the instruments of the call in the block."""
+    if instruments.owner_changing is not None:
+        instruments.owner_changing(change)
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        if instruments.owner_changed is not None:
+            instruments.owner_changed(change, error)
 
 
 def _context(limits: Limits | None, environment: Environment | None) -> Context:
