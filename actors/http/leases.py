@@ -45,7 +45,7 @@ class Lease:
         self.deadline = trio.current_time() + new.lease_s
         self.run: Run | None = None
         self.end: RunEnd | None = None
-        """How the program said that it ended."""
+        """The end, as the program said it."""
         self.said = trio.Event()
         """Set once it did."""
         self.begun = trio.Event()

@@ -50,7 +50,7 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="GET", path=f"{_THREAD}/events", act=_with(events.history, bells=bells), stream=True,
             summary="Read a thread's events, and those that come",
-            headers={"Last-Event-ID": (of.SeqText, "the number of the last event that was taken, in place of after_seq")},
+            headers={"Last-Event-ID": (of.SeqText, "the last event that was taken, in place of after_seq")},
             query=of.Reading, answers={200: of.HistoryAnswer}, refusals=("unknown_thread", "unavailable"),
         ),
         Operation(

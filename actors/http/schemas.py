@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,10 +29,7 @@ Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object, of which every byte is kept."""
 
-
-def empty_object() -> msgspec.Raw:
-    """Return what is meant where no object is given."""
-    return msgspec.Raw(b"{}")
+empty_object = partial(msgspec.Raw, b"{}")
 
 
 PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]
@@ -43,7 +41,7 @@ StageName = Literal["accepted", "buffered", "stored", "written", "acked", "uncon
 
 
 class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is read: a field that is not known is a mistake, such as an id that is misspelt and protects nothing."""
+    """A record that is read: an unknown field is a mistake, such as an id that is misspelt and protects nothing."""
 
 
 class Nothing(Strict):
@@ -54,7 +52,7 @@ class Nothing(Strict):
 
 
 class Waiting(Strict):
-    """How far an event must have come before the answer is given, and for how long to wait for that."""
+    """The stage that an event must have reached before the answer is given, and the time to wait for that."""
 
     wait: Wait = "buffered"
     timeout_s: PatienceSeconds = 10.0
@@ -67,7 +65,7 @@ class Lookup(Waiting):
 
 
 class Feeding(Strict):
-    """Which lines the answer to a stream has."""
+    """A choice of the lines that the answer to a stream has."""
 
     receipts: Annotated[
         Literal["each", "all", "errors"],
@@ -89,7 +87,7 @@ class Reading(Strict):
 
 
 class Rebinding(Strict):
-    """Whether another owner loses the thread."""
+    """A choice: with ``force`` another owner loses the thread."""
 
     force: bool = False
 
@@ -153,14 +151,14 @@ class NewRun(Strict):
 
 
 class RunFailure(Strict):
-    """What a run failed of."""
+    """The failure of a run."""
 
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = "Error"
     message: Text = ""
 
 
 class RunEnd(Strict):
-    """How a run ended."""
+    """The end of a run."""
 
     outcome: Literal["completed", "failed", "cancelled"]
     result: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -170,7 +168,7 @@ class RunEnd(Strict):
 
 
 class Cancelling(Strict):
-    """Why a run is to end."""
+    """The reason for which a run is to end."""
 
     reason: Id = "application"
 
@@ -185,7 +183,7 @@ class NewAsk(Strict):
 
 
 class Draining(Strict):
-    """How long going away may take."""
+    """The time that going away may take, and the lot of runs meanwhile."""
 
     timeout_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 10.0
     runs: Literal["finish", "cancel"] = "finish"
@@ -195,7 +193,7 @@ class Draining(Strict):
 
 
 class ReceiptAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How far an event has come."""
+    """A receipt: the stage of an event, and its place."""
 
     event_id: str
     thread_id: str
@@ -261,7 +259,7 @@ class HistoryAnswer(msgspec.Struct, kw_only=True):
 
 
 class SentAnswer(msgspec.Struct, kw_only=True):
-    """Where a message was placed, and which run answers it."""
+    """The place of a message, and the run that answers it."""
 
     thread_id: str
     event_id: str
@@ -272,7 +270,7 @@ class SentAnswer(msgspec.Struct, kw_only=True):
 
 
 class OwnerAnswer(msgspec.Struct, kw_only=True):
-    """Whose a thread is."""
+    """The owner of a thread."""
 
     thread_id: str
     owner: str | None
@@ -288,7 +286,7 @@ class RunAnswer(msgspec.Struct, kw_only=True):
 
 
 class CancelAnswer(msgspec.Struct, kw_only=True):
-    """Which runs have stopped, and whose code goes on."""
+    """The runs that have stopped, and those whose code goes on."""
 
     run_id: str
     stopped: tuple[str, ...]
@@ -296,7 +294,7 @@ class CancelAnswer(msgspec.Struct, kw_only=True):
 
 
 class AskAnswer(msgspec.Struct, kw_only=True):
-    """What the user answered."""
+    """The answer of a user."""
 
     payload: dict[str, Any]
     user_id: str
@@ -322,7 +320,7 @@ class OpenAsks(msgspec.Struct, kw_only=True):
 
 
 class RevokeAnswer(msgspec.Struct, kw_only=True):
-    """How many connections were ended."""
+    """The number of connections that were ended."""
 
     user_id: str
     connections: int
@@ -338,7 +336,7 @@ class UndeliveredAnswer(msgspec.Struct, kw_only=True):
 
 
 class DrainAnswer(msgspec.Struct, kw_only=True):
-    """What going away left behind."""
+    """The report of going away: all that was left behind."""
 
     undelivered: list[UndeliveredAnswer]
     cancelled: tuple[str, ...]
@@ -421,6 +419,6 @@ class Connections(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True):
-    """Whether the server does what it should."""
+    """The state of the server: ``ok``, or what it is in."""
 
     status: str
