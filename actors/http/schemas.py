@@ -40,31 +40,33 @@ Wait = Literal["buffered", "stored", "written", "acked"]
 StageName = Literal["accepted", "buffered", "stored", "written", "acked", "unconfirmed", "dropped"]
 
 
-class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class StrictStruct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A record that is read: an unknown field is a mistake, such as an id that is misspelt and protects nothing."""
 
 
-class Nothing(Strict):
+class Nothing(StrictStruct):
     """No parameters, or an empty object."""
 
 
 # --- parameters ------------------------------------------------------------------
 
 
-class Waiting(Strict):
+class Waiting(StrictStruct):
     """The stage that an event must have reached before the answer is given, and the time to wait for that."""
 
     wait: Wait = "buffered"
     timeout_s: PatienceSeconds = 10.0
 
 
-class Lookup(Waiting):
-    """The same, and which thread is meant, where an id that was given names events in several."""
+class Lookup(StrictStruct):
+    """The same, and the thread that is meant, where an id that was given names events in several."""
 
+    wait: Wait = "buffered"
+    timeout_s: PatienceSeconds = 10.0
     thread_id: Id | msgspec.UnsetType = msgspec.UNSET
 
 
-class Feeding(Strict):
+class Feeding(StrictStruct):
     """A choice of the lines that the answer to a stream has."""
 
     receipts: Annotated[
@@ -79,20 +81,20 @@ class Feeding(Strict):
     ] = 10.0
 
 
-class Reading(Strict):
+class Reading(StrictStruct):
     """A part of a thread's history."""
 
     after_seq: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | msgspec.UnsetType = msgspec.UNSET
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Rebinding(Strict):
+class Rebinding(StrictStruct):
     """A choice: with ``force`` another owner loses the thread."""
 
     force: bool = False
 
 
-class Watching(Strict):
+class Watching(StrictStruct):
     """For how long to wait for the end of a run."""
 
     timeout_s: PatienceSeconds = 0.0
@@ -101,7 +103,7 @@ class Watching(Strict):
 # --- bodies ------------------------------------------------------------------------
 
 
-class NewEvent(Strict):
+class NewEvent(StrictStruct):
     """An event to be emitted."""
 
     type: EventType
@@ -122,7 +124,7 @@ class Line(msgspec.Struct, kw_only=True):
     user_id: Id | None = None
 
 
-class NewMessage(Strict):
+class NewMessage(StrictStruct):
     """A user's message, said by a program for the user."""
 
     user_id: Id
@@ -133,13 +135,13 @@ class NewMessage(Strict):
     type: MessageType = "user_message"
 
 
-class NewOwner(Strict):
+class NewOwner(StrictStruct):
     """The user whose thread it shall be."""
 
     user_id: Id
 
 
-class NewRun(Strict):
+class NewRun(StrictStruct):
     """A run of a program elsewhere."""
 
     thread_id: Id
@@ -150,14 +152,14 @@ class NewRun(Strict):
     """The time without a request about the run after which it is taken for lost."""
 
 
-class RunFailure(Strict):
+class RunFailure(StrictStruct):
     """The failure of a run."""
 
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = "Error"
     message: Text = ""
 
 
-class RunEnd(Strict):
+class RunEnd(StrictStruct):
     """The end of a run."""
 
     outcome: Literal["completed", "failed", "cancelled"]
@@ -167,13 +169,13 @@ class RunEnd(Strict):
     reason: Id | None = None
 
 
-class Cancelling(Strict):
+class Cancelling(StrictStruct):
     """The reason for which a run is to end."""
 
     reason: Id = "application"
 
 
-class NewAsk(Strict):
+class NewAsk(StrictStruct):
     """A question to a thread's owner."""
 
     type: Id
@@ -182,7 +184,7 @@ class NewAsk(Strict):
     run_id: Id | None = None
 
 
-class Draining(Strict):
+class Draining(StrictStruct):
     """The time that going away may take, and the lot of runs meanwhile."""
 
     timeout_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 10.0

@@ -17,6 +17,7 @@ import trio
 from tests.tools.command import Finished, Running, arguments, running
 
 KEY = "0123456789abcdef"
+ADMIN = f'[test]\nkey = "{KEY}"\nadmin = true\n'
 
 
 @attrs.frozen
@@ -55,7 +56,7 @@ class Served:
 async def served(folder: Path, *words: str) -> AsyncIterator[Served]:
     """Serve on free ports, with a file of keys in the folder."""
     keys = folder / "keys.toml"
-    keys.write_text(f'[test]\nkey = "{KEY}"\nadmin = true\n')
+    keys.write_text(ADMIN)
     async with running("serve", "--http", "127.0.0.1:0", "--keys", str(keys), *words) as command:
         url = await api_of(command)
         headers = {"authorization": f"Bearer {KEY}"}
@@ -64,10 +65,10 @@ async def served(folder: Path, *words: str) -> AsyncIterator[Served]:
 
 
 @contextmanager
-def one_for_all(folder: Path) -> Iterator[tuple[str, str]]:
-    """Serve for all tests of a module; the addresses of the devices and of the API."""
+def one_for_all(folder: Path, text: str = ADMIN) -> Iterator[tuple[str, str]]:
+    """Serve for all tests of a module, with these keys; the addresses of the devices and of the API."""
     keys = folder / "keys.toml"
-    keys.write_text(f'[test]\nkey = "{KEY}"\nadmin = true\n')
+    keys.write_text(text)
     words = arguments("serve", "--port", "0", "--http", "0", "--keys", str(keys), "--drain", "0")
     log = folder / "log"
     with log.open("wb") as err, subprocess.Popen(words, stderr=err) as process:
