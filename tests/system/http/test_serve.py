@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,24 @@ async def test_ended_beside_clients_that_do_nothing(tmp_path: Path) -> None:
         assert (await server.ended()).status == 0
         for stream in streams:
             await stream.aclose()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limits of another process cannot be set")
+async def test_a_flood_that_takes_every_descriptor_ends_nothing(tmp_path: Path) -> None:
+    """Neither door ends when the system has no descriptor left; a moment later both are open again."""
+    async with served(tmp_path) as server:
+        assert server.command is not None
+        resource.prlimit(server.command.pid, resource.RLIMIT_NOFILE, (40, 40))
+        host, port = server.url.removeprefix("http://").split(":")
+        for door in (server.command.port, int(port)):
+            streams = [await trio.open_tcp_stream(host, door) for _ in range(60)]
+            await trio.sleep(0.3)
+            for stream in streams:
+                await stream.aclose()
+        assert (await server.client.get("/healthz")).status_code == 200
+        async with device(server.devices, "alice") as websocket:
+            assert (await server.emit(1)).status_code == 200
+            await events(websocket, 1)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
