@@ -35,6 +35,7 @@ from actors.protocol.client_messages import Origin
 from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.endings import Cancellation
+from actors.runs.lead import AHEAD_SECONDS, Lead, check_ahead
 from actors.runs.run import RESERVED, Run
 from actors.runs.supervisor import Agents, OnDisconnect, OnMessage, Runs
 from actors.runs.turns import Concurrency
@@ -59,15 +60,25 @@ class Thread:
     little faster, because it knows the way.
     """
 
-    __slots__ = ("_asks", "_emitter", "_mailbox", "_messages", "_runs", "thread_id")
+    __slots__ = ("_asks", "_emitter", "_lead", "_mailbox", "_messages", "_runs", "thread_id")
 
-    def __init__(self, thread_id: str, emitter: Emitter, *, runs: Runs, asks: Asks, messages: Messages) -> None:
+    def __init__(
+        self,
+        thread_id: str,
+        emitter: Emitter,
+        *,
+        runs: Runs,
+        asks: Asks,
+        messages: Messages,
+        lead: Lead | None = None,
+    ) -> None:
         check_identifier("thread_id", thread_id)
         self.thread_id = thread_id
         self._emitter = emitter
         self._runs = runs
         self._asks = asks
         self._messages = messages
+        self._lead = lead
         self._mailbox: Mailbox[ThreadMessage] | None = None
 
     def __repr__(self) -> str:
@@ -82,7 +93,7 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """Emit an event; waits for room, and for nothing else. A checkpoint.
+        """Emit an event; waits for room, and with ``ahead`` for devices, and for nothing else. A checkpoint.
 
         ``payload`` is a JSON object, or one encoded. ``event_id`` makes the
         call idempotent: the same id with the same content again gives the
@@ -104,8 +115,13 @@ class Thread:
         """
         if run_id is not None:
             self._check_type(type, run_id)
-        emitter = self._emitter
+        emitter, lead, window = self._emitter, self._lead, None
+        if lead is not None:
+            emitter.affinity.check_task("emit")
+            window = await lead.room(self.thread_id, user_id)
         emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
+        if window is not None:
+            return await window.emit(emission, emitter.emit(emission, self._find_mailbox()))
         return await emitter.emit(emission, self._find_mailbox())
 
     def emit_nowait(
@@ -117,15 +133,20 @@ class Thread:
         event_id: str | None = None,
         user_id: str | None = None,
     ) -> Receipt:
-        """Emit an event without waiting; raises what :meth:`emit` does, and :class:`trio.WouldBlock` without room."""
+        """Emit an event without waiting; raises what :meth:`emit` does, and :class:`trio.WouldBlock` without room, or
+        where ``emit`` would wait for devices."""
         if run_id is not None:
             self._check_type(type, run_id)
-        emitter = self._emitter
+        emitter, lead = self._emitter, self._lead
+        window = None if lead is None else lead.room_nowait(self.thread_id, user_id)
         emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
         mailbox = self._mailbox
         if mailbox is None or mailbox.successor is not None:
             mailbox = self._find_mailbox()
-        return emitter.emit_nowait(emission, mailbox)
+        receipt = emitter.emit_nowait(emission, mailbox)
+        if window is not None:
+            window.note(receipt, len(emission.body))
+        return receipt
 
     async def send(
         self,
@@ -197,7 +218,14 @@ class Thread:
         return await self._asks.ask(self.thread_id, type, payload, timeout, run_id)
 
     @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+    async def run(
+        self,
+        agent_name: str,
+        *,
+        run_id: str | None = None,
+        ahead: int | None = None,
+        ahead_seconds: float | None = None,
+    ) -> AsyncIterator[Run]:
         """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
         A block that ends is ``agent_completed``, with ``run.result`` if that
@@ -210,10 +238,16 @@ class Thread:
         itself goes on, because it is the host's, but to emit in the run raises
         :class:`~actors.errors.RunEnded`.
 
+        With ``ahead``, the run and those below it wait as
+        :meth:`Runtime.thread` says, for at most so many events of theirs;
+        without, as this thread does.
+
         Raises what :meth:`emit` raises, and IdempotencyConflict while a run
         with this ``run_id`` is active, or was closed and its code goes on.
         """
-        async with self._runs.new(self.thread_id, agent_name, run_id).open() as run:
+        run = self._runs.new(self.thread_id, agent_name, run_id)
+        run.output.lead = self._runs.lead_of(f"runs/{run.run_id}", ahead, ahead_seconds, self._lead)
+        async with run.open():
             yield run
 
     def _find_mailbox(self) -> Mailbox[ThreadMessage]:
@@ -254,14 +288,28 @@ class Runtime:
 
     # --- events ---------------------------------------------------------------
 
-    def thread(self, thread_id: str) -> Thread:
+    def thread(self, thread_id: str, *, ahead: int | None = None, ahead_seconds: float | None = None) -> Thread:
         """The handle of a conversation; the conversation need not exist yet.
 
-        Raises :class:`~actors.errors.Unencodable` for what cannot be an id.
+        With ``ahead``, ``emit`` waits before there are more than so many events
+        of the thread, emitted with ``ahead``, that no device of its owner has
+        acked; so that a producer that can wait loses nothing to retention,
+        however slow the devices are. ``emit_nowait`` raises ``WouldBlock``
+        then, and runs wait as their methods say. Of devices that do not ack in
+        time, or at all, it is waited until their sockets have taken an event.
+        A call waits for at most ``ahead_seconds`` (10 without them), and while
+        the owner has a device; then it emits all the same. Without ``ahead``
+        the thread waits as :func:`open_runtime` says.
+
+        Raises :class:`~actors.errors.Unencodable` for what cannot be an id,
+        TypeError and ValueError for an ``ahead`` that is no number of events
+        from 1 to ``retained_events``, or for ``ahead_seconds`` that are none.
         """
-        return Thread(
-            thread_id, self.tree.emitter, runs=self.tree.runs, asks=self.tree.asks, messages=self.tree.messages
-        )
+        tree = self.tree
+        lead = tree.runs.lead
+        if ahead is not None or ahead_seconds is not None:
+            lead = tree.runs.lead_of(f"threads/{thread_id}", ahead, ahead_seconds, lead)
+        return Thread(thread_id, tree.emitter, runs=tree.runs, asks=tree.asks, messages=tree.messages, lead=lead)
 
     def emit_from_thread(self, thread_id: str, type: str, payload: Payload, **options: Any) -> Receipt:  # noqa: A002
         """Call :meth:`Thread.emit` from another operating system thread, and block that until it returns.
@@ -566,6 +614,8 @@ async def open_runtime(
     concurrency: Concurrency = "queue",
     on_disconnect: OnDisconnect = "detach",
     on_undelivered: OnUndelivered | None = None,
+    ahead: int | None = None,
+    ahead_seconds: float = AHEAD_SECONDS,
     store: Store | None = None,
     limits: Limits | None = None,
     origins: str | Iterable[str] | None = None,
@@ -588,7 +638,10 @@ async def open_runtime(
     on (``on_disconnect="detach"``), or end after ``disconnect_grace_seconds``
     (``"cancel_after"``). ``on_undelivered`` is called with the fate of each
     event, tokens excepted, that no device has acked within
-    ``undelivered_seconds``. ``pages`` and ``services`` (which authenticate
+    ``undelivered_seconds``. With ``ahead``, emitters wait while so many of a
+    user's events are not acked by any device, for ``ahead_seconds`` at most,
+    as :meth:`Runtime.thread` says; but they are counted together for each
+    user, in whichever thread or run. ``pages`` and ``services`` (which authenticate
     their clients themselves) answer at their paths, beside ``/ws`` and
     ``/healthz``: HTTP requests, and upgrades to WebSockets.
 
@@ -611,10 +664,18 @@ async def open_runtime(
     """
     check_trio("open_runtime")
     context = _context(limits, environment)
+    if ahead is not None:
+        check_ahead(ahead, ahead_seconds, context.limits)
     options = Options(
         access=Access(authenticate, allowed(origins)),
         authorize=authorize,
-        agents=Agents(on_message=on_message, concurrency=concurrency, on_disconnect=on_disconnect),
+        agents=Agents(
+            on_message=on_message,
+            concurrency=concurrency,
+            on_disconnect=on_disconnect,
+            ahead=ahead,
+            ahead_seconds=ahead_seconds,
+        ),
         on_undelivered=on_undelivered,
         store=store,
         pages={} if pages is None else pages,

@@ -43,6 +43,7 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
+from actors.observability.losses import Losses
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -92,10 +93,12 @@ class Tree:
             present=self.store.known_bounds,
             restored=self.store.restored,
             on_dropped=self._dropped,
+            on_unconfirmed=self._left_unconfirmed,
         )
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.readiness = Readiness()
         self.registry = Registry(context, self.flusher.mark)
+        self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
@@ -295,8 +298,13 @@ class Tree:
 
     def _dropped(self, letter: DeadLetter) -> None:
         self.store.keep(letter)
+        if letter.cause is Cause.RETENTION and letter.user_id is not None:
+            self.losses.note(letter.user_id, letter.count)
         if self.context.instruments.dropped is not None:
             self.context.instruments.dropped(letter)
+
+    def _left_unconfirmed(self, user_id: str, count: int) -> None:
+        self.losses.note(user_id, count)
 
     def _answered(self, thread_id: str, answer: StoreAnswer) -> None:
         """Pass on the store's answer to a thread's actor, or note it without one that is out of service."""
@@ -341,6 +349,7 @@ class Pulse:
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
+            self._tree.losses.look(self._clock())
             if self._clock() >= retire_at:
                 self._tree.threads.retire()
                 self._retire()

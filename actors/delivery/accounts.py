@@ -115,7 +115,10 @@ class Accounts:
         present: Callable[[str], Bounds | None] = lambda user_id: None,
         restored: Callable[[str], RestoredBounds | None] = lambda user_id: None,
         on_dropped: Callable[[DeadLetter], None] = lambda letter: None,
+        on_unconfirmed: Callable[[str, int], None] = lambda user_id, count: None,
     ) -> None:
+        self._on_unconfirmed = on_unconfirmed
+        """Takes a user and a number of events that were written, and left the log before a device acked them."""
         self._letters = DeadLetters(dead_letters, on_dropped=on_dropped)
         self.dead_letters = self._letters.newest
         self.dropped = self._letters.counts
@@ -379,10 +382,12 @@ class Accounts:
             if account is None:
                 return
             ledger = account.ledger
-        first = ledger.low
+        first, unconfirmed = ledger.low, ledger.unconfirmed
         dropped = ledger.trim(low, cause)
         if dropped:
             self._letters.bury(cause, dropped, now, user_id=user_id, first=first, last=low - 1)
+        if ledger.unconfirmed > unconfirmed:
+            self._on_unconfirmed(user_id, ledger.unconfirmed - unconfirmed)
 
     def is_settled(self, user_id: str) -> bool:
         """True if no event of this account is retained, so that it can only change with a new one."""

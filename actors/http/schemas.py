@@ -79,6 +79,13 @@ class Feeding(StrictStruct):
     timeout_s: Annotated[
         float, msgspec.Meta(ge=0, le=3_600, description="with all: time after the last line for events to advance")
     ] = 10.0
+    ahead: (
+        Annotated[
+            int,
+            msgspec.Meta(ge=1, le=1_000_000, description="events of a thread that may be ahead of its owner's devices"),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class Reading(StrictStruct):

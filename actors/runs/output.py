@@ -19,6 +19,7 @@ from actors.kernel.affinity import check_trio
 from actors.limits import Limits
 from actors.receipts import Receipt
 from actors.runs.deltas import DeltaCoalescer
+from actors.runs.lead import Lead
 from actors.runs.text_buffer import TextBuffer
 from actors.stages import Stage
 from actors.stores.store import Edge
@@ -43,8 +44,17 @@ class Output:
     """
 
     def __init__(
-        self, thread_id: str, run_id: str, *, emitter: Emitter, deltas: DeltaCoalescer, limits: Limits
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        emitter: Emitter,
+        deltas: DeltaCoalescer,
+        limits: Limits,
+        lead: Lead | None = None,
     ) -> None:
+        self.lead = lead
+        """The bound of what devices have not acked; ``None`` for none."""
         self._thread_id = thread_id
         self._run_id = run_id
         self._emitter = emitter
@@ -94,7 +104,10 @@ class Output:
         emission = self.compose(type_, payload, event_id)
 
         async def emit() -> Receipt:
+            window = None if self.lead is None else await self.lead.room(self._thread_id)
             await self._flush_waiting()
+            if window is not None:
+                return await window.emit(emission, self._emitter.emit(emission))
             return await self._emitter.emit(emission)
 
         return await self.wait(emit)
@@ -104,7 +117,9 @@ class Output:
         self.check_open()
         emission = self.compose(type_, payload)
         self._flush(reserved=True)
-        self._emitter.emit_nowait(emission, reserved=True)
+        receipt = self._emitter.emit_nowait(emission, reserved=True)
+        if self.lead is not None:
+            self.lead.note(receipt, len(emission.body))
 
     def emit_last(self, emission: Emission) -> None:
         """Emit the run's last event after all its text, in the place that is reserved for it."""
@@ -126,9 +141,11 @@ class Output:
             self._due = buffer.batch
             self._deltas.gather(self)
 
-    def flush(self) -> None:
-        """Emit the gathered text if there is room."""
+    def flush(self, *, ahead: bool = False) -> None:
+        """Emit the gathered text if there is room; with ``ahead``, also beyond the bound of the run's lead."""
         with suppress(trio.WouldBlock, ActorsError):
+            if self.lead is not None and not ahead:
+                self.lead.room_nowait(self._thread_id)
             self._flush(reserved=False)
 
     async def wait(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -172,5 +189,7 @@ class Output:
             return None
         emission = self.compose(Lifecycle.AGENT_DELTA, {"text": self._buffer.text})
         receipt = self._emitter.emit_nowait(emission, reserved=reserved)
+        if self.lead is not None:
+            self.lead.note(receipt, len(emission.body))
         self._buffer.clear()
         return receipt

@@ -35,6 +35,7 @@ from actors.receipts import Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.beginning import Beginning
 from actors.runs.deltas import DeltaCoalescer
+from actors.runs.lead import Lead
 from actors.runs.output import Output
 from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission
@@ -70,6 +71,8 @@ class RunSupervisor(Protocol):
     asks: Asks
     deltas: DeltaCoalescer
     limits: Limits
+    lead: Lead | None
+    """The bound of runs that have none of their own."""
 
     def begins(self, run: Run) -> None:
         """Register a run that is about to emit ``agent_started``; from now on it can be cancelled.
@@ -155,8 +158,13 @@ class Run:
         """Set once the run's code has left its block; the terminal event may have come before that."""
         self.attended = message is not None
         """True once the thread's owner was connected during the run; the sender of its message was."""
-        self.output = Output(
-            thread_id, run_id, emitter=supervisor.emitter, deltas=supervisor.deltas, limits=supervisor.limits
+        self.output: Output = Output(
+            thread_id,
+            run_id,
+            emitter=supervisor.emitter,
+            deltas=supervisor.deltas,
+            limits=supervisor.limits,
+            lead=supervisor.lead if parent is None else parent.output.lead,
         )
         self.beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
         self.last_emitted = False
@@ -219,6 +227,12 @@ class Run:
         :class:`trio.WouldBlock` when the thread has taken nothing for so long
         that ``delta_bytes`` are waiting; then this text was not added.
 
+        With ``ahead``, text gathers for longer than a window while devices are
+        that far behind, so that it becomes fewer events and not fewer words:
+        until they have taken some, the run's next other event, or
+        ``delta_bytes``, beyond which it goes out all the same. What waits then
+        is the next awaited emit.
+
         A text that ends in half of a surrogate pair, as tokens cut emoji, is
         completed by the next one; U+FFFD replaces a half that is not.
         """
@@ -234,7 +248,7 @@ class Run:
         """Ask the thread's owner, as ``Thread.ask`` does; the end of the run withdraws the question, with RunEnded."""
         self.output.check_open()
         check_trio("ask")
-        self.output.flush()
+        self.output.flush(ahead=True)
         asks = self._supervisor.asks
         return await self.output.wait(lambda: asks.ask(self.thread_id, type, payload, timeout, self.run_id))
 

@@ -28,6 +28,7 @@ from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.disconnects import Disconnects
 from actors.runs.endings import Endings
+from actors.runs.lead import AHEAD_SECONDS, Lead, Leads, check_ahead
 from actors.runs.registry import RunRegistry
 from actors.runs.roster import Roster
 from actors.runs.run import Message, Run
@@ -50,6 +51,10 @@ class Agents:
     on_message: OnMessage | None = None
     concurrency: Concurrency = "queue"
     on_disconnect: OnDisconnect = "detach"
+    ahead: int | None = None
+    """The most events of a user that no device has acked, before emitters wait; ``None``: they do not wait."""
+    ahead_seconds: float = AHEAD_SECONDS
+    """The time for which they wait at most."""
 
 
 class Runs:
@@ -75,6 +80,8 @@ class Runs:
             agents.concurrency, limits, registry=self.registry, roster=self.roster, start=self._start
         )
         self.endings = Endings(context, self.registry, admission=self.admission)
+        self.leads = Leads(context, owner_of=owner_of, devices_of=devices_of)
+        self.lead = None if agents.ahead is None else self.leads.of(None, agents.ahead, agents.ahead_seconds)
         self._disconnects = Disconnects(limits.disconnect_grace_seconds, owner_of=owner_of, devices_of=devices_of)
         self._environment = context.environment
         self._failures = context.failures
@@ -103,14 +110,29 @@ class Runs:
         self._stop_requested.set()
         self.endings.cancel_all("shutdown")
 
-    def new(self, thread_id: str, agent_name: str, run_id: str | None) -> Run:
-        """Make a run that its caller opens."""
-        return Run(
+    def new(self, thread_id: str, agent_name: str, run_id: str | None, lead: Lead | None = None) -> Run:
+        """Make a run that its caller opens; without a bound of its own it has that of all runs."""
+        run = Run(
             thread_id,
             self._environment.new_id("run") if run_id is None else run_id,
             agent_name=agent_name,
             supervisor=self,
         )
+        run.output.lead = lead or self.lead
+        return run
+
+    def lead_of(self, name: str, ahead: int | None, seconds: float | None, outer: Lead | None) -> Lead | None:
+        """Return the bound of a thread or run, which is the outer one without numbers of its own.
+
+        Raises ValueError and TypeError for numbers that cannot be meant.
+        """
+        if ahead is None and seconds is None:
+            return outer
+        if ahead is None:
+            raise ValueError(f"ahead_seconds: expected ahead, a number of events, beside it, got {seconds!r} alone")
+        seconds = self._agents.ahead_seconds if seconds is None else seconds
+        check_ahead(ahead, seconds, self.limits)
+        return self.leads.of(name, ahead, seconds)
 
     def expect(self, run_id: str, message: Message, *, again: bool) -> MessageArrival | None:
         """Make the run that answers a message, and return the arrival that takes the store's reply.

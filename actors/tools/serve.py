@@ -20,7 +20,6 @@ from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
 from actors.stages import Stage
-from actors.tools.backpressure import Backpressure
 from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
 from actors.tools.programs import ProgramOptions, programs
@@ -61,10 +60,12 @@ async def serve(options: ServeOptions) -> int:
         output()
     with open_signals() as signals:
         services = {"/echo": partial(echo, limits=Limits())} if options.echo else {}
+        # Standard input can wait: half of what a log retains is for the feed, the other half for what it had already.
+        ahead = {"ahead": max(Limits().retained_events // 2, 1)} if options.stdin else {}
         async with (
             programs(options.programs) as doors,
             listening(
-                options.host, options.port, authenticate, path=options.store, services=services, **doors.hooks
+                options.host, options.port, authenticate, path=options.store, services=services, **ahead, **doors.hooks
             ) as (runtime, _, _),
             doors.serving(runtime),
         ):
@@ -100,7 +101,6 @@ class Feed:
         """The owner of threads for which no line names a user."""
         self._runtime = runtime
         self._options = options
-        self._backpressure = Backpressure(runtime)
         self._joiner = SurrogateJoiner()
 
     async def read(self, source: int) -> None:
@@ -158,7 +158,6 @@ class Feed:
         else:
             self.tracker.add(line.number, receipt)
             self._write_joiner_remarks()
-            await self._backpressure.wait(receipt, len(line.text))
         await self.receipts.room()
         await self.remarks.room()
 

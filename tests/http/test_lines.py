@@ -171,6 +171,31 @@ async def test_a_store_that_has_to_be_waited_for(tmp_path: object) -> None:
         assert {one["stage"] for one in told} == {"stored"}
 
 
+async def test_lines_that_wait_for_devices() -> None:
+    """With ``ahead`` the upload waits for a device that is slow, and no event is lost to retention."""
+    async with (
+        door(limits=actors.Limits(retained_events=20)) as api,
+        connected(await api.runtime_address()) as peer,
+        trio.open_nursery() as nursery,
+    ):
+        await peer.attach("alice")
+
+        async def feed() -> None:
+            await api.lines(b"".join(EVENT % n for n in range(200)), "?ahead=5&receipts=errors")
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(feed)
+        offset = 0
+        while offset < 200:
+            offset = (await peer.next_event())["offset"]
+            await peer.ack(offset)
+        assert api.runtime.audit().total.dropped == 0
+    refused = {"content": b"", "headers": {"content-type": LINES}}
+    async with door(limits=actors.Limits(retained_events=20)) as api:
+        assert await api.refusal("POST", "/v1/events?ahead=0", **refused) == (400, "bad_request")
+        assert await api.refusal("POST", "/v1/events?ahead=21", **refused) == (400, "bad_request")
+
+
 async def test_an_outbox_joins_what_waits() -> None:
     """What is put while a write goes on leaves with the next one, and only so much may wait."""
     sent: list[bytes] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from actors.errors import PeerError
 from actors.wire.dialled import dial
@@ -257,3 +258,23 @@ async def test_a_user_without_a_token_could_never_connect(tmp_path: Path) -> Non
     tokens.write_text('secret = "alice"\n')
     words = ("serve", "--stdin", "--user", "bob", "--tokens", str(tokens), "--port", "0")
     check_refusal(await run(*words), "--user bob: expected a user of ")
+
+
+# --- a long input -------------------------------------------------------------------
+
+LONG_EVENT = '{"type":"x","thread_id":"t","user_id":"alice"}'
+
+
+async def test_a_long_input_waits_for_the_device() -> None:
+    """Five times what a log retains, piped in at once: a device that acks gets and acks all of it."""
+    async with running("serve", "--stdin") as command, device(command.url, "alice") as websocket:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: command.feed(*[LONG_EVENT] * 5000))
+            offsets: list[int] = []
+            while len(offsets) < 5000:
+                texts = await events(websocket, 250)
+                offsets += [msgspec.json.decode(text)["offset"] for text in texts]
+                await websocket.send(f'{{"op":"ack","offset":{offsets[-1]}}}')
+        finished = await command.finish()
+    assert offsets == list(range(1, 5001))
+    assert (finished.status, finished.summary) == (0, "5000 events: 5000 ACKED")
