@@ -23,6 +23,9 @@ from actors.runtime import Runtime
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
+PRIVATE = "actors.private"
+"""The key of an ASGI scope by which the server of the API says that only this machine reaches it."""
+
 _JSON = "application/json"
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 

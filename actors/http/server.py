@@ -20,9 +20,9 @@ from anycorn.tcp_server import tcp_server_handler
 from anycorn.typing import ConnectionState
 from anycorn.utils import wrap_app
 from anycorn.worker_context import WorkerContext
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.http.calls import Bounds
+from actors.http.calls import PRIVATE, Bounds
 from actors.kernel.failures import Barrier, describe, log
 from actors.server.origins import is_loopback
 from actors.wire.listeners import listen_tcp
@@ -61,11 +61,16 @@ async def serve(
         _bound(one, bounds.write_seconds)
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in sockets]
     config, context = _config(bounds), WorkerContext(None)
-    receive = tcp_server_handler(wrap_app(cast("Any", app), 0, "asgi"), config, context, ConnectionState({}))
+
+    async def marked(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PRIVATE] = private
+        await app(scope, receive, send)
+
+    serve_stream = tcp_server_handler(wrap_app(cast("Any", marked), 0, "asgi"), config, context, ConnectionState({}))
 
     async def handle(stream: trio.SocketStream) -> None:
         with Barrier(_log_failure):
-            await receive(await anyio.abc.SocketStream.from_socket(stream.socket.detach()))
+            await serve_stream(await anyio.abc.SocketStream.from_socket(stream.socket.detach()))
 
     async with config.log, trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
