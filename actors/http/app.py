@@ -166,8 +166,10 @@ async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds
     """
     ended: BaseException | None = None
     async with trio.open_nursery() as nursery:
+        api = Api(runtime, keys=keys, bounds=Bounds() if bounds is None else bounds, nursery=nursery)
+        nursery.start_soon(_leave_with, runtime, api)
         try:
-            yield Api(runtime, keys=keys, bounds=Bounds() if bounds is None else bounds, nursery=nursery)
+            yield api
         except BaseException as error:
             if cancels(error):
                 raise
@@ -175,6 +177,12 @@ async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds
         nursery.cancel_scope.cancel()
     if ended is not None:
         raise ended
+
+
+async def _leave_with(runtime: Runtime, api: Api) -> None:
+    """Let requests end when the runtime ends the connections of devices, because a host's server waits for them."""
+    await runtime.tree.server.closing.wait()
+    api.leave()
 
 
 def _path_of(scope: Scope) -> bytes:

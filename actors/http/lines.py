@@ -40,6 +40,8 @@ Taken = tuple[int, Receipt | Problem]
 async def feed(call: Call, leases: Leases) -> Feed:
     """Emit an event for each line, in order, and answer with a line for each."""
     check_content(call.request, CONTENT)
+    if call.leaving.is_set():
+        raise Problem("shutting_down")
     most, ahead = call.runtime.limits.retained_events, call.query.ahead
     if ahead is not UNSET and ahead > most:
         raise Problem("bad_request", f"ahead: expected at most {most} events, which a log retains, got {ahead}")

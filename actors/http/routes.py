@@ -68,7 +68,7 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="POST", path="/v1/events", act=_with(lines.feed, leases=leases),
             summary="Emit an event for each line", query=of.Feeding, body=of.Line,
-            answers={200: of.LineAnswer}, lines=True,
+            answers={200: of.LineAnswer}, lines=True, refusals=("shutting_down",),
         ),
     ]  # fmt: skip
 

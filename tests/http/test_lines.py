@@ -131,15 +131,16 @@ async def test_a_client_that_reads_nothing() -> None:
 
 
 async def test_it_ends_when_the_runtime_takes_no_more() -> None:
-    """The line that was refused for that is told, and the answer ends, so that the client goes elsewhere."""
+    """What was taken is told, and the answer is ended whole, so that the client goes elsewhere."""
     async with door() as api, await api.stream() as stream:
         await stream.send_all(HEAD + chunk(EVENT % 1))
         await until(lambda: api.runtime.audit().total.accepted)
         await api.runtime.drain(0)
-        await stream.send_all(chunk(EVENT % 2))
         came = await answer_of(stream)
-        assert b'"line":2,"error":{"code":4102,"name":"shutting_down"' in came
+        assert b'"line":1,"event_id"' in came
         assert came.endswith(b"0\r\n\r\n")
+        more = {"content": EVENT % 2, "headers": {"content-type": LINES}}
+        assert await api.refusal("POST", "/v1/events", **more) == (503, "shutting_down")
 
 
 async def test_what_is_no_stream_of_lines() -> None:
