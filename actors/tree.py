@@ -298,8 +298,6 @@ class Tree:
 
     def _dropped(self, letter: DeadLetter) -> None:
         self.store.keep(letter)
-        if letter.cause is Cause.RETENTION and letter.user_id is not None:
-            self.losses.note(letter.user_id, letter.count)
         if self.context.instruments.dropped is not None:
             self.context.instruments.dropped(letter)
 
@@ -349,7 +347,7 @@ class Pulse:
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
-            self._tree.losses.look(self._clock())
+            self._tree.losses.look(self._clock(), self._tree.accounts.dead_letters)
             if self._clock() >= retire_at:
                 self._tree.threads.retire()
                 self._retire()

@@ -317,6 +317,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "client/server": "the client with the server of this package",
     "client/transcripts": "the protocol's transcripts, played to the client",
     "kernel/page": "the page of the folder",
+    "runs/page": "the example of actors/runs/README.md",
     "protocol/page": "the page of the folder",
     "protocol/transcripts": "the protocol's transcripts, played to the server",
     "protocol/vocabulary": "the words of both roles and of the browser's client, compared",

@@ -26,11 +26,14 @@ from actors.delivery.announcements import Announcements
 from actors.delivery.announcements import Item as Announcement
 from actors.delivery.questions import Questions
 from actors.events.delivered import Event
+from actors.events.event import Lifecycle
 from actors.events.items import Item
 from actors.protocol import server_messages
 
 MOST_TOLD = 64
 """Messages that wait for the consumer; of more it is told what is active and open instead."""
+
+_LAST_WORDS = frozenset({Lifecycle.AGENT_COMPLETED, Lifecycle.AGENT_FAILED, Lifecycle.AGENT_CANCELLED})
 
 Told = (
     server_messages.Active[server_messages.Beginning]
@@ -130,8 +133,14 @@ class Current:
         return None
 
     def event(self, event: Event) -> None:
-        """Take note of an event of the log, which may begin a run."""
+        """Take note of an event of the log, which may begin or end a run.
+
+        A store that is waited for may show a run's end before its answer was
+        noted, so that the run was told to be active meanwhile, behind its end.
+        """
         self._activity.event(event)
+        if event.type in _LAST_WORDS and self._told:
+            self._told = deque(one for one in self._told if not _is_active(one[1], event.run_id))
 
     def is_news(self, item: Item) -> bool:
         """Return true if an item is news to the consumer, and count it as handed out."""
@@ -152,6 +161,10 @@ class Current:
                 return self._questions.ask(told)
             case server_messages.AskClosed():
                 return self._questions.close(told)
+
+
+def _is_active(told: Told | _Mark, run_id: str | None) -> bool:
+    return isinstance(told, server_messages.Active) and told.event.run_id == run_id
 
 
 def read(text: bytes) -> Told:

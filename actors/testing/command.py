@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from actors.testing.invariants import listed
 from actors.testing.performance import Outcome, perform
-from actors.testing.plan import KINDS, plan_of
+from actors.testing.plan import KINDS, Plan, plan_of
 from actors.testing.progress import NOTHING, Progress
 from actors.testing.shrinking import shrink
 from actors.tools.arguments import Parser, Wrong, count, number
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _interruptible() as interrupted:
         if options.seed is not None:
             width = _SHOWN_COLUMNS if options.width is None else options.width
-            status = _one(options.seed, options.only, interrupted, trace=options.trace, width=width)
+            status = _one(_plan(options, options.seed), interrupted, trace=options.trace, width=width)
         else:
             first, seeds = options.first or 0, options.seeds or _SEEDS
-            status = _many(range(first, first + seeds), options.only, interrupted)
+            status = _many(range(first, first + seeds), options, interrupted)
     if interrupted:
         raise KeyboardInterrupt
     return status
@@ -68,7 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_kinds, default=(), metavar="KINDS", help=(
         f"allow these actions only, separated by commas, of: {', '.join(KINDS)}"
     ))  # fmt: skip
+    parser.add_argument("--followers", action="store_true", help=(
+        "have code of the server's process follow each user besides (runtime.follow)"
+    ))  # fmt: skip
     return parser
+
+
+def _plan(options: argparse.Namespace, seed: int) -> Plan:
+    return plan_of(seed, options.only, followers=options.followers)
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -107,13 +114,13 @@ def _interruptible() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _many(seeds: range, only: tuple[str, ...], interrupted: list[int]) -> int:
+def _many(seeds: range, options: argparse.Namespace, interrupted: list[int]) -> int:
     """Run one seed after the other; each that fails is one line that repeats it."""
-    asked = f" --only {','.join(only)}" if only else ""
+    asked = (f" --only {','.join(options.only)}" if options.only else "") + " --followers" * options.followers
     progress, failed = Progress(sys.stderr, len(seeds)), 0
     contradicted: set[int] = set()
     for seed in seeds:
-        outcome = perform(plan_of(seed, only))
+        outcome = perform(_plan(options, seed))
         if outcome.failed:
             failed += 1
             contradicted.update(mismatch.invariant for mismatch in outcome.mismatches)
@@ -127,8 +134,8 @@ def _many(seeds: range, only: tuple[str, ...], interrupted: list[int]) -> int:
     return 1 if failed else 0
 
 
-def _one(seed: int, only: tuple[str, ...], interrupted: list[int], *, trace: bool, width: int) -> int:
-    outcome = perform(plan_of(seed, only))
+def _one(plan: Plan, interrupted: list[int], *, trace: bool, width: int) -> int:
+    outcome = perform(plan)
     if outcome.failed and not trace:
         outcome = _shorter(outcome, interrupted)
     _print(str(outcome.plan))
@@ -138,7 +145,7 @@ def _one(seed: int, only: tuple[str, ...], interrupted: list[int], *, trace: boo
         _print(str(mismatch))
     if outcome.failed:
         _print(listed(mismatch.invariant for mismatch in outcome.mismatches))
-    _print(f"seed {seed}: {'failed' if outcome.failed else NOTHING}")
+    _print(f"seed {plan.seed}: {'failed' if outcome.failed else NOTHING}")
     return 1 if outcome.failed else 0
 
 

@@ -61,6 +61,8 @@ def perform(plan: Plan) -> Outcome:
             async with open_world(chance, setting, limits_of(plan.setting), agents.answer, options) as world:
                 found.append(world)
                 agents.enter(world)
+                for user_id in plan.setting.users if plan.followers else ():
+                    world.follower(user_id)
                 await Performance(world, agents, plan=plan).run()
 
     with Barrier(lambda error: crash.append(Mismatch(10, f"the simulation ended with {_leaf(error)!r}"))):

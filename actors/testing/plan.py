@@ -109,19 +109,21 @@ class Plan:
     setting: Setting
     kinds: tuple[str, ...]
     actions: tuple[Action, ...]
+    followers: bool = False
+    """True if code of the server's process follows each user besides."""
 
     def __str__(self) -> str:
         return "\n".join([f"seed {self.seed}: {self.setting}", *map(str, self.actions)])
 
 
-def plan_of(seed: int, only: tuple[str, ...] = ()) -> Plan:
+def plan_of(seed: int, only: tuple[str, ...] = (), *, followers: bool = False) -> Plan:
     """Return the plan of a seed; ``only`` allows these kinds and no others, for a seed that is to look for
-    something."""
+    something; with ``followers`` each user is followed in the server's process besides."""
     chance = Chance(f"plan {seed}")
     setting = _setting(chance.of("setting"))
     weights = _swarm(chance.of("swarm"), only)
     actions = tuple(_actions(chance.of("actions"), setting, weights))
-    return Plan(seed=seed, setting=setting, kinds=tuple(weights), actions=actions)
+    return Plan(seed=seed, setting=setting, kinds=tuple(weights), actions=actions, followers=followers)
 
 
 def _setting(chance: Chance) -> Setting:

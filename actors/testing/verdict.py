@@ -13,6 +13,7 @@ from actors.stores.journal import Placed as PlacedEffect
 from actors.testing.balance_check import check_balance
 from actors.testing.crashes import Crashes
 from actors.testing.device import Device
+from actors.testing.follower import Follower
 from actors.testing.journal import Disk, fold
 from actors.testing.oracle import Oracle
 from actors.testing.records import DELTA, STARTED, TERMINAL, Emit, Log, Records
@@ -29,6 +30,7 @@ class WorldView(Protocol):
     oracle: Oracle
     crashes: Crashes
     own_failures: list[str]
+    followers: list[Follower]
     up: bool
     durable: bool
     disk: Disk | None
@@ -38,7 +40,7 @@ class WorldView(Protocol):
         """The devices that have not left for good, and ack what they get."""
         ...
 
-    def is_current(self, device: Device) -> bool:
+    def is_current(self, device: Device | Follower) -> bool:
         """True if a device has all that its user's log has."""
         ...
 
@@ -103,13 +105,15 @@ def check_remains(world: WorldView) -> None:
 
 def _check_devices(world: WorldView) -> None:
     """Check that each device that stays is at the head of the log, and that its requests are answered."""
-    for device in world.staying:
+    for one in world.staying:
+        if one.open:
+            world.records.complain(7, f"{one.label} has no answer to {[asked.message for asked in one.open]}")
+    everybody: list[Device | Follower] = [*world.staying, *world.followers]
+    for device in everybody:
         bounds = world.store.bounds(device.user_id)
         if not world.is_current(device):
             where = f"at {device.cursor}, caught up: {device.caught_up}"
             world.records.complain(7, f"{device.label} is {where}, and the log stands at {bounds}")
-        if device.open:
-            world.records.complain(7, f"{device.label} has no answer to {[asked.message for asked in device.open]}")
         stale = [run_id for run_id in device.running if _has_ended(world, run_id)]
         if stale:
             world.records.complain(5, f"{device.label} takes for active, and they have ended: {stale}")

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from actors.checks import awaitable, check_coroutine, described
+from actors.delivery.bounds import Bounds
 from actors.environment import Environment
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import cancels
@@ -26,6 +27,7 @@ from actors.testing.chance import Chance
 from actors.testing.crashes import Crashes, CrashingKind
 from actors.testing.determinism import check_clock, deterministic
 from actors.testing.device import Device
+from actors.testing.follower import Follower
 from actors.testing.journal import Disk
 from actors.testing.network import CALM, Conditions, Line
 from actors.testing.observing import OracleInstrument
@@ -79,8 +81,9 @@ class World:
         self.runtime: Runtime
         self.store: FaultyStore | FaultyMemoryStore
         self.records = Records()
-        self.oracle = Oracle(self.records, self._low_of)
+        self.oracle = Oracle(self.records, lambda user_id: _low_of(self.store.bounds(user_id)))
         self.devices: list[Device] = []
+        self.followers: list[Follower] = []
         self.crashes = Crashes()
         self.own_failures: list[str] = []
         """Texts that may stand in failures: what the simulation's own code raised."""
@@ -91,7 +94,8 @@ class World:
         self.up = False
         self.durable = setting.durable
         self.disk = Disk() if setting.durable else None
-        self._killed = False
+        self.killed = False
+        """The process is dead, and the next one is not there yet."""
         self._observer: OracleInstrument
         self.before_check: Callable[[Runtime], None] = lambda runtime: None
         self._options = options
@@ -113,6 +117,14 @@ class World:
         self.devices.append(device)
         self.nursery.start_soon(device.run, name=label)
         return device
+
+    def follower(self, user_id: str) -> Follower:
+        """Have code of the server's process follow a user, with what it is handed held against everything else."""
+        number = len(self.followers) + 1
+        follower = Follower(self, user_id, label=f"f{number}.{user_id}", chance=self.chance.of(f"follower {number}"))
+        self.followers.append(follower)
+        self.nursery.start_soon(follower.run, name=follower.label)
+        return follower
 
     def dial(self, device: Device) -> tuple[Line, Wire] | None:
         """Connect a device to the server; ``None`` while there is none."""
@@ -155,7 +167,7 @@ class World:
         writing = self.store.journal.writing
         if writing is not None and self.chance.of(f"kill {self.records.runtime}").happens(0.5):
             self.disk.commits.append((self.disk.life, *writing))
-        self.disk, self._killed = self.disk.crashed(), True
+        self.disk, self.killed = self.disk.crashed(), True
         self.runtime.instruments.remove(self._observer)
         self.oracle.killed()
         self.up = False
@@ -196,6 +208,8 @@ class World:
 
     async def leave(self) -> None:
         """Have all devices leave; what is there for them has to go as well."""
+        for follower in self.followers:
+            follower.leave()
         for device in self.devices:
             device.left = True
             device.hang_up()
@@ -221,14 +235,15 @@ class World:
         self._attend()
         total = runtime.audit().total
         waiting = self.queued or total.held or total.retained
-        return not waiting and all(map(self.is_current, self.staying))
+        everybody: list[Device | Follower] = [*self.staying, *self.followers]
+        return not waiting and all(map(self.is_current, everybody))
 
     @property
     def queued(self) -> int:
         """Events that wait for the store."""
         return self.runtime.audit().total.queued - self.runtime.tree.accounts.doubtful
 
-    def is_current(self, device: Device) -> bool:
+    def is_current(self, device: Device | Follower) -> bool:
         """True if a device has all that its user's log has."""
         bounds = self.store.bounds(device.user_id)
         here = device.caught_up and device.cursor == (bounds.epoch, bounds.head)
@@ -265,10 +280,10 @@ class World:
                 await self._live_once(environment, left, task_status)
             finally:
                 self.up = False
-                if not self._killed:
+                if not self.killed:
                     check_life(self)
             self.note("world", "restarted")
-            self._killed = False
+            self.killed = False
             self.records.begin_life(durable=self.durable)
             self.crashes.heal()
             self.crashes.before = len(self.crashes.fired)
@@ -322,11 +337,9 @@ class World:
             random=chance.of("jitter").random,
         )
 
-    # --- the network -----------------------------------------------------------------
 
-    def _low_of(self, user_id: str) -> tuple[str, int]:
-        bounds = self.store.bounds(user_id)
-        return bounds.epoch, bounds.low
+def _low_of(bounds: Bounds) -> tuple[str, int]:
+    return bounds.epoch, bounds.low
 
 
 async def _serve(runtime: Runtime, line: Line) -> None:

@@ -29,9 +29,11 @@ class Arrival(Protocol):
         """Go on from a repetition, a refusal or a loss."""
 
 
-class Emission(Append, kw_only=True):
+class Emission(Append, kw_only=True, gc=True):
     """An event on its way to the store: an append, with the emitter's expectations and the outcome."""
 
+    # The collector has to see it, because the refusal that an emit raises refers by its traceback to the frames that
+    # have it: unseen, each refused event would keep them, up to the emitter's own, for ever.
     receipt: Receipt
     number: int
     """Counts the events whose id was made here; 0 for an id that the emitter chose."""

@@ -94,6 +94,17 @@ def test_a_round_ends_what_it_does_not_tell() -> None:
     assert take_all(current, 1, 1) == [Inactive("r2", "gone"), AskClosed("a1", "gone")]
 
 
+def test_told_to_be_active_behind_its_end() -> None:
+    """A run whose end was shown before the server noted it is not told to be active behind its end."""
+    current = Current(None)
+    current.put(read(active("r1")), 3)
+    current.put(read(active("r2")), 3)
+    last = event("agent_failed", "r1", 2)
+    current.event(last)
+    assert current.is_news(last)
+    assert [item.run_id for item in take_all(current, 3, 3) if isinstance(item, Active)] == ["r2"]
+
+
 def test_what_is_not_such_a_message() -> None:
     """Anything else is a mistake of ours."""
     with pytest.raises(AssertionError):

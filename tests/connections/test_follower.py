@@ -49,7 +49,7 @@ class Reader:
 
     async def take(self) -> bool:
         """Take one item if there is one; false if there is none."""
-        with trio.move_on_after(0.01):
+        with trio.move_on_after(2):  # longer than the user's actor takes to be built again
             self._note(await anext(self.followed))
             return True
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -250,3 +252,32 @@ async def test_a_closed_runtime() -> None:
         pass
     with pytest.raises(actors.RuntimeClosed):
         compose(runtime, Recorder())
+
+
+class Belongings:
+    """What an emitter has in its hands while it emits."""
+
+
+@stores
+@pytest.mark.parametrize(
+    ("thread_id", "payload"),
+    [("t", {"another": "event"}), ("bobs", {})],
+    ids=["a conflict", "another owner"],
+)
+async def test_a_refused_emit_keeps_nothing(store: Stores, thread_id: str, payload: dict[str, Any]) -> None:
+    """However many emits are refused, what their emitters had in hand can be freed."""
+
+    async def refused(runtime: Runtime) -> weakref.ref[Belongings]:
+        mine = Belongings()
+        with suppress(actors.IdempotencyConflict, actors.NotTheOwner, actors.Dropped):
+            receipt = await runtime.thread(thread_id).emit("step", payload, event_id="x", user_id="alice")
+            await receipt.reached(actors.Stage.STORED)
+            raise AssertionError("it is refused")
+        return weakref.ref(mine)
+
+    async with opened(store()) as runtime:
+        await runtime.thread("t").emit("step", {}, event_id="x")
+        refs = [await refused(runtime) for _ in range(3)]
+        await trio.lowlevel.checkpoint()
+        gc.collect()
+        assert [ref() for ref in refs] == [None] * 3
