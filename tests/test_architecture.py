@@ -336,6 +336,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "asgi/page": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
+    "http/page": "the page of the folder",
     "client/server": "the client with the server of this package",
     "client/transcripts": "the protocol's transcripts, played to the client",
     "kernel/page": "the page of the folder",

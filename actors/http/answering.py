@@ -17,7 +17,7 @@ import trio
 from actors.events.event import Lifecycle
 from actors.events.json_lines import LINE_BYTES, Line, LineReader
 from actors.http.leases import AgentFailure, Lease, Leases, failure_of
-from actors.http.schemas import JsonObject, RunFailure, Strict, empty_object
+from actors.http.schemas import JsonObject, RunFailure, StrictStruct, empty_object
 from actors.http.webhook import Webhook
 from actors.runs.run import Message, Run
 from actors.server.messages import name_of
@@ -28,7 +28,7 @@ _CLOSE_SECONDS = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
-class Said(Strict):
+class Said(StrictStruct):
     """One object, or one line, of an answer."""
 
     text: str | None = None

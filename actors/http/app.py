@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.events.event import check_identifier
-from actors.http.calls import Bounds, Call, ClientGone, read_body, read_query, refuse, send_last
+from actors.http.calls import PRIVATE, Bounds, Call, ClientGone, read_body, read_query, refuse, send_last
 from actors.http.keys import ANYONE, Key, Keys
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table, WrongMethod
@@ -111,6 +111,8 @@ class Api:
     def _key(self, request: Request, operation: Operation) -> Key:
         """Return the key of a request. Raises Problem for none, and for one that does not reach the operation."""
         if self._keys is None:
+            if not request.scope.get(PRIVATE):
+                raise Problem("forbidden", "expected an API with keys, because others may reach this server")
             _check_local(request)
             return ANYONE
         if operation.open:
@@ -157,14 +159,17 @@ async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds
     """Make the API of a runtime, an ASGI application for a server in the same Trio loop.
 
     ``keys`` says which programs may call; without them every program of this
-    machine may, and the server must listen on loopback alone. At the end of
+    machine may, and only :func:`~actors.http.server.serve` on loopback is
+    answered, because what reaches a host's own server could forge the rest. At the end of
     the block the runs of programs elsewhere are cancelled. The body's own
     exception comes out bare, not in a group.
     """
     ended: BaseException | None = None
     async with trio.open_nursery() as nursery:
+        api = Api(runtime, keys=keys, bounds=Bounds() if bounds is None else bounds, nursery=nursery)
+        nursery.start_soon(_leave_with, runtime, api)
         try:
-            yield Api(runtime, keys=keys, bounds=Bounds() if bounds is None else bounds, nursery=nursery)
+            yield api
         except BaseException as error:
             if cancels(error):
                 raise
@@ -172,6 +177,12 @@ async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds
         nursery.cancel_scope.cancel()
     if ended is not None:
         raise ended
+
+
+async def _leave_with(runtime: Runtime, api: Api) -> None:
+    """Let requests end when the runtime ends the connections of devices, because a host's server waits for them."""
+    await runtime.tree.server.closing.wait()
+    api.leave()
 
 
 def _path_of(scope: Scope) -> bytes:

@@ -23,6 +23,9 @@ from actors.runtime import Runtime
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
+PRIVATE = "actors.private"
+"""The key of an ASGI scope by which the server of the API says that only this machine reaches it."""
+
 _JSON = "application/json"
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -91,7 +94,7 @@ class Call:
             raise Problem("forbidden", f"expected a user whose name begins with {prefixes}")
 
     async def owner(self, thread_id: str) -> str | None:
-        """Return the owner of a thread, whom the key must reach. Raises Problem, and StoreUnavailable."""
+        """Return the owner of a thread, which the key must reach. Raises Problem, and StoreUnavailable."""
         owner = await self.runtime.tree.store.owner(thread_id)
         self.check_user(owner)
         return owner
@@ -242,7 +245,7 @@ class ClientGone(Exception):
 async def send_last(response: Response, receive: Receive, send: Send, bounds: Bounds) -> None:
     """Send an answer to a request of which the body was not read to its end; then read a part of that.
 
-    A server closes such a connection, and bytes that nobody has read would
+    A server closes such a connection, and bytes that were not read would
     make a reset of it, after which the client may not see the answer.
     """
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})

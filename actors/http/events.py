@@ -60,7 +60,7 @@ async def history(call: Call, bells: Bells) -> ASGIApp:
         raise Problem("unknown_thread", "there is no such thread, or no user owns it yet")
     after_seq = begins_after(call)
     if is_wanted(call):
-        return Tail(call, thread_id, after_seq, bells=bells)
+        return Tail(call, thread_id, after_seq=after_seq, bells=bells)
     found = await call.runtime.read(thread_id, after_seq=after_seq, limit=call.query.limit or None)
     return answer(
         HistoryAnswer(

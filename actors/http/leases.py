@@ -45,7 +45,7 @@ class Lease:
         self.deadline = trio.current_time() + new.lease_s
         self.run: Run | None = None
         self.end: RunEnd | None = None
-        """How the program said that it ended."""
+        """The end, as the program said it."""
         self.said = trio.Event()
         """Set once it did."""
         self.begun = trio.Event()
@@ -152,9 +152,11 @@ class Leases:
         run_id: str | None,
         event_id: str | None,
         user_id: str | None,
+        ahead: int | None = None,
     ) -> Receipt:
-        """Emit an event; one of a leased run through the run, which takes none after its last one."""
-        thread = self._runtime.thread(thread_id)
+        """Emit an event, no more than ``ahead`` of the thread's devices; one of a leased run through the run, which
+        takes none after its last one."""
+        thread = self._runtime.thread(thread_id, ahead=ahead)
         lease = None if run_id is None else self._leases.get(run_id) or self._ended.get(run_id)
         if lease is not None and lease.thread_id != thread_id:
             raise Problem("conflict", f"run {run_id}: expected an event in its thread {lease.thread_id}")

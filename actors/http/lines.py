@@ -12,6 +12,7 @@ from collections import deque
 
 import msgspec
 import trio
+from msgspec import UNSET
 from starlette.types import Receive, Scope, Send
 
 from actors.events.json_lines import Line, LineReader, parse
@@ -39,6 +40,11 @@ Taken = tuple[int, Receipt | Problem]
 async def feed(call: Call, leases: Leases) -> Feed:
     """Emit an event for each line, in order, and answer with a line for each."""
     check_content(call.request, CONTENT)
+    if call.leaving.is_set():
+        raise Problem("shutting_down")
+    most, ahead = call.runtime.limits.retained_events, call.query.ahead
+    if ahead is not UNSET and ahead > most:
+        raise Problem("bad_request", f"ahead: expected at most {most} events, which a log retains, got {ahead}")
     return Feed(call, leases)
 
 
@@ -150,7 +156,13 @@ class Feed:
         event = parse(line.text)
         user_id = await self._call.user_for(event.thread_id, event.user_id)
         return await self._leases.emit(
-            event.thread_id, event.type, event.payload, run_id=event.run_id, event_id=event.event_id, user_id=user_id
+            event.thread_id,
+            event.type,
+            event.payload,
+            run_id=event.run_id,
+            event_id=event.event_id,
+            user_id=user_id,
+            ahead=self._query.ahead or None,
         )
 
     async def _linger(self) -> None:

@@ -50,7 +50,7 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="GET", path=f"{_THREAD}/events", act=_with(events.history, bells=bells), stream=True,
             summary="Read a thread's events, and those that come",
-            headers={"Last-Event-ID": (of.SeqText, "the number of the last event that was taken, in place of after_seq")},
+            headers={"Last-Event-ID": (of.SeqText, "the last event that was taken, in place of after_seq")},
             query=of.Reading, answers={200: of.HistoryAnswer}, refusals=("unknown_thread", "unavailable"),
         ),
         Operation(
@@ -68,7 +68,7 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="POST", path="/v1/events", act=_with(lines.feed, leases=leases),
             summary="Emit an event for each line", query=of.Feeding, body=of.Line,
-            answers={200: of.LineAnswer}, lines=True,
+            answers={200: of.LineAnswer}, lines=True, refusals=("shutting_down",),
         ),
     ]  # fmt: skip
 

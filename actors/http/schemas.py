@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,10 +29,7 @@ Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object, of which every byte is kept."""
 
-
-def empty_object() -> msgspec.Raw:
-    """Return what is meant where no object is given."""
-    return msgspec.Raw(b"{}")
+empty_object = partial(msgspec.Raw, b"{}")
 
 
 PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]
@@ -42,32 +40,34 @@ Wait = Literal["buffered", "stored", "written", "acked"]
 StageName = Literal["accepted", "buffered", "stored", "written", "acked", "unconfirmed", "dropped"]
 
 
-class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is read: a field that is not known is a mistake, such as an id that is misspelt and protects nothing."""
+class StrictStruct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A record that is read: an unknown field is a mistake, such as an id that is misspelt and protects nothing."""
 
 
-class Nothing(Strict):
+class Nothing(StrictStruct):
     """No parameters, or an empty object."""
 
 
 # --- parameters ------------------------------------------------------------------
 
 
-class Waiting(Strict):
-    """How far an event must have come before the answer is given, and for how long to wait for that."""
+class Waiting(StrictStruct):
+    """The stage that an event must have reached before the answer is given, and the time to wait for that."""
 
     wait: Wait = "buffered"
     timeout_s: PatienceSeconds = 10.0
 
 
-class Lookup(Waiting):
-    """The same, and which thread is meant, where an id that was given names events in several."""
+class Lookup(StrictStruct):
+    """The same, and the thread that is meant, where an id that was given names events in several."""
 
+    wait: Wait = "buffered"
+    timeout_s: PatienceSeconds = 10.0
     thread_id: Id | msgspec.UnsetType = msgspec.UNSET
 
 
-class Feeding(Strict):
-    """Which lines the answer to a stream has."""
+class Feeding(StrictStruct):
+    """A choice of the lines that the answer to a stream has."""
 
     receipts: Annotated[
         Literal["each", "all", "errors"],
@@ -79,22 +79,29 @@ class Feeding(Strict):
     timeout_s: Annotated[
         float, msgspec.Meta(ge=0, le=3_600, description="with all: time after the last line for events to advance")
     ] = 10.0
+    ahead: (
+        Annotated[
+            int,
+            msgspec.Meta(ge=1, le=1_000_000, description="events of a thread that may be ahead of its owner's devices"),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
-class Reading(Strict):
+class Reading(StrictStruct):
     """A part of a thread's history."""
 
     after_seq: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | msgspec.UnsetType = msgspec.UNSET
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Rebinding(Strict):
-    """Whether another owner loses the thread."""
+class Rebinding(StrictStruct):
+    """A choice: with ``force`` another owner loses the thread."""
 
     force: bool = False
 
 
-class Watching(Strict):
+class Watching(StrictStruct):
     """For how long to wait for the end of a run."""
 
     timeout_s: PatienceSeconds = 0.0
@@ -103,7 +110,7 @@ class Watching(Strict):
 # --- bodies ------------------------------------------------------------------------
 
 
-class NewEvent(Strict):
+class NewEvent(StrictStruct):
     """An event to be emitted."""
 
     type: EventType
@@ -124,7 +131,7 @@ class Line(msgspec.Struct, kw_only=True):
     user_id: Id | None = None
 
 
-class NewMessage(Strict):
+class NewMessage(StrictStruct):
     """A user's message, said by a program for the user."""
 
     user_id: Id
@@ -135,13 +142,13 @@ class NewMessage(Strict):
     type: MessageType = "user_message"
 
 
-class NewOwner(Strict):
+class NewOwner(StrictStruct):
     """The user whose thread it shall be."""
 
     user_id: Id
 
 
-class NewRun(Strict):
+class NewRun(StrictStruct):
     """A run of a program elsewhere."""
 
     thread_id: Id
@@ -152,15 +159,15 @@ class NewRun(Strict):
     """The time without a request about the run after which it is taken for lost."""
 
 
-class RunFailure(Strict):
-    """What a run failed of."""
+class RunFailure(StrictStruct):
+    """The failure of a run."""
 
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = "Error"
     message: Text = ""
 
 
-class RunEnd(Strict):
-    """How a run ended."""
+class RunEnd(StrictStruct):
+    """The end of a run."""
 
     outcome: Literal["completed", "failed", "cancelled"]
     result: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -169,13 +176,13 @@ class RunEnd(Strict):
     reason: Id | None = None
 
 
-class Cancelling(Strict):
-    """Why a run is to end."""
+class Cancelling(StrictStruct):
+    """The reason for which a run is to end."""
 
     reason: Id = "application"
 
 
-class NewAsk(Strict):
+class NewAsk(StrictStruct):
     """A question to a thread's owner."""
 
     type: Id
@@ -184,8 +191,8 @@ class NewAsk(Strict):
     run_id: Id | None = None
 
 
-class Draining(Strict):
-    """How long going away may take."""
+class Draining(StrictStruct):
+    """The time that going away may take, and the lot of runs meanwhile."""
 
     timeout_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 10.0
     runs: Literal["finish", "cancel"] = "finish"
@@ -195,7 +202,7 @@ class Draining(Strict):
 
 
 class ReceiptAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How far an event has come."""
+    """A receipt: the stage of an event, and its place."""
 
     event_id: str
     thread_id: str
@@ -261,7 +268,7 @@ class HistoryAnswer(msgspec.Struct, kw_only=True):
 
 
 class SentAnswer(msgspec.Struct, kw_only=True):
-    """Where a message was placed, and which run answers it."""
+    """The place of a message, and the run that answers it."""
 
     thread_id: str
     event_id: str
@@ -272,7 +279,7 @@ class SentAnswer(msgspec.Struct, kw_only=True):
 
 
 class OwnerAnswer(msgspec.Struct, kw_only=True):
-    """Whose a thread is."""
+    """The owner of a thread."""
 
     thread_id: str
     owner: str | None
@@ -288,7 +295,7 @@ class RunAnswer(msgspec.Struct, kw_only=True):
 
 
 class CancelAnswer(msgspec.Struct, kw_only=True):
-    """Which runs have stopped, and whose code goes on."""
+    """The runs that have stopped, and those whose code goes on."""
 
     run_id: str
     stopped: tuple[str, ...]
@@ -296,7 +303,7 @@ class CancelAnswer(msgspec.Struct, kw_only=True):
 
 
 class AskAnswer(msgspec.Struct, kw_only=True):
-    """What the user answered."""
+    """The answer of a user."""
 
     payload: dict[str, Any]
     user_id: str
@@ -322,7 +329,7 @@ class OpenAsks(msgspec.Struct, kw_only=True):
 
 
 class RevokeAnswer(msgspec.Struct, kw_only=True):
-    """How many connections were ended."""
+    """The number of connections that were ended."""
 
     user_id: str
     connections: int
@@ -338,7 +345,7 @@ class UndeliveredAnswer(msgspec.Struct, kw_only=True):
 
 
 class DrainAnswer(msgspec.Struct, kw_only=True):
-    """What going away left behind."""
+    """The report of going away: all that was left behind."""
 
     undelivered: list[UndeliveredAnswer]
     cancelled: tuple[str, ...]
@@ -421,6 +428,6 @@ class Connections(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True):
-    """Whether the server does what it should."""
+    """The state of the server: ``ok``, or what it is in."""
 
     status: str

@@ -1,18 +1,29 @@
-"""The server of the API: anycorn in the runtime's own Trio loop, on a port that is not for the public."""
+"""The server of the API: anycorn in the runtime's own Trio loop, on a port that is not for the public.
+
+Trio accepts and anycorn serves what was accepted, because anycorn's own loop
+ends with the first error of ``accept``: then a flood at the devices' door, which
+takes the last descriptor of the process, would end this one, and the process.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
+import anyio.abc
 import trio
 from anycorn import Config
-from anycorn import serve as serve_asgi
-from starlette.types import ASGIApp
+from anycorn.tcp_server import tcp_server_handler
+from anycorn.typing import ConnectionState
+from anycorn.utils import wrap_app
+from anycorn.worker_context import WorkerContext
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.http.calls import Bounds
+from actors.http.calls import PRIVATE, Bounds
+from actors.kernel.failures import Barrier, describe, log
 from actors.server.origins import is_loopback
 from actors.wire.listeners import listen_tcp
 
@@ -20,6 +31,7 @@ _BACKLOG = 128
 _BUFFER_BYTES = 256 << 10
 """The kernel's buffer of one socket, so that a client that reads nothing is found before 4 MB of answers are in it."""
 _KEEPALIVE_SECONDS = 15
+_GRACE_SECONDS = 3.0
 
 
 async def serve(
@@ -42,36 +54,44 @@ async def serve(
     """
     if private and not is_loopback(host):
         raise ValueError(f"expected a loopback address while keys are not checked, got {host!r}")
-    listeners = await listen_tcp(host, port, _BACKLOG)
-    address = listeners[0].getsockname()[:2]
-    config = _config(listeners, Bounds() if bounds is None else bounds)
+    bounds = Bounds() if bounds is None else bounds
+    sockets = await listen_tcp(host, port, _BACKLOG)
+    address = sockets[0].getsockname()[:2]
+    for one in sockets:
+        _bound(one, bounds.write_seconds)
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one)) for one in sockets]
+    config, context = _config(bounds), WorkerContext(None)
 
-    started: Any = _Started(task_status, address)
-    await serve_asgi(cast("Any", app), config, shutdown_trigger=until, task_status=started, mode="asgi")
+    async def marked(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PRIVATE] = private
+        await app(scope, receive, send)
+
+    serve_stream = tcp_server_handler(wrap_app(cast("Any", marked), 0, "asgi"), config, context, ConnectionState({}))
+
+    async def handle(stream: trio.SocketStream) -> None:
+        with Barrier(_log_failure):
+            await serve_stream(await anyio.abc.SocketStream.from_socket(stream.socket.detach()))
+
+    async with config.log, trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(partial(trio.serve_listeners, handle, listeners, handler_nursery=connections))
+            task_status.started(address)
+            await until()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + _GRACE_SECONDS
 
 
-class _Started:
-    """Takes anycorn's word that it listens, and passes the address on."""
-
-    def __init__(self, task_status: trio.TaskStatus[tuple[str, int]], address: tuple[str, int]) -> None:
-        self._task_status = task_status
-        self._address = address
-
-    def started(self, _: object = None) -> None:
-        self._task_status.started(self._address)
+def _log_failure(error: BaseException) -> None:
+    log(logging.ERROR, "a connection of the API failed: %s", describe(error))
 
 
-def _config(listeners: list[socket.socket], bounds: Bounds) -> Config:
-    """Return a configuration for sockets that listen, which are anycorn's from now on."""
-    for listener in listeners:
-        _bound(listener, bounds.write_seconds)
+def _config(bounds: Bounds) -> Config:
     config = Config()
-    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.errorlog = logging.getLogger("actors.http")
     config.loglevel = "WARNING"
     config.keep_alive_timeout = bounds.head_seconds
     config.include_server_header = False
-    config.alpn_protocols = ["http/1.1"]
     return config
 
 

@@ -45,7 +45,7 @@ class Bells(Instrument):
         self._ring(receipt.thread_id)
 
     def bound(self, thread_id: str, user_id: str | None, placed: int) -> None:
-        """Ring for another owner, with whom held events may have come."""
+        """Ring for another owner, and for the held events that came with it."""
         self._ring(thread_id)
 
     @contextmanager
@@ -73,7 +73,7 @@ class Bells(Instrument):
 class Tail:
     """The answer to one reader, an ASGI application."""
 
-    def __init__(self, call: Call, thread_id: str, after_seq: int, *, bells: Bells) -> None:
+    def __init__(self, call: Call, thread_id: str, *, after_seq: int, bells: Bells) -> None:
         self._call = call
         self._thread_id = thread_id
         self._seq = after_seq

@@ -36,7 +36,7 @@ class WebhookFailed(Exception):
 
 @attrs.frozen(kw_only=True)
 class Patience:
-    """How long one request is sent, and sent again."""
+    """The time for which one request is sent, and sent again."""
 
     answer_seconds: float = 30.0
     """From the request to the head of its answer."""

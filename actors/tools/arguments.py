@@ -85,6 +85,8 @@ def port(words: str) -> int:
 def address(words: str) -> tuple[str, int]:
     """Read ``HOST:PORT``, or a port of this machine alone; an IPv6 address has brackets, as in a URL."""
     name, _, number = words.rpartition(":")
+    if ":" in name and not name.startswith("["):
+        raise Wrong(f"expected HOST:PORT, an address of IPv6 in brackets, got {words!r}")
     return host(name) if name or words.startswith(":") else "127.0.0.1", port(number)
 
 

@@ -74,18 +74,13 @@ class Programs:
 
         Raises CannotStart, and the body's own exception, bare.
         """
-        stop = trio.Event()
         ended: BaseException | None = None
         async with trio.open_nursery() as nursery:
             try:
                 if self._notices is not None:
                     nursery.start_soon(self._notices.run, runtime.failures)
-                if self._options.http is None:
-                    self._begin(None)
+                async with self._api(runtime, nursery):
                     yield
-                else:
-                    async with self._api(runtime, stop):
-                        yield
             except BaseException as error:
                 if cancels(error):
                     raise
@@ -95,23 +90,35 @@ class Programs:
             raise ended
 
     @asynccontextmanager
-    async def _api(self, runtime: Runtime, stop: trio.Event) -> AsyncIterator[None]:
+    async def _api(self, runtime: Runtime, nursery: trio.Nursery) -> AsyncIterator[None]:
+        if self._options.http is None:
+            self._begin(None)
+            yield
+            return
         from actors.http import open_api, serve  # noqa: PLC0415 - the extra may not be installed
 
-        assert self._options.http is not None, "an address was given"
-        host, port = self._options.http
-        async with open_api(runtime, keys=self._keys) as api, trio.open_nursery() as nursery:
-            start = partial(serve, api, private=self._keys is None, until=stop.wait)
+        stop, stopped = trio.Event(), trio.Event()
+
+        async def host(task_status: trio.TaskStatus[tuple[str, int]]) -> None:
+            private = self._keys is None
+            await serve(api, *address, private=private, until=stop.wait, task_status=task_status)
+            stopped.set()
+
+        address = self._options.http
+        async with open_api(runtime, keys=self._keys) as api:
             try:
-                address = await nursery.start(start, host, port)
+                bound = await nursery.start(host)
             except (OSError, ValueError) as error:
                 text = error.strerror if isinstance(error, OSError) and error.strerror else error
-                raise CannotStart(f"cannot listen on {host}:{port}: {text}") from None
-            complain(f"programs call {_url(address)}/v1")
+                raise CannotStart(f"cannot listen on {address[0]}:{address[1]}: {text}") from None
+            complain(f"programs call {_url(bound)}/v1")
             self._begin(api.leases)
-            yield
-            api.leave()
-            stop.set()
+            try:
+                yield
+            finally:
+                api.leave()
+                stop.set()
+            await stopped.wait()
 
     def _begin(self, leases: Any) -> None:
         if self._answering is not None:

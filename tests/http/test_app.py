@@ -229,6 +229,15 @@ async def test_mounted_in_fastapi() -> None:
             assert (await client.get("/v1/threads/a%2Fb/events")).status_code == 404
 
 
+async def test_mounted_without_keys() -> None:
+    """Nothing is answered but that keys are needed, whatever the request says of where it comes from."""
+    async with actors.open_runtime() as runtime, open_api(runtime) as api:
+        transport = httpx.ASGITransport(api, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            for path in ("/v1/audit", PATH, "/healthz"):
+                assert (await client.get(path)).status_code == 403
+
+
 async def test_the_body_of_the_block_raises_bare() -> None:
     """An exception of the host's is no group."""
     async with actors.open_runtime() as runtime:

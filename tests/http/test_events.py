@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -251,6 +252,25 @@ async def test_retries_of_a_client_that_loses_answers() -> None:
                 lost = False
         history = await api.runtime.read("t1")
         assert [event.payload["n"] for event in history.events] == list(range(30))
+
+
+async def test_the_same_request_at_the_same_time(tmp_path: Path) -> None:
+    """Over a store that has to be waited for: of many at once one is placed, the same get its receipt, others a
+    conflict."""
+    async with door(store=actors.SQLiteStore(tmp_path / "events.db")) as api, trio.open_nursery() as nursery:
+        answers: list[tuple[int, int, int | None]] = []
+
+        async def post(number: int) -> None:
+            body = EVENT | {"payload": {"n": number}, "event_id": "e1"}
+            status, told = await api.ask("POST", "/v1/threads/t1/events", body)
+            answers.append((number, status, told.get("seq")))
+
+        for number in (1, 2) * 10:
+            nursery.start_soon(post, number)
+        await until(lambda: len(answers) == 20)
+        placed = next(number for number, status, _ in answers if status == 200)
+        assert {(status, seq) for number, status, seq in answers if number == placed} == {(200, 1)}
+        assert {status for number, status, _ in answers if number != placed} == {409}
 
 
 async def test_a_client_that_goes_leaves_no_task() -> None:

@@ -131,15 +131,16 @@ async def test_a_client_that_reads_nothing() -> None:
 
 
 async def test_it_ends_when_the_runtime_takes_no_more() -> None:
-    """The line that was refused for that is told, and the answer ends, so that the client goes elsewhere."""
+    """What was taken is told, and the answer is ended whole, so that the client goes elsewhere."""
     async with door() as api, await api.stream() as stream:
         await stream.send_all(HEAD + chunk(EVENT % 1))
         await until(lambda: api.runtime.audit().total.accepted)
         await api.runtime.drain(0)
-        await stream.send_all(chunk(EVENT % 2))
         came = await answer_of(stream)
-        assert b'"line":2,"error":{"code":4102,"name":"shutting_down"' in came
+        assert b'"line":1,"event_id"' in came
         assert came.endswith(b"0\r\n\r\n")
+        more = {"content": EVENT % 2, "headers": {"content-type": LINES}}
+        assert await api.refusal("POST", "/v1/events", **more) == (503, "shutting_down")
 
 
 async def test_what_is_no_stream_of_lines() -> None:
@@ -169,6 +170,31 @@ async def test_a_store_that_has_to_be_waited_for(tmp_path: object) -> None:
         told = await api.lines(b"".join(EVENT % n for n in range(500)))
         assert [one["seq"] for one in told] == list(range(1, 501))
         assert {one["stage"] for one in told} == {"stored"}
+
+
+async def test_lines_that_wait_for_devices() -> None:
+    """With ``ahead`` the upload waits for a device that is slow, and no event is lost to retention."""
+    async with (
+        door(limits=actors.Limits(retained_events=20)) as api,
+        connected(await api.runtime_address()) as peer,
+        trio.open_nursery() as nursery,
+    ):
+        await peer.attach("alice")
+
+        async def feed() -> None:
+            await api.lines(b"".join(EVENT % n for n in range(200)), "?ahead=5&receipts=errors")
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(feed)
+        offset = 0
+        while offset < 200:
+            offset = (await peer.next_event())["offset"]
+            await peer.ack(offset)
+        assert api.runtime.audit().total.dropped == 0
+    refused = {"content": b"", "headers": {"content-type": LINES}}
+    async with door(limits=actors.Limits(retained_events=20)) as api:
+        assert await api.refusal("POST", "/v1/events?ahead=0", **refused) == (400, "bad_request")
+        assert await api.refusal("POST", "/v1/events?ahead=21", **refused) == (400, "bad_request")
 
 
 async def test_an_outbox_joins_what_waits() -> None:

@@ -163,7 +163,7 @@ async def test_it_ends_with_the_server() -> None:
         await emit(api)
         async with tailing(api) as stream:
             await stream.numbers(1)
-            api.api.leave()
+            await api.runtime.drain(0)
             assert await stream.next() == ("end", None)
 
 

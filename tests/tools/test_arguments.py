@@ -9,7 +9,21 @@ from typing import Any
 
 import pytest
 
-from actors.tools.arguments import Wrong, count, host, identifier, number, patience, port, seconds, store, text, token
+from actors.tools.arguments import (
+    Wrong,
+    address,
+    count,
+    host,
+    identifier,
+    number,
+    patience,
+    port,
+    seconds,
+    store,
+    text,
+    token,
+    web_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +38,10 @@ from actors.tools.arguments import Wrong, count, host, identifier, number, patie
         (store, "sqlite:a:b.db", Path("a:b.db")),
         (port, "0", 0),
         (port, "65535", 65_535),
+        (address, "8766", ("127.0.0.1", 8766)),
+        (address, "10.0.0.1:0", ("10.0.0.1", 0)),
+        (address, "[::1]:8766", ("::1", 8766)),
+        (web_address, "https://bot.example:8443/hook?x=1", "https://bot.example:8443/hook?x=1"),
         (count, "1", 1),
         (number, "0", 0),
         (seconds, "inf", math.inf),
@@ -48,6 +66,15 @@ def test_what_an_argument_means(read: Callable[[str], Any], words: str, expected
         (store, "sqlite:", "expected memory or sqlite:PATH"),
         (port, "65536", "expected a port, 0 to 65535, got '65536'"),
         (port, "-1", "expected a port"),
+        (address, "localhost", "expected a port, 0 to 65535, got 'localhost'"),
+        (address, ":8766", "expected an address, got none"),
+        (address, "::1", "expected HOST:PORT, an address of IPv6 in brackets, got '::1'"),
+        (web_address, "bot.example/hook", "expected an address http://… or https://…, got 'bot.example/hook'"),
+        (web_address, "ftp://bot.example", "expected an address http"),
+        (web_address, "http://", "expected an address http"),
+        (web_address, "http://[x/", "expected an address http"),
+        (web_address, "http://x:65536/", "expected an address http"),
+        (web_address, "http://x/a b", "expected an address http"),
         (count, "0", "expected a whole number, 1 or more, got '0'"),
         (number, "1.5", "expected a whole number, 0 or more"),
         (seconds, "nan", "expected seconds, 0 or more, got 'nan'"),

@@ -9,13 +9,13 @@ async function call(method, path, body) {
   return told;
 }
 
-const thread = "/v1/threads/t1";
+const thread = "/v1/threads/node";
 await call("PUT", `${thread}/owner`, { user_id: "alice" });
-const run = await call("POST", "/v1/runs", { thread_id: "t1", agent_name: "node", run_id: "r1" });
+const run = await call("POST", "/v1/runs", { thread_id: "node", agent_name: "node", run_id: "r1" });
 
 async function* tokens() {
   for (const text of ["one ", "two ", "three"]) {
-    const line = { type: "agent_delta", thread_id: "t1", run_id: run.run_id, payload: { text } };
+    const line = { type: "agent_delta", thread_id: "node", run_id: run.run_id, payload: { text } };
     yield new TextEncoder().encode(JSON.stringify(line) + "\n");
   }
 }

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
 import httpx
 import trio
 
-from tests.tools.command import Running, running
+from tests.tools.command import Finished, Running, arguments, running
 
 KEY = "0123456789abcdef"
+ADMIN = f'[test]\nkey = "{KEY}"\nadmin = true\n'
 
 
 @attrs.frozen
 class Served:
     """The process, where its API is, and a client with a key."""
 
-    command: Running
+    command: Running | None
+    """The process, where a test has one of its own."""
+    devices: str
     url: str
     client: httpx.AsyncClient
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the test's own process."""
+        assert self.command is not None
+        self.command.signal(number)
+
+    async def ended(self) -> Finished:
+        """Wait for the end of the test's own process."""
+        assert self.command is not None
+        return await self.command.ended()
 
     async def emit(self, number: int, thread_id: str = "t1") -> httpx.Response:
         """Emit a numbered event under an id of its own."""
@@ -40,12 +56,32 @@ class Served:
 async def served(folder: Path, *words: str) -> AsyncIterator[Served]:
     """Serve on free ports, with a file of keys in the folder."""
     keys = folder / "keys.toml"
-    keys.write_text(f'[test]\nkey = "{KEY}"\nadmin = true\n')
+    keys.write_text(ADMIN)
     async with running("serve", "--http", "127.0.0.1:0", "--keys", str(keys), *words) as command:
         url = await api_of(command)
         headers = {"authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
-            yield Served(command, url, client)
+            yield Served(command, command.url, url, client)
+
+
+@contextmanager
+def one_for_all(folder: Path, text: str = ADMIN) -> Iterator[tuple[str, str]]:
+    """Serve for all tests of a module, with these keys; the addresses of the devices and of the API."""
+    keys = folder / "keys.toml"
+    keys.write_text(text)
+    words = arguments("serve", "--port", "0", "--http", "0", "--keys", str(keys), "--drain", "0")
+    log = folder / "log"
+    with log.open("wb") as err, subprocess.Popen(words, stderr=err) as process:
+        try:
+            while (found := _ADDRESSES.search(log.read_text())) is None:
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.02)
+            yield found[1], found[2]
+        finally:
+            process.terminate()
+
+
+_ADDRESSES = re.compile(r"listening on (ws://\S+)\nprograms call (http://\S+)/v1\n")
 
 
 async def api_of(command: Running) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import schemathesis
 
+from actors.runs.asks import LONGEST_SECONDS
+
 _MOST_SECONDS = 0.01
 
 
@@ -22,14 +24,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.query = dict(case.query or {})
         if _is_long(case.query.get("timeout_s", 10.0)):
             case.query["timeout_s"] = _MOST_SECONDS
-    if isinstance(case.body, dict) and _is_long(case.body.get("timeout_s")):
+    if isinstance(case.body, dict) and _is_long(case.body.get("timeout_s"), LONGEST_SECONDS):
         case.body["timeout_s"] = _MOST_SECONDS
 
 
-def _is_long(seconds: Any) -> bool:
+def _is_long(seconds: Any, most: float = 3_600) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | str):
         return False
     try:
-        return _MOST_SECONDS < float(seconds) <= 3_600
+        return _MOST_SECONDS < float(seconds) <= most
     except ValueError:
         return False

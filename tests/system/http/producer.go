@@ -36,7 +36,7 @@ func emit(url, key, id string, event []byte) ([]byte, error) {
 
 func main() {
 	event := []byte(`{"type":"report_ready","payload":{"pages":3},"user_id":"alice"}`)
-	told, err := emit(os.Args[1]+"/v1/threads/t1/events", os.Args[2], "report-7", event)
+	told, err := emit(os.Args[1]+"/v1/threads/go/events", os.Args[2], "report-7", event)
 	if err != nil {
 		panic(err)
 	}

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
 from tests.support.pages import ROOT
-from tests.system.http.command import KEY, Served, served
+from tests.system.http.command import KEY, Served, one_for_all, served
 from tests.tools.command import device, events
 
 HERE = Path(__file__).parent
 
 
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Those of one process for all tests that do not end it."""
+    with one_for_all(tmp_path_factory.mktemp("http")) as found:
+        yield found
+
+
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    """One that ends with the test."""
-    async with served(tmp_path, "--drain", "0") as one:
-        yield one
+async def server(addresses: tuple[str, str]) -> AsyncIterator[Served]:
+    """That process, and a client."""
+    devices, url = addresses
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+        yield Served(None, devices, url, client)
 
 
 async def test_the_fuzzer_finds_nothing(server: Served, at_length: bool, tmp_path: Path) -> None:
@@ -40,7 +51,7 @@ async def test_the_fuzzer_finds_nothing(server: Served, at_length: bool, tmp_pat
         sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/v1/openapi.json",
         "--header", f"Authorization: Bearer {KEY}", "--exclude-path", "/v1/drain",
         "--exclude-checks", "positive_data_acceptance", "--generation-database", "none", "--no-color",
-        "--max-examples", "200" if at_length else "3", "--seed", "1", "--request-timeout", "10",
+        "--max-examples", "200" if at_length else "2", "--seed", "1", "--request-timeout", "10",
     ]  # fmt: skip
     env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.system.http.fuzzing", "PYTHONPATH": str(ROOT)}
     done = await trio.run_process(
@@ -55,10 +66,10 @@ async def test_the_fuzzer_finds_nothing(server: Served, at_length: bool, tmp_pat
 
 async def test_an_event_from_a_program_to_a_device_and_back(server: Served) -> None:
     """The program waits for the ack of a real device."""
-    async with device(server.command.url, "alice") as websocket, trio.open_nursery() as nursery:
+    async with device(server.devices, "alice") as websocket, trio.open_nursery() as nursery:
         nursery.start_soon(partial(events, websocket, 1, ack=True))
         event = {"type": "x", "user_id": "alice"}
-        came = await server.client.post("/v1/threads/t1/events?wait=acked", json=event)
+        came = await server.client.post("/v1/threads/waits/events?wait=acked", json=event)
         assert (came.status_code, came.json()["stage"]) == (200, "acked")
 
 
@@ -66,7 +77,7 @@ async def test_killed_in_the_middle_nothing_is_lost_or_doubled(tmp_path: Path) -
     """A client that retries until it has an answer finds each event once, in order, over a server that is killed."""
     words = ("--store", f"sqlite:{tmp_path / 'events.db'}")
     sent = 0
-    for life in range(3):
+    for life in range(2):
         async with served(tmp_path, *words) as server:
             while sent < 10 * (life + 1):
                 assert (await server.emit(sent)).json()["seq"] == sent + 1
@@ -75,7 +86,7 @@ async def test_killed_in_the_middle_nothing_is_lost_or_doubled(tmp_path: Path) -
                 sent += 1
             with trio.move_on_after(0.002):  # and this one, with its server
                 await server.emit(sent)
-            server.command.signal(signal.SIGKILL)
+            server.signal(signal.SIGKILL)
     async with served(tmp_path, *words) as server:
         assert (await server.emit(sent)).json()["seq"] == sent + 1
         assert await server.numbers() == list(range(sent + 1))
@@ -98,8 +109,8 @@ async def test_told_to_end_it_answers_what_is_under_way(tmp_path: Path) -> None:
             lines = tail.aiter_lines()
             async for line in lines:
                 if line == "id: 2":
-                    server.command.signal(signal.SIGTERM)
-        finished = await server.command.ended()
+                    server.signal(signal.SIGTERM)
+        finished = await server.ended()
         assert (finished.status, answers) == (0, [202])
         assert "drained: 2 events not confirmed" in finished.err
         assert "Traceback" not in finished.err
@@ -116,10 +127,28 @@ async def test_ended_beside_clients_that_do_nothing(tmp_path: Path) -> None:
             "Content-Type: application/x-ndjson\r\n\r\n5\r\nhello".encode()
         )
         await trio.sleep(0.1)
-        server.command.signal(signal.SIGTERM)
-        assert (await server.command.ended()).status == 0
+        server.signal(signal.SIGTERM)
+        assert (await server.ended()).status == 0
         for stream in streams:
             await stream.aclose()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limits of another process cannot be set")
+async def test_a_flood_that_takes_every_descriptor_ends_nothing(tmp_path: Path) -> None:
+    """Neither door ends when the system has no descriptor left; a moment later both are open again."""
+    async with served(tmp_path) as server:
+        assert server.command is not None
+        resource.prlimit(server.command.pid, resource.RLIMIT_NOFILE, (40, 40))
+        host, port = server.url.removeprefix("http://").split(":")
+        for door in (server.command.port, int(port)):
+            streams = [await trio.open_tcp_stream(host, door) for _ in range(60)]
+            await trio.sleep(0.3)
+            for stream in streams:
+                await stream.aclose()
+        assert (await server.client.get("/healthz")).status_code == 200
+        async with device(server.devices, "alice") as websocket:
+            assert (await server.emit(1)).status_code == 200
+            await events(websocket, 1)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
@@ -129,9 +158,9 @@ async def test_curl(server: Served) -> None:
     event = '{"type":"report_ready","payload":{"pages":3},"user_id":"alice"}'
     words = ["curl", *auth, "-H", "Content-Type: application/json", "-H", "Idempotency-Key: report-7", "-d", event]
     for _ in range(2):
-        done = await trio.run_process([*words, f"{server.url}/v1/threads/t1/events"], capture_stdout=True)
+        done = await trio.run_process([*words, f"{server.url}/v1/threads/curl/events"], capture_stdout=True)
         assert json.loads(done.stdout)["seq"] == 1
-    lines = b"".join(b'{"type":"x","thread_id":"t2","payload":{"n":%d}}\n' % n for n in range(1_000))
+    lines = b"".join(b'{"type":"x","thread_id":"curl-2","payload":{"n":%d}}\n' % n for n in range(1_000))
     words = [
         "curl",
         *auth,
@@ -151,7 +180,7 @@ async def test_curl(server: Served) -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 async def test_node(server: Served) -> None:
     """A program in JavaScript runs an agent: its run, its tokens on a stream, its question, its end."""
-    async with device(server.command.url, "alice") as websocket, trio.open_nursery() as nursery:
+    async with device(server.devices, "alice") as websocket, trio.open_nursery() as nursery:
         nursery.start_soon(answer_questions, websocket)
         words = ["node", str(HERE / "agent.mjs"), server.url, KEY]
         done = await trio.run_process(words, capture_stdout=True, capture_stderr=True, check=False)
@@ -160,7 +189,7 @@ async def test_node(server: Served) -> None:
     told = json.loads(done.stdout)
     assert told["answer"] == {"choice": "yes"}
     assert [receipt["seq"] for receipt in told["receipts"]] == [2, 3, 4]
-    came = (await server.client.get("/v1/threads/t1/events")).json()["events"]
+    came = (await server.client.get("/v1/threads/node/events")).json()["events"]
     types = [event["type"] for event in came]
     assert types == ["agent_started", "agent_delta", "agent_delta", "agent_delta", "agent_completed"]
 
