@@ -154,13 +154,14 @@ def test_a_repetition_of_an_event_of_an_earlier_life() -> None:
     ],
 )
 def test_a_refusal_is_the_emitters(refusal: Exception, cause: Cause) -> None:
-    """An emit that has not returned raises the refusal; of one that has, the receipt says the cause."""
+    """An emit that has not returned raises the refusal; of one that has, the receipt says the cause, and the refusal is
+    kept for who waits for the outcome."""
     desk = Desk()
     waiting, returned = desk.emission(), desk.emission(returned=True)
     note_refusal(waiting, refusal, desk.context)
     note_refusal(returned, refusal, desk.context)
     assert (waiting.refusal, waiting.receipt.stage) == (refusal, Stage.ACCEPTED)
-    assert (returned.refusal, returned.receipt.stage, returned.receipt.cause) == (None, Stage.DROPPED, cause)
+    assert (returned.refusal, returned.receipt.stage, returned.receipt.cause) == (refusal, Stage.DROPPED, cause)
     assert went(waiting) == went(returned) == ["refused"]
 
 
