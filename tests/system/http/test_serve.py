@@ -51,7 +51,7 @@ async def test_the_fuzzer_finds_nothing(server: Served, at_length: bool, tmp_pat
         sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/v1/openapi.json",
         "--header", f"Authorization: Bearer {KEY}", "--exclude-path", "/v1/drain",
         "--exclude-checks", "positive_data_acceptance", "--generation-database", "none", "--no-color",
-        "--max-examples", "200" if at_length else "2", "--seed", "1", "--request-timeout", "10",
+        "--max-examples", "200" if at_length else "2", "--seed", "1", "--request-timeout", "30",
     ]  # fmt: skip
     env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.system.http.fuzzing", "PYTHONPATH": str(ROOT)}
     done = await trio.run_process(
