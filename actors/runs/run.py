@@ -316,9 +316,9 @@ class Run:
 
     @asynccontextmanager
     async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
-        """Open a child run in the block. A cancel of this run reaches it, and its exception comes out here."""
-        self.output.check_open()
-        check_trio("run")
+        """Open a child run in the block, after the gathered text. A cancel of this run reaches it, and its exception
+        comes out here."""
+        await self.output.flushed()
         self._births += 1
         name = f"{self.run_id}.{self._births}" if run_id is None else run_id
         async with Run(

@@ -606,6 +606,22 @@ async def test_nothing_can_be_said_any_more() -> None:
 # --- child runs -------------------------------------------------------------------------
 
 
+async def test_a_child_begins_after_its_parent_s_words() -> None:
+    """What the parent has said when it opens a child stands before the child's first event."""
+    async with opened() as runtime:
+        async with runtime.thread("t1").run("bot", run_id="r1") as run:
+            run.delta("I ask the reader.")
+            async with run.run("reader"):
+                pass
+        assert [type_ for type_, _ in await emitted(runtime)] == [
+            "agent_started",
+            "agent_delta",
+            "agent_started",
+            "agent_completed",
+            "agent_completed",
+        ]
+
+
 async def test_a_child_run() -> None:
     """A run in a run names its parent, by default has its parent's id with a number, and ends before it."""
     async with opened() as runtime:
