@@ -3,7 +3,7 @@
 Wall time in the host's loop, of a runtime in its thread with one device-less user. *One at a time*: each emit is
 awaited before the next, two crossings between the threads. *Gathered*: a hundred of them at once share the wake-ups.
 *A token a turn*: the loop runs after each ``delta``, as with a model that streams; *ten a turn* cross together.
-Of the rounds the median is quoted; the budgets are in the table, and one that is exceeded breaks the run.
+Of the rounds the median is quoted, beside its budget.
 """
 
 from __future__ import annotations
@@ -106,5 +106,4 @@ def measure(options: argparse.Namespace, progress: Progress) -> list[Table]:
         {"from asyncio": name, "µs": spread(found), "budget µs": f"{BUDGETS[name]:g}"}
         for name, found in figures.items()
     ]
-    broken = any(sorted(found)[len(found) // 2] > BUDGETS[name] for name, found in figures.items())
-    return [Table("aio", "aio: one call from asyncio, until it returns", rows, broken=broken)]
+    return [Table("aio", "aio: one call from asyncio, until it returns", rows)]
