@@ -11,7 +11,8 @@ from tests.system.asgi.servers import Place, Server, places_of, running
 SERVERS = ["hypercorn on Trio", "anycorn on Trio", "uvicorn", "granian"]
 """Each kind of server, on the loop that it is used with."""
 
-PLACES = [*((name, "mount") for name in SERVERS), ("uvicorn", "own port")]
+MOUNTS = [(name, "mount") for name in SERVERS]
+PLACES = [*MOUNTS, ("uvicorn", "own port")]
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +23,20 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test of a ``place`` over all of them."""
-    if "place" in metafunc.fixturenames:
-        names = [f"{where} of {name}" for name, where in PLACES]
-        metafunc.parametrize(("server", "where"), PLACES, indirect=["server"], ids=names, scope="module")
+    """Run a test of a ``place`` over all of them, and one of a ``mount`` over those with a host around them."""
+    for kind, places in {"place": PLACES, "mount": MOUNTS}.items():
+        if kind in metafunc.fixturenames:
+            names = [f"{where} of {name}" for name, where in places]
+            metafunc.parametrize(("server", "where"), places, indirect=["server"], ids=names, scope="module")
 
 
 @pytest.fixture
 def place(server: Server, where: str) -> Place:
     """A place where devices connect."""
+    return places_of(server)[where]
+
+
+@pytest.fixture
+def mount(server: Server, where: str) -> Place:
+    """A place where devices connect below a path of a host, which has endpoints of its own."""
     return places_of(server)[where]

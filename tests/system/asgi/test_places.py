@@ -128,30 +128,26 @@ async def test_a_page_of_the_same_host(place: Place) -> None:
             await peer.hello("page")
 
 
-async def test_a_user_that_the_endpoint_knows(place: Place) -> None:
+async def test_a_user_that_the_endpoint_knows(mount: Place) -> None:
     """An endpoint of the host's own serves a user whom it knows: tokens make no difference, the origin does."""
-    if place.is_own:
-        pytest.skip("the own port has no endpoints of a host")
     with trio.fail_after(PATIENCE_SECONDS):
-        async with place.peer(ACTORS, path="/mine?user=dora") as peer:
+        async with mount.peer(ACTORS, path="/mine?user=dora") as peer:
             await peer.hello("mallory")
-            await place.emit("dora")
+            await mount.emit("dora")
             assert (await events(peer, 1))[0]["thread_id"] == "thread-of-dora"
-        answer = await place.ask(place.upgrade(ACTORS, path="/mine?user=dora", origin="http://evil.example"))
+        answer = await mount.ask(mount.upgrade(ACTORS, path="/mine?user=dora", origin="http://evil.example"))
         assert answer.status == 403
 
 
-async def test_an_endpoint_that_accepts_first(place: Place) -> None:
+async def test_an_endpoint_that_accepts_first(mount: Place) -> None:
     """To accept before is a mistake, which the server's log tells; nothing is left of the connection."""
-    if place.is_own:
-        pytest.skip("the own port has no endpoints of a host")
     with trio.fail_after(PATIENCE_SECONDS):
-        async with connected(place.address) as peer:
-            await peer.ask(place.upgrade(path="/accepted"))
+        async with connected(mount.address) as peer:
+            await peer.ask(mount.upgrade(path="/accepted"))
             with trio.move_on_after(0.5):  # granian may keep the socket of an application that raises
                 await peer.ending()
-        await place.until(connections=0, sockets=0, held=0)
-        assert "expected a WebSocket that the endpoint has neither accepted nor closed" in place.server.text()
+        await mount.until(connections=0, sockets=0, held=0)
+        assert "expected a WebSocket that the endpoint has neither accepted nor closed" in mount.server.text()
 
 
 # --- what is bounded, and how it ends ---------------------------------------------
