@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -453,8 +454,10 @@ async def test_owners_of_whose_events_some_are_on_their_way(
         while not runtime.failures:
             await trio.testing.wait_all_tasks_blocked()
         asked: list[bool] = []
-        monkeypatch.setattr(runtime.tree.registry, "retire", lambda forget: asked.append(forget("bob")))
-        runtime.tree.pulse._retire()
+        with monkeypatch.context() as patch:
+            retiring = SimpleNamespace(retire=lambda forget: asked.append(forget("bob")))
+            patch.setattr(runtime.tree, "registry", retiring)
+            runtime.tree.pulse._retire()
         await receipt.reached(Stage.STORED)
         assert asked == [False]
         assert runtime.audit().users == {"bob": Balance(accepted=1, retained=1)}
