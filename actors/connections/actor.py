@@ -43,7 +43,6 @@ from actors.delivery.outgoing import Outgoing
 from actors.delivery.subscription import EpochEnded, Subscription, opening
 from actors.kernel.failures import Barrier
 from actors.kernel.task_set import Starter, TaskSet
-from actors.observability.instrument import Instruments
 from actors.protocol import client_messages, server_messages
 from actors.users.presence import Presence
 from actors.wire.control_frames import PING
@@ -206,7 +205,7 @@ class Connection:
         """Take a subscription to the user's log, and welcome the device."""
         self.presence = presence
         self.subscription = subscription
-        _note_resume(self._context.instruments, self.path, start.kind)
+        self._context.note_resume(self.path, start.kind)
         if self.plain:
             return
         said = opening(start, bounds, session, self._context.limits)
@@ -216,7 +215,7 @@ class Connection:
         """Go on in another epoch of the log, and tell the device."""
         assert self.subscription is not None, "only a device with a subscription is reset"
         said = self.subscription.reset(bounds, ledger)
-        _note_resume(self._context.instruments, self.path, "reset")
+        self._context.note_resume(self.path, "reset")
         if said:
             self.pings.write(text_frames(said), self._transport.write)
             self.pings.fence()
@@ -225,7 +224,7 @@ class Connection:
         """Go on in an epoch that shares all up to ``fork`` with the present one, and tell the device."""
         assert self.subscription is not None, "only a device with a subscription is renamed"
         said = self.subscription.rename(bounds, ledger, fork)
-        _note_resume(self._context.instruments, self.path, "renamed")
+        self._context.note_resume(self.path, "renamed")
         if said:
             self._transport.write(text_frames(said))
 
@@ -338,8 +337,3 @@ def _bundle(outgoing: Outgoing) -> None:
     batch = bundle(outgoing.first, outgoing.last, outgoing.frames)
     if batch is not None:
         outgoing.before, outgoing.frames = (*outgoing.before, batch), b""
-
-
-def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:
-    if instruments.resumed is not None:
-        instruments.resumed(path, verdict)

@@ -36,3 +36,8 @@ class ConnectionContext(Context):
     """Forgets a connection that listens no more."""
     pending: Callable[[str, str | None], list[Item]]
     """Lists the active runs and the open questions in a user's threads, or in one of them."""
+
+    def note_resume(self, path: str, verdict: str) -> None:
+        """Tell the instruments where a device was told to begin."""
+        if self.instruments.resumed is not None:
+            self.instruments.resumed(path, verdict)

@@ -31,7 +31,6 @@ from actors.events.delivered import Event
 from actors.events.event import decode
 from actors.events.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.kernel.signals import Doorbell
-from actors.observability.instrument import Instruments
 from actors.protocol import server_messages
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import View
@@ -222,7 +221,7 @@ class Follower:
         self.subscription = subscription
         first = start.offset if start.gap is None else start.gap[0]
         self.position = self.taken = Cursor(bounds.epoch, first - 1)
-        _note_resume(self._context.instruments, self.path, start.kind)
+        self._context.note_resume(self.path, start.kind)
         if start.gap is not None:
             self._first.append(_Handed(Gap(*start.gap, "retention"), Cursor(bounds.epoch, start.offset - 1)))
         elif start.kind == "reset":
@@ -233,7 +232,7 @@ class Follower:
         assert self.subscription is not None, "only a device with a subscription is reset"
         self.subscription.finish_write(written=False)
         self.subscription.reset(bounds, ledger)
-        _note_resume(self._context.instruments, self.path, "reset")
+        self._context.note_resume(self.path, "reset")
         self._current.forget()
         self._in_hand = None
         self._first = deque(one for one in self._first if one.cursor is None)
@@ -244,7 +243,7 @@ class Follower:
         """Go on in an epoch that shares all up to ``fork`` with the present one."""
         assert self.subscription is not None, "only a device with a subscription is renamed"
         self.subscription.rename(bounds, ledger, fork)
-        _note_resume(self._context.instruments, self.path, "renamed")
+        self._context.note_resume(self.path, "renamed")
         epoch = bounds.epoch
         self._current.forget()
         self._first = deque(_Handed(one.item, _renamed(one.cursor, epoch)) for one in self._first)
@@ -305,11 +304,6 @@ class Follower:
         if chunk.first != offset:
             return True
         return all(self._current.follows(decode(text).thread_id) for text in texts_of(chunk.frames))
-
-
-def _note_resume(instruments: Instruments, path: str, verdict: str) -> None:
-    if instruments.resumed is not None:
-        instruments.resumed(path, verdict)
 
 
 def _renamed(cursor: Cursor | None, epoch: str) -> Cursor | None:
