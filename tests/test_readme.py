@@ -49,7 +49,7 @@ def printed() -> str:
 
 async def test_the_example_runs_as_printed() -> None:
     """The embedding example, copied from the page, answers a message with a whole run."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         process = await trio.lowlevel.open_process([sys.executable, "-c", printed()])
         try:
             seen = await ask("ws://127.0.0.1:8765/ws", "What is the weather in Oslo?")
@@ -68,7 +68,7 @@ async def test_the_example_runs_as_printed() -> None:
 
 async def test_the_example_says_what_to_try_next() -> None:
     """It prints where it listens, where its page is; a message without text is answered like any other."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             [sys.executable, "-u", "-c", printed()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

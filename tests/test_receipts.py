@@ -59,7 +59,7 @@ def receipt_at(state: EventState, number: int = 0) -> Receipt:
 @asynccontextmanager
 async def soon() -> AsyncIterator[trio.Nursery]:
     """A nursery whose tasks must end at once."""
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             yield nursery
 

@@ -17,7 +17,7 @@ from tests.support.npm import agui_project
 from tests.system.client_js.node import NO_NODE, node_command
 
 PAGE = (Path(actors.agui.__file__).parent / "README.md").read_text()
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 _SERVERS = {
     "uvicorn": ("uvicorn", "--port", "{port}", "--log-level", "warning"),
     "anycorn on Trio": ("anycorn", "--worker-class", "trio", "--bind", "127.0.0.1:{port}"),

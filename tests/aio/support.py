@@ -13,7 +13,7 @@ from actors.client import Event, Item
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
 
 

@@ -20,7 +20,7 @@ from actors.asgi.host import ASGIApp, Place, Plan
 from tests.support.asgi import Exchange, Scope, answer_of, http_scope, websocket_scope
 from tests.support.raw import ACTORS
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 def on_asyncio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

@@ -84,7 +84,7 @@ async def conversation(port: int) -> None:
 async def test_the_example_runs_as_printed(command: str, tmp_path: Path) -> None:
     """The session of the application lets a device in at both endpoints, on asyncio and on Trio."""
     assert f"    {command}\n" in (ROOT / PAGE).read_text()
-    with served(command, tmp_path) as port, trio.fail_after(20):
+    with served(command, tmp_path) as port, trio.fail_after(60):
         await conversation(port)
 
 

@@ -18,7 +18,7 @@ from actors.asgi.trio_host import TrioHost, open_trio_host
 from tests.support.asgi import Exchange, Scope, answer_of, http_scope, websocket_scope
 from tests.support.raw import ACTORS, connected, upgrade_request
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @attrs.define

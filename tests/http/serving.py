@@ -18,7 +18,7 @@ from actors.http.app import Api
 from actors.http.calls import Bounds
 from actors.http.keys import Key
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
 
 PRODUCER, OPERATOR, SUPPORT, MAIL = "key-of-producer-1", "key-of-operator-1", "key-of-support-01", "key-of-mail-00001"

@@ -23,7 +23,7 @@ LINES = "application/x-ndjson"
 @asynccontextmanager
 async def answered(reply: Reply, **patience: float) -> AsyncIterator[tuple[Receiver, actors.Runtime, Leases]]:
     """A runtime of which a program answers the messages."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with receiver(reply) as program, webhook(program.url, **patience) as hook:
             answering = Answering(hook)
             async with (

@@ -15,7 +15,7 @@ from actors.stores.store import Act, Answered, Append
 from actors.testing.journal import Disk
 from tests.stores.waiting import WaitingJournal
 
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 60.0
 """A commit is shielded: a test that failed before it released its store would hang."""
 
 

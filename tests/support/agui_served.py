@@ -16,7 +16,7 @@ import actors
 from actors.agui import open_endpoint
 from actors.asgi import Realtime
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
 
 

@@ -16,7 +16,7 @@ from actors.kernel.failures import Failures
 from actors.observability.instrument import Instruments
 from tests.support.raw import Message, Peer, connected
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
 
 

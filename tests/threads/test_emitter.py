@@ -48,7 +48,7 @@ Stores = Callable[[], WaitingStore | None]
 @asynccontextmanager
 async def opened(store: Store | None = None, **limits: Any) -> AsyncIterator[Runtime]:
     """A runtime in which alice owns ``t`` and bob ``bobs``."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with actors.open_runtime(store=store, limits=Limits(**limits)) as runtime:
             await runtime.bind("t", "alice")
             await runtime.bind("bobs", "bob")

@@ -18,7 +18,7 @@ from actors.protocol.client_messages import SUBPROTOCOL
 from actors.protocol.server_messages import Batch, decode, encode
 from actors.wire.dialled import DialledWebSocket, dial
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """Ends a test that hangs; nothing here is timed."""
 
 SEED = (

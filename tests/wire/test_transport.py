@@ -400,7 +400,7 @@ async def test_tls_that_breaks_with_a_backlog() -> None:
         trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), trusting, server_hostname="localhost"
     )
     calls: list[str] = []
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(endpoint.handshake)
             nursery.start_soon(client.do_handshake)

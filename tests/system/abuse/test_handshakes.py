@@ -54,8 +54,8 @@ async def test_slow_handshakes() -> None:
         with sockets(server, SLOW) as peers:
             async with bystander(server), trio.open_nursery() as nursery:
                 nursery.start_soon(drip, peers)
-                while server.runtime.tree.server.sockets < SLOW:
-                    await trio.lowlevel.checkpoint()
+                # It is accepted after all of them, because it came after them; how many are here at one time depends
+                # on how fast the machine accepts.
                 async with server.peer() as newcomer:
                     await newcomer.attach("bob")
                 while server.runtime.tree.server.sockets > 1:

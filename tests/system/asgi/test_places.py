@@ -10,7 +10,7 @@ import trio
 from tests.support.raw import ACTORS, BINARY, CLOSE, PING, PONG, Peer, connected, frame
 from tests.system.asgi.servers import Place, events
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 """A safety net against hangs, not a measurement."""
 
 
@@ -240,7 +240,7 @@ async def test_cut_off(place: Place, cut: bytes) -> None:
 async def test_a_reader_that_stalls(place: Place) -> None:
     """A device that reads nothing is given up in its time, and the others get everything meanwhile. Its socket counts
     for as long as the server keeps it."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with place.device("slow") as slow, place.device("slow") as reads:
             total = 0
             while (await place.state())["connections"] == 2:

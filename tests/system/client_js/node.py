@@ -21,7 +21,7 @@ CLIENT = Path(actors.__file__).parent / "web" / "actors.js"
 NO_NODE = "the browser's client is run by node 20 or later: no such node on the PATH"
 _DRIVER = Path(__file__).with_name("driver.mjs")
 _LOOK_SECONDS = 0.02
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 
 _SWITCHES: tuple[tuple[str, ...], ...] = ((), ("--experimental-websocket",))
 """The option that gives Node a WebSocket: none is needed since 22, this one in 20."""
