@@ -31,13 +31,13 @@ from actors.control.devices import device_answer
 from actors.control.evidence import MOST
 from actors.control.page import tree, users_of
 from actors.control.trace import trace
-from actors.control.why import why, why_thread
+from actors.control.why import why, why_device, why_thread
 from actors.delivery.balance import Balance
 from actors.runtime import Runtime
 
 __all__ = [
     "audit", "connections", "dead_letters", "explain", "failures", "release", "status", "trace", "tree", "why",
-    "why_thread",
+    "why_device", "why_thread",
 ]  # fmt: skip
 
 MOST_CONNECTIONS = 1_000
