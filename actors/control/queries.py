@@ -40,6 +40,9 @@ __all__ = [
     "why_device", "why_thread",
 ]  # fmt: skip
 
+LATE_SECONDS = 0.5
+"""Time for which the loop may be late before that is the matter: what a person notices."""
+
 MOST_CONNECTIONS = 1_000
 """Connections of one page: 20 ms of work."""
 
@@ -68,6 +71,15 @@ def status(runtime: Runtime) -> StatusAnswer:
         dropped={str(cause): count for cause, count in numbers.dropped.items()},
         connections=numbers.connections,
         handshakes=numbers.handshakes,
+        handshakes_refused=[
+            Count(name=reason, detail=str(code), count=n)
+            for (code, reason), n in sorted(numbers.handshakes_refused.items())
+        ],
+        connections_behind=numbers.connections_behind,
+        lag_events_max=numbers.lag_events_max,
+        backlog_bytes=numbers.backlog_bytes,
+        written_bytes=numbers.written_bytes,
+        written_frames=numbers.written_frames,
         connections_opened=numbers.connections_opened,
         connections_closed=dict(numbers.connections_closed),
         resumes=dict(numbers.resumes),
@@ -75,6 +87,10 @@ def status(runtime: Runtime) -> StatusAnswer:
         runs=numbers.runs,
         runs_begun=numbers.runs_begun,
         runs_ended=dict(numbers.runs_ended),
+        asks_open=numbers.asks_open,
+        asks_closed=dict(numbers.asks_closed),
+        loop_lag_seconds=numbers.loop_lag_seconds,
+        books_balanced=numbers.books_balanced,
         failures=numbers.failures,
         restarts=dict(numbers.restarts),
         quarantines=numbers.quarantines,
@@ -103,10 +119,16 @@ def explain(runtime: Runtime, event_id: str, thread_id: str | None = None) -> Ex
 
 def audit(runtime: Runtime) -> AuditAnswer:
     """Return the totals of the books, which are counted as events happen: nothing is added up."""
-    totals = runtime.statistics().events
-    told = AuditAnswer(balanced=totals.balanced, users=len(runtime.tree.accounts.users), total=balance_answer(totals))
-    told.text = _equation(totals)
-    return told
+    numbers = runtime.statistics()
+    totals, checked = numbers.events, numbers.books_balanced
+    found = {None: "they were not checked user by user yet", True: "each user's books add up"}
+    return AuditAnswer(
+        balanced=totals.balanced and checked is not False,
+        users=len(runtime.tree.accounts.users),
+        total=balance_answer(totals),
+        checked=checked,
+        text=f"{equation(totals)}; {found.get(checked, 'the books of some user do not add up')}",
+    )
 
 
 def failures(runtime: Runtime) -> Failures:
@@ -159,19 +181,21 @@ def _state(runtime: Runtime) -> str:
 
 def _sentence(told: StatusAnswer) -> str:
     """Return what is the matter, the worst first; or that all is well."""
-    matters = [] if told.balanced else ["the books do not add up"]
+    matters = [] if told.balanced and told.books_balanced is not False else ["the books do not add up"]
     if told.trouble is not None and told.trouble_since is not None:
         matters.append(f"nothing is stored since {clock(told.trouble_since)}: {told.trouble}")
     if told.quarantined_now:
         first = told.quarantined[0]
         more = f" and {told.quarantined_now - 1} more are" if told.quarantined_now > 1 else " is"
         matters.append(f"{first.path}{more} out of service ({first.error}); `actors release {first.path}` puts it back")
+    if told.loop_lag_seconds >= LATE_SECONDS:
+        matters.append(f"its event loop stood still for {told.loop_lag_seconds:.1f} s lately: some code in it blocks")
     if told.state != "open":
         matters.append(f"it is {told.state}")
     return "; ".join(matters) or f"open, {events(told.events.accepted)} accepted and accounted for"
 
 
-def _equation(totals: Balance) -> str:
+def equation(totals: Balance) -> str:
     """Return the equation of the books, with its numbers; what an earlier life left stands where there is some."""
     columns = attrs.asdict(totals)
     accepted, restored = columns.pop("accepted"), columns.pop("restored")
