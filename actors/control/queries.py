@@ -7,8 +7,9 @@ so that to look costs the users nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import chain, islice
 
 import attrs
 
@@ -33,7 +34,9 @@ from actors.control.page import tree, users_of
 from actors.control.trace import trace
 from actors.control.why import why, why_device, why_thread
 from actors.delivery.balance import Balance
+from actors.delivery.subscription import State
 from actors.runtime import Runtime
+from actors.users.presence import Subscriber
 
 __all__ = [
     "audit", "connections", "dead_letters", "explain", "failures", "release", "status", "trace", "tree", "why",
@@ -145,15 +148,20 @@ def dead_letters(runtime: Runtime) -> DeadLetters:
 def connections(
     runtime: Runtime, after: str | None = None, limit: int = 50, *, user_id: str | None = None, behind: bool = False
 ) -> Connections:
-    """Return a page of the connections, after one of this label; of one user, or those that are behind alone."""
+    """Return a page of the devices, after the one of a label; of one user, or those that are behind alone.
+
+    First those with sockets, then followers, each in the order in which they came.
+    """
     limit = min(limit, MOST_CONNECTIONS)
-    found = runtime.tree.server.connections.values()
-    later = (one for one in found if after is None or _number(one.label) > _number(after))
-    wanted = (one for one in later if user_id in (None, one.user_id))
-    shown = (device_answer(runtime, one) for one in wanted)
-    page = list(islice((one for one in shown if not behind or one.lag_events or one.backlog_bytes), limit + 1))
+    sockets, followers = runtime.tree.server.connections.values(), runtime.tree.followers
+    every: Iterable[Subscriber] = chain(sockets, followers)
+    later = (one for one in every if after is None or _place(one.label) > _place(after))
+    wanted = (one for one in later if user_id in (None, one.user_id) and (not behind or _is_behind(one)))
+    page = [device_answer(runtime, one) for one in islice(wanted, limit + 1)]
     return Connections(
-        connections=page[:limit], total=len(found), after=page[limit - 1].label if len(page) > limit else None
+        connections=page[:limit],
+        total=len(sockets) + len(followers),
+        after=page[limit - 1].label if len(page) > limit else None,
     )
 
 
@@ -168,9 +176,14 @@ def balance_answer(balance: Balance) -> BalanceAnswer:
     return BalanceAnswer(**attrs.asdict(balance))
 
 
-def _number(label: str) -> int:
-    """Return the number in a label, by which connections are in the order in which they came; 0 for no label."""
-    return int(label[1:]) if label[1:].isdecimal() else 0
+def _place(label: str) -> tuple[str, int]:
+    """Return a label as a key, by which devices are in the order of a page: ``c9`` before ``c10`` and ``f1``."""
+    return label[:1], int(label[1:]) if label[1:].isdecimal() else 0
+
+
+def _is_behind(device: Subscriber) -> bool:
+    subscription = device.subscription
+    return subscription is not None and subscription.state is not State.LIVE
 
 
 def _state(runtime: Runtime) -> str:
