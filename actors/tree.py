@@ -94,6 +94,8 @@ class Tree:
         context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
+        self.standstill: str | None = None
+        """The last time that the loop stood still, and where, in words; where the control socket is served."""
         self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
         context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.

@@ -94,6 +94,8 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     """By their end: ``answered``, ``expired``, ``withdrawn``."""
     loop_lag_seconds: float
     """The time by which the loop was late to do what was due: the worst of the last 15 seconds."""
+    standstill: str | None
+    """The last time that the loop stood still, and in which line of code; where the control socket is served."""
     books_balanced: bool | None
     """True if the last check of all books found them to add up, user by user; ``None`` before the first is over."""
     failures: int

@@ -44,12 +44,14 @@ def find() -> Path:
     """Return the socket of the one server of this account that runs. Raises :class:`NoServer`."""
     if not IS_SUPPORTED:
         raise NoServer("expected a system with Unix sockets, on which servers have a control socket")
-    live, _ = sockets()
+    live, dead = sockets()
     if len(live) == 1:
         return live[0]
     directory = runtime_directory()
     if not live:
-        raise NoServer(f"no server of this account listens in {directory}; --control PATH names a socket elsewhere")
+        killed = f" any more, and what {dead[0].name} belonged to was killed" if dead else ""
+        text = f"no server of this account listens in {directory}{killed}"
+        raise NoServer(f"{text}; --control PATH names a socket elsewhere")
     names = ", ".join(map(str, live))
     raise NoServer(f"{len(live)} servers run here; --control PATH names one of them: {names}")
 
@@ -134,7 +136,9 @@ class Client:
 
 
 def _checked(told: dict[str, Any]) -> dict[str, Any]:
-    if (error := told.get("error")) is not None:
+    if (error := told.get("error")) is not None and error["name"] == "blocked":
+        raise NoAnswer(error["text"])
+    if error is not None:
         raise RequestRefused(error["name"], error["text"])
     return told
 

@@ -93,6 +93,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         asks_open=numbers.asks_open,
         asks_closed=dict(numbers.asks_closed),
         loop_lag_seconds=numbers.loop_lag_seconds,
+        standstill=runtime_tree.standstill,
         books_balanced=numbers.books_balanced,
         failures=numbers.failures,
         restarts=dict(numbers.restarts),
@@ -202,7 +203,8 @@ def _sentence(told: StatusAnswer) -> str:
         more = f" and {told.quarantined_now - 1} more are" if told.quarantined_now > 1 else " is"
         matters.append(f"{first.path}{more} out of service ({first.error}); `actors release {first.path}` puts it back")
     if told.loop_lag_seconds >= LATE_SECONDS:
-        matters.append(f"its event loop stood still for {told.loop_lag_seconds:.1f} s lately: some code in it blocks")
+        late = f"was late by {told.loop_lag_seconds:.1f} s lately: some code in it blocks"
+        matters.append(f"its event loop {told.standstill or late}")
     if told.state != "open":
         matters.append(f"it is {told.state}")
     return "; ".join(matters) or f"open, {events(told.events.accepted)} accepted and accounted for"

@@ -17,6 +17,7 @@ import trio
 
 from actors.control import requests
 from actors.control.places import IS_SUPPORTED, clear, default_path, make_private
+from actors.control.standstill import StandstillWatch
 from actors.control.trace import Lines, trace
 from actors.errors import ActorsError
 from actors.kernel.failures import Barrier
@@ -75,6 +76,9 @@ async def _serve(runtime: Runtime, listener: PathListener, task_status: trio.Tas
     door = Door(runtime)
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(StandstillWatch(
+                listener.socket, runtime.environment.wall_clock, on_over=partial(_note_standstill, runtime)
+            ).run)  # fmt: skip
             task_status.started(Path(listener.path))
             while True:
                 try:
@@ -89,6 +93,10 @@ async def _serve(runtime: Runtime, listener: PathListener, task_status: trio.Tas
     finally:
         listener.remove()
         sock.close()
+
+
+def _note_standstill(runtime: Runtime, text: str) -> None:
+    runtime.tree.standstill = text
 
 
 class Door:

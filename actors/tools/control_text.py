@@ -45,6 +45,8 @@ def status_text(told: StatusAnswer) -> list[str]:
         f" {told.quarantined_now:,} actors out of service",
         f"the loop was late by {told.loop_lag_seconds * 1000:.0f} ms at most lately",
     ]
+    if told.standstill is not None:
+        lines.append(f"the loop {told.standstill}")
     return lines + [f"  {one.path}: {one.error} ({_clock(one.at)})" for one in told.quarantined]
 
 

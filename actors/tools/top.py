@@ -70,11 +70,11 @@ def look(client: Client, after: str | None, limit: int) -> Frame:
 def render(frame: Frame, before: Frame | None, *, lines: int | None) -> Group:
     """Lay out a frame, with rates since the one before; at most so many lines."""
     status = frame.status
-    table = Table.grid(padding=(0, 1), expand=False)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=14)
-    for _ in range(4):
-        table.add_column(justify="right", no_wrap=True)
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(no_wrap=True, overflow="ellipsis", width=14)
+    for width in (10, 8, 7, 9):
+        table.add_column(justify="right", no_wrap=True, width=width)
     table.add_row(*(Text(word, style="bold") for word in ("user", "state", "events", "unacked", "lag", "waiting")))
     rows = list(_rows(frame, before))
     room = len(rows) if lines is None else max(lines - _HEADER_LINES, 1)
