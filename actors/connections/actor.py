@@ -337,6 +337,11 @@ class Connection:
             self._context.mark(self.presence)
 
 
+def transport_of(connection: Connection) -> Transport:
+    """Return the way to a device's socket, for those who look at how it stands and change nothing."""
+    return connection._transport
+
+
 def state_of(connection: Connection) -> ConnectionState:
     """Look at a connection, for operators; one system call, for what its socket has not delivered."""
     return compose(

@@ -13,6 +13,7 @@ does not take everything gets a task, the writer, for as long as that lasts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -25,6 +26,18 @@ from actors.wire.traffic import Traffic
 
 _LOOKS = 5
 """The checks, within its deadline, for progress of the peer of a socket that takes nothing."""
+
+
+class Tap(Protocol):
+    """A listener on the line to one device."""
+
+    def sent(self, frames: bytes) -> None:
+        """Take whole frames that were written. Must not block, nor raise."""
+        ...
+
+    def received(self, text: str) -> None:
+        """Take a message that came. Must not block, nor raise."""
+        ...
 
 
 class Transport:
@@ -53,6 +66,7 @@ class Transport:
         "carrier",
         "sealed",
         "stalled_since",
+        "taps",
         "traffic",
     )
 
@@ -72,6 +86,8 @@ class Transport:
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
+        self.taps: tuple[Tap, ...] = ()
+        """The listeners on this line; none, and a comparison for each write and message, while it is not traced."""
         self.traffic = Traffic()
         """The totals that it adds to: its own, unless its host has it count with others."""
         self.carrier = endpoint.carrier
@@ -122,6 +138,8 @@ class Transport:
         """
         if self.sealed:
             return False
+        if self.taps:
+            self._tell_taps(frames)
         self.traffic.written_frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
@@ -137,9 +155,15 @@ class Transport:
             self._tasks.start_soon(self._send_backlog)
         return False
 
+    def _tell_taps(self, frames: bytes) -> None:
+        for tap in self.taps:
+            tap.sent(frames)
+
     def hold(self, frames: bytes, count: int = 1) -> None:
         """Send so many whole frames with the next ones, which must be on their way, because a system call costs more
         than what goes through it."""
+        if self.taps:
+            self._tell_taps(frames)
         self._held += frames
         self.traffic.written_frames += count
 
