@@ -50,6 +50,10 @@ class Heartbeat(Generic[K]):
             self._pinged[peer] = now
         return silent, dead
 
+    def pinged_at(self, peer: K) -> float | None:
+        """Return the time at which a peer was asked whether it is there, if it has not been heard since."""
+        return self._pinged.get(peer)
+
     def __repr__(self) -> str:
         return f"<Heartbeat heard={len(self._heard)} pinged={len(self._pinged)}>"
 
