@@ -6,6 +6,7 @@ import attrs
 
 from actors.environment import Environment
 from actors.kernel.failures import Failures
+from actors.kernel.log_lines import LogLines
 from actors.limits import Limits
 from actors.observability.instrument import Instruments
 
@@ -18,3 +19,14 @@ class Context:
     environment: Environment
     failures: Failures
     instruments: Instruments
+    lines: LogLines = attrs.field()
+    """What is logged for the person who runs this."""
+
+    @lines.default
+    def _lines(self) -> LogLines:
+        return lines_of(self.limits, self.environment)
+
+
+def lines_of(limits: Limits, environment: Environment) -> LogLines:
+    """Make the log lines of one runtime."""
+    return LogLines(limits.warnings, limits.warning_seconds, clock=environment.clock)

@@ -17,6 +17,7 @@
     ├── StoreError              the operator: the store refused or failed
     │   └── StoreUnavailable    no side yet: the store's answer is unknown, the runtime asks again
     ├── RestartsExhausted       the operator: a supervisor gave up, the runtime ends
+    ├── Refused                 the application's authenticate: these credentials are not valid, or not any more
     └── PeerError               the client at the other end of a socket
 
 Each text says what was expected and what was got.
@@ -108,6 +109,19 @@ class StoreUnavailable(StoreError):
 
 class RestartsExhausted(ActorsError):
     """More restarts than a supervisor allows within its period; it has stopped its children."""
+
+
+class Refused(ActorsError):
+    """Raised by the application's ``authenticate``: the credentials are not valid, and the text says why.
+
+    The device is told no more than by ``None``. The text is for the log and
+    ``explain``, which tells it of ``user_id``'s events: the user whose
+    credentials they were, where that is known, as of an expired token.
+    """
+
+    def __init__(self, text: str, *, user_id: str | None = None) -> None:
+        super().__init__(text)
+        self.user_id = user_id
 
 
 class PeerError(ActorsError):

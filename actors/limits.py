@@ -225,11 +225,10 @@ class Limits:
     """Closed connections remembered per user, so that ``explain`` can say why a device is gone."""
 
     warning_seconds: float = within(0.0, YEAR, default=60.0)
-    """One warning per thread and this period about events that no device can receive, and one about a system that has
-    no room for another connection."""
+    """The period of the log: of each kind of line, one for each thread, user, page or path that it is about."""
 
-    warnings: int = within(1, MANY, default=100)
-    """Threads warned of in one period; of more, their number. No person reads 100,000 lines, and each costs 20 µs."""
+    warnings: int = within(1, MANY, default=20)
+    """Lines of one kind in a period; of more, their number. No person reads 100,000 lines, and each costs 20 µs."""
 
     # --- connections ----------------------------------------------------------
 

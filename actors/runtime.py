@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from actors.checks import check_cursor, check_instance, check_word
 from actors.connections.following import Following
 from actors.connections.states import page
-from actors.context import Context
+from actors.context import Context, lines_of
 from actors.delivery.balance import Audit
 from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment, check_seconds
@@ -23,13 +24,15 @@ from actors.events.event import Payload, check_identifier, check_whole, decode
 from actors.events.items import Sent
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_no_asyncio, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.kernel.failures import Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.kernel.failures import Failure, Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.kernel.log_lines import LogLines
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.connection_state import ConnectionState
 from actors.observability.explain import ambiguous, forgotten
 from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
+from actors.observability.lines import FAILED, RELEASED
 from actors.observability.statistics import Statistics
 from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
@@ -464,6 +467,7 @@ class Runtime:
         if name not in supervisors or supervisors[name].quarantined(key) is None:
             raise ValueError(f"expected the path of a quarantined actor, got {path!r}")
         supervisors[name].release(key)
+        self.tree.context.lines.say(RELEASED, path, path=path)
 
     async def _change_owner(self, thread_id: str, act: OwnerAct, user_id: str | None) -> None:
         self._affinity.check_task(act)
@@ -759,8 +763,22 @@ def _context(limits: Limits | None, environment: Environment | None) -> Context:
     environment = Environment() if environment is None else environment
     check_instance("limits", limits, Limits)
     check_instance("environment", environment, Environment)
-    failures = Failures(limits.failures, environment.wall_clock)
-    return Context(limits=limits, environment=environment, failures=failures, instruments=Instruments(failures))
+    lines = lines_of(limits, environment)
+    failures = Failures(limits.failures, environment.wall_clock, say=partial(_say_failure, lines))
+    instruments = Instruments(failures)
+    return Context(limits=limits, environment=environment, failures=failures, instruments=instruments, lines=lines)
+
+
+def _say_failure(lines: LogLines, failure: Failure) -> None:
+    """Log a failure, of many of one actor that are all the same one in a period."""
+    lines.say(
+        FAILED,
+        (failure.path, failure.error),
+        path=failure.path,
+        handling=failure.handling,
+        error=failure.error,
+        traceback=failure.traceback,
+    )
 
 
 @asynccontextmanager
@@ -784,6 +802,7 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
                 if has_begun:  # else there is nothing to close, and no store to ask
                     with trio.CancelScope(shield=True):
                         await runtime.tree.drain.close()
+                    runtime.tree.context.lines.look(at_once=True)
                 nursery.cancel_scope.cancel()
     finally:
         runtime._close()

@@ -8,7 +8,8 @@
              ├ deltas                        one event for the tokens of a window
              ├ runs ───── Run                the application's coroutines
              ├ pulse                         age and silence, once a second
-             └ undelivered                   events that no device acks in time
+             ├ undelivered                   events that no device acks in time
+             └ lookout                       where the event loop stands still
 
 Started from the top, stopped in reverse.
 An idle connection is a record without a task: what has to wait, its arrival and
@@ -18,7 +19,6 @@ it. The user's actor knows its connections, and ends them.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from itertools import islice
 from typing import TypeVar
@@ -41,13 +41,24 @@ from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import DynamicSupervisor, Kind
-from actors.kernel.failures import log, printable
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
-from actors.observability.explain import fate_of
+from actors.observability.explain import Surroundings, fate_of
+from actors.observability.lines import (
+    BOOKS_WRONG,
+    EMITS_HELD,
+    LOOP_BLOCKED,
+    MAILBOX_FULL,
+    STORE_TROUBLE,
+    STORE_WELL,
+)
+from actors.observability.lookout import Lookout
 from actors.observability.losses import Losses
+from actors.observability.notices import Notices
 from actors.observability.owners import OwnerHistory
+from actors.observability.ownership import Ownerships
+from actors.observability.pressure import Pressure
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -81,6 +92,14 @@ _CONFIRMED_AT_ONCE = 200
 
 _LAGS = 15
 """Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
+_STANDSTILL_SECONDS = 0.5
+"""A standstill that a person who waits for a token notices, and that no collection of garbage explains."""
+
+_PRESSURE_SECONDS = 5.0
+"""The time for which emitters wait, or a mailbox is full, until it is said: a slow commit takes less."""
+
+_SHOWN = 4
+"""Devices that a line of the log describes."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -93,6 +112,10 @@ class Tree:
         self.context = context
         self.counts = Counts()
         context.instruments.add(self.counts)
+        self.notices = Notices(context)
+        context.instruments.add(self.notices)
+        self.ownerships = Ownerships(limits.ended_runs, wall_clock=context.environment.wall_clock)
+        self.lookout = Lookout()
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
         self.standstill: str | None = None
@@ -153,6 +176,9 @@ class Tree:
         last = (
             [] if undelivered is None else [Child(name="undelivered", start=undelivered.run, shutdown_seconds=seconds)]
         )
+        watch = []
+        if self.context.environment.watches_loop:
+            watch = [Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds)]
         return Supervisor(
             path="runtime",
             children=[
@@ -165,6 +191,7 @@ class Tree:
                 Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self.pulse.run, shutdown_seconds=seconds),
                 *last,
+                *watch,
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(limits.restarts, limits.restart_period_seconds),
@@ -236,11 +263,17 @@ class Tree:
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
         """Follow an event step by step, at a time of the monotonic clock."""
         position = receipt.position
-        user_id = None if position is None else position.user_id
-        quarantine = None if user_id is None else self.users.quarantined(user_id)
-        return fate_of(
-            receipt, self.accounts, self.registry.known(user_id), quarantine, now, trouble=self.store.trouble
+        user_id, thread_id = None if position is None else position.user_id, receipt.thread_id
+        around = Surroundings(
+            presence=self.registry.known(user_id),
+            owner_failure=None if user_id is None else self.users.quarantined(user_id),
+            thread_failure=self.threads.quarantined(thread_id),
+            restarting=self.threads.restarting(thread_id),
+            ownership=self.ownerships.of(thread_id),
+            refusals=self.server.authentication.refusals,
+            trouble=self.store.trouble,
         )
+        return fate_of(receipt, self.accounts, around, now)
 
     # --- the neighbours of each part ----------------------------------------------
 
@@ -250,6 +283,7 @@ class Tree:
             environment=self.context.environment,
             failures=self.context.failures,
             instruments=self.context.instruments,
+            lines=self.context.lines,
             accounts=self.accounts,
             secret=lambda: self.store.secret,
             mark=self.flusher.mark,
@@ -284,6 +318,8 @@ class Tree:
             readiness=self.readiness,
             forget=self.heartbeat.forget,
             traffic=self.traffic,
+            pinged_at=self.heartbeat.pinged_at,
+            lines=self.context.lines,
             pending=self._pending,
             answer=self.requests.answer,
         )
@@ -347,6 +383,7 @@ class Tree:
         return [*self.runs.roster.pending(user_id, thread_id), *self.asks.pending(user_id, thread_id)]
 
     def _owner_changed(self, thread_id: str, user_id: str | None) -> None:
+        self.ownerships.note(thread_id, user_id)
         self.runs.roster.change_owner(thread_id, user_id)
         self.asks.change_owner(thread_id, user_id)
 
@@ -366,6 +403,9 @@ class Pulse:
         self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
         """The times by which the last beats were late."""
 
+        self._full: Pressure[str] = Pressure(_PRESSURE_SECONDS)
+        self._held: Pressure[str] = Pressure(_PRESSURE_SECONDS)
+
     @property
     def lag_seconds(self) -> float:
         """The most by which one of the last beats was late."""
@@ -378,11 +418,13 @@ class Pulse:
         while True:
             due = self._clock() + self._limits.sweep_seconds
             await trio.sleep(self._limits.sweep_seconds)
-            self._lags.append(max(self._clock() - due, 0.0))
+            lag = max(self._clock() - due, 0.0)
+            self._lags.append(lag)
+            self._note_lag(lag)
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
-            self._tree.losses.look(self._clock(), self._tree.accounts.dead_letters)
+            self._look()
             if self._clock() >= retire_at:
                 self._tree.threads.retire()
                 self._retire()
@@ -391,6 +433,28 @@ class Pulse:
             for _ in self.survey.steps(self._clock()):
                 await trio.lowlevel.checkpoint()
             self._inspect()
+
+    def _note_lag(self, seconds: float) -> None:
+        """Say that the event loop stood still, where it did so for long enough that a person may have noticed."""
+        place = self._tree.lookout.take_place()
+        if place is not None or seconds >= _STANDSTILL_SECONDS:
+            where = "it is not known where" if place is None else place
+            seconds = max(seconds, 0.0 if place is None else self._tree.lookout.ask_seconds)
+            self._tree.context.lines.say(LOOP_BLOCKED, where, seconds=seconds, where=where)
+
+    def _look(self) -> None:
+        """Say what was lost, what was dropped, and what is waited for, since it was said last."""
+        tree, now = self._tree, self._clock()
+        tree.losses.look(tree.accounts.dead_letters)
+        tree.notices.look(tree.accounts.dropped, tree.accounts.dead_letters)
+        for path, count, seconds in self._full.look(tree.dispatcher.waiting, now):
+            trouble = self._trouble
+            why = "it handles more than it can" if trouble is None else f"the store is in trouble: {trouble}"
+            tree.context.lines.say(MAILBOX_FULL, path, path=path, count=count, seconds=seconds, why=why)
+        for user_id, _, seconds in self._held.look(tree.runs.leads.held, now):
+            devices = "; ".join(_lag_of(device, now) for device in tree.registry.devices_of(user_id)[:_SHOWN])
+            tree.context.lines.say(EMITS_HELD, user_id, user_id=user_id, seconds=seconds, devices=devices)
+        tree.context.lines.look()
 
     def _ping(self) -> None:
         pinged, dead = self.heartbeat.silent(self._clock())
@@ -407,7 +471,8 @@ class Pulse:
         before = self.inspection.balanced
         self.inspection.step()
         if self.inspection.balanced is False and before is not False:
-            log(logging.ERROR, "the books do not add up: %s", printable("; ".join(self.inspection.faults)))
+            faults = "; ".join(self.inspection.faults)
+            self._tree.context.lines.say(BOOKS_WRONG, faults, faults=faults)
 
     def _expire(self) -> bool:
         """Drop events that are too old; True if there are more of them."""
@@ -416,20 +481,23 @@ class Pulse:
         for user_id, first, last in expiry.damaged:
             tree.accounts.damage(user_id, first, last, now)
         if self._trouble is not tree.store.trouble:
+            since = None if self._trouble is None else self._trouble.since
             self._trouble = tree.store.trouble
-            self._note_trouble()
+            self._note_trouble(since, now)
         for user_id, low in expiry.lows:
             tree.accounts.trim(user_id, low, Cause.RETENTION, now)
             tree.registry.presence(user_id)  # a user who never came is forgotten like one who left now
         tree.thread_context.note_shed()
         return expiry.more
 
-    def _note_trouble(self) -> None:
+    def _note_trouble(self, since: float | None, now: float) -> None:
+        """Say that the store is in trouble, or no more: ``since`` the wall clock's time of the trouble before."""
         if self._trouble is None:
-            log(logging.WARNING, "the store stores again")
+            assert since is not None, "the end of trouble has a beginning"
+            self._tree.context.lines.say(STORE_WELL, now, seconds=now - since)
             self._tree.accounts.harden(self._tree.store.promise)
         else:
-            log(logging.WARNING, "the store is in trouble: %s", printable(str(self._trouble)))
+            self._tree.context.lines.say(STORE_TROUBLE, str(self._trouble), error=str(self._trouble))
 
     def _retire(self) -> None:
         """Forget the users that have gone, but not those of whose events some are on their way to the books."""
@@ -450,6 +518,11 @@ class Pulse:
             return False
         tree.accounts.forget(user_id)
         return tree.users.forget(user_id)
+
+
+def _lag_of(device: Subscriber, now: float) -> str:
+    """Say how a device stands to the newest event of its log."""
+    return device.describe(0 if device.subscription is None else device.subscription.ledger.head, now)
 
 
 def _fail(device: Subscriber, error: BaseException) -> None:

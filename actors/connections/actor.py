@@ -322,13 +322,21 @@ class Connection:
         self.end("failed")
 
     def describe(self, offset: int, now: float) -> str:
-        """Say how this device stands to one offset: ``c3 acked``, ``c4 (over ASGI) 12 behind``."""
+        """Say how this device stands to one offset: ``c3 acked``, ``c4 (over ASGI) 12 behind``; and whether it is
+        silent."""
         carrier = self._transport.carrier
         label = self.label if carrier is None else f"{self.label} (over {carrier.name})"
         if self.subscription is None:
             return f"{label} is saying hello"
         stalled = self._transport.stalled_since
-        return f"{label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
+        text = f"{label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
+        if stalled is not None:
+            text += f" ({self._transport.backlog_bytes} bytes wait for it)"
+        pinged_at = self._context.pinged_at(self)
+        if pinged_at is None or self.subscription.is_acked(offset):
+            return text
+        asked, silent = now - pinged_at, now - pinged_at + self._context.limits.ping_seconds
+        return f"{text}, silent for {silent:.0f} s: no answer to a ping in {asked:.0f} s"
 
     def _drained(self) -> None:
         """Note that the socket took everything; the log may have more."""

@@ -37,6 +37,8 @@ class ConnectionContext(Context):
     """Forgets a connection that listens no more."""
     traffic: Traffic
     """Counts what is written to sockets."""
+    pinged_at: Callable[[Connection], float | None] = lambda connection: None
+    """Returns the time of the ping that a connection has not answered, if there is one."""
     pending: Callable[[str, str | None], list[Item]]
     """Lists the active runs and the open questions in a user's threads, or in one of them."""
 

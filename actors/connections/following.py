@@ -124,7 +124,15 @@ class Following:
         follower = self._follower
         follower.end(*_LEFT)
         name, text = follower.reason or _LEFT
-        departure = Departure(label=follower.label, name=name, text=text, at=self._wall_clock())
+        subscription = follower.subscription
+        departure = Departure(
+            label=follower.label,
+            name=name,
+            text=text,
+            at=self._wall_clock(),
+            epoch="" if subscription is None else subscription.ledger.epoch,
+            cursor=None if subscription is None else subscription.cursor,
+        )
         with trio.CancelScope(shield=True), suppress(ActorsError):
             for acked in self._owed:
                 await self._address.send(acked)

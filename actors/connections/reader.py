@@ -217,7 +217,16 @@ class Reader:
         transport = self._peer.transport
         if transport.aborted and transport.carrier is not None:
             text = f"{text}; {transport.carrier.name} may keep its socket until the peer goes"
-        departure = Departure(label=self._device.label, name=name, text=text, at=self._context.environment.wall_clock())
+        subscription = self._device.subscription
+        departure = Departure(
+            label=self._device.label,
+            name=name,
+            text=text,
+            at=self._context.environment.wall_clock(),
+            peer=transport.peer,
+            epoch="" if subscription is None else subscription.ledger.epoch,
+            cursor=None if subscription is None else subscription.cursor,
+        )
         with trio.CancelScope(shield=True):
             try:
                 await self._address.send(Detach(self._device, departure))

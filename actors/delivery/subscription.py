@@ -288,6 +288,10 @@ class Subscription:
         """
         return self.cursor.ack(offset)
 
+    def is_acked(self, offset: int) -> bool:
+        """Return true if this device has acked an offset."""
+        return self.cursor.standing(offset) == "acked"
+
     def describe(self, offset: int, stalled_seconds: float | None = None) -> str:
         """Say how this device stands to one offset, for people: ``acked``, ``12 behind``."""
         standing = self.cursor.standing(offset)

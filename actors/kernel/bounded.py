@@ -1,4 +1,4 @@
-"""Bounded structures: a map of the newest entries, a token bucket, a throttle for repeated messages.
+"""Bounded structures: a map of the newest entries, a token bucket, a ration of repeated messages.
 
 All three are pure: time comes as an argument, and none grows with what is put
 into it.
@@ -74,37 +74,52 @@ class TokenBucket:
         return True
 
 
-class LogThrottle:
-    """A throttle for repeated log messages: one per key and period, at most ``max_keys`` keys per period.
+class Ration:
+    """A bound on repeated messages: one for each key in a period, ``most`` in all; it counts what it refuses."""
 
-    Suppressed messages of further keys are counted, so that the next message
-    can say how many there were.
-    """
+    __slots__ = ("_granted", "_left_out", "_left_out_since", "_most", "_period_seconds")
 
-    __slots__ = ("_logged", "_max_keys", "_period_seconds", "_suppressed")
-
-    def __init__(self, max_keys: int, period_seconds: float) -> None:
-        self._max_keys = max_keys
+    def __init__(self, most: int, period_seconds: float) -> None:
+        self._most = most
         self._period_seconds = period_seconds
-        self._logged: dict[Hashable, float] = {}
+        self._granted: dict[Hashable, float] = {}
         """The time of each key's last message, oldest first; none is older than a period."""
-        self._suppressed = 0
+        self._left_out = 0
+        self._left_out_since = 0.0
 
-    def take(self, key: Hashable, now: float) -> int | None:
-        """Ask to log a message: ``None`` when it is suppressed, else the number of other keys suppressed before it."""
-        self._expire(now - self._period_seconds)
-        if key in self._logged:
-            return None
-        if len(self._logged) >= self._max_keys:
-            self._suppressed += 1
-            return None
-        self._logged[key] = now
-        suppressed, self._suppressed = self._suppressed, 0
-        return suppressed
+    def __repr__(self) -> str:
+        return f"<Ration {len(self._granted)} of {self._most}, {self._left_out} left out>"
 
-    def _expire(self, before: float) -> None:
-        while self._logged:
-            oldest = next(iter(self._logged))
-            if self._logged[oldest] > before:
+    def grants(self, key: Hashable, now: float) -> bool:
+        """True if a message of this key may be said now; neither answer changes anything."""
+        self._expire(now)
+        return key not in self._granted and len(self._granted) < self._most
+
+    def take(self, key: Hashable, now: float) -> bool:
+        """Take leave to say a message; false, and the message counted as left out, where there is none."""
+        if self.grants(key, now):
+            self._granted[key] = now
+            return True
+        if not self._left_out:
+            self._left_out_since = now
+        self._left_out += 1
+        return False
+
+    def left_out(self, now: float, *, at_once: bool = False) -> tuple[int, float]:
+        """Return how many messages were left out, and in how many seconds, and count anew.
+
+        Nothing before a period is over since the first of them, unless it must be ``at_once``.
+        """
+        seconds = now - self._left_out_since
+        if not self._left_out or (seconds < self._period_seconds and not at_once):
+            return 0, 0.0
+        count, self._left_out = self._left_out, 0
+        return count, seconds
+
+    def _expire(self, now: float) -> None:
+        before = now - self._period_seconds
+        while self._granted:
+            oldest = next(iter(self._granted))
+            if self._granted[oldest] > before:
                 return
-            del self._logged[oldest]
+            del self._granted[oldest]

@@ -68,6 +68,8 @@ class DynamicSupervisor(Generic[M]):
         self._older: dict[str, Mailbox[M]] = {}
         self._windows: RecentMap[str, RestartWindow] = RecentMap(budget.remembered)
         self._quarantined: dict[str, Failure] = {}
+        self._restarting: dict[str, Failure] = {}
+        """Actors that have crashed and are not started again yet, with the failure."""
         self._scheduled: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
         """Mailboxes with a task, or that will have one in the next tick."""
         self._nursery: trio.Nursery | None = None
@@ -130,6 +132,10 @@ class DynamicSupervisor(Generic[M]):
     def recent(self) -> Iterator[str]:
         """The keys of the actors that were named lately, the newest names last."""
         return chain(self._older, self._recent)
+
+    def restarting(self, key: str) -> Failure | None:
+        """Return the failure of an actor that has crashed, until it is started again."""
+        return self._restarting.get(key)
 
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
@@ -212,7 +218,11 @@ class DynamicSupervisor(Generic[M]):
             if window.spent(self._environment.clock()):
                 self._quarantine(mailbox, failure)
                 return
-            await trio.sleep(budget.backoff.delay(len(window), self._environment.random.random()))
+            self._restarting[mailbox.key] = failure
+            try:
+                await trio.sleep(budget.backoff.delay(len(window), self._environment.random.random()))
+            finally:
+                del self._restarting[mailbox.key]
 
     async def _crash_of(self, mailbox: Mailbox[M], *, again: bool) -> Failure | None:
         """Let an actor work, a new one after a crash; returns its failure, or ``None`` when it is idle."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from types import TracebackType
@@ -100,7 +100,8 @@ def _cut(text: str, characters: int, joint: str = " ") -> str:
     return f"{text[:half]}{joint}[… {len(text) - 2 * half:,} characters left out …]{joint}{text[-half:]}"
 
 
-def _cut_words(text: str) -> str:
+def cut_words(text: str) -> str:
+    """Shorten a text in its middle to :data:`WORDS_CHARACTERS`."""
     return _cut(text, WORDS_CHARACTERS)
 
 
@@ -117,9 +118,9 @@ class Failure:
     """One crash: the actor, the message in hand, the error. Texts longer than a person reads are cut in their
     middle."""
 
-    path: str = attrs.field(converter=_cut_words)
+    path: str = attrs.field(converter=cut_words)
     """The actor's path in the tree: ``users/alice/connections/c3``."""
-    handling: str = attrs.field(converter=_cut_words)
+    handling: str = attrs.field(converter=cut_words)
     """The message that it was handling, or the part of its life that it was in."""
     error: str = attrs.field(converter=_cut_error)
     """Type and message, on one line; at most :data:`ERROR_CHARACTERS` of it."""
@@ -143,7 +144,11 @@ class Observers(Protocol):
 class Failures:
     """The newest failures of a runtime, oldest first; iterate, index or count them."""
 
-    def __init__(self, capacity: int, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, capacity: int, wall_clock: Callable[[], float], *, say: Callable[[Failure], object] | None = None
+    ) -> None:
+        self._say = _say if say is None else say
+        """Logs a failure."""
         self._kept: deque[Failure] = deque(maxlen=capacity)
         self._wall_clock = wall_clock
         self.total = 0
@@ -171,10 +176,10 @@ class Failures:
         return f"<Failures kept={len(self._kept)} total={self.total}>"
 
     def record(self, failure: Failure) -> None:
-        """Keep a failure and log it once, at level ERROR, in the ``actors`` log."""
+        """Keep a failure and have it logged, at level ERROR, in the ``actors`` log."""
         self.total += 1
         self._kept.append(failure)
-        log(logging.ERROR, "%s\n%s", failure, _printable_lines(failure.traceback))
+        self._say(failure)
         if self.observers is not None and self.observers.crashed is not None:
             self.observers.crashed(failure)
 
@@ -198,16 +203,20 @@ class Failures:
         return self._kept[index]
 
 
-def log(level: int, text: str, *values: object) -> None:
+def _say(failure: Failure) -> None:
+    log(logging.ERROR, "%s\n%s", failure, printable_lines(failure.traceback))
+
+
+def log(level: int, text: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
     """Log a message in the ``actors`` log. Its handlers are the application's, so one that raises is ignored."""
     with Barrier(_forget):
-        _logger.log(level, text, *values, stacklevel=2)
+        _logger.log(level, text, *values, stacklevel=2, extra=extra)
 
 
 def complain(about: str, error: BaseException) -> None:
     """Log an exception of an application's callback, where no runtime's ``failures`` are at hand."""
     said = printable(describe(error))
-    log(logging.ERROR, "%s failed: %s\n%s", about, said, _printable_lines(_cut_traceback(_formatted(error))))
+    log(logging.ERROR, "%s failed: %s\n%s", about, said, printable_lines(_cut_traceback(_formatted(error))))
 
 
 def printable(text: str) -> str:
@@ -215,7 +224,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _printable_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Do the same for each line. It matters beyond terminals, because a log file in UTF-8 does not take half of a
     surrogate pair, and logging then drops the whole message."""
     return "\n".join(map(printable, text.split("\n")))

@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextvars
 import enum
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import Generic, Protocol, TypeVar
@@ -81,6 +81,10 @@ class Parent(Protocol[M]):
         """Format a crash of the actor behind ``key``, while its frames are there."""
         ...
 
+    def path(self, key: str) -> str:
+        """Return the path of the actor behind ``key``."""
+        ...
+
 
 class Dispatcher:
     """The thread and the context in which all handlers of one system of actors run.
@@ -90,7 +94,7 @@ class Dispatcher:
     of actors ends in a queue and not in a RecursionError.
     """
 
-    __slots__ = ("capacity", "context", "depth", "nesting", "thread")
+    __slots__ = ("capacity", "context", "depth", "nesting", "thread", "waiting")
 
     def __init__(self, capacity: int, nesting: int) -> None:
         self.capacity = capacity
@@ -98,6 +102,8 @@ class Dispatcher:
         self.depth = 0
         self.context = contextvars.copy_context()
         self.thread = get_ident()
+        self.waiting: Counter[str] = Counter()
+        """Senders that wait for room, by the path of the actor that has none."""
 
 
 class Ended(enum.Enum):
@@ -220,10 +226,16 @@ class Mailbox(Generic[M]):
             self.tell(message)
         except trio.WouldBlock:
             assert self._channel is not None, "only a queue can be full"
+            path, waiting = self._parent.path(self.key), self._dispatcher.waiting
+            waiting[path] += 1
             try:
                 await self._channel[0].send(message)
             except trio.ClosedResourceError:
                 raise self._refused() from None
+            finally:
+                waiting[path] -= 1
+                if not waiting[path]:
+                    del waiting[path]
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 

@@ -14,8 +14,9 @@ time either, nothing is waited for until something is.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -162,7 +163,7 @@ class Lead:
         owner, window = self._find(thread_id, user_id)
         if owner is None or window is None or not self._is_full(owner, window):
             return window
-        with trio.move_on_after(self._seconds) as patience:
+        with self._leads.holding(owner), trio.move_on_after(self._seconds) as patience:
             while self._is_full(owner, window):
                 await self._leads.wait(owner, window)
         if patience.cancelled_caught:
@@ -215,6 +216,8 @@ class Leads:
         """Half of what a log retains, because the other half is for what it had already."""
         self._look_seconds = context.limits.sweep_seconds
         self._windows: RecentMap[str, Window] = RecentMap(_WINDOWS)
+        self.held: Counter[str] = Counter()
+        """Emitters that wait for devices, by the user whose devices they are."""
 
     def __repr__(self) -> str:
         return f"<Leads {len(self._windows)} windows>"
@@ -244,6 +247,17 @@ class Leads:
                 await window.events[0][0].reached(self._awaited(owner, window))
             except (Dropped, StoreUnavailable):
                 await trio.lowlevel.checkpoint()
+
+    @contextmanager
+    def holding(self, owner: str) -> Iterator[None]:
+        """Count an emitter in the block as one that waits for a user's devices."""
+        self.held[owner] += 1
+        try:
+            yield
+        finally:
+            self.held[owner] -= 1
+            if not self.held[owner]:
+                del self.held[owner]
 
     def give_up(self, owner: str, window: Window) -> None:
         """Wait for less, because the time is up."""

@@ -18,10 +18,11 @@ import trio
 
 from actors.checks import NotAwaitable, awaitable, check_instance
 from actors.context import Context
-from actors.errors import PeerError, Unencodable
+from actors.errors import PeerError, Refused, Unencodable
 from actors.events.event import check_identifier
-from actors.kernel.bounded import LogThrottle
-from actors.kernel.failures import Barrier
+from actors.kernel.bounded import Ration
+from actors.kernel.failures import Barrier, text_of
+from actors.observability.refusals import Refusal, Refusals
 from actors.protocol.client_messages import SUBPROTOCOL, TICKET_PREFIX
 from actors.protocol.codes import CLOSINGS
 from actors.wire.http import RequestHead, cookie_of
@@ -105,7 +106,10 @@ class Authentication:
         self._sources = sources
         self._checks: dict[object, set[str]] = {}
         """For each question to the application: the users revoked since it was asked."""
-        self._misused = LogThrottle(_MISUSES, limits.warning_seconds)
+        self._misused = Ration(_MISUSES, limits.warning_seconds)
+        self._wall_clock = context.environment.wall_clock
+        self.refusals = Refusals(context)
+        """The clients that were refused."""
 
     @property
     def is_trusting(self) -> bool:
@@ -124,7 +128,7 @@ class Authentication:
         if plain:
             cookie = self._sources.cookie
             text = f"expected a cookie {cookie}, or the subprotocol {SUBPROTOCOL} and a token in its hello"
-            raise PeerError("unauthenticated", text)
+            raise self._refused(peer, "request", "it presented no credentials", text)
         return None
 
     async def identify_hello(self, head: RequestHead, peer: str, token: str | None) -> str:
@@ -132,7 +136,7 @@ class Authentication:
         credentials = self._of_request(head, peer) if token is None else _credentials(head, peer, "hello", token)
         if credentials is None:
             text = f"hello: expected a token, a ticket or a cookie {self._sources.cookie}, got none"
-            raise PeerError("unauthenticated", text)
+            raise self._refused(peer, "hello", "it presented no credentials", text)
         return await self._identify(credentials)
 
     def _of_request(self, head: RequestHead, peer: str) -> Credentials | None:
@@ -153,25 +157,40 @@ class Authentication:
         It is not asked about an empty credential, because that is none, and
         could match a default value or a blank line in its table of users.
         """
-        refusal = PeerError("unauthenticated", f"expected valid credentials in the {credentials.source}")
-        if not credentials.token.strip() and credentials.source != "request":
-            raise refusal
+        peer, source = credentials.peer, credentials.source
+        text = f"expected valid credentials in the {source}"
+        if not credentials.token.strip() and source != "request":
+            raise self._refused(peer, source, "its credential is empty", text)
         with self._checking() as revoked:
             user_id: str | None = None
+            why: Refused | None = None
             answered = False
             with Barrier(lambda error: self._report(credentials, error)):
                 with trio.fail_after(self._limits.authenticate_seconds):
-                    user_id = await awaitable("authenticate", self._authenticate(credentials))
+                    try:
+                        user_id = await awaitable("authenticate", self._authenticate(credentials))
+                    except Refused as error:
+                        why = error
                 if user_id is not None and user_id != "":
                     check_identifier("user_id", user_id)
                 answered = True
         if not answered:
             raise PeerError("unavailable", CLOSINGS["unavailable"].text)
         if user_id is None or user_id == "":
-            raise refusal
+            raise self._refused(peer, source, "authenticate found no user for it", text, why, credentials.token)
         if user_id in revoked:
             raise PeerError("revoked", CLOSINGS["revoked"].text)
         return user_id
+
+    def _refused(
+        self, peer: str, source: Source, reason: str, text: str, why: Refused | None = None, token: str = ""
+    ) -> PeerError:
+        """Note that a client was refused, and why, and return what it is told."""
+        reason = reason if why is None else _without(token, text_of(why))
+        user_id = None if why is None else why.user_id
+        at = self._wall_clock()
+        self.refusals.note(Refusal(peer=peer, source=source, reason=reason, at=at, user_id=user_id))
+        return PeerError("unauthenticated", text)
 
     @contextmanager
     def _checking(self) -> Iterator[set[str]]:
@@ -190,7 +209,7 @@ class Authentication:
         attempt of each device would say the same.
         """
         is_misuse = isinstance(error, NotAwaitable | Unencodable)
-        if is_misuse and self._misused.take(str(error), self._clock()) is None:
+        if is_misuse and not self._misused.take(str(error), self._clock()):
             return
         handling = f"a {credentials.source} from {credentials.peer}"
         secret = credentials.token

@@ -15,7 +15,6 @@ listen, which no retry mends: it propagates out of ``serve``.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import socket
@@ -30,9 +29,8 @@ import trio
 
 from actors.checks import described
 from actors.context import Context
-from actors.kernel.bounded import LogThrottle
-from actors.kernel.failures import log
 from actors.kernel.task_set import Starter
+from actors.observability.lines import NO_ROOM
 from actors.server.origins import is_loopback
 from actors.server.visit import Arrival, Visit
 from actors.wire.endpoint import Endpoint, SocketEndpoint
@@ -119,7 +117,7 @@ class Listener:
         self._private = private
         """Tokens are not checked: only this machine may connect, and at a path only this account."""
         self._doors: set[_Door] = set()
-        self._full = LogThrottle(len(_FULL), self._limits.warning_seconds)
+        self._lines = context.lines
         self._departures = trio.lowlevel.ParkingLot()
         """Tasks that wait for guests to leave and for doors to be shut."""
 
@@ -210,8 +208,7 @@ class Listener:
     async def _wait_for_room(self, error: OSError) -> None:
         """Log that the system has no room, and of what, once in a period; then wait."""
         seconds = self._limits.accept_retry_seconds
-        if self._full.take(error.errno, self._clock()) is not None:
-            log(logging.ERROR, "accept: %s; trying again every %g s", error, seconds)
+        self._lines.say(NO_ROOM, error.errno, error=str(error), seconds=seconds)
         await trio.sleep(seconds)
 
     def _take_in(self, sock: socket.socket, door: _Door, nursery: trio.Nursery) -> None:

@@ -11,7 +11,6 @@ after the upgrade ends that peer's connection and no other.
 from __future__ import annotations
 
 import itertools
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,8 +23,10 @@ from actors.connections.actor import Connection
 from actors.connections.context import ConnectionContext
 from actors.context import Context
 from actors.errors import RuntimeClosed
-from actors.kernel.failures import Barrier, log
+from actors.kernel.failures import Barrier
+from actors.kernel.log_lines import log_line
 from actors.kernel.task_set import Starter
+from actors.observability.lines import CONNECTION_ENDED
 from actors.server.authentication import Authenticate, Authentication, Sources
 from actors.server.handshake import Handshake, Routes
 from actors.server.listener import Listener, Place
@@ -179,7 +180,7 @@ class Server:
             if connection is not None:
                 self._count_end(visit.endpoint, connection, name)
         if connection is not None:
-            log(logging.DEBUG, "%s ended: %s (%s)", connection.path, name, text)
+            log_line(CONNECTION_ENDED, path=connection.path, reason=name, why=text)
 
     def report(self, visit: Visit, error: BaseException) -> None:
         """Report a failure of ours, of a service or of a stream that the host gave us: it costs this peer alone."""

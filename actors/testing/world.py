@@ -336,6 +336,7 @@ class World:
             wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
             entropy=chance.of("entropy").bytes,
             random=chance.of("jitter").random,
+            watches_loop=False,
         )
 
 

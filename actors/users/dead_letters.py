@@ -9,10 +9,11 @@ import trio
 from actors.errors import PeerError
 from actors.kernel.failures import Failure
 from actors.kernel.mailbox import Ended
+from actors.protocol.codes import CLOSINGS
 from actors.stages import Cause
 from actors.users.actor import UserActor, note_acks
 from actors.users.context import UserContext
-from actors.users.presence import Acked, Attach, Detach, Presence, UserMessage
+from actors.users.presence import Acked, Attach, Departure, Detach, Presence, UserMessage
 
 _CAUSES = {Ended.CRASHED: Cause.CRASHED, Ended.QUARANTINED: Cause.QUARANTINED, Ended.CLOSED: Cause.SHUTDOWN}
 
@@ -52,7 +53,19 @@ class UserKind:
 
     def quarantined(self, user_id: str, _: Failure) -> None:
         """Close the user's sockets. The log outlives the actor, so that devices resume in it after a release."""
-        presence = self._presence_of(user_id)
+        presence, at = self._presence_of(user_id), self._context.environment.wall_clock()
         for device in tuple(presence.devices):
             device.end("quarantined", "")
+            # Here, because the actor that a departure is told to is out of service.
+            subscription = device.subscription
+            presence.remember(
+                Departure(
+                    label=device.label,
+                    name="quarantined",
+                    text=CLOSINGS["quarantined"].text,
+                    at=at,
+                    epoch="" if subscription is None else subscription.ledger.epoch,
+                    cursor=None if subscription is None else subscription.cursor,
+                )
+            )
             presence.leave(device)

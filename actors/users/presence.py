@@ -155,6 +155,12 @@ class Departure:
     text: str
     at: float
     """Wall clock, seconds."""
+    peer: str = ""
+    """The address that it came from, if it came from one."""
+    epoch: str = ""
+    """The epoch of the log that it read last."""
+    cursor: Cursor | None = None
+    """How far it had come there; ``None`` of one that had no place in the log."""
 
 
 class Presence:

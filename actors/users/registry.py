@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, KeysView
 
 from actors.context import Context
-from actors.kernel.bounded import LogThrottle
-from actors.kernel.failures import log, printable
+from actors.observability.lines import NO_DEVICE, NO_OWNER
 from actors.stores.store import Store, View
 from actors.users.presence import Presence, Subscriber
 
@@ -16,12 +14,11 @@ class Registry:
     """Every user's presence, by id; has the flusher write to the users that are rung."""
 
     def __init__(self, context: Context, mark: Callable[[Presence], None]) -> None:
-        self._limits = limits = context.limits
-        self._clock = context.environment.clock
+        self._limits = context.limits
+        self._lines = context.lines
         self._mark = mark
         """Asks the flusher to write to a user's devices in this tick."""
         self._presences: dict[str, Presence] = {}
-        self._warnings = LogThrottle(limits.warnings, limits.warning_seconds)
 
     def __repr__(self) -> str:
         devices = sum(len(presence.devices) for presence in self._presences.values())
@@ -104,15 +101,8 @@ class Registry:
         return presence
 
     def _warn(self, thread_id: str, user_id: str | None) -> None:
-        """Warn once per thread and period that its events reach no device; of very many threads, of some."""
-        unsaid = self._warnings.take(thread_id, self._clock())
-        if unsaid is None:
-            return
-        if unsaid:
-            log(logging.WARNING, "%d more events, of other threads, reached nobody either", unsaid)
-        thread_id = printable(thread_id)
+        """Say once per thread and period that its events reach no device; of very many threads, of some."""
         if user_id is None:
-            log(logging.WARNING, "thread %s has no owner: its events are held until it is bound to a user", thread_id)
+            self._lines.say(NO_OWNER, thread_id, thread_id=thread_id)
         else:
-            text = "thread %s: its owner %s has no device connected; events wait in the log"
-            log(logging.WARNING, text, thread_id, printable(user_id))
+            self._lines.say(NO_DEVICE, thread_id, thread_id=thread_id, user_id=user_id)

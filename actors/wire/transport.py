@@ -111,6 +111,11 @@ class Transport:
         """Set when the backlog is empty, for those that wait for that."""
 
     @property
+    def peer(self) -> str:
+        """The address of the peer, for logs."""
+        return self._endpoint.peer
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes that were written here and have not reached the peer, as far as the endpoint knows."""
         return len(self._backlog) + self._endpoint.pending_bytes()

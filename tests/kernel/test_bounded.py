@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.kernel.bounded import LogThrottle, RecentMap, TokenBucket
+from actors.kernel.bounded import Ration, RecentMap, TokenBucket
 
 
 @given(capacity=st.integers(2, 9), keys=st.lists(st.integers(0, 12), max_size=80))
@@ -96,24 +96,30 @@ def test_idleness_is_not_saved_up() -> None:
     st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 6)), max_size=60),
 )
-def test_throttle_agrees_with_its_definition(most: int, steps: list[tuple[str, int]]) -> None:
-    """A key is logged once per period while fewer than so many other keys were; the others are counted."""
-    throttle, logged, suppressed, now = LogThrottle(most, 10.0), dict[str, int](), 0, 0
+def test_a_ration_agrees_with_its_definition(most: int, steps: list[tuple[str, int]]) -> None:
+    """A key is granted once per period while fewer than so many keys were; everything else is counted."""
+    ration, granted, refused, now = Ration(most, 10.0), dict[str, int](), 0, 0
     for key, pause in steps:
         now += pause
-        recent = {one for one, at in logged.items() if at > now - 10}
-        expected: int | None = None
-        if key not in recent and len(recent) < most:
-            expected, suppressed, logged[key] = suppressed, 0, now
-        elif key not in recent:
-            suppressed += 1
-        assert throttle.take(key, float(now)) == expected
+        recent = {one for one, at in granted.items() if at > now - 10}
+        expected = key not in recent and len(recent) < most
+        if expected:
+            granted[key] = now
+        else:
+            refused += 1
+        assert ration.grants(key, float(now)) == expected
+        assert ration.take(key, float(now)) == expected
+    assert ration.left_out(float(now), at_once=True)[0] == refused
+    assert ration.left_out(float(now), at_once=True)[0] == 0
 
 
-def test_throttle_keeps_no_more_keys_than_it_logs() -> None:
-    """Of however many keys, no more are kept than may be logged in a period."""
-    throttle = LogThrottle(100, 60.0)
-    answers = [throttle.take(f"t{number}", number / 1_000) for number in range(10_000)]
-    assert answers.count(0) == 100
-    assert len(throttle._logged) == 100
-    assert throttle.take("later", 1_000.0) == 9_900
+def test_a_ration_keeps_no_more_keys_than_it_grants() -> None:
+    """Of however many keys, no more are kept than may be granted in a period; the others are told when that is over."""
+    ration = Ration(100, 60.0)
+    answers = [ration.take(f"t{number}", number / 1_000) for number in range(10_000)]
+    assert answers.count(True) == 100
+    assert len(ration._granted) == 100
+    assert ration.left_out(59.0) == (0, 0.0)
+    assert ration.left_out(60.1) == (9_900, 60.0)
+    assert ration.left_out(1_000.0) == (0, 0.0)
+    assert repr(ration) == "<Ration 100 of 100, 0 left out>"

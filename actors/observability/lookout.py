@@ -1,0 +1,104 @@
+"""The lookout: a thread that sees where an event loop stands still, because the loop cannot.
+
+It asks the loop for an answer, twice a second. Where none comes in time, it
+takes down where the loop's thread is at that moment. When the loop goes on, it
+knows how long it stood still, and asks here for the place. A loop that does not
+go on is told of from here. It costs the loop
+one wake-up for each question; an idle process 0.02 % of a core.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread, get_ident
+from types import FrameType
+
+import trio
+
+import actors
+from actors.kernel.log_lines import log_line
+from actors.observability.lines import LOOP_STUCK
+
+_ASK_SECONDS = 0.5
+"""The time between two questions, and for an answer."""
+
+_STUCK = 10
+"""Answers that are missing in a row, until it is said while it lasts: the loop may never go on."""
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+_OURS = tuple(str(Path(module.__file__ or "").parent) for module in (trio, actors))
+_STANDARD = sysconfig.get_path("stdlib")
+
+
+class Lookout:
+    """Watches the event loop that it runs in, from another thread."""
+
+    def __init__(self, *, ask_seconds: float = _ASK_SECONDS) -> None:
+        self.ask_seconds = ask_seconds
+        self._thread_id = 0
+        self._over = Event()
+        self._place: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lookout{'' if self._place is None else f' {self._place}'}>"
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch until cancelled."""
+        self._thread_id = get_ident()
+        # A daemon, because it must not outlive a program that ends while its loop stands still.
+        Thread(target=self._watch, args=(trio.lowlevel.current_trio_token(),), name="lookout", daemon=True).start()
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._over.set()
+
+    def take_place(self) -> str | None:
+        """Take the place where the loop was when it stood still last, in words; ``None`` if it was not seen."""
+        place, self._place = self._place, None
+        return place
+
+    def _watch(self, token: trio.lowlevel.TrioToken) -> None:
+        while not self._over.wait(self.ask_seconds):
+            answered = Event()
+            try:
+                token.run_sync_soon(answered.set)
+            except trio.RunFinishedError:
+                return
+            if not answered.wait(self.ask_seconds):
+                self._place = place = place_of(sys._current_frames().get(self._thread_id))
+                missing = 1
+                while not (answered.wait(self.ask_seconds) or self._over.is_set()):
+                    missing += 1
+                    if missing == _STUCK:
+                        log_line(LOOP_STUCK, seconds=missing * self.ask_seconds, where=place)
+
+
+def place_of(frame: FrameType | None) -> str:
+    """Say where a thread is: in the innermost code of the application's own, or else in the innermost of all."""
+    frames = list(_outwards(frame))
+    if not frames:
+        return "it is not known where"
+    own = min(frames, key=lambda one: _strangeness(one.f_code.co_filename))  # the innermost of equals
+    file, line = own.f_code.co_filename, own.f_lineno
+    text = linecache.getline(file, line).strip()
+    return f"it was in {own.f_code.co_name} ({file}:{line}){f': {text}' if text else ''}"
+
+
+def _strangeness(file: str) -> int:
+    """Order code by how far it is from the application's own: that, other packages, the standard library and ours."""
+    if file.startswith(_OURS):
+        return 3
+    if file.startswith(_INSTALLED):
+        return 1
+    return 2 if file.startswith(_STANDARD) else 0
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,89 @@
+"""Notices: the log lines that follow from facts about a runtime, each said when it happens, or at the next look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from actors.context import Context
+from actors.delivery.dead_letters import DeadLetter
+from actors.kernel.failures import Failure
+from actors.observability.explain import CAUSES
+from actors.observability.instrument import Instrument, ResetReason
+from actors.observability.lines import DEVICE_ENDED, DEVICE_LOST, DROPPED, QUARANTINED, RESET
+from actors.protocol.codes import CLOSINGS
+from actors.stages import Cause
+
+_LOST = frozenset({"silent", "stalled", "choked"})
+"""Rows of the closing table of devices that were given up. One that ``vanished`` is a tab that was closed."""
+
+_ENDED = frozenset(
+    {
+        "bad_ack", "bad_frame", "bad_message", "bad_text", "binary", "flooding", "no_hello", "too_big",
+        "too_many_devices",
+    }
+)  # fmt: skip
+"""Rows for what a client must not do. What ends a device for our own failure is logged as that."""
+
+_SAID_ELSEWHERE = frozenset({Cause.RETENTION, Cause.SHUTDOWN})
+"""Causes of drops that are told by user, or that are the end of a runtime."""
+
+_RESETS: dict[ResetReason, str] = {
+    "unknown_epoch": "its cursor is of a log that is not here. A store in memory begins anew with each process; with"
+    " any other, its file is another one, or the cursor another user's",
+    "lost": "it had taken events that the log has lost since, as after an unclean end of the process or a damaged disk",
+    "not_renamed": "the log goes on under another name, and its client is too old to be told so; update the client",
+}
+
+
+class Notices(Instrument):
+    """Says what the facts of one runtime mean to the person who runs it."""
+
+    def __init__(self, context: Context) -> None:
+        self._lines = context.lines
+        self._dropped: Counter[Cause] = Counter()
+        """Drops by cause, up to what was said."""
+
+    def __repr__(self) -> str:
+        return f"<Notices {self._lines!r}>"
+
+    def quarantined(self, path: str, failure: Failure) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        self._lines.say(QUARANTINED, path, path=path, error=failure.error)
+
+    def reset(self, path: str, reason: ResetReason) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        self._lines.say(RESET, (_user_of(path), reason), path=path, why=_RESETS[reason])
+
+    def connection_closed(self, label: str, path: str, row: str) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        line = DEVICE_LOST if row in _LOST else DEVICE_ENDED if row in _ENDED else None
+        if line is not None:
+            self._lines.say(line, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
+
+    def look(self, dropped: Mapping[Cause, int], letters: Sequence[DeadLetter]) -> None:
+        """Say what was dropped since it was said last, by cause, given all drops and the newest of them."""
+        for cause, count in dropped.items():
+            news = count - self._dropped[cause]
+            if news and cause not in _SAID_ELSEWHERE and self._lines.grants(DROPPED, cause):
+                self._dropped[cause] = count
+                newest = next((letter for letter in reversed(letters) if letter.cause is cause), None)
+                self._lines.say(
+                    DROPPED, cause, count=news, cause=str(cause), why=CAUSES[cause], newest=_place_of(newest)
+                )
+
+
+def _user_of(path: str) -> str:
+    """Return the user's part of a connection's path, because a device that comes again has another label."""
+    return path.rpartition("/connections/")[0]
+
+
+def _place_of(letter: DeadLetter | None) -> str:
+    if letter is None:
+        return "not known any more"
+    words = [f"event {letter.event_id}"] if letter.event_id is not None else []
+    words += [f"thread {letter.thread_id}"] if letter.thread_id is not None else []
+    words += [f"user {letter.user_id}"] if letter.user_id is not None else []
+    if letter.first is not None:
+        words.append(f"number {letter.first}" if letter.first == letter.last else f"{letter.first} to {letter.last}")
+    return ", ".join(words) or "without a place"
