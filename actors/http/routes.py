@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial, update_wrapper
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,15 +16,20 @@ from actors.http.calls import Call
 from actors.http.document import document
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table
+from actors.http.pages import showing
 from actors.http.tail import Bells
+from actors.wire.http import Page
 
 _THREAD = "/v1/threads/{thread_id}"
 _EMITTING = ("conflict", "not_the_owner", "run_ended", "shutting_down", "unavailable", "quarantined")
 _OWNING = ("not_the_owner", "shutting_down", "unavailable", "quarantined")
 
 
-def table(leases: Leases, bells: Bells) -> Table:
-    """Return the operations of an API with these leases, and with these bells for its readers."""
+def table(leases: Leases, bells: Bells, pages: Mapping[str, Page] = MappingProxyType({})) -> Table:
+    """Return the operations of an API with these leases, and with these bells for its readers.
+
+    ``pages`` are shown beside it; the document does not have them, because no program asks for them.
+    """
     rows = [*_events(leases, bells), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health()]
     text = msgspec.json.encode(document(rows))
 
@@ -32,6 +39,7 @@ def table(leases: Leases, bells: Bells) -> Table:
     return Table(
         *rows,
         Operation(method="GET", path="/v1/openapi.json", act=openapi, summary="Show this document", open=True),
+        *showing(pages),
     )
 
 
