@@ -1,7 +1,8 @@
 /**
  * The inspector: what a runtime does, second by second, and why an event is not where it should be.
  *
- * api.js asks, model.js makes rows and sentences of the answers, views.js draws them; this module joins them.
+ * api.js asks; state.js, rows.js and reasons.js make of the answers what is shown; views.js draws it; this module
+ * joins them.
  */
 
 import { byId, drawEach, element, write } from "../dom.js";
@@ -9,9 +10,10 @@ import { concernsAll, get, key, path, post } from "./api.js";
 import { History } from "./history.js";
 import { answered, bannerOf, failed, newLink } from "./link.js";
 import { LIST_OF, PAGE_SIZE, placeText } from "./lists.js";
-import { fateOf, isWell, reasonOf, sampleOf, stages, vitals } from "./model.js";
 import { LISTS, listAt, placeOf, subjectAt } from "./place.js";
 import { Plot } from "./plots.js";
+import { fateOf, reasonOf } from "./reasons.js";
+import { isWell, sampleOf, stages, vitals } from "./state.js";
 import { setMood } from "./tables.js";
 import { StagesView, VitalsView, nothingView, reasonView } from "./views.js";
 import { count } from "./words.js";
@@ -73,7 +75,7 @@ class Inspector {
   #links = new Map();
   #plots = [
     [new Plot("Accepted", "/s", ["events/s"]), (history) => [history.rate("accepted")]],
-    [new Plot("Delivered", "/s", ["acked/s", "frames/s"]), (history) => [history.rate("acked"), history.rate("written")]],
+    [new Plot("Delivered", "/s", ["acked/s", "frames/s"]), (history) => ["acked", "written"].map((one) => history.rate(one))],
     [new Plot("Connections", "", ["open"]), (history) => [history.gauge("connections")]],
     [new Plot("Dropped", "/s", ["events/s"]), (history) => [history.rate("dropped")]],
   ];
@@ -280,7 +282,7 @@ class Inspector {
     if (name === "gone") announce(text);
     if (name === "locked") byId("key").focus();
     if (before === "locked" && name === "live") byId("subject").focus();
-    if (name === "live" && before !== "gone" && placeOf(location.hash).subject) this.#explain(placeOf(location.hash).subject);
+    if (name === "live" && before === "locked") this.#go();
   }
 
   // drawing
@@ -359,7 +361,9 @@ function listLink({ key: name }) {
 
 const askUser = async ({ id }) => [reasonOf(await get(path`users/${id}/why`))];
 const askThread = async ({ id }) => [reasonOf(await get(path`threads/${id}/why`))];
-const askEvent = async ({ id, thread }) => [fateOf(await get(path`events/${id}`, { thread_id: thread, timeout_s: "0" }))];
+const askEvent = async ({ id, thread }) => {
+  return [fateOf(await get(path`events/${id}`, { thread_id: thread, timeout_s: "0" }))];
+};
 
 /** What is asked about each kind of subject; of something that may be anything, what is known of it. */
 const ANSWERS = {

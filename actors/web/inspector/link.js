@@ -1,4 +1,4 @@
-/** The link to the server: whether it answers, when it last did, when to ask again, and whether it knows the key. Pure. */
+/** The link to the server: whether it answers, when it last did, when to ask again, and what of the key. Pure. */
 
 import { duration } from "./words.js";
 
@@ -29,7 +29,7 @@ export const answered = (link, now) => ({ name: "live", seen: now, failed: 0, ag
  */
 export function failed(link, { status, message }, { now, hasKey, chance }) {
   if (status === 401) return { ...link, name: "locked", text: hasKey ? WRONG : NEEDED };
-  if (status === 403) return { ...link, name: "locked", text: hasKey ? WITHOUT_ADMIN : `The server refuses: ${message}.` };
+  if (status === 403) return { ...link, name: "locked", text: hasKey ? NO_OPERATOR : `The server refuses: ${message}.` };
   const wait = WAITS_SECONDS[Math.min(link.failed, WAITS_SECONDS.length - 1)] * (0.85 + 0.3 * chance);
   const text = status === undefined ? "The server is gone" : `The server does not answer as it should (${message})`;
   return { ...link, name: "gone", failed: link.failed + 1, again: now + wait * 1000, text };
@@ -37,11 +37,12 @@ export function failed(link, { status, message }, { now, hasKey, chance }) {
 
 const NEEDED = "This server asks for a key. It takes one that has admin = true in its file of keys.";
 const WRONG = "The server does not know this key.";
-const WITHOUT_ADMIN = "The server knows this key, but it is not an operator's: it lacks admin = true in the file of keys.";
+const NO_OPERATOR = "This key is not an operator's: it lacks admin = true in the file of keys.";
 
 /** Return what is said while the server is gone; `clock` is the time of the day. */
 export function bannerOf({ text, seen, again }, now, clock) {
-  const last = seen === null ? "" : ` It last answered ${duration((now - seen) / 1000)} ago, at ${timeOf(clock - (now - seen))}.`;
+  const past = now - seen;
+  const last = seen === null ? "" : ` It last answered ${duration(past / 1000)} ago, at ${timeOf(clock - past)}.`;
   const seconds = Math.max(Math.ceil((again - now) / 1000), 0);
   return `${text}.${last} ${seconds > 0 ? `Trying again in ${seconds} s.` : "Trying again now."}`;
 }

@@ -1,7 +1,8 @@
 /** The lists: of each what is asked for, when, and how the answer is shown. */
 
 import { get } from "./api.js";
-import { connectionTable, counterTables, failureRows, letterGroups, quarantineTable, userOf } from "./model.js";
+import { connectionTable, failureRows, letterGroups, quarantineTable, userOf } from "./rows.js";
+import { counterTables } from "./state.js";
 import { failuresView, groupsView, listView, usersView } from "./views.js";
 import { count, plural } from "./words.js";
 
@@ -77,5 +78,6 @@ export const LIST_OF = {
 /** Return what is said of the page that is shown: `51 to 100 of 120 users`. */
 export function placeText({ noun }, { from, shown, total }) {
   if (total === 0) return `No ${noun}s`;
-  return shown === total ? plural(total, noun) : `${count(from + 1)} to ${count(from + shown)} of ${plural(total, noun)}`;
+  if (shown === total) return plural(total, noun);
+  return `${count(from + 1)} to ${count(from + shown)} of ${plural(total, noun)}`;
 }

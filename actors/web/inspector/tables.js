@@ -1,9 +1,9 @@
-/** Tables whose rows and cells stay while what is in them changes, so that nothing flickers, and no link loses the focus. */
+/** Tables whose rows and cells stay while what is in them changes: nothing flickers, and no link loses the focus. */
 
 import { drawEach, element, write } from "../dom.js";
 import { ago } from "./words.js";
 
-/** @typedef {import("./model.js").Table} Table @typedef {import("./model.js").Cell} Cell */
+/** @typedef {import("./rows.js").Table} Table @typedef {import("./rows.js").Cell} Cell */
 
 /** Make a table with a caption for screen readers. */
 export function tableView() {
@@ -22,7 +22,7 @@ export function tableView() {
 
 export const headOf = (column) => element("th", { scope: "col", ...classOf(column) }, column.label);
 
-function classOf({ number, wide }) {
+export function classOf({ number, wide }) {
   const names = [number && "number", wide && "wide"].filter(Boolean);
   return names.length > 0 ? { class: names.join(" ") } : {};
 }
@@ -44,7 +44,7 @@ export function cellView(node) {
   node.append(main);
   return {
     element: node,
-    /** @param {Cell & {at?: number, release?: string}} cell */
+    /** @param {Cell} cell */
     update({ text, href, mood = "", note: more = "", mono = false, at, release }, now) {
       const wanted = release ? "button" : href ? "a" : at ? "time" : "span";
       if (wanted !== tag) main.replaceWith((main = element((tag = wanted), release ? { type: "button" } : {})));

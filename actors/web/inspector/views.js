@@ -1,7 +1,7 @@
 /** The views of the inspector: the state, the lists, and the answers to *why?*. */
 
 import { byId, drawEach, element, write } from "../dom.js";
-import { cellView, headOf, setMood, tableView } from "./tables.js";
+import { cellView, classOf, headOf, setMood, tableView } from "./tables.js";
 import { ago, count } from "./words.js";
 
 /** The signs of life. */
@@ -81,8 +81,9 @@ export function usersView() {
   let drawn = [];
   const draw = (now) => {
     const items = drawn.flatMap((user) => (open.has(user.key) ? [user, { ...user, key: belowOf(user.key) }] : [user]));
-    drawEach(body, views, items, ({ key }) => (key.startsWith("below ") ? belowView() : userView(key, toggle)), now, open);
+    drawEach(body, views, items, make, now, open);
   };
+  const make = ({ key }) => (key.startsWith("below ") ? belowView() : userView(key, toggle));
   const toggle = (key, now) => {
     if (!open.delete(key)) open.add(key);
     draw(now);
@@ -106,7 +107,7 @@ function userView(key, toggle) {
   let seen = 0;
   const button = element("button", { type: "button", class: "fold", "aria-expanded": "false" });
   const state = cellView(element("td"));
-  const figures = USER_COLUMNS.slice(2).map((column) => element("td", { class: column.wide ? "number wide" : "number" }));
+  const figures = USER_COLUMNS.slice(2).map((column) => element("td", classOf(column)));
   button.addEventListener("click", () => toggle(key, seen));
   return {
     element: element("tr", {}, element("th", { scope: "row" }, button), state.element, ...figures),
@@ -125,7 +126,8 @@ function belowView() {
   const [log, why] = [element("span"), element("a")];
   const [notes, devices, threads, runs] = [element("p", { class: "notes" }), tableView(), linksView(), linksView()];
   const none = element("p", { class: "none" }, "No device is connected.");
-  const parts = [element("p", { class: "log" }, log, " ", why), notes, devices.element, none, threads.element, runs.element];
+  const first = element("p", { class: "log" }, log, " ", why);
+  const parts = [first, notes, devices.element, none, threads.element, runs.element];
   const cell = element("td", { colspan: USER_COLUMNS.length }, element("div", {}, ...parts));
   return {
     element: element("tr", { class: "below" }, cell),
@@ -206,7 +208,8 @@ function groupView({ title, none = "", broad = false }) {
     all = true;
     draw(...last);
   });
-  const whole = element("section", broad ? { class: "broad" } : {}, element("h3", {}, title), note, table.element, more);
+  const parts = [element("h3", {}, title), note, table.element, more];
+  const whole = element("section", broad ? { class: "broad" } : {}, ...parts);
   return { element: whole, update: draw };
 }
 
@@ -225,7 +228,8 @@ export function failuresView() {
 
 function failureView({ path, error, handling, traceback, href, at }) {
   const when = element("time", { datetime: new Date(at * 1000).toISOString() });
-  const summary = element("summary", {}, element("b", {}, error), " ", element("span", { class: "mono" }, path), " ", when);
+  const [what, where] = [element("b", {}, error), element("span", { class: "mono" }, path)];
+  const summary = element("summary", {}, what, " ", where, " ", when);
   const about = element("p", {}, `It was handling ${handling || "nothing"}. `);
   if (href) about.append(element("a", { href }, `Why ${path}?`));
   const trace = element("pre", { tabindex: "0", "aria-label": "Traceback" }, traceback);
@@ -240,11 +244,13 @@ function failureView({ path, error, handling, traceback, href, at }) {
 // why?
 
 /** Return the answer to one question, as a card. */
-export function reasonView({ title, sentence, mood, word, notes, links, steps, ranges, devices, threads, moreThreads }, now) {
+export function reasonView(reason, now) {
+  const { title, sentence, mood, word, notes, links, steps, ranges, devices, threads, moreThreads } = reason;
   const verdict = cellView(element("span", { class: "word" }));
   verdict.update({ text: word, mood }, now);
   const said = element("p", { class: "sentence", "data-mood": mood }, sentence);
-  const card = element("article", { class: "reason" }, element("header", {}, element("h3", {}, title), verdict.element), said);
+  const head = element("header", {}, element("h3", {}, title), verdict.element);
+  const card = element("article", { class: "reason" }, head, said);
   if (notes.length > 0) card.append(element("ul", { class: "notes" }, ...notes.map((note) => element("li", {}, note))));
   if (steps.length > 0) card.append(element("ol", { class: "steps" }, ...steps.map((step) => element("li", {}, step))));
   for (const table of [ranges, devices].filter(Boolean)) card.append(...titled(table, now));
