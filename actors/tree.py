@@ -44,6 +44,7 @@ from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
 from actors.observability.losses import Losses
+from actors.observability.owners import OwnerHistory
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -87,6 +88,8 @@ class Tree:
         context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
+        self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
+        context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts = Accounts(
             limits.dead_letters,

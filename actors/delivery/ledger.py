@@ -510,6 +510,22 @@ def acked_spans(ledger: Ledger) -> Spans:
     return tuple(found)
 
 
+def open_spans(ledger: Ledger) -> Iterator[tuple[int, int, bool]]:
+    """Yield the runs of offsets in the log that no device has acked, ascending, each with true if sockets took it.
+
+    A run ends with its page at the latest.
+    """
+    if ledger._former is not None and ledger.low < ledger._base:
+        yield from open_spans(ledger._former)
+    base = ledger._floor & ~(PAGE_SIZE - 1)
+    for page, bits in ledger.spans(ledger._floor, ledger.head):
+        unwritten = page.unwritten(page.open & bits)
+        found = [(first, last, False) for first, last in _runs(unwritten, base)]
+        found += [(first, last, True) for first, last in _runs(page.open & bits & ~unwritten, base)]
+        yield from sorted(found)
+        base += PAGE_SIZE
+
+
 def damage(ledger: Ledger, first: int, last: int) -> int:
     """Note that offsets in the log cannot be read any more; returns how many events were dropped unwritten."""
     return ledger._leave(max(first, ledger.low), last, Cause.DAMAGED)

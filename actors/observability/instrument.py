@@ -87,6 +87,9 @@ class Instrument:
         Told again, with 0, when a rebuilt actor meets the same owner.
         """
 
+    def disputed(self, thread_id: str, user_id: str) -> None:
+        """A thread was named for a user, or by one of the user's devices, and is another user's; it was refused."""
+
     # --- actors ---------------------------------------------------------------
 
     def crashed(self, failure: Failure) -> None:
@@ -145,6 +148,7 @@ class Instruments:
     owner_changing: Callable[[OwnerChange], None] | None
     owner_changed: Callable[[OwnerChange, BaseException | None], None] | None
     bound: Callable[[str, str | None, int], None] | None
+    disputed: Callable[[str, str], None] | None
     crashed: Callable[[Failure], None] | None
     restarted: Callable[[str], None] | None
     quarantined: Callable[[str, Failure], None] | None

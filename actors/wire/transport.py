@@ -13,6 +13,7 @@ does not take everything gets a task, the writer, for as long as that lasts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -24,6 +25,18 @@ from actors.wire.readiness import Readiness
 
 _LOOKS = 5
 """The checks, within its deadline, for progress of the peer of a socket that takes nothing."""
+
+
+class Tap(Protocol):
+    """A listener on the line to one device."""
+
+    def sent(self, frames: bytes) -> None:
+        """Take whole frames that were written. Must not block, nor raise."""
+        ...
+
+    def received(self, text: str) -> None:
+        """Take a message that came. Must not block, nor raise."""
+        ...
 
 
 class Transport:
@@ -52,6 +65,7 @@ class Transport:
         "carrier",
         "sealed",
         "stalled_since",
+        "taps",
     )
 
     def __init__(
@@ -70,6 +84,8 @@ class Transport:
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
+        self.taps: tuple[Tap, ...] = ()
+        """The listeners on this line; none, and a comparison for each write and message, while it is not traced."""
         self.carrier = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
         self._endpoint = endpoint
@@ -118,6 +134,8 @@ class Transport:
         """
         if self.sealed:
             return False
+        if self.taps:
+            self._tell_taps(frames)
         if self._held:
             frames, self._held = self._held + frames, b""
         if self._backlog:
@@ -132,9 +150,15 @@ class Transport:
             self._tasks.start_soon(self._send_backlog)
         return False
 
+    def _tell_taps(self, frames: bytes) -> None:
+        for tap in self.taps:
+            tap.sent(frames)
+
     def hold(self, frames: bytes) -> None:
         """Send whole frames with the next ones, which must be on their way, because a system call costs more than what
         goes through it."""
+        if self.taps:
+            self._tell_taps(frames)
         self._held += frames
 
     def release(self) -> None:
