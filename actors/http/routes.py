@@ -158,6 +158,10 @@ def _operators() -> list[Operation]:
             answers={200: of.DrainAnswer}, admin=True,
         ),
         Operation(
+            method="GET", path="/v1/events/{event_id}/why", act=operators.why_event, query=of.Naming, admin=True,
+            summary="Say what became of an event", answers={200: told.ExplainAnswer},
+        ),
+        Operation(
             method="POST", path="/v1/release", act=operators.release, summary="Put an actor back into service",
             body=of.Releasing, answers={200: told.ReleaseAnswer}, refusals=("unknown_actor",), admin=True,
         ),

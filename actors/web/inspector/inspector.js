@@ -6,16 +6,16 @@
  */
 
 import { byId, drawEach, element, write } from "../dom.js";
-import { concernsAll, get, key, path, post } from "./api.js";
+import { concernsAll, get, key, post } from "./api.js";
 import { History } from "./history.js";
-import { answered, bannerOf, failed, newLink } from "./link.js";
+import { answered, failed, newLink } from "./link.js";
 import { LIST_OF, PAGE_SIZE, placeText } from "./lists.js";
 import { LISTS, listAt, placeOf, subjectAt } from "./place.js";
 import { Plot } from "./plots.js";
-import { fateOf, reasonOf } from "./reasons.js";
+import { Questions } from "./questions.js";
 import { isWell, sampleOf, stages, vitals } from "./state.js";
 import { setMood } from "./tables.js";
-import { StagesView, VitalsView, nothingView, reasonView } from "./views.js";
+import { LinkView, StagesView, VitalsView } from "./views.js";
 import { count } from "./words.js";
 
 const TICK_MS = 1_000;
@@ -64,20 +64,21 @@ class Inspector {
   #history = new History();
   #status = null;
   /** @type {Shown} */ #shown;
-  #asked = 0;
   #timer = 0;
   #busy = false;
   #again = false;
   #typing = 0;
 
+  #questions = new Questions(announce, (refusal) => this.#failed(refusal));
   #vitals = new VitalsView();
   #stages = new StagesView();
+  #linkView = new LinkView();
   #links = new Map();
   #plots = [
-    [new Plot("Accepted", "/s", ["events/s"]), (history) => [history.rate("accepted")]],
-    [new Plot("Delivered", "/s", ["acked/s", "frames/s"]), (history) => ["acked", "written"].map((one) => history.rate(one))],
-    [new Plot("Connections", "", ["open"]), (history) => [history.gauge("connections")]],
-    [new Plot("Dropped", "/s", ["events/s"]), (history) => [history.rate("dropped")]],
+    [new Plot("Accepted", "/s", ["events/s"]), (all) => [all.rate("accepted")]],
+    [new Plot("Delivered", "/s", ["acked/s", "frames/s"]), (all) => [all.rate("acked"), all.rate("written")]],
+    [new Plot("Connections", "", ["open"]), (all) => [all.gauge("connections")]],
+    [new Plot("Dropped", "/s", ["events/s"]), (all) => [all.rate("dropped")]],
   ];
 
   start() {
@@ -110,7 +111,7 @@ class Inspector {
     const { list, subject } = placeOf(location.hash);
     const name = list ?? this.#shown?.name ?? LISTS[0];
     if (name !== this.#shown?.name) this.#turnTo(name);
-    if (subject !== null) this.#explain(subject);
+    if (subject !== null) this.#questions.ask(subject, this.#now);
   }
 
   #turnTo(name) {
@@ -170,8 +171,6 @@ class Inspector {
     this.#wake();
   }
 
-  // why?
-
   #submit(event) {
     event.preventDefault();
     const id = byId("subject").value.trim();
@@ -183,39 +182,8 @@ class Inspector {
 
   /** An empty question has no answer, and the address says what is shown. */
   #close() {
-    this.#asked += 1;
-    byId("answers").replaceChildren();
+    this.#questions.close();
     history.replaceState(null, "", listAt(this.#shown.name));
-  }
-
-  /** @param {import("./place.js").Subject} subject */
-  async #explain(subject) {
-    const number = (this.#asked += 1);
-    byId("subject").value = subject.id;
-    byId("answers").setAttribute("aria-busy", "true");
-    try {
-      const found = await ANSWERS[subject.kind](subject);
-      if (number === this.#asked) this.#showReasons(subject, found);
-    } catch (refusal) {
-      if (number !== this.#asked) return;
-      if (concernsAll(refusal)) this.#failed(refusal);
-      this.#showNothing(`It could not be asked: ${refusal.message}.`);
-    }
-  }
-
-  #showReasons({ kind, id }, found) {
-    const known = found.filter((reason) => reason.known);
-    if (known.length === 0 && kind === "any") return this.#showNothing(`No event, user or thread is known by ${id}.`);
-    const shown = known.length > 0 ? known : found;
-    byId("answers").replaceChildren(...shown.map((reason) => reasonView(reason, this.#now)));
-    byId("answers").removeAttribute("aria-busy");
-    announce(shown.map(({ title, sentence }) => `${title}: ${sentence}`).join(" "));
-  }
-
-  #showNothing(text) {
-    byId("answers").replaceChildren(nothingView(text));
-    byId("answers").removeAttribute("aria-busy");
-    announce(text);
   }
 
   // asking, as long as the page is looked at
@@ -332,17 +300,7 @@ class Inspector {
   }
 
   #drawLink() {
-    const { name } = this.#link;
-    const words = { connecting: "Connecting", live: "Live", gone: "Server gone", locked: "Key needed" };
-    byId("connection").dataset.state = byId("banner").dataset.state = name;
-    write(byId("connection"), words[name]);
-    byId("banner").hidden = name !== "gone";
-    byId("gate").hidden = name !== "locked";
-    byId("inside").hidden = this.#status === null || name === "locked";
-    byId("inside").dataset.stale = String(name === "gone");
-    byId("forget").hidden = key.get() === "" || name === "locked";
-    if (name === "locked") write(byId("gate-text"), this.#link.text);
-    if (name === "gone") write(byId("banner").firstElementChild, bannerOf(this.#link, performance.now(), Date.now()));
+    this.#linkView.draw(this.#link, { known: this.#status !== null, hasKey: key.get() !== "" });
   }
 }
 
@@ -358,24 +316,5 @@ function listLink({ key: name }) {
     },
   };
 }
-
-const askUser = async ({ id }) => [reasonOf(await get(path`users/${id}/why`))];
-const askThread = async ({ id }) => [reasonOf(await get(path`threads/${id}/why`))];
-const askEvent = async ({ id, thread }) => {
-  return [fateOf(await get(path`events/${id}`, { thread_id: thread, timeout_s: "0" }))];
-};
-
-/** What is asked about each kind of subject; of something that may be anything, what is known of it. */
-const ANSWERS = {
-  user: askUser,
-  thread: askThread,
-  event: askEvent,
-  any: async (subject) => {
-    const all = await Promise.allSettled([askEvent, askUser, askThread].map((ask) => ask(subject)));
-    const wrong = all.find(({ reason }) => reason && concernsAll(reason));
-    if (wrong) throw wrong.reason;
-    return all.flatMap(({ value }) => value ?? []);
-  },
-};
 
 new Inspector().start();

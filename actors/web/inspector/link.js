@@ -29,7 +29,7 @@ export const answered = (link, now) => ({ name: "live", seen: now, failed: 0, ag
  */
 export function failed(link, { status, message }, { now, hasKey, chance }) {
   if (status === 401) return { ...link, name: "locked", text: hasKey ? WRONG : NEEDED };
-  if (status === 403) return { ...link, name: "locked", text: hasKey ? NO_OPERATOR : `The server refuses: ${message}.` };
+  if (status === 403) return { ...link, name: "locked", text: hasKey ? NOT_ADMIN : `The server refuses: ${message}.` };
   const wait = WAITS_SECONDS[Math.min(link.failed, WAITS_SECONDS.length - 1)] * (0.85 + 0.3 * chance);
   const text = status === undefined ? "The server is gone" : `The server does not answer as it should (${message})`;
   return { ...link, name: "gone", failed: link.failed + 1, again: now + wait * 1000, text };
@@ -37,7 +37,7 @@ export function failed(link, { status, message }, { now, hasKey, chance }) {
 
 const NEEDED = "This server asks for a key. It takes one that has admin = true in its file of keys.";
 const WRONG = "The server does not know this key.";
-const NO_OPERATOR = "This key is not an operator's: it lacks admin = true in the file of keys.";
+const NOT_ADMIN = "This key is not an operator's: it lacks admin = true in the file of keys.";
 
 /** Return what is said while the server is gone; `clock` is the time of the day. */
 export function bannerOf({ text, seen, again }, now, clock) {

@@ -1,8 +1,19 @@
 /** Answers to *why?*, as the page shows them: a sentence, the steps to it, and where to look next. Pure. */
 
 import { cellOf, deviceTable, eventCell, rangeText } from "./rows.js";
-import { subjectAt } from "./place.js";
-import { count, spoken } from "./words.js";
+import { listAt, subjectAt } from "./place.js";
+import { spoken } from "./words.js";
+
+/** How bad the causes are; one that is not here is worth a look. */
+const MOODS = {
+  acked: "ok",
+  nothing: "",
+  unknown: "",
+  fresh: "busy",
+  quarantined: "bad",
+  store: "bad",
+  retention: "bad",
+};
 
 /** Return what is shown of an answer about a user or a thread. */
 export function reasonOf({ about, name, known, text, notes, cause, user_id: owner, ...facts }) {
@@ -10,10 +21,13 @@ export function reasonOf({ about, name, known, text, notes, cause, user_id: owne
     known,
     title: `${about === "user" ? "User" : "Thread"} ${name}`,
     sentence: text,
-    mood: known && facts.unacked === 0 ? "ok" : "odd",
+    mood: MOODS[cause] ?? "odd",
     word: spoken(cause),
     notes,
-    links: about === "thread" && owner ? [{ text: `user ${owner}`, href: subjectAt("user", owner) }] : [],
+    links: [
+      ...(about === "thread" && owner ? [{ text: `user ${owner}`, href: subjectAt("user", owner) }] : []),
+      ...(cause === "quarantined" ? [{ text: "the way out of the quarantine", href: listAt("quarantine") }] : []),
+    ],
     steps: [],
     ranges: facts.ranges.length > 0 ? rangeTable(facts.ranges) : null,
     devices: facts.devices.length > 0 ? deviceTable(facts.devices, `Devices of ${owner ?? name}`) : null,
@@ -47,29 +61,24 @@ function oldestCells(event) {
 
 /** Return what is shown of an answer about an event. */
 export function fateOf(fate) {
-  const { event_id: id, steps, stage, thread_id: thread, user_id: user, threads = [] } = fate;
+  const { event_id: id, known, text, steps, stage, thread_id: thread, user_id: user, threads = [] } = fate;
   const links = [
     thread && { text: `thread ${thread}`, href: subjectAt("thread", thread) },
     user && { text: `user ${user}`, href: subjectAt("user", user) },
     ...threads.map((one) => ({ text: `in ${one}`, href: subjectAt("event", id, one) })),
   ];
   return {
-    known: true,
+    known: known || threads.length > 0,
     title: `Event ${id}`,
-    sentence: sentenceOf(fate),
+    sentence: text,
     mood: stage === "acked" ? "ok" : stage === "dropped" ? "bad" : "odd",
     word: spoken(stage ?? ""),
     notes: [],
     links: links.filter(Boolean),
-    steps: steps ?? [],
+    steps,
     ranges: null,
     devices: null,
     threads: [],
     moreThreads: 0,
   };
-}
-
-function sentenceOf({ text, stage, cause, offset }) {
-  if (text) return text;
-  return `It is ${stage}${cause ? `: ${spoken(cause)}` : ""}${offset ? `, at offset ${count(offset)}` : ""}.`;
 }

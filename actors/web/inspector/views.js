@@ -1,8 +1,31 @@
 /** The views of the inspector: the state, the lists, and the answers to *why?*. */
 
 import { byId, drawEach, element, write } from "../dom.js";
+import { bannerOf } from "./link.js";
 import { cellView, classOf, headOf, setMood, tableView } from "./tables.js";
 import { ago, count } from "./words.js";
+
+const LINK_WORDS = { connecting: "Connecting", live: "Live", gone: "Server gone", locked: "Key needed" };
+
+/** The link to the server, in words; and what is shown of the page while it is not live. */
+export class LinkView {
+  /**
+   * @param {import("./link.js").Link} link
+   * @param {{known: boolean, hasKey: boolean}} facts  `known` once there was an answer
+   */
+  draw(link, { known, hasKey }) {
+    const { name, text } = link;
+    byId("connection").dataset.state = byId("banner").dataset.state = name;
+    write(byId("connection"), LINK_WORDS[name]);
+    byId("banner").hidden = name !== "gone";
+    byId("gate").hidden = name !== "locked";
+    byId("inside").hidden = !known || name === "locked";
+    byId("inside").dataset.stale = String(name === "gone");
+    byId("forget").hidden = !hasKey || name === "locked";
+    if (name === "locked") write(byId("gate-text"), text);
+    if (name === "gone") write(byId("banner").firstElementChild, bannerOf(link, performance.now(), Date.now()));
+  }
+}
 
 /** The signs of life. */
 export class VitalsView {
@@ -124,7 +147,8 @@ function userView(key, toggle) {
 /** The row below a user. */
 function belowView() {
   const [log, why] = [element("span"), element("a")];
-  const [notes, devices, threads, runs] = [element("p", { class: "notes" }), tableView(), linksView(), linksView()];
+  const [notes, devices] = [element("p", { class: "notes" }), tableView()];
+  const [threads, runs] = [linksView("h3"), linksView("h3")];
   const none = element("p", { class: "none" }, "No device is connected.");
   const first = element("p", { class: "log" }, log, " ", why);
   const parts = [first, notes, devices.element, none, threads.element, runs.element];
@@ -147,8 +171,8 @@ function belowView() {
 }
 
 /** Links in a line, and how many more there are; nothing at all without any. */
-export function linksView() {
-  const [title, list, more, views] = [element("h4"), element("ul"), element("small"), new Map()];
+export function linksView(heading = "h4") {
+  const [title, list, more, views] = [element(heading), element("ul"), element("small"), new Map()];
   const whole = element("div", { class: "links" }, title, list, more);
   return {
     element: whole,
@@ -209,7 +233,7 @@ function groupView({ title, none = "", broad = false }) {
     draw(...last);
   });
   const parts = [element("h3", {}, title), note, table.element, more];
-  const whole = element("section", broad ? { class: "broad" } : {}, ...parts);
+  const whole = element("div", broad ? { class: "broad" } : {}, ...parts);
   return { element: whole, update: draw };
 }
 
