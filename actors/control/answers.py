@@ -67,6 +67,17 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     """Of this moment."""
     handshakes: int
     """Sockets that are no connections, or not yet; of this moment."""
+    handshakes_refused: list[Count]
+    """Requests that did not become connections, by reason and status."""
+    connections_behind: int
+    """Connections that lack events which the log has; of some seconds ago, where there are thousands."""
+    lag_events_max: int
+    """The most events that one of them lacks; of the same moment."""
+    backlog_bytes: int
+    """Bytes that were written and that sockets have not taken; of the same moment."""
+    written_bytes: int
+    """Bytes that sockets took."""
+    written_frames: int
     connections_opened: int
     connections_closed: dict[str, int]
     """By the row of the closing table."""
@@ -77,6 +88,16 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     """Runs that are active or wait for their turn, at this moment."""
     runs_begun: int
     runs_ended: dict[str, int]
+    asks_open: int
+    """Questions that wait for an answer, at this moment."""
+    asks_closed: dict[str, int]
+    """By their end: ``answered``, ``expired``, ``withdrawn``."""
+    loop_lag_seconds: float
+    """The time by which the loop was late to do what was due: the worst of the last 15 seconds."""
+    standstill: str | None
+    """The last time that the loop stood still, and in which line of code; where the control socket is served."""
+    books_balanced: bool | None
+    """True if the last check of all books found them to add up, user by user; ``None`` before the first is over."""
     failures: int
     restarts: dict[str, int]
     quarantines: int
@@ -190,10 +211,13 @@ class AuditAnswer(msgspec.Struct, kw_only=True):
     """The books in total."""
 
     balanced: bool
-    """True if the totals add up."""
+    """True if the totals add up, and the last check of all books found each user's row to add up."""
     users: int
     total: BalanceAnswer
+    checked: bool | None = None
+    """The outcome of that check, which looks at some users at a time; ``None`` before the first one is over."""
     text: str = ""
+    """The totals as an equation, and the outcome."""
 
 
 class FailureAnswer(msgspec.Struct, kw_only=True):

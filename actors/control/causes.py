@@ -102,7 +102,7 @@ def _quarantined(seen: Evidence) -> Found | None:
         return None
     return "quarantined", (
         f"{seen.user_id} is out of service since {clock(seen.quarantine.at)}, because its actor crashed too often"
-        f" ({seen.quarantine.error}): devices are refused, and {events(seen.unacked)} wait in its log;"
+        f" ({seen.quarantine.error}): devices are refused, and {_waiting(seen.unacked)} in its log;"
         f" `actors release users/{seen.user_id}` puts it back"
     )
 
@@ -134,7 +134,7 @@ def _away(seen: Evidence) -> Found | None:
     if seen.devices or not seen.unacked:
         return None
     last = "or was lately" if seen.departure is None else f"since {_left(seen.departure)}"
-    text = f"no device of {seen.user_id} is here, {last}; {events(seen.unacked)} wait in its log{_since(seen)}"
+    text = f"no device of {seen.user_id} is here, {last}; {_waiting(seen.unacked)} in its log{_since(seen)}"
     return "away", text + _refused(seen)
 
 
@@ -188,7 +188,7 @@ def _silent(seen: Evidence) -> Found | None:
     if device.pending_bytes:
         text += f"; {device.pending_bytes:,} bytes have not reached it"
     if seen.unacked:
-        text += f"; {events(seen.unacked)} wait for its ack"
+        text += f"; {_waiting(seen.unacked)} for its ack"
     return "silent", f"{text}; it is given up {seen.pong_seconds:g} s after the ping"
 
 
@@ -249,7 +249,7 @@ def _missed(seen: Evidence) -> Found | None:
     one = others[0]
     how = "began after them" if one.standing == "began later" else "came too late for them"
     return "began later", (
-        f"{events(seen.unacked)} of {seen.user_id} wait for a device that takes them{_since(seen)}:"
+        f"{_waiting(seen.unacked)} for a device of {seen.user_id} that takes them{_since(seen)}:"
         f" {one.device.label}, which is here, {how}"
     )
 
@@ -331,6 +331,10 @@ def clock(at: float) -> str:
 def events(count: int) -> str:
     """Format a number of events."""
     return f"{count:,} event{'' if count == 1 else 's'}"
+
+
+def _waiting(count: int) -> str:
+    return f"{events(count)} wait{'s' if count == 1 else ''}"
 
 
 def _were(count: int) -> str:

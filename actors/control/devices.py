@@ -15,8 +15,7 @@ def device_answer(runtime: Runtime, device: Subscriber, offset: int | None = Non
     if subscription is not None:
         ledger, cursor = subscription.ledger, subscription.cursor
         told.state, told.epoch, told.head = subscription.state.value, ledger.epoch, ledger.head
-        told.cursor, told.written = cursor.acked, cursor.position
-        told.lag_events = max(ledger.head - cursor.position, 0)
+        told.cursor, told.written, told.lag_events = cursor.acked, subscription.written, subscription.lag_events
     told.text = device.describe(0 if told.head is None else told.head if offset is None else offset, _now(runtime))
     if isinstance(device, Connection):
         _add_socket(told, device, runtime)

@@ -23,6 +23,9 @@ MOST = 20
 
 _LIVELY = 3
 
+_BEFORE_HELLO = frozenset({"unauthenticated", "no_hello", "unavailable"})
+"""The rows of the closing table by which a device is refused whose user is not known."""
+
 
 def evidence_of(runtime: Runtime, user_id: str) -> Evidence:
     """Gather what is known of a user."""
@@ -114,8 +117,10 @@ def lively(runtime: Runtime, user_id: str) -> list[tuple[str, str | None]]:
 
 def refused(runtime: Runtime) -> list[tuple[str, int]]:
     """Return why sockets were refused before their user was known, and how many, the most frequent first."""
-    closed = runtime.tree.counts.closed
-    return [(name, closed[name]) for name in ("unauthenticated",) if closed[name]]
+    numbers = runtime.statistics()
+    found = {f"{code} {reason}": count for (code, reason), count in numbers.handshakes_refused.items()}
+    found |= {name: count for name, count in numbers.connections_closed.items() if name in _BEFORE_HELLO}
+    return sorted(found.items(), key=lambda one: -one[1])
 
 
 def letters_of(runtime: Runtime, thread_id: str) -> Iterator[DeadLetter]:

@@ -7,8 +7,9 @@ so that to look costs the users nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import chain, islice
 
 import attrs
 
@@ -31,14 +32,19 @@ from actors.control.devices import device_answer
 from actors.control.evidence import MOST
 from actors.control.page import tree, users_of
 from actors.control.trace import trace
-from actors.control.why import why, why_thread
+from actors.control.why import why, why_device, why_thread
 from actors.delivery.balance import Balance
+from actors.delivery.subscription import State
 from actors.runtime import Runtime
+from actors.users.presence import Subscriber
 
 __all__ = [
     "audit", "connections", "dead_letters", "explain", "failures", "release", "status", "trace", "tree", "why",
-    "why_thread",
+    "why_device", "why_thread",
 ]  # fmt: skip
+
+LATE_SECONDS = 0.5
+"""Time for which the loop may be late before that is the matter: what a person notices."""
 
 MOST_CONNECTIONS = 1_000
 """Connections of one page: 20 ms of work."""
@@ -68,6 +74,15 @@ def status(runtime: Runtime) -> StatusAnswer:
         dropped={str(cause): count for cause, count in numbers.dropped.items()},
         connections=numbers.connections,
         handshakes=numbers.handshakes,
+        handshakes_refused=[
+            Count(name=reason, detail=str(code), count=n)
+            for (code, reason), n in sorted(numbers.handshakes_refused.items())
+        ],
+        connections_behind=numbers.connections_behind,
+        lag_events_max=numbers.lag_events_max,
+        backlog_bytes=numbers.backlog_bytes,
+        written_bytes=numbers.written_bytes,
+        written_frames=numbers.written_frames,
         connections_opened=numbers.connections_opened,
         connections_closed=dict(numbers.connections_closed),
         resumes=dict(numbers.resumes),
@@ -75,6 +90,11 @@ def status(runtime: Runtime) -> StatusAnswer:
         runs=numbers.runs,
         runs_begun=numbers.runs_begun,
         runs_ended=dict(numbers.runs_ended),
+        asks_open=numbers.asks_open,
+        asks_closed=dict(numbers.asks_closed),
+        loop_lag_seconds=numbers.loop_lag_seconds,
+        standstill=runtime_tree.standstill,
+        books_balanced=numbers.books_balanced,
         failures=numbers.failures,
         restarts=dict(numbers.restarts),
         quarantines=numbers.quarantines,
@@ -103,10 +123,16 @@ def explain(runtime: Runtime, event_id: str, thread_id: str | None = None) -> Ex
 
 def audit(runtime: Runtime) -> AuditAnswer:
     """Return the totals of the books, which are counted as events happen: nothing is added up."""
-    totals = runtime.statistics().events
-    told = AuditAnswer(balanced=totals.balanced, users=len(runtime.tree.accounts.users), total=balance_answer(totals))
-    told.text = _equation(totals)
-    return told
+    numbers = runtime.statistics()
+    totals, checked = numbers.events, numbers.books_balanced
+    found = {None: "they were not checked user by user yet", True: "each user's books add up"}
+    return AuditAnswer(
+        balanced=totals.balanced and checked is not False,
+        users=len(runtime.tree.accounts.users),
+        total=balance_answer(totals),
+        checked=checked,
+        text=f"{equation(totals)}; {found.get(checked, 'the books of some user do not add up')}",
+    )
 
 
 def failures(runtime: Runtime) -> Failures:
@@ -123,15 +149,20 @@ def dead_letters(runtime: Runtime) -> DeadLetters:
 def connections(
     runtime: Runtime, after: str | None = None, limit: int = 50, *, user_id: str | None = None, behind: bool = False
 ) -> Connections:
-    """Return a page of the connections, after one of this label; of one user, or those that are behind alone."""
+    """Return a page of the devices, after the one of a label; of one user, or those that are behind alone.
+
+    First those with sockets, then followers, each in the order in which they came.
+    """
     limit = min(limit, MOST_CONNECTIONS)
-    found = runtime.tree.server.connections.values()
-    later = (one for one in found if after is None or _number(one.label) > _number(after))
-    wanted = (one for one in later if user_id in (None, one.user_id))
-    shown = (device_answer(runtime, one) for one in wanted)
-    page = list(islice((one for one in shown if not behind or one.lag_events or one.backlog_bytes), limit + 1))
+    sockets, followers = runtime.tree.server.connections.values(), runtime.tree.followers
+    every: Iterable[Subscriber] = chain(sockets, followers)
+    later = (one for one in every if after is None or _place(one.label) > _place(after))
+    wanted = (one for one in later if user_id in (None, one.user_id) and (not behind or _is_behind(one)))
+    page = [device_answer(runtime, one) for one in islice(wanted, limit + 1)]
     return Connections(
-        connections=page[:limit], total=len(found), after=page[limit - 1].label if len(page) > limit else None
+        connections=page[:limit],
+        total=len(sockets) + len(followers),
+        after=page[limit - 1].label if len(page) > limit else None,
     )
 
 
@@ -146,9 +177,14 @@ def balance_answer(balance: Balance) -> BalanceAnswer:
     return BalanceAnswer(**attrs.asdict(balance))
 
 
-def _number(label: str) -> int:
-    """Return the number in a label, by which connections are in the order in which they came; 0 for no label."""
-    return int(label[1:]) if label[1:].isdecimal() else 0
+def _place(label: str) -> tuple[str, int]:
+    """Return a label as a key, by which devices are in the order of a page: ``c9`` before ``c10`` and ``f1``."""
+    return label[:1], int(label[1:]) if label[1:].isdecimal() else 0
+
+
+def _is_behind(device: Subscriber) -> bool:
+    subscription = device.subscription
+    return subscription is not None and subscription.state is not State.LIVE
 
 
 def _state(runtime: Runtime) -> str:
@@ -159,19 +195,22 @@ def _state(runtime: Runtime) -> str:
 
 def _sentence(told: StatusAnswer) -> str:
     """Return what is the matter, the worst first; or that all is well."""
-    matters = [] if told.balanced else ["the books do not add up"]
+    matters = [] if told.balanced and told.books_balanced is not False else ["the books do not add up"]
     if told.trouble is not None and told.trouble_since is not None:
         matters.append(f"nothing is stored since {clock(told.trouble_since)}: {told.trouble}")
     if told.quarantined_now:
         first = told.quarantined[0]
         more = f" and {told.quarantined_now - 1} more are" if told.quarantined_now > 1 else " is"
         matters.append(f"{first.path}{more} out of service ({first.error}); `actors release {first.path}` puts it back")
+    if told.loop_lag_seconds >= LATE_SECONDS:
+        late = f"was late by {told.loop_lag_seconds:.1f} s lately: some code in it blocks"
+        matters.append(f"its event loop {told.standstill or late}")
     if told.state != "open":
         matters.append(f"it is {told.state}")
     return "; ".join(matters) or f"open, {events(told.events.accepted)} accepted and accounted for"
 
 
-def _equation(totals: Balance) -> str:
+def equation(totals: Balance) -> str:
     """Return the equation of the books, with its numbers; what an earlier life left stands where there is some."""
     columns = attrs.asdict(totals)
     accepted, restored = columns.pop("accepted"), columns.pop("restored")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 
+from msgspec import structs
+
 from actors.control.answers import WhyAnswer
 from actors.control.causes import Evidence, Found, clock, events, judge
+from actors.control.devices import device_answer
 from actors.control.evidence import MOST, evidence_of, letters_of, ranges_of
 from actors.runtime import Runtime
 
@@ -49,6 +52,23 @@ def why_thread(runtime: Runtime, thread_id: str) -> WhyAnswer:
         found.append(("unknown", f"nothing is known of thread {thread_id} here: it has no owner, and holds no event"))
     (told.cause, told.text), *others = found
     told.notes = [*(other for _, other in others), *_drops(runtime, thread_id), *told.notes][:MOST]
+    return told
+
+
+def why_device(runtime: Runtime, label: str) -> WhyAnswer:
+    """Say the same of the user of a device, and how the device stands."""
+    connections = runtime.tree.server.connections.values()
+    device = next((one for one in connections if one.label == label), None)
+    told = WhyAnswer(about="device", name=label, known=device is not None, cause="unknown", text="", notes=[])
+    if device is None:
+        told.text = f"no connection {label} is here; `actors connections` lists those that are"
+    elif device.user_id is None or device.subscription is None:
+        told.cause, told.text = "saying hello", f"{label} has not said hello yet, so its user is not known"
+    else:
+        theirs = why(runtime, device.user_id)
+        shown = device_answer(runtime, device)
+        told = structs.replace(theirs, about="device", name=label, user_id=device.user_id)
+        told.text = f"{label} is a device of {device.user_id}, {shown.state} ({shown.text}): {theirs.text}"
     return told
 
 
