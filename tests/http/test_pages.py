@@ -47,5 +47,9 @@ async def test_a_page_of_this_server_may_ask() -> None:
         own = f"http://127.0.0.1:{api.address[1]}"
         path, body = "/v1/threads/t1/events", {"type": "x", "user_id": "alice"}
         assert (await api.ask("POST", path, body, headers={"origin": own}))[0] == 200
-        for other in (f"https://127.0.0.1:{api.address[1]}", "http://127.0.0.1:1", own.replace("127.0.0.1", "localhost")):
+        for other in (
+            f"https://127.0.0.1:{api.address[1]}",
+            "http://127.0.0.1:1",
+            own.replace("127.0.0.1", "localhost"),
+        ):
             assert await api.refusal("POST", path, body, headers={"origin": other}) == (403, "forbidden")

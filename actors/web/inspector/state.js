@@ -1,6 +1,6 @@
 /** The state of a runtime: its signs of life, its events by stage, and its counters. Pure. */
 
-import { count, duration, plural, spoken } from "./words.js";
+import { bytes, count, duration, plural, spoken } from "./words.js";
 
 /**
  * @typedef {"ok" | "bad" | "odd" | "busy" | ""} Mood  in what colour a thing is shown; never by that alone
@@ -9,41 +9,52 @@ import { count, duration, plural, spoken } from "./words.js";
 
 /** Return the signs of life, the most important first. @returns {Vital[]} */
 export function vitals(status) {
-  const all = [
+  const balanced = areBooksSound(status);
+  return [
     vital("state", "State", spoken(status.state), status.state === "open" ? "ok" : "bad"),
     vital("store", "Store", ...storeOf(status)),
-    vital("books", "Books", status.balanced ? "balanced" : "do not add up", status.balanced ? "ok" : "bad", BOOKS),
+    vital("books", "Books", balanced ? "balanced" : "do not add up", balanced ? "ok" : "bad"),
     vital("quarantine", "Quarantined", count(status.quarantined_now), status.quarantined_now > 0 ? "bad" : ""),
-    vital("loop", "Loop lag", ...lagOf(status.loop_lag_seconds)),
+    vital("loop", "Loop lag", ...lagOf(status)),
     vital("connections", "Connections", count(status.connections), "", handshakesOf(status)),
-    vital("behind", "Behind", count(status.connections_behind ?? 0), "", BEHIND),
+    vital("behind", "Behind", count(status.connections_behind), "", backlogOf(status)),
     vital("users", "Users", count(status.users)),
-    vital("runs", "Runs", count(status.runs), "", "active, or waiting for their turn"),
+    vital("runs", "Runs", count(status.runs), "", status.asks_open > 0 ? plural(status.asks_open, "question") : ""),
     vital("failures", "Failures", count(status.failures), status.failures > 0 ? "odd" : ""),
-    vital("uptime", "Up for", status.uptime_seconds === undefined ? "–" : duration(status.uptime_seconds)),
+    vital("uptime", "Up for", duration(Math.max(status.at - status.opened_at, 0))),
   ];
-  const absent = { loop: "loop_lag_seconds", behind: "connections_behind", uptime: "uptime_seconds" };
-  return all.filter(({ key }) => !(key in absent) || (status[absent[key]] ?? null) !== null);
 }
 
-const BOOKS = "every event that was accepted is in exactly one stage";
-const BEHIND = "connections that have events of their log yet to be sent";
 const vital = (key, label, value, mood = "", note = "") => ({ key, label, value, mood, note });
 
-/** Return true if nothing has to be done about a runtime. */
-export const isWell = (status) =>
-  status.state === "open" && status.trouble === null && status.balanced && status.quarantined_now === 0;
+/** The totals are of this moment; the rows of all users were looked at lately, or not yet. */
+const areBooksSound = ({ balanced, books_balanced: lately }) => balanced && lately !== false;
 
-function storeOf({ trouble, trouble_since: since, at }) {
-  if (trouble === null) return ["stores", "ok", ""];
-  return [`cannot store for ${duration(at - (since ?? at))}`, "bad", trouble];
+/** A loop that is late by as much delays every user by it; people notice half a second. */
+const [LATE_SECONDS, SLOW_SECONDS] = [0.5, 0.05];
+
+/** Return true if nothing has to be done about a runtime. */
+export function isWell(status) {
+  const sound = status.state === "open" && status.trouble === null && areBooksSound(status);
+  return sound && status.quarantined_now === 0 && status.loop_lag_seconds < LATE_SECONDS;
 }
 
-function lagOf(seconds) {
-  return [duration(seconds ?? 0), seconds > 0.25 ? "bad" : seconds > 0.05 ? "odd" : "", "how late the loop wakes"];
+function storeOf({ trouble, trouble_since: since, at }) {
+  if (trouble === null) return ["stores", "ok"];
+  return ["cannot store", "bad", `for ${duration(at - (since ?? at))}: ${trouble}`];
+}
+
+function lagOf({ loop_lag_seconds: seconds, standstill }) {
+  const mood = seconds >= LATE_SECONDS ? "bad" : seconds >= SLOW_SECONDS ? "odd" : "";
+  return [duration(seconds), mood, mood ? (standstill ?? "the worst of 15 s") : ""];
 }
 
 const handshakesOf = ({ handshakes }) => (handshakes > 0 ? `and ${plural(handshakes, "handshake")}` : "");
+
+function backlogOf({ connections_behind: behind, lag_events_max: lag, backlog_bytes: backlog }) {
+  const parts = [behind > 0 && `by ${plural(lag, "event")} at most`, backlog > 0 && `${bytes(backlog)} wait`];
+  return parts.filter(Boolean).join(", ");
+}
 
 const STAGES = [
   ["queued", "on their way to a log"],
@@ -63,23 +74,25 @@ export function stages(events) {
 
 /** Return what a status adds to the history. @returns {import("./history.js").Sample} */
 export function sampleOf(status) {
-  const counters = { accepted: status.events.accepted, acked: status.events.acked, dropped: status.events.dropped };
-  if (status.written_frames !== undefined) counters.written = status.written_frames;
+  const { accepted, acked, dropped } = status.events;
+  const counters = { accepted, acked, dropped, written: status.written_frames };
   for (const { key, rows } of counterGroups(status)) {
     for (const row of rows) counters[`${key}.${row.key}`] = row.total;
   }
-  return { at: status.at, life: `${status.pid}`, counters, gauges: { connections: status.connections } };
+  const life = `${status.pid} ${status.opened_at}`;
+  return { at: status.at, life, counters, gauges: { connections: status.connections } };
 }
 
 // counters
 
 const COUNTERS = [
   ["dropped", "Events that were dropped", (status) => status.dropped],
-  ["refused", "Handshakes that were refused", (status) => tallied(status.handshakes_refused ?? [])],
+  ["refused", "Handshakes that were refused", (status) => tallied(status.handshakes_refused)],
   ["closed", "Connections that were closed", (status) => status.connections_closed],
   ["resumes", "Places at which devices began", (status) => status.resumes],
   ["requests", "Requests of devices", (status) => tallied(status.requests)],
   ["runs", "Runs that ended", (status) => status.runs_ended],
+  ["asks", "Questions that ended", (status) => status.asks_closed],
   ["restarts", "Actors that were restarted", (status) => status.restarts],
 ];
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.client_js.node import CLIENT, Node, open_node
 
-MODULES = ("history", "link", "place", "plots", "rows", "words")
+MODULES = ("history", "link", "place", "plots", "rows", "state", "words")
 BEGIN = "".join(
     f'const {name} = await import("{(CLIENT.parent / "inspector" / f"{name}.js").as_uri()}");' for name in MODULES
 )
@@ -50,17 +50,22 @@ SAMPLES = """
 
 async def test_a_rate_is_what_a_counter_grew_by_in_a_second(node: Node) -> None:
     """However far apart the server was asked; the last value and the largest are said."""
-    script = SAMPLES + """
+    script = (
+        SAMPLES
+        + """
         for (const [at, accepted] of [[0, 100], [1, 110], [3, 130], [4, 131]]) sample(at, accepted);
         const points = all.rate("accepted");
         return [points.map(({value}) => value), history.summary(points), all.grown("accepted"), all.end];
     """
+    )
     assert await told(node, script) == [[10, 10, 1], {"last": 1, "most": 10}, 31, 4]
 
 
 async def test_what_was_not_seen_is_a_hole(node: Node) -> None:
     """A tab that was hidden, a server that began anew and a clock that went back are no rates, and draw no line."""
-    script = SAMPLES + """
+    script = (
+        SAMPLES
+        + """
         for (const at of [0, 1, 60, 61]) sample(at, at);
         sample(62, 5, "2");
         sample(62, 6, "2");
@@ -68,15 +73,19 @@ async def test_what_was_not_seen_is_a_hole(node: Node) -> None:
         const points = all.rate("accepted");
         return [points.map(({value}) => value), all.grown("closed.left"), plots.pathOf(points, 63, 10).split("M").length];
     """
+    )
     assert await told(node, script) == [[1, None, 1, None, None, 2], 61 + 5 + 1 + 2, 4]
 
 
 async def test_three_minutes_are_kept(node: Node) -> None:
     """A page that is open for a day has no more of them than one that is open for an hour."""
-    script = SAMPLES + """
+    script = (
+        SAMPLES
+        + """
         for (let at = 0; at < 4000; at += 1) sample(at, at);
         return [all.samples.length, all.gauge("connections").at(-1)];
     """
+    )
     length, last = await told(node, script)
     assert 180 <= length <= 190
     assert last == {"at": 3999, "value": 3999}
@@ -248,3 +257,33 @@ async def test_numbers_are_read_at_a_glance(node: Node) -> None:
         ["0 B", "999 B", "1.23 MB"],
         ["0.04", "12.3", "1.23K"],
     ]
+
+
+# --- the state --------------------------------------------------------------------
+
+WELL: dict[str, Any] = {
+    "state": "open", "trouble": None, "trouble_since": None, "balanced": True, "books_balanced": None, "at": 100,
+    "opened_at": 10, "loop_lag_seconds": 0.001, "standstill": None, "quarantined_now": 0, "connections": 2,
+    "handshakes": 0, "connections_behind": 0, "lag_events_max": 0, "backlog_bytes": 0, "users": 1, "runs": 0,
+    "asks_open": 0, "failures": 0,
+}  # fmt: skip
+
+
+ILL: list[tuple[str, dict[str, Any]]] = [
+    ("state", {"state": "draining"}),
+    ("store", {"trouble": "the disk is full", "trouble_since": 40}),
+    ("books", {"balanced": False}),
+    ("books", {"books_balanced": False}),
+    ("quarantine", {"quarantined_now": 1}),
+    ("loop", {"loop_lag_seconds": 0.6}),
+]
+
+
+async def test_a_sign_of_trouble_stands_out(node: Node) -> None:
+    """That one and no other is marked, and the sentence about the state is, too."""
+    script = """
+        const bad = (status) => state.vitals(status).filter(({mood}) => mood === "bad").map(({key}) => key);
+        return [well, ...ill].map((status) => [bad(status), state.isWell(status)]);
+    """
+    found = await told(node, script, well=WELL, ill=[WELL | what for _, what in ILL])
+    assert found == [[[], True], *([[sign], False] for sign, _ in ILL)]
