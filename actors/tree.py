@@ -120,6 +120,8 @@ class Tree:
         self.store: Store = MemoryStore() if store is None else store
         self.standstill: str | None = None
         """The last time that the loop stood still, and where, in words; where the control socket is served."""
+        self.opened_at = context.environment.wall_clock()
+        """Wall clock, seconds since 1970."""
         self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
         context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.

@@ -48,6 +48,8 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
     pid: int
     at: float
     """The time of this answer, for the rates between two of them."""
+    opened_at: float
+    """The time at which the runtime was opened."""
     state: str
     """``open``, ``draining`` or ``closed``; of this moment."""
     trouble: str | None

@@ -64,6 +64,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         version=_version(),
         pid=os.getpid(),
         at=runtime.environment.wall_clock(),
+        opened_at=runtime_tree.opened_at,
         state=_state(runtime),
         trouble=None if trouble is None else str(trouble),
         trouble_since=None if trouble is None else trouble.since,

@@ -5,9 +5,10 @@ It is plain ASGI, and runs where the runtime does: in Trio's loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,18 +26,21 @@ from actors.http.routes import table
 from actors.http.tail import Bells
 from actors.kernel.failures import Barrier, cancels
 from actors.runtime import Runtime
+from actors.wire.http import Page
 
 
 class Api:
     """The producers' API of one runtime, an ASGI application; :func:`open_api` makes it."""
 
-    def __init__(self, runtime: Runtime, *, keys: Keys | None, bounds: Bounds, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, runtime: Runtime, *, keys: Keys | None, bounds: Bounds, pages: Mapping[str, Page], nursery: trio.Nursery
+    ) -> None:
         self._runtime = runtime
         self._keys = keys
         self._bounds = bounds
         self.leases = Leases(runtime, nursery)
         """The runs of programs elsewhere."""
-        self._table: Table = table(self.leases, Bells(runtime))
+        self._table: Table = table(self.leases, Bells(runtime), pages)
         self._requests = 0
         self._leaving = trio.Event()
 
@@ -155,18 +159,26 @@ class _Begun:
 
 
 @asynccontextmanager
-async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds | None = None) -> AsyncIterator[Api]:
+async def open_api(
+    runtime: Runtime,
+    *,
+    keys: Keys | None = None,
+    bounds: Bounds | None = None,
+    pages: Mapping[str, Page] = MappingProxyType({}),
+) -> AsyncIterator[Api]:
     """Make the API of a runtime, an ASGI application for a server in the same Trio loop.
 
     ``keys`` says which programs may call; without them every program of this
     machine may, and only :func:`~actors.http.server.serve` on loopback is
-    answered, because what reaches a host's own server could forge the rest. At the end of
-    the block the runs of programs elsewhere are cancelled. The body's own
-    exception comes out bare, not in a group.
+    answered, because what reaches a host's own server could forge the rest.
+    ``pages`` are shown beside it, by path and without a key: the inspector is
+    :func:`actors.web.inspector_pages`. At the end of the block the runs of
+    programs elsewhere are cancelled. The body's own exception comes out bare,
+    not in a group.
     """
     ended: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        api = Api(runtime, keys=keys, bounds=Bounds() if bounds is None else bounds, nursery=nursery)
+        api = Api(runtime, keys=keys, bounds=bounds or Bounds(), pages=pages, nursery=nursery)
         nursery.start_soon(_leave_with, runtime, api)
         try:
             yield api
@@ -197,9 +209,12 @@ def _check_local(request: Request) -> None:
 
     A page may name this machine in a form, and by a name of its own that means
     this machine; then a browser tells on it with ``Origin``, or with ``Host``.
+    A page of this very server has its address as its origin: the inspector.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if "origin" in request.headers or not _is_loopback(host):
+    at = request.headers.get("host", "")
+    host = urlsplit(f"//{at}").hostname or ""
+    own = f"{request.url.scheme}://{at}"
+    if request.headers.get("origin", own) != own or not _is_loopback(host):
         raise Problem("forbidden", "expected a program of this machine and no page, since keys are not checked")
 
 

@@ -82,6 +82,11 @@ async def why_thread(call: Call) -> Response:
     return answer(queries.why_thread(call.runtime, thread_id))
 
 
+async def why_event(call: Call) -> Response:
+    """Say what became of an event, in a sentence and the steps to it."""
+    return answer(queries.explain(call.runtime, call.ids["event_id"], call.query.thread_id or None))
+
+
 async def release(call: Call) -> Response:
     """Put a quarantined actor back into service."""
     try:

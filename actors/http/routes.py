@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial, update_wrapper
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,15 +17,20 @@ from actors.http.calls import Call
 from actors.http.document import document
 from actors.http.leases import Leases
 from actors.http.operations import Operation, Table
+from actors.http.pages import showing
 from actors.http.tail import Bells
+from actors.wire.http import Page
 
 _THREAD = "/v1/threads/{thread_id}"
 _EMITTING = ("conflict", "not_the_owner", "run_ended", "shutting_down", "unavailable", "quarantined")
 _OWNING = ("not_the_owner", "shutting_down", "unavailable", "quarantined")
 
 
-def table(leases: Leases, bells: Bells) -> Table:
-    """Return the operations of an API with these leases, and with these bells for its readers."""
+def table(leases: Leases, bells: Bells, pages: Mapping[str, Page] = MappingProxyType({})) -> Table:
+    """Return the operations of an API with these leases, and with these bells for its readers.
+
+    ``pages`` are shown beside it; the document does not have them, because no program asks for them.
+    """
     rows = [*_events(leases, bells), *_owners(), *_runs(leases), *_asks(), *_operators(), *_health()]
     text = msgspec.json.encode(document(rows))
 
@@ -33,6 +40,7 @@ def table(leases: Leases, bells: Bells) -> Table:
     return Table(
         *rows,
         Operation(method="GET", path="/v1/openapi.json", act=openapi, summary="Show this document", open=True),
+        *showing(pages),
     )
 
 
@@ -148,6 +156,10 @@ def _operators() -> list[Operation]:
         Operation(
             method="POST", path="/v1/drain", act=operators.drain, summary="Go away in good order", body=of.Draining,
             answers={200: of.DrainAnswer}, admin=True,
+        ),
+        Operation(
+            method="GET", path="/v1/events/{event_id}/why", act=operators.why_event, query=of.Naming, admin=True,
+            summary="Say what became of an event", answers={200: told.ExplainAnswer},
         ),
         Operation(
             method="POST", path="/v1/release", act=operators.release, summary="Put an actor back into service",

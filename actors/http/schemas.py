@@ -208,6 +208,12 @@ class NewAsk(StrictStruct):
     run_id: Id | None = None
 
 
+class Naming(StrictStruct):
+    """The thread that is meant, where an id that was given names events in several."""
+
+    thread_id: Id | msgspec.UnsetType = msgspec.UNSET
+
+
 class Releasing(StrictStruct):
     """The path of an actor that is to be put back into service."""
 

@@ -96,6 +96,7 @@ class Programs:
             yield
             return
         from actors.http import open_api, serve  # noqa: PLC0415 - the extra may not be installed
+        from actors.web import inspector_pages  # noqa: PLC0415 - only an API shows it
 
         stop, stopped = trio.Event(), trio.Event()
 
@@ -105,13 +106,14 @@ class Programs:
             stopped.set()
 
         address = self._options.http
-        async with open_api(runtime, keys=self._keys) as api:
+        async with open_api(runtime, keys=self._keys, pages=inspector_pages()) as api:
             try:
                 bound = await nursery.start(host)
             except (OSError, ValueError) as error:
                 text = error.strerror if isinstance(error, OSError) and error.strerror else error
                 raise CannotStart(f"cannot listen on {address[0]}:{address[1]}: {text}") from None
             complain(f"programs call {_url(bound)}/v1")
+            complain(f"people inspect it at {_url(bound)}/")
             self._begin(api.leases)
             try:
                 yield

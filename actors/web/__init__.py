@@ -1,4 +1,4 @@
-"""The browser's client, ``actors.js``, and the demonstration's page on it: plain HTML and modules; no build."""
+"""The browser's client, ``actors.js``, the demonstration's page on it, and the inspector: plain files; no build."""
 
 from __future__ import annotations
 
@@ -29,9 +29,21 @@ def agui_pages() -> dict[str, Page]:
 
     Raises OSError when the package was installed without its files.
     """
-    own = [path for path in (_FOLDER / "agui_demo").iterdir() if path.suffix.removeprefix(".") in _TYPES]
-    shared = [_FOLDER / name for name in ("actors.js", "icon.svg", "agui/mapper.js", "agui/streams.js")]
-    found = {f"/{path.relative_to(_FOLDER).as_posix()}": path for path in (*own, *shared)}
+    return _of_folder("agui_demo", "actors.js", "icon.svg", "agui/mapper.js", "agui/streams.js")
+
+
+def inspector_pages() -> dict[str, Page]:
+    """Return the files of the page by which a person looks into a runtime, which is ``/``, and of those that it needs.
+
+    It asks the API beside it, so ``open_api(pages=inspector_pages())`` shows it.
+    Raises OSError when the package was installed without its files.
+    """
+    return _of_folder("inspector", "base.css", "dom.js", "icon.svg")
+
+
+def _of_folder(name: str, *shared: str) -> dict[str, Page]:
+    own = [path for path in (_FOLDER / name).iterdir() if path.suffix.removeprefix(".") in _TYPES]
+    found = {f"/{path.relative_to(_FOLDER).as_posix()}": path for path in (*own, *map(_FOLDER.joinpath, shared))}
     routes = {"/" if route.endswith("/index.html") else route: path for route, path in found.items()}
     return {route: Page(path.read_bytes(), _TYPES[path.suffix.removeprefix(".")]) for route, path in routes.items()}
 

@@ -5,6 +5,7 @@
  */
 
 import { connect } from "/actors.js";
+import { byId, element, write } from "/dom.js";
 import { CuttableWebSocket } from "/line.js";
 import {
   activeRuns,
@@ -24,7 +25,7 @@ import {
   titleOf,
   withdraw,
 } from "/model.js";
-import { ConnectionView, Follower, RecoveryView, Timeline, byId, drawAll, element, explain, write } from "/views.js";
+import { ConnectionView, Follower, RecoveryView, Timeline, drawAll, explain } from "/views.js";
 
 /** @typedef {import("./model.js").Thread} Thread */
 

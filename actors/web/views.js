@@ -1,5 +1,6 @@
 /** The views: they draw conversations, questions, events and the state of the connection. */
 
+import { byId, drawEach, element, write } from "/dom.js";
 import { CuttableWebSocket } from "/line.js";
 import { asText, plural, stageOf } from "/model.js";
 
@@ -8,20 +9,6 @@ import { asText, plural, stageOf } from "/model.js";
  * @typedef {import("./actors.d.ts").State} State
  * @typedef {import("./model.js").Thread} Thread
  */
-
-export const byId = (id) => document.getElementById(id);
-
-/** Make an element; strings among its children become text nodes, never markup. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 function badge(stage = "") {
   return element("span", { class: "stage", "data-stage": stage }, stage);
@@ -41,25 +28,9 @@ export function explain(node, ...words) {
   return node;
 }
 
-/**
- * One view for each item, in the order of the items; a view lives as long as its item.
- * @param {HTMLElement} parent
- * @param {Map<string | number, {element: HTMLElement, update: (item: any, acked: number) => void}>} views
- */
+/** One view for each item, by its kind. */
 export function drawAll(parent, views, items, acked) {
-  const present = new Set(items.map((item) => item.key));
-  for (const [key, view] of views) if (!present.has(key)) forget(views, key, view);
-  for (const [index, item] of items.entries()) {
-    if (!views.has(item.key)) views.set(item.key, VIEWS[item.kind](item));
-    const view = views.get(item.key);
-    if (parent.children[index] !== view.element) parent.insertBefore(view.element, parent.children[index] ?? null);
-    view.update(item, acked);
-  }
-}
-
-function forget(views, key, view) {
-  view.element.remove();
-  views.delete(key);
+  drawEach(parent, views, items, (item) => VIEWS[item.kind](item), acked);
 }
 
 const VIEWS = {

@@ -197,8 +197,13 @@ class Page:
     content: bytes
     content_type: str
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Its headers. A page loads from its own server alone, and no page may frame it."""
+        return (("Content-Type", self.content_type), *_PAGE_HEADERS)
+
     def response(self, *, body: bool = True) -> bytes:
-        """Build the whole response. A page loads from its own server alone, and no page may frame it."""
+        """Build the whole response, with its headers."""
         return _response(200, self.content, self.content_type, _PAGE_HEADERS, body=body)
 
 

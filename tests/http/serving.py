@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from actors.http import Keys, open_api, serve
 from actors.http.app import Api
 from actors.http.calls import Bounds
 from actors.http.keys import Key
+from actors.wire.http import Page
 
 PATIENCE_SECONDS = 60.0
 """No test waits longer for anything: a safety net against hangs, not a measurement."""
@@ -89,14 +91,19 @@ LINES = "application/x-ndjson"
 
 @asynccontextmanager
 async def door(
-    *, keys: Keys | None = None, key: str | None = None, bounds: Bounds | None = None, **options: Any
+    *,
+    keys: Keys | None = None,
+    key: str | None = None,
+    bounds: Bounds | None = None,
+    pages: Mapping[str, Page] = MappingProxyType({}),
+    **options: Any,
 ) -> AsyncIterator[Door]:
     """Serve the API of a runtime that is opened with ``options``, on a free port."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     with trio.fail_after(PATIENCE_SECONDS):
         async with (
             actors.open_runtime(**options) as runtime,
-            open_api(runtime, keys=keys, bounds=bounds) as api,
+            open_api(runtime, keys=keys, bounds=bounds, pages=pages) as api,
             trio.open_nursery() as nursery,
         ):
             start = partial(serve, api, private=keys is None, bounds=bounds)

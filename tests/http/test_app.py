@@ -48,6 +48,9 @@ async def test_no_key_at_all() -> None:
         (["Host: "], False),
         (["Host: 127.0.0.1", "Origin: https://evil.example"], False),
         (["Host: 127.0.0.1", "Origin: null"], False),
+        (["Host: 127.0.0.1:80", "Origin: http://127.0.0.1:80"], True),
+        (["Host: 127.0.0.1:80", "Origin: http://127.0.0.1:81"], False),
+        (["Host: rebound.example", "Origin: http://rebound.example"], False),
     ],
 )
 async def test_a_page_in_a_browser_is_no_program(headers: list[str], allowed: bool) -> None:

@@ -82,6 +82,24 @@ async def test_why_an_event_has_not_arrived() -> None:
         assert (status, told["known"], told["cause"]) == (200, False, "unknown")
 
 
+async def test_what_became_of_an_event() -> None:
+    """A sentence and the steps to it; of an id that several threads have, the threads, and one that is named decides."""
+    async with door() as api:
+        for thread_id in ("t1", "t2"):
+            await api.ask("POST", f"/v1/threads/{thread_id}/events", {"type": "x", "user_id": "alice", "event_id": "e"})
+        await api.ask("POST", "/v1/threads/t1/events", {"type": "x", "user_id": "alice", "event_id": "f"})
+        status, told = await api.ask("GET", "/v1/events/f/why")
+        assert (status, told["stage"], told["user_id"], told["offset"]) == (200, "stored", "alice", 3)
+        assert told["text"]
+        assert told["steps"]
+        _, told = await api.ask("GET", "/v1/events/e/why")
+        assert (told["known"], told["threads"]) == (False, ["t1", "t2"])
+        _, told = await api.ask("GET", "/v1/events/e/why?thread_id=t2")
+        assert (told["thread_id"], told["offset"]) == ("t2", 2)
+        status, told = await api.ask("GET", "/v1/events/none/why")
+        assert (status, told["known"]) == (200, False)
+
+
 async def test_a_page_of_the_tree() -> None:
     """Users come in the order of their names, as many as are asked for, and the answer says where the next page begins."""
     async with door() as api:

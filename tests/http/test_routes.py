@@ -28,6 +28,7 @@ def test_what_is_the_operators() -> None:
         "/v1/tree",
         "/v1/users/{user_id}/why",
         "/v1/threads/{thread_id}/why",
+        "/v1/events/{event_id}/why",
         "/v1/users/{user_id}/trace",
         "/v1/release",
     }

@@ -460,6 +460,23 @@ async def test_a_kept_mailbox_outlives_a_restart_of_the_supervisor(troupe: Harne
     assert [said.split("@")[0] for said in troupe.said] == ["+alice#1", "alice#1:a", "+alice#2", "alice#2:a"]
 
 
+async def test_a_quarantine_ends_with_the_run_of_the_supervisor(autojump_clock: MockClock, troupe: Harness) -> None:
+    """A supervisor that was started anew says of no actor that it is out of service which takes messages again."""
+    supervisor = troupe.supervisor(restarts=0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        await crash(supervisor, "alice")
+        assert list(supervisor.out_of_service) == ["alice"]
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.mailbox("alice").tell("a")
+        assert "alice#2:a" in troupe.heard()
+        assert supervisor.quarantined("alice") is None
+        assert list(supervisor.out_of_service) == []
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_long_unused_are_closed_too(autojump_clock: MockClock, troupe: Harness) -> None:
     """At the end every mailbox is closed, those that were about to be retired among them."""
     supervisor = troupe.supervisor()

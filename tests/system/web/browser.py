@@ -211,7 +211,7 @@ class Browser:
 @asynccontextmanager
 async def open_browser(programs: Programs, profile: Path) -> AsyncIterator[Browser]:
     """A browser of its own, with a profile that is empty."""
-    driver = await trio.to_thread.run_sync(_start, programs, profile)
+    driver = await trio.to_thread.run_sync(start, programs, profile)
     try:
         yield Browser(driver)
     finally:
@@ -219,7 +219,8 @@ async def open_browser(programs: Programs, profile: Path) -> AsyncIterator[Brows
             await trio.to_thread.run_sync(driver.quit)
 
 
-def _start(programs: Programs, profile: Path) -> Chrome:
+def start(programs: Programs, profile: Path) -> Chrome:
+    """Start a browser, to be driven and to be told to quit."""
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService  # noqa: PLC0415 - it may not be installed
 
     options = ChromeOptions()
