@@ -28,13 +28,13 @@ FLOORS = [
     {"options", "tree", "runtime"},
     {"client"},
     {"aio"},
-    {"asgi", "agui", "http"},
+    {"asgi", "agui", "http", "otel"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
 """From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
 
-LOWER = {"observability.instrument": "delivery"}
+LOWER = {"observability.instrument": "delivery", "observability.tracer": "delivery"}
 """Modules that stand on a lower floor than their folder, because what is below the folder calls them."""
 
 PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
@@ -316,6 +316,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "testing/observing": "tests/testing/test_mutants.py: without it no mutant of the emitter is caught",
     "testing/verdict": "tests/testing/test_mutants.py: each mutant contradicts one of its checks",
     "testing/world": "tests/testing/test_scenarios.py opens worlds as applications do",
+    "observability/tracer": "tests/otel/test_tracing.py has a tracer, tests/test_runtime.py none",
     "threads/context": "tests/threads/test_answers.py and tests/threads/test_actor.py: each act is noted in one",
     "threads/messages": "only structs; tests/threads/test_actor.py and tests/threads/test_dead_letters.py send each",
     "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
