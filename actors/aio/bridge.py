@@ -142,17 +142,6 @@ class Bridge:
                 await passage.wait_out()
             raise
 
-    @property
-    def tracer(self) -> Tracer | None:
-        """The tracer of the runtime over there, if it is traced."""
-        return None if self.instruments is None else self.instruments.tracer
-
-    def trace(self, traceparent: str | None = None) -> str | None:
-        """Return the trace that a call from here belongs to: the one that is named, or where the runtime is traced that
-        of the calling code, because what is current here is not current over there."""
-        tracer = self.tracer
-        return traceparent if traceparent is not None or tracer is None else tracer.here()
-
     # --- tasks of the host ------------------------------------------------------
 
     def go_inside(self, task: asyncio.Task[Any]) -> None:
@@ -305,6 +294,18 @@ def host_loop(what: str, instead: str) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     found = "Trio" if trio.lowlevel.in_trio_run() else "no event loop"
     raise ForeignLoop(f"{what}: expected a task of asyncio's, got {found}; {instead}")
+
+
+def tracer_of(bridge: Bridge) -> Tracer | None:
+    """Return the tracer of the runtime over there, if it is traced."""
+    return None if bridge.instruments is None else bridge.instruments.tracer
+
+
+def trace_of(bridge: Bridge, traceparent: str | None) -> str | None:
+    """Return the trace that a call from here belongs to: the one that is named, or where the runtime is traced that of
+    the calling code, because what is current here is not current over there."""
+    tracer = tracer_of(bridge)
+    return traceparent if traceparent is not None or tracer is None else tracer.here()
 
 
 def closed_meanwhile() -> RuntimeClosed:

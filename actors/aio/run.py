@@ -13,7 +13,7 @@ import trio
 
 import actors.runs.run
 from actors.aio.block import Block
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, trace_of
 from actors.aio.frozen import frozen, frozen_value
 from actors.aio.receipt import Receipt
 from actors.aio.text import TextLane
@@ -187,7 +187,7 @@ class Run:
     ) -> AsyncIterator[Run]:
         """Open a child run in the block. A cancel of this run reaches it, and its exception comes out here."""
         self._text.send()
-        trace = self._bridge.trace(traceparent)
+        trace = trace_of(self._bridge, traceparent)
         manager = partial(self.inner.run, agent_name, run_id=run_id, traceparent=trace)
         async with opened(self._bridge, manager, self._limits) as child:
             yield child

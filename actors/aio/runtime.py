@@ -20,7 +20,7 @@ import trio
 
 import actors.runtime
 from actors.aio.adapters import Hosted
-from actors.aio.bridge import Bridge, host_loop
+from actors.aio.bridge import Bridge, host_loop, trace_of, tracer_of
 from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
 from actors.aio.line import Line
@@ -97,8 +97,8 @@ class Thread:
         """
         ready = frozen(type, payload, self._limits)
         options: dict[str, Any] = {"run_id": run_id, "event_id": event_id, "user_id": user_id}
-        options["traceparent"] = self._bridge.trace(traceparent)
-        is_traced = self._bridge.tracer is not None
+        options["traceparent"] = trace_of(self._bridge, traceparent)
+        is_traced = tracer_of(self._bridge) is not None
 
         def now() -> Receipt:
             if is_traced:  # in a task, because an emit without room would have a span, and then another one
@@ -127,7 +127,7 @@ class Thread:
         """
         ready = frozen(type, payload, self._limits)
         options: dict[str, Any] = {"message_id": message_id, "run_id": run_id, "type": type, "authorize": authorize}
-        options["traceparent"] = self._bridge.trace(traceparent)
+        options["traceparent"] = trace_of(self._bridge, traceparent)
         return await self._bridge.call(partial(self._inner.send, ready, user_id=user_id, **options))
 
     async def ask(
@@ -171,7 +171,7 @@ class Thread:
             run_id=run_id,
             ahead=ahead,
             ahead_seconds=ahead_seconds,
-            traceparent=self._bridge.trace(traceparent),
+            traceparent=trace_of(self._bridge, traceparent),
         )
         async with opened(self._bridge, manager, self._limits) as run:
             yield run

@@ -37,7 +37,7 @@ class ProducerLost(AgentFailure):
 class Lease:
     """One run of a program elsewhere."""
 
-    def __init__(self, new: NewRun, run_id: str, traceparent: str | None = None) -> None:
+    def __init__(self, new: NewRun, run_id: str, *, traceparent: str | None = None) -> None:
         self.run_id = run_id
         self.thread_id = new.thread_id
         self.agent_name = new.agent_name
@@ -101,7 +101,7 @@ class Leases:
         run_id = self._runtime.environment.new_id("run") if new.run_id is None else new.run_id
         known = self._leases.get(run_id) or self._ended.get(run_id)
         if known is None:
-            return await self._open(Lease(new, run_id, traceparent))
+            return await self._open(Lease(new, run_id, traceparent=traceparent))
         if (known.thread_id, known.agent_name) != (new.thread_id, new.agent_name):
             raise IdempotencyConflict(f"run {run_id}: expected a run id of its own, it is that of another run")
         known.touch()

@@ -24,13 +24,16 @@ class Span(Protocol):
 
     @property
     def traceparent(self) -> str | None:
-        """What an event carries, so that others continue the trace; ``None``: nothing."""
+        """The span in an event, so that others continue the trace; ``None``: the event carries none."""
+        ...
 
     def current(self) -> AbstractContextManager[None]:
         """Make it the current span of the code in the block, in whichever thread and event loop."""
+        ...
 
     def begin_tool(self, name: str, call_id: str) -> Span:
         """Begin the span of a tool's call in this run."""
+        ...
 
     def emitted(self, receipt: Receipt) -> None:
         """Take note that the event of this span was accepted."""
@@ -47,9 +50,11 @@ class Tracer(Protocol):
 
     def here(self) -> str | None:
         """Return the ``traceparent`` of the calling code, to be given to calls in another loop."""
+        ...
 
     def begin_emit(self, thread_id: str, type_: str, event_id: str | None, traceparent: str | None) -> Span:
         """Begin the span of an event, below ``traceparent``, or else the span that is current here."""
+        ...
 
     def begin_run(
         self,
@@ -66,6 +71,7 @@ class Tracer(Protocol):
         With ``is_answer`` the run answers a message, and what is current here
         is that of some other code.
         """
+        ...
 
 
 class Untraced:

@@ -23,7 +23,7 @@ _EVENTS = 8
 """Events that wait, of one user, and of threads whose owner is not known yet: each ack looks at these."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class _Waiting:
     """An event that waits for its ack."""
 
@@ -49,7 +49,7 @@ class Settlements(Instrument):
         """Take an event that was accepted, and its span."""
         self._count += 1
         if (self._count - 1) % self._every == 0:
-            self._unplaced.append(_Waiting(receipt, type_, span))
+            self._unplaced.append(_Waiting(receipt=receipt, type=type_, span=span))
 
     def acked(self, user_id: str, epoch: str, first: int, last: int, fresh: int) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""

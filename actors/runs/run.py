@@ -135,7 +135,7 @@ class TerminalArrival:
 class Tool:
     """One call of a tool. Set :attr:`result` in the block: a JSON value, which goes into ``tool_completed``."""
 
-    def __init__(self, name: str, call_id: str, span: Span = NO_SPAN) -> None:
+    def __init__(self, name: str, call_id: str, *, span: Span = NO_SPAN) -> None:
         self.name = name
         self.call_id = call_id
         self.result: Any = None
@@ -165,8 +165,7 @@ class Run:
         self.message = message
         """The message that this run answers, if one started it."""
         self.traceparent: str | None = None if message is None else message.traceparent
-        """What the run's first event carries: the run's own span once it begins, where it is traced; else the one that
-        it would be below."""
+        """The trace in its first event: that of its span once it begins and is traced, else the one above it."""
         self.span: Span = NO_SPAN
         """The span of the run, current in its code; of no effect where nothing is traced."""
         self.result: Any = None
@@ -321,7 +320,7 @@ class Run:
         self.output.check_open()
         check_trio("tool")
         found = await self._calls.start(name, {} if arguments is None else arguments, call_id, self.span)
-        return Tool(name, found, self._calls.span_of(found))
+        return Tool(name, found, span=self._calls.span_of(found))
 
     def tool_completed(self, call_id: str, result: Any = None, *, error: BaseException | str | None = None) -> None:
         """Emit ``tool_completed`` for a call that was started, with its result, or ``ok`` false and its error.
