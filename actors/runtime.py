@@ -20,11 +20,19 @@ from actors.delivery.dead_letters import DeadLetter
 from actors.environment import Environment, check_seconds
 from actors.errors import RuntimeClosed, Unencodable
 from actors.events.delivered import History
-from actors.events.event import Payload, check_identifier, check_whole, decode
+from actors.events.event import Lifecycle, Payload, check_identifier, check_whole, decode
 from actors.events.items import Sent
+from actors.events.traceparent import check_traceparent
 from actors.kernel.affinity import IN_A_RUNTIME, Affinity, check_no_asyncio, check_trio
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
-from actors.kernel.failures import Failure, Failures, cancels, open_interruptible_nursery, ungrouped_interrupt
+from actors.kernel.failures import (
+    Failure,
+    Failures,
+    cancels,
+    is_cancellation,
+    open_interruptible_nursery,
+    ungrouped_interrupt,
+)
 from actors.kernel.log_lines import LogLines
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
@@ -34,6 +42,7 @@ from actors.observability.explain import ambiguous, forgotten
 from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
 from actors.observability.lines import FAILED, RELEASED
 from actors.observability.statistics import Statistics
+from actors.observability.tracer import NO_SPAN, Outcome, Span, Untraced
 from actors.observability.undelivered import OnUndelivered
 from actors.options import Options
 from actors.protocol.client_messages import Origin
@@ -41,7 +50,7 @@ from actors.receipts import Fate, Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.endings import Cancellation
 from actors.runs.lead import AHEAD_SECONDS, Lead, check_ahead
-from actors.runs.run import RESERVED, Run
+from actors.runs.run import RESERVED, Run, described
 from actors.runs.supervisor import Agents, OnDisconnect, OnMessage, Runs
 from actors.runs.turns import Concurrency
 from actors.server.authentication import COOKIE, Authenticate, Sources, trust
@@ -99,6 +108,7 @@ class Thread:
         run_id: str | None = None,
         event_id: str | None = None,
         user_id: str | None = None,
+        traceparent: str | None = None,
     ) -> Receipt:
         """Emit an event; waits for room, and with ``ahead`` for devices, and for nothing else. A checkpoint.
 
@@ -119,9 +129,18 @@ class Thread:
         receipt that follows the first one, and a conflict or another owner
         raises nothing; the receipt is DROPPED, with its cause. What the store
         has then is placed, whatever becomes of the thread's actor.
+
+        ``traceparent``, of W3C, says to which trace the event belongs, and goes
+        with it to devices; a repetition may have another one. It is left out
+        of a token, and beside a ``run_id``, because the first event of a run
+        stands for all. Where the runtime is traced, the span of this call is
+        below it, or below the one that is current here, and goes with the
+        event in its place.
         """
         if run_id is not None:
-            self._check_type(type, run_id)
+            self._check_run(type, run_id, traceparent)
+        elif traceparent is not self._emitter.instruments.tracer:  # type: ignore[comparison-overlap] # but both None
+            return await self._emit_traced(type, payload, event_id, user_id, traceparent)
         emitter, lead, window = self._emitter, self._lead, None
         if lead is not None:
             emitter.affinity.check_task("emit")
@@ -139,11 +158,14 @@ class Thread:
         run_id: str | None = None,
         event_id: str | None = None,
         user_id: str | None = None,
+        traceparent: str | None = None,
     ) -> Receipt:
         """Emit an event without waiting; raises what :meth:`emit` does, and :class:`trio.WouldBlock` without room, or
         where ``emit`` would wait for devices."""
         if run_id is not None:
-            self._check_type(type, run_id)
+            self._check_run(type, run_id, traceparent)
+        elif traceparent is not self._emitter.instruments.tracer:  # type: ignore[comparison-overlap] # but both None
+            return self._emit_traced_nowait(type, payload, event_id, user_id, traceparent)
         emitter, lead = self._emitter, self._lead
         window = None if lead is None else lead.room_nowait(self.thread_id, user_id)
         emission = emitter.compose(self.thread_id, type, payload, run_id, event_id, user_id)
@@ -164,6 +186,7 @@ class Thread:
         run_id: str | None = None,
         type: str = "user_message",  # noqa: A002 - the word of the protocol
         authorize: bool = False,
+        traceparent: str | None = None,
     ) -> Sent:
         """Place a message of a user that came another way than over a device, and start the run that answers it.
 
@@ -191,17 +214,21 @@ class Thread:
         message was lost on its way, and what ``authorize`` raises,
         :class:`trio.TooSlowError` after ``authorize_seconds``. Cancelled, the
         message may have been placed or not: send it again with its id.
+
+        ``traceparent`` is that of :meth:`emit`; the run's span is below it.
         """
         self._emitter.affinity.check_task("send")
-        return await self._messages.send(
-            self.thread_id,
-            payload,
-            user_id=user_id,
-            message_id=message_id,
-            run_id=run_id,
-            type_=type,
-            authorize=authorize,
-        )
+        with self._span(type, message_id, traceparent) as span:
+            return await self._messages.send(
+                self.thread_id,
+                payload,
+                user_id=user_id,
+                message_id=message_id,
+                run_id=run_id,
+                type_=type,
+                authorize=authorize,
+                span=span,
+            )
 
     async def ask(
         self,
@@ -232,6 +259,7 @@ class Thread:
         run_id: str | None = None,
         ahead: int | None = None,
         ahead_seconds: float | None = None,
+        traceparent: str | None = None,
     ) -> AsyncIterator[Run]:
         """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
@@ -247,12 +275,13 @@ class Thread:
 
         With ``ahead``, the run and those below it wait as
         :meth:`Runtime.thread` says, for at most so many events of theirs;
-        without, as this thread does.
+        without, as this thread does. ``traceparent`` is that of :meth:`emit`;
+        the run's first event has it, or the one of the run's own span.
 
         Raises what :meth:`emit` raises, and IdempotencyConflict while a run
         with this ``run_id`` is active, or was closed and its code goes on.
         """
-        run = self._runs.new(self.thread_id, agent_name, run_id)
+        run = self._runs.new(self.thread_id, agent_name, run_id, traceparent=traceparent)
         run.output.lead = self._runs.lead_of(f"runs/{run.run_id}", ahead, ahead_seconds, self._lead)
         async with run.open():
             yield run
@@ -263,8 +292,67 @@ class Thread:
             self._mailbox = mailbox = self._emitter.mailbox(self.thread_id)
         return mailbox
 
-    def _check_type(self, type_: str, run_id: str) -> None:
+    async def _emit_traced(
+        self, type_: str, payload: Payload, event_id: str | None, user_id: str | None, traceparent: str | None
+    ) -> Receipt:
+        """Emit an event that belongs to a trace."""
+        emitter, lead, window = self._emitter, self._lead, None
+        with self._span(type_, event_id, traceparent) as span:
+            if lead is not None:
+                emitter.affinity.check_task("emit")
+                window = await lead.room(self.thread_id, user_id)
+            emission = emitter.compose(
+                self.thread_id, type_, payload, None, event_id, user_id, traceparent=span.traceparent
+            )
+            emit = emitter.emit(emission, self._find_mailbox())
+            receipt = await (emit if window is None else window.emit(emission, emit))
+            span.emitted(receipt)
+            return receipt
+
+    def _emit_traced_nowait(
+        self, type_: str, payload: Payload, event_id: str | None, user_id: str | None, traceparent: str | None
+    ) -> Receipt:
+        """Do the same without waiting."""
+        emitter, lead = self._emitter, self._lead
+        with self._span(type_, event_id, traceparent) as span:
+            window = None if lead is None else lead.room_nowait(self.thread_id, user_id)
+            emission = emitter.compose(
+                self.thread_id, type_, payload, None, event_id, user_id, traceparent=span.traceparent
+            )
+            receipt = emitter.emit_nowait(emission, self._find_mailbox())
+            if window is not None:
+                window.note(receipt, len(emission.body))
+            span.emitted(receipt)
+            return receipt
+
+    @contextmanager
+    def _span(self, type_: str, event_id: str | None, traceparent: str | None) -> Iterator[Span]:
+        """Have a span around the block that emits an event, where the runtime is traced; a token has none."""
+        if traceparent is not None:
+            check_traceparent(traceparent)
+        tracer = self._emitter.instruments.tracer
+        if tracer is None or type_ == Lifecycle.AGENT_DELTA:
+            yield NO_SPAN if type_ == Lifecycle.AGENT_DELTA else Untraced(traceparent)
+            return
+        span = tracer.begin_emit(self.thread_id, type_, event_id, traceparent)
+        outcome: Outcome = "failed"
+        try:
+            yield span
+            outcome = "completed"
+        except BaseException as error:
+            if is_cancellation(error):
+                outcome = "cancelled"
+            else:
+                failure = described(error)
+                span.fail(failure["type"], failure["message"], error)
+            raise
+        finally:
+            span.end(outcome)
+
+    def _check_run(self, type_: str, run_id: str, traceparent: str | None) -> None:
         """Leave to a run of this runtime the events that begin and end it."""
+        if traceparent is not None:
+            check_traceparent(traceparent)
         if not isinstance(run_id, str) or not isinstance(type_, str):  # the encoder refuses the others
             return
         if run_id in self._runs.registry.active and type_ in RESERVED:

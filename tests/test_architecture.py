@@ -29,13 +29,17 @@ FLOORS = [
     {"control"},
     {"client"},
     {"aio"},
-    {"asgi", "agui", "http"},
+    {"asgi", "agui", "http", "otel"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
 """From the ground up. Within a floor modules may import each other, except as the tests below forbid."""
 
-LOWER = {"observability.instrument": "delivery", "observability.lines": "delivery"}
+LOWER = {
+    "observability.instrument": "delivery",
+    "observability.lines": "delivery",
+    "observability.tracer": "delivery",
+}
 """Modules that stand on a lower floor than their folder, because what is below the folder calls them."""
 
 PURE = {"trio", "time", "random", "secrets", "socket", "os", "threading"}
@@ -204,7 +208,7 @@ def test_what_is_compiled_can_be(name: str) -> None:
 
 
 PROTOCOL_NEEDS = {f"actors.{name}" for name in ("errors", "stages")} | {
-    f"actors.events.{name}" for name in ("delivered", "numbers", "surrogates")
+    f"actors.events.{name}" for name in ("delivered", "numbers", "surrogates", "traceparent")
 }
 
 
@@ -317,6 +321,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "testing/observing": "tests/testing/test_mutants.py: without it no mutant of the emitter is caught",
     "testing/verdict": "tests/testing/test_mutants.py: each mutant contradicts one of its checks",
     "testing/world": "tests/testing/test_scenarios.py opens worlds as applications do",
+    "observability/tracer": "tests/otel/test_tracing.py runs with a tracer, tests/test_traces.py with none",
     "threads/context": "tests/threads/test_answers.py and tests/threads/test_actor.py: each act is noted in one",
     "threads/messages": "only structs; tests/threads/test_actor.py and tests/threads/test_dead_letters.py send each",
     "wire/tls": "tests/wire/test_endpoint.py runs one suite over every kind of endpoint, TLS included",
@@ -352,6 +357,9 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "stores/trouble": "a runtime of which the store cannot store for a while",
     "testing/mutants": "bugs put into the runtime, each of which the simulation must find",
     "testing/page": "the page of the folder",
+    "otel/asyncio": "a traced runtime of asyncio, from its agents to its spans",
+    "otel/page": "the page of the folder",
+    "traces": "events that belong to a trace, where the runtime is not traced",
 }
 """Tests that have no module of their name, and their subject."""
 

@@ -95,7 +95,7 @@ class Hosted:
         bridge, limits = self._bridge, self._limits
 
         async def act(run: Run, message: Message) -> msgspec.Raw | None:
-            with _inside(bridge):
+            with _inside(bridge), run.inner.span.current():
                 try:
                     result = await awaitable("on_message", function(run, message))
                     return frozen_value("result", run.result if result is None else result, limits)

@@ -28,6 +28,8 @@ from actors.aio.passage import Passage
 from actors.aio.visit import Visit
 from actors.errors import ForeignLoop, ForeignThread, RuntimeClosed
 from actors.kernel.failures import Barrier, complain, is_cancellation
+from actors.observability.instrument import Instruments
+from actors.observability.tracer import Tracer
 
 T = TypeVar("T")
 
@@ -51,6 +53,8 @@ class Bridge:
         """Set, over there, when the host leaves or its loop is gone."""
         self.over = False
         """True once Trio has ended."""
+        self.instruments: Instruments | None = None
+        """The observers of the runtime over there, once it is open."""
         self.thread = get_ident()
         """The host's thread."""
         self._inside: Counter[asyncio.Task[Any]] = Counter()
@@ -290,6 +294,18 @@ def host_loop(what: str, instead: str) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     found = "Trio" if trio.lowlevel.in_trio_run() else "no event loop"
     raise ForeignLoop(f"{what}: expected a task of asyncio's, got {found}; {instead}")
+
+
+def tracer_of(bridge: Bridge) -> Tracer | None:
+    """Return the tracer of the runtime over there, if it is traced."""
+    return None if bridge.instruments is None else bridge.instruments.tracer
+
+
+def trace_of(bridge: Bridge, traceparent: str | None) -> str | None:
+    """Return the trace that a call from here belongs to: the one that is named, or where the runtime is traced that of
+    the calling code, because what is current here is not current over there."""
+    tracer = tracer_of(bridge)
+    return traceparent if traceparent is not None or tracer is None else tracer.here()
 
 
 def closed_meanwhile() -> RuntimeClosed:

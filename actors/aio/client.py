@@ -78,6 +78,7 @@ class Session:
         *,
         thread_id: str | None = None,
         type: str = "user_message",  # noqa: A002 - its name
+        traceparent: str | None = None,
     ) -> Sent:
         """Place a message in a thread, or in a new one; returns when the server has placed it.
 
@@ -85,7 +86,8 @@ class Session:
         Cancelled after it was sent, it may or may not be placed.
         """
         ready = frozen(type, payload, Limits())
-        return await self._call(partial(self._inner.send, ready, thread_id=thread_id, type=type))
+        options: dict[str, Any] = {"thread_id": thread_id, "type": type, "traceparent": traceparent}
+        return await self._call(partial(self._inner.send, ready, **options))
 
     async def answer(self, ask_id: str, payload: Payload) -> None:
         """Answer a question; of several devices' answers the first one counts."""

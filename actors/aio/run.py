@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ import trio
 
 import actors.runs.run
 from actors.aio.block import Block
-from actors.aio.bridge import Bridge
+from actors.aio.bridge import Bridge, trace_of
 from actors.aio.frozen import frozen, frozen_value
 from actors.aio.receipt import Receipt
 from actors.aio.text import TextLane
@@ -124,7 +125,8 @@ class Run:
         """
         tool = await self.tool_started(name, arguments, call_id=call_id)
         try:
-            yield tool
+            with tool.span.current():
+                yield tool
             await self.tool_completed(tool.call_id, tool.result)
         except BaseException as error:
             with suppress(ActorsError):
@@ -180,10 +182,14 @@ class Run:
     # --- runs within it -----------------------------------------------------------
 
     @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+    async def run(
+        self, agent_name: str, *, run_id: str | None = None, traceparent: str | None = None
+    ) -> AsyncIterator[Run]:
         """Open a child run in the block. A cancel of this run reaches it, and its exception comes out here."""
         self._text.send()
-        async with opened(self._bridge, lambda: self.inner.run(agent_name, run_id=run_id), self._limits) as child:
+        trace = trace_of(self._bridge, traceparent)
+        manager = partial(self.inner.run, agent_name, run_id=run_id, traceparent=trace)
+        async with opened(self._bridge, manager, self._limits) as child:
             yield child
 
     def cancel(self, reason: str = "application") -> None:
@@ -221,7 +227,8 @@ async def opened(
     block = Block(bridge, manager, cancel=lambda inner: inner.cancel("host"))
     run = Run(bridge, await block.enter(), limits=limits)
     try:
-        yield run
+        with run.inner.span.current():
+            yield run
         ready = frozen_value("result", run.result, limits)
     except BaseException as error:
         run.conclude()

@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
+import trio
+
 import actors.runtime
 from actors.aio.adapters import Hosted
-from actors.aio.bridge import Bridge, host_loop
+from actors.aio.bridge import Bridge, host_loop, trace_of, tracer_of
 from actors.aio.following import Following, followed
 from actors.aio.frozen import frozen
 from actors.aio.line import Line
@@ -84,6 +86,7 @@ class Thread:
         run_id: str | None = None,
         event_id: str | None = None,
         user_id: str | None = None,
+        traceparent: str | None = None,
     ) -> Receipt:
         """Emit an event; waits for room, and with ``ahead`` for devices. Tasks wait in the order of their calls.
 
@@ -95,8 +98,12 @@ class Thread:
         """
         ready = frozen(type, payload, self._limits)
         options: dict[str, Any] = {"run_id": run_id, "event_id": event_id, "user_id": user_id}
+        options["traceparent"] = trace_of(self._bridge, traceparent)
+        is_traced = tracer_of(self._bridge) is not None
 
         def now() -> Receipt:
+            if is_traced:  # in a task, because an emit without room would have a span, and then another one
+                raise trio.WouldBlock
             return Receipt(self._bridge, self._inner.emit_nowait(type, ready, **options))
 
         async def later() -> Receipt:
@@ -113,6 +120,7 @@ class Thread:
         run_id: str | None = None,
         type: str = "user_message",  # noqa: A002 - the word of the protocol
         authorize: bool = False,
+        traceparent: str | None = None,
     ) -> Sent:
         """Place a message of a user that came another way than over a device, as ``actors.Thread.send`` does.
 
@@ -120,6 +128,7 @@ class Thread:
         """
         ready = frozen(type, payload, self._limits)
         options: dict[str, Any] = {"message_id": message_id, "run_id": run_id, "type": type, "authorize": authorize}
+        options["traceparent"] = trace_of(self._bridge, traceparent)
         return await self._bridge.call(partial(self._inner.send, ready, user_id=user_id, **options))
 
     async def ask(
@@ -145,6 +154,7 @@ class Thread:
         run_id: str | None = None,
         ahead: int | None = None,
         ahead_seconds: float | None = None,
+        traceparent: str | None = None,
     ) -> AsyncIterator[Run]:
         """Run an agent in the block: ``agent_started`` before it, and exactly one terminal event after it.
 
@@ -156,7 +166,14 @@ class Thread:
         and stops at the block. ``ahead`` is as in :meth:`Runtime.thread`.
         Raises RuntimeClosed where the runtime ends before the block.
         """
-        manager = partial(self._inner.run, agent_name, run_id=run_id, ahead=ahead, ahead_seconds=ahead_seconds)
+        manager = partial(
+            self._inner.run,
+            agent_name,
+            run_id=run_id,
+            ahead=ahead,
+            ahead_seconds=ahead_seconds,
+            traceparent=trace_of(self._bridge, traceparent),
+        )
         async with opened(self._bridge, manager, self._limits) as run:
             yield run
 
@@ -400,4 +417,5 @@ async def open_runtime(
             runtime.failures.report("aio", "a call from asyncio", error)
 
         bridge.report = report
+        bridge.instruments = runtime.instruments
         yield Runtime(bridge, runtime)

@@ -26,6 +26,7 @@ from actors.errors import ActorsError, PeerError
 from actors.events.delivered import Event, History
 from actors.events.event import Payload, check_identifier, check_whole, encode
 from actors.events.items import Cursor, Item, Sent
+from actors.events.traceparent import check_traceparent
 from actors.kernel.affinity import IN_A_SESSION, Affinity, check_trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.failures import Barrier, cancels, complain, open_interruptible_nursery
@@ -123,10 +124,12 @@ class Session:
         *,
         thread_id: str | None = None,
         type: str = "user_message",  # noqa: A002 - its name
+        traceparent: str | None = None,
     ) -> Sent:
         """Place a message in a thread, or in a new one; returns when the server has placed it.
 
-        Idempotent over reconnects: without a reply it is sent again under the same id, and placed once.
+        Idempotent over reconnects: without a reply it is sent again under the same id, and placed once. ``traceparent``
+        is the W3C trace that it belongs to: the run that answers is below that span.
 
         Raises :class:`~actors.errors.Unencodable` for what JSON cannot carry or is too large for the server,
         :class:`~actors.client.RequestRefused` when the server refuses, :class:`~actors.client.SessionLost` when it
@@ -137,9 +140,11 @@ class Session:
         self._affinity.check_task("send")
         if thread_id is not None:
             check_identifier("thread_id", thread_id)
+        if traceparent is not None:
+            check_traceparent(traceparent)
         encode(type, payload, thread_id or "new", None, "message", 0.0, Limits())
         field = _as_field(payload)
-        reply = _decoded(await self._ask("send", lambda id_: Send(id_, field, thread_id, type)), SendReply)
+        reply = _decoded(await self._ask("send", lambda id_: Send(id_, field, thread_id, type, traceparent)), SendReply)
         return Sent(
             thread_id=reply.thread_id,
             event_id=reply.event_id,

@@ -17,6 +17,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     run_id: str | None = None
     event_id: str | None = None
     timestamp: float = 0.0
+    traceparent: str | None = None
     seq: int
     seq0: int | None = None
     offset: int

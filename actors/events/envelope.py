@@ -17,3 +17,6 @@ class Envelope(msgspec.Struct, omit_defaults=True, gc=False):
     run_id: str | None = None
     event_id: str = ""
     timestamp: float = math.nan
+    traceparent: str | None = None
+    """Behind the time, because it is no part of what an event says: one of the same id is the same under another
+    span."""

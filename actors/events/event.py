@@ -78,14 +78,15 @@ def encode(
     event_id: str,
     timestamp: float,
     limits: Limits,
+    traceparent: str | None = None,
 ) -> bytes:
     """Encode an event up to where ``seq`` and ``offset`` go; the closing brace comes with them.
 
     Raises :class:`~actors.errors.Unencodable`, naming the path, for anything
     that JSON cannot carry or JavaScript would round, for sizes over
     ``event_bytes``, nesting deeper than ``payload_depth``, a type or run id
-    that is empty or too long, and the reserved type. Thread and event ids were
-    checked where they came in.
+    that is empty or too long, and the reserved type. Thread and event ids and
+    ``traceparent`` were checked where they came in.
     """
     if type(type_) is not str or type_ not in _VOCABULARY:  # those need no look, and are most
         _check_type(type_)
@@ -95,7 +96,7 @@ def encode(
         plain = type(payload) is dict and _is_plain(payload)
         if not plain and isinstance(payload, _READY):
             payload = _ready(bytes(payload))
-        text = _encode(Envelope(type_, payload, thread_id, run_id, event_id, timestamp))
+        text = _encode(Envelope(type_, payload, thread_id, run_id, event_id, timestamp, traceparent))
         if len(text) > limits.event_bytes:
             raise Unencodable("payload", f"an event of at most {limits.event_bytes} bytes", came=f"{len(text)} bytes")
         if not plain:
@@ -160,7 +161,7 @@ def explain_json(text: str | bytes, error: Exception, root: str) -> str:
 
 
 def fingerprint(body: bytes) -> bytes:
-    """Digest an event: two of one id are the same if all but the time of the emit is."""
+    """Digest an event: two of one id are the same if all but the time of the emit is, and its span."""
     return blake2b(body[: body.rindex(b',"timestamp":')], digest_size=16).digest()
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 
 from actors.events.event import explain_json
+from actors.events.traceparent import heeded
 from actors.http.keys import Key
 from actors.http.problems import RAISED, RETRY_AFTER, Problem
 from actors.http.schemas import Error, Refusal
@@ -76,6 +77,12 @@ class Call:
         thread_id = self.ids["thread_id"]
         self.check_thread(thread_id)
         return thread_id
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the request belongs to, as its header says."""
+        headers: list[str] = self.request.headers.getlist("traceparent")
+        return heeded(headers[0]) if len(headers) == 1 else None
 
     def check_thread(self, thread_id: str) -> None:
         """Raise Problem unless the key reaches a thread."""

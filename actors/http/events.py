@@ -27,7 +27,13 @@ async def emit(call: Call, leases: Leases) -> Response:
     thread_id = call.thread_id
     user_id = await call.user_for(thread_id, event.user_id)
     receipt = await leases.emit(
-        thread_id, event.type, event.payload, run_id=event.run_id, event_id=event_id, user_id=user_id
+        thread_id,
+        event.type,
+        event.payload,
+        run_id=event.run_id,
+        event_id=event_id,
+        user_id=user_id,
+        traceparent=call.traceparent,
     )
     return await _answer(call, receipt)
 

@@ -37,10 +37,11 @@ class ProducerLost(AgentFailure):
 class Lease:
     """One run of a program elsewhere."""
 
-    def __init__(self, new: NewRun, run_id: str) -> None:
+    def __init__(self, new: NewRun, run_id: str, *, traceparent: str | None = None) -> None:
         self.run_id = run_id
         self.thread_id = new.thread_id
         self.agent_name = new.agent_name
+        self.traceparent = traceparent
         self.seconds = new.lease_s
         self.deadline = trio.current_time() + new.lease_s
         self.run: Run | None = None
@@ -95,12 +96,12 @@ class Leases:
         lease.touch()
         return lease
 
-    async def begin(self, new: NewRun) -> Lease:
+    async def begin(self, new: NewRun, traceparent: str | None = None) -> Lease:
         """Begin a run, once for each ``run_id``. Raises what ``Thread.run`` raises."""
         run_id = self._runtime.environment.new_id("run") if new.run_id is None else new.run_id
         known = self._leases.get(run_id) or self._ended.get(run_id)
         if known is None:
-            return await self._open(Lease(new, run_id))
+            return await self._open(Lease(new, run_id, traceparent=traceparent))
         if (known.thread_id, known.agent_name) != (new.thread_id, new.agent_name):
             raise IdempotencyConflict(f"run {run_id}: expected a run id of its own, it is that of another run")
         known.touch()
@@ -153,6 +154,7 @@ class Leases:
         event_id: str | None,
         user_id: str | None,
         ahead: int | None = None,
+        traceparent: str | None = None,
     ) -> Receipt:
         """Emit an event, no more than ``ahead`` of the thread's devices; one of a leased run through the run, which
         takes none after its last one."""
@@ -161,7 +163,9 @@ class Leases:
         if lease is not None and lease.thread_id != thread_id:
             raise Problem("conflict", f"run {run_id}: expected an event in its thread {lease.thread_id}")
         if lease is None or lease.run is None or self._came_before(lease, event_id):
-            return await thread.emit(type_, payload, run_id=run_id, event_id=event_id, user_id=user_id)
+            return await thread.emit(
+                type_, payload, run_id=run_id, event_id=event_id, user_id=user_id, traceparent=traceparent
+            )
         lease.touch()
         if user_id is not None:
             await self._runtime.bind(thread_id, user_id)
@@ -189,7 +193,8 @@ class Leases:
     async def _hold(self, lease: Lease, task_status: trio.TaskStatus[None]) -> None:
         """Be the block of a run, until the program ends it, its user does, or its time is up."""
         try:
-            async with self._runtime.thread(lease.thread_id).run(lease.agent_name, run_id=lease.run_id) as run:
+            thread, trace = self._runtime.thread(lease.thread_id), lease.traceparent
+            async with thread.run(lease.agent_name, run_id=lease.run_id, traceparent=trace) as run:
                 lease.run = run
                 lease.begun.set()
                 task_status.started()

@@ -14,7 +14,12 @@ async def send(call: Call) -> Response:
     thread_id = call.thread_id
     call.check_user(new.user_id)
     sent = await call.runtime.thread(thread_id).send(
-        new.payload, user_id=new.user_id, message_id=new.id, run_id=new.run_id, type=new.type
+        new.payload,
+        user_id=new.user_id,
+        message_id=new.id,
+        run_id=new.run_id,
+        type=new.type,
+        traceparent=call.traceparent,
     )
     return answer(
         SentAnswer(

@@ -23,6 +23,9 @@ from actors.wire.http import Page
 
 _THREAD = "/v1/threads/{thread_id}"
 _EMITTING = ("conflict", "not_the_owner", "run_ended", "shutting_down", "unavailable", "quarantined")
+_TRACED: dict[str, tuple[Any, str]] = {
+    "traceparent": (str, "the trace of the request, by W3C; a malformed one is ignored")
+}
 _OWNING = ("not_the_owner", "shutting_down", "unavailable", "quarantined")
 
 
@@ -54,7 +57,9 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="POST", path=f"{_THREAD}/events", act=_with(events.emit, leases=leases), summary="Emit an event",
             query=of.Waiting, body=of.NewEvent, answers=receipts, refusals=_EMITTING,
-            headers={"Idempotency-Key": (of.Id, "the event's id: sent again with it, the event is emitted once")},
+            headers={
+                "Idempotency-Key": (of.Id, "the event's id: sent again with it, the event is emitted once"), **_TRACED,
+            },
         ),
         Operation(
             method="GET", path=f"{_THREAD}/events", act=_with(events.history, bells=bells), stream=True,
@@ -73,6 +78,7 @@ def _events(leases: Leases, bells: Bells) -> list[Operation]:
         Operation(
             method="POST", path=f"{_THREAD}/messages", act=messages.send, summary="Say something for a user",
             body=of.NewMessage, answers={200: of.SentAnswer}, refusals=(*_EMITTING, "busy", "dropped"),
+            headers=_TRACED,
         ),
         Operation(
             method="POST", path="/v1/events", act=_with(lines.feed, leases=leases),
@@ -105,7 +111,7 @@ def _runs(leases: Leases) -> list[Operation]:
     return [
         Operation(
             method="POST", path="/v1/runs", act=_with(runs.begin_run, leases=leases), summary="Begin a run",
-            body=of.NewRun, answers=run, refusals=("conflict", *_OWNING, "failed"),
+            body=of.NewRun, answers=run, refusals=("conflict", *_OWNING, "failed"), headers=_TRACED,
         ),
         Operation(
             method="GET", path=path, act=_with(runs.get_run, leases=leases), summary="Say whether a run goes on",

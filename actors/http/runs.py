@@ -17,7 +17,7 @@ async def begin_run(call: Call, leases: Leases) -> Response:
     user_id = await call.user_for(new.thread_id, new.user_id)
     if user_id is not None:
         await call.runtime.bind(new.thread_id, user_id)
-    lease = await leases.begin(new)
+    lease = await leases.begin(new, call.traceparent)
     return answer(lease.answer())
 
 

@@ -17,6 +17,7 @@ import attrs
 from actors.checks import check_instance
 from actors.delivery.dead_letters import DeadLetter
 from actors.kernel.failures import Barrier, Failure, Failures
+from actors.observability.tracer import Tracer
 from actors.receipts import Receipt
 
 OwnerAct = Literal["bind", "rebind", "unbind"]
@@ -144,6 +145,13 @@ class Instrument:
     def ask_closed(self, thread_id: str, ask_id: str, end: str) -> None:
         """A question was ``answered``, has ``expired`` or was ``withdrawn``."""
 
+    def tool_began(self, thread_id: str, run_id: str, call_id: str, name: str) -> None:
+        """A run has emitted ``tool_executing``."""
+
+    def tool_ended(self, thread_id: str, run_id: str, call_id: str, name: str, error_type: str | None) -> None:
+        """A run has emitted ``tool_completed``; with an error of this type, as the event names it, or with none. One
+        that was cancelled, or was not completed when its run ended, has an error."""
+
 
 HOOKS = tuple(name for name, value in vars(Instrument).items() if not name.startswith("_") and callable(value))
 """The names of all facts."""
@@ -152,7 +160,7 @@ HOOKS = tuple(name for name, value in vars(Instrument).items() if not name.start
 class Instruments:
     """The instruments of one runtime: for each fact a function that passes it on, or ``None``."""
 
-    __slots__ = ("_failures", "_members", *HOOKS)
+    __slots__ = ("_failures", "_members", "tracer", *HOOKS)
 
     offered: Callable[[Receipt, bytes, str | None], None] | None
     accepted: Callable[[Receipt, bytes, bool], None] | None
@@ -180,10 +188,14 @@ class Instruments:
     run_ended: Callable[[str, str, str | None], None] | None
     ask_opened: Callable[[str, str, str | None], None] | None
     ask_closed: Callable[[str, str, str], None] | None
+    tool_began: Callable[[str, str, str, str], None] | None
+    tool_ended: Callable[[str, str, str, str, str | None], None] | None
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._members: tuple[Instrument, ...] = ()
+        self.tracer: Tracer | None = None
+        """Begins the spans of runs, tools and events; ``None``: nothing is traced."""
         self._arrange()
         failures.observers = self
 

@@ -16,6 +16,7 @@ import msgspec
 from actors.errors import PeerError
 from actors.events.numbers import EXPECTED, OUT_OF_RANGE, find_inexact
 from actors.events.surrogates import half_in_json, lone_escapes
+from actors.events.traceparent import PATTERN as TRACEPARENT
 
 SUBPROTOCOL = "actors.v1"
 TICKET_PREFIX = "actors.ticket."
@@ -96,6 +97,8 @@ class Send(Message, frozen=True, tag="send"):
     payload: dict[str, Any]
     thread_id: Text | None = None
     type: Text = written("user_message")
+    traceparent: Annotated[str, msgspec.Meta(pattern=TRACEPARENT)] | None = None
+    """The span of the client's that the message belongs to."""
 
 
 class CancelRun(Message, frozen=True, tag="cancel"):

@@ -27,13 +27,16 @@ class Beginning:
         state = "waiting for its turn" if self.waiting else "emitted" if self.emitted else "to come"
         return f"<Beginning of {self._run_id}: {state}>"
 
-    def compose(self, output: Output) -> Emission:
-        """Encode ``agent_started``, without emitting it; raises as the output's ``compose`` does."""
-        return output.compose(Lifecycle.AGENT_STARTED, self._about)
+    def compose(self, output: Output, traceparent: str | None) -> Emission:
+        """Encode ``agent_started``, without emitting it; raises as the output's ``compose`` does.
 
-    def begin(self, output: Output) -> Emission:
+        Of a run's events it alone has the ``traceparent``, because it stands for all.
+        """
+        return output.compose(Lifecycle.AGENT_STARTED, self._about, traceparent=traceparent)
+
+    def begin(self, output: Output, traceparent: str | None = None) -> Emission:
         """Encode it as the event with which the run begins, once it is emitted."""
-        self._emission = self.compose(output)
+        self._emission = self.compose(output, traceparent)
         return self._emission
 
     @property

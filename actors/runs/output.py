@@ -93,9 +93,13 @@ class Output:
         if self._closed:
             raise self._ended()
 
-    def compose(self, type_: str, payload: Payload, event_id: str | None = None) -> Emission:
+    def compose(
+        self, type_: str, payload: Payload, event_id: str | None = None, traceparent: str | None = None
+    ) -> Emission:
         """Encode an event of the run, without emitting it; raises as the emitter's ``compose`` does."""
-        emission = self._emitter.compose(self._thread_id, type_, payload, self._run_id, event_id)
+        emission = self._emitter.compose(
+            self._thread_id, type_, payload, self._run_id, event_id, traceparent=traceparent
+        )
         emission.run_id, emission.edge = self._run_id, _EDGES.get(type_, "")
         return emission
 

@@ -27,16 +27,19 @@ import trio
 from actors.errors import ActorsError, RunEnded, Unencodable
 from actors.events.delivered import Position
 from actors.events.event import Lifecycle, Payload, check_identifier, check_object, check_text
+from actors.events.traceparent import check_traceparent
 from actors.kernel.affinity import check_trio
 from actors.kernel.failures import is_cancellation, leaves, text_of, unwrap
 from actors.kernel.nesting import Block
 from actors.limits import Limits
+from actors.observability.tracer import NO_SPAN, Outcome, Span
 from actors.receipts import Receipt
 from actors.runs.asks import Answer, Asks
 from actors.runs.beginning import Beginning
 from actors.runs.deltas import DeltaCoalescer
 from actors.runs.lead import Lead
 from actors.runs.output import Output
+from actors.runs.tool_calls import CANCELLED as CANCELLED_TYPE
 from actors.runs.tool_calls import ToolCalls
 from actors.threads.emitter import Emitter
 from actors.threads.messages import Emission
@@ -50,7 +53,7 @@ RESERVED = TERMINAL | {Lifecycle.AGENT_STARTED}
 _ERROR_CHARACTERS = 2_000
 """Length to which an error's text in an event is cut: as much as a person reads. ``runtime.failures`` has more."""
 
-CANCELLED = {"type": trio.Cancelled.__name__, "message": "cancelled"}
+CANCELLED = {"type": CANCELLED_TYPE, "message": "cancelled"}
 """The error of a tool that was cancelled, as a client may see it."""
 
 _REPORTED_ERRORS = 16
@@ -66,6 +69,17 @@ class Message:
     event_id: str
     type: str
     payload: dict[str, Any]
+    traceparent: str | None = None
+    """The trace that it belongs to, as its event carries it: below its span is that of the run."""
+
+
+_OUTCOMES: dict[Lifecycle | None, Outcome] = {
+    Lifecycle.AGENT_COMPLETED: "completed",
+    Lifecycle.AGENT_FAILED: "failed",
+    Lifecycle.AGENT_CANCELLED: "cancelled",
+    None: "refused",
+}
+"""The outcomes of a run's span."""
 
 
 class RunSupervisor(Protocol):
@@ -121,10 +135,12 @@ class TerminalArrival:
 class Tool:
     """One call of a tool. Set :attr:`result` in the block: a JSON value, which goes into ``tool_completed``."""
 
-    def __init__(self, name: str, call_id: str) -> None:
+    def __init__(self, name: str, call_id: str, *, span: Span = NO_SPAN) -> None:
         self.name = name
         self.call_id = call_id
         self.result: Any = None
+        self.span = span
+        """The span of the call, current in its block; of no effect where nothing is traced."""
 
 
 class Run:
@@ -148,6 +164,10 @@ class Run:
         self.parent = parent
         self.message = message
         """The message that this run answers, if one started it."""
+        self.traceparent: str | None = None if message is None else message.traceparent
+        """The trace in its first event: that of its span once it begins and is traced, else the one above it."""
+        self.span: Span = NO_SPAN
+        """The span of the run, current in its code; of no effect where nothing is traced."""
         self.result: Any = None
         """The result, which goes into ``agent_completed``."""
         self.outcome: Lifecycle | None = None
@@ -176,7 +196,8 @@ class Run:
         self._last: Emission | None = None
         """The terminal event of a run that was closed while its first one was on its way."""
         self._reason = ""
-        self._calls = ToolCalls(self.output)
+        instruments = supervisor.emitter.instruments
+        self._calls = ToolCalls(self.output, instruments, thread_id=thread_id, run_id=run_id)
         self._births = 0
         self._reported: deque[BaseException] = deque(maxlen=_REPORTED_ERRORS)
         """The failures that came out of child runs."""
@@ -274,7 +295,8 @@ class Run:
         """
         tool = await self.tool_started(name, arguments, call_id=call_id)
         try:
-            yield tool
+            with tool.span.current():
+                yield tool
             self.tool_completed(tool.call_id, tool.result)
         except BaseException as error:
             with suppress(ActorsError):
@@ -297,7 +319,8 @@ class Run:
             check_object("arguments", arguments)
         self.output.check_open()
         check_trio("tool")
-        return Tool(name, await self._calls.start(name, {} if arguments is None else arguments, call_id))
+        found = await self._calls.start(name, {} if arguments is None else arguments, call_id, self.span)
+        return Tool(name, found, span=self._calls.span_of(found))
 
     def tool_completed(self, call_id: str, result: Any = None, *, error: BaseException | str | None = None) -> None:
         """Emit ``tool_completed`` for a call that was started, with its result, or ``ok`` false and its error.
@@ -315,15 +338,22 @@ class Run:
             self._calls.complete(call_id, {"ok": False, "error": failure})
 
     @asynccontextmanager
-    async def run(self, agent_name: str, *, run_id: str | None = None) -> AsyncIterator[Run]:
+    async def run(
+        self, agent_name: str, *, run_id: str | None = None, traceparent: str | None = None
+    ) -> AsyncIterator[Run]:
         """Open a child run in the block, after the gathered text. A cancel of this run reaches it, and its exception
-        comes out here."""
+        comes out here.
+
+        Raises as ``Thread.run`` does. Without ``traceparent`` its span is below the one that is current in this run.
+        """
+        if traceparent is not None:
+            check_traceparent(traceparent)
         await self.output.flushed()
         self._births += 1
         name = f"{self.run_id}.{self._births}" if run_id is None else run_id
-        async with Run(
-            self.thread_id, name, agent_name=agent_name, supervisor=self._supervisor, parent=self
-        ).open() as child:
+        child = Run(self.thread_id, name, agent_name=agent_name, supervisor=self._supervisor, parent=self)
+        child.traceparent = traceparent
+        async with child.open():
             yield child
 
     # --- life cycle -----------------------------------------------------------
@@ -339,7 +369,7 @@ class Run:
         try:
             await self._begin()
             try:
-                with self._scope:
+                with self._scope, self.span.current():
                     yield self
                 self._conclude_normally()
             except BaseException as error:
@@ -384,7 +414,8 @@ class Run:
         """End a run that was not opened and never will be, with its first and last event, for its devices."""
         with suppress(ActorsError):
             last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
-            self._supervisor.emitter.emit_nowait(self.beginning.compose(self.output), reserved=True)
+            first = self.beginning.compose(self.output, self.traceparent)
+            self._supervisor.emitter.emit_nowait(first, reserved=True)
             self.output.emit_last(last)
         self._end(Lifecycle.AGENT_CANCELLED)
         self._leave()
@@ -405,7 +436,7 @@ class Run:
             self.parent.children.append(self)
             if self.parent._scope.cancel_called:
                 self.cancel(self.parent._reason)
-        first = self.beginning.begin(self.output)
+        first = self.beginning.begin(self.output, self.traceparent)
         await self.output.wait(lambda: self._supervisor.emitter.emit(first))
         if self._last is not None:
             self.output.emit_last(self._last)
@@ -433,6 +464,7 @@ class Run:
             self.abandon()
             return
         failure = described(error)
+        self.span.fail(failure["type"], failure["message"], error)
         for text in (failure["message"], ""):  # without its text where the limit of an event is too small for it
             with suppress(ActorsError):
                 self._conclude(Lifecycle.AGENT_FAILED, {"error": {**failure, "message": text}})
@@ -465,6 +497,7 @@ class Run:
         self.outcome = outcome
         self.output.close(outcome)
         self.closed.set()
+        self.span.end(_OUTCOMES[outcome])
         self._supervisor.ended(self)
 
     def _leave(self) -> None:

@@ -22,6 +22,7 @@ import trio
 from actors.checks import awaitable
 from actors.context import Context
 from actors.events.delivered import Position
+from actors.events.traceparent import check_traceparent
 from actors.kernel.failures import Barrier, unwrap
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
@@ -110,8 +111,17 @@ class Runs:
         self._stop_requested.set()
         self.endings.cancel_all("shutdown")
 
-    def new(self, thread_id: str, agent_name: str, run_id: str | None, lead: Lead | None = None) -> Run:
+    def new(
+        self,
+        thread_id: str,
+        agent_name: str,
+        run_id: str | None,
+        lead: Lead | None = None,
+        traceparent: str | None = None,
+    ) -> Run:
         """Make a run that its caller opens; without a bound of its own it has that of all runs."""
+        if traceparent is not None:
+            check_traceparent(traceparent)
         run = Run(
             thread_id,
             self._environment.new_id("run") if run_id is None else run_id,
@@ -119,6 +129,7 @@ class Runs:
             supervisor=self,
         )
         run.output.lead = lead or self.lead
+        run.traceparent = traceparent
         return run
 
     def lead_of(self, name: str, ahead: int | None, seconds: float | None, outer: Lead | None) -> Lead | None:
@@ -170,8 +181,25 @@ class Runs:
         if self._instruments.run_began is not None:
             parent_id = None if run.parent is None else run.parent.run_id
             self._instruments.run_began(run.thread_id, run.run_id, run.agent_name, parent_id)
+        self._begin_span(run)
         if run.parent is None:
             self.admission.join(run)
+
+    def _begin_span(self, run: Run) -> None:
+        """Begin the span of a run, if runs are traced; what stands in its first event is then this one."""
+        tracer, parent = self._instruments.tracer, run.parent
+        if tracer is not None:
+            run.span = tracer.begin_run(
+                run.thread_id,
+                run.run_id,
+                run.agent_name,
+                parent=None if parent is None else parent.span,
+                traceparent=run.traceparent,
+                is_answer=run.message is not None,
+            )
+            run.traceparent = run.span.traceparent
+        elif parent is not None and run.traceparent is None:
+            run.traceparent = parent.traceparent
 
     def ended(self, run: Run) -> None:
         """Note a run's end; the next in the thread has its turn."""
@@ -223,13 +251,19 @@ class _MessageBody(msgspec.Struct):
     type: str
     payload: dict[str, Any]
     event_id: str
+    traceparent: str | None = None
 
 
 def message_of(thread_id: str, user_id: str, body: bytes) -> Message:
     """Read a message from the body of its event, which has no closing brace."""
     event = msgspec.json.decode(body + b"}", type=_MessageBody)
     return Message(
-        thread_id=thread_id, user_id=user_id, event_id=event.event_id, type=event.type, payload=event.payload
+        thread_id=thread_id,
+        user_id=user_id,
+        event_id=event.event_id,
+        type=event.type,
+        payload=event.payload,
+        traceparent=event.traceparent,
     )
 
 

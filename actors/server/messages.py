@@ -19,6 +19,7 @@ from actors.errors import Busy, Dropped, IdempotencyConflict, NotTheOwner, Quara
 from actors.events.event import DROPPED_NOTICE, Lifecycle, Payload, check_identifier
 from actors.events.items import Sent
 from actors.kernel.bounded import RecentMap
+from actors.observability.tracer import Span
 from actors.receipts import Receipt
 from actors.runs.supervisor import Runs, message_of
 from actors.stages import Cause, Stage
@@ -100,6 +101,7 @@ class Messages:
         run_id: str | None,
         type_: str,
         authorize: bool,
+        span: Span,
     ) -> Sent:
         """Place a message that the host has from a user; see :meth:`actors.runtime.Thread.send`."""
         event_id = self._new_id("m") if message_id is None else message_id
@@ -113,17 +115,29 @@ class Messages:
         claim: Claim = True
         if authorize:
             claim = await self._permitted(user_id, thread_id)
-        emission = self.compose(thread_id, type_, payload, event_id=event_id, user_id=user_id, claim=claim)
+        emission = self.compose(
+            thread_id, type_, payload, event_id=event_id, user_id=user_id, claim=claim, traceparent=span.traceparent
+        )
         run_id = self._run_of(thread_id, event_id, run_id)
         receipt = await self.place(emission, run_id)
+        span.emitted(receipt)
         return sent(receipt, run_id if self._runs.answers else None)
 
     def compose(
-        self, thread_id: str, type_: str, payload: Payload, *, event_id: str, user_id: str, claim: Claim
+        self,
+        thread_id: str,
+        type_: str,
+        payload: Payload,
+        *,
+        event_id: str,
+        user_id: str,
+        claim: Claim,
+        traceparent: str | None,
     ) -> Emission:
         """Encode a message, or raise Unencodable or RuntimeClosed."""
+        claims = claim is not False
         emission = self._emitter.compose(
-            thread_id, type_, payload, event_id=event_id, user_id=user_id, claims=claim is not False
+            thread_id, type_, payload, event_id=event_id, user_id=user_id, claims=claims, traceparent=traceparent
         )
         emission.only_new = claim == "new"
         return emission

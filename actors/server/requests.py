@@ -111,7 +111,13 @@ class Requests:
             raise Refused("conflict")
         try:
             emission = messages.compose(
-                thread_id, send.type, send.payload, event_id=event_id, user_id=user_id, claim=claim
+                thread_id,
+                send.type,
+                send.payload,
+                event_id=event_id,
+                user_id=user_id,
+                claim=claim,
+                traceparent=send.traceparent,
             )
             receipt = await messages.place(emission, run_id)
         except Unencodable as error:

@@ -48,7 +48,8 @@ class Emitter:
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
-        self._instruments = context.instruments
+        self.instruments = context.instruments
+        """The observers of the runtime, and its tracer."""
         self._thread = affinity.thread
         self._wall_clock = environment.wall_clock
         self._prefix = environment.new_id("e") + "_"
@@ -73,10 +74,12 @@ class Emitter:
         arrival: Arrival | None = None,
         *,
         claims: bool = True,
+        traceparent: str | None = None,
     ) -> Emission:
         """Encode an event, or raise; it is not accepted yet.
 
         With ``claims``, a thread without an owner becomes ``user_id``'s.
+        ``traceparent`` was checked where it came in.
         """
         if get_ident() != self._thread:
             self.affinity.check()
@@ -89,7 +92,7 @@ class Emitter:
         else:
             check_identifier("event_id", event_id)
             number = 0
-        body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits)
+        body = encode(type_, payload, thread_id, run_id, event_id, at, self._limits, traceparent)
         mark = None if number else fingerprint(body)
         if user_id is not None:
             check_identifier("user_id", user_id)
@@ -115,7 +118,7 @@ class Emitter:
     async def emit(self, emission: Emission, mailbox: Mailbox[ThreadMessage] | None = None) -> Receipt:
         """Hand an event over, waiting for room and for no more; a checkpoint. If it raises, the event was not
         accepted."""
-        instruments = self._instruments
+        instruments = self.instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
         try:
@@ -136,7 +139,7 @@ class Emitter:
         Raises :class:`trio.WouldBlock` when there is no room; for an event with
         a ``reserved`` place there always is.
         """
-        instruments = self._instruments
+        instruments = self.instruments
         if instruments.offered is not None:
             instruments.offered(emission.receipt, emission.body, emission.user_id)
         self._accounts.accepted += 1

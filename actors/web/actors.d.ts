@@ -94,9 +94,10 @@ export class Session extends EventTarget implements AsyncIterable<Item> {
    * silently change or leave out, with its path: NaN and infinities, `undefined`, holes of arrays, functions, symbols,
    * a BigInt, a Map, a Set, bytes, an Error, half a surrogate pair, more than 64 levels of nesting, and an integer
    * beyond `Number.MAX_SAFE_INTEGER`, which another device might read as another one: send a string. An object with a
-   * `toJSON`, such as a Date, is encoded as the value that it returns.
+   * `toJSON`, such as a Date, is encoded as the value that it returns. `traceparent` is the W3C trace that the message
+   * belongs to: the run that answers is below that span.
    */
-  send(payload: object, options?: { threadId?: string; type?: string }): Promise<Sent>;
+  send(payload: object, options?: { threadId?: string; type?: string; traceparent?: string }): Promise<Sent>;
   /** Cancel a run and those below it. */
   cancel(runId: string): Promise<Cancellation>;
   /** Answer a question. The first answer of all devices counts. */
@@ -202,6 +203,8 @@ export interface EventItem {
   offset: number;
   /** Seconds since 1970, for display. */
   timestamp: number;
+  /** The W3C trace that it belongs to, of a message, of the first event of a run, or of an event outside of runs. */
+  traceparent?: string;
 }
 
 /** Offsets that left the log: the client was away for too long, or too slow. */
@@ -240,6 +243,7 @@ export interface ActiveItem {
   /** Left out while it waits. */
   event_id?: string;
   timestamp?: number;
+  traceparent?: string;
   /** True if it has not begun, because its message waits for its turn. `agent_started` follows, or another `active`. */
   waiting: boolean;
 }

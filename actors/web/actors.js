@@ -429,8 +429,8 @@ export class Session extends EventTarget {
   }
 
   async send(payload, options) {
-    const { threadId, type = "user_message" } = only(["threadId", "type"], options);
-    return this.#ask({ op: "send", thread_id: threadId, type, payload });
+    const { threadId, type = "user_message", traceparent } = only(["threadId", "type", "traceparent"], options);
+    return this.#ask({ op: "send", thread_id: threadId, type, payload, traceparent });
   }
 
   cancel(runId) {

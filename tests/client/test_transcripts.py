@@ -145,7 +145,7 @@ class Library:
 
         match request:
             case {"op": "send", "payload": payload}:
-                return await self._session.send(payload, **named("thread_id", "type"))
+                return await self._session.send(payload, **named("thread_id", "type", "traceparent"))
             case {"op": "cancel", "run_id": run_id}:
                 return await self._session.cancel(run_id)
             case {"op": "answer", "ask": ask, "payload": payload}:

@@ -453,6 +453,19 @@ def test_a_fingerprint_ignores_the_time(payload: dict[str, Any], times: tuple[fl
     assert first == second
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_a_trace_is_no_part_of_an_event(payload: dict[str, Any]) -> None:
+    """An event has its trace behind its time, last before its numbers, and is the same event without it."""
+    plain = body(payload)
+    traced = encode("say", payload, "t1", None, "e1", 12.5, LIMITS, TRACEPARENT)
+    assert traced == plain + b',"traceparent":"%b"' % TRACEPARENT.encode()
+    assert fingerprint(traced) == fingerprint(plain)
+    assert msgspec.json.decode(placed(traced, 1, 1), type=Event).traceparent == TRACEPARENT
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -295,3 +295,26 @@ async def test_it_says_when_it_goes_away() -> None:
         assert await api.refusal("POST", "/v1/threads/t1/events", EVENT) == (503, "shutting_down")
         assert (await api.ask("GET", "/readyz"))[0] == 503
         assert (await api.ask("GET", "/healthz"))[0] == 200
+
+
+async def test_the_trace_of_a_request() -> None:
+    """An event carries the trace of its request, and a repetition may come with another one; what is malformed, or
+    there twice, is ignored, as W3C demands; and so is the trace beside a run's events and tokens."""
+    trace, other = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+    async with door() as api:
+        event = {"type": "step", "user_id": "alice"}
+        for given in (trace, other):
+            headers = {"traceparent": given, "Idempotency-Key": "e1"}
+            assert (await api.ask("POST", "/v1/threads/t1/events", event, headers=headers))[0] == 200
+        for headers in ({}, {"traceparent": trace.upper()}, {"traceparent": "00-1"}, {"traceparent": f"{trace}-x"}):
+            assert (await api.ask("POST", "/v1/threads/t1/events", event, headers=headers))[0] == 200
+        twice = [("traceparent", trace), ("traceparent", other)]
+        assert (await api.ask("POST", "/v1/threads/t1/events", event, headers=twice))[0] == 200
+        for extra in ({"run_id": "r1"}, {"type": "agent_delta", "payload": {"text": "x"}}):
+            body, headers = {**event, **extra}, {"traceparent": trace}
+            assert (await api.ask("POST", "/v1/threads/t1/events", body, headers=headers))[0] == 200
+        history = await api.runtime.read("t1")
+        assert [one.traceparent for one in history.events] == [trace, *[None] * 7]
+        _, told = await api.ask("GET", "/v1/threads/t1/events")
+        assert told["events"][0]["traceparent"] == trace
+        assert "traceparent" not in told["events"][1]

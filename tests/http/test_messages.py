@@ -91,3 +91,14 @@ async def test_a_key_of_some_users_speaks_for_those() -> None:
     async with door(keys=KEYS, key=MAIL) as api:
         assert await api.refusal("POST", PATH, MESSAGE) == (403, "forbidden")
         assert (await api.ask("POST", PATH, MESSAGE | {"user_id": "team-a/eve"}))[0] == 200
+
+
+async def test_the_trace_of_a_request() -> None:
+    """The message carries it, and the run that answers begins with it."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with door(on_message=answer) as api:
+        assert (await api.ask("POST", PATH, MESSAGE, headers={"traceparent": trace}))[0] == 200
+        assert (await api.ask("POST", PATH, MESSAGE, headers={"traceparent": f"{trace[:-2]}00"}))[0] == 200
+        await until(lambda: not api.runtime.tree.runs.registry.active)
+        history = await api.runtime.read("t1")
+        assert [event.traceparent for event in history.events] == [trace, trace, None]

@@ -106,3 +106,16 @@ async def test_a_run_of_the_key_of_some_users() -> None:
     async with door(keys=KEYS, key=MAIL) as api:
         assert (await api.ask("POST", "/v1/runs", NEW | {"user_id": "team-a/eve"}))[0] == 200
         assert (await api.ask("GET", "/v1/runs/r1"))[0] == 200
+
+
+async def test_the_trace_of_a_request() -> None:
+    """The first event of the run carries that of the request that began it."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with door() as api:
+        for given in (trace, f"{trace[:-2]}00"):
+            assert (await api.ask("POST", "/v1/runs", NEW, headers={"traceparent": given}))[0] == 200
+        event = {"type": "step", "run_id": "r1"}
+        await api.ask("POST", "/v1/threads/t1/events", event, headers={"traceparent": trace})
+        await api.ask("POST", "/v1/runs/r1/end", {"outcome": "completed"}, headers={"traceparent": trace})
+        history = await api.runtime.read("t1")
+        assert [event.traceparent for event in history.events] == [trace, None, None]

@@ -161,6 +161,39 @@ async def test_runs() -> None:
     ]
 
 
+async def test_tools() -> None:
+    """Each call begins and ends, by its id and its name, with the type of its error; the run's end ends open ones."""
+    recorder = Recorder()
+    async with actors.open_runtime() as runtime:
+        runtime.instruments.add(recorder)
+        async with runtime.thread("t").run("writer", run_id="r") as run:
+            async with run.tool("search", call_id="c1") as tool:
+                tool.result = 1
+            with pytest.raises(ValueError, match="no"):
+                async with run.tool("search", call_id="c2"):
+                    raise ValueError("no")
+            with pytest.raises(actors.Unencodable):
+                async with run.tool("search", call_id="c3") as tool:
+                    tool.result = object()
+            await run.tool_started("embed", call_id="c4")
+            with trio.CancelScope() as scope:
+                async with run.tool("search", call_id="c5"):
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
+    assert recorder.named("tool_began", "tool_ended") == [
+        ("tool_began", "t", "r", "c1", "search"),
+        ("tool_ended", "t", "r", "c1", "search", None),
+        ("tool_began", "t", "r", "c2", "search"),
+        ("tool_ended", "t", "r", "c2", "search", "ValueError"),
+        ("tool_began", "t", "r", "c3", "search"),
+        ("tool_ended", "t", "r", "c3", "search", "Unencodable"),
+        ("tool_began", "t", "r", "c4", "embed"),
+        ("tool_began", "t", "r", "c5", "search"),
+        ("tool_ended", "t", "r", "c5", "search", "Cancelled"),
+        ("tool_ended", "t", "r", "c4", "embed", "RunEnded"),
+    ]
+
+
 async def _emit_for_another_user(runtime: actors.Runtime) -> None:
     await runtime.bind("t", "alice")
     await runtime.thread("t").emit("step", {}, user_id="bob")

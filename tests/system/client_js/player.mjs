@@ -90,9 +90,9 @@ class World {
   }
 
   ask({ id, request }) {
-    const { thread_id: threadId, type, after_seq: afterSeq, limit, payload } = request;
+    const { thread_id: threadId, type, after_seq: afterSeq, limit, payload, traceparent } = request;
     const acts = {
-      send: () => this.#session.send(payload, { threadId, type }),
+      send: () => this.#session.send(payload, { threadId, type, traceparent }),
       cancel: () => this.#session.cancel(request.run_id),
       answer: () => this.#session.answer(request.ask, payload),
       read: () => this.#session.read(threadId, { afterSeq, limit }),
