@@ -1,7 +1,7 @@
 """A Sphinx extension: docstrings as the reference shows them.
 
-The constructor of what applications are handed, and never make, is left out; a block that a module's docstring indents
-is code.
+The constructor of what applications are handed, and never make, is left out; a block that a docstring indents is
+code.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ def _signature(
 
 
 def _code(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Mark the indented blocks of a module's docstring as code."""
-    if what != "module":
-        return
+    """Mark the blocks that a docstring indents as code."""
     told, before = [], ""
     for line in lines:
         if line.startswith("    ") and not before.startswith("    ") and not told[-1]:
