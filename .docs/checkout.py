@@ -110,7 +110,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _listing(folder: Path) -> str:
-    rows = [f'<li><a href="{folder.name}/{file.name}.html">{html.escape(file.name)}</a></li>' for file in _files(folder)]
+    rows = [
+        f'<li><a href="{folder.name}/{file.name}.html">{html.escape(file.name)}</a></li>' for file in _files(folder)
+    ]
     return f"<ul>{''.join(rows)}</ul>"
 
 

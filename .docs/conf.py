@@ -1,4 +1,4 @@
-"""The site, built by ``sphinx-build -W --keep-going -n .docs FOLDER``: every warning is an error, every name is checked."""
+"""The site: ``sphinx-build -W --keep-going -n .docs FOLDER``, where a warning is an error, and names are checked."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ myst_url_schemes = {
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
 add_module_names = False
-# Names are checked (-n). Two kinds lead nowhere: those of other packages, of which no index can be fetched where this is
-# built, and those of this package that signatures mention and that no application writes.
+# Two kinds of names lead nowhere: those of other packages, of which no index can be fetched where this is built, and
+# those of this package that signatures mention and that no application writes.
 nitpick_ignore_regex = [
     ("py:.*", r"(asyncio|_asyncio|collections|contextlib|enum|msgspec|os|pathlib|random|ssl|trio)\..*"),
     ("py:.*", r"actors\..*\.[A-Z]"),  # type variables

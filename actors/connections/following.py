@@ -31,7 +31,7 @@ _REFUSALS: dict[str, type[ActorsError]] = {
 
 
 class Following:
-    """A device in this process; :meth:`actors.Runtime.follow` makes it.
+    """A device in this process; :meth:`actors.runtime.Runtime.follow` makes it.
 
     Iterate over it in one task. An event counts as written when it was handed
     out, and as acked when the loop comes back for the next item. The loop ends
@@ -148,7 +148,7 @@ class Followers:
     async def open(
         self, user_id: str, thread_id: str | None, *, after: tuple[str, int] | None, origin: Origin
     ) -> AsyncIterator[Following]:
-        """Attach a device in the block; see :meth:`actors.Runtime.follow`."""
+        """Attach a device in the block; see :meth:`actors.runtime.Runtime.follow`."""
         if self._closed:
             raise RuntimeClosed("expected an open runtime, it is closed")
         follower = Follower(f"f{next(self._labels)}", user_id, thread_id=thread_id, context=self._context)

@@ -159,7 +159,7 @@ async def open_api(runtime: Runtime, *, keys: Keys | None = None, bounds: Bounds
     """Make the API of a runtime, an ASGI application for a server in the same Trio loop.
 
     ``keys`` says which programs may call; without them every program of this
-    machine may, and only :func:`~actors.http.serve` on loopback is
+    machine may, and only :func:`~actors.http.server.serve` on loopback is
     answered, because what reaches a host's own server could forge the rest. At the end of
     the block the runs of programs elsewhere are cancelled. The body's own
     exception comes out bare, not in a group.

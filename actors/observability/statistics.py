@@ -72,7 +72,7 @@ class Statistics:
     """A runtime in numbers. Those that are not said to be of this moment count since it was opened."""
 
     events: Balance
-    """The books in total, of this moment; :meth:`~actors.Runtime.audit` adds them up user by user."""
+    """The books in total, of this moment; :meth:`~actors.runtime.Runtime.audit` adds them up user by user."""
     dropped: Mapping[Cause, int]
     """Events that no socket took, by cause."""
     connections: int

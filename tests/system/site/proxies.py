@@ -69,7 +69,7 @@ async def proxied(name: str, folder: Path, to: int) -> AsyncIterator[Proxy]:
     proxy = Proxy(free_port(), authority)
     words = {"nginx": _nginx, "caddy": _caddy}[name](folder, proxy.port, to)
     with (folder / "proxy.log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, env={"HOME": str(folder)})
+        process = subprocess.Popen(words, stdout=log, stderr=log, env={"HOME": str(folder)})  # noqa: ASYNC220 - fork and exec
     try:
         yield proxy
     finally:

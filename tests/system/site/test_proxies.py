@@ -29,9 +29,11 @@ async def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """Each proxy before a server that pings after 0.3 s of silence, nginx with a time-out of three seconds."""
     seen.clear()
     limits = actors.Limits(ping_seconds=0.3)
-    async with served(authenticate=who, limits=limits) as server:
-        async with proxied(request.param, tmp_path, server.address[1]) as running:
-            yield running
+    async with (
+        served(authenticate=who, limits=limits) as server,
+        proxied(request.param, tmp_path, int(server.address[1])) as running,
+    ):
+        yield running
 
 
 seen: list[actors.Credentials] = []
@@ -119,5 +121,3 @@ async def test_sigterm_drains_behind_it(name: str, tmp_path: Path) -> None:
                 await peer.open(ACTORS, path=PATH, host=HOST, origin=PAGE)
                 cursor = {"epoch": welcome["epoch"], "offset": welcome["head"]}
                 assert (await peer.hello("token-of-alice", resume=cursor))["resume"] == "replayed"
-
-
