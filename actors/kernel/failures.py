@@ -123,9 +123,9 @@ class Failure:
     handling: str = attrs.field(converter=cut_words)
     """The message that it was handling, or the part of its life that it was in."""
     error: str = attrs.field(converter=_cut_error)
-    """Type and message, on one line; at most :data:`ERROR_CHARACTERS` of it."""
+    """Type and message, on one line; at most ``ERROR_CHARACTERS`` of it."""
     traceback: str = attrs.field(converter=_cut_traceback)
-    """The traceback, as text; at most :data:`TRACEBACK_CHARACTERS` of it."""
+    """The traceback, as text; at most ``TRACEBACK_CHARACTERS`` of it."""
     at: float
     """Wall clock, seconds."""
 
@@ -290,7 +290,7 @@ def unwrap(error: BaseException) -> BaseException:
 
 
 def describe(error: BaseException) -> str:
-    """Format an exception's type and message on one line of at most :data:`ERROR_CHARACTERS`.
+    """Format an exception's type and message on one line of at most ``ERROR_CHARACTERS``.
 
     The type stands alone where ``str()`` of the exception raises.
     """

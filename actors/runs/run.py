@@ -133,7 +133,7 @@ class TerminalArrival:
 
 
 class Tool:
-    """One call of a tool. Set :attr:`result` in the block: a JSON value, which goes into ``tool_completed``."""
+    """One call of a tool. Set ``result`` in the block: a JSON value, which goes into ``tool_completed``."""
 
     def __init__(self, name: str, call_id: str, *, span: Span = NO_SPAN) -> None:
         self.name = name

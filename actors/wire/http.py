@@ -72,7 +72,7 @@ class RequestHead:
     def switch(self, subprotocol: str | None) -> bytes:
         """Return the answer that agrees to the upgrade, after which the connection speaks WebSocket.
 
-        For a request that :func:`check_upgrade` has let by.
+        For a request that ``check_upgrade`` has let by.
         """
         lines = [
             b"HTTP/1.1 101 Switching Protocols",

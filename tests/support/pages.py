@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("actors", "benchmarks", "tests", ".github")
+FOLDERS = ("actors", "benchmarks", "tests", ".docs", ".github")
 
 
 def documents() -> list[Path]:

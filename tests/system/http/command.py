@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -65,11 +65,11 @@ async def served(folder: Path, *words: str) -> AsyncIterator[Served]:
 
 
 @contextmanager
-def one_for_all(folder: Path, text: str = ADMIN) -> Iterator[tuple[str, str]]:
+def one_for_all(folder: Path, text: str = ADMIN, *, more: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Serve for all tests of a module, with these keys; the addresses of the devices and of the API."""
     keys = folder / "keys.toml"
     keys.write_text(text)
-    words = arguments("serve", "--port", "0", "--http", "0", "--keys", str(keys), "--drain", "0")
+    words = arguments("serve", "--port", "0", "--http", "0", "--keys", str(keys), "--drain", "0", *more)
     log = folder / "log"
     with log.open("wb") as err, subprocess.Popen(words, stderr=err) as process:
         try:
