@@ -83,31 +83,31 @@ class Tree:
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits = context.limits
         self.context = context
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
-        self.accounts = Accounts(
+        self.accounts: Accounts = Accounts(
             limits.dead_letters,
             present=self.store.known_bounds,
             restored=self.store.restored,
             on_dropped=self._dropped,
             on_unconfirmed=self._left_unconfirmed,
         )
-        self.flusher = Flusher(_fail, limits.flush_ms)
-        self.readiness = Readiness()
-        self.registry = Registry(context, self.flusher.mark)
-        self.losses = Losses(context, devices=self.registry.devices)
-        self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
-        self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
+        self.flusher: Flusher = Flusher(_fail, limits.flush_ms)
+        self.readiness: Readiness = Readiness()
+        self.registry: Registry = Registry(context, self.flusher.mark)
+        self.losses: Losses = Losses(context, devices=self.registry.devices)
+        self.asks: Asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
+        self.dispatcher: Dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
-        self.thread_context = self._thread_context()
+        self.thread_context: ThreadContext = self._thread_context()
         self._thread_kind = ThreadKind(self.thread_context)
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", self._thread_kind)
-        self.emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
-        self.undelivered = self._watch(options.on_undelivered)
-        self.runs = Runs(
+        self.emitter: Emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
+        self.undelivered: UndeliveredWatch | None = self._watch(options.on_undelivered)
+        self.runs: Runs = Runs(
             context,
             self.emitter,
             asks=self.asks,
@@ -115,14 +115,16 @@ class Tree:
             devices_of=self.registry.devices_of,
             owner_of=self.store.known_owner,
         )
-        self.messages = Messages(
+        self.messages: Messages = Messages(
             context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
-        self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
-        self.pulse = Pulse(self)
+        self.requests: Requests = Requests(
+            context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store
+        )
+        self.pulse: Pulse = Pulse(self)
         neighbours = self._connection_context()
-        self.followers = Followers(neighbours, affinity)
-        self.server = Server(
+        self.followers: Followers = Followers(neighbours, affinity)
+        self.server: Server = Server(
             context,
             neighbours,
             access=options.access,
@@ -130,7 +132,7 @@ class Tree:
             devices_of=self.registry.devices,
             trouble=lambda: self.store.trouble,
         )
-        self.drain = Drain(context, self)
+        self.drain: Drain = Drain(context, self)
 
     def supervisor(self) -> Supervisor:
         """The static children, in the order they start. None of them depends on another one's task."""

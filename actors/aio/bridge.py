@@ -47,11 +47,11 @@ class Bridge:
         """The host's loop."""
         self.report: Report = _complain
         """Takes exceptions that have no caller."""
-        self.leave = trio.Event()
+        self.leave: trio.Event = trio.Event()
         """Set, over there, when the host leaves or its loop is gone."""
         self.over = False
         """True once Trio has ended."""
-        self.thread = get_ident()
+        self.thread: int = get_ident()
         """The host's thread."""
         self._inside: Counter[asyncio.Task[Any]] = Counter()
         """The tasks of the host that are inside of what a drain ends, runs above all; in how many."""

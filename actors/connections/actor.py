@@ -74,9 +74,9 @@ class Connection:
     )
 
     def __init__(self, label: str, endpoint: Endpoint, *, context: ConnectionContext, tasks: Starter) -> None:
-        self.label = label
-        self.plain = False
-        self.renames = False
+        self.label: str = label
+        self.plain: bool = False
+        self.renames: bool = False
         """True once its client has said that it knows that an epoch may go on under another name."""
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
@@ -89,7 +89,7 @@ class Connection:
         self._transport = transport = Transport(
             endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
         )
-        self.pings = Pings(transport)
+        self.pings: Pings = Pings(transport)
         self._peer = Peer(
             transport=transport,
             websocket=WebSocket(transport, context.limits, on_received=partial(context.hear, self), clock=clock),

@@ -39,16 +39,16 @@ class Lease:
 
     def __init__(self, new: NewRun, run_id: str) -> None:
         self.run_id = run_id
-        self.thread_id = new.thread_id
-        self.agent_name = new.agent_name
-        self.seconds = new.lease_s
-        self.deadline = trio.current_time() + new.lease_s
+        self.thread_id: str = new.thread_id
+        self.agent_name: str = new.agent_name
+        self.seconds: float = new.lease_s
+        self.deadline: float = trio.current_time() + new.lease_s
         self.run: Run | None = None
         self.end: RunEnd | None = None
         """The end, as the program said it."""
-        self.said = trio.Event()
+        self.said: trio.Event = trio.Event()
         """Set once it did."""
-        self.begun = trio.Event()
+        self.begun: trio.Event = trio.Event()
         """Set once its first event was emitted, or could not be."""
 
     def __repr__(self) -> str:

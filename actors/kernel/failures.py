@@ -146,7 +146,7 @@ class Failures:
     def __init__(self, capacity: int, wall_clock: Callable[[], float]) -> None:
         self._kept: deque[Failure] = deque(maxlen=capacity)
         self._wall_clock = wall_clock
-        self.total = 0
+        self.total: int = 0
         self.observers: Observers | None = None
 
     def report(

@@ -93,11 +93,11 @@ class Dispatcher:
     __slots__ = ("capacity", "context", "depth", "nesting", "thread")
 
     def __init__(self, capacity: int, nesting: int) -> None:
-        self.capacity = capacity
-        self.nesting = nesting
-        self.depth = 0
-        self.context = contextvars.copy_context()
-        self.thread = get_ident()
+        self.capacity: int = capacity
+        self.nesting: int = nesting
+        self.depth: int = 0
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.thread: int = get_ident()
 
 
 class Ended(enum.Enum):
@@ -157,8 +157,8 @@ class Mailbox(Generic[M]):
     )
 
     def __init__(self, key: str, actor: Actor[M], *, parent: Parent[M], dispatcher: Dispatcher) -> None:
-        self.key = key
-        self.actor = actor
+        self.key: str = key
+        self.actor: Actor[M] = actor
         self._parent = parent
         self._dispatcher = dispatcher
         self._state = _IDLE

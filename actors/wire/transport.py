@@ -19,7 +19,7 @@ import trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.task_set import Starter
 from actors.limits import Limits
-from actors.wire.endpoint import Endpoint
+from actors.wire.endpoint import Carrier, Endpoint
 from actors.wire.readiness import Readiness
 
 _LOOKS = 5
@@ -64,13 +64,13 @@ class Transport:
         on_drained: Callable[[], None],
         on_failed: Callable[[str], None],
     ) -> None:
-        self.sealed = False
+        self.sealed: bool = False
         """True once no more frames are taken: a Close was written, or the connection is over. The backlog is sent."""
-        self.aborted = False
+        self.aborted: bool = False
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
-        self.carrier = endpoint.carrier
+        self.carrier: Carrier | None = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
         self._endpoint = endpoint
         self._tasks = tasks
