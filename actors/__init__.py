@@ -53,6 +53,10 @@ from actors.stages import Cause, Promise, Stage
 from actors.stores.memory import MemoryStore
 from actors.stores.sqlite.store import SQLiteStore
 
+__version__ = "0.1.0"
+"""The release. A constant, because the metadata of what is installed says nothing of a folder on Python's path, and may
+be of another copy of this package than the one that runs."""
+
 __all__ = [
     "ActorsError",
     "Answer",
@@ -104,6 +108,7 @@ __all__ = [
     "Unconfirmed",
     "Undelivered",
     "Unencodable",
+    "__version__",
     "claim_new",
     "open_runtime",
 ]

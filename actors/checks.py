@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, get_args, get_origin, get_type_hints
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
 
 
 class NotAwaitable(TypeError):
@@ -85,13 +89,20 @@ def check_cursor(name: str, value: object) -> None:
 
 def _check_parameters(expected: str, function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
     try:
-        signature = inspect.signature(function)
+        signature = _signature(function)
     except (TypeError, ValueError):  # it does not say
         return
     try:
         signature.bind(*parameters)
     except TypeError:
         raise TypeError(f"{expected}, got one that takes {signature}") from None
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        # There annotations are evaluated when they are looked at, and may name what only type checkers import.
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:
@@ -106,7 +117,7 @@ def _is_plain(function: Callable[..., Any]) -> bool:
         return False
     try:
         returned = get_type_hints(bare).get("return")
-    except (NameError, TypeError):
+    except (NameError, AttributeError, TypeError, SyntaxError):  # of what only a type checker or a person reads
         return False
     kind = get_origin(returned) or returned
     return not (isinstance(kind, type) and issubclass(kind, Awaitable))

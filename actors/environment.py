@@ -30,6 +30,10 @@ def check_seconds(name: str, seconds: object, most: float = math.inf) -> None:
         raise ValueError(f"{expected}, got {seconds!r}")
 
 
+Random = random.Random
+"""A source of random numbers, by the name under which modules that take one from here know its type."""
+
+
 @attrs.frozen(kw_only=True)
 class Environment:
     """The sources of time, randomness and ids of one runtime."""

@@ -44,7 +44,7 @@ class Unencodable(EmitterError, ValueError):
     """
 
     def __init__(self, path: str, expected: str, *, came: str) -> None:
-        self.path = path.encode(errors="backslashreplace").decode()
+        self.path: str = path.encode(errors="backslashreplace").decode()
         super().__init__(f"{self.path}: expected {expected}, got {came}")
 
 

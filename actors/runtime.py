@@ -89,7 +89,7 @@ class Thread:
         lead: Lead | None = None,
     ) -> None:
         check_identifier("thread_id", thread_id)
-        self.thread_id = thread_id
+        self.thread_id: str = thread_id
         self._emitter = emitter
         self._runs = runs
         self._asks = asks
@@ -363,17 +363,17 @@ class Runtime:
     """One delivery runtime; :func:`open_runtime` makes and runs it."""
 
     def __init__(self, context: Context, options: Options) -> None:
-        self.limits = context.limits
-        self.environment = context.environment
-        self.failures = context.failures
+        self.limits: Limits = context.limits
+        self.environment: Environment = context.environment
+        self.failures: Failures = context.failures
         """The newest failures, each once, newest last."""
-        self.instruments = context.instruments
+        self.instruments: Instruments = context.instruments
         """The observers of this runtime; ``add`` one of your own."""
         self._token = trio.lowlevel.current_trio_token()
         self._affinity = Affinity(IN_A_RUNTIME)
         self._ended_at: float | None = None
         """The monotonic time of its end, because Trio's clock may be gone when the application asks for a fate."""
-        self.tree = Tree(context, options, affinity=self._affinity)
+        self.tree: Tree = Tree(context, options, affinity=self._affinity)
         """The parts, for tests and for studying; an application needs none of them."""
 
     def __repr__(self) -> str:

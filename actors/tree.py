@@ -110,7 +110,7 @@ class Tree:
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits = context.limits
         self.context = context
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         context.instruments.add(self.counts)
         self.notices = Notices(context)
         context.instruments.add(self.notices)
@@ -125,7 +125,7 @@ class Tree:
         self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
         context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
-        self.accounts = Accounts(
+        self.accounts: Accounts = Accounts(
             limits.dead_letters,
             present=self.store.known_bounds,
             restored=self.store.restored,
@@ -140,12 +140,12 @@ class Tree:
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
-        self.thread_context = self._thread_context()
+        self.thread_context: ThreadContext = self._thread_context()
         self._thread_kind = ThreadKind(self.thread_context)
         self.threads: DynamicSupervisor[ThreadMessage] = self._supervise("threads", self._thread_kind)
-        self.emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
-        self.undelivered = self._watch(options.on_undelivered)
-        self.runs = Runs(
+        self.emitter: Emitter = Emitter(context, self.threads, accounts=self.accounts, affinity=affinity)
+        self.undelivered: UndeliveredWatch | None = self._watch(options.on_undelivered)
+        self.runs: Runs = Runs(
             context,
             self.emitter,
             asks=self.asks,
@@ -153,14 +153,14 @@ class Tree:
             devices_of=self.registry.devices_of,
             owner_of=self.store.known_owner,
         )
-        self.messages = Messages(
+        self.messages: Messages = Messages(
             context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
         self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
         self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         neighbours = self._connection_context()
-        self.followers = Followers(neighbours, affinity)
-        self.server = Server(
+        self.followers: Followers = Followers(neighbours, affinity)
+        self.server: Server = Server(
             context,
             neighbours,
             access=options.access,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal
@@ -67,6 +68,18 @@ def test_what_cannot_be_called_as_it_will_be(check: Callable[..., None], functio
     expected, _, got = str(caught.value).partition(", got ")
     assert expected.startswith("on_event: expected a ")
     assert got == came
+
+
+@pytest.mark.parametrize("returns", ["Answer", "trio.NoSuchName", "'a user, or nothing'", "'Answer'"])
+def test_annotations_are_not_run(returns: str) -> None:
+    """A function may be annotated with what only a type checker imports, or in words, on every Python."""
+    late = sys.version_info >= (3, 14)  # where annotations are evaluated late without being asked to
+    source = f"import trio\ndef on_event(event) -> {returns}: ..."
+    given: dict[str, Any] = {}
+    exec(compile(source if late else f"from __future__ import annotations\n{source}", "app.py", "exec"), given)  # noqa: S102
+    check_coroutine("on_event", given["on_event"], "event")
+    with pytest.raises(TypeError, match=r"got one that takes \(event"):
+        check_coroutine("on_event", given["on_event"])
 
 
 async def test_results() -> None:

@@ -38,7 +38,7 @@ class Course:
     """The state of a thread as its events have it, apart from what a client is told."""
 
     def __init__(self) -> None:
-        self.messages = Messages()
+        self.messages: Messages = Messages()
         self.waiting: list[AguiMessage] = []
         """Messages of the user that came since the last run began."""
         self.runs: dict[str, CourseRun] = {}

@@ -35,7 +35,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, *, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.headers = joined(scope["headers"])
+        self.headers: dict[str, str] = joined(scope["headers"])
         self._receive = receive
         self._send = send
         self._started = False

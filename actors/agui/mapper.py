@@ -40,7 +40,7 @@ class Mapper:
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        self.seq = 0
+        self.seq: int = 0
         """The number of the last event that was fed."""
         self._is_silent = True
         """Nothing is said: what is fed is history."""

@@ -32,8 +32,8 @@ class ThreadStream:
     """One stream of one thread, to ``say``."""
 
     def __init__(self, runtime: Runtime, *, user_id: str, thread_id: str) -> None:
-        self.mapper = Mapper(thread_id)
-        self.is_whole = True
+        self.mapper: Mapper = Mapper(thread_id)
+        self.is_whole: bool = True
         """Nothing of the thread is missing."""
         self._runtime = runtime
         self._user_id = user_id

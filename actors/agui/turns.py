@@ -13,18 +13,18 @@ class Turns:
     """The runs at the top of a thread, of which one is said at a time, and what a client was told of it."""
 
     def __init__(self, thread_id: str) -> None:
-        self.course = Course()
+        self.course: Course = Course()
         self.said: CourseRun | None = None
         """The run that is being said."""
-        self.asked = ""
+        self.asked: str = ""
         """The run that is interrupted by its questions; of a question without a run, its own id."""
         self.only: str | None = None
         """The only run that is said, if there is one."""
-        self.is_over = False
+        self.is_over: bool = False
         """True once that one has been said to its end, or to a question."""
-        self.is_stale = True
+        self.is_stale: bool = True
         """The client may have missed something, so that the next run begins with a snapshot."""
-        self.is_asked = False
+        self.is_asked: bool = False
         """The client was told of questions, and keeps them until a run is finished."""
         self.alias: str | None = None
         """The client's own name for the run that is said first."""

@@ -49,7 +49,7 @@ class Bridge:
         """The host's loop."""
         self.report: Report = _complain
         """Takes exceptions that have no caller."""
-        self.leave = trio.Event()
+        self.leave: trio.Event = trio.Event()
         """Set, over there, when the host leaves or its loop is gone."""
         self.over = False
         """True once Trio has ended."""

@@ -21,9 +21,9 @@ class Following:
     """
 
     def __init__(self, bridge: Bridge, inner: actors.connections.following.Following) -> None:
-        self.position = inner.position
+        self.position: tuple[str, int] = inner.position
         """The place in the log where it began: an epoch, and the offset before the first event."""
-        self.taken = inner.taken
+        self.taken: tuple[str, int] = inner.taken
         """The place in the log up to which everything was taken, for ``after=`` of another one: epoch and offset."""
         self.ended: tuple[str, str] | None = None
         """The reason for which it has ended: a name of the table of close codes, and words; ``None`` while it has

@@ -23,11 +23,11 @@ class Passage(Generic[T]):
         self._waiter: asyncio.Future[None] | None = None
         self._value: Any = None
         self._error: BaseException | None = None
-        self.settled = False
+        self.settled: bool = False
         """True once it has ended."""
-        self.taken = False
+        self.taken: bool = False
         """True once its caller has the value, or the error."""
-        self.withdrawn = False
+        self.withdrawn: bool = False
         """True once its caller was cancelled. The other side looks before it begins."""
 
     def settle(self, value: T | None, error: BaseException | None = None) -> None:

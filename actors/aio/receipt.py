@@ -41,11 +41,11 @@ class Receipt:
     def __init__(self, bridge: Bridge, inner: actors.receipts.Receipt) -> None:
         """Take a receipt, and look at it; to be called in the runtime's thread."""
         self._bridge = bridge
-        self.inner = inner
+        self.inner: actors.receipts.Receipt = inner
         """The receipt over there."""
-        self.event_id = inner.event_id
-        self.thread_id = inner.thread_id
-        self.accepted_at = inner.accepted_at
+        self.event_id: str = inner.event_id
+        self.thread_id: str = inner.thread_id
+        self.accepted_at: float = inner.accepted_at
         """Wall clock, seconds since 1970, for display."""
         self._seen = look(inner)
 

@@ -40,9 +40,9 @@ class Run:
     def __init__(self, bridge: Bridge, inner: actors.runs.run.Run, *, limits: Limits) -> None:
         self.inner = inner
         """The run over there, for code over there."""
-        self.thread_id = inner.thread_id
-        self.run_id = inner.run_id
-        self.agent_name = inner.agent_name
+        self.thread_id: str = inner.thread_id
+        self.run_id: str = inner.run_id
+        self.agent_name: str = inner.agent_name
         self.message: Message | None = inner.message
         """The message that this run answers, if one started it."""
         self.result: Any = None

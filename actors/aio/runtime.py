@@ -69,7 +69,7 @@ class Thread:
     __slots__ = ("_bridge", "_inner", "_limits", "_line", "thread_id")
 
     def __init__(self, bridge: Bridge, inner: actors.runtime.Thread, *, limits: Limits, line: Line) -> None:
-        self.thread_id = inner.thread_id
+        self.thread_id: str = inner.thread_id
         self._bridge = bridge
         self._inner = inner
         self._limits = limits
@@ -192,7 +192,7 @@ class Runtime:
         """The ways into the runtime's loop, and back."""
         self.runtime = runtime
         """The runtime over there, for code that runs over there."""
-        self.limits = runtime.limits
+        self.limits: Limits = runtime.limits
         self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
         """The emits that wait for room, by thread, while there are handles of it."""
 

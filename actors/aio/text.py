@@ -52,7 +52,7 @@ class TextLane:
         """The time of the host's loop at which text may cross again."""
         self._error: ActorsError | None = None
         """The run's refusal of text that was sent. The next call hears of it."""
-        self.line = Line()
+        self.line: Line = Line()
         """The run's text and calls that wait, over there, in their order."""
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ class Visit(Generic[T]):
         function: Callable[..., Awaitable[T]],
         args: tuple[Any, ...],
     ) -> None:
-        self.over = trio.Event()
+        self.over: trio.Event = trio.Event()
         """Set, in the runtime's loop, once the task has ended."""
         self._loop = loop
         self._context = context

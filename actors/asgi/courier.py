@@ -64,7 +64,7 @@ class Courier:
         """Bytes to be carried out, oldest first."""
         self._answered = False
         """True once the ASGI server has taken a message."""
-        self.lingers = False
+        self.lingers: bool = False
         """True once a conversation was ended with a Close, which the client may answer."""
         self._speaks = False
         """True once the upgrade was agreed to."""

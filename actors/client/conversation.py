@@ -74,13 +74,13 @@ class Conversation:
         self, token: str | None, inbox: Inbox, *, origin: Origin = "unacked", activity: Activity | None = None
     ) -> None:
         self.inbox = inbox
-        self.requests = Requests()
-        self.welcomed = False
+        self.requests: Requests = Requests()
+        self.welcomed: bool = False
         """True once the server has answered this connection's hello."""
-        self.limits = ServerLimits()
-        self.silence_seconds = 0.0
+        self.limits: ServerLimits = ServerLimits()
+        self.silence_seconds: float = 0.0
         """The time for which a server that is alive may send nothing, from the welcome on."""
-        self.failures = 0
+        self.failures: int = 0
         """Failed connections in a row: those that brought nothing new."""
         self.token = token
         """The token for the next hello."""

@@ -52,9 +52,9 @@ class Inbox:
     ) -> None:
         self.taken = cursor
         self.given = cursor
-        self.overrun = False
+        self.overrun: bool = False
         self.received = cursor
-        self.acks = Acks()
+        self.acks: Acks = Acks()
         self._queue = ItemQueue(most_items, most_bytes)
         self._in_hand: Entry | None = None
         self._is_news = is_news

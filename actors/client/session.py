@@ -62,7 +62,7 @@ class Session:
     """
 
     def __init__(self, conversation: Conversation, options: Options) -> None:
-        self.state = State(name="connecting")
+        self.state: State = State(name="connecting")
         """The newest state; ``on_state`` is called with each."""
         self._affinity = Affinity(IN_A_SESSION)
         self._conversation = conversation

@@ -76,9 +76,9 @@ class Connection:
     )
 
     def __init__(self, label: str, endpoint: Endpoint, *, context: ConnectionContext, tasks: Starter) -> None:
-        self.label = label
-        self.plain = False
-        self.renames = False
+        self.label: str = label
+        self.plain: bool = False
+        self.renames: bool = False
         """True once its client has said that it knows that an epoch may go on under another name."""
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""

@@ -57,7 +57,7 @@ class Current:
     __slots__ = ("_activity", "_announcements", "_gone", "_questions", "_round", "_told", "thread_id")
 
     def __init__(self, thread_id: str | None) -> None:
-        self.thread_id = thread_id
+        self.thread_id: str | None = thread_id
         """The thread that is followed; ``None`` for all."""
         self._activity = Activity()
         self._questions = Questions()

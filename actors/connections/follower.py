@@ -69,13 +69,13 @@ class Follower:
     )
 
     def __init__(self, label: str, user_id: str, *, thread_id: str | None, context: ConnectionContext) -> None:
-        self.label = label
+        self.label: str = label
         self.user_id: str | None = user_id
-        self.plain = False
-        self.renames = True
+        self.plain: bool = False
+        self.renames: bool = True
         self.subscription: Subscription | None = None
         """Its subscription to the user's log, from attach on."""
-        self.bell = Doorbell()
+        self.bell: Doorbell = Doorbell()
         """Rung when there may be something to take."""
         self.reason: tuple[str, str] | None = None
         """The row of the closing table by which it has ended, and the reason in words."""

@@ -17,7 +17,7 @@ class Loading:
     def __init__(
         self, tasks: Starter, *, on_loaded: Callable[[], object], on_failed: Callable[[BaseException], object]
     ) -> None:
-        self.busy = False
+        self.busy: bool = False
         """True while it loads."""
         self._tasks = tasks
         self._on_loaded = on_loaded

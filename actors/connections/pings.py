@@ -18,7 +18,7 @@ class Pings:
     __slots__ = ("_answered", "_delivered", "_end", "_fence", "_sent", "_transport", "is_fenced")
 
     def __init__(self, transport: Transport) -> None:
-        self.is_fenced = False
+        self.is_fenced: bool = False
         """True if the device may not have taken the last reset, so that its acks are of an ended epoch."""
         self._transport = transport
         self._sent = 0

@@ -15,6 +15,7 @@ takes no account along.
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import groupby
 
@@ -44,11 +45,11 @@ class UserAccount:
     __slots__ = ("_ended", "accepted", "closed", "deduplicated", "ledger", "restored")
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.accepted = 0
+        self.ledger: Ledger = ledger
+        self.accepted: int = 0
         """Accepted events that a bind placed, or that were repetitions; the ledgers count the others."""
-        self.deduplicated = 0
-        self.restored = 0
+        self.deduplicated: int = 0
+        self.restored: int = 0
         self._ended: list[Ledger] = []
         """Ledgers of earlier epochs: the newest, and those in which a write was still unfinished."""
         self.closed = Balance()
@@ -126,16 +127,16 @@ class Accounts:
         self._on_unconfirmed = on_unconfirmed
         """Takes a user and a number of events that were written, and left the log before a device acked them."""
         self._letters = DeadLetters(dead_letters, on_dropped=on_dropped)
-        self.dead_letters = self._letters.newest
-        self.dropped = self._letters.counts
+        self.dead_letters: deque[DeadLetter] = self._letters.newest
+        self.dropped: Counter[Cause] = self._letters.counts
         """Events that were dropped, by cause."""
         self.present = present
         """Reads a user's log as it is now, where that is known; a reply may be about an earlier epoch or low."""
         self._restored = restored
         """Finds what an earlier life of the store left in a user's log."""
-        self.accepted = 0
+        self.accepted: int = 0
         """Events that emitters handed over; the emitter counts them."""
-        self.doubtful = 0
+        self.doubtful: int = 0
         """Queued events of which the runtime will never learn whether the store has taken them."""
         self._arrived = 0
         """Events that the store has answered for, or that are known to be lost; the ledgers count those placed at

@@ -22,7 +22,7 @@ class Announcements:
     def __init__(self) -> None:
         self._items: deque[Item] | None = None
         self._pongs = 0
-        self.is_over = True
+        self.is_over: bool = True
         """True if no message is left to send. An attribute, because each write to the device asks."""
 
     def begin(self, items: Iterable[Item]) -> None:

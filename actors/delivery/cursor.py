@@ -52,11 +52,11 @@ class Cursor:
     __slots__ = ("_missed", "_unacked", "acked", "first", "position")
 
     def __init__(self, first: int) -> None:
-        self.first = first
+        self.first: int = first
         """The offset at which this connection began."""
-        self.position = first - 1
+        self.position: int = first - 1
         """The last offset handed to the socket, or told to be gone."""
-        self.acked = first - 1
+        self.acked: int = first - 1
         """The highest offset that the device acked."""
         # Lists, because a deque of nothing takes 760 bytes, and these hold a span or two.
         self._unacked: list[tuple[int, int]] = []

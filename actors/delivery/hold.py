@@ -28,15 +28,15 @@ class Hold(Watchers):
         """The tally in which the accounts count what it holds."""
         self.low = first_seq
         """The first ``seq`` still held."""
-        self.high = first_seq - 1
+        self.high: int = first_seq - 1
         """The last ``seq`` held."""
         # These need no bound, because the same cause merges, and the cause can
         # only alternate when the whole hold has expired in between, which
         # takes as long as a hold lasts.
         self._shed: tuple[tuple[int, Cause], ...] = ()
-        self.restored_to = 0
+        self.restored_to: int = 0
         """The last ``seq`` that an earlier life of the store held; 0 without one."""
-        self.safety = Safety()
+        self.safety: Safety = Safety()
         """The safety of the events while they are held."""
         self._shift: int | None = None
         self._first_page = 0

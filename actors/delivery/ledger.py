@@ -58,9 +58,9 @@ class Page(Watchers):
         self._safety = safety
         self._user_id = user_id
         self._epoch = epoch
-        self.placed = 0
-        self.acked = 0
-        self.gone = 0
+        self.placed: int = 0
+        self.acked: int = 0
+        self.gone: int = 0
         self._written = 0
         self._left: dict[Cause, int] = {}
 
@@ -187,17 +187,17 @@ class Ledger:
         """The first offset of the log."""
         self._floor = max(self.low, self._base)
         """The first offset of the log whose event is of this epoch."""
-        self.head = self._base - 1
+        self.head: int = self._base - 1
         self.end: int = sys.maxsize
         """The last offset that the log has kept of this epoch, once another one has followed."""
-        self.present = epoch
+        self.present: str = epoch
         """Its epoch while it has the log's new events, and then nothing: one comparison tells a thread that kept it
         whether the store placed an event here."""
-        self.accepted = 0
+        self.accepted: int = 0
         """Events accepted in this life that were placed in this epoch at once, and not by a bind."""
-        self.acked = 0
-        self.unconfirmed = 0
-        self.dropped = 0
+        self.acked: int = 0
+        self.unconfirmed: int = 0
+        self.dropped: int = 0
         self._pages: dict[int, Page] = {}
         self._writes: list[tuple[int, int]] = []
         """Runs of offsets that sockets have begun to take; the outcome is not known yet."""

@@ -64,15 +64,17 @@ class Log:
     )
 
     def __init__(self, epoch: str, head: int = 0, *, lineage: Lineage = ()) -> None:
-        self.epoch = epoch
-        self.lineage = lineage
+        self.epoch: str = epoch
+        self.lineage: Lineage = lineage
         """The epochs that this one continues."""
-        self.low = self.at_hand = head + 1
+        self.low: int = head + 1
         """The first offset still here; ``head + 1`` when nothing is."""
-        self.head = self.shown = head
-        self.forgotten = False
+        self.at_hand: int = head + 1
+        self.head: int = head
+        self.shown: int = head
+        self.forgotten: bool = False
         """True once its user has another one, or none: a thread that kept it looks for the other."""
-        self.size_bytes = 0
+        self.size_bytes: int = 0
         """The size of the retained frames."""
         self._bytes = bytearray()
         self._marks = array("q", (0,))

@@ -118,12 +118,12 @@ class Subscription:
     def __init__(
         self, log: LogSource, ledger: Ledger, *, start: Start, bounds: Bounds, plain: bool, instruments: Instruments
     ) -> None:
-        self.user_id = ledger.user_id
-        self.plain = plain
+        self.user_id: str = ledger.user_id
+        self.plain: bool = plain
         """True for a device without the protocol: it is sent events alone, and acks nothing."""
-        self.ledger = ledger
+        self.ledger: Ledger = ledger
         """The books of the epoch in which the cursor stands."""
-        self.cursor = Cursor(start.offset)
+        self.cursor: Cursor = Cursor(start.offset)
         self._log = log
         self._instruments = instruments
         self._catching_up_to = None if plain else bounds.head

@@ -17,9 +17,9 @@ class Tally:
     __slots__ = ("accepted", "acked", "deduplicated", "dropped", "held", "placed", "restored", "unconfirmed")
 
     def __init__(self) -> None:
-        self.accepted = 0
+        self.accepted: int = 0
         """Events that were placed at once, and not by a bind."""
-        self.placed = 0
+        self.placed: int = 0
         """Events that stand in a ledger, also by a bind, or since an earlier life of the store."""
         self.acked = 0
         self.unconfirmed = 0

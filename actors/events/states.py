@@ -52,7 +52,7 @@ class Safety:
     __slots__ = ("_promise", "_volatile_from", "promises")
 
     def __init__(self) -> None:
-        self.promises = False
+        self.promises: bool = False
         """True if some event survives something. An attribute, because each placement asks."""
         self._promise = Promise.NOTHING
         self._volatile_from: int | None = None

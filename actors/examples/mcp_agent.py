@@ -24,8 +24,8 @@ try:
     import mcp
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-except ImportError as error:
-    raise ImportError("this example needs mcp 2.0 or newer: in the checkout, pip install '.[examples]'") from error
+except ImportError as _error:
+    raise ImportError("this example needs mcp 2.0 or newer: in the checkout, pip install '.[examples]'") from _error
 
 CALLS = 8
 """The most calls in one run, so that a model that goes in circles ends as ``agent_failed``."""

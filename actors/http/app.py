@@ -38,7 +38,7 @@ class Api:
         self._runtime = runtime
         self._keys = keys
         self._bounds = bounds
-        self.leases = Leases(runtime, nursery)
+        self.leases: Leases = Leases(runtime, nursery)
         """The runs of programs elsewhere."""
         self._table: Table = table(self.leases, Bells(runtime), pages)
         self._requests = 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
 
+from actors import __version__
 from actors.http.lines import CONTENT
 from actors.http.operations import Operation
 from actors.http.problems import RETRY_AFTER, STATUSES
@@ -38,7 +38,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     queries = {row.query.__name__ for row in rows} - {row.body.__name__ for row in rows if row.body is not None}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "trio-actors", "summary": _SUMMARY, "version": _version()},
+        "info": {"title": "trio-actors", "summary": _SUMMARY, "version": __version__},
         "security": [{"key": []}],
         "paths": paths,
         "components": {
@@ -127,10 +127,3 @@ def _refused(status: int, names: list[str]) -> dict[str, Any]:
     if RETRY_AFTER & set(names):
         told["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
     return told
-
-
-def _version() -> str:
-    try:
-        return version("trio-actors")
-    except PackageNotFoundError:
-        return "0"

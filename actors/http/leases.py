@@ -47,9 +47,9 @@ class Lease:
         self.run: Run | None = None
         self.end: RunEnd | None = None
         """The end, as the program said it."""
-        self.said = trio.Event()
+        self.said: trio.Event = trio.Event()
         """Set once it did."""
-        self.begun = trio.Event()
+        self.begun: trio.Event = trio.Event()
         """Set once its first event was emitted, or could not be."""
 
     def __repr__(self) -> str:

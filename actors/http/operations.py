@@ -78,7 +78,7 @@ class WrongMethod(Problem):
     """A path that answers other methods."""
 
     def __init__(self, methods: dict[str, Operation]) -> None:
-        self.allow = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
+        self.allow: str = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
         super().__init__("unknown_op", f"expected {self.allow} at this path", status=405)
 
 

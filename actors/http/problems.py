@@ -82,9 +82,9 @@ class Problem(Exception):
     """A request that is not carried out, for a row of the tables."""
 
     def __init__(self, name: str, text: str = "", *, status: int | None = None) -> None:
-        self.row = _ROWS[name]
-        self.text = text or self.row.text
-        self.status = STATUSES[name] if status is None else status
+        self.row: Reason = _ROWS[name]
+        self.text: str = text or self.row.text
+        self.status: int = STATUSES[name] if status is None else status
         """The HTTP status, that of the row unless HTTP has a closer one."""
         super().__init__(self.text)
 

@@ -29,7 +29,7 @@ Text = Annotated[str, msgspec.Meta(max_length=2_000)]
 JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 """A JSON object, of which every byte is kept."""
 
-empty_object = partial(msgspec.Raw, b"{}")
+empty_object: partial[msgspec.Raw] = partial(msgspec.Raw, b"{}")
 
 
 PatienceSeconds = Annotated[float, msgspec.Meta(ge=0, le=60, description="time to wait, in seconds")]

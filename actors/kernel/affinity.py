@@ -30,8 +30,8 @@ class Affinity:
     __slots__ = ("_instead", "over", "thread")
 
     def __init__(self, instead: str) -> None:
-        self.thread = get_ident()
-        self.over = False
+        self.thread: int = get_ident()
+        self.over: bool = False
         """True once it has ended: to look at the rest does no harm from any thread."""
         self._instead = instead
 

@@ -151,7 +151,7 @@ class Failures:
         """Logs a failure."""
         self._kept: deque[Failure] = deque(maxlen=capacity)
         self._wall_clock = wall_clock
-        self.total = 0
+        self.total: int = 0
         self.observers: Observers | None = None
 
     def report(

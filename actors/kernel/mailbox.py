@@ -163,8 +163,8 @@ class Mailbox(Generic[M]):
     )
 
     def __init__(self, key: str, actor: Actor[M], *, parent: Parent[M], dispatcher: Dispatcher) -> None:
-        self.key = key
-        self.actor = actor
+        self.key: str = key
+        self.actor: Actor[M] = actor
         self._parent = parent
         self._dispatcher = dispatcher
         self._state = _IDLE

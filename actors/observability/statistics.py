@@ -27,11 +27,11 @@ class Counts(Instrument):
         self.closed: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
         self.requests: Counter[tuple[str, str]] = Counter()
-        self.began = 0
+        self.began: int = 0
         self.ended: Counter[str] = Counter()
         self.asks_closed: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
-        self.quarantines = 0
+        self.quarantines: int = 0
 
     def __repr__(self) -> str:
         return f"<Counts opened={self.opened} began={self.began} restarts={self.restarts.total()}>"

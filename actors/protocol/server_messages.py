@@ -10,6 +10,7 @@ the log keeps events encoded, and read it holds the structs below.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -263,7 +264,7 @@ class _Head(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Encode a message as JSON."""
 
 _decode_head = msgspec.json.Decoder(_Head).decode

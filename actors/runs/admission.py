@@ -55,7 +55,7 @@ class Admission:
         roster: Roster,
         start: Callable[[Run], None],
     ) -> None:
-        self.messages = 0
+        self.messages: int = 0
         """The number of messages that a run answers, or will, or may."""
         self.expected: dict[Run, None] = {}
         """Runs whose message is on its way to the store."""

@@ -20,7 +20,7 @@ class Beginning:
         self._run_id = run_id
         self._about = about
         self._emission: Emission | None = None
-        self.waiting = False
+        self.waiting: bool = False
         """True while the run waits for its turn."""
 
     def __repr__(self) -> str:

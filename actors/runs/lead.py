@@ -210,7 +210,7 @@ class Leads:
     ) -> None:
         self.owner_of = owner_of
         """Returns the owner of a thread."""
-        self.clock = context.environment.clock
+        self.clock: Callable[[], float] = context.environment.clock
         self._devices_of = devices_of
         self._most_bytes = max(context.limits.retained_bytes // 2, 1)
         """Half of what a log retains, because the other half is for what it had already."""

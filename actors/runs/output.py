@@ -68,7 +68,7 @@ class Output:
         self._outcome: Lifecycle | None = None
         self._waits: set[trio.CancelScope] = set()
         """Calls that wait for room, or for an answer; the end of the run ends them."""
-        self.last_emitted = False
+        self.last_emitted: bool = False
         """True once the run's last event is on its way to the store, or there."""
         self._spare: Receipt | None = None
         """The newest text that took the one place in the mailbox that is reserved for text."""

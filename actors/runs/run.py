@@ -176,11 +176,11 @@ class Run:
         """The child runs that have not left their blocks."""
         self.block: Block | None = None
         """The block of the run's code, while a task is in it."""
-        self.closed = trio.Event()
+        self.closed: trio.Event = trio.Event()
         """Set once the terminal event was emitted, or never will be."""
-        self.over = trio.Event()
+        self.over: trio.Event = trio.Event()
         """Set once the run's code has left its block; the terminal event may have come before that."""
-        self.attended = message is not None
+        self.attended: bool = message is not None
         """True once the thread's owner was connected during the run; the sender of its message was."""
         self.output: Output = Output(
             thread_id,
@@ -190,7 +190,7 @@ class Run:
             limits=supervisor.limits,
             lead=supervisor.lead if parent is None else parent.output.lead,
         )
-        self.beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
+        self.beginning: Beginning = Beginning(thread_id, run_id, about=_about(agent_name, parent, message))
         self._supervisor = supervisor
         self._scope = trio.CancelScope()
         self._last: Emission | None = None

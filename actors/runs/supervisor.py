@@ -24,6 +24,7 @@ from actors.context import Context
 from actors.events.delivered import Position
 from actors.events.traceparent import check_traceparent
 from actors.kernel.failures import Barrier, unwrap
+from actors.limits import Limits
 from actors.runs.admission import Admission, MessageArrival
 from actors.runs.asks import Asks
 from actors.runs.deltas import DeltaCoalescer
@@ -73,16 +74,19 @@ class Runs:
     ) -> None:
         self.emitter = emitter
         self.asks = asks
-        self.limits = limits = context.limits
-        self.deltas = DeltaCoalescer(limits.delta_window_ms, context.environment.clock)
-        self.roster = Roster(owner_of, devices_of)
-        self.registry = RunRegistry(self.roster, owner_of, limits=limits)
-        self.admission = Admission(
+        self.limits: Limits = context.limits
+        limits = context.limits
+        self.deltas: DeltaCoalescer = DeltaCoalescer(limits.delta_window_ms, context.environment.clock)
+        self.roster: Roster = Roster(owner_of, devices_of)
+        self.registry: RunRegistry = RunRegistry(self.roster, owner_of, limits=limits)
+        self.admission: Admission = Admission(
             agents.concurrency, limits, registry=self.registry, roster=self.roster, start=self._start
         )
-        self.endings = Endings(context, self.registry, admission=self.admission)
-        self.leads = Leads(context, owner_of=owner_of, devices_of=devices_of)
-        self.lead = None if agents.ahead is None else self.leads.of(None, agents.ahead, agents.ahead_seconds)
+        self.endings: Endings = Endings(context, self.registry, admission=self.admission)
+        self.leads: Leads = Leads(context, owner_of=owner_of, devices_of=devices_of)
+        self.lead: Lead | None = (
+            None if agents.ahead is None else self.leads.of(None, agents.ahead, agents.ahead_seconds)
+        )
         self._disconnects = Disconnects(limits.disconnect_grace_seconds, owner_of=owner_of, devices_of=devices_of)
         self._environment = context.environment
         self._failures = context.failures

@@ -24,9 +24,9 @@ class TextBuffer:
         self._most_bytes = most_bytes
         self._texts: list[str] = []
         self._half = ""
-        self.size = 0
+        self.size: int = 0
         """Bytes of its text; 0 exactly if there is none."""
-        self.batch = 0
+        self.batch: int = 0
         """Counts how often the buffer was emptied, so that a window that is over knows if its text is still here."""
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ class Turns(Generic[R]):
         self._most_runs = most_runs
         self.active: list[R] = []
         self.waiting: deque[R] = deque()
-        self.expected = 0
+        self.expected: int = 0
         """Messages that came in and are not placed yet."""
 
     def __repr__(self) -> str:

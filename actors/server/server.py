@@ -65,13 +65,13 @@ class Server:
         """Counts the connections of one user."""
         self.trouble = trouble
         """Returns the store's trouble, if there is any."""
-        self.refusing = trio.Event()
+        self.refusing: trio.Event = trio.Event()
         """Set once nothing more is accepted."""
-        self.closing = trio.Event()
+        self.closing: trio.Event = trio.Event()
         """Set once every connection is being ended."""
-        self.goodbyes = 0
+        self.goodbyes: int = 0
         """Connections that have ended and could be told why."""
-        self.aborted = 0
+        self.aborted: int = 0
         """Connections that have ended and could not."""
         self._neighbours = neighbours
         self._limits = context.limits
@@ -83,7 +83,8 @@ class Server:
         """Sockets whose connections have ended, and which their carriers have yet to let go of, with the devices of
         their users."""
         self._departures = trio.lowlevel.ParkingLot()
-        self.authentication = authentication = Authentication(context, access.authenticate, sources=access.sources)
+        authentication = Authentication(context, access.authenticate, sources=access.sources)
+        self.authentication: Authentication = authentication
         self._handshake = Handshake(context, self, authentication=authentication, origins=access.origins, routes=routes)
         self._listener = Listener(context, self, private=authentication.is_trusting)
 

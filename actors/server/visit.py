@@ -64,11 +64,11 @@ class Visit:
         shield: bool,
         arrival: Arrival = PLAIN_ARRIVAL,
     ) -> None:
-        self.endpoint = endpoint
-        self.arrival = arrival
+        self.endpoint: Endpoint = endpoint
+        self.arrival: Arrival = arrival
         self.connection: Connection | None = None
         """The connection, once it has become one."""
-        self.tasks = TaskSet(nursery, lambda error: host.report(self, error), shield=shield)
+        self.tasks: TaskSet = TaskSet(nursery, lambda error: host.report(self, error), shield=shield)
         self._host = host
         self._on_gone = on_gone
         self._idle = False

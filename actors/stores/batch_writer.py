@@ -54,7 +54,7 @@ class BatchWriter:
     ) -> None:
         self.trouble: Trouble | None = None
         """The reason for which nothing can be written at present."""
-        self.in_doubt = False
+        self.in_doubt: bool = False
         """True while it is not known whether the journal has the batch that was given to it last."""
         self._batches = batches
         self._state = state

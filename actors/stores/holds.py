@@ -29,14 +29,14 @@ class ThreadHold:
     __slots__ = ("disowned", "events", "first_shed", "shed", "size_bytes", "thread_id")
 
     def __init__(self, thread_id: str, *, disowned: bool) -> None:
-        self.thread_id = thread_id
-        self.disowned = disowned
+        self.thread_id: str = thread_id
+        self.disowned: bool = disowned
         """True if the thread has had an owner, so that its numbering is kept for ever."""
         self.events: deque[HeldEvent] | None = None
         """``None`` when there are none, because an empty deque takes as much memory as three events."""
-        self.size_bytes = 0
+        self.size_bytes: int = 0
         self.shed: dict[Cause, int] | None = None
-        self.first_shed = 0
+        self.first_shed: int = 0
 
     @property
     def last_shed(self) -> int:

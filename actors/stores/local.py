@@ -24,6 +24,7 @@ from actors.delivery.log import NotAtHand
 from actors.environment import Environment
 from actors.errors import StoreUnavailable
 from actors.limits import Limits
+from actors.stages import Promise
 from actors.stores.batch_writer import BatchWriter, Policy
 from actors.stores.batches import Batches
 from actors.stores.clock import StoreClock
@@ -56,8 +57,8 @@ class LocalStore:
     """The :class:`~actors.stores.store.Store` of one process, over a journal."""
 
     def __init__(self, journal: Journal, *, policy: Policy = "wait") -> None:
-        self.promise = journal.promise
-        self.secret = b""
+        self.promise: Promise = journal.promise
+        self.secret: bytes = b""
         self.state: StoreState
         """Everything that was decided, for tests and for studying."""
         self._journal = journal

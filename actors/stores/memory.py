@@ -70,7 +70,7 @@ class MemoryStore:
     trouble: Trouble | None = None
 
     def __init__(self) -> None:
-        self.secret = b""
+        self.secret: bytes = b""
         self.state: StoreState
         """Everything that it has, for tests and for studying."""
         self._clock: StoreClock

@@ -56,11 +56,11 @@ class ThreadState:
     __slots__ = ("binding", "generation", "hold", "log", "seq", "user_id")
 
     def __init__(self) -> None:
-        self.seq = 0
+        self.seq: int = 0
         self.log: Log | None = None
         """The owner's log, since an event was placed in it for this owner. It may be forgotten meanwhile."""
         self.user_id: str | None = None
-        self.generation = FIRST_GENERATION
+        self.generation: str = FIRST_GENERATION
         self.binding: Binding | None = None
         """The reply to the last change of owner, until :meth:`StoreState.ack_binding`."""
         self.hold: ThreadHold | None = None
@@ -93,9 +93,9 @@ class StoreState:
         self.logs: dict[str, Log] = {}
         self.ends: dict[str, LogEnd] = {}
         """The ends of empty logs, by user."""
-        self.window = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
-        self.holds = Holds(limits, self._forget_thread, note=None if effects is None else self._note)
-        self.runs = RunMarks()
+        self.window: IdempotencyWindow = IdempotencyWindow(limits.idempotency_ids, limits.idempotency_seconds)
+        self.holds: Holds = Holds(limits, self._forget_thread, note=None if effects is None else self._note)
+        self.runs: RunMarks = RunMarks()
         self.effects = effects
         """The effects decided since the last commit; ``None`` where there is no journal."""
         self._limits = limits

@@ -29,7 +29,7 @@ class Agents:
         self._world: World
         self._failures = 0
         self._tokens = 0
-        self.released = trio.Event()
+        self.released: trio.Event = trio.Event()
         """Set when faults end: an agent that hangs, hangs until then."""
 
     def enter(self, world: World) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from actors.environment import Environment
+from actors.environment import Environment, Random
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Chance:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.random = Environment().random
+        self.random: Random = Environment().random
         self.random.seed(name)
 
     def of(self, part: object) -> Chance:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import attrs
 
 from actors.kernel.dynamic_supervisor import Kind
+from actors.kernel.failures import Failure
+from actors.kernel.mailbox import Ended
 
 Moment = Literal["before", "after", "settle"]
 """Before a message is handled, after it, and before what it left is settled."""
@@ -76,10 +79,13 @@ class CrashingKind:
         self._name = name
         self._kind = kind
         self._crashes = crashes
-        self.dead_letter = kind.dead_letter
-        self.quarantined = kind.quarantined
-        self.settled = kind.settled
+        self.dead_letter: Callable[[Any, Ended], bool | None] = kind.dead_letter
+        self.quarantined: Callable[[str, Failure], None] = kind.quarantined
 
     def build(self, key: str) -> CrashingActor:
         """Build an actor behind its fragility."""
         return CrashingActor(self._kind.build(key), f"{self._name}/{key}", crashes=self._crashes)
+
+    async def settled(self) -> None:
+        """Wait until all that the actors have handed on is answered. A checkpoint."""
+        await self._kind.settled()

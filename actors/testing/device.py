@@ -169,24 +169,24 @@ class Device:
         self.seen_at: list[float] = []
         """And when."""
         self._standing = Standing()
-        self.questions = self._standing.questions
-        self.running = self._standing.running
-        self.ack_seconds = 0.2
+        self.questions: dict[str, dict[str, Any]] = self._standing.questions
+        self.running: dict[str, str] = self._standing.running
+        self.ack_seconds: float = 0.2
         """The time that the device waits before it acks."""
         self.left = False
         """It will not come back."""
-        self.lag_until = -math.inf
+        self.lag_until: float = -math.inf
         """It does not read before that."""
-        self.away_until = -math.inf
+        self.away_until: float = -math.inf
         """It does not connect before that."""
-        self.caught_up = False
+        self.caught_up: bool = False
         self.open: list[PendingRequest] = []
         self.wire: Wire | None = None
         self.lost: list[str] = []
         """Requests of sessions that are gone: the device cannot know whether the server carried them out."""
         self._exchange = exchange
         self._chance = chance
-        self.renames = not plain and chance.of("renames").happens(0.5)
+        self.renames: bool = not plain and chance.of("renames").happens(0.5)
         """It knows that an epoch may go on under another name; clients from before that do not."""
         self._frames = FrameReader()
         self._inbox: list[tuple[int, bytes]] = []

@@ -52,7 +52,7 @@ class Follower:
         self.cursor: tuple[str, int] | None = None
         self.questions: set[str] = set()
         self.running: set[str] = set()
-        self.caught_up = False
+        self.caught_up: bool = False
         """True if nothing came any more."""
         self._scope = trio.CancelScope()
         self._world = world

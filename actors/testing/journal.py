@@ -77,12 +77,12 @@ class SimJournal:
 
     def __init__(self, disk: Disk, seconds: float = 0.01) -> None:
         self.disk = disk
-        self.stalled_until = 0.0
+        self.stalled_until: float = 0.0
         self.faults: deque[Fault] = deque()
         """The faults of the next commits."""
-        self.full = False
+        self.full: bool = False
         """True while the disk has no room for anything."""
-        self.calls = 0
+        self.calls: int = 0
         self.fail_call = 0
         """The one commit to fail, counted from 1, as ``fail_with`` says."""
         self.fail_with: Fault = "unwritten"

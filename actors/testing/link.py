@@ -23,7 +23,7 @@ class Network:
         """The server's address."""
         self.stalled = False
         """True while nothing passes."""
-        self.stirred = trio.lowlevel.ParkingLot()
+        self.stirred: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         """The tasks of connections that wait for that to change."""
         self.harmed: Counter[str] = Counter()
         self.passed_bytes: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Link:
     def __init__(self, network: Network, faults: Faults, *, client: trio.SocketStream, chance: Chance) -> None:
         self.network = network
         self.faults = faults
-        self.passed_at = trio.current_time()
+        self.passed_at: float = trio.current_time()
         self._ends = [client]
         self._up = Pipe(self, "up", shaper=Shaper(faults.up, chance.of("up")))
         self._down = Pipe(self, "down", shaper=Shaper(faults.down, chance.of("down")))
@@ -110,9 +110,9 @@ class Pipe:
 
     def __init__(self, link: Link, direction: Direction, *, shaper: Shaper) -> None:
         self.direction = direction
-        self.lost = False
+        self.lost: bool = False
         """Nothing comes out any more, whatever goes in; and so it stays."""
-        self.ended = False
+        self.ended: bool = False
         self._link = link
         self._shaper = shaper
         self._broken = False

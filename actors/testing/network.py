@@ -36,13 +36,13 @@ class Flow:
     """One direction of a line: bytes that are under way, and when they arrive."""
 
     def __init__(self, seconds: float, room_bytes: float, *, bite_bytes: int | None) -> None:
-        self.ended = False
+        self.ended: bool = False
         """Nothing more is sent; what is under way arrives."""
-        self.broken = False
+        self.broken: bool = False
         """Nothing more arrives."""
-        self.frozen = False
+        self.frozen: bool = False
         """Nothing arrives for now."""
-        self.size = 0
+        self.size: int = 0
         self._seconds = seconds
         self._room_bytes = room_bytes
         self._bite_bytes = bite_bytes
@@ -140,10 +140,10 @@ class Line:
 
     def __init__(self, number: int, conditions: Conditions, *, on_taken: Callable[[bytes], None]) -> None:
         self.number = number
-        self.up = Flow(conditions.up_seconds, math.inf, bite_bytes=conditions.bite_bytes)
-        self.down = Flow(conditions.down_seconds, conditions.room_bytes, bite_bytes=conditions.bite_bytes)
-        self.server = ServerEnd(self, on_taken)
-        self.device = DeviceEnd(self)
+        self.up: Flow = Flow(conditions.up_seconds, math.inf, bite_bytes=conditions.bite_bytes)
+        self.down: Flow = Flow(conditions.down_seconds, conditions.room_bytes, bite_bytes=conditions.bite_bytes)
+        self.server: ServerEnd = ServerEnd(self, on_taken)
+        self.device: DeviceEnd = DeviceEnd(self)
 
     def cut(self, keep_bytes: int) -> None:
         """Break the line; of what is under way to the device, so many bytes still arrive."""
@@ -175,7 +175,7 @@ class ServerEnd:
     """True for none, because what has arrived is with the line."""
 
     def __init__(self, line: Line, on_taken: Callable[[bytes], None]) -> None:
-        self.peer = f"line {line.number}"
+        self.peer: str = f"line {line.number}"
         self._line = line
         self._on_taken = on_taken
         self._closed = False

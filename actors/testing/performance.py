@@ -28,7 +28,7 @@ class Outcome:
 
     def __init__(self, plan: Plan, mismatches: list[Mismatch], *, trace: list[str]) -> None:
         self.plan = plan
-        self.mismatches = list(dict.fromkeys(mismatches))
+        self.mismatches: list[Mismatch] = list(dict.fromkeys(mismatches))
         self.trace = trace
 
     @property

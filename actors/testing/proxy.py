@@ -27,6 +27,7 @@ with the bytes is still its own. A network without any system is what :func:`act
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -48,11 +49,11 @@ class FaultProxy:
         """Called for the faults of each connection; a change holds for the connections to come."""
         self.port = 0
         """The port that it listens on, at 127.0.0.1."""
-        self.connections = 0
+        self.connections: int = 0
         """The number of connections, refused ones too."""
-        self.passed_bytes = self._network.passed_bytes
+        self.passed_bytes: Counter[str] = self._network.passed_bytes
         """The bytes that it passed on, ``up`` and ``down``."""
-        self.harmed = self._network.harmed
+        self.harmed: Counter[str] = self._network.harmed
         """The number of connections harmed in each way: ``close``, ``reset``, ``vanish``, ``stall``, ``refuse``,
         ``idle``; ``unreachable`` when there was no server."""
         self._chance = chance

@@ -148,9 +148,9 @@ class Records:
         """Tells whether the store is in trouble: what a device is told then may be lost with the life that told it."""
         self.quarantined: set[str] = set()
         """Paths of quarantined actors, in this life of the runtime."""
-        self.life = 0
-        self.runtime = 0
-        self.now = 0
+        self.life: int = 0
+        self.runtime: int = 0
+        self.now: int = 0
 
     def tick(self) -> int:
         """Return a moment later than all before."""

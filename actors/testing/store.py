@@ -20,7 +20,7 @@ class FaultyMemoryStore(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.journal = SimJournal(Disk())
+        self.journal: SimJournal = SimJournal(Disk())
         """Not used, so that its faults have no effect."""
 
     def fork(self, user_id: str, offset: int) -> Bounds:
@@ -36,9 +36,9 @@ class FaultyStore(LocalStore):
     """A local store over a journal of which each commit takes ``seconds``. Without a disk, it outlives nothing."""
 
     def __init__(self, seconds: float, disk: Disk | None = None) -> None:
-        self.journal = SimJournal(Disk() if disk is None else disk, seconds)
+        self.journal: SimJournal = SimJournal(Disk() if disk is None else disk, seconds)
         super().__init__(self.journal)
-        self.promise = Promise.NOTHING if disk is None else self.journal.promise
+        self.promise: Promise = Promise.NOTHING if disk is None else self.journal.promise
         self._waiting = 0
         """Acts that are not answered."""
         self._answered = trio.Event()

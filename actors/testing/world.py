@@ -80,22 +80,22 @@ class World:
         self._setting = setting
         self.runtime: Runtime
         self.store: FaultyStore | FaultyMemoryStore
-        self.records = Records()
-        self.oracle = Oracle(self.records, lambda user_id: _low_of(self.store.bounds(user_id)))
+        self.records: Records = Records()
+        self.oracle: Oracle = Oracle(self.records, lambda user_id: _low_of(self.store.bounds(user_id)))
         self.records.in_trouble = lambda: self.store.trouble is not None
         self.devices: list[Device] = []
         self.followers: list[Follower] = []
-        self.crashes = Crashes()
+        self.crashes: Crashes = Crashes()
         self.own_failures: list[str] = []
         """Texts that may stand in failures: what the simulation's own code raised."""
         self.spared: set[str] = set()
         """Users that get lines without faults."""
-        self.calm = False
+        self.calm: bool = False
         """Nothing goes wrong any more."""
-        self.up = False
-        self.durable = setting.durable
+        self.up: bool = False
+        self.durable: bool = setting.durable
         self.disk = Disk() if setting.durable else None
-        self.killed = False
+        self.killed: bool = False
         """The process is dead, and the next one is not there yet."""
         self._observer: OracleInstrument
         self.before_check: Callable[[Runtime], None] = lambda runtime: None

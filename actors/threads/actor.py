@@ -27,7 +27,7 @@ class ThreadActor:
     __slots__ = ("_context", "_noted", "_route", "_unsent", "thread_id")
 
     def __init__(self, thread_id: str, context: ThreadContext) -> None:
-        self.thread_id = thread_id
+        self.thread_id: str = thread_id
         self._context = context
         self._route = Route()
         self._noted: str | None = None

@@ -7,11 +7,11 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from actors import __version__
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
 from actors.tools.build import build
@@ -155,16 +155,12 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """The option ``--version``: the release, which it looks up only when it is given, and the build."""
+    """The option ``--version``: the release and the build."""
 
     def __init__(self, option_strings: list[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show which release and which build this is, and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         """Print and exit."""
-        try:
-            release = version("trio-actors")
-        except PackageNotFoundError:
-            release = "(not installed: a folder on Python's path)"
-        say(f"trio-actors {release} ({build()})\n")
+        say(f"trio-actors {__version__} ({build()})\n")
         parser.exit()

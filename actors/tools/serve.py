@@ -99,15 +99,19 @@ class Feed:
     """Standard input on its way to the devices."""
 
     def __init__(self, runtime: Runtime, options: ServeOptions) -> None:
-        self.failed = False
+        self.failed: bool = False
         """True once a standard stream could not be read or written."""
-        self.receipts = OutputWriter(
+        self.receipts: OutputWriter = OutputWriter(
             output() if options.receipts else None, "standard output", on_failed=self._stream_failed
         )
-        self.remarks = OutputWriter(descriptor(sys.stderr), "standard error", on_failed=self._stream_failed)
-        self.tracker = ReceiptTracker(self._write_receipt if options.receipts else None)
-        self.bad_lines = 0
-        self.default_owner = DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None
+        self.remarks: OutputWriter = OutputWriter(
+            descriptor(sys.stderr), "standard error", on_failed=self._stream_failed
+        )
+        self.tracker: ReceiptTracker = ReceiptTracker(self._write_receipt if options.receipts else None)
+        self.bad_lines: int = 0
+        self.default_owner: DefaultOwner | None = (
+            DefaultOwner(runtime) if options.tokens is None and options.user_id is None else None
+        )
         """The owner of threads for which no line names a user."""
         self._runtime = runtime
         self._options = options

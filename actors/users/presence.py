@@ -189,7 +189,7 @@ class Presence:
         self.departures: list[Departure] = []
         """The last ones; a list, because a deque of nothing takes 760 bytes."""
         self._most_departures = departures
-        self.absences = 0
+        self.absences: int = 0
         """The number of looks in a row at which no device was here."""
         self.acked_at: float | None = None
         """The time of the last ack of any device: wall clock, seconds."""
@@ -197,11 +197,11 @@ class Presence:
         """Sockets of devices that have gone, and which the carriers of their messages have yet to let go of."""
         self.view: View | None = None
         """The user's log, from before the first device is attached until the user is forgotten."""
-        self.unconfirmed = False
+        self.unconfirmed: bool = False
         """True if the store has yet to be told what devices acked, or sockets took."""
-        self.marked = False
+        self.marked: bool = False
         """True while the flusher has it on its list. Rings coalesce here."""
-        self.rewound = False
+        self.rewound: bool = False
         """True if a device has found the log in another epoch, and the user's actor has not looked yet."""
 
     def __repr__(self) -> str:

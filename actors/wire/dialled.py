@@ -56,7 +56,7 @@ class DialledWebSocket:
     """A WebSocket that this side has opened: text messages in and out."""
 
     def __init__(self, engine: WebSocketConnection, stream: _DialledStream) -> None:
-        self.aborted = False
+        self.aborted: bool = False
         self._engine = engine
         self._stream = stream
 
@@ -98,7 +98,7 @@ class _DialledStream(trio.abc.Stream):
     """
 
     def __init__(self, below: trio.abc.Stream, most_bytes: int, *, on_received: Callable[[], None]) -> None:
-        self.closed = False
+        self.closed: bool = False
         """True once a Close was sent: an answer to the server's, or our own."""
         self._below = below
         self._on_received = on_received

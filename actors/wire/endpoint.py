@@ -116,7 +116,7 @@ class SocketEndpoint:
         self._socket = sock
         self._closed = False
         self._is_unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
-        self.peer = _name(sock)
+        self.peer: str = _name(sock)
         if not self._is_unix:
             _tune(sock)
 
@@ -233,7 +233,7 @@ class StreamEndpoint:
     carrier = None
 
     def __init__(self, stream: trio.abc.Stream, room_bytes: int = 65_536) -> None:
-        self.peer = type(stream).__name__
+        self.peer: str = type(stream).__name__
         self._stream = stream
         self._room_bytes = room_bytes
         self._outgoing = b""

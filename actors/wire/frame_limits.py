@@ -74,7 +74,7 @@ class FrameLimits:
     def __init__(self, most_bytes: int, *, burst: int, per_second: float, now: float, dialled: bool = False) -> None:
         self.excess: tuple[str, str] | None = None
         """The row of the closing table for the exceeded limit, and the reason in words; later bytes are dropped."""
-        self.closing = False
+        self.closing: bool = False
         """True once the header of a Close has come."""
         self._most_bytes = most_bytes
         self._mask = 0 if dialled else _MASKED

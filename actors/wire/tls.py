@@ -31,7 +31,7 @@ class TLSEndpoint:
     carrier = None
 
     def __init__(self, below: Endpoint, context: ssl.SSLContext) -> None:
-        self.peer = below.peer
+        self.peer: str = below.peer
         self._below = below
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

@@ -20,7 +20,7 @@ import trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.task_set import Starter
 from actors.limits import Limits
-from actors.wire.endpoint import Endpoint
+from actors.wire.endpoint import Carrier, Endpoint
 from actors.wire.readiness import Readiness
 from actors.wire.traffic import Traffic
 
@@ -80,9 +80,9 @@ class Transport:
         on_drained: Callable[[], None],
         on_failed: Callable[[str], None],
     ) -> None:
-        self.sealed = False
+        self.sealed: bool = False
         """True once no more frames are taken: a Close was written, or the connection is over. The backlog is sent."""
-        self.aborted = False
+        self.aborted: bool = False
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""

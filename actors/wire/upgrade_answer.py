@@ -57,7 +57,7 @@ class UpgradeAnswerReader:
 
     def __init__(self, request: bytes) -> None:
         headers = _headers_of(request)
-        self.refusing = False
+        self.refusing: bool = False
         self._key = headers.get("sec-websocket-key", "")
         self._offers = _tokens(headers.get("sec-websocket-protocol", ""))
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)

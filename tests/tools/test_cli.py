@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import pytest
 
+import actors
 from actors.tools.build import build
 from tests.tools.command import run
 
@@ -14,7 +13,7 @@ async def test_which_release_and_build_it_is() -> None:
     """``--version`` says both, on standard output."""
     finished = await run("--version")
     assert (finished.status, finished.err) == (0, "")
-    assert finished.out == f"trio-actors {version('trio-actors')} ({build()})\n"
+    assert finished.out == f"trio-actors {actors.__version__} ({build()})\n"
 
 
 @pytest.mark.parametrize(

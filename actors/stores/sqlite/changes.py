@@ -42,12 +42,12 @@ class Plan:
 
     def __init__(self, state: State, life: Life) -> None:
         self._state = state
-        self.life = life
-        self.next = Counter(state.next)
+        self.life: Life = life
+        self.next: Counter[str] = Counter(state.next)
         self.inserted: defaultdict[str, list[tuple[Column, ...]]] = defaultdict(list)
         self.deleted: defaultdict[str, list[int]] = defaultdict(list)
         self.events: list[tuple[Column, ...]] = []
-        self.new_segment = False
+        self.new_segment: bool = False
         self.segment = state.open_segment
         """A copy of the open segment, or the new one."""
         if self.segment is not None:

@@ -21,11 +21,11 @@ class Lock:
     """An exclusive ``flock`` on ``<path>-lock``. The system lets go of it when the process ends, however it does."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + "-lock")
+        self.path: Path = path.with_name(path.name + "-lock")
         self._file: int | None = None
-        self.stamp = 0
+        self.stamp: int = 0
         """The time of the file's last change, which no program can set, in nanoseconds since 1970."""
-        self.stamp_before = 0
+        self.stamp_before: int = 0
         """The stamp that the last life of the journal left which wrote anything."""
 
     def take(self) -> None:

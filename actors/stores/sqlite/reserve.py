@@ -20,7 +20,7 @@ class Reserve:
     """The file ``<path>-reserve``."""
 
     def __init__(self, path: Path, size_bytes: int = BYTES) -> None:
-        self.path = path.with_name(path.name + "-reserve")
+        self.path: Path = path.with_name(path.name + "-reserve")
         self._size_bytes = size_bytes
 
     @property

@@ -40,7 +40,7 @@ VERSION = 1
 PAGE_BYTES = 4_096
 """SQLite's own, and what disks write at once. A commit rewrites one page that is not full, half of it on average."""
 
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, ...]] = {
     "meta": ("n", "secret", "crc"),
     "life": ("n", "clean", "batch", "now", "expired", "crc"),
     "log": ("n", "user", "epoch", "lineage", "low", "head", "acked", "written", "crc"),

@@ -48,7 +48,7 @@ class Writer:
 
     def __init__(self, path: Path, synchronous: str, *, connect: Connect) -> None:
         self.path = path
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._synchronous = synchronous
         self._connect = connect
         self._file_lock = Lock(path)
