@@ -20,7 +20,7 @@ import trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.task_set import Starter
 from actors.limits import Limits
-from actors.wire.endpoint import Carrier, Endpoint
+from actors.wire.endpoint import Endpoint
 from actors.wire.readiness import Readiness
 from actors.wire.traffic import Traffic
 
