@@ -19,6 +19,7 @@ it. The user's actor knows its connections, and ends them.
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import islice
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.following import Followers
 from actors.connections.heartbeat import Heartbeat
+from actors.connections.survey import Survey
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
@@ -78,6 +80,7 @@ from actors.users.dead_letters import UserKind
 from actors.users.presence import Subscriber, UserMessage
 from actors.users.registry import Registry
 from actors.wire.readiness import Readiness
+from actors.wire.traffic import Traffic
 
 M = TypeVar("M")
 
@@ -92,6 +95,9 @@ _PRESSURE_SECONDS = 5.0
 
 _SHOWN = 4
 """Devices that a line of the log describes."""
+
+_LAGS = 15
+"""Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -120,6 +126,7 @@ class Tree:
         )
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.readiness = Readiness()
+        self.traffic = Traffic()
         self.registry = Registry(context, self.flusher.mark)
         self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
@@ -142,7 +149,7 @@ class Tree:
             context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
         self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
-        self.pulse = Pulse(self)
+        self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         neighbours = self._connection_context()
         self.followers = Followers(neighbours, affinity)
         self.server = Server(
@@ -154,6 +161,7 @@ class Tree:
             trouble=lambda: self.store.trouble,
         )
         self.drain = Drain(context, self)
+        self.pulse = Pulse(self)
 
     def supervisor(self) -> Supervisor:
         """The static children, in the order they start. None of them depends on another one's task."""
@@ -218,12 +226,18 @@ class Tree:
 
     def statistics(self) -> Statistics:
         """Read what there is in numbers; nothing is added up."""
-        counts, server = self.counts, self.server
+        counts, server, pulse = self.counts, self.server, self.pulse
         return Statistics(
             events=self.accounts.totals(),
             dropped=dict(self.accounts.dropped),
             connections=len(server.connections),
             handshakes=server.handshakes,
+            handshakes_refused=dict(counts.refusals),
+            connections_behind=pulse.survey.behind,
+            lag_events_max=pulse.survey.lag_events,
+            backlog_bytes=pulse.survey.backlog_bytes,
+            written_bytes=self.traffic.written_bytes,
+            written_frames=self.traffic.written_frames,
             connections_opened=counts.opened,
             connections_closed=dict(counts.closed),
             resumes=dict(counts.resumes),
@@ -231,9 +245,13 @@ class Tree:
             runs=len(self.runs.registry.active),
             runs_begun=counts.began,
             runs_ended=dict(counts.ended),
+            asks_open=self.asks.open,
+            asks_closed=dict(counts.asks_closed),
             failures=self.context.failures.total,
             restarts=dict(counts.restarts),
             quarantines=counts.quarantines,
+            loop_lag_seconds=pulse.lag_seconds,
+            books_balanced=None,
         )
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
@@ -290,10 +308,11 @@ class Tree:
             instruments=self.context.instruments,
             follow=self._follow,
             mark=self.flusher.mark,
-            hear=self.pulse.heartbeat.hear,
+            hear=self.heartbeat.hear,
             readiness=self.readiness,
-            forget=self.pulse.heartbeat.forget,
-            pinged_at=self.pulse.heartbeat.pinged_at,
+            forget=self.heartbeat.forget,
+            traffic=self.traffic,
+            pinged_at=self.heartbeat.pinged_at,
             lines=self.context.lines,
             pending=self._pending,
             answer=self.requests.answer,
@@ -367,24 +386,33 @@ class Pulse:
     """The periodic work: expire what is too old, ping devices that are silent, end those that do not answer."""
 
     def __init__(self, tree: Tree) -> None:
-        limits = tree.context.limits
-        self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
-        self._limits = limits
+        self.heartbeat = tree.heartbeat
+        self.survey = Survey(tree.server.connections.values())
+        self._limits = tree.context.limits
         self._clock = tree.context.environment.clock
         self._tree = tree
         self._trouble: Trouble | None = None
         """The store's trouble at the last look."""
         self._full: Pressure[str] = Pressure(_PRESSURE_SECONDS)
         self._held: Pressure[str] = Pressure(_PRESSURE_SECONDS)
+        self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
+        """The times by which the last beats were late."""
+
+    @property
+    def lag_seconds(self) -> float:
+        """The most by which one of the last beats was late."""
+        return max(self._lags)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat until cancelled."""
         task_status.started()
         retire_at = self._clock() + self._limits.retire_seconds
         while True:
-            asleep_since = self._clock()
+            due = self._clock() + self._limits.sweep_seconds
             await trio.sleep(self._limits.sweep_seconds)
-            self._note_lag(self._clock() - asleep_since - self._limits.sweep_seconds)
+            late = max(self._clock() - due, 0.0)
+            self._lags.append(late)
+            self._note_lag(late)
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
@@ -394,6 +422,8 @@ class Pulse:
                 self._retire()
                 retire_at += self._limits.retire_seconds
             self._ping()
+            for _ in self.survey.steps(self._clock()):
+                await trio.lowlevel.checkpoint()
 
     def _note_lag(self, seconds: float) -> None:
         """Say that the event loop stood still, where it did so for long enough that a person may have noticed."""

@@ -70,7 +70,7 @@ def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
-    """What is around an event: its thread's actor and owner, the owner's actor and devices, the store."""
+    """The surroundings of an event: its thread's actor and owner, the owner's actor and devices, the store."""
 
     presence: Presence | None = None
     """That of the owner in whose log the event is."""

@@ -1,4 +1,4 @@
-"""The table of what is logged for the person who runs this: each thing that may need an act, and what to do.
+"""The table of log lines: each thing that the person who runs this may have to act on, and what to do.
 
 ERROR: something is out of order, and stays so without an act. WARNING: something
 was lost, refused or held up. INFO: it mends itself, and is of interest to who

@@ -10,7 +10,16 @@ from actors.delivery.dead_letters import DeadLetter
 from actors.kernel.failures import Failure
 from actors.observability.explain import CAUSES
 from actors.observability.instrument import Instrument, ResetReason
-from actors.observability.lines import DEVICE_ENDED, DEVICE_LOST, DROPPED, QUARANTINED, RESET
+from actors.observability.lines import (
+    CONNECTIONS_FULL,
+    DEVICE_ENDED,
+    DEVICE_LOST,
+    DROPPED,
+    ORIGIN_REFUSED,
+    QUARANTINED,
+    REQUEST_REFUSED,
+    RESET,
+)
 from actors.protocol.codes import CLOSINGS
 from actors.stages import Cause
 
@@ -24,6 +33,12 @@ _ENDED = frozenset(
     }
 )  # fmt: skip
 """Rows for what a client must not do. What ends a device for our own failure is logged as that."""
+
+_FULL = frozenset({"too_many", "too_many_devices"})
+"""Reasons for which a request finds no room."""
+
+_CREDENTIALS = frozenset({"unauthenticated", "unavailable"})
+"""Reasons of which more is known, and said, where the credentials are checked."""
 
 _SAID_ELSEWHERE = frozenset({Cause.RETENTION, Cause.SHUTDOWN})
 """Causes of drops that are told by user, or that are the end of a runtime."""
@@ -50,6 +65,16 @@ class Notices(Instrument):
     def quarantined(self, path: str, failure: Failure) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
         self._lines.say(QUARANTINED, path, path=path, error=failure.error)
+
+    def handshake_refused(self, status: int, reason: str, origin: str | None) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        if reason == "origin":
+            self._lines.say(ORIGIN_REFUSED, origin, status=status, origin=origin)
+        elif reason in _FULL:
+            self._lines.say(CONNECTIONS_FULL, reason, status=status, reason=reason)
+        elif reason not in _CREDENTIALS:
+            shown = "none" if origin is None else origin
+            self._lines.say(REQUEST_REFUSED, (reason, origin), status=status, reason=reason, origin=shown)
 
     def reset(self, path: str, reason: ResetReason) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""

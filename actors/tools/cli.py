@@ -12,9 +12,10 @@ import trio
 from actors.tools.arguments import Parser, Version, address, host, identifier, port, seconds, store, web_address
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.journal import JournalOptions, journal
+from actors.tools.log_format import LEVELS, show_log
 from actors.tools.programs import ProgramOptions
 from actors.tools.serve import ServeOptions, serve
-from actors.tools.terminal import run_command, show_log
+from actors.tools.terminal import run_command
 from actors.tools.watch import add_commands, run
 
 _PORT = 8765
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parser, commands = _parser()
     arguments = parser.parse_args(argv)
-    show_log()
+    show_log(getattr(arguments, "log_format", "text"), getattr(arguments, "log_level", "warning"))
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     if arguments.command == "journal":
         return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
@@ -181,6 +182,12 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str
     command.add_argument("--drain", type=seconds, metavar="SECONDS", help=(
         "time, after a signal, for runs to finish and for devices to take and ack their events (10); a second"
         " signal ends the server at once"
+    ))  # fmt: skip
+    command.add_argument("--log-format", choices=("text", "json"), default="text", help=(
+        "the log on standard error: lines for people, or JSON, an object a line (text)"
+    ))  # fmt: skip
+    command.add_argument("--log-level", choices=LEVELS, default="warning", help=(
+        "the least that is logged; info adds what needs no act (warning)"
     ))  # fmt: skip
     command.add_argument("--store", type=store, metavar="STORE", help=(
         "where events are kept: memory, which ends with the process, or sqlite:PATH, a file with which the next"

@@ -1,0 +1,92 @@
+"""The table of log lines: the README has the rows that the code has, and nothing else logs."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+import actors
+from actors.kernel.log_lines import LogLine
+from actors.observability import lines
+from actors.observability.lines import LINES
+
+PACKAGE = Path(actors.__file__).parent
+README = PACKAGE / "observability" / "README.md"
+
+ELSEWHERE = {
+    "kernel/failures.py": "what has no runtime: callbacks of receipts and of clients, complained of once each",
+    "observability/lines.py": "the levels of the rows",
+    "http/server.py": "what the HTTP server's library says",
+    "tools/log_format.py": "the form",
+    "examples/mcp_agent.py": "the level of a library's own log",
+}
+"""Modules that use ``logging`` beside the table, and for what."""
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """The level and the fields of each row of the README."""
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z]+) \| ([^|]*) \|", README.read_text(), re.MULTILINE)
+    return {name: (level, fields.strip()) for name, level, fields in rows}
+
+
+def test_the_readme_has_every_line() -> None:
+    """Each line is in the README with its level and its fields, and the README has no other."""
+    assert table() == {
+        name: (logging.getLevelName(line.level), ", ".join(f"`{field}`" for field in line.fields))
+        for name, line in LINES.items()
+    }
+
+
+def test_every_row_is_in_the_table() -> None:
+    """No row is defined that the table forgets, and each has the name of its constant."""
+    rows = {name: value for name, value in vars(lines).items() if isinstance(value, LogLine)}
+    assert {name.lower(): line for name, line in rows.items()} == LINES
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_field_is_no_attribute_of_every_record(line: LogLine) -> None:
+    """``logging`` refuses a field that records have themselves; a row has fields, and few and named as elsewhere."""
+    reserved = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "notice"}
+    assert line.fields
+    assert not reserved & set(line.fields)
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_line_is_said_with_its_fields(line: LogLine) -> None:
+    """Wherever a line is said, each field of its text is given, and no other one."""
+    others = [path for path in PACKAGE.rglob("*.py") if path.name != "log_lines.py"]
+    found = [call for path in others for call in calls(path, line.name.upper())]
+    assert found
+    for fields in found:
+        assert fields == set(line.fields)
+
+
+def calls(path: Path, name: str) -> list[set[str | None]]:
+    """The fields of each call that says a line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and node.args and name in names(node.args[0]):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in {"say", "log_line"}:
+                found.append({keyword.arg for keyword in node.keywords})
+    return found
+
+
+def names(node: ast.expr) -> set[str]:
+    """The constants that an argument may be: ``line = A if … else B`` says either."""
+    named = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return named | ({"DEVICE_LOST", "DEVICE_ENDED"} if named == {"line"} else set())
+
+
+def test_nothing_else_logs() -> None:
+    """What the package logs is in the table, so that nothing is without a bound, or undocumented."""
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"^import logging", path.read_text(), re.MULTILINE) and "testing" not in path.parts
+    }
+    assert users == set(ELSEWHERE)
