@@ -82,9 +82,10 @@ class Notices(Instrument):
 
     def connection_closed(self, label: str, path: str, row: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
-        line = DEVICE_LOST if row in _LOST else DEVICE_ENDED if row in _ENDED else None
-        if line is not None:
-            self._lines.say(line, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
+        if row in _LOST:
+            self._lines.say(DEVICE_LOST, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
+        elif row in _ENDED:
+            self._lines.say(DEVICE_ENDED, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
 
     def look(self, dropped: Mapping[Cause, int], letters: Sequence[DeadLetter]) -> None:
         """Say what was dropped since it was said last, by cause, given all drops and the newest of them."""

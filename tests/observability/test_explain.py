@@ -332,7 +332,7 @@ async def test_devices_that_have_gone(nursery: trio.Nursery) -> None:
         assert device.subscription is not None
         if label == "c1":
             home.ack(device, 1)
-        where = {"epoch": device.subscription.ledger.epoch, "cursor": device.subscription.cursor}
+        where: dict[str, Any] = {"epoch": device.subscription.ledger.epoch, "cursor": device.subscription.cursor}
         home.actor.handle(Detach(device, departure(label, name, **where)))
     went = "went at 14:03:11"
     assert home.explain(receipt) == (

@@ -23,7 +23,7 @@ async def test_a_loop_that_stands_still(caplog: pytest.LogCaptureFixture, nurser
     await nursery.start(lookout.run)
     assert lookout.take_place() is None
     released = threading.Event()
-    watcher = threading.Thread(target=lambda: (until_said(caplog), released.set()))
+    watcher = threading.Thread(target=release_when_said, args=(caplog, released))
     watcher.start()
     block(released)
     watcher.join()
@@ -38,13 +38,14 @@ async def test_a_loop_that_stands_still(caplog: pytest.LogCaptureFixture, nurser
     nursery.cancel_scope.cancel()
 
 
-def until_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Wait until the lookout has logged."""
+def release_when_said(caplog: pytest.LogCaptureFixture, released: threading.Event) -> None:
+    """Let the loop go on once the lookout has logged, or after a minute."""
     pause = threading.Event()
     for _ in range(6_000):
         if caplog.records:
-            return
+            break
         pause.wait(0.01)
+    released.set()
 
 
 async def test_a_runtime_says_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Notices: what happens to a real runtime is said once, in a sentence that names whom it happened to, and what to do."""
+"""Notices: what happens to a runtime is said once, in a sentence that says to whom it happened, and what to do."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_flood_of_origins(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_other_refused_requests(reason: str, notice: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    """A request that found no room is a warning, one that needs no act is not; of credentials more is said elsewhere."""
+    """A request that found no room is a warning, one that needs no act is not; credentials are told of elsewhere."""
     Notices(context_of(lambda: 0.0)).handshake_refused(503, reason, None)
     assert [vars(record)["notice"] for record in caplog.records] == ([] if notice is None else [notice])
 
@@ -83,7 +83,7 @@ async def test_refused_credentials(caplog: pytest.LogCaptureFixture) -> None:
             raise actors.Refused(f"{credentials.token} expired at noon", user_id="alice")
         return None if credentials.token.startswith("bad") else "alice"
 
-    async with served(authenticate=authenticate) as server:
+    async with served(authenticate=authenticate, limits=actors.Limits(close_seconds=0.05)) as server:
         (receipt,) = await server.emit(1)
         for token in ("old-secret-of-alice", "bad-secret"):
             async with server.peer() as peer:
@@ -101,8 +101,8 @@ async def test_refused_credentials(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_quarantine_and_the_way_out(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
-    """An actor that is taken out of service is said at ERROR with its last error and the command that puts it back; that
-    it is back is said as well."""
+    """An actor that is taken out of service is said at ERROR, with its last error and the command that puts it back;
+    that it is back is said as well."""
     async with actors.open_runtime() as runtime:
         await runtime.thread("t1").emit("step", {}, user_id="alice")
         mailbox = runtime.tree.users.mailbox("alice")
@@ -125,12 +125,11 @@ async def test_a_reset_says_why(caplog: pytest.LogCaptureFixture) -> None:
     """A device whose cursor is of another log is named, with the reason for its reset."""
     async with served() as server, server.peer() as peer:
         await server.emit(1)
+        await peer.open("actors.v1")
         welcome = await peer.hello("alice", resume={"epoch": "of another process", "offset": 3})
         assert welcome["resume"] == "reset"
     (record,) = said(caplog, "reset")
-    assert record.getMessage().startswith(
-        "users/alice/connections/c1 was told to begin anew (reset): its cursor is of a"
-    )
+    assert record.getMessage().startswith("users/alice/connections/c1 was told to begin anew (reset): its cursor")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from tests.tools.command import running
 
 def record(text: str, *values: object, **extra: Any) -> logging.LogRecord:
     made = logging.makeLogRecord({"name": "actors", "levelno": 30, "levelname": "WARNING", "msg": text, "created": 7.0})
-    made.args = values
+    made.args = values[0] if len(values) == 1 and isinstance(values[0], dict) else values
     vars(made).update(extra)
     return made
 
@@ -67,9 +68,12 @@ def test_json_takes_everything(value: object) -> None:
     assert "value" in decoded
 
 
-async def test_a_server_that_logs_json() -> None:
+async def test_a_server_that_logs_json(tmp_path: Path) -> None:
     """With ``--log-format json`` each log record of a server is an object on standard error, with the notice's name."""
-    async with running("serve", "--stdin", "--tokens", "/dev/null", "--log-format", "json") as command:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('secret = "alice"')
+    words = ("serve", "--stdin", "--linger", "0", "--tokens", str(tokens), "--log-format", "json")
+    async with running(*words) as command:
         await command.feed(b'{"type":"x","thread_id":"t1"}')
         done = await command.finish()
     (line,) = [one for one in done.err.splitlines() if one.startswith("{")]
@@ -83,6 +87,5 @@ async def test_a_server_that_tells_more() -> None:
     async with running("serve", "--stdin", "--user", "alice", "--linger", "0", "--log-level", "info") as command:
         await command.feed(b'{"type":"x","thread_id":"t1"}')
         done = await command.finish()
-    assert re.search(
-        r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO: thread t1: its owner alice has no device", done.err, re.MULTILINE
-    )
+    said = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO: thread t1: its owner alice has no device"
+    assert re.search(said, done.err, re.MULTILINE)
