@@ -67,7 +67,7 @@ class DynamicSupervisor(Generic[M]):
         self._older: dict[str, Mailbox[M]] = {}
         self._windows: RecentMap[str, RestartWindow] = RecentMap(budget.remembered)
         self._quarantined: dict[str, Failure] = {}
-        self._restarting: dict[str, Failure] = {}
+        self.restarting: dict[str, Failure] = {}
         """Actors that have crashed and are not started again yet, with the failure."""
         self._scheduled: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
         """Mailboxes with a task, or that will have one in the next tick."""
@@ -121,10 +121,6 @@ class DynamicSupervisor(Generic[M]):
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
-
-    def restarting(self, key: str) -> Failure | None:
-        """Return the failure of an actor that has crashed, until it is started again."""
-        return self._restarting.get(key)
 
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
@@ -207,11 +203,11 @@ class DynamicSupervisor(Generic[M]):
             if window.spent(self._environment.clock()):
                 self._quarantine(mailbox, failure)
                 return
-            self._restarting[mailbox.key] = failure
+            self.restarting[mailbox.key] = failure
             try:
                 await trio.sleep(budget.backoff.delay(len(window), self._environment.random.random()))
             finally:
-                del self._restarting[mailbox.key]
+                del self.restarting[mailbox.key]
 
     async def _crash_of(self, mailbox: Mailbox[M], *, again: bool) -> Failure | None:
         """Let an actor work, a new one after a crash; returns its failure, or ``None`` when it is idle."""

@@ -175,3 +175,11 @@ LINES = {
     )
 }  # fmt: skip
 """All of them, by name, in the order in which the README has them."""
+
+RESETS = {
+    "unknown_epoch": "its cursor is of a log that is not here. A store in memory begins anew with each process; with"
+    " any other, its file is another one, or the cursor another user's",
+    "lost": "it had taken events that the log has lost since, as after an unclean end of the process or a damaged disk",
+    "not_renamed": "the log goes on under another name, and its client is too old to be told so; update the client",
+}
+"""The sentences of the line ``reset``, by the reason."""

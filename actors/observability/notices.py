@@ -9,7 +9,7 @@ from actors.context import Context
 from actors.delivery.dead_letters import DeadLetter
 from actors.kernel.failures import Failure
 from actors.observability.explain import CAUSES
-from actors.observability.instrument import Instrument, ResetReason
+from actors.observability.instrument import Instrument
 from actors.observability.lines import (
     CONNECTIONS_FULL,
     DEVICE_ENDED,
@@ -18,7 +18,6 @@ from actors.observability.lines import (
     ORIGIN_REFUSED,
     QUARANTINED,
     REQUEST_REFUSED,
-    RESET,
 )
 from actors.protocol.codes import CLOSINGS
 from actors.stages import Cause
@@ -42,13 +41,6 @@ _CREDENTIALS = frozenset({"unauthenticated", "unavailable"})
 
 _SAID_ELSEWHERE = frozenset({Cause.RETENTION, Cause.SHUTDOWN})
 """Causes of drops that are told by user, or that are the end of a runtime."""
-
-_RESETS: dict[ResetReason, str] = {
-    "unknown_epoch": "its cursor is of a log that is not here. A store in memory begins anew with each process; with"
-    " any other, its file is another one, or the cursor another user's",
-    "lost": "it had taken events that the log has lost since, as after an unclean end of the process or a damaged disk",
-    "not_renamed": "the log goes on under another name, and its client is too old to be told so; update the client",
-}
 
 
 class Notices(Instrument):
@@ -75,10 +67,6 @@ class Notices(Instrument):
         elif reason not in _CREDENTIALS:
             shown = "none" if origin is None else origin
             self._lines.say(REQUEST_REFUSED, (reason, origin), status=status, reason=reason, origin=shown)
-
-    def reset(self, path: str, reason: ResetReason) -> None:
-        """See :class:`~actors.observability.instrument.Instrument`."""
-        self._lines.say(RESET, (_user_of(path), reason), path=path, why=_RESETS[reason])
 
     def connection_closed(self, label: str, path: str, row: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""

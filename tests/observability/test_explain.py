@@ -449,6 +449,15 @@ def test_a_quarantined_thread() -> None:
     assert out not in said(placed, accounts, thread_failure=failure)
 
 
+def test_a_crash_with_an_event_in_hand() -> None:
+    """An event that was lost in a crash says which, where that is remembered."""
+    lost = receipt_of()
+    lost.move(LOST[Cause.CRASHED], 0)
+    assert said(lost, Accounts(10), last_failure=FAILURE).endswith(
+        f"{CAUSES['crashed']} → the last failure of thread t1, at 14:02:11: ValueError: cannot"
+    )
+
+
 def test_a_thread_that_is_about_to_be_started_again() -> None:
     """An event that waits while its thread's actor is being started again says when that crashed, and for what."""
     queued = receipt_of()

@@ -13,7 +13,8 @@ import pytest
 import actors
 from actors.kernel.log_lines import LogLine
 from actors.observability import lines
-from actors.observability.lines import LINES
+from actors.observability.lines import LINES, RESETS
+from actors.users.actor import _reason_to_reset
 
 PACKAGE = Path(actors.__file__).parent
 README = PACKAGE / "observability" / "README.md"
@@ -39,6 +40,12 @@ def test_the_readme_has_every_line() -> None:
         name: (logging.getLevelName(line.level), ", ".join(f"`{field}`" for field in line.fields))
         for name, line in LINES.items()
     }
+
+
+def test_a_reset_has_a_sentence_for_each_reason() -> None:
+    """Whatever a device is reset for, the log says what that means."""
+    reasons = {_reason_to_reset(None, 1, True), _reason_to_reset(3, 4, True), _reason_to_reset(3, 3, False)}
+    assert reasons == set(RESETS)
 
 
 def test_every_row_is_in_the_table() -> None:
