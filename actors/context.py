@@ -20,7 +20,7 @@ class Context:
     failures: Failures
     instruments: Instruments
     lines: LogLines = attrs.field()
-    """What is logged for the person who runs this."""
+    """The log, for the person who runs this."""
 
     @lines.default
     def _lines(self) -> LogLines:

@@ -90,8 +90,6 @@ M = TypeVar("M")
 _CONFIRMED_AT_ONCE = 200
 """Users whose acks are told to the store before other tasks get a turn: 2 ms."""
 
-_LAGS = 15
-"""Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
 _STANDSTILL_SECONDS = 0.5
 """A standstill that a person who waits for a token notices, and that no collection of garbage explains."""
 
@@ -100,6 +98,9 @@ _PRESSURE_SECONDS = 5.0
 
 _SHOWN = 4
 """Devices that a line of the log describes."""
+
+_LAGS = 15
+"""Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -270,7 +271,8 @@ class Tree:
             presence=self.registry.known(user_id),
             owner_failure=None if user_id is None else self.users.quarantined(user_id),
             thread_failure=self.threads.quarantined(thread_id),
-            restarting=self.threads.restarting(thread_id),
+            last_failure=self.context.failures.last(self.threads.path(thread_id)),
+            restarting=self.threads.restarting.get(thread_id),
             ownership=self.ownerships.of(thread_id),
             refusals=self.server.authentication.refusals,
             trouble=self.store.trouble,
@@ -402,11 +404,10 @@ class Pulse:
         self._tree = tree
         self._trouble: Trouble | None = None
         """The store's trouble at the last look."""
-        self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
-        """The times by which the last beats were late."""
-
         self._full: Pressure[str] = Pressure(_PRESSURE_SECONDS)
         self._held: Pressure[str] = Pressure(_PRESSURE_SECONDS)
+        self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
+        """The times by which the last beats were late."""
 
     @property
     def lag_seconds(self) -> float:
@@ -420,9 +421,9 @@ class Pulse:
         while True:
             due = self._clock() + self._limits.sweep_seconds
             await trio.sleep(self._limits.sweep_seconds)
-            lag = max(self._clock() - due, 0.0)
-            self._lags.append(lag)
-            self._note_lag(lag)
+            late = max(self._clock() - due, 0.0)
+            self._lags.append(late)
+            self._note_lag(late)
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())

@@ -328,10 +328,9 @@ class Connection:
         label = self.label if carrier is None else f"{self.label} (over {carrier.name})"
         if self.subscription is None:
             return f"{label} is saying hello"
-        stalled = self._transport.stalled_since
-        text = f"{label} {self.subscription.describe(offset, None if stalled is None else now - stalled)}"
-        if stalled is not None:
-            text += f" ({self._transport.backlog_bytes} bytes wait for it)"
+        stalled, backlog = self._transport.stalled_since, self._transport.backlog_bytes
+        seconds = None if stalled is None else now - stalled
+        text = f"{label} {self.subscription.describe(offset, seconds, backlog)}"
         pinged_at = self._context.pinged_at(self)
         if pinged_at is None or self.subscription.is_acked(offset):
             return text

@@ -292,11 +292,13 @@ class Subscription:
         """Return true if this device has acked an offset."""
         return self.cursor.standing(offset) == "acked"
 
-    def describe(self, offset: int, stalled_seconds: float | None = None) -> str:
-        """Say how this device stands to one offset, for people: ``acked``, ``12 behind``."""
+    def describe(self, offset: int, stalled_seconds: float | None = None, waiting_bytes: int = 0) -> str:
+        """Say how this device stands to one offset, for people: ``acked``, ``12 behind``; and since when its socket
+        takes nothing, and what waits for it."""
         standing = self.cursor.standing(offset)
         if standing == "behind" or offset > self.written:
             idle = "" if stalled_seconds is None else f", its socket took nothing for {stalled_seconds:.1f} s"
+            idle += f" ({waiting_bytes:,} bytes wait)" if waiting_bytes else ""
             return f"{self.lag_events} behind{idle}"
         if standing == "handed" and self.plain:
             return "written (a plain client, which does not confirm)"

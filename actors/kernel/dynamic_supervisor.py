@@ -68,7 +68,7 @@ class DynamicSupervisor(Generic[M]):
         self._older: dict[str, Mailbox[M]] = {}
         self._windows: RecentMap[str, RestartWindow] = RecentMap(budget.remembered)
         self._quarantined: dict[str, Failure] = {}
-        self._restarting: dict[str, Failure] = {}
+        self.restarting: dict[str, Failure] = {}
         """Actors that have crashed and are not started again yet, with the failure."""
         self._scheduled: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
         """Mailboxes with a task, or that will have one in the next tick."""
@@ -219,11 +219,11 @@ class DynamicSupervisor(Generic[M]):
             if window.spent(self._environment.clock()):
                 self._quarantine(mailbox, failure)
                 return
-            self._restarting[mailbox.key] = failure
+            self.restarting[mailbox.key] = failure
             try:
                 await trio.sleep(budget.backoff.delay(len(window), self._environment.random.random()))
             finally:
-                del self._restarting[mailbox.key]
+                del self.restarting[mailbox.key]
 
     async def _crash_of(self, mailbox: Mailbox[M], *, again: bool) -> Failure | None:
         """Let an actor work, a new one after a crash; returns its failure, or ``None`` when it is idle."""

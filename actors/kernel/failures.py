@@ -196,6 +196,10 @@ class Failures:
     def __iter__(self) -> Iterator[Failure]:
         return iter(tuple(self._kept))
 
+    def last(self, path: str) -> Failure | None:
+        """Return the newest failure that is kept of the actor at a path."""
+        return next((failure for failure in reversed(self._kept) if failure.path == path), None)
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -1,4 +1,4 @@
-"""Log lines: what the person who runs this is told, each by a row of a table, and few enough of each to be read.
+"""Log lines: sentences for the person who runs this, each by a row of a table, and few enough of each to be read.
 
 A row has a name, a level, and a text with places for its fields. A record of the
 ``actors`` log has all of them: the text for people, and the fields as attributes

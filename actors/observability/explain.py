@@ -70,7 +70,7 @@ def ambiguous(event_id: str, threads: Sequence[str]) -> Fate:
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
-    """What is around an event: its thread's actor and owner, the owner's actor and devices, the store."""
+    """The surroundings of an event: its thread's actor and owner, the owner's actor and devices, the store."""
 
     presence: Presence | None = None
     """That of the owner in whose log the event is."""
@@ -78,6 +78,8 @@ class Surroundings:
     """The last failure of that owner's actor, if it is out of service."""
     thread_failure: Failure | None = None
     """The last failure of the thread's actor, if it is out of service."""
+    last_failure: Failure | None = None
+    """The last failure of the thread's actor that is remembered."""
     restarting: Failure | None = None
     """The last failure of the thread's actor, if it has crashed and is about to be started again."""
     ownership: Ownership | None = None
@@ -132,6 +134,9 @@ def _hindrances(receipt: Receipt, around: Surroundings) -> Iterator[str]:
     is_on_its_way = stage in {Stage.ACCEPTED, Stage.BUFFERED} or receipt.cause is Cause.QUARANTINED
     if around.thread_failure is not None and is_on_its_way:
         yield f"thread {receipt.thread_id} is {_out_of_service(around.thread_failure)}"
+    elif receipt.cause is Cause.CRASHED and around.last_failure is not None:
+        failure = around.last_failure
+        yield f"the last failure of thread {receipt.thread_id}, at {_clock(failure.at)}: {failure.error}"
     elif around.restarting is not None and stage is Stage.ACCEPTED:
         failure = around.restarting
         yield f"its thread's actor crashed at {_clock(failure.at)} ({failure.error}), and is about to be started again"

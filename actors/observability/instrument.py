@@ -24,11 +24,6 @@ OwnerAct = Literal["bind", "rebind", "unbind"]
 """The ways to change a thread's owner, as the methods of a runtime are called."""
 
 
-ResetReason = Literal["unknown_epoch", "lost", "not_renamed"]
-"""The reasons to reset a device: its cursor is of another log, beyond what the log has, or its client is too old to go
-on in another epoch."""
-
-
 @attrs.frozen(eq=False, kw_only=True)
 class OwnerChange:
     """One call that changes a thread's owner; its two facts have the same one."""
@@ -120,9 +115,6 @@ class Instrument:
         """A device was told where it begins: ``fresh``, ``replayed``, ``renamed``, ``gap`` or ``reset``. An ended epoch
         renames or resets it again while it is connected."""
 
-    def reset(self, path: str, reason: ResetReason) -> None:
-        """A device was told ``reset``, of which ``resumed`` tells, too; with the reason."""
-
     def connection_closed(self, label: str, path: str, row: str) -> None:
         """A connection ended, for a reason of the closing table."""
 
@@ -181,7 +173,6 @@ class Instruments:
     handshake_refused: Callable[[int, str, str | None], None] | None
     connection_opened: Callable[[str], None] | None
     resumed: Callable[[str, str], None] | None
-    reset: Callable[[str, ResetReason], None] | None
     connection_closed: Callable[[str, str, str], None] | None
     request_answered: Callable[[str, str | None], None] | None
     run_began: Callable[[str, str, str, str | None], None] | None

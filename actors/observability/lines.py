@@ -1,4 +1,4 @@
-"""The table of what is logged for the person who runs this: each thing that may need an act, and what to do.
+"""The table of log lines: each thing that the person who runs this may have to act on, and what to do.
 
 ERROR: something is out of order, and stays so without an act. WARNING: something
 was lost, refused or held up. INFO: it mends itself, and is of interest to who
@@ -181,3 +181,11 @@ LINES = {
     )
 }  # fmt: skip
 """All of them, by name, in the order in which the README has them."""
+
+RESETS = {
+    "unknown_epoch": "its cursor is of a log that is not here. A store in memory begins anew with each process; with"
+    " any other, its file is another one, or the cursor another user's",
+    "lost": "it had taken events that the log has lost since, as after an unclean end of the process or a damaged disk",
+    "not_renamed": "the log goes on under another name, and its client is too old to be told so; update the client",
+}
+"""The sentences of the line ``reset``, by the reason."""

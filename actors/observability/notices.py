@@ -9,8 +9,16 @@ from actors.context import Context
 from actors.delivery.dead_letters import DeadLetter
 from actors.kernel.failures import Failure
 from actors.observability.explain import CAUSES
-from actors.observability.instrument import Instrument, ResetReason
-from actors.observability.lines import DEVICE_ENDED, DEVICE_LOST, DROPPED, QUARANTINED, RESET
+from actors.observability.instrument import Instrument
+from actors.observability.lines import (
+    CONNECTIONS_FULL,
+    DEVICE_ENDED,
+    DEVICE_LOST,
+    DROPPED,
+    ORIGIN_REFUSED,
+    QUARANTINED,
+    REQUEST_REFUSED,
+)
 from actors.protocol.codes import CLOSINGS
 from actors.stages import Cause
 
@@ -25,15 +33,14 @@ _ENDED = frozenset(
 )  # fmt: skip
 """Rows for what a client must not do. What ends a device for our own failure is logged as that."""
 
+_FULL = frozenset({"too_many", "too_many_devices"})
+"""Reasons for which a request finds no room."""
+
+_CREDENTIALS = frozenset({"unauthenticated", "unavailable"})
+"""Reasons of which more is known, and said, where the credentials are checked."""
+
 _SAID_ELSEWHERE = frozenset({Cause.RETENTION, Cause.SHUTDOWN})
 """Causes of drops that are told by user, or that are the end of a runtime."""
-
-_RESETS: dict[ResetReason, str] = {
-    "unknown_epoch": "its cursor is of a log that is not here. A store in memory begins anew with each process; with"
-    " any other, its file is another one, or the cursor another user's",
-    "lost": "it had taken events that the log has lost since, as after an unclean end of the process or a damaged disk",
-    "not_renamed": "the log goes on under another name, and its client is too old to be told so; update the client",
-}
 
 
 class Notices(Instrument):
@@ -51,15 +58,22 @@ class Notices(Instrument):
         """See :class:`~actors.observability.instrument.Instrument`."""
         self._lines.say(QUARANTINED, path, path=path, error=failure.error)
 
-    def reset(self, path: str, reason: ResetReason) -> None:
+    def handshake_refused(self, status: int, reason: str, origin: str | None) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
-        self._lines.say(RESET, (_user_of(path), reason), path=path, why=_RESETS[reason])
+        if reason == "origin":
+            self._lines.say(ORIGIN_REFUSED, origin, status=status, origin=origin)
+        elif reason in _FULL:
+            self._lines.say(CONNECTIONS_FULL, reason, status=status, reason=reason)
+        elif reason not in _CREDENTIALS:
+            shown = "none" if origin is None else origin
+            self._lines.say(REQUEST_REFUSED, (reason, origin), status=status, reason=reason, origin=shown)
 
     def connection_closed(self, label: str, path: str, row: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
-        line = DEVICE_LOST if row in _LOST else DEVICE_ENDED if row in _ENDED else None
-        if line is not None:
-            self._lines.say(line, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
+        if row in _LOST:
+            self._lines.say(DEVICE_LOST, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
+        elif row in _ENDED:
+            self._lines.say(DEVICE_ENDED, (_user_of(path), row), path=path, reason=row, why=CLOSINGS[row].text)
 
     def look(self, dropped: Mapping[Cause, int], letters: Sequence[DeadLetter]) -> None:
         """Say what was dropped since it was said last, by cause, given all drops and the newest of them."""

@@ -1,4 +1,4 @@
-"""Pressure: what has been waited for at every look for so long that it is no mere moment any more. Pure."""
+"""Pressure: things that were waited for at every look for so long that it is no mere moment any more. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Pressure(Generic[K]):
-    """What is waited for, by key, each with the time since which that was so at every look."""
+    """Waits by key, each with the time since which there was one at every look."""
 
     __slots__ = ("_seconds", "_since")
 

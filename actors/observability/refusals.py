@@ -21,7 +21,7 @@ class Refusal:
     peer: str
     """Its address, as ``10.0.0.7:51234``."""
     source: str
-    """Where its credentials stood: ``hello``, ``ticket``, ``cookie``, ``request``."""
+    """The place of its credentials: ``hello``, ``ticket``, ``cookie``, ``request``."""
     reason: str
     at: float
     """Wall clock, in seconds."""

@@ -111,7 +111,6 @@ class Listener:
 
     def __init__(self, context: Context, receiver: Receiver, *, private: bool) -> None:
         self._limits = context.limits
-        self._clock = context.environment.clock
         self._instruments = context.instruments
         self._receiver = receiver
         self._private = private

@@ -14,9 +14,10 @@ from actors.tools.arguments import Parser, Version, address, host, identifier, p
 from actors.tools.control_place import AUTO, NONE, control_place
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.journal import JournalOptions, journal
+from actors.tools.log_format import LEVELS, show_log
 from actors.tools.programs import ProgramOptions
 from actors.tools.serve import ServeOptions, serve
-from actors.tools.terminal import run_command, show_log
+from actors.tools.terminal import run_command
 from actors.tools.watch import add_commands, run
 
 _PORT = 8765
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     parser, commands = _parser()
     arguments = parser.parse_args(argv)
-    show_log()
+    show_log(getattr(arguments, "log_format", "text"), getattr(arguments, "log_level", "warning"))
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     if arguments.command == "journal":
         return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
@@ -190,6 +191,12 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str
     command.add_argument("--control", type=control_place, default=AUTO, metavar="PATH", help=(
         "the control socket, over which `actors status`, `why` and their like ask; none: there is none (one that they"
         " find)"
+    ))  # fmt: skip
+    command.add_argument("--log-format", choices=("text", "json"), default="text", help=(
+        "the log on standard error: lines for people, or JSON, an object a line (text)"
+    ))  # fmt: skip
+    command.add_argument("--log-level", choices=LEVELS, default="warning", help=(
+        "the least that is logged; info adds what needs no act (warning)"
     ))  # fmt: skip
     command.add_argument("--store", type=store, metavar="STORE", help=(
         "where events are kept: memory, which ends with the process, or sqlite:PATH, a file with which the next"

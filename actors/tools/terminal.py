@@ -8,7 +8,6 @@ reported, and the command exits with :data:`FAILED`.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
@@ -139,23 +138,6 @@ def _translated(error: OSError, name: str) -> BrokenPipeError | StreamFailed:
     if isinstance(error, BrokenPipeError | ConnectionResetError) and name != "standard input":
         return BrokenPipeError()  # a socket resets the connection if it is closed with unread data
     return StreamFailed(f"{name}: {error.strerror or error}")
-
-
-def show_log() -> None:
-    """Show the runtime's log records on standard error, from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_EscapingFormatter("%(asctime)s %(levelname)s: %(message)s", "%H:%M:%S"))
-    log = logging.getLogger("actors")
-    log.addHandler(handler)
-    log.setLevel(logging.WARNING)
-    log.propagate = False
-
-
-class _EscapingFormatter(logging.Formatter):
-    """A formatter that escapes control sequences, because a record may quote a user's text to a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class OutputWriter:

@@ -13,7 +13,9 @@ from actors.delivery.cursor import start
 from actors.delivery.ledger import Ledger
 from actors.delivery.subscription import Subscription
 from actors.errors import PeerError
-from actors.observability.instrument import Instruments, ResetReason
+from actors.kernel.log_lines import LogLines
+from actors.observability.instrument import Instruments
+from actors.observability.lines import RESET, RESETS
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import View
 from actors.users.context import UserContext
@@ -115,7 +117,7 @@ class UserActor:
         device.begin(subscription, beginning, bounds, session.id, self._presence)
         if beginning.kind == "reset" and attach.resume is not None:
             reason = _reason_to_reset(shared, attach.resume[1], device.renames)
-            _note_reset(device, reason, context.instruments)
+            _say_reset(device, reason, context.lines)
         session.pass_to(device, subscription)
         return session
 
@@ -125,7 +127,7 @@ class UserActor:
         bounds, ledger = self._log()
         for device in self._presence.devices:
             if _subscription_of(device).ledger is not ledger:
-                _move(device, bounds, ledger, self._context.instruments)
+                _move(device, bounds, ledger, self._context.lines)
         for session in self._presence.sessions.values():
             if session.device is None:
                 continue
@@ -178,7 +180,7 @@ def _subscription_of(device: Subscriber) -> Subscription:
     return device.subscription
 
 
-def _move(device: Subscriber, bounds: Bounds, ledger: Ledger, instruments: Instruments) -> None:
+def _move(device: Subscriber, bounds: Bounds, ledger: Ledger, lines: LogLines) -> None:
     """Rename the epoch of a device that saw nothing of what is lost; reset one that did, or does not know the word."""
     subscription = _subscription_of(device)
     fork = bounds.shared(subscription.ledger.epoch)
@@ -187,20 +189,19 @@ def _move(device: Subscriber, bounds: Bounds, ledger: Ledger, instruments: Instr
     else:
         reason = _reason_to_reset(fork, subscription.cursor.position, device.renames)
         device.reset(bounds, ledger)
-        _note_reset(device, reason, instruments)
+        _say_reset(device, reason, lines)
 
 
-def _reason_to_reset(shared: int | None, seen: int, renames: bool) -> ResetReason:
+def _reason_to_reset(shared: int | None, seen: int, renames: bool) -> str:
     """Name the reason to reset a device that has seen so much, of a log that shares so much with the one it read."""
     if shared is None:
         return "unknown_epoch"
     return "lost" if seen > shared or renames else "not_renamed"
 
 
-def _note_reset(device: Subscriber, reason: ResetReason, instruments: Instruments) -> None:
-    """Tell the instruments why a device was reset."""
-    if instruments.reset is not None:
-        instruments.reset(f"users/{device.user_id}/connections/{device.label}", reason)
+def _say_reset(device: Subscriber, reason: str, lines: LogLines) -> None:
+    path = f"users/{device.user_id}/connections/{device.label}"
+    lines.say(RESET, (device.user_id, reason), path=path, why=RESETS[reason])
 
 
 def note_acks(acked: Acked, instruments: Instruments) -> None:

@@ -160,7 +160,7 @@ class Departure:
     epoch: str = ""
     """The epoch of the log that it read last."""
     cursor: Cursor | None = None
-    """How far it had come there; ``None`` of one that had no place in the log."""
+    """The place where it stood there; ``None`` of one that had none."""
 
 
 class Presence:

@@ -64,6 +64,7 @@ class Transport:
         "_tasks",
         "aborted",
         "carrier",
+        "peer",
         "sealed",
         "stalled_since",
         "taps",
@@ -92,6 +93,8 @@ class Transport:
         """The totals that it adds to: its own, unless its host has it count with others."""
         self.carrier = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
+        self.peer = endpoint.peer
+        """The address of the peer, for logs."""
         self._endpoint = endpoint
         self._tasks = tasks
         self._readiness: Readiness | None = None
@@ -109,11 +112,6 @@ class Transport:
         self._sent_bytes = 0
         self._drained: trio.Event | None = None
         """Set when the backlog is empty, for those that wait for that."""
-
-    @property
-    def peer(self) -> str:
-        """The address of the peer, for logs."""
-        return self._endpoint.peer
 
     @property
     def pending_bytes(self) -> int:

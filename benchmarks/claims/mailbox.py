@@ -86,6 +86,10 @@ class TaskRunner:
         """Format a crash."""
         return failure_of(key, handling, error, 0.0)
 
+    def path(self, key: str) -> str:
+        """Return the path of the actor."""
+        return key
+
 
 Way = Callable[[Counter, int, trio.Nursery], Awaitable[None]]
 """A function that makes an actor handle a number of messages, and returns when it has."""

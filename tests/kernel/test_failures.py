@@ -81,6 +81,7 @@ def test_bounded(caplog: pytest.LogCaptureFixture) -> None:
     assert list(failures) == [failure(2), failure(3), failure(4)]
     assert (len(failures), failures.total) == (3, 5)
     assert (failures[0], failures[-1]) == (failure(2), failure(4))
+    assert (failures.last("users/u3"), failures.last("users/u1")) == (failure(3), None)
     assert len(caplog.records) == 5
 
 

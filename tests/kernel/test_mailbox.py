@@ -74,6 +74,9 @@ class Keeper:
     def failure_of(self, key: str, handling: str, error: BaseException) -> Failure:
         return failure_of(f"keeper/{key}", handling, error, 0.0)
 
+    def path(self, key: str) -> str:
+        return f"keeper/{key}"
+
 
 def mailbox_of(actor: Actor[str], keeper: Keeper, capacity: int = 8, nesting: int = 16) -> Mailbox[str]:
     return Mailbox("a", actor, parent=keeper, dispatcher=Dispatcher(capacity, nesting))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -17,8 +19,10 @@ from actors.kernel.failures import Failure, Failures
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
-from actors.observability.explain import fate_of, forgotten
+from actors.observability.explain import Surroundings, fate_of, forgotten
 from actors.observability.instrument import Instruments
+from actors.observability.ownership import Ownerships
+from actors.observability.refusals import Refusal, Refusals
 from actors.receipts import Receipt
 from actors.stages import Cause
 from actors.stores.memory import MemoryView
@@ -28,6 +32,7 @@ from actors.users.context import UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.readiness import Readiness
 from actors.wire.traffic import Traffic
+from tests.support.served import context_of
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 AT = datetime(2026, 3, 1, 14, 2, 11).timestamp()
@@ -40,11 +45,9 @@ def receipt_of(event_id: str = "e1", seq: int | None = None) -> Receipt:
     return Receipt(event_id, "t1", AT, QUEUED, seq)
 
 
-def said(
-    receipt: Receipt, accounts: Accounts, presence: Presence | None = None, quarantine: Failure | None = None
-) -> str:
+def said(receipt: Receipt, accounts: Accounts, **around: Any) -> str:
     """The sentence, without its beginning."""
-    fate = fate_of(receipt, accounts, presence, quarantine, 0.0)
+    fate = fate_of(receipt, accounts, Surroundings(**around), 0.0)
     assert fate.receipt is receipt
     assert fate.known
     first, arrow, rest = str(fate).partition(" → ")
@@ -109,6 +112,7 @@ class Harness:
         self.accounts = Accounts(10)
         self.presence = Presence(8)
         self.presence.view = MemoryView(state_of(self.store), ALICE)
+        self.pinged: dict[Connection, float] = {}
         failures = Failures(10, environment.wall_clock)
         instruments = Instruments(failures)
         context = UserContext(
@@ -133,6 +137,7 @@ class Harness:
             hear=lambda *_: None,
             forget=lambda _: None,
             readiness=Readiness(),
+            pinged_at=self.pinged.get,
             traffic=Traffic(),
         )
 
@@ -167,7 +172,9 @@ class Harness:
         self.actor.handle(Acked(subscription.ledger, subscription.ack(offset)))
 
     def explain(self, receipt: Receipt) -> str:
-        return str(fate_of(receipt, self.accounts, self.presence, None, trio.current_time())).split(" → ", 4)[4]
+        return str(fate_of(receipt, self.accounts, Surroundings(presence=self.presence), trio.current_time())).split(
+            " → ", 4
+        )[4]
 
 
 # --- each stage -----------------------------------------------------------------
@@ -266,7 +273,7 @@ async def test_devices(autojump_clock: MockClock, nursery: trio.Nursery) -> None
     home.ack(confirms, 2)
     await trio.sleep(3.125)
     plain = "c4 written (a plain client, which does not confirm)"
-    stalled = "c3 3 behind, its socket took nothing for 3.1 s"
+    stalled = "c3 3 behind, its socket took nothing for 3.1 s (36 bytes wait)"
     waits = "c2 written, not confirmed yet"
     assert [home.explain(receipt) for receipt in receipts] == [
         f"acked by a device → 4 devices: c1 acked; {waits}; c3 written, not confirmed yet; {plain}",
@@ -309,35 +316,153 @@ async def test_a_device_saying_hello(nursery: trio.Nursery) -> None:
     assert home.explain(receipt) == "stored, not written to any device yet → 1 device: c1 is saying hello"
 
 
-async def test_a_device_that_has_gone(nursery: trio.Nursery) -> None:
-    """When no device is here, the last one that was is named, with the time and the reason of its going."""
+def departure(label: str, name: str = "left", at: float = AT + 60, **more: Any) -> Departure:
+    return Departure(label=label, name=name, text="its socket took nothing", at=at, **more)
+
+
+async def test_devices_that_have_gone(nursery: trio.Nursery) -> None:
+    """When no device is here, the last ones that were are named, newest first, each with the time and the reason of its
+    going, and whether it had the event; one that went before the event was there is said to have."""
     home = Harness(nursery)
+    home.actor.handle(Detach(home.device("c0")[0], departure("c0", at=AT - 60)))
     receipt = home.place()
+    await trio.lowlevel.checkpoint()
     for label, name in (("c1", "left"), ("c2", "stalled")):
         device, _ = home.attach(label)
-        home.actor.handle(Detach(device, Departure(label=label, name=name, text="its socket took nothing", at=AT + 60)))
-    last = "no device is here; the last, c2, went at 14:03:11 (stalled: its socket took nothing)"
-    assert home.explain(receipt) == f"written to a device → {last}"
-    device, _ = home.attach("c3")
-    assert home.explain(receipt) == "written to a device → 1 device: c3 written, not confirmed yet"
+        assert device.subscription is not None
+        if label == "c1":
+            home.ack(device, 1)
+        where: dict[str, Any] = {"epoch": device.subscription.ledger.epoch, "cursor": device.subscription.cursor}
+        home.actor.handle(Detach(device, departure(label, name, **where)))
+    went = "went at 14:03:11"
+    assert home.explain(receipt) == (
+        f"acked by a device → no device is here; c2 {went} (stalled: its socket took nothing), and had begun after it;"
+        f" c1 {went} (left: its socket took nothing), and had acked the event;"
+        " c0 went at 14:01:11 (left: its socket took nothing), before the event was there"
+    )
+    home.actor.handle(Detach(home.device("c3")[0], departure("c3")))
+    assert home.explain(receipt).endswith("and had acked the event; and 1 before")
+    home.attach("c4")
+    assert home.explain(receipt) == "acked by a device → 1 device: c4 began after it"
+
+
+async def test_a_device_that_is_silent(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A device that has not answered a ping is said to be silent, and for how long, but for what it has acked."""
+    home = Harness(nursery)
+    device, _ = home.attach("c1")
+    receipt = home.place()
+    home.pinged[device] = trio.current_time()
+    await trio.sleep(4)
+    assert home.explain(receipt) == (
+        "written to a device → 1 device: c1 written, not confirmed yet, silent for 19 s: no answer to a ping in 4 s"
+    )
+    home.ack(device, 1)
+    assert home.explain(receipt) == "acked by a device → 1 device: c1 acked"
+
+
+# --- who was not let in -----------------------------------------------------------
+
+
+def refused(at: float, user_id: str | None, peer: str = "10.0.0.7:1") -> Refusal:
+    return Refusal(peer=peer, source="hello", reason="its token has expired", at=at, user_id=user_id)
+
+
+def test_an_expired_token() -> None:
+    """Where no device is here, explain says of the user's last refused one when that was, and why; where it is not
+    known whose credentials were refused, how many, and that they came from where the last device had come."""
+    accounts, presence, refusals = Accounts(10), Presence(8), Refusals(context_of(lambda: 0.0))
+    receipt = receipt_of("e1", 1)
+    accounts.note_placed(receipt, ALICE, "ep", 1, 1, 0.0)
+    around: dict[str, Any] = {"presence": presence, "refusals": refusals}
+    assert said(receipt, accounts, **around).endswith("no device of alice is here, or was lately")
+    refusals.note(refused(AT - 1, None))
+    assert "refused" not in said(receipt, accounts, **around)
+    refusals.note(refused(AT + 1, None))
+    assert said(receipt, accounts, **around).endswith(
+        "lately; since then a client was refused for credentials, at 14:02:12: its token has expired"
+    )
+    presence.remember(departure("c1", at=AT + 1, peer="10.0.0.7:99"))
+    refusals.note(refused(AT + 2, "bob"))
+    refusals.note(refused(AT + 3, None, "10.0.0.8:1"))
+    assert said(receipt, accounts, **around).endswith(
+        "since then 2 clients were refused, from where c1 had come, for credentials, the last at 14:02:14: its token"
+        " has expired"
+    )
+    refusals.note(refused(AT + 4, ALICE))
+    assert said(receipt, accounts, **around).endswith(
+        "a device of alice was refused at 14:02:15, from 10.0.0.7:1: its token has expired"
+    )
+
+
+# --- owners -----------------------------------------------------------------------
+
+
+def test_a_thread_that_has_changed_hands() -> None:
+    """Of a thread that had another owner before, or has one now, explain says which, and since when."""
+    accounts, receipt = Accounts(10), receipt_of("e1", 1)
+    accounts.note_placed(receipt, ALICE, "ep", 1, 1, 0.0)
+    ownerships = Ownerships(10, wall_clock=lambda: AT)
+    for user_id, expected in (
+        (ALICE, "owner alice → offset 1"),
+        ("bob", "owner alice (then; the thread has the owner bob since 14:02:11) → offset 1"),
+        (None, "owner alice (then; the thread has no owner since 14:02:11) → offset 1"),
+        (ALICE, "owner alice (since 14:02:11; before that bob) → offset 1"),
+    ):
+        ownerships.note("t1", user_id)
+        ownerships.note("t1", user_id)
+        assert expected in said(receipt, accounts, ownership=ownerships.of("t1"))
 
 
 # --- quarantine -----------------------------------------------------------------
 
 
+FAILURE = Failure(path="users/alice", handling="Attach", error="ValueError: cannot", traceback="", at=AT)
+
+
 def test_a_quarantined_owner() -> None:
-    """An event that still waits for an owner who is out of service says so, and for what failure; one that waits for
-    nobody any more does not."""
-    accounts, failure = (
-        Accounts(10),
-        Failure(path="users/alice", handling="Attach", error="ValueError: cannot", traceback="", at=AT),
-    )
+    """An event that still waits for an owner who is out of service says so, since when, for what failure, and what to
+    do, before it says that no device is here; one that waits for nobody any more does not."""
+    accounts = Accounts(10)
     waiting, gone = receipt_of("e1", 1), receipt_of("e2", 2)
     accounts.note_placed(gone, ALICE, "ep", 1, 1, 0.0)
     accounts.trim(ALICE, 2, Cause.RETENTION, 0.0)
     accounts.note_placed(waiting, ALICE, "ep", 2, 2, 0.0)
-    assert said(waiting, accounts, Presence(8), failure).endswith(
-        "stored, not written to any device yet → no device of alice is here, or was lately "
-        "→ owner alice is out of service: ValueError: cannot"
+    around: dict[str, Any] = {"presence": Presence(8), "owner_failure": FAILURE}
+    assert said(waiting, accounts, **around).endswith(
+        "stored, not written to any device yet → owner alice is out of service since 14:02:11, until 'actors release"
+        " users/alice': it crashed again and again, the last time with ValueError: cannot"
+        " → no device of alice is here, or was lately"
     )
-    assert "out of service" not in said(gone, accounts, Presence(8), failure)
+    assert "out of service" not in said(gone, accounts, **around)
+
+
+def test_a_quarantined_thread() -> None:
+    """An event on its way in a thread that is out of service says so, and one that is in a log does not."""
+    failure = attrs.evolve(FAILURE, path="threads/t1")
+    accounts, queued, placed, lost = Accounts(10), receipt_of(), receipt_of("e2", 2), receipt_of("e3")
+    queued.move(Queued(), 0)
+    accounts.note_placed(placed, ALICE, "ep", 1, 1, 0.0)
+    lost.move(LOST[Cause.QUARANTINED], 0)
+    out = "thread t1 is out of service since 14:02:11, until 'actors release threads/t1': it crashed again and again"
+    assert out in said(queued, accounts, thread_failure=failure)
+    assert out in said(lost, accounts, thread_failure=failure)
+    assert out not in said(placed, accounts, thread_failure=failure)
+
+
+def test_a_crash_with_an_event_in_hand() -> None:
+    """An event that was lost in a crash says which, where that is remembered."""
+    lost = receipt_of()
+    lost.move(LOST[Cause.CRASHED], 0)
+    assert said(lost, Accounts(10), last_failure=FAILURE).endswith(
+        f"{CAUSES['crashed']} → the last failure of thread t1, at 14:02:11: ValueError: cannot"
+    )
+
+
+def test_a_thread_that_is_about_to_be_started_again() -> None:
+    """An event that waits while its thread's actor is being started again says when that crashed, and for what."""
+    queued = receipt_of()
+    queued.move(Queued(), 0)
+    assert said(queued, Accounts(10), restarting=FAILURE).endswith(
+        "queued for the store → its thread's actor crashed at 14:02:11 (ValueError: cannot), and is about to be started"
+        " again"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -86,9 +86,9 @@ async def deliver(server: Served, peer: Peer) -> None:
     assert await peer.leave() == (1000, "")
 
 
-def context_of(**limits: Any) -> Context:
-    """A context for one part alone, with limits of its own."""
-    environment = Environment()
+def context_of(clock: Callable[[], float] = trio.current_time, **limits: Any) -> Context:
+    """A context for one part alone, with limits of its own, and perhaps a clock."""
+    environment = Environment(clock=clock)
     failures = Failures(10, environment.wall_clock)
     instruments = Instruments(failures)
     return Context(limits=actors.Limits(**limits), environment=environment, failures=failures, instruments=instruments)

@@ -18,8 +18,9 @@ import msgspec
 import trio
 
 import actors
+from actors.tools.log_format import show_log
 from actors.tools.serving import listening
-from actors.tools.terminal import complain, show_log
+from actors.tools.terminal import complain
 
 AGAIN = 20
 """Events that a new life emits again under their ids, of those that were STORED."""

@@ -18,8 +18,8 @@ import msgspec
 import trio
 
 import actors
+from actors.tools.log_format import show_log
 from actors.tools.serving import listening
-from actors.tools.terminal import show_log
 
 BLOCKS = 3
 BLOCK_SECONDS = 0.3

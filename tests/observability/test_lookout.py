@@ -1,0 +1,96 @@
+"""The lookout: where the event loop stood still is known afterwards, and said while it lasts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+import trio
+
+import actors
+from actors.observability.lookout import Lookout, place_of
+
+
+def block(released: threading.Event) -> None:
+    released.wait()
+
+
+async def test_a_loop_that_stands_still(caplog: pytest.LogCaptureFixture, nursery: trio.Nursery) -> None:
+    """The application's own code in which the loop stands still is named, with file and line; and if that lasts, while
+    it lasts."""
+    lookout = Lookout(ask_seconds=0.01)
+    await nursery.start(lookout.run)
+    assert lookout.take_place() is None
+    released = threading.Event()
+    watcher = threading.Thread(target=release_when_said, args=(caplog, released))
+    watcher.start()
+    block(released)
+    watcher.join()
+    place = lookout.take_place()
+    assert place is not None
+    assert place.startswith(f"it was in block ({__file__}:")
+    assert place.endswith(": released.wait()")
+    assert lookout.take_place() is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the event loop stands still for more than 0 s, and with it every device: it")
+    assert place in record.getMessage()
+    nursery.cancel_scope.cancel()
+
+
+def release_when_said(caplog: pytest.LogCaptureFixture, released: threading.Event) -> None:
+    """Let the loop go on once the lookout has logged, or after a minute."""
+    pause = threading.Event()
+    for _ in range(6_000):
+        if caplog.records:
+            break
+        pause.wait(0.01)
+    released.set()
+
+
+async def test_a_runtime_says_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A run that blocks the loop is a line of the log, once the loop goes on, with the code that did it."""
+    limits = actors.Limits(sweep_seconds=0.01)
+    async with actors.open_runtime(limits=limits) as runtime:
+        runtime.tree.lookout.ask_seconds = 0.01
+        with trio.fail_after(60):
+            while runtime.tree.lookout._place is None:
+                block_until(lambda: runtime.tree.lookout._place is not None)
+                await trio.lowlevel.checkpoint()
+            while not caplog.records:  # noqa: ASYNC110 - nobody rings
+                await trio.sleep(0.01)
+    record = caplog.records[0]
+    assert vars(record)["notice"] == "loop_blocked"
+    assert "it was in block_until (" in record.getMessage()
+
+
+def block_until(seen: object) -> None:
+    """Block the loop until the lookout has seen it, or for a second."""
+    pause = threading.Event()
+    for _ in range(100):
+        if callable(seen) and seen():
+            return
+        pause.wait(0.01)
+
+
+def test_a_place_is_the_applications_own() -> None:
+    """Of a stack, the innermost code that is neither of this package, of Trio, nor of a library is named."""
+    frame = sys._getframe()
+    assert place_of(frame).startswith(f"it was in test_a_place_is_the_applications_own ({__file__}:")
+    assert place_of(None) == "it is not known where"
+
+
+def watchers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "lookout"}
+
+
+async def test_it_ends_with_its_loop() -> None:
+    """The thread is gone when the runtime is, and where time is simulated there is none."""
+    before = watchers()
+    async with actors.open_runtime(environment=actors.Environment(watches_loop=False)):
+        assert watchers() <= before
+    async with actors.open_runtime() as runtime:
+        (watching,) = watchers() - before
+        assert repr(runtime.tree.lookout) == "<Lookout>"
+    await trio.to_thread.run_sync(watching.join)
+    assert not watching.is_alive()
