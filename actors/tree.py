@@ -35,6 +35,7 @@ from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
 from actors.delivery.dead_letters import DeadLetter
+from actors.delivery.inspection import Inspection
 from actors.delivery.ledger import acked_spans
 from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
@@ -231,7 +232,7 @@ class Tree:
             restarts=dict(counts.restarts),
             quarantines=counts.quarantines,
             loop_lag_seconds=pulse.lag_seconds,
-            books_balanced=None,
+            books_balanced=pulse.inspection.balanced,
         )
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
@@ -358,6 +359,7 @@ class Pulse:
     def __init__(self, tree: Tree) -> None:
         self.heartbeat = tree.heartbeat
         self.survey = Survey(tree.server.connections.values())
+        self.inspection = Inspection(tree.accounts)
         self._limits = tree.context.limits
         self._clock = tree.context.environment.clock
         self._tree = tree
@@ -390,6 +392,7 @@ class Pulse:
             self._ping()
             for _ in self.survey.steps(self._clock()):
                 await trio.lowlevel.checkpoint()
+            self._inspect()
 
     def _ping(self) -> None:
         pinged, dead = self.heartbeat.silent(self._clock())
@@ -400,6 +403,13 @@ class Pulse:
                 self.heartbeat.wait(connection, self._clock())
             else:
                 connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")
+
+    def _inspect(self) -> None:
+        """Compare some of the books; say once which do not add up, because no bug may hide in a number."""
+        before = self.inspection.balanced
+        self.inspection.step()
+        if self.inspection.balanced is False and before is not False:
+            log(logging.ERROR, "the books do not add up: %s", printable("; ".join(self.inspection.faults)))
 
     def _expire(self) -> bool:
         """Drop events that are too old; True if there are more of them."""

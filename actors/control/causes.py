@@ -184,12 +184,19 @@ def _silent(seen: Evidence) -> Found | None:
     text += f"{seen.now - device.heard_at:.0f} s ago"
     if device.pinged_at is not None:
         text += f"; it owes the answer to a ping since {clock(device.pinged_at)}"
-    text += ": its network is gone, or it sleeps (half-open)"
-    if device.pending_bytes:
-        text += f"; {device.pending_bytes:,} bytes have not reached it"
+    text += f": {_silence(device)}"
     if seen.unacked:
         text += f"; {_waiting(seen.unacked)} for its ack"
     return "silent", f"{text}; it is given up {seen.pong_seconds:g} s after the ping"
+
+
+def _silence(device: DeviceAnswer) -> str:
+    """Say what silence means: the system knows whether the peer's has confirmed the bytes."""
+    if device.pending_bytes is None:
+        return "it stopped reading, or its network is gone"
+    if not device.pending_bytes:
+        return "what was written has reached its machine, so its program stopped reading"
+    return f"its network is gone, or it sleeps (half-open); {device.pending_bytes:,} bytes have not reached it"
 
 
 def _is_silent(one: Seen, seen: Evidence) -> bool:
@@ -235,11 +242,17 @@ def _unread(seen: Evidence) -> Found | None:
     due = seen.now - seen.ack_seconds - GRACE_SECONDS
     if seen.oldest is not None and seen.oldest.at > due:
         return "fresh", f"{count} went out to {device.label} of {seen.user_id} a moment ago, and its ack is not due yet"
-    heard = "" if device.heard_at is None else f", though it was heard at {clock(device.heard_at)}"
-    last = "it has acked nothing" if seen.acked_at is None else f"the last ack came at {clock(seen.acked_at)}"
+    heard = "" if device.heard_at is None else _heard(device.heard_at, seen.oldest)
+    last = "no device has acked anything" if seen.acked_at is None else f"the last ack came at {clock(seen.acked_at)}"
     return "unacked", (
         f"{device.label} of {seen.user_id} was sent {count}{_since(seen)} and has not acked them{heard}; {last}"
     )
+
+
+def _heard(at: float, oldest: EventAnswer | None) -> str:
+    if oldest is not None and at < oldest.at:
+        return f", and nothing was heard of it since {clock(at)}"
+    return f", though it was heard at {clock(at)}"
 
 
 def _missed(seen: Evidence) -> Found | None:

@@ -64,7 +64,8 @@ def sockets() -> tuple[list[Path], list[Path]]:
     live: list[Path] = []
     dead: list[Path] = []
     try:
-        found = sorted(runtime_directory().glob(f"*{_SUFFIX}"))
+        # A file that is no socket answers as a dead one does, and is not ours to remove.
+        found = sorted(path for path in runtime_directory().glob(f"*{_SUFFIX}") if path.is_socket())
     except OSError:
         return live, dead
     for path in found:
