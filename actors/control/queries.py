@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 
@@ -220,6 +221,7 @@ def equation(totals: Balance) -> str:
     return f"{left} {'=' if totals.balanced else '≠'} {right}"
 
 
+@cache  # because it is read from files, which takes longer than all the rest of a status
 def _version() -> str:
     try:
         return version("trio-actors")

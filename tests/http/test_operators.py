@@ -83,7 +83,7 @@ async def test_why_an_event_has_not_arrived() -> None:
 
 
 async def test_what_became_of_an_event() -> None:
-    """A sentence and the steps to it; of an id that several threads have, the threads, and one that is named decides."""
+    """A sentence and the steps to it; of an id that several threads have, the threads, unless one is named."""
     async with door() as api:
         for thread_id in ("t1", "t2"):
             await api.ask("POST", f"/v1/threads/{thread_id}/events", {"type": "x", "user_id": "alice", "event_id": "e"})

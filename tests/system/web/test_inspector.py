@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ async def assert_sound(browser: Browser) -> None:
     levels = await browser.ask("[...document.querySelectorAll('h1, h2, h3, h4')].filter((one) => one.checkVisibility())"
                                ".map((one) => Number(one.localName[1]))")  # fmt: skip
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), levels
+    assert all(after <= before + 1 for before, after in pairwise(levels)), levels
     assert await browser.ask("document.documentElement.scrollWidth <= innerWidth")
     assert await browser.ask("[...document.querySelectorAll('thead th')].every((one) => one.scope === 'col')")
     ids = await browser.ask("[...document.querySelectorAll('[id]')].map((one) => one.id)")
@@ -74,7 +75,7 @@ async def assert_sound(browser: Browser) -> None:
 
 
 async def test_an_incident_is_explained(browser: Browser) -> None:
-    """A device that acks nothing: its user, asked for by keyboard alone, leads to the sentence, the event, the thread."""
+    """A device that acks nothing: its user, asked for by keyboard, leads to the sentence, the event and the thread."""
     async with inspected() as (api, url), connected(await api.runtime_address()) as peer:
         await peer.attach("alice")
         receipt, *_ = await emit(api, "alice", 3)

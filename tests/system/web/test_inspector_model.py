@@ -71,7 +71,8 @@ async def test_what_was_not_seen_is_a_hole(node: Node) -> None:
         sample(62, 6, "2");
         sample(63, 8, "2");
         const points = all.rate("accepted");
-        return [points.map(({value}) => value), all.grown("closed.left"), plots.pathOf(points, 63, 10).split("M").length];
+        const pieces = plots.pathOf(points, 63, 10).split("M").length;
+        return [points.map(({value}) => value), all.grown("closed.left"), pieces];
     """
     )
     assert await told(node, script) == [[1, None, 1, None, None, 2], 61 + 5 + 1 + 2, 4]
