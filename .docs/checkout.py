@@ -13,10 +13,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import TextLexer, get_lexer_for_filename
-from pygments.util import ClassNotFound
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
@@ -79,18 +75,18 @@ def _show_sources(app: Sphinx, failure: Exception | None) -> None:
         page = app.outdir / "source" / f"{name}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         up = "../" * (name.count("/") + 1)
-        body = _listing(ROOT / name) if (ROOT / name).is_dir() else _highlighted(ROOT / name)
+        body = _listing(ROOT / name) if (ROOT / name).is_dir() else _text(ROOT / name)
         page.write_text(_PAGE.format(up=up, name=html.escape(name), body=body))
 
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title>
-<link rel="stylesheet" href="{up}_static/pygments.css"><link rel="stylesheet" href="{up}_static/source.css"></head>
+<link rel="stylesheet" href="{up}_static/source.css"></head>
 <body><p><a href="{up}index.html">trio-actors</a> / {name}</p>{body}</body>
 </html>
 """
-"""Without the menu of the other pages, of which the theme makes each in as much time as it takes to highlight ten."""
+"""Without the theme's menu and without colours, because there are hundreds of these and both take half a minute."""
 
 
 def _pointed_to(app: Sphinx) -> set[str]:
@@ -116,12 +112,8 @@ def _listing(folder: Path) -> str:
     return f"<ul>{''.join(rows)}</ul>"
 
 
-def _highlighted(file: Path) -> str:
-    try:
-        lexer = get_lexer_for_filename(file.name)
-    except ClassNotFound:
-        lexer = TextLexer()
-    return highlight(file.read_text(), lexer, HtmlFormatter())
+def _text(file: Path) -> str:
+    return f"<pre>{html.escape(file.read_text())}</pre>"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
