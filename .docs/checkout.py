@@ -18,10 +18,23 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-_INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
+_GIVEN = "package-"
+"""The beginning of the names of pages that are written here, and are not in git; the menu has them by this name."""
+
 _WHOLE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|source:|#)([^)\s]+)\)")
 _CODE = re.compile(r"^```[\s\S]*?^```$|^(?: {4}.*\n)+", re.MULTILINE)
+
+
+def _give_pages(app: Sphinx, config: Any) -> None:
+    """Write a page for each README of the package that no page includes: it is on the site without being asked for."""
+    for page in HERE.glob(f"{_GIVEN}*.md"):
+        page.unlink()
+    shown = pages()
+    for readme in sorted((ROOT / "actors").rglob("README.md")):
+        if readme not in shown:
+            name = "-".join(readme.parent.relative_to(ROOT / "actors").parts)
+            (HERE / f"{_GIVEN}{name}.md").write_text(f"```{{include}} {os.path.relpath(readme, HERE)}\n```\n")
 
 
 def pages() -> dict[Path, str]:
@@ -118,6 +131,7 @@ def _text(file: Path) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to what Sphinx tells of pages."""
+    app.connect("config-inited", _give_pages)
     app.connect("source-read", _on_page)
     app.connect("include-read", _on_include)
     app.connect("build-finished", _show_sources)
