@@ -37,6 +37,7 @@ from actors.events.event import Lifecycle
 from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
+from actors.observability.connection_state import ConnectionState
 from actors.observability.instrument import Instrument, OwnerChange
 from actors.observability.statistics import Statistics
 from actors.receipts import Fate, Receipt
@@ -59,6 +60,7 @@ __all__ = [
     "Busy",
     "Cancellation",
     "Cause",
+    "ConnectionState",
     "Credentials",
     "DeadLetter",
     "DrainReport",

@@ -12,6 +12,7 @@ import trio
 
 from actors.checks import check_cursor, check_instance, check_word
 from actors.connections.following import Following
+from actors.connections.states import page
 from actors.context import Context
 from actors.delivery.balance import Audit
 from actors.delivery.dead_letters import DeadLetter
@@ -26,6 +27,7 @@ from actors.kernel.failures import Failures, cancels, open_interruptible_nursery
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.signals import Reply
 from actors.limits import Limits
+from actors.observability.connection_state import ConnectionState
 from actors.observability.explain import ambiguous, forgotten
 from actors.observability.instrument import Instruments, OwnerAct, OwnerChange
 from actors.observability.statistics import Statistics
@@ -336,19 +338,10 @@ class Runtime:
         and is about none of the events. Beyond memory it says "forgotten".
         """
         self._affinity.check()
-        receipt = self._find(event, thread_id) if isinstance(event, str) else event
+        receipt = _find(self.tree.emitter, event, thread_id) if isinstance(event, str) else event
         if isinstance(receipt, Fate):
             return receipt
         return self.tree.fate_of(receipt, self.environment.clock() if self._ended_at is None else self._ended_at)
-
-    def _find(self, event_id: str, thread_id: str | None) -> Receipt | Fate:
-        if thread_id is None:
-            threads = self.tree.emitter.threads_of(event_id)
-            if len(threads) > 1:
-                return ambiguous(event_id, threads)
-            thread_id = threads[0] if threads else None
-            return (thread_id and self.tree.emitter.remembered(event_id, thread_id)) or forgotten(event_id)
-        return self.tree.emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
 
     def audit(self) -> Audit:
         """Count the events in each stage at this moment: per user, for threads without an owner, and in total."""
@@ -444,6 +437,19 @@ class Runtime:
         """The number of connections that a user has."""
         self._affinity.check()
         return self.tree.registry.devices(user_id)
+
+    def connections(self, *, after: str | None = None, limit: int | None = None) -> tuple[ConnectionState, ...]:
+        """Look at the devices that are connected, in the order in which they came: sockets first, then followers.
+
+        A page of at most ``limit`` of them, behind the one with the label
+        ``after``, which may have gone meanwhile. A socket costs a system call,
+        so that of thousands a page is the way to look. Raises ValueError for
+        an ``after`` that is no label, and a ``limit`` that is none from 1 on.
+        """
+        self._affinity.check()
+        if limit is not None:
+            check_whole("limit", limit, 1)
+        return page(self.tree.server.connections.values(), self.tree.followers, after, limit)
 
     def release(self, path: str) -> None:
         """Put a quarantined actor (``users/alice``, as in its failures) back into service.
@@ -719,6 +725,17 @@ async def open_runtime(
     )
     async with _running(Runtime(context, options)) as runtime:
         yield runtime
+
+
+def _find(emitter: Emitter, event_id: str, thread_id: str | None) -> Receipt | Fate:
+    """Find the receipt of an event, or the fate of an id that is forgotten, or that several threads have."""
+    if thread_id is None:
+        threads = emitter.threads_of(event_id)
+        if len(threads) > 1:
+            return ambiguous(event_id, threads)
+        thread_id = threads[0] if threads else None
+        return (thread_id and emitter.remembered(event_id, thread_id)) or forgotten(event_id)
+    return emitter.remembered(event_id, thread_id) or forgotten(event_id, thread_id)
 
 
 @contextmanager

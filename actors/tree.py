@@ -19,6 +19,7 @@ it. The user's actor knows its connections, and ends them.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from itertools import islice
 from typing import TypeVar
 
@@ -29,10 +30,12 @@ from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.following import Followers
 from actors.connections.heartbeat import Heartbeat
+from actors.connections.survey import Survey
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
 from actors.delivery.dead_letters import DeadLetter
+from actors.delivery.inspection import Inspection
 from actors.delivery.ledger import acked_spans
 from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
@@ -44,6 +47,7 @@ from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
 from actors.observability.losses import Losses
+from actors.observability.owners import OwnerHistory
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -68,11 +72,15 @@ from actors.users.dead_letters import UserKind
 from actors.users.presence import Subscriber, UserMessage
 from actors.users.registry import Registry
 from actors.wire.readiness import Readiness
+from actors.wire.traffic import Traffic
 
 M = TypeVar("M")
 
 _CONFIRMED_AT_ONCE = 200
 """Users whose acks are told to the store before other tasks get a turn: 2 ms."""
+
+_LAGS = 15
+"""Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -87,6 +95,10 @@ class Tree:
         context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
+        self.standstill: str | None = None
+        """The last time that the loop stood still, and where, in words; where the control socket is served."""
+        self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
+        context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts = Accounts(
             limits.dead_letters,
@@ -97,6 +109,7 @@ class Tree:
         )
         self.flusher = Flusher(_fail, limits.flush_ms)
         self.readiness = Readiness()
+        self.traffic = Traffic()
         self.registry = Registry(context, self.flusher.mark)
         self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
@@ -119,7 +132,7 @@ class Tree:
             context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
         self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
-        self.pulse = Pulse(self)
+        self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         neighbours = self._connection_context()
         self.followers = Followers(neighbours, affinity)
         self.server = Server(
@@ -131,6 +144,7 @@ class Tree:
             trouble=lambda: self.store.trouble,
         )
         self.drain = Drain(context, self)
+        self.pulse = Pulse(self)
 
     def supervisor(self) -> Supervisor:
         """The static children, in the order they start. None of them depends on another one's task."""
@@ -191,12 +205,18 @@ class Tree:
 
     def statistics(self) -> Statistics:
         """Read what there is in numbers; nothing is added up."""
-        counts, server = self.counts, self.server
+        counts, server, pulse = self.counts, self.server, self.pulse
         return Statistics(
             events=self.accounts.totals(),
             dropped=dict(self.accounts.dropped),
             connections=len(server.connections),
             handshakes=server.handshakes,
+            handshakes_refused=dict(counts.refusals),
+            connections_behind=pulse.survey.behind,
+            lag_events_max=pulse.survey.lag_events,
+            backlog_bytes=pulse.survey.backlog_bytes,
+            written_bytes=self.traffic.written_bytes,
+            written_frames=self.traffic.written_frames,
             connections_opened=counts.opened,
             connections_closed=dict(counts.closed),
             resumes=dict(counts.resumes),
@@ -204,9 +224,13 @@ class Tree:
             runs=len(self.runs.registry.active),
             runs_begun=counts.began,
             runs_ended=dict(counts.ended),
+            asks_open=self.asks.open,
+            asks_closed=dict(counts.asks_closed),
             failures=self.context.failures.total,
             restarts=dict(counts.restarts),
             quarantines=counts.quarantines,
+            loop_lag_seconds=pulse.lag_seconds,
+            books_balanced=pulse.inspection.balanced,
         )
 
     def fate_of(self, receipt: Receipt, now: float) -> Fate:
@@ -256,9 +280,10 @@ class Tree:
             instruments=self.context.instruments,
             follow=self._follow,
             mark=self.flusher.mark,
-            hear=self.pulse.heartbeat.hear,
+            hear=self.heartbeat.hear,
             readiness=self.readiness,
-            forget=self.pulse.heartbeat.forget,
+            forget=self.heartbeat.forget,
+            traffic=self.traffic,
             pending=self._pending,
             answer=self.requests.answer,
         )
@@ -330,20 +355,30 @@ class Pulse:
     """The periodic work: expire what is too old, ping devices that are silent, end those that do not answer."""
 
     def __init__(self, tree: Tree) -> None:
-        limits = tree.context.limits
-        self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
-        self._limits = limits
+        self.heartbeat = tree.heartbeat
+        self.survey = Survey(tree.server.connections.values())
+        self.inspection = Inspection(tree.accounts)
+        self._limits = tree.context.limits
         self._clock = tree.context.environment.clock
         self._tree = tree
         self._trouble: Trouble | None = None
         """The store's trouble at the last look."""
+        self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
+        """The times by which the last beats were late."""
+
+    @property
+    def lag_seconds(self) -> float:
+        """The most by which one of the last beats was late."""
+        return max(self._lags)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat until cancelled."""
         task_status.started()
         retire_at = self._clock() + self._limits.retire_seconds
         while True:
+            due = self._clock() + self._limits.sweep_seconds
             await trio.sleep(self._limits.sweep_seconds)
+            self._lags.append(max(self._clock() - due, 0.0))
             while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
                 await trio.lowlevel.checkpoint()
             self._tree.runs.sweep(self._clock())
@@ -353,6 +388,9 @@ class Pulse:
                 self._retire()
                 retire_at += self._limits.retire_seconds
             self._ping()
+            for _ in self.survey.steps(self._clock()):
+                await trio.lowlevel.checkpoint()
+            self._inspect()
 
     def _ping(self) -> None:
         pinged, dead = self.heartbeat.silent(self._clock())
@@ -363,6 +401,13 @@ class Pulse:
                 self.heartbeat.wait(connection, self._clock())
             else:
                 connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")
+
+    def _inspect(self) -> None:
+        """Compare some of the books; say once which do not add up, because no bug may hide in a number."""
+        before = self.inspection.balanced
+        self.inspection.step()
+        if self.inspection.balanced is False and before is not False:
+            log(logging.ERROR, "the books do not add up: %s", printable("; ".join(self.inspection.faults)))
 
     def _expire(self) -> bool:
         """Drop events that are too old; True if there are more of them."""

@@ -26,6 +26,7 @@ FLOORS = [
     {"connections", "runs", "observability"},
     {"server"},
     {"options", "tree", "runtime"},
+    {"control"},
     {"client"},
     {"aio"},
     {"asgi", "agui", "http"},
@@ -259,7 +260,7 @@ PROSE = (
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
     "server", "protocol", "runtime", "tree", "aio", "asgi", "agui", "http", "context", "checks", "options",
-    "examples", "testing", "tools", "wire",
+    "examples", "testing", "tools", "wire", "control",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""
 

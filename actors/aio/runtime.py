@@ -34,6 +34,7 @@ from actors.events.event import Payload
 from actors.events.items import Sent
 from actors.kernel.failures import Failure
 from actors.limits import Limits
+from actors.observability.connection_state import ConnectionState
 from actors.observability.statistics import Statistics
 from actors.protocol.client_messages import Origin
 from actors.runs.asks import Answer
@@ -205,6 +206,10 @@ class Runtime:
     async def statistics(self) -> Statistics:
         """Read what this runtime has done and has, in numbers; the cost does not grow with users or events."""
         return await self._look(self.runtime.statistics)
+
+    async def connections(self, *, after: str | None = None, limit: int | None = None) -> tuple[ConnectionState, ...]:
+        """Look at the devices that are connected, as ``actors.Runtime.connections`` does."""
+        return await self._look(partial(self.runtime.connections, after=after, limit=limit))
 
     async def dead_letters(self) -> tuple[DeadLetter, ...]:
         """The newest drops, by range, oldest first."""

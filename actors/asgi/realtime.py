@@ -18,9 +18,7 @@ from actors.environment import check_seconds
 from actors.errors import RuntimeClosed
 from actors.events.event import check_identifier
 from actors.kernel.failures import describe
-from actors.server.authentication import trust
 from actors.server.drain import DrainReport, RunsPolicy
-from actors.server.origins import is_loopback
 
 _DRAIN_SECONDS = 10.0
 """As many as a process supervisor gives before it kills, with room: systemd 90, Kubernetes 30, Docker 10."""
@@ -158,21 +156,10 @@ class Realtime:
         await self._serve(websocket.scope, websocket.receive, websocket.send, "/ws", user_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str, user_id: str | None) -> None:
-        host = self._open()
-        if user_id is None and scope["type"] == "websocket" and not self._may_trust(scope):
-            text = "expected a server on a loopback address while tokens are not checked; pass authenticate"
-            await _say(refusal(scope, 403, text), send)
-            return
         try:
-            await host.serve(scope, receive, send, path=path, user_id=user_id)
+            await self._open().serve(scope, receive, send, path=path, user_id=user_id)
         except RuntimeClosed:
             await _say(refusal(scope, 503, "expected a server that stays, this one is shutting down"), send)
-
-    def _may_trust(self, scope: Scope) -> bool:
-        """True if tokens are checked, or only this machine can present some."""
-        server = scope.get("server")
-        is_checked = self._plan.options.get("authenticate", trust) is not trust
-        return is_checked or (server is not None and server[1] is not None and is_loopback(server[0]))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Live the lifespan of an application that is nothing else."""

@@ -40,9 +40,10 @@ from actors.delivery.frames import text_frame, text_frames
 from actors.delivery.ledger import Ledger
 from actors.delivery.log import NotAtHand
 from actors.delivery.outgoing import Outgoing
-from actors.delivery.subscription import EpochEnded, Subscription, opening
+from actors.delivery.subscription import EpochEnded, State, Subscription, opening
 from actors.kernel.failures import Barrier
 from actors.kernel.task_set import Starter, TaskSet
+from actors.observability.connection_state import ConnectionState, compose
 from actors.protocol import client_messages, server_messages
 from actors.users.presence import Presence
 from actors.wire.control_frames import PING
@@ -69,6 +70,7 @@ class Connection:
         "plain",
         "presence",
         "renames",
+        "since",
         "subscription",
         "user_id",
     )
@@ -84,11 +86,14 @@ class Connection:
         """Known from the request for plain clients and tickets; else from the hello."""
         self.presence: Presence
         """The devices of its user, from attach on."""
+        self.since = context.environment.wall_clock()
+        """The time at which it came."""
         self._context = context
         clock, own_tasks, ending = context.environment.clock, TaskSet(tasks, self.fail), Ending()
         self._transport = transport = Transport(
             endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
         )
+        transport.traffic = context.traffic
         self.pings = Pings(transport)
         self._peer = Peer(
             transport=transport,
@@ -209,7 +214,7 @@ class Connection:
         if self.plain:
             return
         said = opening(start, bounds, session, self._context.limits)
-        self._transport.hold(text_frames(said))
+        self._transport.hold(text_frames(said), len(said))
 
     def reset(self, bounds: Bounds, ledger: Ledger) -> None:
         """Go on in another epoch of the log, and tell the device."""
@@ -217,7 +222,7 @@ class Connection:
         said = self.subscription.reset(bounds, ledger)
         self._context.note_resume(self.path, "reset")
         if said:
-            self.pings.write(text_frames(said), self._transport.write)
+            self.pings.write(text_frames(said), lambda frames: self._transport.write(frames, len(said)))
             self.pings.fence()
 
     def rename(self, bounds: Bounds, ledger: Ledger, fork: int) -> None:
@@ -226,7 +231,7 @@ class Connection:
         said = self.subscription.rename(bounds, ledger, fork)
         self._context.note_resume(self.path, "renamed")
         if said:
-            self._transport.write(text_frames(said))
+            self._transport.write(text_frames(said), len(said))
 
     def flush(self) -> None:
         """Write the next range of the log, once, unless the socket still has something to take.
@@ -255,7 +260,7 @@ class Connection:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.carrier is not None and not self.plain:
             _bundle(outgoing)
-        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames):
+        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames, outgoing.count):
             if subscription.wrote(outgoing):
                 self._context.mark(self.presence)
         elif not self._transport.sealed:
@@ -270,7 +275,7 @@ class Connection:
         if self._peer.announcements.is_over:
             return
         said = self._peer.announcements.take(self._context.limits.write_bytes, PONG)
-        if self._transport.write(text_frames(said)) and not self._peer.announcements.is_over:
+        if self._transport.write(text_frames(said), len(said)) and not self._peer.announcements.is_over:
             self._context.mark(self.presence)
 
     def tell(self, text: bytes) -> bool:
@@ -330,6 +335,34 @@ class Connection:
         if self.subscription is not None:
             self.subscription.finish_write(written=True)
             self._context.mark(self.presence)
+
+
+def transport_of(connection: Connection) -> Transport:
+    """Return the way to a device's socket, for those who look at how it stands and change nothing."""
+    return connection._transport
+
+
+def state_of(connection: Connection) -> ConnectionState:
+    """Look at a connection, for operators; one system call, for what its socket has not delivered."""
+    return compose(
+        connection.subscription,
+        label=connection.label,
+        user_id=connection.user_id,
+        kind="plain" if connection.plain else "v1",
+        is_ending=connection._peer.ending.reason is not None,
+        backlog_bytes=connection._transport.pending_bytes,
+        since=connection.since,
+    )
+
+
+def standing_of(connection: Connection) -> tuple[int, bool, int]:
+    """Return how many events a connection lacks, if it is behind and not only about to be written to, and the bytes
+    that wait for its socket."""
+    subscription = connection.subscription
+    if subscription is None:
+        return 0, False, 0
+    lag = subscription.lag_events
+    return lag, lag > 0 and subscription.state is not State.LIVE, connection._transport.backlog_bytes
 
 
 def _bundle(outgoing: Outgoing) -> None:

@@ -13,6 +13,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.protocol.client_messages import Request
 from actors.users.presence import Presence, UserMessage
 from actors.wire.readiness import Readiness
+from actors.wire.traffic import Traffic
 
 if TYPE_CHECKING:  # because it works with these
     from actors.connections.actor import Connection
@@ -34,6 +35,8 @@ class ConnectionContext(Context):
     """Notes a sign of life, at a time."""
     forget: Callable[[Connection], None]
     """Forgets a connection that listens no more."""
+    traffic: Traffic
+    """Counts what is written to sockets."""
     pending: Callable[[str, str | None], list[Item]]
     """Lists the active runs and the open questions in a user's threads, or in one of them."""
 

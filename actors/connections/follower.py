@@ -31,6 +31,7 @@ from actors.events.delivered import Event
 from actors.events.event import decode
 from actors.events.items import CaughtUp, Cursor, Gap, Item, Reset
 from actors.kernel.signals import Doorbell
+from actors.observability.connection_state import ConnectionState, compose
 from actors.protocol import server_messages
 from actors.protocol.codes import CLOSINGS
 from actors.stores.store import View
@@ -61,6 +62,7 @@ class Follower:
         "position",
         "reason",
         "renames",
+        "since",
         "subscription",
         "taken",
         "user_id",
@@ -81,6 +83,8 @@ class Follower:
         """The place in the log where it began."""
         self.taken: Cursor
         """The place in the log up to which its consumer has come back."""
+        self.since = context.environment.wall_clock()
+        """The time at which it came."""
         self._context = context
         self._presence: Presence
         self._current = Current(thread_id)
@@ -304,6 +308,19 @@ class Follower:
         if chunk.first != offset:
             return True
         return all(self._current.follows(decode(text).thread_id) for text in texts_of(chunk.frames))
+
+
+def state_of(follower: Follower) -> ConnectionState:
+    """Look at a follower, for operators."""
+    return compose(
+        follower.subscription,
+        label=follower.label,
+        user_id=follower.user_id,
+        kind="follower",
+        is_ending=follower.reason is not None,
+        backlog_bytes=None,
+        since=follower.since,
+    )
 
 
 def _renamed(cursor: Cursor | None, epoch: str) -> Cursor | None:

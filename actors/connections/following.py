@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -171,6 +171,12 @@ class Followers:
             if following is not None:
                 await following.leave()
             follower.close()
+
+    def __iter__(self) -> Iterator[Follower]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
     @property
     def are_awaited(self) -> bool:

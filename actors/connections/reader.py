@@ -151,6 +151,8 @@ class Reader:
     def _take(self, message: str | bytes) -> Acked | None:
         """Carry out a message; returns acks that the user's actor has no room for."""
         text = text_of(message)
+        for tap in self._peer.transport.taps:
+            tap.received(text)
         if not self._device.plain:
             decoded = client_messages.decode(text)
             if isinstance(decoded, client_messages.Ack):

@@ -41,7 +41,7 @@ _ENDED_EPOCHS = 4
 class UserAccount:
     """One user's books: the ledger of the log's present epoch, and the sums of earlier ones."""
 
-    __slots__ = ("_closed", "_ended", "accepted", "deduplicated", "ledger", "restored")
+    __slots__ = ("_ended", "accepted", "closed", "deduplicated", "ledger", "restored")
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -51,7 +51,8 @@ class UserAccount:
         self.restored = 0
         self._ended: list[Ledger] = []
         """Ledgers of earlier epochs: the newest, and those in which a write was still unfinished."""
-        self._closed = Balance()
+        self.closed = Balance()
+        """The sums of those before, in which everything is settled."""
 
     def renew(self, ledger: Ledger) -> None:
         """Begin another epoch; what is open in the one that ended still counts there."""
@@ -64,7 +65,7 @@ class UserAccount:
         self._ended.append(ledger)
         for ended in [one for one in self._ended[:-_ENDED_EPOCHS] if not one.open]:
             self._ended.remove(ended)
-            self._closed += _row(ended)
+            self.closed += _row(ended)
         return ledger
 
     def of(self, epoch: str) -> Ledger | None:
@@ -79,11 +80,16 @@ class UserAccount:
     @property
     def placed(self) -> int:
         """Accepted events that were placed at once."""
-        return self._closed.accepted + self.ledger.accepted + sum(ledger.accepted for ledger in self._ended)
+        return self.closed.accepted + self.ledger.accepted + sum(ledger.accepted for ledger in self._ended)
+
+    @property
+    def ledgers(self) -> list[Ledger]:
+        """The ledgers that are not in the sums."""
+        return [self.ledger, *self._ended]
 
     def balance(self) -> Balance:
         """Return this user's row."""
-        row = sum(map(_row, self._ended), self._closed + _row(self.ledger))
+        row = sum(map(_row, self._ended), self.closed + _row(self.ledger))
         counts = {
             "accepted": row.accepted + self.accepted,
             "deduplicated": self.deduplicated,
@@ -135,14 +141,17 @@ class Accounts:
         """Events that the store has answered for, or that are known to be lost; the ledgers count those placed at
         once."""
         self.tally = Tally()
-        """The totals of the ledgers."""
-        self._held = 0
-        self._deduplicated = 0
-        self._restored_events = 0
+        """The totals of ledgers and holds: of those that begin, and of those that an inspection has come by."""
+        self.uninspected = Tally()
+        """The totals of those that it has yet to come by."""
+        self.departed = Tally()
+        """The totals of users that have gone."""
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
-        self._unowned = Balance()
-        self._former = Balance()
+        self.unowned = Balance()
+        """Events that are in no user's books, but for those in holds."""
+        self.former = Balance()
+        """The sum of the rows of users that have gone."""
         self._shed_ahead: dict[str, list[tuple[int, int, Cause]]] = {}
         """Early sheds by thread: first and last number and the cause, of events that are not noted as held yet."""
 
@@ -173,7 +182,7 @@ class Accounts:
         else:
             ledger = account.ledger
         ledger.accepted += 1
-        self.tally.accepted += 1
+        ledger.tally.accepted += 1
         page = ledger.add(offset)
         if promise is not Promise.NOTHING or ledger.safety.promises:
             ledger.safety.note(offset, promise)
@@ -193,10 +202,10 @@ class Accounts:
         """Note that the store holds an accepted event, or has held it, because its thread has no owner."""
         hold = self.holds.get(receipt.thread_id)
         if hold is None:
-            hold = self.holds[receipt.thread_id] = Hold(seq)
+            hold = self.holds[receipt.thread_id] = Hold(seq, tally=self.tally)
         hold.take(seq)
         self._arrived += 1
-        self._held += 1
+        hold.tally.held += 1
         hold.safety.note(seq, promise)
         receipt.move(hold, seq)
         if self._shed_ahead:
@@ -205,13 +214,13 @@ class Accounts:
     def deduplicate(self, receipt: Receipt, first: Receipt, user_id: str | None) -> None:
         """Note that an accepted event repeats one in the books; its receipt reads from where the first one reads."""
         self._arrived += 1
-        self._deduplicated += 1
         account = self.users.get(user_id) if user_id is not None else None
         if account is None:
-            self._unowned.deduplicated += 1
+            self.unowned.deduplicated += 1
         else:
             account.accepted += 1
             account.deduplicated += 1
+            account.ledger.tally.deduplicated += 1
         receipt.follow(first)
 
     def doubt(self, receipt: Receipt) -> None:
@@ -222,7 +231,7 @@ class Accounts:
     def lose(self, receipt: Receipt, cause: Cause, now: float) -> None:
         """Note that the store has not placed an accepted event, and will not."""
         self._arrived += 1
-        self._unowned.dropped += 1
+        self.unowned.dropped += 1
         receipt.move(LOST[cause], 0)
         self._letters.bury(cause, 1, now, thread_id=receipt.thread_id, event_id=receipt.event_id)
 
@@ -244,8 +253,8 @@ class Accounts:
         if not hold.held:
             del self.holds[thread_id]
         if count:
-            self._held -= count
-            self._unowned.dropped += count
+            hold.tally.held -= count
+            self.unowned.dropped += count
             self._letters.bury(cause, count, now, thread_id=thread_id, first=first, last=last)
 
     def _note_shed_ahead(self, thread_id: str, now: float) -> None:
@@ -272,8 +281,10 @@ class Accounts:
         bind that is in the books already.
         """
         hold = self.holds.pop(thread_id, None)
-        count = hold.held if hold is not None else 0
-        self._held -= count
+        count = 0
+        if hold is not None:
+            count = hold.held
+            hold.tally.held -= count
         if not count and (not notice or _knows(self, user_id, epoch, first_offset)):
             return 0
         account, ledger = self._books_of(user_id, epoch, min(first_offset, low), now)
@@ -283,7 +294,8 @@ class Accounts:
         restored = 0 if hold is None else hold.restored
         account.accepted += count + notice - restored
         account.restored += restored
-        self._unowned.restored -= restored
+        account.ledger.tally.restored += restored
+        self.unowned.restored -= restored
         self.accepted += notice
         self._arrived += notice
         if hold is not None:
@@ -312,7 +324,8 @@ class Accounts:
             account = self.account(user_id, epoch, low, now, lineage=lineage)
             return account, account.ledger
         account = self.account(user_id, present.epoch, present.low, now, lineage=present.lineage)
-        return account, account.of(epoch) or account.end(Ledger(user_id, epoch, tally=self.tally, low=low))
+        ended = account.of(epoch)
+        return account, ended or account.end(Ledger(user_id, epoch, tally=account.ledger.tally, low=low))
 
     def _note_ended(self, receipt: Receipt, account: UserAccount, ledger: Ledger, now: float) -> None:
         """Account for an event that a late reply placed in an epoch that has already ended."""
@@ -333,17 +346,17 @@ class Accounts:
             first = next((fork.epoch for fork in lineage if fork.offset >= low and restored is None), epoch)
             account = self.users[user_id] = UserAccount(Ledger(user_id, first, tally=self.tally, low=low))
             if restored is not None:
-                self._restored_events += _restore(account, restored)
+                _restore(account, restored)
         if account.ledger.epoch != epoch:
             self._go_on(account, epoch, low, now, lineage)
         return account
 
     def _go_on(self, account: UserAccount, epoch: str, low: int, now: float, lineage: Lineage) -> None:
         """Begin the present epoch, after those between the one in the books and it."""
-        user_id, known = account.ledger.user_id, [fork.epoch for fork in lineage]
+        user_id, tally, known = account.ledger.user_id, account.ledger.tally, [fork.epoch for fork in lineage]
         if account.ledger.epoch not in known:
             self.trim(user_id, account.ledger.head + 1, Cause.LOST, now)
-            account.renew(Ledger(user_id, epoch, tally=self.tally, low=low))
+            account.renew(Ledger(user_id, epoch, tally=tally, low=low))
             return
         after = known.index(account.ledger.epoch)
         for fork, following in zip(lineage[after:], [*known[after + 1 :], epoch], strict=True):
@@ -351,17 +364,16 @@ class Accounts:
             last, dropped = ledger.head, ledger.lose(fork.offset)
             if dropped:
                 self._letters.bury(Cause.LOST, dropped, now, user_id=user_id, first=fork.offset + 1, last=last)
-            account.renew(Ledger(user_id, following, tally=self.tally, former=ledger))
+            account.renew(Ledger(user_id, following, tally=tally, former=ledger))
         self.trim(user_id, low, Cause.RETENTION, now)
 
     def restore_hold(self, thread_id: str, first_seq: int, last_seq: int, promise: Promise) -> None:
         """Enter the events that a thread held when this life of the store began."""
-        hold = self.holds[thread_id] = Hold(first_seq)
+        hold = self.holds[thread_id] = Hold(first_seq, tally=self.tally)
         hold.high = hold.restored_to = last_seq
         hold.safety.note(last_seq, promise)
-        self._unowned.restored += last_seq - first_seq + 1
-        self._restored_events += last_seq - first_seq + 1
-        self._held += last_seq - first_seq + 1
+        self.unowned.restored += last_seq - first_seq + 1
+        hold.tally.held += last_seq - first_seq + 1
 
     def state_of(
         self, thread_id: str, user_id: str | None, epoch: str, *, seq: int, offset: int, low: int
@@ -400,9 +412,11 @@ class Accounts:
         account = self.users.pop(user_id, None)
         if account is not None:
             account.ledger.present = ""
-            self._arrived += account.placed
-            self.tally.accepted -= account.placed
-            self._former += account.balance()
+            row, part = account.balance(), part_of(account)
+            account.ledger.tally.move(part, self.departed)
+            self.departed.accepted -= part.accepted
+            self._arrived += part.accepted
+            self.former += row
 
     def harden(self, promise: Promise) -> None:
         """Note that the store has caught up with what it had delivered from memory, and what it promises."""
@@ -429,30 +443,30 @@ class Accounts:
 
         :meth:`audit` finds the same by adding up the books.
         """
-        tally = self.tally
+        here, there, gone, unowned = self.tally, self.uninspected, self.departed, self.unowned
         return Balance(
             accepted=self.accepted,
-            queued=self.accepted - self._arrived - tally.accepted,
-            held=self._held,
-            retained=tally.retained,
-            acked=tally.acked,
-            unconfirmed=tally.unconfirmed,
-            dropped=tally.dropped + self._unowned.dropped,
-            deduplicated=self._deduplicated,
-            restored=self._restored_events,
+            queued=self.accepted - self._arrived - here.accepted - there.accepted,
+            held=here.held + there.held,
+            retained=here.retained + there.retained,
+            acked=here.acked + there.acked + gone.acked,
+            unconfirmed=here.unconfirmed + there.unconfirmed + gone.unconfirmed,
+            dropped=here.dropped + there.dropped + gone.dropped + unowned.dropped,
+            deduplicated=here.deduplicated + there.deduplicated + gone.deduplicated + unowned.deduplicated,
+            restored=here.restored + there.restored + gone.restored + unowned.restored,
         )
 
     def audit(self) -> Audit:
         """Add up the books as they stand, user by user."""
         users = {user_id: account.balance() for user_id, account in self.users.items()}
         unowned = attrs.evolve(
-            self._unowned,
-            accepted=self.accepted - self._former.accepted - sum(row.accepted for row in users.values()),
+            self.unowned,
+            accepted=self.accepted - self.former.accepted - sum(row.accepted for row in users.values()),
             queued=_queued(self),
             held=sum(hold.held for hold in self.holds.values()),
         )
-        total = sum(users.values(), unowned + self._former)
-        return Audit(total=total, unowned=unowned, users=users, former=self._former)
+        total = sum(users.values(), unowned + self.former)
+        return Audit(total=total, unowned=unowned, users=users, former=self.former)
 
 
 def _queued(accounts: Accounts) -> int:
@@ -468,15 +482,31 @@ def _knows(accounts: Accounts, user_id: str, epoch: str, offset: int) -> bool:
     return restored is not None and offset <= restored.head
 
 
-def _restore(account: UserAccount, restored: RestoredBounds) -> int:
-    """Enter what an earlier life left of a log, and return how many events that were; what has left it since then was
-    never in these books."""
+def part_of(account: UserAccount) -> Tally:
+    """Add up an account's part of the tally in which it counts."""
+    part, closed = Tally(), account.closed
+    part.accepted, part.acked = closed.accepted, closed.acked
+    part.unconfirmed, part.dropped = closed.unconfirmed, closed.dropped
+    part.deduplicated, part.restored = account.deduplicated, account.restored
+    retained = 0
+    for ledger in account.ledgers:
+        part.accepted += ledger.accepted
+        part.acked += ledger.acked
+        part.unconfirmed += ledger.unconfirmed
+        part.dropped += ledger.dropped
+        retained += ledger.open
+    part.placed = retained + part.acked + part.unconfirmed + part.dropped
+    return part
+
+
+def _restore(account: UserAccount, restored: RestoredBounds) -> None:
+    """Enter what an earlier life left of a log; what has left it since then was never in these books."""
     ledger = account.ledger
     if restored.head >= ledger.low:
         restore(ledger, max(restored.low, ledger.low), restored.head, restored.acked, restored.written)
         ledger.safety.note(restored.head, restored.promise)
         account.restored = restored.head - max(restored.low, ledger.low) + 1
-    return account.restored
+        ledger.tally.restored += account.restored
 
 
 def _note_late(receipt: Receipt, now: float, letters: DeadLetters) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from actors.delivery.ledger import PAGE_BITS, Ledger, Page
+from actors.delivery.tally import Tally
 from actors.events.delivered import Position
 from actors.events.states import Safety, Watchers
 from actors.stages import Cause, Promise, Stage
@@ -19,10 +20,12 @@ from actors.stages import Cause, Promise, Stage
 class Hold(Watchers):
     """The :class:`~actors.receipts.EventState` of one unbound period's events, each known by its ``seq``."""
 
-    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "restored_to", "safety")
+    __slots__ = ("_first_page", "_pages", "_shed", "_shift", "high", "low", "restored_to", "safety", "tally")
 
-    def __init__(self, first_seq: int) -> None:
+    def __init__(self, first_seq: int, *, tally: Tally | None = None) -> None:
         super().__init__()
+        self.tally = Tally() if tally is None else tally
+        """The tally in which the accounts count what it holds."""
         self.low = first_seq
         """The first ``seq`` still held."""
         self.high = first_seq - 1

@@ -154,7 +154,6 @@ class Ledger:
         "_newest",
         "_newest_index",
         "_pages",
-        "_tally",
         "_trims",
         "_writes",
         "accepted",
@@ -166,6 +165,7 @@ class Ledger:
         "low",
         "present",
         "safety",
+        "tally",
         "unconfirmed",
         "user_id",
     )
@@ -175,7 +175,8 @@ class Ledger:
     ) -> None:
         self.user_id = user_id
         self.epoch = epoch
-        self._tally = Tally() if tally is None else tally
+        self.tally = Tally() if tally is None else tally
+        """The tally in which it counts."""
         self.safety: Safety = Safety() if former is None else former.safety
         """The safety of its events."""
         self._former = former
@@ -244,7 +245,7 @@ class Ledger:
         page.placed |= bit
         self.head = offset
         self.accepted += 1
-        tally = self._tally
+        tally = self.tally
         tally.accepted += 1
         tally.placed += 1
         if promise is not _NOTHING or self.safety.promises:
@@ -268,7 +269,7 @@ class Ledger:
             self.head = offset
         if offset < self._floor or (page.acked | page.gone) & bit:
             return self._note_late(offset, page, bit)
-        self._tally.placed += 1
+        self.tally.placed += 1
         return page
 
     def knows(self, offset: int) -> bool:
@@ -296,7 +297,7 @@ class Ledger:
         leaving = _present(self._pages, first, min(last, self._floor - 1))
         fresh = sum(page.ack(bits) for page, bits in chain(leaving, self.spans(first, last)))
         self.acked += fresh
-        self._tally.acked += fresh
+        self.tally.acked += fresh
         return before + fresh
 
     def trim(self, low: int, cause: Cause) -> int:
@@ -421,13 +422,13 @@ class Ledger:
         """Count an event that was acked, or left the log, before the store's reply came; returns its page."""
         if offset < self._base and self._former is not None:
             return self._former.add(offset)
-        self._tally.placed += 1
+        self.tally.placed += 1
         self.head = min(self.head, self.end)
         if not self._floor <= offset <= self.end and not self._in_writing(page) & bit:
             page.leave(bit, _cause_of(self, offset))
         stage = page.stage(offset)
         self.acked += stage is Stage.ACKED
-        self._tally.acked += stage is Stage.ACKED
+        self.tally.acked += stage is Stage.ACKED
         _settle(self, stage is Stage.UNCONFIRMED, stage is Stage.DROPPED)
         if offset >> PAGE_BITS < self._floor >> PAGE_BITS:
             self._forget(offset >> PAGE_BITS)
@@ -454,8 +455,8 @@ def _settle(ledger: Ledger, unconfirmed: int, dropped: int) -> None:
     """Count events that no device will ack any more."""
     ledger.unconfirmed += unconfirmed
     ledger.dropped += dropped
-    ledger._tally.unconfirmed += unconfirmed
-    ledger._tally.dropped += dropped
+    ledger.tally.unconfirmed += unconfirmed
+    ledger.tally.dropped += dropped
 
 
 def _present(pages: dict[int, Page], first: int, last: int) -> Iterator[tuple[Page, int]]:
@@ -486,10 +487,18 @@ def _cut(ledger: Ledger) -> None:
     ledger._former = None
 
 
+def count_in(ledger: Ledger, tally: Tally) -> None:
+    """Have a ledger count in a tally from now on, and those of the epochs before it."""
+    one: Ledger | None = ledger
+    while one is not None:
+        one.tally = tally
+        one = one._former
+
+
 def restore(ledger: Ledger, first: int, last: int, acked: Spans, written: int) -> None:
     """Add the offsets at which an earlier life of the store placed events, and what became of them there."""
     for page, bits in ledger.spans(first, last):
-        ledger._tally.placed += (bits & ~page.placed).bit_count()
+        ledger.tally.placed += (bits & ~page.placed).bit_count()
         page.placed |= bits
     ledger.head = max(ledger.head, last)
     if written >= first:
@@ -508,6 +517,22 @@ def acked_spans(ledger: Ledger) -> Spans:
             found.append((found.pop()[0] if joined else first, last))
         base += PAGE_SIZE
     return tuple(found)
+
+
+def open_spans(ledger: Ledger) -> Iterator[tuple[int, int, bool]]:
+    """Yield the runs of offsets in the log that no device has acked, ascending, each with true if sockets took it.
+
+    A run ends with its page at the latest.
+    """
+    if ledger._former is not None and ledger.low < ledger._base:
+        yield from open_spans(ledger._former)
+    base = ledger._floor & ~(PAGE_SIZE - 1)
+    for page, bits in ledger.spans(ledger._floor, ledger.head):
+        unwritten = page.unwritten(page.open & bits)
+        found = [(first, last, False) for first, last in _runs(unwritten, base)]
+        found += [(first, last, True) for first, last in _runs(page.open & bits & ~unwritten, base)]
+        yield from sorted(found)
+        base += PAGE_SIZE
 
 
 def damage(ledger: Ledger, first: int, last: int) -> int:

@@ -19,6 +19,11 @@ class Outgoing(msgspec.Struct, gc=False):
     """The events, as the frames in which the log keeps them; empty where a batch in ``before`` stands for them."""
     before: tuple[bytes, ...] = ()
 
+    @property
+    def count(self) -> int:
+        """The number of frames that :meth:`as_frames` joins."""
+        return len(self.before) + (self.last - self.first + 1 if self.frames else 0)
+
     def as_frames(self) -> bytes:
         """Join everything as unmasked WebSocket text frames, for one write."""
         return text_frames(self.before) + self.frames if self.before else self.frames

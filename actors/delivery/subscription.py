@@ -291,15 +291,20 @@ class Subscription:
     def describe(self, offset: int, stalled_seconds: float | None = None) -> str:
         """Say how this device stands to one offset, for people: ``acked``, ``12 behind``."""
         standing = self.cursor.standing(offset)
-        if standing == "behind" or offset > self._written:
+        if standing == "behind" or offset > self.written:
             idle = "" if stalled_seconds is None else f", its socket took nothing for {stalled_seconds:.1f} s"
-            return f"{self.ledger.head - self._written} behind{idle}"
+            return f"{self.lag_events} behind{idle}"
         if standing == "handed" and self.plain:
             return "written (a plain client, which does not confirm)"
         return _STANDINGS[standing]
 
     @property
-    def _written(self) -> int:
+    def lag_events(self) -> int:
+        """The offsets of the log that the socket has yet to take."""
+        return max(self.ledger.head - self.written, 0)
+
+    @property
+    def written(self) -> int:
         """The last offset that the socket has taken whole."""
         if self._writing is None or self.ledger.of(self._writing[0].epoch) is None:
             return self.cursor.position

@@ -97,7 +97,7 @@ def _content(row: Operation, kind: type[msgspec.Struct], *others: type[msgspec.S
 def _responses(row: Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, kind in row.answers.items():
-        content = _content(row, kind, *((LineRefusal, LineCounts) if row.lines else ()))
+        content = _content(row, kind, *((LineRefusal, LineCounts) if row.lines and row.body is not None else ()))
         if row.stream:
             content[_EVENTS] = {"schema": {"type": "string"}}
         answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import attrs
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from actors.delivery.balance import Balance
+from actors.control import queries
 from actors.http.calls import Call, answer
-from actors.http.schemas import (
-    AuditAnswer,
-    BalanceAnswer,
-    ConnectionAnswer,
-    Connections,
-    DeadLetterAnswer,
-    DeadLetters,
-    DrainAnswer,
-    FailureAnswer,
-    Failures,
-    Health,
-    RevokeAnswer,
-    UndeliveredAnswer,
-)
+from actors.http.problems import Problem
+from actors.http.schemas import DrainAnswer, Health, RevokeAnswer, UndeliveredAnswer
+from actors.http.tracing import TraceStream
 
 
 async def revoke(call: Call) -> Response:
@@ -45,30 +34,67 @@ async def drain(call: Call) -> Response:
     )  # fmt: skip
 
 
+async def status(call: Call) -> Response:
+    """Show the runtime in numbers."""
+    return answer(queries.status(call.runtime))
+
+
 async def audit(call: Call) -> Response:
-    """Count the events in each stage."""
-    books = call.runtime.audit()
-    total, unowned = _row(books.total), _row(books.unowned)
-    return answer(AuditAnswer(balanced=books.balanced, users=len(books.users), total=total, unowned=unowned))
+    """Show the books in total."""
+    return answer(queries.audit(call.runtime))
 
 
 async def failures(call: Call) -> Response:
     """Show the newest failures."""
-    kept = [FailureAnswer(**attrs.asdict(failure)) for failure in call.runtime.failures]
-    return answer(Failures(failures=kept, total=call.runtime.failures.total))
+    return answer(queries.failures(call.runtime))
 
 
 async def dead_letters(call: Call) -> Response:
     """Show the newest drops."""
-    letters = [DeadLetterAnswer(**attrs.asdict(letter)) for letter in call.runtime.dead_letters]
-    return answer(DeadLetters(dead_letters=letters))
+    return answer(queries.dead_letters(call.runtime))
 
 
 async def connections(call: Call) -> Response:
-    """Show the sockets that are open."""
-    found = call.runtime.tree.server.connections.values()
-    shown = [ConnectionAnswer(label=one.label, user_id=one.user_id, plain=one.plain) for one in tuple(found)]
-    return answer(Connections(connections=shown))
+    """Show a page of the connections."""
+    query = call.query
+    user_id = query.user_id or None
+    return answer(
+        queries.connections(call.runtime, query.after or None, query.limit, user_id=user_id, behind=query.behind)
+    )
+
+
+async def tree(call: Call) -> Response:
+    """Show a page of the users, with devices, threads and runs."""
+    return answer(queries.tree(call.runtime, call.query.after or None, call.query.limit, call.query.prefix))
+
+
+async def why(call: Call) -> Response:
+    """Say which events of a user are not acked, and why."""
+    user_id = call.ids["user_id"]
+    call.check_user(user_id)
+    return answer(queries.why(call.runtime, user_id))
+
+
+async def why_thread(call: Call) -> Response:
+    """Say where the events of a thread go, and why they are not acked."""
+    thread_id = call.thread_id
+    call.check_user(call.runtime.owner(thread_id))
+    return answer(queries.why_thread(call.runtime, thread_id))
+
+
+async def release(call: Call) -> Response:
+    """Put a quarantined actor back into service."""
+    try:
+        return answer(queries.release(call.runtime, call.body.path))
+    except ValueError as error:
+        raise Problem("unknown_actor", str(error)) from None
+
+
+async def trace(call: Call) -> ASGIApp:
+    """Show what happens to a user, as it happens."""
+    user_id = call.ids["user_id"]
+    call.check_user(user_id)
+    return TraceStream(call, user_id)
 
 
 async def healthz(call: Call) -> Response:
@@ -85,7 +111,3 @@ async def readyz(call: Call) -> Response:
     if trouble is not None:
         return answer(Health(status=f"the store cannot store: {trouble}"), 503)
     return answer(Health(status="ok"))
-
-
-def _row(balance: Balance) -> BalanceAnswer:
-    return BalanceAnswer(**attrs.asdict(balance))

@@ -27,6 +27,7 @@ STATUSES = {
     "unknown_thread": 404,
     "unknown_run": 404,
     "unknown_event": 404,
+    "unknown_actor": 404,
     "unanswered": 408,
     "too_slow": 408,
     "conflict": 409,

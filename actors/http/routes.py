@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from actors.control import answers as told
 from actors.http import asks, events, lines, messages, operators, owners, runs
 from actors.http import schemas as of
 from actors.http.calls import Call
@@ -128,11 +129,16 @@ def _asks() -> list[Operation]:
 
 
 def _operators() -> list[Operation]:
+    nothing = of.Nothing
     shown: list[Any] = [
-        ("audit", operators.audit, "Count the events in each stage", of.AuditAnswer),
-        ("failures", operators.failures, "Show the newest failures", of.Failures),
-        ("dead_letters", operators.dead_letters, "Show the newest drops", of.DeadLetters),
-        ("connections", operators.connections, "Show the sockets that are open", of.Connections),
+        ("status", operators.status, "Show the runtime in numbers", told.StatusAnswer, nothing),
+        ("audit", operators.audit, "Show the books in total", told.AuditAnswer, nothing),
+        ("failures", operators.failures, "Show the newest failures", told.Failures, nothing),
+        ("dead_letters", operators.dead_letters, "Show the newest drops", told.DeadLetters, nothing),
+        ("connections", operators.connections, "Show a page of the connections", told.Connections, of.Listing),
+        ("tree", operators.tree, "Show a page of the users", told.TreeAnswer, of.Paging),
+        ("users/{user_id}/why", operators.why, "Say why a user's events are not acked", told.WhyAnswer, nothing),
+        ("threads/{thread_id}/why", operators.why_thread, "Say where a thread's events go", told.WhyAnswer, nothing),
     ]
     return [
         Operation(
@@ -143,11 +149,19 @@ def _operators() -> list[Operation]:
             method="POST", path="/v1/drain", act=operators.drain, summary="Go away in good order", body=of.Draining,
             answers={200: of.DrainAnswer}, admin=True,
         ),
+        Operation(
+            method="POST", path="/v1/release", act=operators.release, summary="Put an actor back into service",
+            body=of.Releasing, answers={200: told.ReleaseAnswer}, refusals=("unknown_actor",), admin=True,
+        ),
+        Operation(
+            method="GET", path="/v1/users/{user_id}/trace", act=operators.trace, lines=True, stream=True,
+            summary="Show what happens to a user, as it happens", answers={200: told.TraceLine}, admin=True,
+        ),
         *(
             Operation(
-                method="GET", path=f"/v1/{name}", act=act, summary=text, answers={200: kind}, admin=True
+                method="GET", path=f"/v1/{name}", act=act, summary=text, query=query, answers={200: kind}, admin=True
             )
-            for name, act, text, kind in shown
+            for name, act, text, kind, query in shown
         ),
     ]  # fmt: skip
 

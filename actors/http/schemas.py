@@ -101,6 +101,23 @@ class Rebinding(StrictStruct):
     force: bool = False
 
 
+class Paging(StrictStruct):
+    """A page of the users: those after a name, and of those whose names begin so."""
+
+    after: Id | msgspec.UnsetType = msgspec.UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    prefix: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class Listing(StrictStruct):
+    """A page of the connections: those after one of this label, of one user, or those that are behind."""
+
+    after: Id | msgspec.UnsetType = msgspec.UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1_000
+    user_id: Id | msgspec.UnsetType = msgspec.UNSET
+    behind: bool = False
+
+
 class Watching(StrictStruct):
     """For how long to wait for the end of a run."""
 
@@ -189,6 +206,12 @@ class NewAsk(StrictStruct):
     payload: JsonObject
     timeout_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_SECONDS)]
     run_id: Id | None = None
+
+
+class Releasing(StrictStruct):
+    """The path of an actor that is to be put back into service."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
 
 
 class Draining(StrictStruct):
@@ -352,79 +375,6 @@ class DrainAnswer(msgspec.Struct, kw_only=True):
     abandoned: tuple[str, ...]
     goodbyes: int
     aborted: int
-
-
-class BalanceAnswer(msgspec.Struct, kw_only=True):
-    """A row of the books."""
-
-    accepted: int
-    restored: int
-    queued: int
-    held: int
-    retained: int
-    acked: int
-    unconfirmed: int
-    dropped: int
-    deduplicated: int
-
-
-class AuditAnswer(msgspec.Struct, kw_only=True):
-    """The books."""
-
-    balanced: bool
-    users: int
-    total: BalanceAnswer
-    unowned: BalanceAnswer
-
-
-class FailureAnswer(msgspec.Struct, kw_only=True):
-    """A failure."""
-
-    path: str
-    handling: str
-    error: str
-    traceback: str
-    at: float
-
-
-class Failures(msgspec.Struct, kw_only=True):
-    """The newest failures, oldest first, and how many there were."""
-
-    failures: list[FailureAnswer]
-    total: int
-
-
-class DeadLetterAnswer(msgspec.Struct, kw_only=True):
-    """A range of events that were dropped."""
-
-    cause: str
-    count: int
-    at: float
-    user_id: str | None
-    thread_id: str | None
-    event_id: str | None
-    first: int | None
-    last: int | None
-
-
-class DeadLetters(msgspec.Struct, kw_only=True):
-    """The newest drops, oldest first."""
-
-    dead_letters: list[DeadLetterAnswer]
-
-
-class ConnectionAnswer(msgspec.Struct, kw_only=True):
-    """A socket."""
-
-    label: str
-    user_id: str | None
-    plain: bool
-
-
-class Connections(msgspec.Struct, kw_only=True):
-    """The sockets that are open."""
-
-    connections: list[ConnectionAnswer]
 
 
 class Health(msgspec.Struct, kw_only=True):

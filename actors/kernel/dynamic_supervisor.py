@@ -11,7 +11,8 @@ actors behind them own no more than can be built again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -119,6 +120,16 @@ class DynamicSupervisor(Generic[M]):
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
+
+    @property
+    def out_of_service(self) -> Mapping[str, Failure]:
+        """The failures that spent budgets, by the keys of the actors that are out of service."""
+        return self._quarantined
+
+    @property
+    def recent(self) -> Iterator[str]:
+        """The keys of the actors that were named lately, the newest names last."""
+        return chain(self._older, self._recent)
 
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""

@@ -87,6 +87,9 @@ class Instrument:
         Told again, with 0, when a rebuilt actor meets the same owner.
         """
 
+    def disputed(self, thread_id: str, user_id: str) -> None:
+        """A thread was named for a user, or by one of the user's devices, and is another user's; it was refused."""
+
     # --- actors ---------------------------------------------------------------
 
     def crashed(self, failure: Failure) -> None:
@@ -99,6 +102,10 @@ class Instrument:
         """A supervisor took an actor out of service; ``failure`` is its last."""
 
     # --- connections ----------------------------------------------------------
+
+    def handshake_refused(self, status: int, reason: str, origin: str | None) -> None:
+        """A request did not become a connection: it was answered with an HTTP status, or closed with none, which is 0.
+        ``reason`` is one of :data:`~actors.wire.http.RefusalReason`; ``origin`` is the client's text."""
 
     def connection_opened(self, label: str) -> None:
         """A request for a WebSocket was let in; its upgrade is not answered, and its user may not be known, yet."""
@@ -123,6 +130,12 @@ class Instrument:
         """A run ended with this terminal event; with ``None``, one whose first event was refused. A message's run that
         was cancelled before its turn ends without ``run_began``."""
 
+    def ask_opened(self, thread_id: str, ask_id: str, run_id: str | None) -> None:
+        """A question was opened, for the devices of its thread's owner."""
+
+    def ask_closed(self, thread_id: str, ask_id: str, end: str) -> None:
+        """A question was ``answered``, has ``expired`` or was ``withdrawn``."""
+
 
 HOOKS = tuple(name for name, value in vars(Instrument).items() if not name.startswith("_") and callable(value))
 """The names of all facts."""
@@ -145,15 +158,19 @@ class Instruments:
     owner_changing: Callable[[OwnerChange], None] | None
     owner_changed: Callable[[OwnerChange, BaseException | None], None] | None
     bound: Callable[[str, str | None, int], None] | None
+    disputed: Callable[[str, str], None] | None
     crashed: Callable[[Failure], None] | None
     restarted: Callable[[str], None] | None
     quarantined: Callable[[str, Failure], None] | None
+    handshake_refused: Callable[[int, str, str | None], None] | None
     connection_opened: Callable[[str], None] | None
     resumed: Callable[[str, str], None] | None
     connection_closed: Callable[[str, str, str], None] | None
     request_answered: Callable[[str, str | None], None] | None
     run_began: Callable[[str, str, str, str | None], None] | None
     run_ended: Callable[[str, str, str | None], None] | None
+    ask_opened: Callable[[str, str, str | None], None] | None
+    ask_closed: Callable[[str, str, str], None] | None
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures

@@ -22,17 +22,23 @@ class Counts(Instrument):
     """Counts what happens to connections, requests, runs and actors, by the words of the tables they are in."""
 
     def __init__(self) -> None:
+        self.refusals: Counter[tuple[int, str]] = Counter()
         self.opened = 0
         self.closed: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.began = 0
         self.ended: Counter[str] = Counter()
+        self.asks_closed: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
         self.quarantines = 0
 
     def __repr__(self) -> str:
         return f"<Counts opened={self.opened} began={self.began} restarts={self.restarts.total()}>"
+
+    def handshake_refused(self, status: int, reason: str, origin: str | None) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        self.refusals[status, reason] += 1
 
     def connection_opened(self, label: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
@@ -58,6 +64,10 @@ class Counts(Instrument):
         """See :class:`~actors.observability.instrument.Instrument`."""
         self.ended[outcome or ""] += 1
 
+    def ask_closed(self, thread_id: str, ask_id: str, end: str) -> None:
+        """See :class:`~actors.observability.instrument.Instrument`."""
+        self.asks_closed[end] += 1
+
     def restarted(self, path: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
         self.restarts[path.partition("/")[0]] += 1
@@ -79,6 +89,19 @@ class Statistics:
     """Of this moment."""
     handshakes: int
     """Sockets that are no connections, or not yet; of this moment."""
+    handshakes_refused: Mapping[tuple[int, str], int]
+    """Requests that did not become connections, by status and reason; the status of those that were closed without an
+    answer is 0."""
+    connections_behind: int
+    """Connections that lack events which the log has; of some seconds ago, where there are thousands."""
+    lag_events_max: int
+    """The most events that one of them lacks; of the same moment."""
+    backlog_bytes: int
+    """Bytes that were written and that sockets have not taken; of the same moment."""
+    written_bytes: int
+    """Bytes that sockets took."""
+    written_frames: int
+    """WebSocket frames that were written to sockets."""
     connections_opened: int
     connections_closed: Mapping[str, int]
     """By the row of the closing table."""
@@ -91,9 +114,18 @@ class Statistics:
     runs_begun: int
     runs_ended: Mapping[str, int]
     """By the type of their last event; empty for a run of which the first one was refused."""
+    asks_open: int
+    """Questions that wait for an answer, at this moment."""
+    asks_closed: Mapping[str, int]
+    """By their end: ``answered``, ``expired``, ``withdrawn``."""
     failures: int
     """Failures that were recorded; ``runtime.failures`` has the newest."""
     restarts: Mapping[str, int]
     """By the first word of the path: ``users``, ``threads``, ``runtime``."""
     quarantines: int
     """Actors taken out of service; some may be back."""
+    loop_lag_seconds: float
+    """The time by which the loop was late to do what was due: the worst of the last 15 seconds."""
+    books_balanced: bool | None
+    """True if the last check of the books found each user's row, and the totals, to add up; ``None`` before the first
+    one is over."""

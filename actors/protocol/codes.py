@@ -99,6 +99,7 @@ PRODUCER_REFUSALS = _table(
     Reason(4608, "not_the_owner", "the thread belongs to another user"),
     Reason(4609, "forbidden", "the key does not reach so far"),
     Reason(4610, "run_ended", "the run has had its last event"),
+    Reason(4611, "unknown_actor", "no actor of this path is out of service"),
 )
 """The reasons beside :data:`REFUSALS` for which a request of a producer is not carried out, by name.
 

@@ -81,6 +81,7 @@ class Asks:
         self._devices_of = devices_of
         self._limits = limits
         self._environment = context.environment
+        self._instruments = context.instruments
         self._threads: ThreadIndex[Ask] = ThreadIndex(owner_of)
         self._open: dict[str, Ask] = {}
         self._closed: RecentMap[str, tuple[str | None, str]] = RecentMap(limits.closed_asks)
@@ -88,6 +89,11 @@ class Asks:
 
     def __repr__(self) -> str:
         return f"<Asks {len(self._open)} open>"
+
+    @property
+    def open(self) -> int:
+        """The number of open questions."""
+        return len(self._open)
 
     async def ask(
         self, thread_id: str, type_: str, payload: Payload, timeout_seconds: float, run_id: str | None
@@ -166,6 +172,8 @@ class Asks:
         )
         self._threads.add(thread_id, ask)
         self._open[ask_id] = ask
+        if self._instruments.ask_opened is not None:
+            self._instruments.ask_opened(thread_id, ask_id, run_id)
         return ask
 
     def _close(self, ask: Ask, end: AskEnd) -> None:
@@ -174,6 +182,8 @@ class Asks:
         self._threads.remove(ask.thread_id, ask)
         self._closed.put(ask.ask_id, (ask.user_id, ask.request))
         self._tell_closed(ask, end)
+        if self._instruments.ask_closed is not None:
+            self._instruments.ask_closed(ask.thread_id, ask.ask_id, end)
 
     def _show(self, ask: Ask) -> None:
         """Send a question to the devices of its user; those that are catching up ask for :meth:`pending` themselves."""

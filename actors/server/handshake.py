@@ -28,12 +28,16 @@ from actors.server.authentication import Authentication
 from actors.server.origins import Origin, is_allowed, is_loopback, page_of_host
 from actors.server.visit import PLAIN_ARRIVAL, Arrival
 from actors.wire.endpoint import Endpoint
-from actors.wire.http import HeadReader, HTTPRefusal, Page, RequestHead, check_upgrade, response
-from actors.wire.tls import TLSEndpoint
+from actors.wire.http import HeadReader, HTTPRefusal, Page, RefusalReason, RequestHead, check_upgrade, response
+from actors.wire.tls import Disagreement, TLSEndpoint
 
 _USE = f"/ws is a WebSocket of {SUBPROTOCOL}; try: actors watch ws://HOST:PORT/ws --token TOKEN"
 _PAGE = "\nA page to try it with comes with open_runtime(pages=actors.web.pages())"
 """Advice for a client that asks for a path where nothing is."""
+
+_UNIDENTIFIED: dict[str, tuple[int, RefusalReason]] = {"unavailable": (503, "unavailable"), "revoked": (401, "revoked")}
+"""The answers to a request of which the user is not found, by the row of the closing table; of any other row it is
+that of credentials that were refused."""
 
 _READ_BYTES = 16_384
 _LINGER_READ_BYTES = 65_536
@@ -104,6 +108,7 @@ class Handshake:
         routes: Routes,
     ) -> None:
         self._limits = context.limits
+        self._instruments = context.instruments
         self._register = register
         self._authentication = authentication
         self._origins = origins
@@ -119,15 +124,23 @@ class Handshake:
         try:
             head = await self._first_request(endpoint) if arrival.head is None else arrival.head
         except HTTPRefusal as refusal:
-            await self._answer(endpoint, _refused(refusal))
+            await self._refuse(endpoint, refusal)
             return None
         if head is None:
             return None
         try:
             return await self._respond(endpoint, head, arrival)
         except HTTPRefusal as refusal:
-            await self._answer(endpoint, _refused(refusal, body=head.method != "HEAD"))
+            await self._refuse(endpoint, refusal, head)
             return None
+
+    def note_cut(self, head: RequestHead) -> None:
+        """Tell of a request that is dropped without an answer, because what serves it was cancelled."""
+        self._note_refused(0, "draining" if self._register.refusing.is_set() else "cut", head)
+
+    def _note_refused(self, status: int, reason: RefusalReason, head: RequestHead | None = None) -> None:
+        if self._instruments.handshake_refused is not None:
+            self._instruments.handshake_refused(status, reason, None if head is None else head.headers.get("origin"))
 
     # --- reading ----------------------------------------------------------------
 
@@ -140,8 +153,11 @@ class Handshake:
                     await endpoint.handshake()
                 return await self._read_head(endpoint)
         except trio.TooSlowError:
-            refusal = HTTPRefusal(408, f"expected a whole request within {seconds:g} s")
-            await self._answer(endpoint, _refused(refusal), linger_seconds=0)  # it had its time
+            refusal = HTTPRefusal(408, f"expected a whole request within {seconds:g} s", reason="too_slow")
+            await self._refuse(endpoint, refusal, linger_seconds=0)  # it had its time
+            return None
+        except Disagreement:
+            self._note_refused(0, "tls")
             return None
 
     async def _read_head(self, endpoint: Endpoint) -> RequestHead | None:
@@ -163,9 +179,11 @@ class Handshake:
         path = head.path.removeprefix(arrival.prefix) if head.path.startswith(f"{arrival.prefix}/") else ""
         if path == "/ws":
             check_upgrade(head)
+            self._check_server(head, is_known=arrival.user_id is not None)
             return await self._admit(endpoint, head, arrival.user_id)
         if path in self._services:
             check_upgrade(head)
+            self._check_server(head, is_known=arrival.user_id is not None)
             self._check_room()
             await self._services[path](endpoint, head)
         elif path == "/healthz":
@@ -186,7 +204,8 @@ class Handshake:
         page = self._pages.get(path)
         if page is None:
             paths = ", ".join(prefix + path for path in ("/ws", "/healthz", *self._services, *self._pages))
-            raise HTTPRefusal(404, f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}")
+            text = f"expected one of {paths}, got {head.path}\n{_USE}{'' if self._pages else _PAGE}"
+            raise HTTPRefusal(404, text, reason="not_found")
         if head.method not in ("GET", "HEAD"):
             raise HTTPRefusal(405, f"expected GET or HEAD, got {head.method}", headers=(("Allow", "GET, HEAD"),))
         return page
@@ -197,7 +216,8 @@ class Handshake:
         self._check_origin(head, is_known=user_id is not None)
         offers = [offer for offer in head.offers() if not offer.startswith(TICKET_PREFIX)]
         if offers and SUBPROTOCOL not in offers:
-            raise HTTPRefusal(400, f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}")
+            text = f"expected the subprotocol {SUBPROTOCOL} or none, got {', '.join(offers)}"
+            raise HTTPRefusal(400, text, reason="subprotocol")
         identify: Identify = self._authentication.identify_hello
         if user_id is None:
             user_id = await self._identify(endpoint, head, plain=not offers)
@@ -213,22 +233,34 @@ class Handshake:
         try:
             return await self._authentication.identify_request(head, endpoint.peer, plain=plain)
         except PeerError as error:
-            raise HTTPRefusal(503 if error.name == "unavailable" else 401, str(error)) from None
+            status, reason = _UNIDENTIFIED.get(error.name, (401, "unauthenticated"))
+            raise HTTPRefusal(status, str(error), reason=reason) from None
+        except trio.Cancelled:
+            self.note_cut(head)
+            raise
 
     def _check_devices(self, user_id: str | None) -> None:
         """Refuse a plain client whose user has no room now; any other is told at its hello."""
         most = self._limits.connections_per_user
         if user_id is not None and self._register.devices_of(user_id) >= most:
-            raise HTTPRefusal(429, f"expected at most {most} connections of one user")
+            raise HTTPRefusal(429, f"expected at most {most} connections of one user", reason="too_many_devices")
 
     def _check_room(self) -> None:
         if self._register.refusing.is_set():
-            raise HTTPRefusal(
-                503, "expected a server that stays, this one is shutting down", headers=(("Retry-After", "1"),)
-            )
+            text = "expected a server that stays, this one is shutting down"
+            raise HTTPRefusal(503, text, reason="draining", headers=(("Retry-After", "1"),))
         if len(self._register.connections) + self._register.held >= self._limits.connections:
             text = f"expected at most {self._limits.connections} connections, this is one more"
-            raise HTTPRefusal(503, text, headers=(("Retry-After", "5"),))
+            raise HTTPRefusal(503, text, reason="too_many", headers=(("Retry-After", "5"),))
+
+    def _check_server(self, head: RequestHead, *, is_known: bool) -> None:
+        """Refuse what an ASGI server hands over that other machines may reach, while tokens are not checked."""
+        if is_known or head.scope is None or not self._authentication.is_trusting:
+            return
+        server = head.scope.get("server")
+        if server is None or server[1] is None or not is_loopback(server[0]):
+            text = "expected a server on a loopback address while tokens are not checked; pass authenticate"
+            raise HTTPRefusal(403, text, reason="not_loopback")
 
     def _check_origin(self, head: RequestHead, *, is_known: bool) -> None:
         """Ask the allow-list if there is one; else the page must come from the same host and port.
@@ -243,17 +275,31 @@ class Handshake:
             return
         if self._origins is not None:
             if not is_allowed(origin, self._origins):
-                raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}")
+                raise HTTPRefusal(403, f"expected a page of an allowed origin, got {origin}", reason="origin")
             return
         page_host = page_of_host(origin, host)
         if page_host is None:
             text = f"expected a page of an allowed origin, which without a list is {host}, got {origin}"
-            raise HTTPRefusal(403, text)
+            raise HTTPRefusal(403, text, reason="origin")
         if self._authentication.is_trusting and not is_known and not is_loopback(page_host):
             text = "expected a page of an allowed origin, on a loopback address while tokens are not checked"
-            raise HTTPRefusal(403, f"{text}, got {origin}")
+            raise HTTPRefusal(403, f"{text}, got {origin}", reason="origin")
 
     # --- answering --------------------------------------------------------------
+
+    async def _refuse(
+        self,
+        endpoint: Endpoint,
+        refusal: HTTPRefusal,
+        head: RequestHead | None = None,
+        *,
+        linger_seconds: float | None = None,
+    ) -> None:
+        """Refuse a request in words, and tell the instruments of it."""
+        self._note_refused(refusal.status, refusal.reason, head)
+        body = head is None or head.method != "HEAD"
+        answer = response(refusal.status, str(refusal), refusal.headers, body=body)
+        await self._answer(endpoint, answer, linger_seconds)
 
     async def _answer(self, endpoint: Endpoint, answer: bytes, linger_seconds: float | None = None) -> None:
         """Send an answer, and read on until the peer has closed, or ``close_seconds`` have passed."""
@@ -276,7 +322,3 @@ def _knowing(user_id: str) -> Identify:
         return user_id
 
     return identify
-
-
-def _refused(refusal: HTTPRefusal, *, body: bool = True) -> bytes:
-    return response(refusal.status, str(refusal), refusal.headers, body=body)

@@ -114,6 +114,7 @@ class Listener:
     def __init__(self, context: Context, receiver: Receiver, *, private: bool) -> None:
         self._limits = context.limits
         self._clock = context.environment.clock
+        self._instruments = context.instruments
         self._receiver = receiver
         self._private = private
         """Tokens are not checked: only this machine may connect, and at a path only this account."""
@@ -220,6 +221,8 @@ class Listener:
         """
         if self._receiver.handshakes >= self._limits.handshakes:
             sock.close()
+            if self._instruments.handshake_refused is not None:
+                self._instruments.handshake_refused(0, "too_many", None)
             return
         endpoint: Endpoint = SocketEndpoint(sock)
         if door.place.ssl_context is not None:

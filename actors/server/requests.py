@@ -73,6 +73,10 @@ class Requests:
         if self._instruments.request_answered is not None:
             self._instruments.request_answered(op_of(request), refused)
 
+    def _note_dispute(self, thread_id: str, user_id: str) -> None:
+        if self._instruments.disputed is not None:
+            self._instruments.disputed(thread_id, user_id)
+
     async def _carry_out(self, request: Request, user_id: str, session_id: str) -> bytes:
         match request:
             case Send():
@@ -139,6 +143,8 @@ class Requests:
             permitted = await self._messages.authorize(user_id, thread_id)
         if permitted is None:
             raise Refused("unavailable")
+        if owner is not None:
+            self._note_dispute(thread_id, user_id)
         if owner is not None or not permitted:
             raise Refused("unknown_thread")
         return permitted
@@ -158,6 +164,8 @@ class Requests:
         try:
             found = await self._store.history(read.thread_id, user_id, read.after_seq, most, limits.history_bytes)
         except NotTheOwner:
+            if self._store.known_owner(read.thread_id) is not None:
+                self._note_dispute(read.thread_id, user_id)
             raise Refused("unknown_thread") from None
         reply = ReadReply(
             read.id,

@@ -101,7 +101,7 @@ class Server:
         the host has read is answered until the server closes.
         """
         if arrival.head is None or self.closing.is_set():
-            self._check_open()
+            self._check_open(arrival)
         pumped: StreamEndpoint | None = None
         if isinstance(stream, trio.SocketStream):
             endpoint: Endpoint = SocketEndpoint(socket.socket(fileno=stream.socket.detach()))
@@ -152,7 +152,10 @@ class Server:
         upgrade = None
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             upgrade = await self._handshake.run(endpoint, visit.arrival)
-        if upgrade is None or visit.tasks.is_cancelled:
+        if upgrade is None:
+            return False
+        if visit.tasks.is_cancelled:
+            self._handshake.note_cut(upgrade.head)
             return False
         connection = visit.connection = Connection(
             f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
@@ -206,9 +209,18 @@ class Server:
         if presence is not None:
             presence.held -= 1
 
-    def _check_open(self) -> None:
-        if self.refusing.is_set():
-            raise RuntimeClosed("expected an open runtime, it is closed")
+    def _check_open(self, arrival: Arrival | None = None) -> None:
+        """Raise RuntimeClosed, and tell of the arrival that is refused by that; a host that has read its request
+        answers it with 503."""
+        if not self.refusing.is_set():
+            return
+        if arrival is not None and self._instruments.handshake_refused is not None:
+            head = arrival.head
+            if head is None:
+                self._instruments.handshake_refused(0, "draining", None)
+            elif "upgrade" in head.headers:
+                self._instruments.handshake_refused(503, "draining", head.headers.get("origin"))
+        raise RuntimeClosed("expected an open runtime, it is closed")
 
     # --- those that are here ------------------------------------------------------
 

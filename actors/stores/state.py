@@ -15,7 +15,7 @@ corrects an outdated entry when it comes to the top.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -270,6 +270,17 @@ class StoreState:
         """Return the owner of a thread, or ``None``."""
         thread = self.threads.get(thread_id)
         return None if thread is None else thread.user_id
+
+    def threads_of(self, users: Collection[str], most: int) -> dict[str, tuple[int, list[str]]]:
+        """Return the number of threads that each of these users owns, and ``most`` of them: the newest."""
+        counts, found = dict.fromkeys(users, 0), {user_id: list[str]() for user_id in users}
+        for thread_id, thread in reversed(self.threads.items()):
+            user_id = thread.user_id
+            if user_id is not None and user_id in counts:
+                counts[user_id] += 1
+                if counts[user_id] <= most:
+                    found[user_id].append(thread_id)
+        return {user_id: (counts[user_id], found[user_id]) for user_id in users}
 
     def bounds(self, user_id: str) -> Bounds:
         """Return what is shown of a log: epoch, low, head and lineage."""

@@ -261,7 +261,7 @@ async def look(context: ActionContext, action: Action, chance: Chance) -> None:
         str(runtime.explain(receipt))
         str(runtime.explain(receipt.event_id))
     await context.attempt(lambda: runtime.read(action.thread))
-    check_balance(runtime.audit(), runtime.tree.accounts.totals(), context.world.records)
+    check_balance(runtime, context.world.records)
 
 
 ACTIONS: dict[str, Act] = {

@@ -182,8 +182,8 @@ def _check_drop(world: WorldView, emit: Emit, receipt: Receipt, *, closed: bool)
 
 def _check_books(world: WorldView) -> None:
     """Check that the books say what the emitters' receipts say; notices are the runtime's own events."""
-    audit, records = world.runtime.audit(), world.records
-    check_balance(audit, world.runtime.tree.accounts.totals(), records)
+    records = world.records
+    audit = check_balance(world.runtime, records)
     if world.durable:  # events of other runtimes are in the books as well, and there their receipts are not
         return
     emits = [one for one in records.emits.values() if one.life == records.life and one.receipts]

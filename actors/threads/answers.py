@@ -97,6 +97,8 @@ def refuse(emission: Emission, refusal: Exception, context: ThreadContext) -> No
     """Report that the store did not take an event: to its emitter, or to its receipt once the emit has returned."""
     if emission.returned:
         context.accounts.lose(emission.receipt, _CAUSES[type(refusal)], context.wall_clock())
+    if isinstance(refusal, NotTheOwner) and emission.user_id is not None and context.instruments.disputed is not None:
+        context.instruments.disputed(emission.thread_id, emission.user_id)
     emission.refusal = refusal.with_traceback(None)
     if emission.arrival is not None:
         emission.arrival.refused()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import trio
 
+from actors.tools import control
 from actors.tools.arguments import Parser, Version, address, host, identifier, port, seconds, store, web_address
+from actors.tools.control_place import AUTO, NONE, control_place
 from actors.tools.demo import DemoOptions, demo
 from actors.tools.journal import JournalOptions, journal
 from actors.tools.programs import ProgramOptions
@@ -97,6 +99,8 @@ def _main(argv: Sequence[str] | None) -> int:
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     if arguments.command == "journal":
         return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
+    if (status := control.run(arguments)) is not None:
+        return status
     if arguments.command not in commands:
         return run(arguments)
     if arguments.command == "serve":
@@ -138,6 +142,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     showing.add_argument("--json", action="store_true", help="with --once: one JSON object per line")
     _add_journal(commands)
     add_commands(commands)
+    control.add_commands(commands)
     return parser, {"serve": serving, "demo": showing}
 
 
@@ -182,6 +187,10 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, help_: str
         "time, after a signal, for runs to finish and for devices to take and ack their events (10); a second"
         " signal ends the server at once"
     ))  # fmt: skip
+    command.add_argument("--control", type=control_place, default=AUTO, metavar="PATH", help=(
+        "the control socket, over which `actors status`, `why` and their like ask; none: there is none (one that they"
+        " find)"
+    ))  # fmt: skip
     command.add_argument("--store", type=store, metavar="STORE", help=(
         "where events are kept: memory, which ends with the process, or sqlite:PATH, a file with which the next"
         " process goes on; one process at a time (memory)"
@@ -203,6 +212,7 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
         host=arguments.host,
         port=arguments.port,
         store=arguments.store,
+        control=arguments.control,
         tokens=arguments.tokens,
         stdin=arguments.stdin,
         receipts=arguments.receipts,
@@ -229,6 +239,7 @@ def _demo_options(parser: Parser, arguments: argparse.Namespace) -> DemoOptions:
         host=arguments.host,
         port=arguments.port if arguments.port is not None else 0 if arguments.once else _PORT,
         store=arguments.store,
+        control=NONE if arguments.once and arguments.control == AUTO else arguments.control,
         once=arguments.once,
         json=arguments.json,
         agent=arguments.agent,

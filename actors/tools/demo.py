@@ -23,6 +23,7 @@ from actors.runs.run import TERMINAL
 from actors.runs.supervisor import OnMessage
 from actors.runtime import Runtime
 from actors.stages import Stage
+from actors.tools.control_place import NONE, ControlPlace
 from actors.tools.serving import listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.terminal import CannotStart, complain, output, say
@@ -45,6 +46,8 @@ class DemoOptions:
     port: int
     store: Path | None
     """The file of the store; ``None`` for one in memory."""
+    control: ControlPlace = NONE
+    """The place of the control socket."""
     once: bool
     json: bool
     agent: Agent
@@ -76,7 +79,7 @@ def _listening(
     options: DemoOptions, on_message: OnMessage, **more: Any
 ) -> AbstractAsyncContextManager[tuple[Runtime, str, trio.Nursery]]:
     host, port, path = options.host, options.port, options.store
-    return listening(host, port, path=path, on_message=on_message, authorize=_allow, **more)
+    return listening(host, port, path=path, control=options.control, on_message=on_message, authorize=_allow, **more)
 
 
 async def _allow(user_id: str, thread_id: str) -> bool:

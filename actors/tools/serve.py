@@ -20,6 +20,7 @@ from actors.receipts import Receipt
 from actors.runtime import Runtime
 from actors.server.authentication import trust
 from actors.stages import Stage
+from actors.tools.control_place import NONE, ControlPlace
 from actors.tools.default_owner import DefaultOwner
 from actors.tools.echo import echo
 from actors.tools.programs import ProgramOptions, programs
@@ -42,6 +43,8 @@ class ServeOptions:
     port: int
     store: Path | None
     """The file of the store; ``None`` for one in memory."""
+    control: ControlPlace = NONE
+    """The place of the control socket."""
     tokens: Path | None
     stdin: bool
     receipts: bool
@@ -65,7 +68,14 @@ async def serve(options: ServeOptions) -> int:
         async with (
             programs(options.programs) as doors,
             listening(
-                options.host, options.port, authenticate, path=options.store, services=services, **ahead, **doors.hooks
+                options.host,
+                options.port,
+                authenticate,
+                path=options.store,
+                control=options.control,
+                services=services,
+                **ahead,
+                **doors.hooks,
             ) as (runtime, _, _),
             doors.serving(runtime),
         ):

@@ -10,20 +10,29 @@ from typing import Any
 import trio
 
 from actors.connections.actor import Connection
+from actors.control import serve as serve_control
 from actors.errors import StoreError
 from actors.runtime import Runtime, open_runtime
 from actors.server.authentication import Authenticate, trust
 from actors.stores.sqlite.store import SQLiteStore
+from actors.tools.control_place import AUTO, NONE, ControlPlace
 from actors.tools.terminal import CannotStart, StreamFailed, complain
 
 
 @asynccontextmanager
 async def listening(
-    host: str, port: int, authenticate: Authenticate = trust, *, path: Path | None = None, **options: Any
+    host: str,
+    port: int,
+    authenticate: Authenticate = trust,
+    *,
+    path: Path | None = None,
+    control: ControlPlace = NONE,
+    **options: Any,
 ) -> AsyncIterator[tuple[Runtime, str, trio.Nursery]]:
     """Open a runtime with ``options`` and serve it; yield it, its URL, and a nursery that ends with the body.
 
-    The URL is written to standard error as well. ``path`` is the file of its store, ``None`` for one in memory.
+    The URL is written to standard error as well. ``path`` is the file of its store, ``None`` for one in memory;
+    ``control`` is the place of its control socket.
 
     Raises, not in a group, :class:`~actors.tools.terminal.CannotStart` when the store cannot be opened and when the
     address cannot be bound or is not allowed, and :class:`~actors.tools.terminal.StreamFailed` when the URL cannot
@@ -32,6 +41,7 @@ async def listening(
     refusal: CannotStart | StreamFailed | None = None
     async with _opened(path, authenticate=authenticate, **options) as runtime, trio.open_nursery() as nursery:
         try:
+            await _open_control(runtime, control, nursery)
             url = await _listen(runtime, host, port, nursery)
             complain(f"listening on {url}")
             yield runtime, url, nursery
@@ -69,6 +79,20 @@ async def _listen(runtime: Runtime, host: str, port: int, nursery: trio.Nursery)
         raise CannotStart(f"cannot listen on {_joined(host, port)}: {text}") from None
     assert isinstance(address, tuple), "a TCP port has an address of two parts"
     return f"ws://{_joined(*address)}/ws"
+
+
+async def _open_control(runtime: Runtime, place: ControlPlace, nursery: trio.Nursery) -> None:
+    """Serve the control socket in the background. One that was asked for must open; without the other a server does its
+    work, and says so."""
+    if place == NONE:
+        return
+    try:
+        await nursery.start(serve_control, runtime, None if place == AUTO else place)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else error
+        if place != AUTO:
+            raise CannotStart(f"--control {place}: {text}") from None
+        complain(f"actors: no control socket: {text}")
 
 
 def connections(runtime: Runtime) -> tuple[Connection, ...]:

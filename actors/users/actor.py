@@ -43,6 +43,7 @@ class UserActor:
         if isinstance(message, Acked):
             note_acks(message, self._context.instruments)
             self._presence.unconfirmed = True
+            self._presence.acked_at = self._context.environment.wall_clock()
         elif isinstance(message, Attach):
             self._attach(message)
         elif isinstance(message, Detach):
@@ -97,6 +98,7 @@ class UserActor:
         if attach.resume is not None and shared is not None:
             for first, last in session.ack_resumed(min(attach.resume[1], shared), bounds, ledger):
                 _note_ack(ledger, first, last, self._context.instruments)
+                self._presence.acked_at = self._context.environment.wall_clock()
         unseen = ledger.first_unwritten() if device.plain else ledger.first_unacked()
         beginning = start(bounds, attach.resume, attach.origin, unseen, renames=device.renames)
         context = self._context

@@ -163,6 +163,7 @@ class Presence:
     __slots__ = (
         "_most_departures",
         "absences",
+        "acked_at",
         "address",
         "departures",
         "devices",
@@ -184,6 +185,8 @@ class Presence:
         self._most_departures = departures
         self.absences = 0
         """The number of looks in a row at which no device was here."""
+        self.acked_at: float | None = None
+        """The time of the last ack of any device: wall clock, seconds."""
         self.held = 0
         """Sockets of devices that have gone, and which the carriers of their messages have yet to let go of."""
         self.view: View | None = None

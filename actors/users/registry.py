@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, KeysView
 
 from actors.context import Context
 from actors.kernel.bounded import LogThrottle
@@ -37,6 +37,11 @@ class Registry:
     def known(self, user_id: str | None) -> Presence | None:
         """Return a user's presence, if there is one."""
         return None if user_id is None else self._presences.get(user_id)
+
+    @property
+    def users(self) -> KeysView[str]:
+        """The users with a presence."""
+        return self._presences.keys()
 
     def devices(self, user_id: str) -> int:
         """Return the number of a user's connections."""

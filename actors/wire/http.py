@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import h11
@@ -14,13 +14,43 @@ from wsproto.utilities import generate_accept_token
 
 from actors.errors import ActorsError
 
+RefusalReason = Literal[
+    "bad_request",
+    "cut",
+    "draining",
+    "not_found",
+    "not_loopback",
+    "origin",
+    "revoked",
+    "subprotocol",
+    "tls",
+    "too_big",
+    "too_many",
+    "too_many_devices",
+    "too_slow",
+    "unauthenticated",
+    "unavailable",
+]
+"""A reason for which a request does not become a connection, for programs: a fixed word, and nothing of the client's.
+
+``cut`` is a request that was dropped while it was looked at, ``tls`` a peer that did not agree on keys.
+"""
+
 
 class HTTPRefusal(ActorsError):
     """A request that the server answers with a status instead of an upgrade."""
 
-    def __init__(self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        reason: RefusalReason = "bad_request",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(text)
         self.status = status
+        self.reason: RefusalReason = reason
         self.headers = headers
 
 
@@ -91,7 +121,7 @@ class HeadReader:
             status = 431 if self._size_bytes > self._most_bytes else error.error_status_hint
             reason = str(error).partition(":")[0]  # the rest of it quotes the line, which may hold a credential
             text = f"expected an HTTP/1.1 request of at most {self._most_bytes} bytes; {reason}"
-            raise HTTPRefusal(status, text) from None
+            raise HTTPRefusal(status, text, reason="too_big" if status == 431 else "bad_request") from None
         if not isinstance(event, h11.Request):
             return None
         if not event.http_version.startswith(b"1."):
@@ -100,7 +130,8 @@ class HeadReader:
         rest = self._connection.trailing_data[0]
         size = self._size_bytes - len(rest)
         if size > self._most_bytes:
-            raise HTTPRefusal(431, f"expected a request head of at most {self._most_bytes} bytes, got {size}")
+            text = f"expected a request head of at most {self._most_bytes} bytes, got {size}"
+            raise HTTPRefusal(431, text, reason="too_big")
         return _head(event, bytes(rest))
 
     def _past_blank(self, data: bytes) -> bytes:

@@ -19,6 +19,10 @@ def check_context(context: ssl.SSLContext) -> None:
         raise ValueError(f"ssl_context: expected an ssl.SSLContext of a server (Purpose.CLIENT_AUTH), got {got}")
 
 
+class Disagreement(trio.BrokenResourceError):
+    """The peer and this side agreed on no keys: it does not speak TLS, or does not take the certificate."""
+
+
 class TLSEndpoint:
     """An :class:`~actors.wire.endpoint.Endpoint` that encrypts its bytes over another one."""
 
@@ -47,7 +51,11 @@ class TLSEndpoint:
         return bool(self._engine.pending() or self._incoming.pending or self._incoming.eof)
 
     async def handshake(self) -> None:
-        """Agree on keys; a checkpoint. Raises BrokenResourceError when the peer does not speak TLS."""
+        """Agree on keys; a checkpoint.
+
+        Raises :class:`Disagreement` when the peer does not speak TLS, or does
+        not take the certificate, BrokenResourceError when it goes before.
+        """
         while True:
             try:
                 self._engine.do_handshake()
@@ -55,9 +63,11 @@ class TLSEndpoint:
                 await self._flush_all()
                 await self._below.wait_readable()
                 self._feed()
+            except ssl.SSLEOFError:
+                raise trio.BrokenResourceError(f"{self.peer}: expected TLS, got the end") from None
             except ssl.SSLError as error:
                 self._flush()  # the alert, with the reason for the peer
-                raise trio.BrokenResourceError(f"{self.peer}: expected TLS, got {error.reason}") from None
+                raise Disagreement(f"{self.peer}: expected TLS, got {error.reason}") from None
             else:
                 await self._flush_all()
                 return

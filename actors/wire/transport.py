@@ -13,6 +13,7 @@ does not take everything gets a task, the writer, for as long as that lasts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -21,9 +22,22 @@ from actors.kernel.task_set import Starter
 from actors.limits import Limits
 from actors.wire.endpoint import Endpoint
 from actors.wire.readiness import Readiness
+from actors.wire.traffic import Traffic
 
 _LOOKS = 5
 """The checks, within its deadline, for progress of the peer of a socket that takes nothing."""
+
+
+class Tap(Protocol):
+    """A listener on the line to one device."""
+
+    def sent(self, frames: bytes) -> None:
+        """Take whole frames that were written. Must not block, nor raise."""
+        ...
+
+    def received(self, text: str) -> None:
+        """Take a message that came. Must not block, nor raise."""
+        ...
 
 
 class Transport:
@@ -52,6 +66,8 @@ class Transport:
         "carrier",
         "sealed",
         "stalled_since",
+        "taps",
+        "traffic",
     )
 
     def __init__(
@@ -70,6 +86,10 @@ class Transport:
         """True if the connection was ended in the middle of a frame, or with a backlog."""
         self.stalled_since: float | None = None
         """The time of the last progress, while there is a backlog."""
+        self.taps: tuple[Tap, ...] = ()
+        """The listeners on this line; none, and a comparison for each write and message, while it is not traced."""
+        self.traffic = Traffic()
+        """The totals that it adds to: its own, unless its host has it count with others."""
         self.carrier = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
         self._endpoint = endpoint
@@ -110,14 +130,17 @@ class Transport:
         """Bytes that were written here and that the socket has not taken."""
         return len(self._backlog)
 
-    def write(self, frames: bytes) -> bool:
-        """Send whole frames; true when the socket took all of them at once.
+    def write(self, frames: bytes, count: int = 1) -> bool:
+        """Send so many whole frames; true when the socket took all of them at once.
 
         The others are buffered and sent in order. Frames after a Close are
         discarded.
         """
         if self.sealed:
             return False
+        if self.taps:
+            self._tell_taps(frames)
+        self.traffic.written_frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
         if self._backlog:
@@ -132,15 +155,22 @@ class Transport:
             self._tasks.start_soon(self._send_backlog)
         return False
 
-    def hold(self, frames: bytes) -> None:
-        """Send whole frames with the next ones, which must be on their way, because a system call costs more than what
-        goes through it."""
+    def _tell_taps(self, frames: bytes) -> None:
+        for tap in self.taps:
+            tap.sent(frames)
+
+    def hold(self, frames: bytes, count: int = 1) -> None:
+        """Send so many whole frames with the next ones, which must be on their way, because a system call costs more
+        than what goes through it."""
+        if self.taps:
+            self._tell_taps(frames)
         self._held += frames
+        self.traffic.written_frames += count
 
     def release(self) -> None:
         """Send what is held, because the next ones are not on their way after all."""
         if self._held:
-            self.write(b"")
+            self.write(b"", 0)
 
     def write_control(self, frames: bytes) -> None:
         """Send frames that a peer can cause at will; aborts the connection if they are too many for the rate, or for
@@ -266,6 +296,7 @@ class Transport:
             self._fail("vanished")
             return 0
         self._sent_bytes += sent
+        self.traffic.written_bytes += sent
         return sent
 
     def _fail(self, name: str) -> None:

@@ -72,7 +72,7 @@ class WebSocket:
 
     def open(self, head: RequestHead, subprotocol: str | None) -> None:
         """Answer the upgrade request, and take the bytes that came behind it."""
-        self._transport.write(head.switch(subprotocol))
+        self._transport.write(head.switch(subprotocol), 0)
         if head.rest:
             self._messages += self._take(head.rest)
 

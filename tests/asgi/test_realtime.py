@@ -110,6 +110,7 @@ async def test_drained_once() -> None:
             "expected a server that stays, this one is shutting down\n",
         )
         assert (await asked(realtime, http_scope("/healthz")))[0] == 503
+        assert realtime.runtime.statistics().handshakes_refused == {(503, "draining"): 1}
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "10"])
@@ -180,6 +181,7 @@ async def test_without_authenticate(server: tuple[str, int | None] | None, *, is
         else:
             status, text = await asked(realtime, scope)
             assert (status, "pass authenticate" in text) == (403, True)
+            assert realtime.runtime.statistics().handshakes_refused == {(403, "not_loopback"): 1}
         assert (await asked(realtime, http_scope("/healthz", server=server)))[0] == 200
 
 

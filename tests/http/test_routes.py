@@ -24,6 +24,12 @@ def test_what_is_the_operators() -> None:
         "/v1/failures",
         "/v1/dead_letters",
         "/v1/connections",
+        "/v1/status",
+        "/v1/tree",
+        "/v1/users/{user_id}/why",
+        "/v1/threads/{thread_id}/why",
+        "/v1/users/{user_id}/trace",
+        "/v1/release",
     }
 
 

@@ -27,6 +27,7 @@ from actors.users.actor import UserActor
 from actors.users.context import UserContext
 from actors.users.presence import Acked, Attach, Departure, Detach, Presence, Session, UserMessage
 from actors.wire.readiness import Readiness
+from actors.wire.traffic import Traffic
 from tests.support.stores import append, bind, bounds_of, opened_store, state_of
 
 AT = datetime(2026, 3, 1, 14, 2, 11).timestamp()
@@ -132,6 +133,7 @@ class Harness:
             hear=lambda *_: None,
             forget=lambda _: None,
             readiness=Readiness(),
+            traffic=Traffic(),
         )
 
     async def _follow(self, user_id: str) -> Mailbox[UserMessage]:

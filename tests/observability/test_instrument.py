@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 import actors
@@ -281,3 +283,28 @@ async def test_a_drop_has_the_time_of_people() -> None:
         for _ in range(2):
             await runtime.thread("t").emit("step", {})
         assert [fact[1] for fact in recorder.named("dropped")] == list(runtime.dead_letters)
+
+
+async def test_questions(autojump_clock: MockClock) -> None:
+    """A question is opened and closed once each, with its end: answered, expired, or withdrawn by its run."""
+    recorder = Recorder()
+    async with actors.open_runtime() as runtime:
+        runtime.instruments.add(recorder)
+        await runtime.bind("t", "alice")
+        with pytest.raises(actors.Unanswered):
+            await runtime.thread("t").ask("confirm", {}, timeout=1)
+        with trio.move_on_after(1):
+            async with runtime.thread("t").run("writer", run_id="r") as run:
+                await run.ask("confirm", {}, timeout=10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(runtime.thread("t").ask, "confirm", {}, timeout=10))
+            await trio.testing.wait_all_tasks_blocked()
+            assert runtime.statistics().asks_open == 1
+            (ask,) = runtime.tree.asks.in_thread("t")
+            runtime.tree.asks.answer(ask.ask_id, {}, "alice", "1")
+        now = runtime.statistics()
+    opened, closed = recorder.named("ask_opened"), recorder.named("ask_closed")
+    assert [fact[1:4:2] for fact in opened] == [("t", None), ("t", "r"), ("t", None)]
+    assert [fact[2] for fact in closed] == [fact[2] for fact in opened]
+    assert [fact[3] for fact in closed] == ["expired", "withdrawn", "answered"]
+    assert (now.asks_open, now.asks_closed) == (0, {"expired": 1, "withdrawn": 1, "answered": 1})

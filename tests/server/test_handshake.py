@@ -326,3 +326,121 @@ async def test_no_room(answered: bytes, connections: int, devices: int, *, refus
         upgrade, written = await shaken(upgrade_request(cookie=ALICE), books, connections=1, connections_per_user=1)
     assert upgrade is None
     assert written.startswith(b"HTTP/1.1 " + answered)
+
+
+# --- what is told -----------------------------------------------------------------
+
+
+class Refusals(actors.Instrument):
+    """Keeps the refusals that were told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str, str | None]] = []
+
+    def handshake_refused(self, status: int, reason: str, origin: str | None) -> None:
+        self.told.append((status, reason, origin))
+
+
+EVIL = "http://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "origin"),
+    [
+        (b"hello\r\n\r\n", "bad_request", None),
+        (b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n", "not_found", None),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "bad_request", None),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", "bad_request", None),
+        (upgrade_request(extra=[("X", "x" * 20_000)]), "too_big", None),
+        (upgrade_request("graphql-ws", cookie=ALICE), "subprotocol", None),
+        (upgrade_request(origin=EVIL, cookie=ALICE), "origin", EVIL),
+        (upgrade_request(), "unauthenticated", None),
+        (upgrade_request(cookie=ALICE), "too_many_devices", None),
+        (b"GET /ws HTTP/1.1\r\n", "too_slow", None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_refusal_is_told_once(asked: bytes, reason: str, origin: str | None) -> None:
+    """Each request that is refused is told once, with the status of its answer, a word of a table and its origin."""
+    limits = actors.Limits(request_head_seconds=0.1, close_seconds=0.1, connections_per_user=1)
+    async with served(limits=limits, pages=pages()) as server, server.peer() as first, server.peer() as peer:
+        await first.attach("alice")
+        server.runtime.instruments.add(refusals := Refusals())
+        answer = await peer.ask(asked)
+        counted = server.runtime.statistics().handshakes_refused
+    assert refusals.told == [(answer.status, reason, origin)]
+    assert counted == {(answer.status, reason): 1}
+
+
+async def test_what_is_answered_is_no_refusal() -> None:
+    """Health, pages and connections are not told; nor is a peer that goes before its request is whole."""
+    async with served(pages=pages()) as server, server.peer() as peer:
+        server.runtime.instruments.add(refusals := Refusals())
+        assert (await ask(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+        assert (await ask(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))[0] == 200
+        await peer.attach("alice")
+        async with server.peer() as gone:
+            await gone.send(b"GET /ws HTTP/1.1\r\n")
+        while server.runtime.statistics().handshakes:  # noqa: ASYNC110 - a handshake has nothing to wait for
+            await trio.sleep(0.001)
+        assert server.runtime.statistics().handshakes_refused == {}
+    assert refusals.told == []
+
+
+async def test_a_peer_that_speaks_no_tls_is_told() -> None:
+    """A peer that does not agree on keys is told with no status; one that opens a socket and goes, as probes do, is
+    not."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    async with served({"ssl_context": context}) as server:
+        async with server.peer():
+            pass
+        async with server.peer() as peer:
+            await peer.send(upgrade_request(ACTORS))
+            await peer.stream.receive_some(100)
+        while server.runtime.statistics().handshakes:  # noqa: ASYNC110 - as above
+            await trio.sleep(0.001)
+        assert server.runtime.statistics().handshakes_refused == {(0, "tls"): 1}
+
+
+async def test_a_request_that_is_dropped_is_told() -> None:
+    """One whose task ends while the application is asked gets no answer: it is told as cut, or as draining."""
+    asked = trio.Event()
+
+    async def ask_for_ever(credentials: actors.Credentials) -> str:
+        asked.set()
+        await trio.sleep_forever()
+        return ""
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        async with actors.open_runtime(authenticate=ask_for_ever) as runtime, trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.handle, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+            theirs.sendall(upgrade_request(cookie=ALICE))
+            await asked.wait()
+            nursery.cancel_scope.cancel()
+        assert runtime.tree.counts.refusals == {(0, "cut"): 1}
+    asked = trio.Event()
+    async with served(authenticate=ask_for_ever) as server, server.peer() as peer:
+        await peer.send(upgrade_request(cookie=ALICE, origin="http://127.0.0.1:8765"))
+        await asked.wait()
+        server.runtime.instruments.add(refusals := Refusals())
+        await server.runtime.drain(0)
+    assert refusals.told == [(0, "draining", "http://127.0.0.1:8765")]
+
+
+@pytest.mark.parametrize(
+    ("authenticate", "status", "reason"), [("revoked", 401, "revoked"), ("failing", 503, "unavailable")]
+)
+async def test_a_user_who_is_not_found_is_told_by_the_reason(authenticate: str, status: int, reason: str) -> None:
+    """Whether the application refused, could not be asked, or revoked the user meanwhile is told apart."""
+
+    async def identify(credentials: actors.Credentials) -> str:
+        if authenticate == "failing":
+            raise OSError("no table of users")
+        server.runtime.revoke("alice")
+        return "alice"
+
+    async with served(authenticate=identify) as server:
+        assert (await ask(server, upgrade_request(cookie=ALICE)))[0] == status
+        assert server.runtime.statistics().handshakes_refused == {(status, reason): 1}

@@ -289,6 +289,18 @@ async def test_a_server_that_refuses_keeps_its_guests() -> None:
     assert hall.seated == []
 
 
+async def test_a_socket_that_is_closed_unread_is_told() -> None:
+    """One too many is told with no status, and counted, because nothing else would say why its client got nothing."""
+    limits = actors.Limits(handshakes=1)
+    async with served(limits=limits) as server, server.peer() as first:
+        await first.send(b"GET /ws")
+        while not server.runtime.statistics().handshakes:  # noqa: ASYNC110 - a handshake has nothing to wait for
+            await trio.sleep(0.001)
+        async with server.peer() as second:
+            assert await second.stream.receive_some(1) == b""
+        assert server.runtime.statistics().handshakes_refused == {(0, "too_many"): 1}
+
+
 async def test_one_handshake_too_many() -> None:
     """As many handshakes as may be at once, wherever the others came in: the next socket is closed unread."""
     hall = Hall(elsewhere=1)

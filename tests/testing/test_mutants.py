@@ -419,9 +419,9 @@ def hold_sheds_in_silence(patch: pytest.MonkeyPatch) -> None:
     shed = Accounts.shed
 
     def silent(self: Accounts, thread_id: str, first_seq: int, last_seq: int, cause: Cause, now: float) -> None:
-        dropped = self._unowned.dropped
+        dropped = self.unowned.dropped
         shed(self, thread_id, first_seq, last_seq, cause, now)
-        self._unowned.dropped = dropped
+        self.unowned.dropped = dropped
 
     patch.setattr(Accounts, "shed", silent)
 
