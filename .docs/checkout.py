@@ -13,19 +13,28 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import TextLexer, get_lexer_for_filename
-from pygments.util import ClassNotFound
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-_INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
+_GIVEN = "package-"
+"""The beginning of the names of pages that are written here, and are not in git; the menu has them by this name."""
+
 _WHOLE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|source:|#)([^)\s]+)\)")
 _CODE = re.compile(r"^```[\s\S]*?^```$|^(?: {4}.*\n)+", re.MULTILINE)
+
+
+def _give_pages(app: Sphinx, config: Any) -> None:
+    """Write a page for each README of the package that no page includes: it is on the site without being asked for."""
+    for page in HERE.glob(f"{_GIVEN}*.md"):
+        page.unlink()
+    shown = pages()
+    for readme in sorted((ROOT / "actors").rglob("README.md")):
+        if readme not in shown:
+            name = "-".join(readme.parent.relative_to(ROOT / "actors").parts)
+            (HERE / f"{_GIVEN}{name}.md").write_text(f"```{{include}} {os.path.relpath(readme, HERE)}\n```\n")
 
 
 def pages() -> dict[Path, str]:
@@ -79,18 +88,18 @@ def _show_sources(app: Sphinx, failure: Exception | None) -> None:
         page = app.outdir / "source" / f"{name}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         up = "../" * (name.count("/") + 1)
-        body = _listing(ROOT / name) if (ROOT / name).is_dir() else _highlighted(ROOT / name)
+        body = _listing(ROOT / name) if (ROOT / name).is_dir() else _text(ROOT / name)
         page.write_text(_PAGE.format(up=up, name=html.escape(name), body=body))
 
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title>
-<link rel="stylesheet" href="{up}_static/pygments.css"><link rel="stylesheet" href="{up}_static/source.css"></head>
+<link rel="stylesheet" href="{up}_static/source.css"></head>
 <body><p><a href="{up}index.html">trio-actors</a> / {name}</p>{body}</body>
 </html>
 """
-"""Without the menu of the other pages, of which the theme makes each in as much time as it takes to highlight ten."""
+"""Without the theme's menu and without colours, because there are hundreds of these and both take half a minute."""
 
 
 def _pointed_to(app: Sphinx) -> set[str]:
@@ -116,16 +125,13 @@ def _listing(folder: Path) -> str:
     return f"<ul>{''.join(rows)}</ul>"
 
 
-def _highlighted(file: Path) -> str:
-    try:
-        lexer = get_lexer_for_filename(file.name)
-    except ClassNotFound:
-        lexer = TextLexer()
-    return highlight(file.read_text(), lexer, HtmlFormatter())
+def _text(file: Path) -> str:
+    return f"<pre>{html.escape(file.read_text())}</pre>"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to what Sphinx tells of pages."""
+    app.connect("config-inited", _give_pages)
     app.connect("source-read", _on_page)
     app.connect("include-read", _on_include)
     app.connect("build-finished", _show_sources)

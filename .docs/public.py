@@ -2,7 +2,8 @@
 
 The constructor of what applications are handed, and never make, is left out; a block that a docstring indents is
 code; and a name by the module that defines it (``actors.runtime.Runtime.audit``) leads to where it is documented, which
-is under the name that applications import (``actors.Runtime.audit``).
+is under the name that applications import (``actors.Runtime.audit``). A name that no page documents is text, if it is
+there at all; else it is a warning.
 """
 
 from __future__ import annotations
@@ -49,9 +50,20 @@ def _found(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: node
     owner, _, member = target.rpartition(".")
     name = _IMPORTED_AS.get(target) or (f"{_IMPORTED_AS[owner]}.{member}" if owner in _IMPORTED_AS else None)
     if name is None:
-        return None
+        return content if _is_there(target) else None
     domain = env.domains.python_domain
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, content)
+
+
+def _is_there(target: str) -> bool:
+    """True if a module of this package has something of this name, which no page documents."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith("actors."):
+        return False
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except ImportError:
+        return False
 
 
 def _signature(

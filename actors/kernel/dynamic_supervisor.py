@@ -133,10 +133,6 @@ class DynamicSupervisor(Generic[M]):
         """The keys of the actors that were named lately, the newest names last."""
         return chain(self._older, self._recent)
 
-    def restarting(self, key: str) -> Failure | None:
-        """Return the failure of an actor that has crashed, until it is started again."""
-        return self._restarting.get(key)
-
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
         del self._quarantined[key]
