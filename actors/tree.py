@@ -44,7 +44,7 @@ from actors.kernel.dynamic_supervisor import DynamicSupervisor, Kind
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
-from actors.observability.explain import Surroundings, fate_of
+from actors.observability.explain import Surroundings, clock, fate_of
 from actors.observability.lines import (
     BOOKS_WRONG,
     EMITS_HELD,
@@ -53,11 +53,10 @@ from actors.observability.lines import (
     STORE_TROUBLE,
     STORE_WELL,
 )
-from actors.observability.lookout import Lookout
+from actors.observability.lookout import NOWHERE, Lookout
 from actors.observability.losses import Losses
 from actors.observability.notices import Notices
 from actors.observability.owners import OwnerHistory
-from actors.observability.ownership import Ownerships
 from actors.observability.pressure import Pressure
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
@@ -115,12 +114,11 @@ class Tree:
         context.instruments.add(self.counts)
         self.notices = Notices(context)
         context.instruments.add(self.notices)
-        self.ownerships = Ownerships(limits.ended_runs, wall_clock=context.environment.wall_clock)
-        self.lookout = Lookout()
+        self.lookout = Lookout(context.environment.wall_clock)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
         self.standstill: str | None = None
-        """The last time that the loop stood still, and where, in words; where the control socket is served."""
+        """The last time that the loop stood still, and where, in words."""
         self.opened_at = context.environment.wall_clock()
         """Wall clock, seconds since 1970."""
         self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
@@ -273,7 +271,7 @@ class Tree:
             thread_failure=self.threads.quarantined(thread_id),
             last_failure=self.context.failures.last(self.threads.path(thread_id)),
             restarting=self.threads.restarting.get(thread_id),
-            ownership=self.ownerships.of(thread_id),
+            ownership=self.owners.of(thread_id),
             refusals=self.server.authentication.refusals,
             trouble=self.store.trouble,
         )
@@ -387,7 +385,7 @@ class Tree:
         return [*self.runs.roster.pending(user_id, thread_id), *self.asks.pending(user_id, thread_id)]
 
     def _owner_changed(self, thread_id: str, user_id: str | None) -> None:
-        self.ownerships.note(thread_id, user_id)
+        self.owners.note(thread_id, user_id)
         self.runs.roster.change_owner(thread_id, user_id)
         self.asks.change_owner(thread_id, user_id)
 
@@ -441,8 +439,10 @@ class Pulse:
         """Say that the event loop stood still, where it did so for long enough that a person may have noticed."""
         place = self._tree.lookout.take_place()
         if place is not None or seconds >= _STANDSTILL_SECONDS:
-            where = "it is not known where" if place is None else place
+            where = NOWHERE if place is None else place
             seconds = max(seconds, 0.0 if place is None else self._tree.lookout.ask_seconds)
+            since = clock(self._tree.context.environment.wall_clock() - seconds)
+            self._tree.standstill = f"stood still for {seconds:.1f} s at {since}, {where}"
             self._tree.context.lines.say(LOOP_BLOCKED, where, seconds=seconds, where=where)
 
     def _look(self) -> None:

@@ -7,14 +7,14 @@ the others that hold follow it as notes. Pure: what is known comes as a record.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 import attrs
 
 from actors.control.answers import DeviceAnswer, EventAnswer
 from actors.delivery.cursor import Standing
 from actors.kernel.failures import Failure
-from actors.observability.owners import Dispute, OwnerChanged
+from actors.observability.explain import clock
+from actors.observability.owners import Dispute, Ownership
 from actors.stores.store import Trouble
 from actors.users.presence import Departure
 
@@ -73,7 +73,7 @@ class Evidence:
     """Events that left the log, written and not acked."""
     disputes: Sequence[tuple[Dispute, str]] = ()
     """Threads that were named for the user, and their owners."""
-    losses: Sequence[tuple[OwnerChanged, str | None]] = ()
+    losses: Sequence[tuple[Ownership, str | None]] = ()
     """Threads that were the user's, and their owners now."""
     lively: Sequence[tuple[str, str | None]] = ()
     """Threads that were emitted into lately, and their owners, where the user has none."""
@@ -334,11 +334,6 @@ _LOOKS: tuple[Callable[[Evidence], Found | None], ...] = (
 
 
 # --- words ------------------------------------------------------------------------------
-
-
-def clock(at: float) -> str:
-    """Format a wall time as a clock shows it."""
-    return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
 def events(count: int) -> str:

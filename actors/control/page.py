@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from actors.control.answers import ActiveRunAnswer, ThreadAnswer, TreeAnswer, UserAnswer
-from actors.control.causes import clock
 from actors.control.devices import device_answer
 from actors.control.evidence import MOST, ledger_of
 from actors.kernel.failures import Failure
+from actors.observability.explain import clock
 from actors.runs.run import Run
 from actors.runtime import Runtime
 from actors.users.presence import Presence

@@ -28,7 +28,7 @@ from actors.control.answers import (
     ReleaseAnswer,
     StatusAnswer,
 )
-from actors.control.causes import clock, events
+from actors.control.causes import events
 from actors.control.devices import device_answer
 from actors.control.evidence import MOST
 from actors.control.page import tree, users_of
@@ -36,6 +36,7 @@ from actors.control.trace import trace
 from actors.control.why import why, why_device, why_thread
 from actors.delivery.balance import Balance
 from actors.delivery.subscription import State
+from actors.observability.explain import clock
 from actors.runtime import Runtime
 from actors.users.presence import Subscriber
 

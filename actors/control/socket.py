@@ -17,7 +17,7 @@ import trio
 
 from actors.control import requests
 from actors.control.places import IS_SUPPORTED, clear, default_path, make_private
-from actors.control.standstill import StandstillWatch
+from actors.control.standstill import StandstillAnswers
 from actors.control.trace import Lines, trace
 from actors.errors import ActorsError
 from actors.kernel.failures import Barrier
@@ -73,30 +73,29 @@ async def serve(
 
 async def _serve(runtime: Runtime, listener: PathListener, task_status: trio.TaskStatus[Path]) -> None:
     sock = trio.socket.from_stdlib_socket(listener.socket)
-    door = Door(runtime)
+    meanwhile = StandstillAnswers(listener.socket)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(StandstillWatch(
-                listener.socket, runtime.environment.wall_clock, on_over=partial(_note_standstill, runtime)
-            ).run)  # fmt: skip
-            task_status.started(Path(listener.path))
-            while True:
-                try:
-                    client, _ = await sock.accept()
-                except OSError as error:
-                    if error.errno not in _NO_ROOM:
-                        raise
-                    await trio.sleep(_PAUSE_SECONDS)
-                else:
-                    close_in_children(client)
-                    nursery.start_soon(door.welcome, trio.SocketStream(client))
+        with runtime.tree.lookout.answering(meanwhile.answer):
+            async with trio.open_nursery() as nursery:
+                task_status.started(Path(listener.path))
+                await _accept(sock, Door(runtime), nursery)
     finally:
+        meanwhile.close()
         listener.remove()
         sock.close()
 
 
-def _note_standstill(runtime: Runtime, text: str) -> None:
-    runtime.tree.standstill = text
+async def _accept(sock: trio.socket.SocketType, door: Door, nursery: trio.Nursery) -> None:
+    while True:
+        try:
+            client, _ = await sock.accept()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            await trio.sleep(_PAUSE_SECONDS)
+        else:
+            close_in_children(client)
+            nursery.start_soon(door.welcome, trio.SocketStream(client))
 
 
 class Door:

@@ -8,9 +8,10 @@ from itertools import islice
 from msgspec import structs
 
 from actors.control.answers import WhyAnswer
-from actors.control.causes import Evidence, Found, clock, events, judge
+from actors.control.causes import Evidence, Found, events, judge
 from actors.control.devices import device_answer
 from actors.control.evidence import MOST, evidence_of, letters_of, ranges_of
+from actors.observability.explain import clock
 from actors.runtime import Runtime
 
 
@@ -127,7 +128,7 @@ _LOOKS: tuple[Callable[[Runtime, str, str | None], Found | None], ...] = (_quara
 
 
 def _since(runtime: Runtime, thread_id: str) -> str:
-    change = runtime.tree.owners.last_of(thread_id)
+    change = runtime.tree.owners.of(thread_id)
     if change is None:
         return ""
     if change.user_id is None:

@@ -6,7 +6,7 @@ into it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -44,6 +44,13 @@ class RecentMap(Generic[K, V]):
         """Remove an entry; returns its value, unless it was forgotten."""
         value, older = self._young.pop(key, None), self._old.pop(key, None)
         return older if value is None else value
+
+    def newest(self) -> Iterator[V]:
+        """Yield the entries, those first that were put last where no older one of their key was in place."""
+        yield from reversed(self._young.values())
+        for key in reversed(self._old):
+            if key not in self._young:
+                yield self._old[key]
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old.keys() - self._young.keys())

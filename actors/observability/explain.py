@@ -12,7 +12,7 @@ from actors.delivery.cursor import Standing
 from actors.events.delivered import Position
 from actors.events.states import DOUBTFUL
 from actors.kernel.failures import Failure
-from actors.observability.ownership import Ownership
+from actors.observability.owners import Ownership
 from actors.observability.refusals import Refusals, host_of
 from actors.receipts import Fate, Receipt
 from actors.stages import Cause, Promise, Stage
@@ -96,7 +96,7 @@ ALONE = Surroundings()
 
 def fate_of(receipt: Receipt, accounts: Accounts, around: Surroundings, now: float) -> Fate:
     """Return the steps of an event so far, at ``now`` of the monotonic clock, in seconds."""
-    steps = [f"accepted {_clock(receipt.accepted_at)}"]
+    steps = [f"accepted {clock(receipt.accepted_at)}"]
     if receipt.seq is None:
         steps.append(f"thread {receipt.thread_id}")
     else:
@@ -119,7 +119,7 @@ def _owned(user_id: str, ownership: Ownership | None) -> str:
     """Say of an event's owner that the thread has another one now, or had another one before, where that is known."""
     if ownership is None:
         return ""
-    at = _clock(ownership.at)
+    at = clock(ownership.at)
     if ownership.user_id != user_id:
         present = "no owner" if ownership.user_id is None else f"the owner {ownership.user_id}"
         return f" (then; the thread has {present} since {at})"
@@ -130,22 +130,22 @@ def _hindrances(receipt: Receipt, around: Surroundings) -> Iterator[str]:
     """Say what keeps an event from coming to its owner's log."""
     stage, trouble = receipt.stage, around.trouble
     if trouble is not None and not stage.final and receipt.promise is Promise.NOTHING:
-        yield f"nothing is stored since {_clock(trouble.since)}: {trouble}"
+        yield f"nothing is stored since {clock(trouble.since)}: {trouble}"
     is_on_its_way = stage in {Stage.ACCEPTED, Stage.BUFFERED} or receipt.cause is Cause.QUARANTINED
     if around.thread_failure is not None and is_on_its_way:
         yield f"thread {receipt.thread_id} is {_out_of_service(around.thread_failure)}"
     elif receipt.cause is Cause.CRASHED and around.last_failure is not None:
         failure = around.last_failure
-        yield f"the last failure of thread {receipt.thread_id}, at {_clock(failure.at)}: {failure.error}"
+        yield f"the last failure of thread {receipt.thread_id}, at {clock(failure.at)}: {failure.error}"
     elif around.restarting is not None and stage is Stage.ACCEPTED:
         failure = around.restarting
-        yield f"its thread's actor crashed at {_clock(failure.at)} ({failure.error}), and is about to be started again"
+        yield f"its thread's actor crashed at {clock(failure.at)} ({failure.error}), and is about to be started again"
 
 
 def _out_of_service(failure: Failure) -> str:
     """Say since when an actor is out of service, why, and the way out."""
     return (
-        f"out of service since {_clock(failure.at)}, until 'actors release {failure.path}':"
+        f"out of service since {clock(failure.at)}, until 'actors release {failure.path}':"
         f" it crashed again and again, the last time with {failure.error}"
     )
 
@@ -201,7 +201,7 @@ def _device(device: Subscriber, position: Position, now: float) -> str:
 
 def _departure(departure: Departure, receipt: Receipt, position: Position) -> str:
     """Say when a device went, why, and whether it had the event."""
-    went = f"{departure.label} went at {_clock(departure.at)} ({departure.name}: {departure.text})"
+    went = f"{departure.label} went at {clock(departure.at)} ({departure.name}: {departure.text})"
     if departure.at < receipt.accepted_at:
         return f"{went}, before the event was there"
     cursor = departure.cursor
@@ -218,7 +218,7 @@ def _refused(user_id: str, receipt: Receipt, departures: Sequence[Departure], re
     own = [one for one in since if one.user_id == user_id]
     if own:
         last = own[-1]
-        return f"a device of {user_id} was refused at {_clock(last.at)}, from {last.peer}: {last.reason}"
+        return f"a device of {user_id} was refused at {clock(last.at)}, from {last.peer}: {last.reason}"
     unknown = [one for one in since if one.user_id is None]
     if not unknown:
         return None
@@ -228,8 +228,9 @@ def _refused(user_id: str, receipt: Receipt, departures: Sequence[Departure], re
     same = [one.label for one in departures if one.peer and host_of(one.peer) in hosts]
     where = f", from where {same[0]} had come," if same else ""
     which = "the last " if len(unknown) > 1 else ""
-    return f"since then {count} refused{where} for credentials, {which}at {_clock(last.at)}: {last.reason}"
+    return f"since then {count} refused{where} for credentials, {which}at {clock(last.at)}: {last.reason}"
 
 
-def _clock(at: float) -> str:
+def clock(at: float) -> str:
+    """Format a wall time as a clock shows it."""
     return datetime.fromtimestamp(at).strftime("%H:%M:%S")

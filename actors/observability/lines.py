@@ -51,14 +51,14 @@ BOOKS_WRONG = LogLine(
 LOOP_BLOCKED = LogLine(
     name="loop_blocked",
     level=logging.WARNING,
-    text="the event loop stood still for %(seconds).2f s, and with it every device: %(where)s."
+    text="the event loop stood still for %(seconds).2f s, and with it every device, %(where)s."
     " Code that blocks belongs in a thread (trio.to_thread.run_sync)",
     more="standstills of the event loop",
 )
 LOOP_STUCK = LogLine(
     name="loop_stuck",
     level=logging.ERROR,
-    text="the event loop stands still for more than %(seconds).0f s, and with it every device: %(where)s",
+    text="the event loop stands still for more than %(seconds).0f s, and with it every device, %(where)s",
     more="standstills of the event loop that last",
 )
 NO_ROOM = LogLine(
@@ -174,7 +174,7 @@ CONNECTION_ENDED = LogLine(
 LINES = {
     line.name: line
     for line in (
-        FAILED, QUARANTINED, RELEASED, STORE_TROUBLE, STORE_WELL, LOOP_BLOCKED, LOOP_STUCK, NO_ROOM,
+        FAILED, QUARANTINED, RELEASED, STORE_TROUBLE, STORE_WELL, BOOKS_WRONG, LOOP_BLOCKED, LOOP_STUCK, NO_ROOM,
         ORIGIN_REFUSED, CONNECTIONS_FULL, REQUEST_REFUSED, CREDENTIALS_REFUSED, USER_REFUSED,
         RESET, DEVICE_LOST, DEVICE_ENDED, CONNECTION_ENDED,
         NO_OWNER, NO_DEVICE, RETENTION, RETENTION_AWAY, DROPPED, EMITS_HELD, MAILBOX_FULL,

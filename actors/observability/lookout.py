@@ -3,8 +3,9 @@
 It asks the loop for an answer, twice a second. Where none comes in time, it
 takes down where the loop's thread is at that moment. When the loop goes on, it
 knows how long it stood still, and asks here for the place. A loop that does not
-go on is told of from here. It costs the loop
-one wake-up for each question; an idle process 0.02 % of a core.
+go on is told of from here, and here is who can answer meanwhile for what waits
+for the loop. It costs the loop one wake-up for each question; an idle process
+0.02 % of a core.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread, get_ident
 from types import FrameType
@@ -20,14 +22,19 @@ from types import FrameType
 import trio
 
 import actors
+from actors.kernel.failures import printable
 from actors.kernel.log_lines import log_line
+from actors.observability.explain import clock
 from actors.observability.lines import LOOP_STUCK
 
 _ASK_SECONDS = 0.5
 """The time between two questions, and for an answer."""
 
-_STUCK = 10
+_STUCK = 4
 """Answers that are missing in a row, until it is said while it lasts: the loop may never go on."""
+
+NOWHERE = "in code that was not seen"
+"""The words for a place that is not known."""
 
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 _OURS = tuple(str(Path(module.__file__ or "").parent) for module in (trio, actors))
@@ -37,8 +44,10 @@ _STANDARD = sysconfig.get_path("stdlib")
 class Lookout:
     """Watches the event loop that it runs in, from another thread."""
 
-    def __init__(self, *, ask_seconds: float = _ASK_SECONDS) -> None:
+    def __init__(self, wall_clock: Callable[[], float], *, ask_seconds: float = _ASK_SECONDS) -> None:
         self.ask_seconds = ask_seconds
+        self._wall_clock = wall_clock
+        self._answers: tuple[Callable[[str], object], ...] = ()
         self._thread_id = 0
         self._over = Event()
         self._place: str | None = None
@@ -62,31 +71,53 @@ class Lookout:
         place, self._place = self._place, None
         return place
 
+    @contextmanager
+    def answering(self, answer: Callable[[str], object]) -> Iterator[None]:
+        """Within the block, and while the loop stands still, call ``answer`` from the thread, again and again.
+
+        It gets a sentence that says since when and where, must not raise, and
+        not block for long.
+        """
+        self._answers = (*self._answers, answer)
+        try:
+            yield
+        finally:
+            self._answers = tuple(one for one in self._answers if one is not answer)
+
     def _watch(self, token: trio.lowlevel.TrioToken) -> None:
         while not self._over.wait(self.ask_seconds):
-            answered = Event()
+            answered, asked_at = Event(), self._wall_clock()
             try:
                 token.run_sync_soon(answered.set)
             except trio.RunFinishedError:
                 return
             if not answered.wait(self.ask_seconds):
-                self._place = place = place_of(sys._current_frames().get(self._thread_id))
-                missing = 1
-                while not (answered.wait(self.ask_seconds) or self._over.is_set()):
-                    missing += 1
-                    if missing == _STUCK:
-                        log_line(LOOP_STUCK, seconds=missing * self.ask_seconds, where=place)
+                self._stand_by(answered, asked_at)
+
+    def _stand_by(self, answered: Event, asked_at: float) -> None:
+        """Say where the loop stands, to those who ask and at last in the log, until it goes on."""
+        self._place = place = place_of(sys._current_frames().get(self._thread_id))
+        sentence = f"the event loop stands still since {clock(asked_at)}, {place}"
+        missing = 1
+        while not self._over.is_set():
+            for answer in self._answers:
+                answer(sentence)
+            if answered.wait(self.ask_seconds):
+                return
+            missing += 1
+            if missing == _STUCK:
+                log_line(LOOP_STUCK, seconds=missing * self.ask_seconds, where=place)
 
 
 def place_of(frame: FrameType | None) -> str:
     """Say where a thread is: in the innermost code of the application's own, or else in the innermost of all."""
     frames = list(_outwards(frame))
     if not frames:
-        return "it is not known where"
+        return NOWHERE
     own = min(frames, key=lambda one: _strangeness(one.f_code.co_filename))  # the innermost of equals
     file, line = own.f_code.co_filename, own.f_lineno
     text = linecache.getline(file, line).strip()
-    return f"it was in {own.f_code.co_name} ({file}:{line}){f': {text}' if text else ''}"
+    return printable(f"in {own.f_code.co_name} ({file}:{line}{f': {text}' if text else ''})")
 
 
 def _strangeness(file: str) -> int:

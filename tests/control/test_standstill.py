@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 import trio
 
-from actors.control import requests, standstill
+from actors.control import requests
 from actors.control.client import Client, NoAnswer
+from actors.control.standstill import StandstillAnswers
 from tests.control.opened import opened
 
 
@@ -19,11 +21,8 @@ def hold_up(until: threading.Event) -> None:
     assert until.wait(60)
 
 
-async def test_a_loop_that_is_blocked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_loop_that_is_blocked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A command is told since when, and in which line; so is the log, once; afterwards the status tells it."""
-    monkeypatch.setattr(standstill, "_LOOK_SECONDS", 0.02)
     answered, texts = threading.Event(), list[str]()
 
     def ask() -> None:
@@ -37,6 +36,7 @@ async def test_a_loop_that_is_blocked(
             answered.set()
 
     async with opened(tmp_path / "s") as server:
+        server.runtime.tree.lookout.ask_seconds = 0.02
         asking = threading.Thread(target=ask)
         asking.start()
         hold_up(answered)
@@ -49,18 +49,19 @@ async def test_a_loop_that_is_blocked(
         assert "assert until.wait(60)" in text
         assert server.runtime.tree.standstill.startswith("stood still for ")
         assert "in hold_up (" in server.runtime.tree.standstill
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len([one for one in told if "stands still since" in one and "hold_up" in one]) == 1
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len([one for one in told if "stands still" in one and "in hold_up (" in one]) <= 1
+    assert len([one for one in told if "stood still" in one and "in hold_up (" in one]) == 1
 
 
-async def test_the_thread_ends_with_the_socket(tmp_path: Path) -> None:
-    """No thread is left behind, and no descriptor of the listener."""
-    before = set(threading.enumerate())
-    watching: list[threading.Thread] = []
-    async with opened(tmp_path / "s"):
-        while not watching:
-            await trio.sleep(0.005)
-            watching = [one for one in threading.enumerate() if one not in before and one.name == "standstill"]
-    (thread,) = watching
-    thread.join(60)
-    assert not thread.is_alive()
+def test_clients_that_say_nothing_hold_up_no_end() -> None:
+    """A client that says nothing has its moment, and the others are told; closed, nothing is answered any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        answers = StandstillAnswers(listener)
+        with socket.create_connection(listener.getsockname()), socket.create_connection(listener.getsockname()) as one:
+            one.sendall(b"{}\n")
+            answers.answer("it stands still")
+            assert b"it stands still" in one.recv(1_000)
+        answers.close()
+        answers.answer("it stands still")

@@ -21,7 +21,7 @@ from actors.kernel.signals import Reply
 from actors.limits import Limits
 from actors.observability.explain import Surroundings, fate_of, forgotten
 from actors.observability.instrument import Instruments
-from actors.observability.ownership import Ownerships
+from actors.observability.owners import OwnerHistory
 from actors.observability.refusals import Refusal, Refusals
 from actors.receipts import Receipt
 from actors.stages import Cause
@@ -401,7 +401,7 @@ def test_a_thread_that_has_changed_hands() -> None:
     """Of a thread that had another owner before, or has one now, explain says which, and since when."""
     accounts, receipt = Accounts(10), receipt_of("e1", 1)
     accounts.note_placed(receipt, ALICE, "ep", 1, 1, 0.0)
-    ownerships = Ownerships(10, wall_clock=lambda: AT)
+    ownerships = OwnerHistory(lambda thread_id: None, lambda: AT, most=10)
     for user_id, expected in (
         (ALICE, "owner alice → offset 1"),
         ("bob", "owner alice (then; the thread has the owner bob since 14:02:11) → offset 1"),
