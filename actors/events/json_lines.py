@@ -53,6 +53,7 @@ class LineEvent:
     run_id: str | None
     event_id: str | None
     user_id: str | None
+    traceparent: str | None = None
 
 
 class LineReader:
@@ -105,6 +106,7 @@ class _Ids(msgspec.Struct):
 class _Fields(_Ids):
     type: msgspec.Raw = msgspec.Raw()
     payload: msgspec.Raw = msgspec.Raw(b"{}")
+    traceparent: msgspec.Raw = msgspec.Raw()
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
@@ -117,7 +119,8 @@ def parse(text: bytes) -> LineEvent:
     """Read one line. Raises :class:`BadLine`.
 
     ``thread_id``, ``run_id``, ``event_id`` and ``user_id`` are taken from the
-    top level, else from the payload; ``null`` counts as absent.
+    top level, else from the payload, ``traceparent`` from the top level alone;
+    ``null`` counts as absent.
     """
     fields = _fields(text)
     type_ = _string("type", fields.type)
@@ -132,7 +135,13 @@ def parse(text: bytes) -> LineEvent:
         raise BadLine("expected a thread_id, at the top level or in the payload, got none")
     run_id, event_id, user_id = (_first(name, fields, inner) for name in ("run_id", "event_id", "user_id"))
     return LineEvent(
-        type=type_, payload=payload, thread_id=thread_id, run_id=run_id, event_id=event_id, user_id=user_id
+        type=type_,
+        payload=payload,
+        thread_id=thread_id,
+        run_id=run_id,
+        event_id=event_id,
+        user_id=user_id,
+        traceparent=_string("traceparent", fields.traceparent),
     )
 
 

@@ -85,7 +85,7 @@ class Answering:
             return await self._ask(run, id_, body, lease)
 
     async def _ask(self, run: Run, id_: str, body: bytes, lease: Lease | None) -> Any:
-        response = await self._webhook.send(id_, body)
+        response = await self._webhook.send(id_, body, traceparent=run.traceparent)
         try:
             if response.status_code != httpx.codes.ACCEPTED:
                 return await self._tell(run, response)

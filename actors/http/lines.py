@@ -163,6 +163,7 @@ class Feed:
             event_id=event.event_id,
             user_id=user_id,
             ahead=self._query.ahead or None,
+            traceparent=event.traceparent,
         )
 
     async def _linger(self) -> None:

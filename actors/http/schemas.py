@@ -146,6 +146,7 @@ class Line(msgspec.Struct, kw_only=True):
     run_id: Id | None = None
     event_id: Id | None = None
     user_id: Id | None = None
+    traceparent: str | None = None
 
 
 class NewMessage(StrictStruct):

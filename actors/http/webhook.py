@@ -62,12 +62,12 @@ class Webhook:
     def __repr__(self) -> str:
         return f"<Webhook {httpx.URL(self._url).host}>"
 
-    async def send(self, id_: str, body: bytes) -> httpx.Response:
+    async def send(self, id_: str, body: bytes, *, traceparent: str | None = None) -> httpx.Response:
         """Send a request until it is taken; returns the answer, unread, which the caller closes. A checkpoint.
 
         Raises :class:`WebhookFailed`: at once for a refusal that another
         attempt would not change, else when the time is up. Cancelled, the
-        request is broken off.
+        request is broken off. ``traceparent`` is the trace that it belongs to.
         """
         reason = "no time for an attempt"
         pause = self._patience.first_pause_seconds
@@ -76,7 +76,7 @@ class Webhook:
                 response: httpx.Response | None = None
                 try:
                     with trio.fail_after(self._patience.answer_seconds):
-                        response = await self._client.send(self._request(id_, body), stream=True)
+                        response = await self._client.send(self._request(id_, body, traceparent), stream=True)
                 except (httpx.TransportError, trio.TooSlowError) as error:
                     reason = str(error) or type(error).__name__
                 else:
@@ -90,7 +90,7 @@ class Webhook:
                 pause = min(pause * 2, self._patience.most_pause_seconds)
         raise WebhookFailed(f"expected {self._url} to take the request, got {reason}")
 
-    def _request(self, id_: str, body: bytes) -> httpx.Request:
+    def _request(self, id_: str, body: bytes, traceparent: str | None) -> httpx.Request:
         seconds = int(self._environment.wall_clock())
         headers = {
             "content-type": "application/json",
@@ -98,6 +98,8 @@ class Webhook:
             "user-agent": "trio-actors",
             **signature(self._secret, id_, seconds, body),
         }
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         return self._client.build_request("POST", self._url, content=body, headers=headers)
 
 

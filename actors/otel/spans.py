@@ -65,7 +65,9 @@ class OtelSpan:
         """See :class:`~actors.observability.tracer.Span`."""
 
     def fail(self, type_: str, text: str, error: BaseException | None = None) -> None:
-        """See :class:`~actors.observability.tracer.Span`."""
+        """See :class:`~actors.observability.tracer.Span`; of no effect once it has ended."""
+        if self._has_ended:
+            return
         with self._barrier:
             self.span.set_attribute(conventions.ERROR_TYPE, type_)
             self.span.set_status(Status(StatusCode.ERROR, text))

@@ -100,6 +100,9 @@ class RunSupervisor(Protocol):
         :class:`~actors.errors.RuntimeClosed` when none may begin.
         """
 
+    def begin_span(self, run: Run) -> None:
+        """Begin the span of a run that is about to emit ``agent_started`` and never begins, if runs are traced."""
+
     def ended(self, run: Run) -> None:
         """Note that the terminal event was emitted, or cannot be, or that the run could not begin."""
 
@@ -412,6 +415,7 @@ class Run:
 
     def decline(self, reason: str) -> None:
         """End a run that was not opened and never will be, with its first and last event, for its devices."""
+        self._supervisor.begin_span(self)
         with suppress(ActorsError):
             last = self._compose_last(Lifecycle.AGENT_CANCELLED, {"reason": reason})
             first = self.beginning.compose(self.output, self.traceparent)

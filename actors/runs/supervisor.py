@@ -185,12 +185,12 @@ class Runs:
         if self._instruments.run_began is not None:
             parent_id = None if run.parent is None else run.parent.run_id
             self._instruments.run_began(run.thread_id, run.run_id, run.agent_name, parent_id)
-        self._begin_span(run)
+        self.begin_span(run)
         if run.parent is None:
             self.admission.join(run)
 
-    def _begin_span(self, run: Run) -> None:
-        """Begin the span of a run, if runs are traced; what stands in its first event is then this one."""
+    def begin_span(self, run: Run) -> None:
+        """Begin the span of a run, if runs are traced; its first event carries this one then."""
         tracer, parent = self._instruments.tracer, run.parent
         if tracer is not None:
             run.span = tracer.begin_run(

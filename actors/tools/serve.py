@@ -180,7 +180,12 @@ class Feed:
         if user_id is None and self._runtime.owner(event.thread_id) is None:
             user_id = self._options.user_id or self._default_owner_of(event.thread_id)
         return await self._runtime.thread(event.thread_id).emit(
-            event.type, event.payload, run_id=event.run_id, event_id=event.event_id, user_id=user_id
+            event.type,
+            event.payload,
+            run_id=event.run_id,
+            event_id=event.event_id,
+            user_id=user_id,
+            traceparent=event.traceparent,
         )
 
     def _write_joiner_remarks(self) -> None:

@@ -117,3 +117,11 @@ def test_no_input_breaks_the_reader_of_lines(text: bytes) -> None:
     """Any bytes at all are an event or a bad line."""
     with suppress(BadLine):
         assert parse(text).thread_id is not None
+
+
+def test_a_trace_is_a_field_of_the_line() -> None:
+    """It is taken from the top level alone, because what is in a payload is the application's."""
+    assert parse(b'{"type":"x","thread_id":"t","traceparent":"00-1"}').traceparent == "00-1"
+    assert parse(b'{"type":"x","thread_id":"t","payload":{"traceparent":"00-1"}}').traceparent is None
+    with pytest.raises(BadLine, match="expected a string as traceparent, got the number 7"):
+        parse(b'{"type":"x","thread_id":"t","traceparent":7}')

@@ -37,6 +37,7 @@ class Receiver:
     reply: Reply
     came: list[Any] = attrs.field(factory=list)
     ids: list[str] = attrs.field(factory=list)
+    traces: list[str | None] = attrs.field(factory=list)
     gone: trio.Event = attrs.field(factory=trio.Event)
     """Set when a client went before its answer was whole."""
 
@@ -48,6 +49,7 @@ class Receiver:
         request = Request(scope, receive)
         body = await request.body()
         check_signature(dict(request.headers), body)
+        self.traces.append(request.headers.get("traceparent"))
         self.ids.append(request.headers["webhook-id"])
         self.came.append(msgspec.json.decode(body))
         async with trio.open_nursery() as nursery:

@@ -185,3 +185,13 @@ async def test_a_program_that_hangs_holds_nobody_else() -> None:
         sent = await runtime.thread("quick").send({}, user_id="quick")
         await until(lambda: sent.run_id not in runtime.tree.runs.registry.active)
         assert (await runtime.read("quick")).events[-1].payload == {"result": 1}
+
+
+async def test_the_trace_of_a_run() -> None:
+    """The program is told the trace that the run is in, so that it goes on there; and none where there is none."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with answered(always(reply_with({"text": "hello"}))) as (program, runtime, _):
+        for given in (trace, None):
+            await runtime.thread("t1").send({"text": "hi"}, user_id="alice", traceparent=given)
+            await until(lambda: not runtime.tree.runs.registry.active)
+    assert program.traces == [trace, None]

@@ -38,6 +38,16 @@ async def test_ids_may_be_in_the_payload() -> None:
         assert (told["thread_id"], api.runtime.owner("t9")) == ("t9", "eve")
 
 
+async def test_a_line_may_belong_to_a_trace() -> None:
+    """Its event carries it; one that is malformed refuses its line alone."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    fields = [b'"traceparent":"%b",' % trace.encode(), b'"traceparent":"00-1",', b'"traceparent":7,', b""]
+    async with door() as api:
+        told = await api.lines(b"".join(EVENT.replace(b"{", b"{" + field, 1) % 1 for field in fields))
+        assert [one.get("error", {}).get("name") for one in told] == [None, "bad_request", "bad_request", None]
+        assert [event.traceparent for event in (await api.runtime.read("t1")).events] == [trace, None]
+
+
 async def test_receipts_while_the_upload_goes_on() -> None:
     """Each line is answered before the next one is sent, on one request."""
     async with door() as api, await api.stream() as stream:

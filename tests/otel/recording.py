@@ -27,7 +27,8 @@ class Recording:
     @property
     def spans(self) -> Sequence[ReadableSpan]:
         """In the order in which they have ended."""
-        return self._exporter.get_finished_spans()
+        found: Sequence[ReadableSpan] = self._exporter.get_finished_spans()
+        return found
 
     @property
     def names(self) -> list[str]:
@@ -48,7 +49,7 @@ class Recording:
         parent = self.named(name).parent
         if parent is None:
             return None
-        kept = {span.context.span_id: span.name for span in self.spans if span.context is not None}
+        kept: dict[int, str] = {span.context.span_id: span.name for span in self.spans if span.context is not None}
         return kept.get(parent.span_id, f"{parent.span_id:016x}")
 
 

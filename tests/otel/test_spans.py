@@ -109,6 +109,7 @@ def test_it_ends_once() -> None:
     recording = Recording()
     span = run_span(recording)
     span.end("cancelled")
+    span.fail("Failed", "too late", ValueError())
     span.end("completed")
     assert recording.attributes("run") == {"trio_actors.outcome": "cancelled"}
     assert repr(span) == f"<RunSpan {span.traceparent} ended>"

@@ -254,6 +254,28 @@ async def test_a_run_is_not_below_the_one_that_ended_for_it() -> None:
         assert parent.span_id == run.context.span_id
 
 
+async def test_a_run_that_is_cancelled_before_its_turn() -> None:
+    """It has a span as it has a first and a last event, below its message."""
+    recording, begun = Recording(), trio.Event()
+
+    async def assistant(run: actors.Run, message: actors.Message) -> None:
+        begun.set()
+        await trio.sleep_forever()
+
+    async with served(on_message=assistant) as server, device(server) as session:
+        actors.otel.trace(server.runtime, recording.provider)
+        first = await session.send({})
+        await begun.wait()
+        second = await session.send({}, thread_id=first.thread_id, traceparent=TRACEPARENT)
+        assert second.run_id is not None
+        await session.cancel(second.run_id)
+        told = await events(session, second.run_id)
+        assert [one.type for one in told if one.run_id == second.run_id] == ["agent_started", "agent_cancelled"]
+        assert recording.above("invoke_agent assistant") == SPAN_ID
+        assert recording.attributes("invoke_agent assistant")["trio_actors.outcome"] == "cancelled"
+        assert told[-2].traceparent == traceparent_of(recording.named("invoke_agent assistant"))
+
+
 async def test_a_run_of_the_application() -> None:
     """``Thread.run`` is below the span that is current where it is opened, which is current again after it."""
     recording = Recording()
@@ -322,7 +344,7 @@ async def test_without_an_sdk_traces_pass_through() -> None:
         ]
 
 
-class Broken(Sampler):
+class Broken(Sampler):  # type: ignore[misc] # the SDK is not installed wherever the types are checked
     """A sampler with a bug."""
 
     def should_sample(self, *args: Any, **options: Any) -> SamplingResult:
