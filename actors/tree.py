@@ -46,6 +46,7 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import fate_of
+from actors.observability.latency import Latency
 from actors.observability.losses import Losses
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
@@ -90,7 +91,7 @@ class Tree:
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits = context.limits
         self.context = context
-        self.counts = Counts()
+        self.counts = Counts(context.environment.clock)
         context.instruments.add(self.counts)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
@@ -106,6 +107,7 @@ class Tree:
         self.readiness = Readiness()
         self.traffic = Traffic()
         self.registry = Registry(context, self.flusher.mark)
+        self.latency = Latency(context.environment.wall_clock)
         self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
@@ -204,6 +206,7 @@ class Tree:
         return Statistics(
             events=self.accounts.totals(),
             dropped=dict(self.accounts.dropped),
+            delivery_seconds={"written": self.latency.written.read(), "acked": self.latency.acked.read()},
             connections=len(server.connections),
             handshakes=server.handshakes,
             handshakes_refused=dict(counts.refusals),
@@ -218,12 +221,15 @@ class Tree:
             requests=dict(counts.requests),
             runs=len(self.runs.registry.active),
             runs_begun=counts.began,
+            runs_waiting=max(len(self.runs.registry.active) - len(counts.running), 0),
             runs_ended=dict(counts.ended),
+            run_seconds=counts.run_seconds.read(),
             asks_open=self.asks.open,
             asks_closed=dict(counts.asks_closed),
             failures=self.context.failures.total,
             restarts=dict(counts.restarts),
             quarantines=counts.quarantines,
+            quarantined={"users": len(self.users.out_of_service), "threads": len(self.threads.out_of_service)},
             loop_lag_seconds=pulse.lag_seconds,
             books_balanced=pulse.inspection.balanced,
         )
@@ -263,6 +269,7 @@ class Tree:
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
             unopened=RecentMap(self.context.limits.ended_runs),
+            sample=self.latency.sample,
             owner_changed=self._owner_changed,
             answered=self._answered,
         )
