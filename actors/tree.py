@@ -216,6 +216,7 @@ class Tree:
             written_bytes=self.traffic.written_bytes,
             written_frames=self.traffic.written_frames,
             connections_opened=counts.opened,
+            connections_opened_plain=server.opened_plain,
             connections_closed=dict(counts.closed),
             resumes=dict(counts.resumes),
             requests=dict(counts.requests),
@@ -367,6 +368,8 @@ class Pulse:
         """The store's trouble at the last look."""
         self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
         """The times by which the last beats were late."""
+        self.seen: Statistics
+        """The statistics at the last beat, for other threads: a step of this loop could be half done when they look."""
 
     @property
     def lag_seconds(self) -> float:
@@ -375,6 +378,7 @@ class Pulse:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat until cancelled."""
+        self.seen = self._tree.statistics()
         task_status.started()
         retire_at = self._clock() + self._limits.retire_seconds
         while True:
@@ -393,6 +397,7 @@ class Pulse:
             for _ in self.survey.steps(self._clock()):
                 await trio.lowlevel.checkpoint()
             self._inspect()
+            self.seen = self._tree.statistics()
 
     def _ping(self) -> None:
         pinged, dead = self.heartbeat.silent(self._clock())

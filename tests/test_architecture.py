@@ -28,7 +28,7 @@ FLOORS = [
     {"options", "tree", "runtime"},
     {"client"},
     {"aio"},
-    {"asgi", "agui", "http"},
+    {"asgi", "agui", "http", "metrics"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -258,7 +258,7 @@ PROSE = (
     "kernel", "events", "delivery", "stores", "threads", "users", "connections",
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
-    "server", "protocol", "runtime", "tree", "aio", "asgi", "agui", "http", "context", "checks", "options",
+    "server", "protocol", "runtime", "tree", "aio", "metrics", "asgi", "agui", "http", "context", "checks", "options",
     "examples", "testing", "tools", "wire",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""
@@ -337,6 +337,9 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "http/page": "the page of the folder",
+    "metrics/files": "the dashboard and the alert rules",
+    "metrics/page": "the page of the folder",
+    "metrics/scrape": "what a scrape costs",
     "client/server": "the client with the server of this package",
     "client/transcripts": "the protocol's transcripts, played to the client",
     "kernel/page": "the page of the folder",

@@ -125,6 +125,8 @@ class Statistics:
     written_frames: int
     """WebSocket frames that were written to sockets."""
     connections_opened: int
+    connections_opened_plain: int
+    """Those among them without the protocol."""
     connections_closed: Mapping[str, int]
     """By the row of the closing table."""
     resumes: Mapping[str, int]

@@ -26,6 +26,7 @@ from actors.context import Context
 from actors.errors import RuntimeClosed
 from actors.kernel.failures import Barrier, log
 from actors.kernel.task_set import Starter
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.server.authentication import Authenticate, Authentication, Sources
 from actors.server.handshake import Handshake, Routes
 from actors.server.listener import Listener, Place
@@ -70,6 +71,8 @@ class Server:
         """Set once every connection is being ended."""
         self.goodbyes = 0
         """Connections that have ended and could be told why."""
+        self.opened_plain = 0
+        """Connections without the protocol that were let in."""
         self.aborted = 0
         """Connections that have ended and could not."""
         self._neighbours = neighbours
@@ -161,6 +164,7 @@ class Server:
             f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
         )
         self.connections[endpoint] = connection
+        self.opened_plain += SUBPROTOCOL not in upgrade.head.offers()
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
         identify = partial(upgrade.identify, upgrade.head, endpoint.peer)
