@@ -51,7 +51,7 @@ class Page(Watchers):
     gone before it is ``placed``: a device can be faster than the store's answer.
     """
 
-    __slots__ = ("_epoch", "_left", "_probes", "_safety", "_user_id", "_written", "acked", "gone", "placed")
+    __slots__ = ("_epoch", "_left", "_probed", "_probes", "_safety", "_user_id", "_written", "acked", "gone", "placed")
 
     def __init__(self, user_id: str, epoch: str, *, safety: Safety) -> None:
         super().__init__()
@@ -65,6 +65,8 @@ class Page(Watchers):
         self._left: dict[Cause, int] = {}
         self._probes: dict[int, Callable[[Stage], object]] | None = None
         """The functions that take the stages of single offsets, by their bits; none, most of the time."""
+        self._probed = 0
+        """Their bits: an offset without one costs a comparison."""
 
     def stage(self, number: int) -> Stage:
         """Return one offset's stage, from its bits."""
@@ -93,7 +95,7 @@ class Page(Watchers):
     def write(self, bits: int) -> None:
         """Mark offsets as written to a socket; those that left the log stay as they were."""
         self._written |= bits & ~self.gone
-        if self._probes is not None:
+        if bits & self._probed:
             self._tell_probes(bits)
         self.notify()
 
@@ -102,7 +104,7 @@ class Page(Watchers):
         fresh = bits & ~self.gone & ~self.acked
         self.acked |= fresh
         self._written |= fresh
-        if self._probes is not None:
+        if bits & self._probed:
             self._tell_probes(bits)
         self.notify()
         return (fresh & self.placed).bit_count()
@@ -110,7 +112,7 @@ class Page(Watchers):
     def leave(self, bits: int, cause: Cause) -> tuple[int, int]:
         """Settle offsets that leave the log; returns how many placed ones are unconfirmed, and dropped."""
         self.gone |= bits
-        if self._probes is not None:
+        if bits & self._probed:
             self._tell_probes(bits)
         if self._callbacks:
             self.notify()
@@ -128,7 +130,9 @@ class Page(Watchers):
         """
         if self._probes is None:
             self._probes = {}
-        self._probes[1 << (number & (PAGE_SIZE - 1))] = told
+        bit = 1 << (number & (PAGE_SIZE - 1))
+        self._probes[bit] = told
+        self._probed |= bit
 
     def _tell_probes(self, bits: int) -> None:
         assert self._probes is not None, "there are probes"
@@ -137,6 +141,7 @@ class Page(Watchers):
             told = self._probes[bit]
             if stage.final:
                 del self._probes[bit]
+                self._probed &= ~bit
             told(stage)
         if not self._probes:
             self._probes = None

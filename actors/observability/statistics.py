@@ -121,9 +121,9 @@ class Statistics:
     backlog_bytes: int
     """Bytes that were written and that sockets have not taken; of the same moment."""
     written_bytes: int
-    """Bytes that sockets took."""
+    """Bytes that sockets took; of the same moment."""
     written_frames: int
-    """WebSocket frames that were written to sockets."""
+    """WebSocket frames that were written to sockets; of the same moment."""
     connections_opened: int
     connections_opened_plain: int
     """Those among them without the protocol."""

@@ -69,7 +69,6 @@ async def test_what_happened() -> None:
     assert value(now, "run_seconds_count") == 1
     assert value(now, "run_seconds_bucket", le="+Inf") == 1
     assert [value(now, "runs", agent=name) for name in ("writer", "reader", "answer", "other")] == [1, 0, 0, 1]
-    assert value(now, "written_frames_total") >= 5
     assert not any("of-alice" in str(key) or "evil" in str(key) or "juggle" in str(key) for key in now)
 
 
