@@ -45,6 +45,7 @@ from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
 from actors.observability.explain import Surroundings, clock, fate_of
+from actors.observability.latency import Latency
 from actors.observability.lines import (
     BOOKS_WRONG,
     EMITS_HELD,
@@ -110,7 +111,7 @@ class Tree:
     def __init__(self, context: Context, options: Options, *, affinity: Affinity) -> None:
         limits = context.limits
         self.context = context
-        self.counts: Counts = Counts()
+        self.counts: Counts = Counts(context.environment.clock)
         context.instruments.add(self.counts)
         self.notices = Notices(context)
         context.instruments.add(self.notices)
@@ -135,6 +136,7 @@ class Tree:
         self.readiness = Readiness()
         self.traffic = Traffic()
         self.registry = Registry(context, self.flusher.mark)
+        self.latency = Latency(context.environment.wall_clock)
         self.losses = Losses(context, devices=self.registry.devices)
         self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
         self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
@@ -237,6 +239,7 @@ class Tree:
         return Statistics(
             events=self.accounts.totals(),
             dropped=dict(self.accounts.dropped),
+            delivery_seconds={"written": self.latency.written.read(), "acked": self.latency.acked.read()},
             connections=len(server.connections),
             handshakes=server.handshakes,
             handshakes_refused=dict(counts.refusals),
@@ -246,17 +249,21 @@ class Tree:
             written_bytes=self.traffic.written_bytes,
             written_frames=self.traffic.written_frames,
             connections_opened=counts.opened,
+            connections_opened_plain=server.opened_plain,
             connections_closed=dict(counts.closed),
             resumes=dict(counts.resumes),
             requests=dict(counts.requests),
             runs=len(self.runs.registry.active),
             runs_begun=counts.began,
+            runs_waiting=max(len(self.runs.registry.active) - len(counts.running), 0),
             runs_ended=dict(counts.ended),
+            run_seconds=counts.run_seconds.read(),
             asks_open=self.asks.open,
             asks_closed=dict(counts.asks_closed),
             failures=self.context.failures.total,
             restarts=dict(counts.restarts),
             quarantines=counts.quarantines,
+            quarantined={"users": len(self.users.out_of_service), "threads": len(self.threads.out_of_service)},
             loop_lag_seconds=pulse.lag_seconds,
             books_balanced=pulse.inspection.balanced,
         )
@@ -304,6 +311,7 @@ class Tree:
             # as a repetition must be known here, too.
             receipts_by_id=RecentMap(2 * self.context.limits.idempotency_ids),
             unopened=RecentMap(self.context.limits.ended_runs),
+            sample=self.latency.sample,
             owner_changed=self._owner_changed,
             answered=self._answered,
         )
@@ -406,6 +414,8 @@ class Pulse:
         self._held: Pressure[str] = Pressure(_PRESSURE_SECONDS)
         self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
         """The times by which the last beats were late."""
+        self.seen: Statistics
+        """The statistics at the last beat, for other threads: a step of this loop could be half done when they look."""
 
     @property
     def lag_seconds(self) -> float:
@@ -414,6 +424,7 @@ class Pulse:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat until cancelled."""
+        self.seen = self._tree.statistics()
         task_status.started()
         retire_at = self._clock() + self._limits.retire_seconds
         while True:
@@ -434,6 +445,7 @@ class Pulse:
             for _ in self.survey.steps(self._clock()):
                 await trio.lowlevel.checkpoint()
             self._inspect()
+            self.seen = self._tree.statistics()
 
     def _note_lag(self, seconds: float) -> None:
         """Say that the event loop stood still, where it did so for long enough that a person may have noticed."""

@@ -29,7 +29,7 @@ FLOORS = [
     {"control"},
     {"client"},
     {"aio"},
-    {"asgi", "agui", "http", "otel"},
+    {"asgi", "agui", "http", "metrics", "otel"},
     {"web", "examples"},
     {"tools", "testing"},
 ]
@@ -264,7 +264,7 @@ PROSE = (
     "client", "observability", "runs", "web",
     "receipts", "stages", "errors", "limits", "environment",
     "server", "protocol", "runtime", "tree", "aio", "asgi", "agui", "http", "context", "checks", "options",
-    "examples", "testing", "tools", "wire", "control",
+    "examples", "testing", "tools", "wire", "control", "metrics",
 )  # fmt: skip
 """Folders and modules whose docstrings open as the tests below say."""
 
@@ -343,6 +343,9 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "http/page": "the page of the folder",
+    "metrics/files": "the dashboard and the alert rules",
+    "metrics/page": "the page of the folder",
+    "metrics/scrape": "what a scrape costs",
     "client/server": "the client with the server of this package",
     "client/transcripts": "the protocol's transcripts, played to the client",
     "kernel/page": "the page of the folder",

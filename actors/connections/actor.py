@@ -49,7 +49,7 @@ from actors.users.presence import Presence
 from actors.wire.control_frames import PING
 from actors.wire.endpoint import Endpoint
 from actors.wire.http import RequestHead
-from actors.wire.transport import Transport
+from actors.wire.transport import Transport, tell
 from actors.wire.websocket import WebSocket
 
 
@@ -93,7 +93,6 @@ class Connection:
         self._transport = transport = Transport(
             endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
         )
-        transport.traffic = context.traffic
         self.pings = Pings(transport)
         self._peer = Peer(
             transport=transport,
@@ -197,6 +196,7 @@ class Connection:
                 # At most once, because a plain client may have read a part and cannot say so: it is not sent again.
                 self.subscription.end(written=self.plain)
             self._context.forget(self)
+            tell(transport, self._context.traffic)
         return peer.ending.outcome()
 
     # --- the writer's side, called from other actors' steps ----------------------
@@ -260,7 +260,8 @@ class Connection:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.carrier is not None and not self.plain:
             _bundle(outgoing)
-        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames, outgoing.count):
+        count = 1 if outgoing.first == outgoing.last and not outgoing.before else outgoing.count
+        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames, count):
             if subscription.wrote(outgoing):
                 self._context.mark(self.presence)
         elif not self._transport.sealed:
@@ -364,7 +365,8 @@ def state_of(connection: Connection) -> ConnectionState:
 
 def standing_of(connection: Connection) -> tuple[int, bool, int]:
     """Return how many events a connection lacks, if it is behind and not only about to be written to, and the bytes
-    that wait for its socket."""
+    that wait for its socket; what it has written is added to the totals."""
+    tell(connection._transport, connection._context.traffic)
     subscription = connection.subscription
     if subscription is None:
         return 0, False, 0

@@ -51,7 +51,7 @@ class Page(Watchers):
     gone before it is ``placed``: a device can be faster than the store's answer.
     """
 
-    __slots__ = ("_epoch", "_left", "_safety", "_user_id", "_written", "acked", "gone", "placed")
+    __slots__ = ("_epoch", "_left", "_probed", "_probes", "_safety", "_user_id", "_written", "acked", "gone", "placed")
 
     def __init__(self, user_id: str, epoch: str, *, safety: Safety) -> None:
         super().__init__()
@@ -63,6 +63,10 @@ class Page(Watchers):
         self.gone: int = 0
         self._written = 0
         self._left: dict[Cause, int] = {}
+        self._probes: dict[int, Callable[[Stage], object]] | None = None
+        """The functions that take the stages of single offsets, by their bits; none, most of the time."""
+        self._probed = 0
+        """Their bits: an offset without one costs a comparison."""
 
     def stage(self, number: int) -> Stage:
         """Return one offset's stage, from its bits."""
@@ -91,6 +95,8 @@ class Page(Watchers):
     def write(self, bits: int) -> None:
         """Mark offsets as written to a socket; those that left the log stay as they were."""
         self._written |= bits & ~self.gone
+        if bits & self._probed:
+            self._tell_probes(bits)
         self.notify()
 
     def ack(self, bits: int) -> int:
@@ -98,12 +104,16 @@ class Page(Watchers):
         fresh = bits & ~self.gone & ~self.acked
         self.acked |= fresh
         self._written |= fresh
+        if bits & self._probed:
+            self._tell_probes(bits)
         self.notify()
         return (fresh & self.placed).bit_count()
 
     def leave(self, bits: int, cause: Cause) -> tuple[int, int]:
         """Settle offsets that leave the log; returns how many placed ones are unconfirmed, and dropped."""
         self.gone |= bits
+        if bits & self._probed:
+            self._tell_probes(bits)
         if self._callbacks:
             self.notify()
         if not bits & ~self.acked:  # as nearly always; an acked one has no cause
@@ -112,6 +122,29 @@ class Page(Watchers):
         unacked = self.unacked(bits)
         unconfirmed = (unacked & self._written).bit_count()
         return unconfirmed, unacked.bit_count() - unconfirmed
+
+    def probe(self, number: int, told: Callable[[Stage], object]) -> None:
+        """Have a function take one offset's stage after each write, up to the first ack or the end.
+
+        Unlike a watch it costs what happens to the other offsets a comparison.
+        """
+        if self._probes is None:
+            self._probes = {}
+        bit = 1 << (number & (PAGE_SIZE - 1))
+        self._probes[bit] = told
+        self._probed |= bit
+
+    def _tell_probes(self, bits: int) -> None:
+        assert self._probes is not None, "there are probes"
+        for bit in [bit for bit in self._probes if bit & bits]:
+            stage = self.stage(bit.bit_length() - 1)
+            told = self._probes[bit]
+            if stage.final:
+                del self._probes[bit]
+                self._probed &= ~bit
+            told(stage)
+        if not self._probes:
+            self._probes = None
 
     @property
     def open(self) -> int:

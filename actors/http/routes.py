@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from actors.control import answers as told
-from actors.http import asks, events, lines, messages, operators, owners, runs
+from actors.http import asks, events, lines, messages, metrics, operators, owners, runs
 from actors.http import schemas as of
 from actors.http.calls import Call
 from actors.http.document import document
@@ -43,6 +43,7 @@ def table(leases: Leases, bells: Bells, pages: Mapping[str, Page] = MappingProxy
     return Table(
         *rows,
         Operation(method="GET", path="/v1/openapi.json", act=openapi, summary="Show this document", open=True),
+        Operation(method="GET", path="/metrics", act=metrics.metrics, summary="Show the metrics", open=True),
         *showing(pages),
     )
 

@@ -11,7 +11,7 @@ actors behind them own no more than can be built again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
@@ -67,7 +67,8 @@ class DynamicSupervisor(Generic[M]):
         self._recent: dict[str, Mailbox[M]] = {}
         self._older: dict[str, Mailbox[M]] = {}
         self._windows: RecentMap[str, RestartWindow] = RecentMap(budget.remembered)
-        self._quarantined: dict[str, Failure] = {}
+        self.out_of_service: dict[str, Failure] = {}
+        """The actors in quarantine, with their last failures."""
         self.restarting: dict[str, Failure] = {}
         """Actors that have crashed and are not started again yet, with the failure."""
         self._scheduled: dict[Mailbox[M], trio.lowlevel.Task | None] = {}
@@ -101,7 +102,7 @@ class DynamicSupervisor(Generic[M]):
     def forget(self, key: str) -> bool:
         """Forget one actor, which the next name builds again; false if it has work, or is out of service."""
         mailbox = self._recent.get(key) or self._older.get(key)
-        if mailbox is not None and (not mailbox.idle or key in self._quarantined):
+        if mailbox is not None and (not mailbox.idle or key in self.out_of_service):
             return False
         if mailbox is not None:
             mailbox.retire(self.mailbox)
@@ -121,12 +122,7 @@ class DynamicSupervisor(Generic[M]):
 
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""
-        return self._quarantined.get(key)
-
-    @property
-    def out_of_service(self) -> Mapping[str, Failure]:
-        """The failures that spent budgets, by the keys of the actors that are out of service."""
-        return self._quarantined
+        return self.out_of_service.get(key)
 
     @property
     def recent(self) -> Iterator[str]:
@@ -135,7 +131,7 @@ class DynamicSupervisor(Generic[M]):
 
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
-        del self._quarantined[key]
+        del self.out_of_service[key]
         self._windows.put(key, RestartWindow(self._budget.intensity))
         self.mailbox(key).reopen(self._kind.build(key))
 
@@ -173,7 +169,7 @@ class DynamicSupervisor(Generic[M]):
     def __repr__(self) -> str:
         count = len(self._recent) + len(self._older)
         state = "ended" if self._ended else "running" if self._nursery is not None else "not started"
-        counts = f"actors={count} scheduled={len(self._scheduled)} quarantined={len(self._quarantined)}"
+        counts = f"actors={count} scheduled={len(self._scheduled)} quarantined={len(self.out_of_service)}"
         return f"<DynamicSupervisor {self.name} {state} {counts}>"
 
     # --- the parent of its mailboxes ------------------------------------------
@@ -248,7 +244,7 @@ class DynamicSupervisor(Generic[M]):
         key, intensity = mailbox.key, self._budget.intensity
         text = f"{self.path(key)} crashed more than {intensity.restarts} times within "
         text += f"{intensity.period_seconds:g} s and is out of service; the last time: {failure.error}"
-        self._quarantined[key] = failure
+        self.out_of_service[key] = failure
         mailbox.close(lambda: Quarantined(text), Ended.QUARANTINED)
         self._failures.note_quarantine(self.path(key), failure)
 

@@ -8,20 +8,25 @@ often as it likes, at any number of users.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from actors.delivery.balance import Balance
 from actors.kernel.failures import Failure
+from actors.observability.histogram import Distribution, Histogram
 from actors.observability.instrument import Instrument
 from actors.stages import Cause
+
+_RUN_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0)
+"""From a tool's answer to an agent that works for half an hour."""
 
 
 class Counts(Instrument):
     """Counts what happens to connections, requests, runs and actors, by the words of the tables they are in."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.refusals: Counter[tuple[int, str]] = Counter()
         self.opened = 0
         self.closed: Counter[str] = Counter()
@@ -29,6 +34,11 @@ class Counts(Instrument):
         self.requests: Counter[tuple[str, str]] = Counter()
         self.began: int = 0
         self.ended: Counter[str] = Counter()
+        self.running: dict[str, tuple[str, float]] = {}
+        """The runs that have begun and not ended: the agent of each, and the monotonic time at which it began."""
+        self.agents: Counter[str] = Counter()
+        """The same runs by agent; no agent without one."""
+        self.run_seconds = Histogram(_RUN_BOUNDS)
         self.asks_closed: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
         self.quarantines: int = 0
@@ -59,10 +69,19 @@ class Counts(Instrument):
     def run_began(self, thread_id: str, run_id: str, agent_name: str, parent_id: str | None) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
         self.began += 1
+        self.running[run_id] = agent_name, self._clock()
+        self.agents[agent_name] += 1
 
     def run_ended(self, thread_id: str, run_id: str, outcome: str | None) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
         self.ended[outcome or ""] += 1
+        agent_name, began = self.running.pop(run_id, (None, 0.0))
+        if agent_name is None:
+            return
+        self.run_seconds.observe(self._clock() - began)
+        self.agents[agent_name] -= 1
+        if not self.agents[agent_name]:
+            del self.agents[agent_name]
 
     def ask_closed(self, thread_id: str, ask_id: str, end: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
@@ -85,6 +104,9 @@ class Statistics:
     """The books in total, of this moment; :meth:`~actors.runtime.Runtime.audit` adds them up user by user."""
     dropped: Mapping[Cause, int]
     """Events that no socket took, by cause."""
+    delivery_seconds: Mapping[str, Distribution]
+    """The time from an event's emit until the first socket took it, ``written``, and until the first device acked it,
+    ``acked``; of one of 64 events."""
     connections: int
     """Of this moment."""
     handshakes: int
@@ -99,10 +121,12 @@ class Statistics:
     backlog_bytes: int
     """Bytes that were written and that sockets have not taken; of the same moment."""
     written_bytes: int
-    """Bytes that sockets took."""
+    """Bytes that sockets took; of the same moment."""
     written_frames: int
-    """WebSocket frames that were written to sockets."""
+    """WebSocket frames that were written to sockets; of the same moment."""
     connections_opened: int
+    connections_opened_plain: int
+    """Those among them without the protocol."""
     connections_closed: Mapping[str, int]
     """By the row of the closing table."""
     resumes: Mapping[str, int]
@@ -111,9 +135,13 @@ class Statistics:
     """Requests of devices by operation and refusal, which is empty for those that were carried out."""
     runs: int
     """Runs that are active or wait for their turn, at this moment."""
+    runs_waiting: int
+    """Those among them that wait."""
     runs_begun: int
     runs_ended: Mapping[str, int]
     """By the type of their last event; empty for a run of which the first one was refused."""
+    run_seconds: Distribution
+    """The time from ``agent_started`` to the end of a run."""
     asks_open: int
     """Questions that wait for an answer, at this moment."""
     asks_closed: Mapping[str, int]
@@ -124,6 +152,8 @@ class Statistics:
     """By the first word of the path: ``users``, ``threads``, ``runtime``."""
     quarantines: int
     """Actors taken out of service; some may be back."""
+    quarantined: Mapping[str, int]
+    """Actors that are out of service at this moment, by the first word of their path."""
     loop_lag_seconds: float
     """The time by which the loop was late to do what was due: the worst of the last 15 seconds."""
     books_balanced: bool | None

@@ -92,7 +92,8 @@ class Runs:
         self._failures = context.failures
         self._instruments = context.instruments
         self._agents = agents
-        self._agent_name = _name_of(agents.on_message)
+        self.agent_name = _name_of(agents.on_message)
+        """The name of the agent that answers messages."""
         self._nursery: trio.Nursery | None = None
         self._stop_requested = trio.Event()
 
@@ -159,14 +160,14 @@ class Runs:
             return MessageArrival(self.admission, None)
         if not again and not self.admission.has_room(message.thread_id):
             return None
-        run = Run(message.thread_id, run_id, agent_name=self._agent_name, supervisor=self, message=message)
+        run = Run(message.thread_id, run_id, agent_name=self.agent_name, supervisor=self, message=message)
         return self.admission.expect(run)
 
     def resume(self, due: Iterable[DueRun]) -> None:
         """Start the runs of messages that an earlier life of the store took, and that never began."""
         for one in due if self.answers else ():
             message = message_of(one.thread_id, one.user_id, one.message)
-            run = Run(one.thread_id, one.run_id, agent_name=self._agent_name, supervisor=self, message=message)
+            run = Run(one.thread_id, one.run_id, agent_name=self.agent_name, supervisor=self, message=message)
             self.admission.expect(run).placed()
 
     def sweep(self, now: float) -> None:

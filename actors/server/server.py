@@ -27,6 +27,7 @@ from actors.kernel.failures import Barrier
 from actors.kernel.log_lines import log_line
 from actors.kernel.task_set import Starter
 from actors.observability.lines import CONNECTION_ENDED
+from actors.protocol.client_messages import SUBPROTOCOL
 from actors.server.authentication import Authenticate, Authentication, Sources
 from actors.server.handshake import Handshake, Routes
 from actors.server.listener import Listener, Place
@@ -71,6 +72,8 @@ class Server:
         """Set once every connection is being ended."""
         self.goodbyes: int = 0
         """Connections that have ended and could be told why."""
+        self.opened_plain: int = 0
+        """Connections without the protocol that were let in."""
         self.aborted: int = 0
         """Connections that have ended and could not."""
         self._neighbours = neighbours
@@ -163,6 +166,7 @@ class Server:
             f"c{next(self._labels)}", endpoint, context=self._neighbours, tasks=visit.tasks
         )
         self.connections[endpoint] = connection
+        self.opened_plain += SUBPROTOCOL not in upgrade.head.offers()
         if self._instruments.connection_opened is not None:
             self._instruments.connection_opened(connection.label)
         identify = partial(upgrade.identify, upgrade.head, endpoint.peer)

@@ -265,7 +265,7 @@ class World:
     def release_all(self) -> None:
         """Put every quarantined actor back into service."""
         for supervisor in (self.runtime.tree.users, self.runtime.tree.threads):
-            for key in tuple(supervisor._quarantined):
+            for key in tuple(supervisor.out_of_service):
                 self.runtime.release(f"{supervisor.name}/{key}")
 
     # --- the runtime -----------------------------------------------------------------

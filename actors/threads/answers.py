@@ -13,6 +13,9 @@ from actors.threads.route import Route
 _RETENTION = Cause.RETENTION
 """Looked up once, because each event of a full log takes one out, and to look a member up takes as long as that."""
 
+_NOT_SAMPLED = 63
+"""The bits of an event's number, or of its fingerprint, that are 0 in one of 64."""
+
 
 def note_placement(emission: Emission, placement: Placement, context: ThreadContext, route: Route) -> None:
     """Note a placement in the books, and ring the owner, along the thread's route as far as it leads there.
@@ -40,8 +43,12 @@ def note_placement(emission: Emission, placement: Placement, context: ThreadCont
         route.presence = context.ring(user_id, receipt.thread_id)
     elif not presence.marked:
         context.mark(presence)
-    if not emission.number:
+    number = emission.number
+    if not number:
         context.receipts_by_id.put((receipt.thread_id, receipt.event_id), receipt)
+        number = 1 if emission.fingerprint is None else emission.fingerprint[0]
+    if not number & _NOT_SAMPLED:
+        context.sample(receipt)
     if emission.arrival is not None:
         emission.arrival.placed()
 

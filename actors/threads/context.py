@@ -40,6 +40,8 @@ class ThreadContext:
     unopened: RecentMap[str, str]
     """The runs of which the first event was lost on its way to the store, with their threads: the next one opens
     them."""
+    sample: Callable[[Receipt], None]
+    """Takes one of 64 events once it is placed, to measure how long it takes to be delivered."""
     answered: Callable[[str, StoreAnswer], None]
     """Takes the answer to an act of a thread, where the store had to be waited for."""
 

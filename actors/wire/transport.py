@@ -55,6 +55,7 @@ class Transport:
         "_control_bytes",
         "_drained",
         "_endpoint",
+        "_frames",
         "_held",
         "_limits",
         "_on_drained",
@@ -62,13 +63,13 @@ class Transport:
         "_readiness",
         "_sent_bytes",
         "_tasks",
+        "_told_bytes",
         "aborted",
         "carrier",
         "peer",
         "sealed",
         "stalled_since",
         "taps",
-        "traffic",
     )
 
     def __init__(
@@ -89,8 +90,6 @@ class Transport:
         """The time of the last progress, while there is a backlog."""
         self.taps: tuple[Tap, ...] = ()
         """The listeners on this line; none, and a comparison for each write and message, while it is not traced."""
-        self.traffic = Traffic()
-        """The totals that it adds to: its own, unless its host has it count with others."""
         self.carrier = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
         self.peer = endpoint.peer
@@ -110,6 +109,10 @@ class Transport:
         """Frames that go out with the next ones."""
         self._control_bytes = 0
         self._sent_bytes = 0
+        self._told_bytes = 0
+        """Of the bytes that were sent, those that :func:`tell` has told."""
+        self._frames = 0
+        """Frames that were written, and that it has not told."""
         self._drained: trio.Event | None = None
         """Set when the backlog is empty, for those that wait for that."""
 
@@ -144,6 +147,7 @@ class Transport:
         if self.taps:
             self._tell_taps(frames)
         self.traffic.written_frames += count
+        self._frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
         if self._backlog:
@@ -168,7 +172,7 @@ class Transport:
         if self.taps:
             self._tell_taps(frames)
         self._held += frames
-        self.traffic.written_frames += count
+        self._frames += count
 
     def release(self) -> None:
         """Send what is held, because the next ones are not on their way after all."""
@@ -299,9 +303,15 @@ class Transport:
             self._fail("vanished")
             return 0
         self._sent_bytes += sent
-        self.traffic.written_bytes += sent
         return sent
 
     def _fail(self, name: str) -> None:
         self.abort()
         self._on_failed(name)
+
+
+def tell(transport: Transport, traffic: Traffic) -> None:
+    """Add to totals what a transport has written since the last time."""
+    traffic.written_bytes += transport._sent_bytes - transport._told_bytes
+    traffic.written_frames += transport._frames
+    transport._told_bytes, transport._frames = transport._sent_bytes, 0

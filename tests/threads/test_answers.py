@@ -62,11 +62,13 @@ class Desk:
         self.accounts = Accounts(10, restored=lambda user_id: restored)
         self.rung: list[tuple[str | None, str]] = []
         self.owners: list[tuple[str, str | None]] = []
+        self.sampled: list[Receipt] = []
         self.context = ThreadContext(
             store=self.store,
             accounts=self.accounts,
             instruments=Instruments(Failures(10, lambda: 0.0)),
             wall_clock=lambda: 0.0,
+            sample=self.sampled.append,
             ring=self._ring,
             mark=lambda presence: None,
             receipts_by_id=RecentMap(100),

@@ -7,7 +7,7 @@ import trio
 from actors.delivery.frames import text_frame
 from actors.limits import Limits
 from actors.wire.traffic import Traffic
-from actors.wire.transport import Transport
+from actors.wire.transport import Transport, tell
 from tests.support.served import served
 from tests.wire.test_transport import Pipe
 
@@ -21,18 +21,26 @@ async def test_bytes_count_when_a_socket_takes_them_and_frames_when_they_are_wri
             Transport(pipe, nursery, limits=Limits(), on_drained=lambda: None, on_failed=lambda _: None)
             for pipe in pipes
         ]
+
+        def look() -> int:
+            for transport in transports:
+                tell(transport, traffic)
+            return traffic.written_bytes
+
         for transport in transports:
-            transport.traffic = traffic
             transport.hold(frame * 2, 2)
             transport.release()
             transport.write(frame)
+        look()
+        look()
         assert repr(traffic) == f"<Traffic 6 frames, {3 * len(frame)} bytes>"
         pipes[1].open(2 * len(frame))
-        while traffic.written_bytes < 5 * len(frame):  # noqa: ASYNC110 - the pipe has nothing to wait for
+        while look() < 5 * len(frame):  # noqa: ASYNC110 - the pipe has nothing to wait for
             await trio.sleep(0.001)
         for transport in transports:
             transport.abort()
             transport.write(frame)
+        look()
         assert (traffic.written_frames, traffic.written_bytes) == (6, 5 * len(frame))
 
 

@@ -1,0 +1,24 @@
+"""The metrics of a runtime, for a scrape by Prometheus."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from actors.http.calls import Call
+from actors.http.problems import Problem
+
+
+async def metrics(call: Call) -> Response:
+    """Show the metrics, in the format that the scrape accepts. They have no name of a user or a thread, so that no key
+    is asked for, as for the health."""
+    try:
+        from prometheus_client import CollectorRegistry, exposition  # noqa: PLC0415 - an extra, needed here alone
+
+        from actors.metrics.collector import Collector  # noqa: PLC0415 - the same
+    except ImportError:
+        text = "expected prometheus-client to be installed: pip install '.[metrics]'"
+        raise Problem("unknown_op", text) from None
+    registry = CollectorRegistry()
+    registry.register(Collector(call.runtime))
+    encode, content_type = exposition.choose_encoder(call.request.headers.get("accept", ""))
+    return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
