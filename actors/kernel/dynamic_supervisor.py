@@ -147,7 +147,7 @@ class DynamicSupervisor(Generic[M]):
             for mailbox in (*self._recent.values(), *self._older.values()):
                 mailbox.retire(self.mailbox)
             self._recent, self._older, self._ended = {}, {}, False
-            self._quarantined.clear()  # with the mailboxes that refused: all actors are built anew, and in service
+            self.out_of_service.clear()  # with the mailboxes that refused: all actors are built anew, and in service
         try:
             async with trio.open_nursery() as self._nursery:
                 task_status.started()

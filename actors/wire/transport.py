@@ -146,7 +146,6 @@ class Transport:
             return False
         if self.taps:
             self._tell_taps(frames)
-        self.traffic.written_frames += count
         self._frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
