@@ -74,11 +74,12 @@ async def serve(
 async def _serve(runtime: Runtime, listener: PathListener, task_status: trio.TaskStatus[Path]) -> None:
     sock = trio.socket.from_stdlib_socket(listener.socket)
     door = Door(runtime)
+    clock, note = runtime.environment.wall_clock, partial(_note_standstill, runtime)
+    watch = StandstillWatch(listener.socket, clock, on_over=note)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(StandstillWatch(
-                listener.socket, runtime.environment.wall_clock, on_over=partial(_note_standstill, runtime)
-            ).run)  # fmt: skip
+            watch.begin()
+            nursery.start_soon(watch.run)
             task_status.started(Path(listener.path))
             while True:
                 try:
