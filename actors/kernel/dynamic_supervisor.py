@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -269,12 +269,12 @@ class DynamicSupervisor(Generic[M]):
             mailbox.close(_closed, Ended.CLOSED)
 
 
-def out_of_service(supervisor: DynamicSupervisor[M]) -> Mapping[str, Failure]:
+def out_of_service(supervisor: DynamicSupervisor[Any]) -> Mapping[str, Failure]:
     """Return the failures that spent budgets, by the keys of the actors that are out of service."""
     return supervisor._quarantined
 
 
-def named_lately(supervisor: DynamicSupervisor[M]) -> Iterator[str]:
+def named_lately(supervisor: DynamicSupervisor[Any]) -> Iterator[str]:
     """Yield the keys of the actors that were named lately, the newest last."""
     return chain(supervisor._older, supervisor._recent)
 
