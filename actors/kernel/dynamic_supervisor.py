@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -123,11 +123,6 @@ class DynamicSupervisor(Generic[M]):
     def quarantined(self, key: str) -> Failure | None:
         """Return the failure that spent an actor's budget, while it is out of service."""
         return self.out_of_service.get(key)
-
-    @property
-    def recent(self) -> Iterator[str]:
-        """The keys of the actors that were named lately, the newest names last."""
-        return chain(self._older, self._recent)
 
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
@@ -280,6 +275,11 @@ class DynamicSupervisor(Generic[M]):
         self._ended = True
         for mailbox in (*self._recent.values(), *self._older.values()):
             mailbox.close(_closed, Ended.CLOSED)
+
+
+def named_lately(supervisor: DynamicSupervisor[Any]) -> Iterator[str]:
+    """Yield the keys of the actors that were named lately, the newest last."""
+    return chain(supervisor._older, supervisor._recent)
 
 
 def _closed() -> RuntimeClosed:

@@ -14,7 +14,7 @@ from actors.control import requests
 from actors.control.answers import AuditAnswer
 from actors.control.client import Client, NoAnswer, NoServer, RequestRefused, find
 from actors.control.places import make_private
-from tests.control.opened import opened
+from tests.control.opened import opened, until
 
 
 @pytest.fixture
@@ -59,6 +59,10 @@ def test_a_path_without_a_server(tmp_path: Path) -> None:
     listening(tmp_path / "s").close()
     with pytest.raises(NoServer, match="the server that did was killed"):
         Client(tmp_path / "s")
+    with listening(tmp_path / "full") as listener:
+        listener.listen(0)
+        with Client(tmp_path / "full"), pytest.raises(NoServer, match="so many wait there already"):
+            Client(tmp_path / "full")
     with pytest.raises(NoServer, match="AF_UNIX path too long"):
         Client(tmp_path / ("x" * 200))
 
@@ -116,10 +120,8 @@ async def test_a_trace(tmp_path: Path) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, follow)
-            while "Listening" not in repr(server.runtime.instruments):
-                await trio.sleep(0.005)
+            await until(lambda: "Listening" in repr(server.runtime.instruments))
             await server.runtime.bind("t1", "alice")
-            while not texts:
-                await trio.sleep(0.005)
+            await until(lambda: texts)
             assert texts == ["thread t1 is bound to alice"]
             server.serving.cancel()
