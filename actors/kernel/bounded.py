@@ -97,7 +97,9 @@ class Ration:
 
     def take(self, key: Hashable, now: float) -> bool:
         """Take leave to say a message; false, and the message counted as left out, where there is none."""
-        if self.grants(key, now):
+        at = self._granted.get(key)
+        # First, because of a user who is away each event asks, and the answer is the same one.
+        if (at is None or at <= now - self._period_seconds) and self.grants(key, now):
             self._granted[key] = now
             return True
         if not self._left_out:

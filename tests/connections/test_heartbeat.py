@@ -102,3 +102,14 @@ def test_who_has_not_got_the_question_yet() -> None:
     heartbeat.wait("a", 25.0)
     assert heartbeat.silent(34.9) == ([], [])
     assert heartbeat.silent(35.0) == ([], ["a"])
+
+
+def test_since_when_it_was_asked() -> None:
+    """A peer that has not answered is known with the time of the question, until it is heard or given up."""
+    heartbeat = Heartbeat[str](15.0, 10.0)
+    heartbeat.hear("a", 0.0)
+    assert heartbeat.pinged_at("a") is None
+    heartbeat.silent(16.0)
+    assert heartbeat.pinged_at("a") == 16.0
+    heartbeat.hear("a", 17.0)
+    assert heartbeat.pinged_at("a") is None
