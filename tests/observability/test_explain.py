@@ -336,7 +336,8 @@ async def test_devices_that_have_gone(nursery: trio.Nursery) -> None:
         home.actor.handle(Detach(device, departure(label, name, **where)))
     went = "went at 14:03:11"
     assert home.explain(receipt) == (
-        f"acked by a device → no device is here; the last, c2, {went} (stalled: its socket took nothing), and had begun after it;"
+        f"acked by a device → no device is here; the last, c2, {went} (stalled: its socket took nothing), and had begun"
+        " after it;"
         f" c1 {went} (left: its socket took nothing), and had acked the event;"
         " c0 went at 14:01:11 (left: its socket took nothing), before the event was there"
     )
