@@ -170,9 +170,6 @@ class Tree:
         last = (
             [] if undelivered is None else [Child(name="undelivered", start=undelivered.run, shutdown_seconds=seconds)]
         )
-        watch = []
-        if self.context.environment.watches_loop:
-            watch = [Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds)]
         return Supervisor(
             path="runtime",
             children=[
@@ -185,7 +182,7 @@ class Tree:
                 Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self.pulse.run, shutdown_seconds=seconds),
                 *last,
-                *watch,
+                Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds),
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(limits.restarts, limits.restart_period_seconds),
