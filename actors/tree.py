@@ -8,8 +8,8 @@
              ├ deltas                        one event for the tokens of a window
              ├ runs ───── Run                the application's coroutines
              ├ pulse                         age and silence, once a second
-             ├ undelivered                   events that no device acks in time
-             └ lookout                       where the event loop stands still
+             ├ lookout                       where the event loop stands still
+             └ undelivered                   events that no device acks in time
 
 Started from the top, stopped in reverse.
 An idle connection is a record without a task: what has to wait, its arrival and
@@ -181,8 +181,8 @@ class Tree:
                 Child(name="deltas", start=self.runs.deltas.run, shutdown_seconds=seconds),
                 Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self.pulse.run, shutdown_seconds=seconds),
-                *last,
                 Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds),
+                *last,
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(limits.restarts, limits.restart_period_seconds),
