@@ -57,7 +57,7 @@ class LogLines:
     def __repr__(self) -> str:
         return f"<LogLines {' '.join(line.name for line in self._rations) or 'none'}>"
 
-    def say(self, line: LogLine, key: Hashable, **fields: object) -> bool:
+    def say(self, line: LogLine, key: Hashable, /, **fields: object) -> bool:
         """Log a line, unless there were too many of its row, or one with this key, in the last period.
 
         True if it was logged; else it is counted, for :meth:`look`. Texts may
@@ -89,7 +89,7 @@ class LogLines:
         return ration
 
 
-def log_line(line: LogLine, **fields: object) -> None:
+def log_line(line: LogLine, /, **fields: object) -> None:
     """Log a line that is bounded by what it tells of, from any thread."""
     said = {name: _shown(name, value) for name, value in fields.items()}
     log(line.level, line.text, said, extra={"notice": line.name, **said})
