@@ -310,6 +310,7 @@ class Tree:
             readiness=self.readiness,
             forget=self.heartbeat.forget,
             traffic=self.traffic,
+            heard_at=self.heartbeat.heard_at,
             pinged_at=self.heartbeat.pinged_at,
             lines=self.context.lines,
             pending=self._pending,

@@ -104,12 +104,19 @@ def test_who_has_not_got_the_question_yet() -> None:
     assert heartbeat.silent(35.0) == ([], ["a"])
 
 
-def test_since_when_it_was_asked() -> None:
-    """A peer that has not answered is known with the time of the question, until it is heard or given up."""
+def test_when_a_peer_was_heard() -> None:
+    """The last sign of life is known while a peer is pinged, and while the ping is waited for anew; a forgotten one has
+    none."""
     heartbeat = Heartbeat[str](15.0, 10.0)
-    heartbeat.hear("a", 0.0)
-    assert heartbeat.pinged_at("a") is None
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (None, None)
+    heartbeat.hear("a", 1.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (1.0, None)
     heartbeat.silent(16.0)
-    assert heartbeat.pinged_at("a") == 16.0
-    heartbeat.hear("a", 17.0)
-    assert heartbeat.pinged_at("a") is None
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (1.0, 16.0)
+    heartbeat.silent(26.0)
+    heartbeat.wait("a", 26.0)
+    assert heartbeat.pinged_at("a") == 26.0
+    heartbeat.hear("a", 30.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (30.0, None)
+    heartbeat.forget("a")
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (None, None)

@@ -137,6 +137,7 @@ class Harness:
             hear=lambda *_: None,
             forget=lambda _: None,
             readiness=Readiness(),
+            heard_at=lambda _: 0.0,
             pinged_at=self.pinged.get,
             traffic=Traffic(),
         )
@@ -352,6 +353,7 @@ async def test_a_device_that_is_silent(autojump_clock: MockClock, nursery: trio.
     home = Harness(nursery)
     device, _ = home.attach("c1")
     receipt = home.place()
+    await trio.sleep(15)
     home.pinged[device] = trio.current_time()
     await trio.sleep(4)
     assert home.explain(receipt) == (
