@@ -107,13 +107,13 @@ class Ration:
         self._left_out += 1
         return False
 
-    def left_out(self, now: float, *, at_once: bool = False) -> tuple[int, float]:
+    def left_out(self, now: float) -> tuple[int, float]:
         """Return how many messages were left out, and in how many seconds, and count anew.
 
-        Nothing before a period is over since the first of them, unless it must be ``at_once``.
+        Nothing before a period is over since the first of them.
         """
         seconds = now - self._left_out_since
-        if not self._left_out or (seconds < self._period_seconds and not at_once):
+        if not self._left_out or seconds < self._period_seconds:
             return 0, 0.0
         count, self._left_out = self._left_out, 0
         return count, seconds

@@ -73,11 +73,11 @@ class LogLines:
         """True if :meth:`say` would log a line now, for what can be said later as well."""
         return self._ration(line).grants(key, self._clock())
 
-    def look(self, *, at_once: bool = False) -> None:
-        """Say how many lines were left out in a period that is over, or in any."""
+    def look(self) -> None:
+        """Say how many lines were left out in a period that is over."""
         now = self._clock()
         for line, ration in self._rations.items():
-            count, seconds = ration.left_out(now, at_once=at_once)
+            count, seconds = ration.left_out(now)
             if count:
                 said = {"count": count, "what": line.more, "seconds": round(seconds, 3)}
                 log(line.level, LEFT_OUT, said, extra={"notice": line.name, **said})
