@@ -11,6 +11,11 @@ from actors.limits import Limits
 from actors.observability.instrument import Instruments
 
 
+def lines_of(limits: Limits, environment: Environment) -> LogLines:
+    """Make the log lines of one runtime."""
+    return LogLines(limits.warnings, limits.warning_seconds, clock=environment.clock)
+
+
 @attrs.frozen(kw_only=True)
 class Context:
     """The bounds, clocks, failures and instruments of one runtime; the contexts of actors add their neighbours."""
@@ -19,14 +24,5 @@ class Context:
     environment: Environment
     failures: Failures
     instruments: Instruments
-    lines: LogLines = attrs.field()
+    lines: LogLines = attrs.Factory(lambda context: lines_of(context.limits, context.environment), takes_self=True)
     """The log, for the person who runs this."""
-
-    @lines.default
-    def _lines(self) -> LogLines:
-        return lines_of(self.limits, self.environment)
-
-
-def lines_of(limits: Limits, environment: Environment) -> LogLines:
-    """Make the log lines of one runtime."""
-    return LogLines(limits.warnings, limits.warning_seconds, clock=environment.clock)

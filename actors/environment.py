@@ -50,10 +50,6 @@ class Environment:
     random: random.Random = attrs.field(factory=random.Random)
     """Randomness that need not be secret: jitter."""
 
-    watches_loop: bool = True
-    """False where time is simulated: another thread, which sees where the event loop stands still, is no part of a
-    seed."""
-
     def new_id(self, prefix: str) -> str:
         """Make an id of 96 random bits, readable in a log: ``e_`` and 24 hexadecimal digits."""
         return f"{prefix}_{self.entropy(12).hex()}"

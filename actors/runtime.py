@@ -890,7 +890,6 @@ async def _running(runtime: Runtime) -> AsyncIterator[Runtime]:
                 if has_begun:  # else there is nothing to close, and no store to ask
                     with trio.CancelScope(shield=True):
                         await runtime.tree.drain.close()
-                    runtime.tree.context.lines.look(at_once=True)
                 nursery.cancel_scope.cancel()
     finally:
         runtime._close()

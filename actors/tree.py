@@ -8,8 +8,8 @@
              ├ deltas                        one event for the tokens of a window
              ├ runs ───── Run                the application's coroutines
              ├ pulse                         age and silence, once a second
-             ├ undelivered                   events that no device acks in time
-             └ lookout                       where the event loop stands still
+             ├ lookout                       where the event loop stands still
+             └ undelivered                   events that no device acks in time
 
 Started from the top, stopped in reverse.
 An idle connection is a record without a task: what has to wait, its arrival and
@@ -179,9 +179,6 @@ class Tree:
         last = (
             [] if undelivered is None else [Child(name="undelivered", start=undelivered.run, shutdown_seconds=seconds)]
         )
-        watch = []
-        if self.context.environment.watches_loop:
-            watch = [Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds)]
         return Supervisor(
             path="runtime",
             children=[
@@ -193,8 +190,8 @@ class Tree:
                 Child(name="deltas", start=self.runs.deltas.run, shutdown_seconds=seconds),
                 Child(name="runs", start=self.runs.run, stop=self.runs.stop, shutdown_seconds=seconds),
                 Child(name="pulse", start=self.pulse.run, shutdown_seconds=seconds),
+                Child(name="lookout", start=self.lookout.run, shutdown_seconds=seconds),
                 *last,
-                *watch,
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(limits.restarts, limits.restart_period_seconds),
@@ -328,6 +325,7 @@ class Tree:
             readiness=self.readiness,
             forget=self.heartbeat.forget,
             traffic=self.traffic,
+            heard_at=self.heartbeat.heard_at,
             pinged_at=self.heartbeat.pinged_at,
             lines=self.context.lines,
             pending=self._pending,

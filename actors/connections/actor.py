@@ -332,11 +332,10 @@ class Connection:
         stalled, backlog = self._transport.stalled_since, self._transport.backlog_bytes
         seconds = None if stalled is None else now - stalled
         text = f"{label} {self.subscription.describe(offset, seconds, backlog)}"
-        pinged_at = self._context.pinged_at(self)
-        if pinged_at is None or self.subscription.is_acked(offset):
+        heard_at, pinged_at = self._context.heard_at(self), self._context.pinged_at(self)
+        if heard_at is None or pinged_at is None or self.subscription.is_acked(offset):
             return text
-        asked, silent = now - pinged_at, now - pinged_at + self._context.limits.ping_seconds
-        return f"{text}, silent for {silent:.0f} s: no answer to a ping in {asked:.0f} s"
+        return f"{text}, silent for {now - heard_at:.0f} s: no answer to a ping in {now - pinged_at:.0f} s"
 
     def _drained(self) -> None:
         """Note that the socket took everything; the log may have more."""

@@ -37,8 +37,10 @@ class ConnectionContext(Context):
     """Forgets a connection that listens no more."""
     traffic: Traffic
     """Counts what is written to sockets."""
+    heard_at: Callable[[Connection], float | None] = lambda connection: None
+    """Returns the time of a connection's last sign of life, if it is listened for."""
     pinged_at: Callable[[Connection], float | None] = lambda connection: None
-    """Returns the time of the ping that a connection has not answered, if there is one."""
+    """Returns the time from which on an answer to a ping is waited for, if one is."""
     pending: Callable[[str, str | None], list[Item]]
     """Lists the active runs and the open questions in a user's threads, or in one of them."""
 

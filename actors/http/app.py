@@ -25,6 +25,7 @@ from actors.http.problems import RAISED, Problem, problem_of
 from actors.http.routes import table
 from actors.http.tail import Bells
 from actors.kernel.failures import Barrier, cancels
+from actors.observability.lines import KEY_REFUSED
 from actors.runtime import Runtime
 from actors.wire.http import Page
 
@@ -123,10 +124,18 @@ class Api:
             return Key(name="any")
         key = self._keys.find(request.headers.get("authorization"))
         if key is None:
-            raise Problem("unauthenticated", "expected Authorization: Bearer and a key of this server")
+            raise self._refused(request, "unauthenticated", "expected Authorization: Bearer and a key of this server")
         if operation.admin and not key.admin:
-            raise Problem("forbidden", "expected a key with admin = true")
+            raise self._refused(request, "forbidden", "expected a key with admin = true", key)
         return key
+
+    def _refused(self, request: Request, reason: str, text: str, key: Key | None = None) -> Problem:
+        """Say in the log that a program was refused for its key, which is named and never shown; returns the answer."""
+        peer = "an unknown address" if request.client is None else request.client.host
+        name = "none that is known" if key is None else key.name
+        lines = self._runtime.tree.context.lines
+        lines.say(KEY_REFUSED, (peer, name), peer=peer, reason=reason, key=name, why=text)
+        return Problem(reason, text)
 
 
 class BrokenAnswer(Exception):

@@ -104,7 +104,9 @@ class Ration:
 
     def take(self, key: Hashable, now: float) -> bool:
         """Take leave to say a message; false, and the message counted as left out, where there is none."""
-        if self.grants(key, now):
+        at = self._granted.get(key)
+        # First, because of a user who is away each event asks, and the answer is the same one.
+        if (at is None or at <= now - self._period_seconds) and self.grants(key, now):
             self._granted[key] = now
             return True
         if not self._left_out:
@@ -112,13 +114,13 @@ class Ration:
         self._left_out += 1
         return False
 
-    def left_out(self, now: float, *, at_once: bool = False) -> tuple[int, float]:
+    def left_out(self, now: float) -> tuple[int, float]:
         """Return how many messages were left out, and in how many seconds, and count anew.
 
-        Nothing before a period is over since the first of them, unless it must be ``at_once``.
+        Nothing before a period is over since the first of them.
         """
         seconds = now - self._left_out_since
-        if not self._left_out or (seconds < self._period_seconds and not at_once):
+        if not self._left_out or seconds < self._period_seconds:
             return 0, 0.0
         count, self._left_out = self._left_out, 0
         return count, seconds

@@ -57,7 +57,7 @@ class LogLines:
     def __repr__(self) -> str:
         return f"<LogLines {' '.join(line.name for line in self._rations) or 'none'}>"
 
-    def say(self, line: LogLine, key: Hashable, **fields: object) -> bool:
+    def say(self, line: LogLine, key: Hashable, /, **fields: object) -> bool:
         """Log a line, unless there were too many of its row, or one with this key, in the last period.
 
         True if it was logged; else it is counted, for :meth:`look`. Texts may
@@ -73,11 +73,11 @@ class LogLines:
         """True if :meth:`say` would log a line now, for what can be said later as well."""
         return self._ration(line).grants(key, self._clock())
 
-    def look(self, *, at_once: bool = False) -> None:
-        """Say how many lines were left out in a period that is over, or in any."""
+    def look(self) -> None:
+        """Say how many lines were left out in a period that is over."""
         now = self._clock()
         for line, ration in self._rations.items():
-            count, seconds = ration.left_out(now, at_once=at_once)
+            count, seconds = ration.left_out(now)
             if count:
                 said = {"count": count, "what": line.more, "seconds": round(seconds, 3)}
                 log(line.level, LEFT_OUT, said, extra={"notice": line.name, **said})
@@ -89,7 +89,7 @@ class LogLines:
         return ration
 
 
-def log_line(line: LogLine, **fields: object) -> None:
+def log_line(line: LogLine, /, **fields: object) -> None:
     """Log a line that is bounded by what it tells of, from any thread."""
     said = {name: _shown(name, value) for name, value in fields.items()}
     log(line.level, line.text, said, extra={"notice": line.name, **said})

@@ -182,7 +182,8 @@ def _devices(receipt: Receipt, position: Position, around: Surroundings, now: fl
         return f"{count}: " + "; ".join(_device(device, position, now) for device in devices)
     departures = [] if presence is None else list(reversed(presence.departures))
     if departures:
-        text = "no device is here; " + "; ".join(_departure(one, receipt, position) for one in departures[:_MOST_GONE])
+        (last, went), *others = (_departure(one, receipt, position) for one in departures[:_MOST_GONE])
+        text = "; ".join((f"no device is here; the last, {last}, {went}", *map(" ".join, others)))
         if len(departures) > _MOST_GONE:
             text += f"; and {len(departures) - _MOST_GONE} before"
     else:
@@ -199,15 +200,15 @@ def _device(device: Subscriber, position: Position, now: float) -> str:
     return device.describe(position.offset, now)
 
 
-def _departure(departure: Departure, receipt: Receipt, position: Position) -> str:
-    """Say when a device went, why, and whether it had the event."""
-    went = f"{departure.label} went at {clock(departure.at)} ({departure.name}: {departure.text})"
+def _departure(departure: Departure, receipt: Receipt, position: Position) -> tuple[str, str]:
+    """Return a device that went, and when it did, why, and whether it had the event."""
+    went = f"went at {clock(departure.at)} ({departure.name}: {departure.text})"
     if departure.at < receipt.accepted_at:
-        return f"{went}, before the event was there"
+        return departure.label, f"{went}, before the event was there"
     cursor = departure.cursor
     if cursor is None or departure.epoch != position.epoch:
-        return went
-    return f"{went}, {_STANDINGS[cursor.standing(position.offset)]}"
+        return departure.label, went
+    return departure.label, f"{went}, {_STANDINGS[cursor.standing(position.offset)]}"
 
 
 def _refused(user_id: str, receipt: Receipt, departures: Sequence[Departure], refusals: Refusals | None) -> str | None:

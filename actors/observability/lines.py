@@ -101,6 +101,13 @@ USER_REFUSED = LogLine(
     " other credentials",
     more="devices whose credentials were refused",
 )
+KEY_REFUSED = LogLine(
+    name="key_refused",
+    level=logging.WARNING,
+    text="the API over HTTP refused a program at %(peer)s (%(reason)s, its key: %(key)s): %(why)s."
+    " Its keys are in the file of --keys",
+    more="programs that the API refused for their keys",
+)
 RESET = LogLine(
     name="reset",
     level=logging.WARNING,
@@ -175,7 +182,7 @@ LINES = {
     line.name: line
     for line in (
         FAILED, QUARANTINED, RELEASED, STORE_TROUBLE, STORE_WELL, BOOKS_WRONG, LOOP_BLOCKED, LOOP_STUCK, NO_ROOM,
-        ORIGIN_REFUSED, CONNECTIONS_FULL, REQUEST_REFUSED, CREDENTIALS_REFUSED, USER_REFUSED,
+        ORIGIN_REFUSED, CONNECTIONS_FULL, REQUEST_REFUSED, CREDENTIALS_REFUSED, USER_REFUSED, KEY_REFUSED,
         RESET, DEVICE_LOST, DEVICE_ENDED, CONNECTION_ENDED,
         NO_OWNER, NO_DEVICE, RETENTION, RETENTION_AWAY, DROPPED, EMITS_HELD, MAILBOX_FULL,
     )

@@ -336,7 +336,6 @@ class World:
             wall_clock=lambda: _WALL_CLOCK + trio.current_time(),
             entropy=chance.of("entropy").bytes,
             random=chance.of("jitter").random,
-            watches_loop=False,
         )
 
 

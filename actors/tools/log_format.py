@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.environment import Environment
 from actors.kernel.failures import printable_lines
+from actors.tools.terminal import form_remarks
 
 LogFormat = Literal["text", "json"]
 
@@ -22,7 +24,10 @@ LEVELS = tuple(_LEVELS)
 
 
 def show_log(form: LogFormat = "text", level: str = "warning") -> None:
-    """Show the runtime's log records on standard error, from a level on."""
+    """Show the runtime's log records on standard error, from a level on; as JSON, what the command itself says as
+    well."""
+    if form == "json":
+        form_remarks(_remark)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     log = logging.getLogger("actors")
@@ -65,6 +70,12 @@ class JSONFormatter(logging.Formatter):
         if exception is not None:
             said["exception"] = exception
         return _encoded(said)
+
+
+def _remark(text: str) -> str:
+    """Format what a command says of itself: its address, the report of a drain."""
+    said = {"time": rfc3339(Environment().wall_clock()), "level": "INFO", "logger": "actors.tools", "message": text}
+    return _encoded(said)
 
 
 def rfc3339(at: float) -> str:

@@ -27,7 +27,17 @@ from actors.tools.programs import ProgramOptions, programs
 from actors.tools.serving import connections, listening
 from actors.tools.signals import leave, open_signals, until_signal
 from actors.tools.surrogate_pairs import SurrogateJoiner
-from actors.tools.terminal import FAILED, CannotStart, OutputWriter, StreamFailed, descriptor, input_, output, read
+from actors.tools.terminal import (
+    FAILED,
+    CannotStart,
+    OutputWriter,
+    StreamFailed,
+    descriptor,
+    input_,
+    output,
+    read,
+    remark,
+)
 from actors.tools.tokens import check_against, read_tokens
 
 _CHUNK_BYTES = 65_536
@@ -149,7 +159,7 @@ class Feed:
         self._write_joiner_remarks()
         self.tracker.look()
         bad = f"; {self.bad_lines} bad line{'' if self.bad_lines == 1 else 's'}" if self.bad_lines else ""
-        self.remarks.write(f"{self.tracker}{bad}\n")
+        self.remarks.write(remark(f"{self.tracker}{bad}"))
 
     @property
     def status(self) -> int:
@@ -168,7 +178,7 @@ class Feed:
             receipt = await self._emit(self._joiner.parse(line.number, line.text))
         except (BadLine, ActorsError) as error:
             self.bad_lines += 1
-            self.remarks.write(f"line {line.number}: {error}\n")
+            self.remarks.write(remark(f"line {line.number}: {error}"))
         else:
             self.tracker.add(line.number, receipt)
             self._write_joiner_remarks()
@@ -189,8 +199,8 @@ class Feed:
         )
 
     def _write_joiner_remarks(self) -> None:
-        for remark in self._joiner.remarks():
-            self.remarks.write(f"{remark}\n")
+        for text in self._joiner.remarks():
+            self.remarks.write(remark(text))
 
     def _default_owner_of(self, thread_id: str) -> str | None:
         if self.default_owner is None:
@@ -211,7 +221,7 @@ class Feed:
     def _stream_failed(self, error: StreamFailed) -> None:
         """Report the failure and go on, because delivery does not depend on the stream; the exit status does."""
         self.failed = True
-        self.remarks.write(f"actors: {error}\n")
+        self.remarks.write(remark(f"actors: {error}"))
 
     def _write_receipt(self, line: int, receipt: Receipt, stage: Stage) -> None:
         fields = {

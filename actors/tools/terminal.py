@@ -14,12 +14,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import trio
 
 from actors.errors import ActorsError
-from actors.kernel.failures import is_interrupt, leaves, printable
+from actors.kernel.failures import is_interrupt, leaves, printable_lines
 from actors.kernel.signals import Doorbell
 
 FAILED = 2
@@ -89,7 +90,20 @@ def complain(text: str) -> None:
     fd = descriptor(sys.stderr)
     if fd is not None:
         with suppress(BrokenPipeError):
-            write(fd, encoded("\n".join(map(printable, text.split("\n"))) + "\n"), "standard error")
+            write(fd, encoded(remark(text)), "standard error")
+
+
+_form: ContextVar[Callable[[str], str]] = ContextVar("form", default=printable_lines)
+
+
+def form_remarks(form: Callable[[str], str]) -> None:
+    """Write what a command says on standard error in another form than lines for people."""
+    _form.set(form)
+
+
+def remark(text: str) -> str:
+    """Put what a command says on standard error into the form that was chosen, with a line break at its end."""
+    return f"{_form.get()(text)}\n"
 
 
 def show(text: str, stream: TextIO, name: str) -> None:

@@ -31,6 +31,20 @@ async def test_without_a_key(header: str | None) -> None:
             assert came.headers["www-authenticate"] == "Bearer"
 
 
+async def test_a_refused_program_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """That a program was refused is said once in a minute for each address and key, by the key's name, and no key is
+    written."""
+    async with door(keys=KEYS) as api:
+        for key in ("wrong-secret-key", PRODUCER, PRODUCER):
+            headers = {"authorization": f"Bearer {key}"}
+            assert (await api.client.get("/v1/audit", headers=headers)).status_code in {401, 403}
+        said = [one.getMessage() for one in caplog.records if vars(one).get("notice") == "key_refused"]
+    assert ["its key: none that is known" in text for text in said[:2]] == [True, False]
+    assert "expected a key with admin = true" in said[1]
+    assert "wrong-secret-key" not in caplog.text
+    assert PRODUCER not in caplog.text
+
+
 async def test_no_key_at_all() -> None:
     """Keys that are none let no program in."""
     async with door(keys=Keys({}), key=PRODUCER) as api:

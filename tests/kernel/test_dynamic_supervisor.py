@@ -161,6 +161,20 @@ async def test_a_crash_restarts_after_a_pause(autojump_clock: MockClock, troupe:
         nursery.cancel_scope.cancel()
 
 
+async def test_an_actor_about_to_be_started_again(autojump_clock: MockClock, troupe: Harness) -> None:
+    """Between a crash and the new actor the supervisor knows the failure, and not before or after that."""
+    supervisor = troupe.supervisor(backoff=Backoff(first_seconds=2.0, factor=2.0, longest_seconds=60.0))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.mailbox("alice").tell("crash")
+        assert supervisor.restarting == {}
+        await trio.sleep(0.5)
+        assert supervisor.restarting == {"alice": troupe.failures[0]}
+        await trio.sleep(10)
+        assert supervisor.restarting == {}
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(("message", "handling"), [("crash", "str"), ("spill", "settle")])
 async def test_a_crash_is_reported_once(
     autojump_clock: MockClock, troupe: Harness, message: str, handling: str

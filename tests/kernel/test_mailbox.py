@@ -325,7 +325,7 @@ async def test_handlers_are_not_interrupted(nursery: trio.Nursery) -> None:
 
 
 async def test_full_queue_makes_the_sender_wait(nursery: trio.Nursery) -> None:
-    """A full queue refuses ``tell`` and makes ``send`` wait; order is that of the senders."""
+    """A full queue refuses ``tell`` and makes ``send`` wait, which is counted by path; order is that of the senders."""
     actor, keeper = Recorder(lambda _: True), Keeper(nursery)
     actor.may_settle = trio.Event()
     mailbox = mailbox_of(actor, keeper, capacity=2)
@@ -338,9 +338,11 @@ async def test_full_queue_makes_the_sender_wait(nursery: trio.Nursery) -> None:
     nursery.start_soon(mailbox.send, "4")
     await trio.testing.wait_all_tasks_blocked()
     assert actor.handled == ["1"]
+    assert mailbox._dispatcher.waiting == {"keeper/a": 1}
     actor.may_settle.set()
     await trio.testing.wait_all_tasks_blocked()
     assert actor.handled == ["1", "2", "3", "4"]
+    assert mailbox._dispatcher.waiting == {}
     assert mailbox.idle
 
 

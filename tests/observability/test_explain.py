@@ -137,6 +137,7 @@ class Harness:
             hear=lambda *_: None,
             forget=lambda _: None,
             readiness=Readiness(),
+            heard_at=lambda _: 0.0,
             pinged_at=self.pinged.get,
             traffic=Traffic(),
         )
@@ -336,7 +337,8 @@ async def test_devices_that_have_gone(nursery: trio.Nursery) -> None:
         home.actor.handle(Detach(device, departure(label, name, **where)))
     went = "went at 14:03:11"
     assert home.explain(receipt) == (
-        f"acked by a device → no device is here; c2 {went} (stalled: its socket took nothing), and had begun after it;"
+        f"acked by a device → no device is here; the last, c2, {went} (stalled: its socket took nothing), and had begun"
+        " after it;"
         f" c1 {went} (left: its socket took nothing), and had acked the event;"
         " c0 went at 14:01:11 (left: its socket took nothing), before the event was there"
     )
@@ -351,6 +353,7 @@ async def test_a_device_that_is_silent(autojump_clock: MockClock, nursery: trio.
     home = Harness(nursery)
     device, _ = home.attach("c1")
     receipt = home.place()
+    await trio.sleep(15)
     home.pinged[device] = trio.current_time()
     await trio.sleep(4)
     assert home.explain(receipt) == (

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
 import actors
 from actors.observability.lookout import NOWHERE, Lookout, place_of
@@ -86,12 +87,17 @@ def watchers() -> set[threading.Thread]:
 
 
 async def test_it_ends_with_its_loop() -> None:
-    """The thread is gone when the runtime is, and where time is simulated there is none."""
+    """The thread is gone when the runtime is."""
     before = watchers()
-    async with actors.open_runtime(environment=actors.Environment(watches_loop=False)):
-        assert watchers() <= before
     async with actors.open_runtime() as runtime:
         (watching,) = watchers() - before
         assert repr(runtime.tree.lookout) == "<Lookout>"
     await trio.to_thread.run_sync(watching.join)
     assert not watching.is_alive()
+
+
+async def test_a_loop_of_simulated_time_is_left_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """Under a clock of a test no thread wakes the loop, so that a test can wait until it is idle."""
+    before = watchers()
+    async with actors.open_runtime():
+        assert watchers() <= before

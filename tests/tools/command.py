@@ -121,7 +121,7 @@ class Running:
             into += chunk
             if into is self._err and b"\n" in into and not self.url:
                 first = into.decode().splitlines()[0]
-                self.url = first.partition("listening on ")[2]
+                self.url = first.partition("listening on ")[2].removesuffix('"}')
                 self._listening.set()
         end.set()
         if into is self._err:

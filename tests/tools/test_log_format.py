@@ -69,15 +69,17 @@ def test_json_takes_everything(value: object) -> None:
 
 
 async def test_a_server_that_logs_json(tmp_path: Path) -> None:
-    """With ``--log-format json`` each log record of a server is an object on standard error, with the notice's name."""
+    """With ``--log-format json`` every line of a server on standard error is an object: its log records, with their
+    notices' names, and what it says itself, its address first and at the end its summary."""
     tokens = tmp_path / "tokens.toml"
     tokens.write_text('secret = "alice"')
     words = ("serve", "--stdin", "--linger", "0", "--tokens", str(tokens), "--log-format", "json")
     async with running(*words) as command:
         await command.feed(b'{"type":"x","thread_id":"t1"}')
         done = await command.finish()
-    (line,) = [one for one in done.err.splitlines() if one.startswith("{")]
-    decoded = msgspec.json.decode(line)
+    said = [msgspec.json.decode(line) for line in done.err.splitlines()]
+    assert [one["logger"] for one in said] == ["actors.tools", "actors", "actors.tools"]
+    decoded = said[1]
     assert (decoded["notice"], decoded["thread_id"], decoded["level"]) == ("no_owner", "t1", "WARNING")
     assert datetime.fromisoformat(decoded["time"]).tzinfo is not None
 

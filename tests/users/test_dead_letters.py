@@ -21,7 +21,7 @@ from actors.users.presence import Acked, Attach, Departure, Detach, Session, Sub
 class Device:
     """A device of alice, and how it was ended."""
 
-    label, user_id = "c1", "alice"
+    label, user_id, subscription = "c1", "alice", None
 
     def __init__(self) -> None:
         self.ended: tuple[str, str] | None = None
@@ -62,7 +62,8 @@ async def test_acks_and_departures_are_not_lost() -> None:
 
 
 async def test_a_quarantine_ends_devices_and_no_events() -> None:
-    """The user's sockets are closed; events stay in the log, and the log in its epoch, for the devices' return."""
+    """The user's sockets are closed, and explain knows why they are gone; events stay in the log, and the log in its
+    epoch, for the devices' return."""
     async with actors.open_runtime() as runtime:
         device = Device()
         receipt = await runtime.thread("t").emit("x", {}, user_id="alice")
@@ -72,6 +73,8 @@ async def test_a_quarantine_ends_devices_and_no_events() -> None:
         kind_of(runtime).quarantined("alice", failure)
         assert device.ended == ("quarantined", "")
         assert runtime.tree.registry.devices("alice") == 0
+        assert "no device is here; the last, c1, went at " in str(runtime.explain(receipt))
+        assert "(quarantined: this user was taken out of service" in str(runtime.explain(receipt))
         assert receipt.stage is Stage.STORED
         assert runtime.tree.store.known_bounds("alice") == bounds
         assert runtime.audit().total == Balance(accepted=1, retained=1)
