@@ -335,6 +335,7 @@ TESTS_OF_NO_MODULE: dict[str, str] = {
     "aio/page": "the page of the folder",
     "aio/storm": "cancellations at every moment, and the books after them",
     "asgi/page": "the page of the folder",
+    "control/readme": "the page of the folder",
     "client/hostile": "servers that lie, for the session and the conversation together",
     "client/page": "the page of the folder",
     "http/page": "the page of the folder",
@@ -386,8 +387,10 @@ def test_modules_without_a_test_of_their_name_are_few() -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_classes_are_small(path: Path) -> None:
-    """A class of 25 methods has objects in it that are not found yet."""
+    """A class of 25 methods has objects in it that are not found yet. A method that is a docstring alone, as each fact
+    that an instrument may take, has none in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
-            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            functions = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            methods = [one for one in functions if len(one.body) > 1 or ast.get_docstring(one) is None]
             assert len(methods) < 25, f"{node.name} has {len(methods)} methods"

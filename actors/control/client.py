@@ -21,6 +21,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 ANSWER_SECONDS = 5.0
 """Time for an answer: a server whose loop stands still for as long is in trouble, and that is the answer."""
 
+_WATCH_SECONDS = 3.0
+"""Time for the watch over standstills to answer: it looks every half second."""
+
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -111,12 +114,26 @@ class Client:
         try:
             line = self._file.readline()
         except TimeoutError:
-            raise NoAnswer(self._standstill()) from None
+            raise NoAnswer(self._told_by_the_watch() or self._standstill()) from None
         except OSError as error:
             raise NoAnswer(f"{self._path}: {_reason(error)}") from None
         if not line.endswith(b"\n"):
             raise NoAnswer(f"{self._path}: expected an answer, the server has closed the connection")
         return _checked(msgspec.json.decode(line))
+
+    def _told_by_the_watch(self) -> str | None:
+        """Ask on another connection, which the watch over standstills answers where the loop had accepted this one."""
+        try:
+            with socket.socket(socket.AF_UNIX) as other:
+                other.settimeout(min(self._seconds, _WATCH_SECONDS))
+                other.connect(str(self._path))
+                other.sendall(b"\n")
+                told: dict[str, Any] = msgspec.json.decode(other.recv(65_536))
+        except (OSError, msgspec.DecodeError):
+            return None
+        error = told.get("error") or {}
+        text: str | None = error.get("text") if error.get("name") == "blocked" else None
+        return text
 
     def _standstill(self) -> str:
         """Say what silence means: the kernel took the connection, so the process is there, and its loop is not."""

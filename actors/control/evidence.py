@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 from actors.control.answers import EventAnswer, RangeAnswer
@@ -13,9 +13,11 @@ from actors.delivery.frames import texts_of
 from actors.delivery.ledger import Ledger, open_spans
 from actors.delivery.log import NotAtHand
 from actors.events.event import decode
+from actors.kernel.dynamic_supervisor import named_lately, out_of_service
 from actors.kernel.failures import Failure
 from actors.runtime import Runtime
 from actors.stages import Cause
+from actors.stores.state import StoreState, threads_of
 from actors.users.presence import Presence
 
 MOST = 20
@@ -33,7 +35,7 @@ def evidence_of(runtime: Runtime, user_id: str) -> Evidence:
     presence = tree.registry.known(user_id)
     ledger = ledger_of(runtime, user_id)
     restored = tree.store.restored(user_id) if ledger is None else None
-    total, threads = tree.store.known_threads([user_id], MOST)[user_id]
+    total, threads = threads_of_users(runtime, [user_id])[user_id]
     first = 0 if ledger is None else ledger.first_unacked()
     unacked, placed = (0, 0) if ledger is None else (ledger.retained, ledger.head)
     if restored is not None:
@@ -77,6 +79,21 @@ def ledger_of(runtime: Runtime, user_id: str) -> Ledger | None:
     return None if account is None else account.ledger
 
 
+def threads_of_users(runtime: Runtime, users: Collection[str]) -> dict[str, tuple[int, list[str]]]:
+    """Return the number of threads of each of these users, and some of them.
+
+    A store of another kind than this package's does not list its threads: then those that were named lately count.
+    """
+    state = getattr(runtime.tree.store, "state", None)
+    if isinstance(state, StoreState):
+        return threads_of(state, users, MOST)
+    owned: dict[str, list[str]] = {user_id: [] for user_id in users}
+    for thread_id in named_lately(runtime.tree.threads):
+        if (owner := runtime.owner(thread_id)) in owned:
+            owned[owner].append(thread_id)
+    return {user_id: (len(found), found[:MOST]) for user_id, found in owned.items()}
+
+
 def ranges_of(runtime: Runtime, user_id: str) -> list[RangeAnswer]:
     """Return the events of a user that no device has acked, as neighbours of one stage; the oldest ranges."""
     ledger, presence = ledger_of(runtime, user_id), runtime.tree.registry.known(user_id)
@@ -110,7 +127,7 @@ def event_at(presence: Presence | None, offset: int) -> EventAnswer | None:
 
 def lively(runtime: Runtime, user_id: str) -> list[tuple[str, str | None]]:
     """Return threads that were named lately and are not a user's, the newest first, with their owners."""
-    named = reversed(tuple(runtime.tree.threads.recent))
+    named = reversed(tuple(named_lately(runtime.tree.threads)))
     others = ((thread_id, runtime.owner(thread_id)) for thread_id in named)
     return list(islice(((thread_id, owner) for thread_id, owner in others if owner != user_id), _LIVELY))
 
@@ -144,7 +161,7 @@ def _devices(runtime: Runtime, presence: Presence | None, first: int) -> list[Se
 
 
 def _quarantined_threads(runtime: Runtime, user_id: str) -> list[tuple[str, Failure]]:
-    threads = runtime.tree.threads.out_of_service.items()
+    threads = out_of_service(runtime.tree.threads).items()
     return list(islice(((name, failure) for name, failure in threads if runtime.owner(name) == user_id), MOST))
 
 

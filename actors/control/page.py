@@ -9,7 +9,7 @@ from itertools import islice
 from actors.control.answers import ActiveRunAnswer, ThreadAnswer, TreeAnswer, UserAnswer
 from actors.control.causes import clock
 from actors.control.devices import device_answer
-from actors.control.evidence import MOST, ledger_of
+from actors.control.evidence import MOST, ledger_of, threads_of_users
 from actors.kernel.failures import Failure
 from actors.runs.run import Run
 from actors.runtime import Runtime
@@ -31,7 +31,7 @@ def tree(runtime: Runtime, after: str | None = None, limit: int = 50, prefix: st
     selected = [name for name in names if name.startswith(prefix)] if prefix else names
     later = selected if after is None else (name for name in selected if name > after)
     page = heapq.nsmallest(limit + 1, later)
-    threads = runtime.tree.store.known_threads(page[:limit], MOST)
+    threads = threads_of_users(runtime, page[:limit])
     runs = _runs(runtime, set(page[:limit]))
     return TreeAnswer(
         users=[_user(runtime, name, threads, runs.get(name, [])) for name in page[:limit]],

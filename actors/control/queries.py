@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
+from typing import Any
 
 import attrs
 
@@ -36,6 +37,7 @@ from actors.control.trace import trace
 from actors.control.why import why, why_device, why_thread
 from actors.delivery.balance import Balance
 from actors.delivery.subscription import State
+from actors.kernel.dynamic_supervisor import DynamicSupervisor, out_of_service
 from actors.runtime import Runtime
 from actors.users.presence import Subscriber
 
@@ -58,10 +60,11 @@ def status(runtime: Runtime) -> StatusAnswer:
     """Return a runtime in numbers, and its state in a sentence."""
     numbers, runtime_tree = runtime.statistics(), runtime.tree
     trouble = runtime_tree.store.trouble
+    supervisors: tuple[DynamicSupervisor[Any], ...] = (runtime_tree.users, runtime_tree.threads)
     quarantined = [
         QuarantineAnswer(path=f"{supervisor.name}/{key}", error=failure.error, at=failure.at)
-        for supervisor in (runtime_tree.users, runtime_tree.threads)
-        for key, failure in islice(supervisor.out_of_service.items(), MOST)
+        for supervisor in supervisors
+        for key, failure in islice(out_of_service(supervisor).items(), MOST)
     ]
     told = StatusAnswer(
         text="",
@@ -104,7 +107,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         restarts=dict(numbers.restarts),
         quarantines=numbers.quarantines,
         quarantined=quarantined,
-        quarantined_now=len(runtime_tree.users.out_of_service) + len(runtime_tree.threads.out_of_service),
+        quarantined_now=len(out_of_service(runtime_tree.users)) + len(out_of_service(runtime_tree.threads)),
     )
     told.text = _sentence(told)
     return told

@@ -16,7 +16,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class _Request(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, tag_field="op"):
-    """What is asked for, by ``op``; a field that is unknown is a mistake."""
+    """One request, by its ``op``; a field that is unknown is a mistake."""
 
 
 class Status(_Request, frozen=True, tag="status"):
@@ -24,14 +24,14 @@ class Status(_Request, frozen=True, tag="status"):
 
 
 class Explain(_Request, frozen=True, tag="explain"):
-    """Where an event is, and why."""
+    """The place of an event, and why it is there."""
 
     event_id: Name
     thread_id: Name | None = None
 
 
 class Why(_Request, frozen=True, tag="why"):
-    """Why the events of a user, a thread, or a device's user are not acked; one of the three is named."""
+    """The reason why events of a user, a thread's owner or a device's user are not acked; one of the three is named."""
 
     user_id: Name | None = None
     thread_id: Name | None = None
@@ -79,7 +79,7 @@ class Release(_Request, frozen=True, tag="release"):
 
 
 class Trace(_Request, frozen=True, tag="trace"):
-    """What happens to a user, as it happens: a line for each thing, until the client closes."""
+    """A line for each thing that happens to a user, as it happens, until the client closes."""
 
     user_id: Name
 

@@ -1,6 +1,6 @@
 """Standstills: a thread that sees when the event loop stands still, and says in which line of code.
 
-A loop that some code blocks answers nobody, the control socket included, and
+A loop that some code blocks answers no client, the control socket included, and
 afterwards knows only that it was late. So a thread looks at it from outside,
 once a second; while it stands, the thread answers the clients of the socket.
 """
@@ -51,11 +51,14 @@ class StandstillWatch:
     def __repr__(self) -> str:
         return f"<StandstillWatch {'moves' if self._where is None else self._where}>"
 
-    async def run(self) -> None:
-        """Beat until cancelled, and have a thread watch the beat."""
+    def begin(self) -> None:
+        """Have a thread watch the beat from now on; :meth:`run` must follow."""
         # A copy, so that the thread never has the descriptor of another socket in hand.
-        watching = threading.Thread(target=self._watch, args=(self._listener.dup(),), name="standstill", daemon=True)
-        watching.start()
+        copy = self._listener.dup()
+        threading.Thread(target=self._watch, args=(copy,), name="standstill", daemon=True).start()
+
+    async def run(self) -> None:
+        """Beat until cancelled; then the thread ends."""
         try:
             while True:
                 await trio.sleep(_LOOK_SECONDS / 2)

@@ -38,7 +38,7 @@ _OPCODES = {8: "close", 9: "ping", 10: "pong"}
 def trace(runtime: Runtime, user_id: str) -> Iterator[Lines]:
     """Listen to what happens to a user in the block; iterate over the lines in one task."""
     lines = Lines(runtime.environment.wall_clock)
-    listening = Listening(runtime, user_id, lines)
+    listening = Listening(runtime, user_id, lines=lines)
     runtime.instruments.add(listening)
     presence = runtime.tree.registry.known(user_id)
     for device in () if presence is None else tuple(presence.devices):
@@ -110,7 +110,7 @@ class Lines:
 class Listening(Instrument):
     """Listens to one user, for a trace."""
 
-    def __init__(self, runtime: Runtime, user_id: str, lines: Lines) -> None:
+    def __init__(self, runtime: Runtime, user_id: str, *, lines: Lines) -> None:
         self._runtime = runtime
         self._user_id = user_id
         self._path = f"users/{user_id}"

@@ -1,4 +1,4 @@
-"""Why: the reason for which events of a user, or of a thread, are not acked; one sentence first, then what there is."""
+"""The reason for which events of a user, or of a thread, are not acked; one sentence first, then what there is."""
 
 from __future__ import annotations
 

@@ -121,16 +121,6 @@ class DynamicSupervisor(Generic[M]):
         """Return the failure that spent an actor's budget, while it is out of service."""
         return self._quarantined.get(key)
 
-    @property
-    def out_of_service(self) -> Mapping[str, Failure]:
-        """The failures that spent budgets, by the keys of the actors that are out of service."""
-        return self._quarantined
-
-    @property
-    def recent(self) -> Iterator[str]:
-        """The keys of the actors that were named lately, the newest names last."""
-        return chain(self._older, self._recent)
-
     def release(self, key: str) -> None:
         """Put a quarantined actor back into service, with a fresh budget."""
         del self._quarantined[key]
@@ -278,6 +268,16 @@ class DynamicSupervisor(Generic[M]):
         self._ended = True
         for mailbox in (*self._recent.values(), *self._older.values()):
             mailbox.close(_closed, Ended.CLOSED)
+
+
+def out_of_service(supervisor: DynamicSupervisor[M]) -> Mapping[str, Failure]:
+    """Return the failures that spent budgets, by the keys of the actors that are out of service."""
+    return supervisor._quarantined
+
+
+def named_lately(supervisor: DynamicSupervisor[M]) -> Iterator[str]:
+    """Yield the keys of the actors that were named lately, the newest last."""
+    return chain(supervisor._older, supervisor._recent)
 
 
 def _closed() -> RuntimeClosed:

@@ -130,10 +130,6 @@ class MemoryStore:
         """Return the owner of a thread, or ``None``."""
         return self.state.owner(thread_id)
 
-    def known_threads(self, users: Collection[str], most: int) -> dict[str, tuple[int, list[str]]]:
-        """Return the number of threads of each of these users, and ``most`` of them."""
-        return self.state.threads_of(users, most)
-
     def known_bounds(self, user_id: str) -> Bounds | None:
         """Return epoch, lineage, low and head of a log."""
         return self.state.bounds(user_id)

@@ -271,17 +271,6 @@ class StoreState:
         thread = self.threads.get(thread_id)
         return None if thread is None else thread.user_id
 
-    def threads_of(self, users: Collection[str], most: int) -> dict[str, tuple[int, list[str]]]:
-        """Return the number of threads that each of these users owns, and ``most`` of them: the newest."""
-        counts, found = dict.fromkeys(users, 0), {user_id: list[str]() for user_id in users}
-        for thread_id, thread in reversed(self.threads.items()):
-            user_id = thread.user_id
-            if user_id is not None and user_id in counts:
-                counts[user_id] += 1
-                if counts[user_id] <= most:
-                    found[user_id].append(thread_id)
-        return {user_id: (counts[user_id], found[user_id]) for user_id in users}
-
     def bounds(self, user_id: str) -> Bounds:
         """Return what is shown of a log: epoch, low, head and lineage."""
         log = self.log(user_id)
@@ -358,6 +347,21 @@ class StoreState:
         log.forgotten = True
         self.ends[user_id] = LogEnd(log.epoch, log.head, log.lineage)
         return True
+
+
+def threads_of(state: StoreState, users: Collection[str], most: int) -> dict[str, tuple[int, list[str]]]:
+    """Return the number of threads that each of these users owns, and ``most`` of them: the newest.
+
+    Looks at every thread, at 0.1 µs each: for people who look, and not for events.
+    """
+    counts, found = dict.fromkeys(users, 0), {user_id: list[str]() for user_id in users}
+    for thread_id, thread in reversed(state.threads.items()):
+        user_id = thread.user_id
+        if user_id is not None and user_id in counts:
+            counts[user_id] += 1
+            if counts[user_id] <= most:
+                found[user_id].append(thread_id)
+    return {user_id: (counts[user_id], found[user_id]) for user_id in users}
 
 
 def not_the_owner(thread_id: str, user_id: str, owner: str | None) -> NotTheOwner:

@@ -300,13 +300,6 @@ class Store(Protocol):
         """Return the owner of a thread, as far as this process knows, or ``None``. It authorises nothing."""
         ...
 
-    def known_threads(self, users: Collection[str], most: int) -> dict[str, tuple[int, list[str]]]:
-        """Return the number of threads of each of these users, as far as this process knows, and ``most`` of them.
-
-        Looks at every thread, at 0.1 µs each: for people who look, and not for events.
-        """
-        ...
-
     def known_bounds(self, user_id: str) -> Bounds | None:
         """Return what is shown of a user's log, as far as this process knows, or ``None``."""
         ...

@@ -138,8 +138,8 @@ class Transport:
         """
         if self.sealed:
             return False
-        if self.taps:
-            self._tell_taps(frames)
+        for tap in self.taps:
+            tap.sent(frames)
         self.traffic.written_frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
@@ -155,15 +155,11 @@ class Transport:
             self._tasks.start_soon(self._send_backlog)
         return False
 
-    def _tell_taps(self, frames: bytes) -> None:
-        for tap in self.taps:
-            tap.sent(frames)
-
     def hold(self, frames: bytes, count: int = 1) -> None:
         """Send so many whole frames with the next ones, which must be on their way, because a system call costs more
         than what goes through it."""
-        if self.taps:
-            self._tell_taps(frames)
+        for tap in self.taps:
+            tap.sent(frames)
         self._held += frames
         self.traffic.written_frames += count
 

@@ -102,3 +102,21 @@ def test_who_has_not_got_the_question_yet() -> None:
     heartbeat.wait("a", 25.0)
     assert heartbeat.silent(34.9) == ([], [])
     assert heartbeat.silent(35.0) == ([], ["a"])
+
+
+def test_when_a_peer_was_heard() -> None:
+    """The last sign of life is known while a peer is pinged, and while the ping is waited for anew; a forgotten one has
+    none."""
+    heartbeat = Heartbeat[str](15.0, 10.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (None, None)
+    heartbeat.hear("a", 1.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (1.0, None)
+    heartbeat.silent(16.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (1.0, 16.0)
+    heartbeat.silent(26.0)
+    heartbeat.wait("a", 26.0)
+    assert heartbeat.pinged_at("a") == 26.0
+    heartbeat.hear("a", 30.0)
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (30.0, None)
+    heartbeat.forget("a")
+    assert (heartbeat.heard_at("a"), heartbeat.pinged_at("a")) == (None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -69,3 +69,11 @@ async def opened(path: Path, **options: Any) -> AsyncIterator[Opened]:
         async with actors.open_runtime(**options) as runtime, trio.open_nursery() as nursery:
             yield Opened(runtime, await nursery.start(control.serve, runtime, path), nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens soon."""
+    while True:
+        if condition():
+            return
+        await trio.sleep(0.005)

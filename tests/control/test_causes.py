@@ -21,13 +21,14 @@ AT = datetime(2026, 3, 1, 14, 2, 11).timestamp()
 
 def seen(**facts: Any) -> Evidence:
     """What is known of alice, who has two events that no device has acked, unless it is said otherwise."""
-    return Evidence(**({"user_id": "alice", "now": AT + 60, "placed": 9, "unacked": 2, "first": 8} | facts))
+    given: dict[str, Any] = {"user_id": "alice", "now": AT + 60, "placed": 9, "unacked": 2, "first": 8}
+    return Evidence(**given | facts)
 
 
 def device(standing: Standing = "handed", **facts: Any) -> Seen:
     """A device, c3."""
-    given = {"label": "c3", "user_id": "alice", "kind": "v1", "state": "live", "heard_at": AT + 59} | facts
-    return Seen(device=DeviceAnswer(**given), standing=standing)
+    given: dict[str, Any] = {"label": "c3", "user_id": "alice", "kind": "v1", "state": "live", "heard_at": AT + 59}
+    return Seen(device=DeviceAnswer(**given | facts), standing=standing)
 
 
 FAILURE = Failure(path="users/alice", handling="Acked", error="ValueError: a bug", traceback="", at=AT)
@@ -62,8 +63,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(devices=[device(stalled_at=AT + 29, backlog_bytes=1_000, pending_bytes=120_000)]), "stalled",
-        "c3 of alice stopped reading at 14:02:40, 31 s ago: 120,000 bytes wait for it, and 2 events for its ack; it is cut"
-        " off 10 s after the last byte that it took",
+        "c3 of alice stopped reading at 14:02:40, 31 s ago: 120,000 bytes wait for it, and 2 events for its ack; it is"
+        " cut off 10 s after the last byte that it took",
     ),
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35, pending_bytes=456)]), "silent",
@@ -78,9 +79,9 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35, pending_bytes=0)]), "silent",
-        "nothing was heard of c3 of alice since 14:02:31, 40 s ago; it owes the answer to a ping since 14:02:46: what was"
-        " written has reached its machine, so its program stopped reading; 2 events wait for its ack; it is given up 10 s"
-        " after the ping",
+        "nothing was heard of c3 of alice since 14:02:31, 40 s ago; it owes the answer to a ping since 14:02:46: what"
+        " was written has reached its machine, so its program stopped reading; 2 events wait for its ack; it is given"
+        " up 10 s after the ping",
     ),
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35)], unacked=0), "silent",
@@ -89,8 +90,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(devices=[device(heard_at=AT - 1)], oldest=OLDEST), "unacked",
-        "c3 of alice was sent 2 events, the oldest since 14:02:11 and has not acked them, and nothing was heard of it since"
-        " 14:02:10; no device has acked anything",
+        "c3 of alice was sent 2 events, the oldest since 14:02:11 and has not acked them, and nothing was heard of it"
+        " since 14:02:10; no device has acked anything",
     ),
     (
         seen(devices=[device("behind", lag_events=40)], lost=400, lost_at=AT + 58), "retention",
@@ -120,8 +121,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(unacked=0, disputes=[(DISPUTE, "bob"), (DISPUTE, "bob")]), "other_owner",
-        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; so it"
-        " is with 1 more threads",
+        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; so"
+        " it is with 1 more threads",
     ),
     (
         seen(unacked=0, losses=[(OwnerChanged(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
@@ -129,7 +130,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(unacked=0, acked_at=AT, devices=[device("acked")]), "acked",
-        "nothing of alice is unacked: all 9 events of its log were acked or have left it; the last ack came at 14:02:11",
+        "nothing of alice is unacked: all 9 events of its log were acked or have left it; the last ack came at"
+        " 14:02:11",
     ),
     (
         seen(unacked=0, unconfirmed=3), "acked",
@@ -141,8 +143,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(unacked=0, placed=0, lively=[("t9", "bob"), ("t8", None)]), "nothing",
-        "nothing waits for alice, because nothing was emitted for it: it owns no thread; threads that were in use lately:"
-        " t9 (of bob), t8 (no owner)",
+        "nothing waits for alice, because nothing was emitted for it: it owns no thread; threads that were in use"
+        " lately: t9 (of bob), t8 (no owner)",
     ),
     (
         seen(known=False, unacked=0, placed=0), "unknown",

@@ -14,7 +14,7 @@ from actors.control import requests
 from actors.control.answers import AuditAnswer
 from actors.control.client import Client, NoAnswer, NoServer, RequestRefused, find
 from actors.control.places import make_private
-from tests.control.opened import opened
+from tests.control.opened import opened, until
 
 
 @pytest.fixture
@@ -116,10 +116,8 @@ async def test_a_trace(tmp_path: Path) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, follow)
-            while "Listening" not in repr(server.runtime.instruments):
-                await trio.sleep(0.005)
+            await until(lambda: "Listening" in repr(server.runtime.instruments))
             await server.runtime.bind("t1", "alice")
-            while not texts:
-                await trio.sleep(0.005)
+            await until(lambda: texts)
             assert texts == ["thread t1 is bound to alice"]
             server.serving.cancel()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 import actors
+from actors.control import evidence
 from actors.control.evidence import event_at, evidence_of, letters_of, lively, ranges_of, refused
 from actors.stores.local import LocalStore
 from actors.testing.journal import Disk, SimJournal
@@ -86,6 +88,16 @@ async def test_threads_of_others_in_use() -> None:
         assert lively(runtime, "alice") == [("t2", None), ("t1", "bob")]
         assert evidence_of(runtime, "alice").lively == ()
         assert evidence_of(runtime, "carol").lively == [("t3", "alice"), ("t2", None), ("t1", "bob")]
+
+
+async def test_a_store_that_does_not_list_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of such a store the threads that were named lately count."""
+    async with actors.open_runtime() as runtime:
+        for number in range(3):
+            await runtime.bind(f"t{number}", "alice")
+        await runtime.unbind("t1")
+        monkeypatch.setattr(evidence, "StoreState", int)
+        assert evidence.threads_of_users(runtime, ["alice", "bob"]) == {"alice": (2, ["t0", "t2"]), "bob": (0, [])}
 
 
 async def test_refused_handshakes() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import actors
 from actors.control import page
+from actors.control.evidence import ledger_of
 from actors.control.page import MOST_USERS, tree, users_of
 from tests.support.served import served
 
@@ -57,11 +58,10 @@ async def test_pages() -> None:
 async def test_of_the_others_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of two users looks into the books of two."""
     looked: list[str] = []
-    books = page.ledger_of
 
     def counting(runtime: actors.Runtime, user_id: str) -> Any:
         looked.append(user_id)
-        return books(runtime, user_id)
+        return ledger_of(runtime, user_id)
 
     monkeypatch.setattr(page, "ledger_of", counting)
     async with actors.open_runtime() as runtime:

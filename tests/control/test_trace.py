@@ -33,7 +33,11 @@ async def test_the_way_of_an_event() -> None:
         assert found[1].text == "stored: seq 1 of thread thread-of-alice, offset 1"
         assert found[2].text.startswith('{"type":"tick","payload":{"n":0,"x":"xxx')
         assert len(found[2].text) == TEXT_CHARACTERS
-        assert [found[number].text for number in (3, 4, 5)] == ["written: offset 1", '{"op": "ack", "offset": 1}', "acked: offset 1"]
+        assert [found[number].text for number in (3, 4, 5)] == [
+            "written: offset 1",
+            '{"op": "ack", "offset": 1}',
+            "acked: offset 1",
+        ]
 
 
 async def test_a_device_that_comes_and_goes() -> None:
@@ -46,7 +50,7 @@ async def test_a_device_that_comes_and_goes() -> None:
                     ("device", "begins: fresh"), ("out", '{"op":"welcome'), ("out", '{"op":"caught_'),
                 ]  # fmt: skip
                 await peer.leave()
-            texts = []
+            texts: list[str] = []
             while not texts or texts[-1] != "ended: left":
                 texts.append((await anext(lines)).text)
             assert texts[0] == "close"
@@ -134,9 +138,14 @@ async def test_a_fault_of_the_trace_ends_the_trace_alone(monkeypatch: pytest.Mon
 def test_frames_of_every_kind() -> None:
     """Texts of each length of header, pings and closes are read; what is long is cut in its middle."""
     said: list[str] = []
-    tap = DeviceTap("c1", lambda kind, text, device: said.append(shortened(text)), on_failed=lambda error: pytest.fail(str(error)))
-    long = b"a" * 70_000
-    tap.sent(b"\x81\x02ok\x89\x00\x81\x7e\x01\x00" + b"b" * 256 + b"\x81\x7f" + len(long).to_bytes(8) + long + b"\x88\x02\x03\xe8")
+
+    def say(kind: str, text: str, device: str) -> None:
+        said.append(shortened(text))
+
+    tap = DeviceTap("c1", say, on_failed=lambda error: pytest.fail(str(error)))
+    medium, long = b"b" * 256, b"a" * 70_000
+    frames = b"\x81\x02ok\x89\x00\x81\x7e\x01\x00" + medium + b"\x81\x7f" + len(long).to_bytes(8) + long
+    tap.sent(frames + b"\x88\x02\x03\xe8")
     assert [said[0], said[1], said[4]] == ["ok", "ping", "close"]
     assert [len(said[2]), len(said[3])] == [TEXT_CHARACTERS] * 2
     assert shortened("\x1b[2J") == "\\x1b[2J"

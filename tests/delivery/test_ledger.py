@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.delivery.bounds import Spans
-from actors.delivery.ledger import PAGE_SIZE, Ledger, acked_spans, restore
+from actors.delivery.ledger import PAGE_SIZE, Ledger, acked_spans, open_spans, restore
 from actors.delivery.lineage import MOST_FORKS
 from actors.events.delivered import Position
 from actors.events.states import EventState
@@ -390,3 +390,22 @@ def test_spans_are_of_what_is_in_the_log() -> None:
     assert acked_spans(ledger) == ((2, 2), (PAGE_SIZE - 1, PAGE_SIZE + 2))
     ledger.trim(PAGE_SIZE + 1, Cause.RETENTION)
     assert acked_spans(ledger) == ((PAGE_SIZE + 1, PAGE_SIZE + 2),)
+
+
+def test_what_is_open() -> None:
+    """The offsets that no device has acked come in their order, in runs of those that sockets took and those that none
+    did, also those of the epoch that this one continues."""
+    former = Ledger("alice", "e1")
+    for offset in range(1, 71):
+        former.add(offset)
+    former.write(1, 68)
+    former.ack(1, 60)
+    former.lose(70)
+    ledger = Ledger("alice", "e2", former=former)
+    for offset in range(71, 75):
+        ledger.add(offset)
+    ledger.ack(72, 72)
+    written, unwritten = [(61, 63), (64, 68)], [(69, 70), (71, 71), (73, 74)]
+    assert list(open_spans(ledger)) == [(*span, True) for span in written] + [(*span, False) for span in unwritten]
+    ledger.trim(70, Cause.RETENTION)
+    assert next(open_spans(ledger)) == (70, 70, False)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 import trio
 import trio.lowlevel
 
 import actors
-from actors.control.trace import Listening
 from tests.http.serving import KEYS, OPERATOR, PRODUCER, door
 from tests.support.raw import connected
 
@@ -88,7 +86,7 @@ async def test_why_an_event_has_not_arrived() -> None:
         await api.ask("POST", "/v1/threads/t1/events", {"type": "x", "user_id": "alice"})
         status, told = await api.ask("GET", "/v1/users/alice/why")
         assert (status, told["cause"], told["unacked"]) == (200, "away", 1)
-        assert told["text"] == "no device of alice is here, or was lately; 1 event wait in its log"
+        assert told["text"] == "no device of alice is here, or was lately; 1 event waits in its log"
         _, told = await api.ask("GET", "/v1/threads/t1/why")
         assert told["text"].startswith("thread t1 is bound to alice: no device of alice is here")
         status, told = await api.ask("GET", "/v1/users/bob/why")
@@ -114,7 +112,7 @@ async def test_what_became_of_an_event() -> None:
 
 
 async def test_a_page_of_the_tree() -> None:
-    """Users come in the order of their names, as many as are asked for, and the answer says where the next page begins."""
+    """Users come in the order of their names, as many as are asked for; the answer says where the next page begins."""
     async with door() as api:
         for name in ("bob", "alice", "carol", "anna"):
             await api.ask("POST", f"/v1/threads/t-{name}/events", {"type": "x", "user_id": name})
@@ -132,29 +130,6 @@ async def test_what_is_in_service_is_not_released() -> None:
     """The request says so, and has no effect."""
     async with door() as api:
         assert await api.refusal("POST", "/v1/release", {"path": "users/alice"}) == (404, "unknown_actor")
-
-
-@pytest.mark.parametrize(
-    ("accept", "kind"), [("*/*", "application/x-ndjson"), ("text/event-stream", "text/event-stream")]
-)
-async def test_a_trace(accept: str, kind: str) -> None:
-    """What happens to the user comes as it happens, in lines or as server-sent events; the end of the server ends it."""
-    async with door() as api:
-        request = api.client.stream("GET", "/v1/users/alice/trace", headers={"accept": accept})
-        async with request as came:
-            assert (came.status_code, came.headers["content-type"]) == (200, kind)
-            lines = came.aiter_lines()
-            await anext(lines)
-            await api.ask("POST", "/v1/threads/t1/events", {"type": "x", "user_id": "alice"})
-            told = ""
-            while "stored" not in told:
-                told = (await anext(lines)).removeprefix("data: ")
-            line = msgspec.json.decode(told)
-            assert (line["kind"], line["thread_id"], line["offset"]) == ("event", "t1", 1)
-            api.api.leave()
-            async for _ in lines:
-                pass
-        assert [one for one in api.runtime.instruments._members if isinstance(one, Listening)] == []
 
 
 async def test_it_goes_away_when_it_is_told() -> None:

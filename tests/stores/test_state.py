@@ -22,7 +22,7 @@ from actors.stores.journal import (
     ThreadForgotten,
     ThreadRecord,
 )
-from actors.stores.state import REFUSALS, StoreState
+from actors.stores.state import REFUSALS, StoreState, threads_of
 from actors.stores.store import Append, Bind, RunOver, StaleGeneration
 
 LIMITS = Limits(unbound_events=2, unbound_seconds=60.0, retained_seconds=60.0, retained_events=2, vacant_threads=1)
@@ -178,3 +178,13 @@ def test_a_log_that_lost_everything_may_be_forgotten() -> None:
     state.fork("alice", 0)
     assert state.forget("alice")
     assert state.expire(1_000.0) == ((("bob", 2),), False)
+
+
+def test_the_threads_of_users() -> None:
+    """Each user's are counted, and the newest named; of a user without one there is none."""
+    state = state_of()
+    for number in range(4):
+        state.bind(bind("alice", f"a{number}"), 0.0)
+    state.bind(bind("bob", "b"), 0.0)
+    state.append(event(thread_id="held"), 0.0)
+    assert threads_of(state, ["alice", "carol"], 2) == {"alice": (4, ["a3", "a2"]), "carol": (0, [])}
