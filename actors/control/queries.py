@@ -50,6 +50,9 @@ __all__ = [
 LATE_SECONDS = 0.5
 """Time for which the loop may be late before that is the matter: what a person notices."""
 
+MOST_RECORDS = 1_000
+"""Failures, or drops, of one answer: as many as a runtime keeps."""
+
 MOST_CONNECTIONS = 1_000
 """Connections of one page: 20 ms of work."""
 
@@ -105,7 +108,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         restarts=dict(numbers.restarts),
         quarantines=numbers.quarantines,
         quarantined=quarantined,
-        quarantined_now=len(runtime_tree.users.out_of_service) + len(runtime_tree.threads.out_of_service),
+        quarantined_now=len(out_of_service(runtime_tree.users)) + len(out_of_service(runtime_tree.threads)),
     )
     told.text = _sentence(told)
     return told
@@ -141,15 +144,16 @@ def audit(runtime: Runtime) -> AuditAnswer:
     )
 
 
-def failures(runtime: Runtime) -> Failures:
+def failures(runtime: Runtime, limit: int = MOST_RECORDS) -> Failures:
     """Return the newest failures, oldest first."""
-    kept = [FailureAnswer(**attrs.asdict(failure)) for failure in runtime.failures]
+    kept = [FailureAnswer(**attrs.asdict(failure)) for failure in tuple(runtime.failures)[-limit:]]
     return Failures(failures=kept, total=runtime.failures.total)
 
 
-def dead_letters(runtime: Runtime) -> DeadLetters:
+def dead_letters(runtime: Runtime, limit: int = MOST_RECORDS) -> DeadLetters:
     """Return the newest drops, oldest first."""
-    return DeadLetters(dead_letters=[DeadLetterAnswer(**attrs.asdict(letter)) for letter in runtime.dead_letters])
+    letters = runtime.dead_letters[-limit:]
+    return DeadLetters(dead_letters=[DeadLetterAnswer(**attrs.asdict(letter)) for letter in letters])
 
 
 def connections(

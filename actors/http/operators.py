@@ -46,12 +46,12 @@ async def audit(call: Call) -> Response:
 
 async def failures(call: Call) -> Response:
     """Show the newest failures."""
-    return answer(queries.failures(call.runtime))
+    return answer(queries.failures(call.runtime, call.query.limit))
 
 
 async def dead_letters(call: Call) -> Response:
     """Show the newest drops."""
-    return answer(queries.dead_letters(call.runtime))
+    return answer(queries.dead_letters(call.runtime, call.query.limit))
 
 
 async def connections(call: Call) -> Response:

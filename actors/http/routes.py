@@ -148,8 +148,8 @@ def _operators() -> list[Operation]:
     shown: list[Any] = [
         ("status", operators.status, "Show the runtime in numbers", told.StatusAnswer, nothing),
         ("audit", operators.audit, "Show the books in total", told.AuditAnswer, nothing),
-        ("failures", operators.failures, "Show the newest failures", told.Failures, nothing),
-        ("dead_letters", operators.dead_letters, "Show the newest drops", told.DeadLetters, nothing),
+        ("failures", operators.failures, "Show the newest failures", told.Failures, of.Newest),
+        ("dead_letters", operators.dead_letters, "Show the newest drops", told.DeadLetters, of.Newest),
         ("connections", operators.connections, "Show a page of the connections", told.Connections, of.Listing),
         ("tree", operators.tree, "Show a page of the users", told.TreeAnswer, of.Paging),
         ("users/{user_id}/why", operators.why, "Say why a user's events are not acked", told.WhyAnswer, nothing),

@@ -209,6 +209,12 @@ class NewAsk(StrictStruct):
     run_id: Id | None = None
 
 
+class Newest(StrictStruct):
+    """The number of records that are wanted, the newest."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1_000
+
+
 class Naming(StrictStruct):
     """The thread that is meant, where an id that was given names events in several."""
 

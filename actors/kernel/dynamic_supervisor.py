@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import chain
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -277,7 +277,7 @@ class DynamicSupervisor(Generic[M]):
             mailbox.close(_closed, Ended.CLOSED)
 
 
-def named_lately(supervisor: DynamicSupervisor[Any]) -> Iterator[str]:
+def named_lately(supervisor: DynamicSupervisor[M]) -> Iterator[str]:
     """Yield the keys of the actors that were named lately, the newest last."""
     return chain(supervisor._older, supervisor._recent)
 

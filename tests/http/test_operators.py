@@ -57,6 +57,19 @@ async def test_the_books_and_what_went_wrong() -> None:
         assert failures["failures"][0]["error"] == "ValueError: a bug"
 
 
+async def test_the_newest_are_enough() -> None:
+    """As many drops as are asked for, the newest, so that to look often costs little."""
+    async with door(limits=actors.Limits(retained_events=1)) as api:
+        for number in range(4):
+            await api.ask("POST", f"/v1/threads/t{number % 2}/events", {"type": "x", "user_id": "alice"})
+        _, letters = await api.ask("GET", "/v1/dead_letters")
+        _, newest = await api.ask("GET", "/v1/dead_letters?limit=1")
+        assert newest["dead_letters"] == letters["dead_letters"][-1:]
+        _, told = await api.ask("GET", "/v1/failures?limit=1")
+        assert told == {"failures": [], "total": 0}
+        assert await api.refusal("GET", "/v1/failures?limit=0") == (400, "bad_request")
+
+
 async def test_sockets_are_shown_and_ended() -> None:
     """A user whose credentials are revoked has no connection any more."""
     async with door() as api, connected(await api.runtime_address()) as peer:

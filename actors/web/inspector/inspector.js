@@ -5,75 +5,36 @@
  * joins them.
  */
 
-import { byId, drawEach, element, write } from "../dom.js";
-import { concernsAll, get, key, post } from "./api.js";
+import { byId, write } from "../dom.js";
+import { get, key, post } from "./api.js";
+import { Browse } from "./browse.js";
 import { History } from "./history.js";
 import { answered, failed, newLink } from "./link.js";
-import { LIST_OF, PAGE_SIZE, placeText } from "./lists.js";
 import { LISTS, listAt, placeOf, subjectAt } from "./place.js";
 import { Plot } from "./plots.js";
 import { Questions } from "./questions.js";
 import { isWell, sampleOf, stages, vitals } from "./state.js";
 import { setMood } from "./tables.js";
 import { LinkView, StagesView, VitalsView } from "./views.js";
-import { count } from "./words.js";
 
 const TICK_MS = 1_000;
-const TYPING_MS = 250;
-/** The list that is shown is asked for in every second tick. */
-const LIST_TICKS = 2;
 
 const announce = (text) => write(byId("announcer"), text);
-
-/** The list that is shown, its page, and its view. */
-class Shown {
-  /** @type {(string | null)[]} The `after` of each page up to this one. */ pages = [null];
-  prefix = "";
-  answer = null;
-  mark = null;
-  age = 0;
-
-  constructor(name) {
-    this.name = name;
-    this.list = LIST_OF[name];
-    this.view = this.list.view();
-    byId("list").replaceChildren(this.view.element);
-  }
-
-  get page() {
-    return { after: this.pages.at(-1), prefix: this.prefix };
-  }
-
-  /** True if what is shown may have changed. */
-  isDue(status) {
-    if (!this.list.ask) return false;
-    this.age += 1;
-    return this.list.mark ? this.list.mark(status) !== this.mark : this.answer === null || this.age >= LIST_TICKS;
-  }
-
-  take(answer, status) {
-    this.answer = answer;
-    this.mark = this.list.mark?.(status);
-    this.age = 0;
-  }
-}
 
 /** The page. */
 class Inspector {
   #link = newLink();
   #history = new History();
   #status = null;
-  /** @type {Shown} */ #shown;
   #timer = 0;
   #busy = false;
   #again = false;
-  #typing = 0;
 
   #questions = new Questions(announce, (refusal) => this.#failed(refusal));
   #vitals = new VitalsView();
   #stages = new StagesView();
   #linkView = new LinkView();
-  #links = new Map();
+  #browse = new Browse(announce, () => this.#wake());
   #plots = [
     [new Plot("Accepted", "/s", ["events/s"]), (all) => [all.rate("accepted")]],
     [new Plot("Delivered", "/s", ["acked/s", "frames/s"]), (all) => [all.rate("acked"), all.rate("written")]],
@@ -97,10 +58,6 @@ class Inspector {
     on("forget", "click", () => this.#forget());
     on("ask", "submit", (event) => this.#submit(event));
     on("subject", "input", ({ target }) => target.value === "" && this.#close());
-    on("narrow", "submit", (event) => event.preventDefault());
-    on("prefix", "input", () => this.#narrow());
-    on("next", "click", () => this.#turn(() => this.#shown.pages.push(this.#shown.answer.after)));
-    on("previous", "click", () => this.#turn(() => this.#shown.pages.pop()));
     on("list", "click", ({ target }) => target.dataset.release && this.#confirm(target.dataset.release));
     addEventListener("hashchange", () => this.#go());
     document.addEventListener("visibilitychange", () => this.#wake());
@@ -109,36 +66,13 @@ class Inspector {
 
   #go() {
     const { list, subject } = placeOf(location.hash);
-    const name = list ?? this.#shown?.name ?? LISTS[0];
-    if (name !== this.#shown?.name) this.#turnTo(name);
-    if (subject !== null) this.#questions.ask(subject, this.#now);
-  }
-
-  #turnTo(name) {
-    const first = this.#shown === undefined;
-    this.#shown = new Shown(name);
-    const { title, about = "", narrows = false } = this.#shown.list;
-    byId("narrow").hidden = !narrows;
-    byId("prefix").value = "";
-    write(byId("list-title"), title);
-    write(byId("list-about"), about);
-    if (!first) announce(title);
-    this.#draw();
-    this.#wake();
-  }
-
-  #turn(act) {
-    act();
-    this.#shown.answer = null;
-    this.#wake();
-  }
-
-  #narrow() {
-    clearTimeout(this.#typing);
-    this.#typing = setTimeout(() => {
-      Object.assign(this.#shown, { prefix: byId("prefix").value, pages: [null] });
-      this.#turn(() => {});
-    }, TYPING_MS);
+    const name = list ?? this.#browse.name ?? LISTS[0];
+    if (name !== this.#browse.name) {
+      this.#browse.turnTo(name);
+      this.#draw();
+      this.#wake();
+    }
+    if (subject !== null && ["live", "gone"].includes(this.#link.name)) this.#questions.ask(subject, this.#now);
   }
 
   #unlock(event) {
@@ -166,7 +100,7 @@ class Inspector {
       announce(`${name} is back in service`);
       byId("list-title").focus();
     } catch (refusal) {
-      this.#say(`${name} was not released: ${refusal.message}`);
+      this.#browse.say(`${name} was not released: ${refusal.message}`);
     }
     this.#wake();
   }
@@ -183,7 +117,7 @@ class Inspector {
   /** An empty question has no answer, and the address says what is shown. */
   #close() {
     this.#questions.close();
-    history.replaceState(null, "", listAt(this.#shown.name));
+    history.replaceState(null, "", listAt(this.#browse.name));
   }
 
   // asking, as long as the page is looked at
@@ -219,21 +153,8 @@ class Inspector {
     this.#status = await get("status");
     this.#history.add(sampleOf(this.#status));
     this.#enter(answered(this.#link, performance.now()));
-    await this.#askList();
+    await this.#browse.ask(this.#status);
     this.#draw();
-  }
-
-  async #askList() {
-    const shown = this.#shown;
-    if (!shown.isDue(this.#status)) return;
-    const page = JSON.stringify(shown.page);
-    try {
-      const answer = await shown.list.ask(shown.page);
-      if (shown === this.#shown && page === JSON.stringify(shown.page)) shown.take(answer, this.#status);
-    } catch (refusal) {
-      if (concernsAll(refusal)) throw refusal;
-      this.#say(`The list could not be asked for: ${refusal.message}.`);
-    }
   }
 
   #failed(refusal) {
@@ -249,8 +170,13 @@ class Inspector {
     if (name === "live") announce(before === "gone" ? "The server is back" : "Live");
     if (name === "gone") announce(text);
     if (name === "locked") byId("key").focus();
-    if (before === "locked" && name === "live") byId("subject").focus();
-    if (name === "live" && before === "locked") this.#go();
+    if (name === "live" && before === "connecting") this.#begin();
+  }
+
+  /** The first answer is here, so that the person may ask, and what the address asks is asked. */
+  #begin() {
+    if (document.activeElement === document.body) byId("subject").focus();
+    this.#go();
   }
 
   // drawing
@@ -263,8 +189,7 @@ class Inspector {
   #draw() {
     if (this.#status === null) return;
     this.#drawState();
-    this.#drawLists();
-    this.#drawList();
+    this.#browse.draw(this.#status, this.#history);
   }
 
   #drawState() {
@@ -277,44 +202,9 @@ class Inspector {
     for (const [plot, read] of this.#plots) plot.draw(read(this.#history), this.#history.end);
   }
 
-  #drawLists() {
-    const items = LISTS.map((name) => ({ key: name, total: LIST_OF[name].total?.(this.#status) }));
-    drawEach(byId("lists"), this.#links, items, listLink, this.#shown.name);
-  }
-
-  #drawList() {
-    const { list, answer, view, pages } = this.#shown;
-    byId("pager").hidden = !list.noun || (pages.length === 1 && !answer?.after);
-    byId("previous").disabled = pages.length === 1;
-    byId("next").disabled = !answer?.after;
-    if (list.ask && answer === null) return;
-    view.update(list.show(answer, { status: this.#status, grown: (name) => this.#history.grown(name) }), this.#now);
-    if (!list.noun) return this.#say("");
-    const shown = (answer.users ?? answer.connections).length;
-    this.#say(placeText(list, { from: (pages.length - 1) * PAGE_SIZE, shown, total: answer.total }));
-  }
-
-  #say(text) {
-    write(byId("list-note"), text);
-    byId("list-note").hidden = text === "";
-  }
-
   #drawLink() {
     this.#linkView.draw(this.#link, { known: this.#status !== null, hasKey: key.get() !== "" });
   }
-}
-
-function listLink({ key: name }) {
-  const [text, total] = [LIST_OF[name].title, element("small")];
-  const link = element("a", { href: listAt(name) }, text, " ", total);
-  return {
-    element: link,
-    update({ total: number }, shown) {
-      if (name === shown) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-      write(total, number === undefined ? "" : count(number));
-    },
-  };
 }
 
 new Inspector().start();

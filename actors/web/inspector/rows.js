@@ -107,11 +107,11 @@ export function deviceTable(devices, caption) {
   return { caption, columns: DEVICE_COLUMNS, rows };
 }
 
-/** Return connections of all users as a table. @returns {Table} */
+/** Return connections of all users as a table; their epochs are left to the tables of their users. @returns {Table} */
 export function connectionTable(connections) {
   const [device, ...rest] = DEVICE_COLUMNS;
   const rows = connections.map((one) => {
-    const [label, ...cells] = deviceCells(one);
+    const [label, ...cells] = deviceCells({ ...one, epoch: null });
     return { key: one.label, cells: [cellOf("user", one.user_id), label, ...cells] };
   });
   const columns = [{ label: "User" }, device, ...rest];

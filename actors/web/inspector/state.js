@@ -1,6 +1,6 @@
 /** The state of a runtime: its signs of life, its events by stage, and its counters. Pure. */
 
-import { bytes, count, duration, plural, spoken } from "./words.js";
+import { count, duration, plural, spoken } from "./words.js";
 
 /**
  * @typedef {"ok" | "bad" | "odd" | "busy" | ""} Mood  in what colour a thing is shown; never by that alone
@@ -15,9 +15,9 @@ export function vitals(status) {
     vital("store", "Store", ...storeOf(status)),
     vital("books", "Books", balanced ? "balanced" : "do not add up", balanced ? "ok" : "bad"),
     vital("quarantine", "Quarantined", count(status.quarantined_now), status.quarantined_now > 0 ? "bad" : ""),
-    vital("loop", "Loop lag", ...lagOf(status)),
+    vital("loop", "Loop lag", ...loopOf(status)),
     vital("connections", "Connections", count(status.connections), "", handshakesOf(status)),
-    vital("behind", "Behind", count(status.connections_behind), "", backlogOf(status)),
+    vital("behind", "Behind", count(status.connections_behind), "", lagOf(status)),
     vital("users", "Users", count(status.users)),
     vital("runs", "Runs", count(status.runs), "", status.asks_open > 0 ? plural(status.asks_open, "question") : ""),
     vital("failures", "Failures", count(status.failures), status.failures > 0 ? "odd" : ""),
@@ -41,20 +41,17 @@ export function isWell(status) {
 
 function storeOf({ trouble, trouble_since: since, at }) {
   if (trouble === null) return ["stores", "ok"];
-  return ["cannot store", "bad", `for ${duration(at - (since ?? at))}: ${trouble}`];
+  return ["cannot store", "bad", `for ${duration(at - (since ?? at))}`];
 }
 
-function lagOf({ loop_lag_seconds: seconds, standstill }) {
+function loopOf({ loop_lag_seconds: seconds, standstill }) {
   const mood = seconds >= LATE_SECONDS ? "bad" : seconds >= SLOW_SECONDS ? "odd" : "";
   return [duration(seconds), mood, mood ? (standstill ?? "the worst of 15 s") : ""];
 }
 
 const handshakesOf = ({ handshakes }) => (handshakes > 0 ? `and ${plural(handshakes, "handshake")}` : "");
 
-function backlogOf({ connections_behind: behind, lag_events_max: lag, backlog_bytes: backlog }) {
-  const parts = [behind > 0 && `by ${plural(lag, "event")} at most`, backlog > 0 && `${bytes(backlog)} wait`];
-  return parts.filter(Boolean).join(", ");
-}
+const lagOf = ({ lag_events_max: most }) => (most > 0 ? `by ${plural(most, "event")} at most` : "");
 
 const STAGES = [
   ["queued", "on their way to a log"],

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 import actors
+import actors.client
 from actors.web import inspector_pages
 from tests.http.serving import KEYS, OPERATOR, PRODUCER, Door, door
 from tests.support.crashing import crash
+from tests.support.pages import examples
 from tests.support.raw import connected
 from tests.system.web.browser import ENTER, ESCAPE, Browser, Programs, start
 
@@ -224,17 +231,57 @@ async def test_nothing_is_asked_while_the_page_is_not_looked_at(browser: Browser
         await browser.until(f"{asked} > arguments[0]", before)
 
 
-async def test_a_picture_for_the_readme(browser: Browser, tmp_path: os.PathLike[str]) -> None:
-    """An incident that was found, 1280 by 900; written to the path in ACTORS_SCREENSHOT when that is set."""
-    path = trio.Path(os.environ.get("ACTORS_SCREENSHOT") or trio.Path(tmp_path) / "inspector.png")
-    async with inspected() as (api, url), connected(await api.runtime_address()) as peer:
-        await peer.attach("bob")
-        for name in ("alice", "bob", "carol", "dave"):
-            await emit(api, name, 3)
-        await browser.open(f"{url}#user/alice")
-        await browser.until(f"({SENTENCE}).includes('alice')")
-        await browser.ask("document.activeElement.blur()")
-        content = await browser.picture()
-        await path.write_bytes(content)
+def test_the_embedding_runs_as_printed() -> None:
+    """The example of the page's README, on a free port, says where the page is, and the page is there."""
+    (example,) = examples("actors/web/inspector/README.md")
+    words = [sys.executable, "-u", "-c", example.replace("8766", "0")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().rpartition(" ")[2].strip()
+        with urllib.request.urlopen(url) as response:  # noqa: S310 - our own server
+            assert b"<title>trio-actors inspector</title>" in response.read()
+        process.terminate()
+
+
+async def follow(address: tuple[str, int], user_id: str) -> None:
+    """A device that acks what comes, until the runtime ends."""
+    async with actors.client.connect(f"ws://{address[0]}:{address[1]}/ws", token=user_id) as session:
+        async for _ in session:
+            pass
+
+
+async def talk(api: Door, users: Sequence[str], seconds: float) -> None:
+    """Emit for some users, now more and now less."""
+    began = trio.current_time()
+    while (passed := trio.current_time() - began) < seconds:
+        for number, user_id in enumerate(users):
+            await emit(api, user_id, 1 + int(4 + 3 * math.sin(passed / 9 + number)))
+        await trio.sleep(0.1)
+
+
+async def test_a_picture_for_the_readme(browser: Browser, tmp_path: Path) -> None:
+    """A device that stopped to ack is found while others go on, 1280 by 900.
+
+    Written to the path in ACTORS_SCREENSHOT when that is set, and then there is something on the plots.
+    """
+    asked = os.environ.get("ACTORS_SCREENSHOT")
+    path = trio.Path(asked or tmp_path / "inspector.png")
+    users = ("bob", "carol", "dave", "erin")
+    async with inspected() as (api, url), trio.open_nursery() as nursery:
+        address = await api.runtime_address()
+        for user_id in users:
+            nursery.start_soon(follow, address, user_id)
+        async with connected(address) as peer:
+            await peer.attach("alice")
+            receipt, *_ = await emit(api, "alice", 3)
+            await receipt.reached(actors.Stage.WRITTEN)
+            await browser.open(f"{url}#user/alice")
+            await talk(api, users, 40 if asked else 0.5)
+            await browser.click("#ask button")
+            await browser.until(SENTENCE)
+            await browser.ask("document.activeElement.blur()")
+            content = await browser.picture()
+        nursery.cancel_scope.cancel()
+    await path.write_bytes(content)
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert 20_000 < len(content) < 150_000
