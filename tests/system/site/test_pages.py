@@ -55,6 +55,23 @@ def test_every_page_is_in_the_menu() -> None:
     assert {page.stem for page in pages()} - {"index"} <= {named or bare for named, bare in menu}
 
 
+def test_the_drawing_of_the_tree_is_the_one_that_runs() -> None:
+    """It has the children that the runtime starts, and the actors that README draws."""
+    drawn = re.findall(r"<text[^>]*>([^<]+)</text>", (SITE / "drawings" / "tree.html").read_text())
+    started = re.findall(r'Child\(name="(\w+)"', (ROOT / "actors" / "tree.py").read_text())
+    assert set(started) <= set(drawn)
+    assert {"runtime", "UserActor", "ThreadActor", "Run"} <= set(drawn)
+
+
+@pytest.mark.parametrize("drawing", sorted((SITE / "drawings").iterdir()), ids=lambda path: path.stem)
+def test_a_drawing_has_the_colours_of_the_theme(drawing: Path) -> None:
+    """It names no colour of its own, so that it can be read in the light and in the dark; and says what it shows."""
+    text = drawing.read_text()
+    assert re.search(r"#[0-9a-f]{3,6}\b|fill=|stroke=|style=", text) is None
+    assert "<title " in text
+    assert "<desc " in text
+
+
 # --- the changelog --------------------------------------------------------------------
 
 
