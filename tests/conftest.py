@@ -6,6 +6,7 @@ import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from actors.runtime import Runtime
@@ -20,6 +21,11 @@ def pytest_configure() -> None:
     """Heed Ctrl-C: a shell that runs tests in the background has it ignored, and so would the processes they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Hypothesis fails an example that takes 200 ms of the real clock, which a busy machine makes of any.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

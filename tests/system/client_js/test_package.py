@@ -73,6 +73,9 @@ def test_its_files(project: Path) -> None:
     """The module, its types, the agents of AG-UI, its page and its licence; nothing of the demonstration's page."""
     installed = project / "node_modules" / "trio-actors"
     assert {path.name for path in installed.iterdir()} == MEMBERS
+    packed = {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
+    agents = {path.relative_to(CLIENT.parent) for path in (CLIENT.parent / "agui").iterdir()}
+    assert packed == agents | {Path(name) for name in MEMBERS - {"agui"}}
     assert (installed / "actors.js").read_bytes() == CLIENT.read_bytes()
 
 

@@ -24,7 +24,13 @@ def test_the_wheel_is_the_package(built: Built) -> None:
     with ZipFile(built.wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert found == files_of(ROOT / "actors")
-    assert {"actors/py.typed", "actors/web/actors.js", "actors/web/LICENSE", "actors/server/threats.md"} <= found
+    assert {
+        "actors/CHANGELOG.md",
+        "actors/py.typed",
+        "actors/web/actors.js",
+        "actors/web/LICENSE",
+        "actors/server/threats.md",
+    } <= found
 
 
 def test_the_wheel_has_the_licence_and_the_command(built: Built) -> None:

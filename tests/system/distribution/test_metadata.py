@@ -42,6 +42,6 @@ def test_the_oldest_python_is_one_fact(built: Built) -> None:
 def test_an_extra_names_what_the_tests_have(built: Built) -> None:
     """What an extra installs for a user, the tests run with, in the same bounds; but for the agent frameworks."""
     extras = PYPROJECT["project"]["optional-dependencies"]
-    users = set(extras) - {"test", "lint", "bench", "frameworks"}
+    users = set(extras) - {"test", "lint", "bench", "docs", "frameworks"}
     assert users <= set(built.metadata().get_all("Provides-Extra") or [])
     assert [one for name in sorted(users) for one in extras[name] if one not in extras["test"]] == []

@@ -29,6 +29,12 @@ def test_every_package_is_of_this_release(built: Built) -> None:
     assert (web["name"], web["license"]) == (PROJECT["name"], PROJECT["license"])
 
 
+def test_the_changelog_has_it() -> None:
+    """The newest release of the changelog, which is installed with the package, is this one."""
+    releases = re.findall(r"^## \[(\d[^\]]*)\]", (PACKAGE / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[0] == actors.__version__
+
+
 def test_a_folder_on_the_path_tells_of_itself(tmp_path: Path) -> None:
     """A tree that is not installed says its own release, also where another one is installed."""
     other = tmp_path / "trio_actors-9.9.dist-info"
