@@ -161,7 +161,7 @@ def _devices(runtime: Runtime, presence: Presence | None, first: int) -> list[Se
 
 
 def _quarantined_threads(runtime: Runtime, user_id: str) -> list[tuple[str, Failure]]:
-    threads = out_of_service(runtime.tree.threads).items()
+    threads = runtime.tree.threads.out_of_service.items()
     return list(islice(((name, failure) for name, failure in threads if runtime.owner(name) == user_id), MOST))
 
 

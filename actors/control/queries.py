@@ -108,7 +108,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         restarts=dict(numbers.restarts),
         quarantines=numbers.quarantines,
         quarantined=quarantined,
-        quarantined_now=len(out_of_service(runtime_tree.users)) + len(out_of_service(runtime_tree.threads)),
+        quarantined_now=len(runtime_tree.users.out_of_service) + len(runtime_tree.threads.out_of_service),
     )
     told.text = _sentence(told)
     return told
