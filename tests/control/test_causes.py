@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from actors.control.answers import DeviceAnswer, EventAnswer
-from actors.control.causes import Evidence, Seen, clock, events, judge
+from actors.control.causes import Evidence, Seen, events, judge
 from actors.delivery.cursor import Standing
 from actors.kernel.failures import Failure
-from actors.observability.owners import Dispute, OwnerChanged
+from actors.observability.explain import clock
+from actors.observability.owners import Dispute, Ownership
 from actors.stores.store import Trouble
 from actors.users.presence import Departure
 
@@ -125,7 +126,7 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
         " it is with 1 more threads",
     ),
     (
-        seen(unacked=0, losses=[(OwnerChanged(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
+        seen(unacked=0, losses=[(Ownership(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
         "other_owner", "thread t1 was alice's until 14:02:11, and is bound to bob",
     ),
     (

@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 
 import pytest
-import trio
 
 from actors.control import requests
 from actors.control.client import Client, NoAnswer
