@@ -47,6 +47,8 @@ class OwnerHistory(Instrument):
         self._owner_of = owner_of
         self._wall_clock = wall_clock
         self._kept: RecentMap[str, Ownership] = RecentMap(most)
+        self._lost: RecentMap[tuple[str, str], Ownership] = RecentMap(most)
+        """The changes by which a user lost a thread."""
         self._formers: dict[str, str | None] = {}
         """The owners before the changes that are under way, by thread."""
         self._disputes: RecentMap[tuple[str, str], Dispute] = RecentMap(most)
@@ -71,16 +73,14 @@ class OwnerHistory(Instrument):
             return
         else:
             former = before.user_id or before.former
-        self._kept.pop(thread_id)
-        self._kept.put(
-            thread_id,
-            Ownership(
-                thread_id=thread_id,
-                user_id=user_id,
-                former=None if former == user_id else former,
-                at=self._wall_clock(),
-            ),
+        ownership = Ownership(
+            thread_id=thread_id, user_id=user_id, former=None if former == user_id else former, at=self._wall_clock()
         )
+        self._kept.put(thread_id, ownership)
+        if ownership.former is not None:
+            key = ownership.former, thread_id
+            self._lost.pop(key)
+            self._lost.put(key, ownership)
 
     def disputed(self, thread_id: str, user_id: str) -> None:
         """See :class:`~actors.observability.instrument.Instrument`."""
@@ -94,8 +94,8 @@ class OwnerHistory(Instrument):
         return self._kept.get(thread_id)
 
     def lost_by(self, user_id: str) -> Iterator[Ownership]:
-        """Yield the threads that were a user's before and are not now, the newest change first."""
-        for ownership in self._kept.newest():
+        """Yield the changes by which a user lost a thread that it does not have again, newest first."""
+        for ownership in self._lost.newest():
             if ownership.former == user_id and self._owner_of(ownership.thread_id) != user_id:
                 yield ownership
 

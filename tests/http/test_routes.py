@@ -11,8 +11,8 @@ ROWS = table(NOTHING, NOTHING).operations
 
 
 def test_what_needs_no_key() -> None:
-    """Probes, and the document; nothing that shows an event or changes one."""
-    assert {row.path for row in ROWS if row.open} == {"/healthz", "/readyz", "/v1/openapi.json"}
+    """Probes, the metrics and the document; nothing that shows an event or changes one."""
+    assert {row.path for row in ROWS if row.open} == {"/healthz", "/readyz", "/metrics", "/v1/openapi.json"}
 
 
 def test_what_is_the_operators() -> None:

@@ -47,7 +47,7 @@ def test_what_a_user_has_lost() -> None:
     world = World()
     for thread_id in ("t1", "t2", "t3"):
         world.note(thread_id, "alice")
-    for thread_id, user_id in (("t1", "bob"), ("t3", None), ("t2", "bob"), ("t2", "alice")):
+    for thread_id, user_id in (("t1", "bob"), ("t3", None), ("t2", "bob"), ("t2", "alice"), ("t3", "bob")):
         world.note(thread_id, user_id)
     assert [one.thread_id for one in world.history.lost_by("alice")] == ["t3", "t1"]
 
