@@ -113,16 +113,16 @@ class Tree:
         self.context = context
         self.counts: Counts = Counts(context.environment.clock)
         context.instruments.add(self.counts)
-        self.notices = Notices(context)
+        self.notices: Notices = Notices(context)
         context.instruments.add(self.notices)
-        self.lookout = Lookout(context.environment.wall_clock)
+        self.lookout: Lookout = Lookout(context.environment.wall_clock)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
         self.standstill: str | None = None
         """The last time that the loop stood still, and where, in words."""
-        self.opened_at = context.environment.wall_clock()
+        self.opened_at: float = context.environment.wall_clock()
         """Wall clock, seconds since 1970."""
-        self.owners = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
+        self.owners: OwnerHistory = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
         context.instruments.add(self.owners)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts: Accounts = Accounts(
@@ -132,14 +132,14 @@ class Tree:
             on_dropped=self._dropped,
             on_unconfirmed=self._left_unconfirmed,
         )
-        self.flusher = Flusher(_fail, limits.flush_ms)
-        self.readiness = Readiness()
-        self.traffic = Traffic()
-        self.registry = Registry(context, self.flusher.mark)
-        self.latency = Latency(context.environment.wall_clock)
-        self.losses = Losses(context, devices=self.registry.devices)
-        self.asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
-        self.dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
+        self.flusher: Flusher = Flusher(_fail, limits.flush_ms)
+        self.readiness: Readiness = Readiness()
+        self.traffic: Traffic = Traffic()
+        self.registry: Registry = Registry(context, self.flusher.mark)
+        self.latency: Latency = Latency(context.environment.wall_clock)
+        self.losses: Losses = Losses(context, devices=self.registry.devices)
+        self.asks: Asks = Asks(context, self.store.known_owner, devices_of=self.registry.devices_of)
+        self.dispatcher: Dispatcher = Dispatcher(limits.mailbox_messages, limits.nesting)
         self.users: DynamicSupervisor[UserMessage] = self._supervise("users", self._users())
         self.thread_context: ThreadContext = self._thread_context()
         self._thread_kind = ThreadKind(self.thread_context)
@@ -157,7 +157,9 @@ class Tree:
         self.messages: Messages = Messages(
             context, emitter=self.emitter, runs=self.runs, store=self.store, authorize=options.authorize
         )
-        self.requests = Requests(context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store)
+        self.requests: Requests = Requests(
+            context, messages=self.messages, runs=self.runs, asks=self.asks, store=self.store
+        )
         self.heartbeat: Heartbeat[Connection] = Heartbeat(limits.ping_seconds, limits.pong_seconds)
         neighbours = self._connection_context()
         self.followers: Followers = Followers(neighbours, affinity)
@@ -169,8 +171,8 @@ class Tree:
             devices_of=self.registry.devices,
             trouble=lambda: self.store.trouble,
         )
-        self.drain = Drain(context, self)
-        self.pulse = Pulse(self)
+        self.drain: Drain = Drain(context, self)
+        self.pulse: Pulse = Pulse(self)
 
     def supervisor(self) -> Supervisor:
         """The static children, in the order they start. None of them depends on another one's task."""
@@ -400,9 +402,9 @@ class Pulse:
     """The periodic work: expire what is too old, ping devices that are silent, end those that do not answer."""
 
     def __init__(self, tree: Tree) -> None:
-        self.heartbeat = tree.heartbeat
-        self.survey = Survey(tree.server.connections.values())
-        self.inspection = Inspection(tree.accounts)
+        self.heartbeat: Heartbeat[Connection] = tree.heartbeat
+        self.survey: Survey = Survey(tree.server.connections.values())
+        self.inspection: Inspection = Inspection(tree.accounts)
         self._limits = tree.context.limits
         self._clock = tree.context.environment.clock
         self._tree = tree

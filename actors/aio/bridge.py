@@ -55,7 +55,7 @@ class Bridge:
         """True once Trio has ended."""
         self.instruments: Instruments | None = None
         """The observers of the runtime over there, once it is open."""
-        self.thread = get_ident()
+        self.thread: int = get_ident()
         """The host's thread."""
         self._inside: Counter[asyncio.Task[Any]] = Counter()
         """The tasks of the host that are inside of what a drain ends, runs above all; in how many."""

@@ -86,14 +86,14 @@ class Connection:
         """Known from the request for plain clients and tickets; else from the hello."""
         self.presence: Presence
         """The devices of its user, from attach on."""
-        self.since = context.environment.wall_clock()
+        self.since: float = context.environment.wall_clock()
         """The time at which it came."""
         self._context = context
         clock, own_tasks, ending = context.environment.clock, TaskSet(tasks, self.fail), Ending()
         self._transport = transport = Transport(
             endpoint, own_tasks, limits=context.limits, clock=clock, on_drained=self._drained, on_failed=self.end
         )
-        self.pings = Pings(transport)
+        self.pings: Pings = Pings(transport)
         self._peer = Peer(
             transport=transport,
             websocket=WebSocket(transport, context.limits, on_received=partial(context.hear, self), clock=clock),

@@ -83,7 +83,7 @@ class Follower:
         """The place in the log where it began."""
         self.taken: Cursor
         """The place in the log up to which its consumer has come back."""
-        self.since = context.environment.wall_clock()
+        self.since: float = context.environment.wall_clock()
         """The time at which it came."""
         self._context = context
         self._presence: Presence

@@ -22,11 +22,11 @@ class Survey:
     """The standing of all connections together, as the last pass found it."""
 
     def __init__(self, connections: Collection[Connection]) -> None:
-        self.behind = 0
+        self.behind: int = 0
         """Connections that lack events which the log has."""
-        self.lag_events = 0
+        self.lag_events: int = 0
         """The most that one lacks."""
-        self.backlog_bytes = 0
+        self.backlog_bytes: int = 0
         """Bytes that were written and that sockets have not taken."""
         self._connections = connections
         self._due = 0.0

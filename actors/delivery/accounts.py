@@ -52,7 +52,7 @@ class UserAccount:
         self.restored: int = 0
         self._ended: list[Ledger] = []
         """Ledgers of earlier epochs: the newest, and those in which a write was still unfinished."""
-        self.closed = Balance()
+        self.closed: Balance = Balance()
         """The sums of those before, in which everything is settled."""
 
     def renew(self, ledger: Ledger) -> None:
@@ -141,17 +141,17 @@ class Accounts:
         self._arrived = 0
         """Events that the store has answered for, or that are known to be lost; the ledgers count those placed at
         once."""
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         """The totals of ledgers and holds: of those that begin, and of those that an inspection has come by."""
-        self.uninspected = Tally()
+        self.uninspected: Tally = Tally()
         """The totals of those that it has yet to come by."""
-        self.departed = Tally()
+        self.departed: Tally = Tally()
         """The totals of users that have gone."""
         self.users: dict[str, UserAccount] = {}
         self.holds: dict[str, Hold] = {}
-        self.unowned = Balance()
+        self.unowned: Balance = Balance()
         """Events that are in no user's books, but for those in holds."""
-        self.former = Balance()
+        self.former: Balance = Balance()
         """The sum of the rows of users that have gone."""
         self._shed_ahead: dict[str, list[tuple[int, int, Cause]]] = {}
         """Early sheds by thread: first and last number and the cause, of events that are not noted as held yet."""

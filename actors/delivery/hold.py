@@ -24,9 +24,9 @@ class Hold(Watchers):
 
     def __init__(self, first_seq: int, *, tally: Tally | None = None) -> None:
         super().__init__()
-        self.tally = Tally() if tally is None else tally
+        self.tally: Tally = Tally() if tally is None else tally
         """The tally in which the accounts count what it holds."""
-        self.low = first_seq
+        self.low: int = first_seq
         """The first ``seq`` still held."""
         self.high: int = first_seq - 1
         """The last ``seq`` held."""

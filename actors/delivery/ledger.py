@@ -206,9 +206,9 @@ class Ledger:
     def __init__(
         self, user_id: str, epoch: str, *, tally: Tally | None = None, low: int = 1, former: Ledger | None = None
     ) -> None:
-        self.user_id = user_id
-        self.epoch = epoch
-        self.tally = Tally() if tally is None else tally
+        self.user_id: str = user_id
+        self.epoch: str = epoch
+        self.tally: Tally = Tally() if tally is None else tally
         """The tally in which it counts."""
         self.safety: Safety = Safety() if former is None else former.safety
         """The safety of its events."""

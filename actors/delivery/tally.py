@@ -21,14 +21,14 @@ class Tally:
         """Events that were placed at once, and not by a bind."""
         self.placed: int = 0
         """Events that stand in a ledger, also by a bind, or since an earlier life of the store."""
-        self.acked = 0
-        self.unconfirmed = 0
-        self.dropped = 0
-        self.deduplicated = 0
+        self.acked: int = 0
+        self.unconfirmed: int = 0
+        self.dropped: int = 0
+        self.deduplicated: int = 0
         """Events that repeated one of a user's."""
-        self.restored = 0
+        self.restored: int = 0
         """Events of an earlier life of the store in users' logs."""
-        self.held = 0
+        self.held: int = 0
         """Events in holds."""
 
     @property

@@ -39,11 +39,11 @@ class Lease:
 
     def __init__(self, new: NewRun, run_id: str, *, traceparent: str | None = None) -> None:
         self.run_id = run_id
-        self.thread_id = new.thread_id
-        self.agent_name = new.agent_name
+        self.thread_id: str = new.thread_id
+        self.agent_name: str = new.agent_name
         self.traceparent = traceparent
-        self.seconds = new.lease_s
-        self.deadline = trio.current_time() + new.lease_s
+        self.seconds: float = new.lease_s
+        self.deadline: float = trio.current_time() + new.lease_s
         self.run: Run | None = None
         self.end: RunEnd | None = None
         """The end, as the program said it."""

@@ -97,11 +97,11 @@ class Dispatcher:
     __slots__ = ("capacity", "context", "depth", "nesting", "thread", "waiting")
 
     def __init__(self, capacity: int, nesting: int) -> None:
-        self.capacity = capacity
-        self.nesting = nesting
-        self.depth = 0
-        self.context = contextvars.copy_context()
-        self.thread = get_ident()
+        self.capacity: int = capacity
+        self.nesting: int = nesting
+        self.depth: int = 0
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.thread: int = get_ident()
         self.waiting: Counter[str] = Counter()
         """Senders that wait for room, by the path of the actor that has none."""
 

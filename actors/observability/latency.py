@@ -26,9 +26,9 @@ class Latency:
     """The durations of the samples of one runtime."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
-        self.written = Histogram(BOUNDS)
+        self.written: Histogram = Histogram(BOUNDS)
         """From the emit until the first socket took it."""
-        self.acked = Histogram(BOUNDS)
+        self.acked: Histogram = Histogram(BOUNDS)
         """From the emit until the first device acked it."""
         self._wall_clock = wall_clock
         self._open = 0

@@ -28,7 +28,7 @@ class Counts(Instrument):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.refusals: Counter[tuple[int, str]] = Counter()
-        self.opened = 0
+        self.opened: int = 0
         self.closed: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -38,7 +38,7 @@ class Counts(Instrument):
         """The runs that have begun and not ended: the agent of each, and the monotonic time at which it began."""
         self.agents: Counter[str] = Counter()
         """The same runs by agent; no agent without one."""
-        self.run_seconds = Histogram(_RUN_BOUNDS)
+        self.run_seconds: Histogram = Histogram(_RUN_BOUNDS)
         self.asks_closed: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
         self.quarantines: int = 0

@@ -44,7 +44,7 @@ class OtelSpan:
 
     def __init__(self, tracer: Tracer, barrier: Barrier, *, span: trace.Span) -> None:
         self.span = span
-        self.traceparent = traceparent_of(span.get_span_context())
+        self.traceparent: str | None = traceparent_of(span.get_span_context())
         """What an event carries."""
         self._tracer = tracer
         self._barrier = barrier

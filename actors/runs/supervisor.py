@@ -92,7 +92,7 @@ class Runs:
         self._failures = context.failures
         self._instruments = context.instruments
         self._agents = agents
-        self.agent_name = _name_of(agents.on_message)
+        self.agent_name: str = _name_of(agents.on_message)
         """The name of the agent that answers messages."""
         self._nursery: trio.Nursery | None = None
         self._stop_requested = trio.Event()

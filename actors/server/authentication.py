@@ -108,7 +108,7 @@ class Authentication:
         """For each question to the application: the users revoked since it was asked."""
         self._misused = Ration(_MISUSES, limits.warning_seconds)
         self._wall_clock = context.environment.wall_clock
-        self.refusals = Refusals(context)
+        self.refusals: Refusals = Refusals(context)
         """The clients that were refused."""
 
     @property

@@ -22,6 +22,7 @@ from actors.kernel.affinity import Affinity, check_trio
 from actors.kernel.bounded import RecentMap
 from actors.kernel.dynamic_supervisor import DynamicSupervisor
 from actors.kernel.mailbox import Mailbox
+from actors.observability.instrument import Instruments
 from actors.receipts import Receipt
 from actors.threads.messages import Arrival, Emission, ThreadMessage
 
@@ -48,7 +49,7 @@ class Emitter:
         self._threads = threads
         self._accounts = accounts
         self._limits = limits
-        self.instruments = context.instruments
+        self.instruments: Instruments = context.instruments
         """The observers of the runtime, and its tracer."""
         self._thread = affinity.thread
         self._wall_clock = environment.wall_clock

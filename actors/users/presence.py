@@ -193,7 +193,7 @@ class Presence:
         """The number of looks in a row at which no device was here."""
         self.acked_at: float | None = None
         """The time of the last ack of any device: wall clock, seconds."""
-        self.held = 0
+        self.held: int = 0
         """Sockets of devices that have gone, and which the carriers of their messages have yet to let go of."""
         self.view: View | None = None
         """The user's log, from before the first device is attached until the user is forgotten."""

@@ -14,9 +14,9 @@ class Traffic:
     __slots__ = ("written_bytes", "written_frames")
 
     def __init__(self) -> None:
-        self.written_bytes = 0
+        self.written_bytes: int = 0
         """Bytes that sockets took."""
-        self.written_frames = 0
+        self.written_frames: int = 0
         """WebSocket frames that were written to sockets, those included that a broken one did not take."""
 
     def __repr__(self) -> str:

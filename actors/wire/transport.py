@@ -20,7 +20,7 @@ import trio
 from actors.kernel.bounded import TokenBucket
 from actors.kernel.task_set import Starter
 from actors.limits import Limits
-from actors.wire.endpoint import Endpoint
+from actors.wire.endpoint import Carrier, Endpoint
 from actors.wire.readiness import Readiness
 from actors.wire.traffic import Traffic
 
@@ -90,9 +90,9 @@ class Transport:
         """The time of the last progress, while there is a backlog."""
         self.taps: tuple[Tap, ...] = ()
         """The listeners on this line; none, and a comparison for each write and message, while it is not traced."""
-        self.carrier = endpoint.carrier
+        self.carrier: Carrier | None = endpoint.carrier
         """The carrier of the messages, if there is one; see :attr:`Endpoint.carrier`."""
-        self.peer = endpoint.peer
+        self.peer: str = endpoint.peer
         """The address of the peer, for logs."""
         self._endpoint = endpoint
         self._tasks = tasks
