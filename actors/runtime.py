@@ -139,7 +139,7 @@ class Thread:
         """
         if run_id is not None:
             self._check_run(type, run_id, traceparent)
-        elif traceparent is not self._emitter.instruments.tracer:  # type: ignore[comparison-overlap] # but both None
+        elif traceparent is not None or self._emitter.instruments.tracer is not None:
             return await self._emit_traced(type, payload, event_id, user_id, traceparent)
         emitter, lead, window = self._emitter, self._lead, None
         if lead is not None:
@@ -164,7 +164,7 @@ class Thread:
         where ``emit`` would wait for devices."""
         if run_id is not None:
             self._check_run(type, run_id, traceparent)
-        elif traceparent is not self._emitter.instruments.tracer:  # type: ignore[comparison-overlap] # but both None
+        elif traceparent is not None or self._emitter.instruments.tracer is not None:
             return self._emit_traced_nowait(type, payload, event_id, user_id, traceparent)
         emitter, lead = self._emitter, self._lead
         window = None if lead is None else lead.room_nowait(self.thread_id, user_id)

@@ -260,8 +260,11 @@ class Connection:
         """Write a range; its offsets count as written when the socket has taken the last of them."""
         if self._transport.carrier is not None and not self.plain:
             _bundle(outgoing)
-        count = 1 if outgoing.first == outgoing.last and not outgoing.before else outgoing.count
-        if self._transport.write(outgoing.as_frames() if outgoing.before else outgoing.frames, count):
+        if outgoing.before:
+            is_taken = self._transport.write(outgoing.as_frames(), outgoing.count)
+        else:
+            is_taken = self._transport.write(outgoing.frames, outgoing.last - outgoing.first + 1)
+        if is_taken:
             if subscription.wrote(outgoing):
                 self._context.mark(self.presence)
         elif not self._transport.sealed:

@@ -94,9 +94,12 @@ class Page(Watchers):
 
     def write(self, bits: int) -> None:
         """Mark offsets as written to a socket; those that left the log stay as they were."""
-        self._written |= bits & ~self.gone
-        if bits & self._probed:
-            self._tell_probes(bits)
+        fresh = bits & ~(self._written | self.gone)
+        if not fresh:  # another device's socket took them before
+            return
+        self._written |= fresh
+        if fresh & self._probed:
+            self._tell_probes(fresh)
         self.notify()
 
     def ack(self, bits: int) -> int:
