@@ -144,8 +144,8 @@ class Transport:
         """
         if self.sealed:
             return False
-        for tap in self.taps:
-            tap.sent(frames)
+        if self.taps:
+            _tell_taps(self, frames)
         self._frames += count
         if self._held:
             frames, self._held = self._held + frames, b""
@@ -164,8 +164,8 @@ class Transport:
     def hold(self, frames: bytes, count: int = 1) -> None:
         """Send so many whole frames with the next ones, which must be on their way, because a system call costs more
         than what goes through it."""
-        for tap in self.taps:
-            tap.sent(frames)
+        if self.taps:
+            _tell_taps(self, frames)
         self._held += frames
         self._frames += count
 
@@ -303,6 +303,11 @@ class Transport:
     def _fail(self, name: str) -> None:
         self.abort()
         self._on_failed(name)
+
+
+def _tell_taps(transport: Transport, frames: bytes) -> None:
+    for tap in transport.taps:
+        tap.sent(frames)
 
 
 def tell(transport: Transport, traffic: Traffic) -> None:

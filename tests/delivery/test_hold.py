@@ -117,7 +117,7 @@ def test_a_watch_follows_the_bind() -> None:
     end()
     end = hold.watch(lambda: called.append("bound"))
     ledger.write(2 * PAGE_SIZE - 2, 2 * PAGE_SIZE - 2)
-    ledger.write(1, 1)
+    ledger.write(2, 2)
     assert called == ["held", "held", "bound", "bound"]
     end()
     ledger.ack(1, 2 * PAGE_SIZE - 2)
