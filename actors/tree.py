@@ -19,7 +19,6 @@ it. The user's actor knows its connections, and ends them.
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice
 from typing import TypeVar
 
@@ -30,12 +29,10 @@ from actors.connections.context import ConnectionContext
 from actors.connections.flusher import Flusher
 from actors.connections.following import Followers
 from actors.connections.heartbeat import Heartbeat
-from actors.connections.survey import Survey
 from actors.context import Context
 from actors.delivery.accounts import Accounts
 from actors.delivery.announcements import Item
 from actors.delivery.dead_letters import DeadLetter
-from actors.delivery.inspection import Inspection
 from actors.delivery.ledger import acked_spans
 from actors.errors import ActorsError
 from actors.kernel.affinity import Affinity
@@ -44,21 +41,12 @@ from actors.kernel.dynamic_supervisor import DynamicSupervisor, Kind
 from actors.kernel.mailbox import Dispatcher, Ended, Mailbox
 from actors.kernel.restarts import Backoff, Budget, Intensity
 from actors.kernel.supervisor import Child, Strategy, Supervisor
-from actors.observability.explain import Surroundings, clock, fate_of
+from actors.observability.explain import Surroundings, fate_of
 from actors.observability.latency import Latency
-from actors.observability.lines import (
-    BOOKS_WRONG,
-    EMITS_HELD,
-    LOOP_BLOCKED,
-    MAILBOX_FULL,
-    STORE_TROUBLE,
-    STORE_WELL,
-)
-from actors.observability.lookout import NOWHERE, Lookout
+from actors.observability.lookout import Lookout
 from actors.observability.losses import Losses
 from actors.observability.notices import Notices
 from actors.observability.owners import OwnerHistory
-from actors.observability.pressure import Pressure
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -69,11 +57,12 @@ from actors.runs.supervisor import Runs
 from actors.server.drain import Drain
 from actors.server.handshake import Routes
 from actors.server.messages import Messages
+from actors.server.pulse import Pulse
 from actors.server.requests import Requests
 from actors.server.server import Server
 from actors.stages import Cause, Promise
 from actors.stores.memory import MemoryStore
-from actors.stores.store import Store, Trouble
+from actors.stores.store import Store
 from actors.threads.context import ThreadContext
 from actors.threads.dead_letters import ThreadKind
 from actors.threads.emitter import Emitter
@@ -86,21 +75,6 @@ from actors.wire.readiness import Readiness
 from actors.wire.traffic import Traffic
 
 M = TypeVar("M")
-
-_CONFIRMED_AT_ONCE = 200
-"""Users whose acks are told to the store before other tasks get a turn: 2 ms."""
-
-_STANDSTILL_SECONDS = 0.5
-"""A standstill that a person who waits for a token notices, and that no collection of garbage explains."""
-
-_PRESSURE_SECONDS = 5.0
-"""The time for which emitters wait, or a mailbox is full, until it is said: a slow commit takes less."""
-
-_SHOWN = 4
-"""Devices that a line of the log describes."""
-
-_LAGS = 15
-"""Beats of the pulse whose lateness is remembered: a scrape every 15 seconds misses none."""
 
 _BACKOFF = Backoff(first_seconds=0.05, factor=2.0, longest_seconds=1.0)
 
@@ -118,8 +92,6 @@ class Tree:
         self.lookout: Lookout = Lookout(context.environment.wall_clock)
         store = options.store
         self.store: Store = MemoryStore() if store is None else store
-        self.standstill: str | None = None
-        """The last time that the loop stood still, and where, in words."""
         self.opened_at: float = context.environment.wall_clock()
         """Wall clock, seconds since 1970."""
         self.owners: OwnerHistory = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
@@ -396,148 +368,6 @@ class Tree:
         self.owners.note(thread_id, user_id)
         self.runs.roster.change_owner(thread_id, user_id)
         self.asks.change_owner(thread_id, user_id)
-
-
-class Pulse:
-    """The periodic work: expire what is too old, ping devices that are silent, end those that do not answer."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.heartbeat: Heartbeat[Connection] = tree.heartbeat
-        self.survey: Survey = Survey(tree.server.connections.values())
-        self.inspection: Inspection = Inspection(tree.accounts)
-        self._limits = tree.context.limits
-        self._clock = tree.context.environment.clock
-        self._tree = tree
-        self._trouble: Trouble | None = None
-        """The store's trouble at the last look."""
-        self._full: Pressure[str] = Pressure(_PRESSURE_SECONDS)
-        self._held: Pressure[str] = Pressure(_PRESSURE_SECONDS)
-        self._lags: deque[float] = deque([0.0], maxlen=_LAGS)
-        """The times by which the last beats were late."""
-        self.seen: Statistics
-        """The statistics at the last beat, for other threads: a step of this loop could be half done when they look."""
-
-    @property
-    def lag_seconds(self) -> float:
-        """The most by which one of the last beats was late."""
-        return max(self._lags)
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Beat until cancelled."""
-        self.seen = self._tree.statistics()
-        task_status.started()
-        retire_at = self._clock() + self._limits.retire_seconds
-        while True:
-            due = self._clock() + self._limits.sweep_seconds
-            await trio.sleep(self._limits.sweep_seconds)
-            late = max(self._clock() - due, 0.0)
-            self._lags.append(late)
-            self._note_lag(late)
-            while self._tree.confirm(_CONFIRMED_AT_ONCE) or self._expire():
-                await trio.lowlevel.checkpoint()
-            self._tree.runs.sweep(self._clock())
-            self._look()
-            if self._clock() >= retire_at:
-                self._tree.threads.retire()
-                self._retire()
-                retire_at += self._limits.retire_seconds
-            self._ping()
-            for _ in self.survey.steps(self._clock()):
-                await trio.lowlevel.checkpoint()
-            self._inspect()
-            self.seen = self._tree.statistics()
-
-    def _note_lag(self, seconds: float) -> None:
-        """Say that the event loop stood still, where it did so for long enough that a person may have noticed."""
-        place = self._tree.lookout.take_place()
-        if place is not None or seconds >= _STANDSTILL_SECONDS:
-            where = NOWHERE if place is None else place
-            seconds = max(seconds, 0.0 if place is None else self._tree.lookout.ask_seconds)
-            since = clock(self._tree.context.environment.wall_clock() - seconds)
-            self._tree.standstill = f"stood still for {seconds:.1f} s at {since}, {where}"
-            self._tree.context.lines.say(LOOP_BLOCKED, where, seconds=seconds, where=where)
-
-    def _look(self) -> None:
-        """Say what was lost, what was dropped, and what is waited for, since it was said last."""
-        tree, now = self._tree, self._clock()
-        tree.losses.look(tree.accounts.dead_letters)
-        tree.notices.look(tree.accounts.dropped, tree.accounts.dead_letters)
-        for path, count, seconds in self._full.look(tree.dispatcher.waiting, now):
-            trouble = self._trouble
-            why = "it handles more than it can" if trouble is None else f"the store is in trouble: {trouble}"
-            tree.context.lines.say(MAILBOX_FULL, path, path=path, count=count, seconds=seconds, why=why)
-        for user_id, _, seconds in self._held.look(tree.runs.leads.held, now):
-            devices = "; ".join(_lag_of(device, now) for device in tree.registry.devices_of(user_id)[:_SHOWN])
-            tree.context.lines.say(EMITS_HELD, user_id, user_id=user_id, seconds=seconds, devices=devices)
-        tree.context.lines.look()
-
-    def _ping(self) -> None:
-        pinged, dead = self.heartbeat.silent(self._clock())
-        for connection in pinged:
-            connection.ping()
-        for connection in dead:
-            if connection.pings.has_progressed():
-                self.heartbeat.wait(connection, self._clock())
-            else:
-                connection.end("silent", f"it did not answer a ping within {self._limits.pong_seconds:g} s")
-
-    def _inspect(self) -> None:
-        """Compare some of the books; say once which do not add up, because no bug may hide in a number."""
-        before = self.inspection.balanced
-        self.inspection.step()
-        if self.inspection.balanced is False and before is not False:
-            faults = "; ".join(self.inspection.faults)
-            self._tree.context.lines.say(BOOKS_WRONG, faults, faults=faults)
-
-    def _expire(self) -> bool:
-        """Drop events that are too old; True if there are more of them."""
-        tree, now = self._tree, self._tree.context.environment.wall_clock()
-        expiry = tree.store.expire()
-        for user_id, first, last in expiry.damaged:
-            tree.accounts.damage(user_id, first, last, now)
-        if self._trouble is not tree.store.trouble:
-            since = None if self._trouble is None else self._trouble.since
-            self._trouble = tree.store.trouble
-            self._note_trouble(since, now)
-        for user_id, low in expiry.lows:
-            tree.accounts.trim(user_id, low, Cause.RETENTION, now)
-            tree.registry.presence(user_id)  # a user who never came is forgotten like one who left now
-        tree.thread_context.note_shed()
-        return expiry.more
-
-    def _note_trouble(self, since: float | None, now: float) -> None:
-        """Say that the store is in trouble, or no more: ``since`` the wall clock's time of the trouble before."""
-        if self._trouble is None:
-            assert since is not None, "the end of trouble has a beginning"
-            self._tree.context.lines.say(STORE_WELL, now, seconds=now - since)
-            self._tree.accounts.harden(self._tree.store.promise)
-        else:
-            self._tree.context.lines.say(STORE_TROUBLE, str(self._trouble), error=str(self._trouble))
-
-    def _retire(self) -> None:
-        """Forget the users that have gone, but not those of whose events some are on their way to the books."""
-        tree = self._tree
-        busy = tree.thread_context.changing_owners()
-        busy |= {
-            tree.store.known_owner(thread_id) for thread_id in (*tree.thread_context.unanswered, *tree.threads.busy)
-        }
-        tree.registry.retire(lambda user_id: user_id not in busy and self._forget(user_id))
-
-    def _forget(self, user_id: str) -> bool:
-        """Forget the log, the account and the actor of a user who has gone, if nothing is left in them.
-
-        The user keeps the threads, and the store the place where the log ended. True if it was done.
-        """
-        tree = self._tree
-        if not tree.accounts.is_settled(user_id) or not tree.store.forget(user_id):
-            return False
-        tree.accounts.forget(user_id)
-        return tree.users.forget(user_id)
-
-
-def _lag_of(device: Subscriber, now: float) -> str:
-    """Say how a device stands to the newest event of its log."""
-    return device.describe(0 if device.subscription is None else device.subscription.ledger.head, now)
 
 
 def _fail(device: Subscriber, error: BaseException) -> None:

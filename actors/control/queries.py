@@ -102,7 +102,7 @@ def status(runtime: Runtime) -> StatusAnswer:
         asks_open=numbers.asks_open,
         asks_closed=dict(numbers.asks_closed),
         loop_lag_seconds=numbers.loop_lag_seconds,
-        standstill=runtime_tree.standstill,
+        standstill=runtime_tree.pulse.standstill,
         books_balanced=numbers.books_balanced,
         failures=numbers.failures,
         restarts=dict(numbers.restarts),

@@ -41,14 +41,14 @@ async def test_a_loop_that_is_blocked(tmp_path: Path, caplog: pytest.LogCaptureF
         asking.start()
         hold_up(answered)
         asking.join()
-        await until(lambda: server.runtime.tree.standstill)
-        assert server.runtime.tree.standstill is not None
+        await until(lambda: server.runtime.tree.pulse.standstill)
+        assert server.runtime.tree.pulse.standstill is not None
         text = texts[-1]
         assert "the event loop stands still since " in text
         assert "in hold_up (" in text
         assert "assert released.wait(60)" in text
-        assert server.runtime.tree.standstill.startswith("stood still for ")
-        assert "in hold_up (" in server.runtime.tree.standstill
+        assert server.runtime.tree.pulse.standstill.startswith("stood still for ")
+        assert "in hold_up (" in server.runtime.tree.pulse.standstill
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len([one for one in told if "stands still" in one and "in hold_up (" in one]) <= 1
     assert len([one for one in told if "stood still" in one and "in hold_up (" in one]) == 1
