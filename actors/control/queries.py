@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from typing import Any
 
 import attrs
 
+from actors import __version__
 from actors.control.answers import (
     AuditAnswer,
     BalanceAnswer,
@@ -69,7 +68,7 @@ def status(runtime: Runtime) -> StatusAnswer:
     ]
     told = StatusAnswer(
         text="",
-        version=_version(),
+        version=__version__,
         pid=os.getpid(),
         at=runtime.environment.wall_clock(),
         opened_at=runtime_tree.opened_at,
@@ -227,11 +226,3 @@ def equation(totals: Balance) -> str:
     left = f"accepted {accepted}" + (f" + restored {restored}" if restored else "")
     right = " + ".join(f"{name} {number}" for name, number in columns.items())
     return f"{left} {'=' if totals.balanced else '≠'} {right}"
-
-
-@cache  # because it is read from files, which takes longer than all the rest of a status
-def _version() -> str:
-    try:
-        return version("trio-actors")
-    except PackageNotFoundError:
-        return "0"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from actors import __version__
 from actors.checks import check_instance
 from actors.errors import ActorsError
 from actors.metrics.rows import BESIDE, INFO, PREFIX, ROWS, RUNS, HistogramRow, Row
@@ -58,7 +58,7 @@ class Collector:
             yield _histogram(row, now) if isinstance(row, HistogramRow) else _filled(row, now)
         yield self._runs()
         info = GaugeMetricFamily(f"{PREFIX}{INFO}", BESIDE[f"{PREFIX}{INFO}"], labels=("version",))
-        info.add_metric((_version(),), 1)
+        info.add_metric((__version__,), 1)
         yield info
 
     def _statistics(self) -> Statistics:
@@ -102,10 +102,3 @@ def _histogram(row: HistogramRow, now: Statistics) -> Metric:
 def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
     bounds = [*map(str, distribution.bounds), "+Inf"]
     return list(zip(bounds, map(float, accumulate(distribution.counts)), strict=True))
-
-
-def _version() -> str:
-    try:
-        return version("trio-actors")
-    except PackageNotFoundError:
-        return "0"

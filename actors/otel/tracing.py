@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from opentelemetry import context as contexts
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, TracerProvider
 
-from actors import aio
+from actors import __version__, aio
 from actors.checks import check_instance
 from actors.events.event import check_whole
 from actors.kernel.failures import Barrier
@@ -48,7 +46,7 @@ def trace(
     instruments = inner.instruments
     if instruments.tracer is not None:
         raise RuntimeError("expected a runtime that is not traced yet, this one is")
-    tracer = otel.get_tracer("actors", _version(), tracer_provider)
+    tracer = otel.get_tracer("actors", __version__, tracer_provider)
     settlements = Settlements(tracer, settle_every)
 
     def give_up(error: BaseException) -> None:
@@ -121,10 +119,3 @@ class OtelTracer:
 def _text(value: object) -> str:
     """Return a text that an exporter can encode; what is none is about to be refused by the encoder of events."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else type(value).__name__
-
-
-def _version() -> str:
-    try:
-        return version("trio-actors")
-    except PackageNotFoundError:
-        return "0"
