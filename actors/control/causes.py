@@ -28,6 +28,9 @@ GRACE_SECONDS = 2.0
 LOSS_SECONDS = 300.0
 """Age of a loss that is still the matter: as old as what is retained."""
 
+TRIED_AGAIN = "it is tried again, every second at least, until that is mended"
+"""The way out of a store's trouble, for which there is no command to give."""
+
 _NAMED = 3
 """Things that a sentence names; of more it says how many there are."""
 
@@ -130,7 +133,7 @@ def _troubled(seen: Evidence) -> Found | None:
         return None
     return "store", (
         f"nothing is stored since {clock(seen.trouble.since)}, for {seen.user_id} or any user: {seen.trouble};"
-        " it is tried again, every second at least, until that is mended"
+        f" {TRIED_AGAIN}"
     )
 
 
@@ -141,18 +144,16 @@ def _denied(seen: Evidence) -> Found | None:
     if seen.devices or not seen.denied:
         return None
     waiting = f"; {_waiting(seen.unacked)} in its log{_since(seen)}" if seen.unacked else ""
-    return (
-        "refused",
-        f"no device of {seen.user_id} is here, because its credentials were refused{_denial(seen)}{waiting}",
+    return "refused", (
+        f"no device of {seen.user_id} is here, because its credentials were refused{_denial(seen)}{waiting}"
     )
 
 
 def _denied_beside(seen: Evidence) -> Found | None:
     if not seen.devices or not seen.denied or seen.now - seen.denied[-1].at > LOSS_SECONDS:
         return None
-    return (
-        "refused",
-        f"another device of {seen.user_id} is not here, because its credentials were refused{_denial(seen)}",
+    return "refused", (
+        f"another device of {seen.user_id} is not here, because its credentials were refused{_denial(seen)}"
     )
 
 
@@ -179,7 +180,7 @@ def _left(departure: Departure) -> str:
 
 
 def _refused(seen: Evidence) -> str:
-    """Say who was refused of whom it is not known whose devices they are: one may be this user's."""
+    """Say which sockets were refused whose users are not known: one of them may be this user's."""
     text = ""
     if seen.denied_strangers:
         last, count = seen.denied_strangers[-1], len(seen.denied_strangers)
