@@ -217,7 +217,11 @@ def _sentence(told: StatusAnswer) -> str:
     if told.loop_lag_seconds >= LATE_SECONDS:
         late = f"was late by {told.loop_lag_seconds:.1f} s lately: some code in it blocks"
         matters.append(f"its event loop {told.standstill or late}; code that blocks belongs in a thread")
-    if told.state != "open":
+    if told.state == "draining":
+        matters.append(
+            f"it is draining, so what is new is refused: runs left {told.runs:,}, connections {told.connections:,}"
+        )
+    elif told.state != "open":
         matters.append(f"it is {told.state}")
     return "; ".join(matters) or f"open, {events(told.events.accepted)} accepted and accounted for"
 
