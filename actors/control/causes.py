@@ -237,11 +237,11 @@ def _silent(seen: Evidence) -> Found | None:
 
 
 def _silence(device: DeviceAnswer) -> str:
-    """Say what silence means: the system knows whether the peer's has confirmed the bytes."""
+    """Say what silence means: the system knows whether the peer's has confirmed the bytes, which may be a proxy's."""
     if device.pending_bytes is None:
         return "it stopped reading, or its network is gone"
     if not device.pending_bytes:
-        return "what was written has reached its machine, so its program stopped reading"
+        return "what was written has reached its machine, where its program stopped reading, or else a proxy before it"
     return f"its network is gone, or it sleeps (half-open); {device.pending_bytes:,} bytes have not reached it"
 
 
@@ -282,7 +282,7 @@ def _behind(seen: Evidence) -> Found | None:
 
 
 def _unread(seen: Evidence) -> Found | None:
-    handed = [one.device for one in seen.devices if one.standing == "handed"]
+    handed = [one.device for one in seen.devices if one.standing == "handed" and not _is_given_up(one, seen)]
     if not seen.unacked or not handed:
         return None
     device, count = handed[0], events(seen.unacked)
@@ -298,6 +298,11 @@ def _unread(seen: Evidence) -> Found | None:
         f"{device.label} of {seen.user_id} was sent {count}{_since(seen)}, and has not acked {_them(seen.unacked)}"
         f"{heard}; {last}"
     )
+
+
+def _is_given_up(one: Seen, seen: Evidence) -> bool:
+    """Return true for a device of which a cause further up has said why it does not ack."""
+    return _has_stalled(one.device, seen.now) or _is_silent(one, seen)
 
 
 def _heard(at: float, seen: Evidence) -> str:

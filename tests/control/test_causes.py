@@ -117,8 +117,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35, pending_bytes=0)]), "silent",
         "nothing was heard of c3 of alice since 14:02:31, 40 s ago; it owes the answer to a ping since 14:02:46: what"
-        " was written has reached its machine, so its program stopped reading; 2 events wait for its ack; it is given"
-        " up 10 s after the ping",
+        " was written has reached its machine, where its program stopped reading, or else a proxy before it; 2 events"
+        " wait for its ack; it is given up 10 s after the ping",
     ),
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35)], unacked=0), "silent",
@@ -201,7 +201,7 @@ def test_the_worst_cause_is_first() -> None:
     """What keeps the others from mattering stands before them, and they follow."""
     stalled = device(stalled_at=AT, backlog_bytes=9)
     found = judge(seen(quarantine=FAILURE, devices=[stalled], lost=4, lost_at=AT, disputes=[(DISPUTE, "bob")]))
-    assert [cause for cause, _ in found] == ["quarantined", "stalled", "retention", "unacked", "other_owner"]
+    assert [cause for cause, _ in found] == ["quarantined", "stalled", "retention", "other_owner"]
 
 
 def test_a_device_that_acks_speaks_for_the_user() -> None:
@@ -225,6 +225,8 @@ def test_a_device_that_stopped_reading_does_not_read() -> None:
 def test_a_cause_is_said_once() -> None:
     """No device is here because the user is out of service, or because its credentials were refused: that is all."""
     assert [cause for cause, _ in judge(seen(quarantine=FAILURE, departure=LEFT))] == ["quarantined"]
+    silent = device(heard_at=AT + 20, pinged_at=AT + 35)
+    assert [cause for cause, _ in judge(seen(devices=[silent], oldest=OLDEST))] == ["silent"]
     assert [cause for cause, _ in judge(seen(departure=LEFT, denied=[DENIED]))] == ["refused"]
 
 
