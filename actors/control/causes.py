@@ -124,7 +124,7 @@ def _thread_quarantined(seen: Evidence) -> Found | None:
     return "quarantined", (
         f"thread {thread_id} of {seen.user_id} is out of service since {clock(failure.at)}, because its actor crashed"
         f" too often ({failure.error}), and takes no event; `actors release threads/{thread_id}` puts it back"
-        + (f"; so are {more} more of its threads" if more else "")
+        + _also(more)
     )
 
 
@@ -337,7 +337,7 @@ def _disputed(seen: Evidence) -> Found | None:
     more = len(seen.disputes) - 1
     return "other_owner", (
         f"thread {dispute.thread_id} was named for {seen.user_id} at {clock(dispute.at)}, and is bound to {owner},"
-        " whose devices get what is emitted into it" + (f"; so it is with {more} more threads" if more else "")
+        " whose devices get what is emitted into it" + _also(more)
     )
 
 
@@ -348,8 +348,7 @@ def _lost_threads(seen: Evidence) -> Found | None:
     now = "has no owner" if owner is None else f"is bound to {owner}"
     more = len(seen.losses) - 1
     return "other_owner", (
-        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}"
-        + (f"; so it is with {more} more threads" if more else "")
+        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}" + _also(more)
     )
 
 
@@ -405,6 +404,11 @@ def events(count: int) -> str:
 
 def _waiting(count: int) -> str:
     return f"{events(count)} wait{'s' if count == 1 else ''}"
+
+
+def _also(count: int) -> str:
+    """Say that there are more threads of which the same holds."""
+    return f"; the same holds for {count:,} other thread{'' if count == 1 else 's'}" if count else ""
 
 
 def _were(count: int) -> str:

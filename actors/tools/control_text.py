@@ -70,7 +70,7 @@ def why_text(told: WhyAnswer) -> list[str]:
 
 def audit_text(told: AuditAnswer) -> list[str]:
     """Show the books."""
-    return [told.text, f"{told.users:,} users have books"]
+    return [told.text, f"users with books: {told.users:,}"]
 
 
 def connections_text(told: Connections) -> list[str]:

@@ -49,7 +49,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     (
         seen(unacked=0, quarantined_threads=[("t1", FAILURE), ("t2", FAILURE)]), "quarantined",
         "thread t1 of alice is out of service since 14:02:11, because its actor crashed too often (ValueError: a bug),"
-        " and takes no event; `actors release threads/t1` puts it back; so are 1 more of its threads",
+        " and takes no event; `actors release threads/t1` puts it back; the same holds for 1 other"
+        " thread",
     ),
     (
         seen(trouble=Trouble("the disk is full", AT)), "store",
@@ -159,8 +160,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(unacked=0, disputes=[(DISPUTE, "bob"), (DISPUTE, "bob")]), "other_owner",
-        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; so"
-        " it is with 1 more threads",
+        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; the"
+        " same holds for 1 other thread",
     ),
     (
         seen(unacked=0, losses=[(Ownership(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
