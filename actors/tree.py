@@ -47,6 +47,7 @@ from actors.observability.lookout import Lookout
 from actors.observability.losses import Losses
 from actors.observability.notices import Notices
 from actors.observability.owners import OwnerHistory
+from actors.observability.refused_pages import RefusedPages
 from actors.observability.restored import unacked
 from actors.observability.statistics import Counts, Statistics
 from actors.observability.undelivered import OnUndelivered, UndeliveredWatch
@@ -96,6 +97,8 @@ class Tree:
         """Wall clock, seconds since 1970."""
         self.owners: OwnerHistory = OwnerHistory(self.store.known_owner, context.environment.wall_clock)
         context.instruments.add(self.owners)
+        self.refused_pages: RefusedPages = RefusedPages(context.environment.wall_clock)
+        context.instruments.add(self.refused_pages)
         # The accounts are told of each change as it happens, so the present wall time is that of the change.
         self.accounts: Accounts = Accounts(
             limits.dead_letters,

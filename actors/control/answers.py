@@ -44,6 +44,8 @@ class StatusAnswer(msgspec.Struct, kw_only=True):
 
     text: str
     """The state in a sentence: ``open``, or what is the matter."""
+    notes: list[str]
+    """Sentences about the last five minutes: refused clients, drops, devices that are behind."""
     version: str
     pid: int
     at: float

@@ -15,6 +15,7 @@ from actors.delivery.cursor import Standing
 from actors.kernel.failures import Failure
 from actors.observability.explain import clock
 from actors.observability.owners import Dispute, Ownership
+from actors.observability.refusals import Refusal, host_of
 from actors.stores.store import Trouble
 from actors.users.presence import Departure
 
@@ -26,6 +27,9 @@ GRACE_SECONDS = 2.0
 
 LOSS_SECONDS = 300.0
 """Age of a loss that is still the matter: as old as what is retained."""
+
+TRIED_AGAIN = "it is tried again, every second at least, until that is mended"
+"""The way out of a store's trouble, for which there is no command to give."""
 
 _NAMED = 3
 """Things that a sentence names; of more it says how many there are."""
@@ -77,9 +81,14 @@ class Evidence:
     """Threads that were the user's, and their owners now."""
     lively: Sequence[tuple[str, str | None]] = ()
     """Threads that were emitted into lately, and their owners, where the user has none."""
+    denied: Sequence[Refusal] = ()
+    """The refusals of this user's credentials since a device of the user came or left, oldest first."""
+    denied_strangers: Sequence[Refusal] = ()
+    """Those of credentials of which it is not known whose they were."""
     refused: Sequence[tuple[str, int]] = ()
-    """Sockets and devices that were refused before their user was known, by reason."""
+    """Sockets that were refused for another reason before their user was known, by reason."""
     ack_seconds: float = 1.0
+    ping_seconds: float = 15.0
     pong_seconds: float = 10.0
     write_deadline_seconds: float = 10.0
 
@@ -115,7 +124,7 @@ def _thread_quarantined(seen: Evidence) -> Found | None:
     return "quarantined", (
         f"thread {thread_id} of {seen.user_id} is out of service since {clock(failure.at)}, because its actor crashed"
         f" too often ({failure.error}), and takes no event; `actors release threads/{thread_id}` puts it back"
-        + (f"; so are {more} more of its threads" if more else "")
+        + _also(more)
     )
 
 
@@ -123,15 +132,43 @@ def _troubled(seen: Evidence) -> Found | None:
     if seen.trouble is None:
         return None
     return "store", (
-        f"nothing is stored since {clock(seen.trouble.since)}, for {seen.user_id} or any user: {seen.trouble}"
+        f"nothing is stored since {clock(seen.trouble.since)}, for {seen.user_id} or any user: {seen.trouble};"
+        f" {TRIED_AGAIN}"
     )
 
 
 # --- the devices' part ---------------------------------------------------------------
 
 
+def _denied(seen: Evidence) -> Found | None:
+    if seen.devices or not seen.denied:
+        return None
+    waiting = f"; {_waiting(seen.unacked)} in its log{_since(seen)}" if seen.unacked else ""
+    return "refused", (
+        f"no device of {seen.user_id} is here, because its credentials were refused{_denial(seen)}{waiting}"
+    )
+
+
+def _denied_beside(seen: Evidence) -> Found | None:
+    if not seen.devices or not seen.denied or seen.now - seen.denied[-1].at > LOSS_SECONDS:
+        return None
+    return "refused", (
+        f"another device of {seen.user_id} is not here, because its credentials were refused{_denial(seen)}"
+    )
+
+
+def _denial(seen: Evidence) -> str:
+    """Say how often, when and why, and the way out: a client does not come back with what was refused."""
+    last, count = seen.denied[-1], len(seen.denied)
+    often = "" if count == 1 else f" {count} times, the last time"
+    return (
+        f"{often} at {clock(last.at)}, from {host_of(last.peer)}: {last.reason} (in its {last.source});"
+        " it comes back when its client gets fresh ones"
+    )
+
+
 def _away(seen: Evidence) -> Found | None:
-    if seen.devices or not seen.unacked:
+    if seen.devices or seen.denied or seen.quarantine or not seen.unacked:
         return None
     last = "or was lately" if seen.departure is None else f"since {_left(seen.departure)}"
     text = f"no device of {seen.user_id} is here, {last}; {_waiting(seen.unacked)} in its log{_since(seen)}"
@@ -143,10 +180,19 @@ def _left(departure: Departure) -> str:
 
 
 def _refused(seen: Evidence) -> str:
-    if not seen.refused:
-        return ""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in seen.refused[:_NAMED])
-    return f"; sockets of users that are not known were refused: {reasons}"
+    """Say which sockets were refused whose users are not known: one of them may be this user's."""
+    text = ""
+    if seen.denied_strangers:
+        last, count = seen.denied_strangers[-1], len(seen.denied_strangers)
+        clients = "a client was" if count == 1 else f"{count} clients were, the last"
+        text += (
+            f"; a device of this user may be among those that were refused without a name: {clients} at"
+            f" {clock(last.at)}, from {host_of(last.peer)}: {last.reason} (in its {last.source})"
+        )
+    if seen.refused:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in seen.refused[:_NAMED])
+        text += f"; sockets of users that are not known were refused: {reasons}"
+    return text
 
 
 def _stalled(seen: Evidence) -> Found | None:
@@ -191,11 +237,11 @@ def _silent(seen: Evidence) -> Found | None:
 
 
 def _silence(device: DeviceAnswer) -> str:
-    """Say what silence means: the system knows whether the peer's has confirmed the bytes."""
+    """Say what silence means: the system knows whether the peer's has confirmed the bytes, which may be a proxy's."""
     if device.pending_bytes is None:
         return "it stopped reading, or its network is gone"
     if not device.pending_bytes:
-        return "what was written has reached its machine, so its program stopped reading"
+        return "what was written has reached its machine, where its program stopped reading, or else a proxy before it"
     return f"its network is gone, or it sleeps (half-open); {device.pending_bytes:,} bytes have not reached it"
 
 
@@ -215,11 +261,12 @@ def _is_silent(one: Seen, seen: Evidence) -> bool:
 def _shed(seen: Evidence) -> Found | None:
     if not seen.lost or seen.now - seen.lost_at > LOSS_SECONDS:
         return None
-    too_fast = "more is emitted than its devices take" if seen.devices else "no device was here"
+    here = bool(seen.devices or (seen.departure is not None and seen.departure.at >= seen.lost_at))
+    too_fast = "more was emitted than its devices took" if here else "no device was here"
     return "retention", (
         f"{events(seen.lost)} of {seen.user_id} {_were(seen.lost)} dropped by retention, the last at"
         f" {clock(seen.lost_at)}, before any device took {_them(seen.lost)}: {too_fast}"
-        + ("; emit with ahead=, so that the emitter waits" if seen.devices else "")
+        + ("; emit with ahead=, so that the emitter waits" if here else "")
     )
 
 
@@ -227,12 +274,15 @@ def _behind(seen: Evidence) -> Found | None:
     behind = [one.device for one in seen.devices if one.standing == "behind"]
     if not seen.unacked or len(behind) < len(seen.devices) or not behind:
         return None
-    device = min(behind, key=lambda one: one.lag_events)
-    return "behind", f"{device.label} of {seen.user_id} reads, and is {device.lag_events} events behind{_since(seen)}"
+    reading = [one for one in behind if not _has_stalled(one, seen.now)]
+    if not reading:
+        return None
+    device = min(reading, key=lambda one: one.lag_events)
+    return "behind", f"{device.label} of {seen.user_id} reads, and is {events(device.lag_events)} behind{_since(seen)}"
 
 
 def _unread(seen: Evidence) -> Found | None:
-    handed = [one.device for one in seen.devices if one.standing == "handed"]
+    handed = [one.device for one in seen.devices if one.standing == "handed" and not _is_given_up(one, seen)]
     if not seen.unacked or not handed:
         return None
     device, count = handed[0], events(seen.unacked)
@@ -242,16 +292,26 @@ def _unread(seen: Evidence) -> Found | None:
     due = seen.now - seen.ack_seconds - GRACE_SECONDS
     if seen.oldest is not None and seen.oldest.at > due:
         return "fresh", f"{count} went out to {device.label} of {seen.user_id} a moment ago, and its ack is not due yet"
-    heard = "" if device.heard_at is None else _heard(device.heard_at, seen.oldest)
+    heard = "" if device.heard_at is None else _heard(device.heard_at, seen)
     last = "no device has acked anything" if seen.acked_at is None else f"the last ack came at {clock(seen.acked_at)}"
     return "unacked", (
-        f"{device.label} of {seen.user_id} was sent {count}{_since(seen)} and has not acked them{heard}; {last}"
+        f"{device.label} of {seen.user_id} was sent {count}{_since(seen)}, and has not acked {_them(seen.unacked)}"
+        f"{heard}; {last}"
     )
 
 
-def _heard(at: float, oldest: EventAnswer | None) -> str:
-    if oldest is not None and at < oldest.at:
-        return f", and nothing was heard of it since {clock(at)}"
+def _is_given_up(one: Seen, seen: Evidence) -> bool:
+    """Return true for a device of which a cause further up has said why it does not ack."""
+    return _has_stalled(one.device, seen.now) or _is_silent(one, seen)
+
+
+def _heard(at: float, seen: Evidence) -> str:
+    if seen.oldest is not None and at < seen.oldest.at:
+        found = f"{seen.ping_seconds + seen.pong_seconds:g} s"
+        return (
+            f", and nothing was heard of it since {clock(at)}: its program hangs, or its network is gone (half-open),"
+            f" and then it is given up within {found} of that"
+        )
     return f", though it was heard at {clock(at)}"
 
 
@@ -277,7 +337,7 @@ def _disputed(seen: Evidence) -> Found | None:
     more = len(seen.disputes) - 1
     return "other_owner", (
         f"thread {dispute.thread_id} was named for {seen.user_id} at {clock(dispute.at)}, and is bound to {owner},"
-        " whose devices get what is emitted into it" + (f"; so it is with {more} more threads" if more else "")
+        " whose devices get what is emitted into it" + _also(more)
     )
 
 
@@ -288,8 +348,7 @@ def _lost_threads(seen: Evidence) -> Found | None:
     now = "has no owner" if owner is None else f"is bound to {owner}"
     more = len(seen.losses) - 1
     return "other_owner", (
-        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}"
-        + (f"; so it is with {more} more threads" if more else "")
+        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}" + _also(more)
     )
 
 
@@ -322,11 +381,13 @@ _LOOKS: tuple[Callable[[Evidence], Found | None], ...] = (
     _troubled,
     _stalled,
     _silent,
+    _denied,
     _away,
     _shed,
     _behind,
     _unread,
     _missed,
+    _denied_beside,
     _disputed,
     _lost_threads,
 )
@@ -343,6 +404,11 @@ def events(count: int) -> str:
 
 def _waiting(count: int) -> str:
     return f"{events(count)} wait{'s' if count == 1 else ''}"
+
+
+def _also(count: int) -> str:
+    """Say that there are more threads of which the same holds."""
+    return f"; the same holds for {count:,} other thread{'' if count == 1 else 's'}" if count else ""
 
 
 def _were(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from itertools import islice
 
+from actors.connections.actor import Connection
 from actors.control.answers import EventAnswer, RangeAnswer
 from actors.control.causes import Evidence, Seen
 from actors.control.devices import device_answer
@@ -25,8 +26,11 @@ MOST = 20
 
 _LIVELY = 3
 
-_BEFORE_HELLO = frozenset({"unauthenticated", "no_hello", "unavailable"})
-"""The rows of the closing table by which a device is refused whose user is not known."""
+_BEFORE_HELLO = frozenset({"no_hello", "unavailable"})
+"""The rows of the closing table by which a device is refused whose user is not known. Credentials that were refused are
+remembered one by one, because of some it is known whose they were."""
+
+_REMEMBERED = "unauthenticated"
 
 
 def evidence_of(runtime: Runtime, user_id: str) -> Evidence:
@@ -43,6 +47,7 @@ def evidence_of(runtime: Runtime, user_id: str) -> Evidence:
         placed, unacked = restored.head, max(restored.head - restored.low + 1 - acked, 0)
     letters = [one for one in runtime.dead_letters if one.user_id == user_id and one.cause is Cause.RETENTION]
     quarantine = tree.users.quarantined(user_id)
+    denied = tree.server.authentication.refusals.since(_settled_at(presence))
     return Evidence(
         user_id=user_id,
         now=runtime.environment.wall_clock(),
@@ -66,8 +71,11 @@ def evidence_of(runtime: Runtime, user_id: str) -> Evidence:
         disputes=[(one, _owner(runtime, one.thread_id)) for one in islice(tree.owners.disputes(user_id=user_id), MOST)],
         losses=[(one, runtime.owner(one.thread_id)) for one in islice(tree.owners.lost_by(user_id), MOST)],
         lively=() if total else lively(runtime, user_id),
+        denied=[one for one in denied if one.user_id == user_id],
+        denied_strangers=[one for one in denied if one.user_id is None],
         refused=refused(runtime),
         ack_seconds=limits.ack_seconds,
+        ping_seconds=limits.ping_seconds,
         pong_seconds=limits.pong_seconds,
         write_deadline_seconds=limits.write_deadline_seconds,
     )  # fmt: skip
@@ -133,9 +141,11 @@ def lively(runtime: Runtime, user_id: str) -> list[tuple[str, str | None]]:
 
 
 def refused(runtime: Runtime) -> list[tuple[str, int]]:
-    """Return why sockets were refused before their user was known, and how many, the most frequent first."""
+    """Return why sockets were refused before their user was known, and how many, the most frequent first; but for
+    their credentials."""
     numbers = runtime.statistics()
-    found = {f"{code} {reason}": count for (code, reason), count in numbers.handshakes_refused.items()}
+    refusals = numbers.handshakes_refused.items()
+    found = {f"{code} {reason}": count for (code, reason), count in refusals if reason != _REMEMBERED}
     found |= {name: count for name, count in numbers.connections_closed.items() if name in _BEFORE_HELLO}
     return sorted(found.items(), key=lambda one: -one[1])
 
@@ -147,6 +157,14 @@ def letters_of(runtime: Runtime, thread_id: str) -> Iterator[DeadLetter]:
 
 def _was_here(presence: Presence | None) -> bool:
     return presence is not None and bool(presence.devices or presence.departures)
+
+
+def _settled_at(presence: Presence | None) -> float:
+    """Return the time at which a device of a user was let in or left last: what was refused before may be the same."""
+    if presence is None:
+        return 0.0
+    came = [device.since for device in presence.devices if isinstance(device, Connection)]
+    return max([*came, *(one.at for one in presence.departures)], default=0.0)
 
 
 def _devices(runtime: Runtime, presence: Presence | None, first: int) -> list[Seen]:

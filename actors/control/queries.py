@@ -28,9 +28,10 @@ from actors.control.answers import (
     ReleaseAnswer,
     StatusAnswer,
 )
-from actors.control.causes import events
+from actors.control.causes import TRIED_AGAIN, events
 from actors.control.devices import device_answer
 from actors.control.evidence import MOST
+from actors.control.lately import lately
 from actors.control.page import tree, users_of
 from actors.control.trace import trace
 from actors.control.why import why, why_device, why_thread
@@ -68,6 +69,7 @@ def status(runtime: Runtime) -> StatusAnswer:
     ]
     told = StatusAnswer(
         text="",
+        notes=lately(runtime),
         version=__version__,
         pid=os.getpid(),
         at=runtime.environment.wall_clock(),
@@ -206,15 +208,19 @@ def _sentence(told: StatusAnswer) -> str:
     """Return what is the matter, the worst first; or that all is well."""
     matters = [] if told.balanced and told.books_balanced is not False else ["the books do not add up"]
     if told.trouble is not None and told.trouble_since is not None:
-        matters.append(f"nothing is stored since {clock(told.trouble_since)}: {told.trouble}")
+        matters.append(f"nothing is stored since {clock(told.trouble_since)}: {told.trouble}; {TRIED_AGAIN}")
     if told.quarantined_now:
         first = told.quarantined[0]
         more = f" and {told.quarantined_now - 1} more are" if told.quarantined_now > 1 else " is"
         matters.append(f"{first.path}{more} out of service ({first.error}); `actors release {first.path}` puts it back")
     if told.loop_lag_seconds >= LATE_SECONDS:
         late = f"was late by {told.loop_lag_seconds:.1f} s lately: some code in it blocks"
-        matters.append(f"its event loop {told.standstill or late}")
-    if told.state != "open":
+        matters.append(f"its event loop {told.standstill or late}; code that blocks belongs in a thread")
+    if told.state == "draining":
+        matters.append(
+            f"it is draining, so what is new is refused: runs left {told.runs:,}, connections {told.connections:,}"
+        )
+    elif told.state != "open":
         matters.append(f"it is {told.state}")
     return "; ".join(matters) or f"open, {events(told.events.accepted)} accepted and accounted for"
 

@@ -39,6 +39,8 @@ NOWHERE = "in code that was not seen"
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 _OURS = tuple(str(Path(module.__file__ or "").parent) for module in (trio, actors))
 _STANDARD = sysconfig.get_path("stdlib")
+_FROZEN = "<frozen "
+"""The names of the standard library's modules that are part of the interpreter, as that which imports others."""
 
 
 class Lookout:
@@ -133,7 +135,7 @@ def _strangeness(file: str) -> int:
         return 3
     if file.startswith(_INSTALLED):
         return 1
-    return 2 if file.startswith(_STANDARD) else 0
+    return 2 if file.startswith((_STANDARD, _FROZEN)) else 0
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

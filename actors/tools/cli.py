@@ -6,19 +6,22 @@ import argparse
 import gc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.tools import control
 from actors.tools.arguments import Parser, Version, address, host, identifier, port, seconds, store, web_address
 from actors.tools.control_place import AUTO, NONE, control_place
-from actors.tools.demo import DemoOptions, demo
-from actors.tools.journal import JournalOptions, journal
 from actors.tools.log_format import LEVELS, show_log
-from actors.tools.programs import ProgramOptions
-from actors.tools.serve import ServeOptions, serve
 from actors.tools.terminal import run_command
 from actors.tools.watch import add_commands, run
+
+if TYPE_CHECKING:
+    from actors.tools.demo import DemoOptions
+    from actors.tools.serve import ServeOptions
+
+# What one command alone needs is imported where that begins, because an operator in trouble asks many times.
 
 _PORT = 8765
 _LINGER_SECONDS = 2.0
@@ -99,13 +102,19 @@ def _main(argv: Sequence[str] | None) -> int:
     show_log(getattr(arguments, "log_format", "text"), getattr(arguments, "log_level", "warning"))
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)
     if arguments.command == "journal":
+        from actors.tools.journal import JournalOptions, journal  # noqa: PLC0415 - this command's alone
+
         return journal(JournalOptions(path=arguments.path, action=arguments.action, explain=arguments.explain))
     if (status := control.run(arguments)) is not None:
         return status
     if arguments.command not in commands:
         return run(arguments)
     if arguments.command == "serve":
+        from actors.tools.serve import serve  # noqa: PLC0415 - the same
+
         return trio.run(serve, _serve_options(commands["serve"], arguments))
+    from actors.tools.demo import demo  # noqa: PLC0415 - the same
+
     return trio.run(demo, _demo_options(commands["demo"], arguments))
 
 
@@ -215,6 +224,9 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
     has_webhooks = arguments.message_url is not None or arguments.undelivered_url is not None
     if has_webhooks != (arguments.webhook_secret is not None):
         parser.error("--webhook-secret signs what --message-url and --undelivered-url get: expected both or none")
+    from actors.tools.programs import ProgramOptions  # noqa: PLC0415 - the same
+    from actors.tools.serve import ServeOptions  # noqa: PLC0415 - the same
+
     return ServeOptions(
         host=arguments.host,
         port=arguments.port,
@@ -242,6 +254,8 @@ def _demo_options(parser: Parser, arguments: argparse.Namespace) -> DemoOptions:
         parser.error("--json tells what --once saw: expected --once with it")
     if arguments.once and arguments.drain is not None:
         parser.error("--once ends with its question: expected no --drain with it")
+    from actors.tools.demo import DemoOptions  # noqa: PLC0415 - the same
+
     return DemoOptions(
         host=arguments.host,
         port=arguments.port if arguments.port is not None else 0 if arguments.once else _PORT,

@@ -30,6 +30,7 @@ def status_text(told: StatusAnswer) -> list[str]:
     behind = f", {told.connections_behind:,} behind by {told.lag_events_max:,} events at most"
     lines = [
         told.text,
+        *(f"- {note}" for note in told.notes),
         f"process {told.pid}, trio-actors {told.version}, {told.state}",
         f"events: accepted {told.events.accepted:,}, retained {told.events.retained:,}, acked {told.events.acked:,},"
         f" held {told.events.held:,}, unconfirmed {told.events.unconfirmed:,}, dropped {told.events.dropped:,}"
@@ -42,7 +43,7 @@ def status_text(told: StatusAnswer) -> list[str]:
         f"runs: {told.runs:,} of {told.runs_begun:,} begun, ended{_counts(told.runs_ended) or ' none'};"
         f" {told.asks_open:,} open questions",
         f"failures: {told.failures:,}; restarts{_counts(told.restarts) or ' none'};"
-        f" {told.quarantined_now:,} actors out of service",
+        f" actors out of service: {told.quarantined_now:,}",
         f"the loop was late by {told.loop_lag_seconds * 1000:.0f} ms at most lately",
     ]
     if told.standstill is not None:
@@ -69,7 +70,7 @@ def why_text(told: WhyAnswer) -> list[str]:
 
 def audit_text(told: AuditAnswer) -> list[str]:
     """Show the books."""
-    return [told.text, f"{told.users:,} users have books"]
+    return [told.text, f"users with books: {told.users:,}"]
 
 
 def connections_text(told: Connections) -> list[str]:

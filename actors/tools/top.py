@@ -119,7 +119,7 @@ def _rows(frame: Frame, before: Frame | None) -> Iterator[tuple[Text, ...]]:
 
 def _user(user: UserAnswer, before: UserAnswer | None, passed: float) -> tuple[Text, ...]:
     rate = f"{user.head:,}" if before is None else f"{(user.head - before.head) / passed:,.0f}/s"
-    state, style = f"{user.devices_total} devices", ""
+    state, style = f"{user.devices_total:,} device{'' if user.devices_total == 1 else 's'}", ""
     if user.quarantined is not None:
         state, style = "out of service", "bold red"
     elif not user.devices_total:

@@ -13,6 +13,7 @@ from actors.delivery.cursor import Standing
 from actors.kernel.failures import Failure
 from actors.observability.explain import clock
 from actors.observability.owners import Dispute, Ownership
+from actors.observability.refusals import Refusal
 from actors.stores.store import Trouble
 from actors.users.presence import Departure
 
@@ -35,6 +36,8 @@ def device(standing: Standing = "handed", **facts: Any) -> Seen:
 FAILURE = Failure(path="users/alice", handling="Acked", error="ValueError: a bug", traceback="", at=AT)
 LEFT = Departure(label="c3", name="silent", text="it did not answer a ping within 10 s", at=AT)
 OLDEST = EventAnswer(event_id="e1", type="x", thread_id="t1", offset=8, at=AT)
+DENIED = Refusal(peer="10.0.0.7:5", source="hello", reason="the token expired", at=AT, user_id="alice")
+STRANGER = Refusal(peer="10.0.0.7:5", source="cookie", reason="authenticate found no user for it", at=AT, user_id=None)
 DISPUTE = Dispute(thread_id="t1", user_id="alice", at=AT)
 
 INCIDENTS: list[tuple[Evidence, str, str]] = [
@@ -46,11 +49,13 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     (
         seen(unacked=0, quarantined_threads=[("t1", FAILURE), ("t2", FAILURE)]), "quarantined",
         "thread t1 of alice is out of service since 14:02:11, because its actor crashed too often (ValueError: a bug),"
-        " and takes no event; `actors release threads/t1` puts it back; so are 1 more of its threads",
+        " and takes no event; `actors release threads/t1` puts it back; the same holds for 1 other"
+        " thread",
     ),
     (
         seen(trouble=Trouble("the disk is full", AT)), "store",
-        "nothing is stored since 14:02:11, for alice or any user: the disk is full",
+        "nothing is stored since 14:02:11, for alice or any user: the disk is full; it is tried again, every"
+        " second at least, until that is mended",
     ),
     (
         seen(departure=LEFT, oldest=OLDEST), "away",
@@ -58,9 +63,41 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
         " wait in its log, the oldest since 14:02:11",
     ),
     (
-        seen(unacked=1, refused=[("403 origin", 5), ("401 unauthenticated", 1)]), "away",
+        seen(unacked=1, refused=[("403 origin", 5), ("no_hello", 1)]), "away",
         "no device of alice is here, or was lately; 1 event waits in its log; sockets of users that are not known were"
-        " refused: 403 origin 5, 401 unauthenticated 1",
+        " refused: 403 origin 5, no_hello 1",
+    ),
+    (
+        seen(unacked=1, denied_strangers=[STRANGER, STRANGER]), "away",
+        "no device of alice is here, or was lately; 1 event waits in its log; a device of this user may be among those"
+        " that were refused without a name: 2 clients were, the last at 14:02:11, from 10.0.0.7: authenticate found no"
+        " user for it (in its cookie)",
+    ),
+    (
+        seen(known=False, unacked=0, placed=0, denied=[DENIED]), "refused",
+        "no device of alice is here, because its credentials were refused at 14:02:11, from 10.0.0.7: the token expired"
+        " (in its hello); it comes back when its client gets fresh ones",
+    ),
+    (
+        seen(departure=LEFT, oldest=OLDEST, denied=[DENIED, DENIED]), "refused",
+        "no device of alice is here, because its credentials were refused 2 times, the last time at 14:02:11, from"
+        " 10.0.0.7: the token expired (in its hello); it comes back when its client gets fresh ones; 2 events wait in"
+        " its log, the oldest since 14:02:11",
+    ),
+    (
+        seen(unacked=0, devices=[device("acked")], denied=[DENIED]), "refused",
+        "another device of alice is not here, because its credentials were refused at 14:02:11, from 10.0.0.7: the"
+        " token expired (in its hello); it comes back when its client gets fresh ones",
+    ),
+    (
+        seen(unacked=0, departure=LEFT, lost=4, lost_at=AT - 1), "retention",
+        "4 events of alice were dropped by retention, the last at 14:02:10, before any device took them: more was"
+        " emitted than its devices took; emit with ahead=, so that the emitter waits",
+    ),
+    (
+        seen(unacked=0, departure=LEFT, lost=1, lost_at=AT + 1), "retention",
+        "1 event of alice was dropped by retention, the last at 14:02:12, before any device took it: no device was"
+        " here",
     ),
     (
         seen(devices=[device(stalled_at=AT + 29, backlog_bytes=1_000, pending_bytes=120_000)]), "stalled",
@@ -81,8 +118,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35, pending_bytes=0)]), "silent",
         "nothing was heard of c3 of alice since 14:02:31, 40 s ago; it owes the answer to a ping since 14:02:46: what"
-        " was written has reached its machine, so its program stopped reading; 2 events wait for its ack; it is given"
-        " up 10 s after the ping",
+        " was written has reached its machine, where its program stopped reading, or else a proxy before it; 2 events"
+        " wait for its ack; it is given up 10 s after the ping",
     ),
     (
         seen(devices=[device(heard_at=AT + 20, pinged_at=AT + 35)], unacked=0), "silent",
@@ -91,13 +128,14 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(devices=[device(heard_at=AT - 1)], oldest=OLDEST), "unacked",
-        "c3 of alice was sent 2 events, the oldest since 14:02:11 and has not acked them, and nothing was heard of it"
-        " since 14:02:10; no device has acked anything",
+        "c3 of alice was sent 2 events, the oldest since 14:02:11, and has not acked them, and nothing was heard of it"
+        " since 14:02:10: its program hangs, or its network is gone (half-open), and then it is given up within 25 s of"
+        " that; no device has acked anything",
     ),
     (
         seen(devices=[device("behind", lag_events=40)], lost=400, lost_at=AT + 58), "retention",
-        "400 events of alice were dropped by retention, the last at 14:03:09, before any device took them: more is"
-        " emitted than its devices take; emit with ahead=, so that the emitter waits",
+        "400 events of alice were dropped by retention, the last at 14:03:09, before any device took them: more was"
+        " emitted than its devices took; emit with ahead=, so that the emitter waits",
     ),
     (
         seen(devices=[device("behind", lag_events=40)], oldest=OLDEST), "behind",
@@ -113,7 +151,7 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(devices=[device()], oldest=OLDEST, acked_at=AT - 60), "unacked",
-        "c3 of alice was sent 2 events, the oldest since 14:02:11 and has not acked them, though it was heard at"
+        "c3 of alice was sent 2 events, the oldest since 14:02:11, and has not acked them, though it was heard at"
         " 14:03:10; the last ack came at 14:01:11",
     ),
     (
@@ -122,8 +160,8 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
     ),
     (
         seen(unacked=0, disputes=[(DISPUTE, "bob"), (DISPUTE, "bob")]), "other_owner",
-        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; so"
-        " it is with 1 more threads",
+        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; the"
+        " same holds for 1 other thread",
     ),
     (
         seen(unacked=0, losses=[(Ownership(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
@@ -164,7 +202,7 @@ def test_the_worst_cause_is_first() -> None:
     """What keeps the others from mattering stands before them, and they follow."""
     stalled = device(stalled_at=AT, backlog_bytes=9)
     found = judge(seen(quarantine=FAILURE, devices=[stalled], lost=4, lost_at=AT, disputes=[(DISPUTE, "bob")]))
-    assert [cause for cause, _ in found] == ["quarantined", "stalled", "retention", "unacked", "other_owner"]
+    assert [cause for cause, _ in found] == ["quarantined", "stalled", "retention", "other_owner"]
 
 
 def test_a_device_that_acks_speaks_for_the_user() -> None:
@@ -177,6 +215,26 @@ def test_a_pause_is_no_standstill() -> None:
     """A socket that took something a second ago is slow, and so is a device that was pinged a second ago."""
     slow = device("behind", stalled_at=AT + 59, pinged_at=AT + 59, lag_events=1)
     assert [cause for cause, _ in judge(seen(devices=[slow]))] == ["behind"]
+
+
+def test_a_device_that_stopped_reading_does_not_read() -> None:
+    """It is behind, too, and that it reads is not said of it."""
+    stalled = device("behind", stalled_at=AT, backlog_bytes=9, lag_events=40)
+    assert [cause for cause, _ in judge(seen(devices=[stalled]))] == ["stalled"]
+
+
+def test_a_cause_is_said_once() -> None:
+    """No device is here because the user is out of service, or because its credentials were refused: that is all."""
+    assert [cause for cause, _ in judge(seen(quarantine=FAILURE, departure=LEFT))] == ["quarantined"]
+    silent = device(heard_at=AT + 20, pinged_at=AT + 35)
+    assert [cause for cause, _ in judge(seen(devices=[silent], oldest=OLDEST))] == ["silent"]
+    assert [cause for cause, _ in judge(seen(departure=LEFT, denied=[DENIED]))] == ["refused"]
+
+
+def test_an_old_refusal_beside_a_device_is_past() -> None:
+    """A device that is here for long is more likely all that there is."""
+    old = seen(unacked=0, devices=[device("acked")], denied=[DENIED], now=AT + 301)
+    assert [cause for cause, _ in judge(old)] == ["acked"]
 
 
 def test_an_old_loss_is_past() -> None:

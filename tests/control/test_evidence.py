@@ -8,8 +8,10 @@ import trio
 import actors
 from actors.control import evidence
 from actors.control.evidence import event_at, evidence_of, letters_of, lively, ranges_of, refused
+from actors.control.why import why
 from actors.stores.local import LocalStore
 from actors.testing.journal import Disk, SimJournal
+from tests.support.raw import Peer, upgrade_request
 from tests.support.served import served
 
 
@@ -100,16 +102,50 @@ async def test_a_store_that_does_not_list_its_threads(monkeypatch: pytest.Monkey
         assert evidence.threads_of_users(runtime, ["alice", "bob"]) == {"alice": (2, ["t0", "t2"]), "bob": (0, [])}
 
 
+async def expect_credentials(credentials: actors.Credentials) -> str | None:
+    """Know the users of good tokens and of those that have expired, and no other."""
+    kind, _, name = str(credentials.token).partition(":")
+    if kind == "expired":
+        raise actors.Refused("the token expired", user_id=name)
+    return name if kind == "good" else None
+
+
+async def turn_away(peer: Peer, token: str) -> None:
+    """Say hello with a token that is refused, and take the goodbye."""
+    await peer.open("actors.v1")
+    await peer.say({"op": "hello", "v": 1, "token": token})
+    await peer.farewell()
+
+
+async def test_refused_credentials() -> None:
+    """A user's own refusals are told from those of strangers, and neither is among other refusals."""
+    async with served(authenticate=expect_credentials) as server:
+        for token in ("expired:dave", "expired:erin", "unknown:dave"):
+            async with server.peer() as peer:
+                await turn_away(peer, token)
+        await server.all_gone()
+        found = evidence_of(server.runtime, "dave")
+        assert [one.reason for one in found.denied] == ["the token expired"]
+        assert [one.reason for one in found.denied_strangers] == ["authenticate found no user for it"]
+        assert (found.known, refused(server.runtime)) == (False, [])
+        assert why(server.runtime, "dave").cause == "refused"
+
+
+async def test_a_refusal_before_a_device_came() -> None:
+    """It is past once a device of the user was let in: that may be the same one, with fresh credentials."""
+    async with served(authenticate=expect_credentials) as server:
+        async with server.peer() as peer:
+            await turn_away(peer, "expired:dave")
+        async with server.peer() as peer:
+            await peer.attach("good:dave")
+            assert evidence_of(server.runtime, "dave").denied == []
+            async with server.peer() as other:
+                await turn_away(other, "expired:dave")
+            assert len(evidence_of(server.runtime, "dave").denied) == 1
+
+
 async def test_refused_handshakes() -> None:
     """Sockets that were refused before their user was known are counted by reason."""
-
-    async def knows_nobody(credentials: actors.Credentials) -> str | None:
-        return None
-
-    async with served(authenticate=knows_nobody) as server, server.peer() as peer:
-        await peer.open("actors.v1")
-        await peer.say({"op": "hello", "v": 1, "token": "expired"})
-        await peer.farewell()
-        await server.all_gone()
-        assert refused(server.runtime) == [("unauthenticated", 1)]
-        assert evidence_of(server.runtime, "alice").refused == [("unauthenticated", 1)]
+    async with served() as server, server.peer() as peer:
+        await peer.ask(upgrade_request("actors.v1", extra=[("Origin", "https://elsewhere.example")]))
+        assert refused(server.runtime) == [("403 origin", 1)]

@@ -36,7 +36,7 @@ async def test_status_when_something_is_the_matter(autojump_clock: trio.testing.
         with pytest.raises(ValueError, match="expected the path of a quarantined actor"):
             queries.release(runtime, "users/alice")
         runtime.tree.messages.refusing = True
-        assert queries.status(runtime).text == "it is draining"
+        assert queries.status(runtime).text == "it is draining, so what is new is refused: runs left 0, connections 0"
 
 
 async def test_explain() -> None:

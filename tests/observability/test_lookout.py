@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -80,6 +81,14 @@ def test_a_place_is_the_applications_own() -> None:
     frame = sys._getframe()
     assert place_of(frame).startswith(f"in test_a_place_is_the_applications_own ({__file__}:")
     assert place_of(None) == NOWHERE
+
+
+def test_the_interpreter_is_not_the_application() -> None:
+    """An import that takes long is named by the line that has it, and not by the interpreter's own code."""
+    frozen: dict[str, Callable[[], str]] = {}
+    exec(compile("def inner():\n    return place()", "<frozen importlib._bootstrap>", "exec"), frozen)  # noqa: S102
+    frozen["place"] = lambda: place_of(sys._getframe(1))
+    assert f"({__file__}:" in frozen["inner"]()
 
 
 def watchers() -> set[threading.Thread]:

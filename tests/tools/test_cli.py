@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+import trio
 
 import actors
 from actors.tools.build import build
@@ -14,6 +17,15 @@ async def test_which_release_and_build_it_is() -> None:
     finished = await run("--version")
     assert (finished.status, finished.err) == (0, "")
     assert finished.out == f"trio-actors {actors.__version__} ({build()})\n"
+
+
+async def test_what_serves_is_not_imported_to_ask() -> None:
+    """Commands that ask a server start without the code of those that are one, so that an operator waits less."""
+    code = "import sys, actors.tools.cli; print(*(name for name in sys.modules if name.startswith('actors.tools.')))"
+    done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
+    loaded = set(done.stdout.decode().split())
+    assert "actors.tools.control" in loaded
+    assert loaded.isdisjoint(f"actors.tools.{name}" for name in ("serve", "demo", "journal", "programs", "top"))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def test_a_frame(tmp_path: Path) -> None:
             assert lines[0].rstrip() == "open, 2 events accepted and accounted for"
             assert lines[3].split() == ["user", "state", "events", "unacked", "lag", "waiting"]
             assert [line.split()[:3] for line in lines[4:8]] == [
-                ["alice", "1", "devices"], ["c1", "live", "acked"], ["run", "r1", "of"], ["thread", "t1"],
+                ["alice", "1", "device"], ["c1", "live", "acked"], ["run", "r1", "of"], ["thread", "t1"],
             ]  # fmt: skip
             assert lines[8].startswith("1 of 1 users; q quits")
             assert {len(line) for line in lines} <= set(range(81))

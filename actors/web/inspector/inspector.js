@@ -13,7 +13,7 @@ import { answered, failed, newLink } from "./link.js";
 import { LISTS, listAt, placeOf, subjectAt } from "./place.js";
 import { Plot } from "./plots.js";
 import { Questions } from "./questions.js";
-import { isWell, sampleOf, stages, vitals } from "./state.js";
+import { isWell, matterOf, sampleOf, stages, vitals } from "./state.js";
 import { setMood } from "./tables.js";
 import { LinkView, StagesView, VitalsView } from "./views.js";
 
@@ -195,7 +195,7 @@ class Inspector {
   #drawState() {
     const status = this.#status;
     write(byId("version"), `version ${status.version} · process ${status.pid}`);
-    write(byId("matter"), status.text);
+    write(byId("matter"), matterOf(status));
     setMood(byId("matter"), isWell(status) ? "" : "bad");
     this.#vitals.draw(vitals(status));
     this.#stages.draw(stages(status.events));

@@ -39,6 +39,9 @@ export function isWell(status) {
   return sound && status.quarantined_now === 0 && status.loop_lag_seconds < LATE_SECONDS;
 }
 
+/** Return what is the matter, and what happened lately, as `actors status` has it. @returns {string} */
+export const matterOf = ({ text, notes }) => [text, ...notes].join("; ");
+
 function storeOf({ trouble, trouble_since: since, at }) {
   if (trouble === null) return ["stores", "ok"];
   return ["cannot store", "bad", `for ${duration(at - (since ?? at))}`];

@@ -280,6 +280,12 @@ ILL: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+async def test_what_happened_lately_is_shown(node: Node) -> None:
+    """The sentence about the state goes on with what was refused or dropped lately."""
+    given = [WELL | {"text": "open", "notes": []}, WELL | {"text": "open", "notes": ["a page was refused"]}]
+    assert await told(node, "return given.map(state.matterOf);", given=given) == ["open", "open; a page was refused"]
+
+
 async def test_a_sign_of_trouble_stands_out(node: Node) -> None:
     """That one and no other is marked, and the sentence about the state is, too."""
     script = """
