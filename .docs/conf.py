@@ -28,6 +28,8 @@ myst_url_schemes = {
 }
 
 autodoc_member_order = "bysource"
+# A default as it is written: the repr of a function is no expression, and spoils the whole signature.
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}

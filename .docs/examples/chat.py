@@ -2,12 +2,14 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 from assistant import assistant  # the agent of the first program
 
 import actors
+from actors import control
 from actors.web import pages
 from actors.wire.http import Page
 
@@ -32,10 +34,12 @@ async def main() -> None:
     ):
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             host, port = await nursery.start(runtime.serve, "127.0.0.1", int(os.environ.get("PORT", "8765")))
+            await nursery.start(control.serve, runtime, os.environ.get("CONTROL"))  # `actors status` asks there
             print(f"Talk to it on http://{host}:{port}/#token-of-alice", flush=True)
             await anext(signals)
-            await runtime.drain(10)  # runs finish, devices are told to come back
+        await runtime.drain(10)  # runs finish, devices are told to come back; a second signal ends it at once
         nursery.cancel_scope.cancel()
 
 
-trio.run(main)
+with suppress(KeyboardInterrupt):  # Ctrl-C, again
+    trio.run(main)

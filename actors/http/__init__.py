@@ -7,8 +7,12 @@
 mounts it.
 """
 
-from actors.http.app import Api, open_api
-from actors.http.keys import BadKeys, Key, Keys, read_keys
-from actors.http.server import serve
+try:
+    from actors.http.app import Api, open_api
+    from actors.http.keys import BadKeys, Key, Keys, read_keys
+    from actors.http.server import serve
+except ModuleNotFoundError as _error:
+    _text = f"actors.http needs the extra [http]: {_error.name} is not installed"
+    raise ModuleNotFoundError(f"{_text}; in the checkout: pip install '.[http]'", name=_error.name) from None
 
 __all__ = ["Api", "BadKeys", "Key", "Keys", "open_api", "read_keys", "serve"]

@@ -3,6 +3,10 @@
 Needs the extra ``[metrics]``.
 """
 
-from actors.metrics.collector import Collector
+try:
+    from actors.metrics.collector import Collector
+except ModuleNotFoundError as _error:
+    _text = f"actors.metrics needs the extra [metrics]: {_error.name} is not installed"
+    raise ModuleNotFoundError(f"{_text}; in the checkout: pip install '.[metrics]'", name=_error.name) from None
 
 __all__ = ["Collector"]

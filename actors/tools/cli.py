@@ -27,6 +27,13 @@ _PORT = 8765
 _LINGER_SECONDS = 2.0
 _DRAIN_SECONDS = 10.0
 
+_END = """\
+examples:
+  actors demo               a page to try it on, and an assistant that answers
+  actors serve --help       what a command takes, and its exit statuses
+  actors why alice          why a user of the server that runs lacks an event
+"""
+
 _SERVE = """\
 Deliver agent events to the devices of their users, over WebSockets at /ws.
 Without --stdin it serves until SIGTERM or Ctrl-C; with it the first such signal
@@ -46,8 +53,8 @@ for them, so that a long input is not shed.
 
 _SERVE_END = """\
 receipts:
-  {"line":7,"event_id":"e1","thread_id":"t1","seq":3,"offset":9,"stage":"STORED",
-   "timestamp":1756905054.03}
+  {"line":7,"event_id":"e1","thread_id":"t1","seq":3,"offset":9,
+   "stage":"STORED","timestamp":1756905054.03}
   One line on standard output for each stage that an event goes through, in
   order: BUFFERED (its thread has no owner yet), STORED (in its owner's log),
   WRITTEN (handed to a socket), ACKED (a device acked it), UNCONFIRMED (written,
@@ -119,7 +126,10 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> tuple[Parser, dict[str, Parser]]:
-    parser = Parser(prog="actors", description="Agent events into threads, out to every device, each accounted for.")
+    parser = Parser(
+        prog="actors", description="Agent events into threads, out to every device, each accounted for.",
+        epilog=_END, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     serving = _command(commands, "serve", "deliver events to devices", _SERVE, _SERVE_END)

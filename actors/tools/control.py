@@ -26,24 +26,52 @@ NOT_FOUND = 1
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _END = """\
+examples:
+{examples}
+
 exit status:
-  0  found: the answer is on standard output
-  1  not found: no such event, user, thread or quarantined actor; with audit and
-     status, the books do not add up
+  0  the answer is on standard output
+  1  {no}
   2  no server answers: none runs, several do, or its event loop stands still
 """
 
-_STATUS = "Show a server in numbers: what is the matter in a sentence, then events, connections, refusals, runs."
+_REFUSED = "the server refuses the request"
+
+_EXAMPLES_AND_NO = {
+    "status": (("status", "status --json"), "the books do not add up"),
+    "explain": (("explain report-7", "explain report-7 --thread t1"), "no such event"),
+    "why": (("why alice", "why --thread t1", "why --device c3"), "no such user, thread or device"),
+    "audit": (("audit",), "the books do not add up"),
+    "connections": (("connections --behind", "connections --user alice"), _REFUSED),
+    "failures": (("failures",), _REFUSED),
+    "dead-letters": (("dead-letters",), _REFUSED),
+    "release": (("release users/alice", "release threads/t1"), "no actor of this path is out of service"),
+    "trace": (("trace alice",), _REFUSED),
+    "top": (("top", "top --once"), _REFUSED),
+}
+"""How each command is typed, and what its exit status 1 says."""
+
+_STATUS = """\
+Show a server in numbers: what is the matter in a sentence, then events,
+connections, refusals, runs.
+"""
 _EXPLAIN = "Say where an event is, and why, step by step."
 _WHY = """\
 Say which events of a user are not acked by any device, and why: one sentence
-first, then each range of events and each device.
+first, then each range of events and each device. The user is named, or found
+by a thread or a device.
 """
 _AUDIT = "Show the books in total, and whether each user's add up."
-_CONNECTIONS = "List the connections: place in the log, lag, bytes that wait, and when each was last heard."
+_CONNECTIONS = """\
+List the connections: place in the log, lag, bytes that wait, and when each was
+last heard.
+"""
 _FAILURES = "List the newest failures, oldest first, the last one with its traceback."
 _DEAD_LETTERS = "List the newest drops: cause, number, user or thread."
-_RELEASE = "Put an actor that crashed too often back into service: users/NAME or threads/ID, as `status` shows it."
+_RELEASE = """\
+Put an actor that crashed too often back into service: users/NAME or threads/ID,
+as `actors status` shows it. `actors failures` shows what to mend before.
+"""
 _TRACE = """\
 Show what happens to a user, as it happens, until Ctrl-C: messages of its
 devices (->) and to them (<-), cut to 100 characters, stages of its events,
@@ -68,8 +96,8 @@ def add_commands(commands: Commands) -> None:
     asking = _add(commands, "why", "say why a user's events are not acked", _WHY)
     one = asking.add_mutually_exclusive_group(required=True)
     one.add_argument("user", nargs="?", type=identifier("user"), metavar="USER", help="the user")
-    one.add_argument("--thread", type=identifier("thread"), metavar="ID", help="the same of a thread's owner")
-    one.add_argument("--device", type=identifier("device"), metavar="LABEL", help="the same of a device's user: c3")
+    one.add_argument("--thread", type=identifier("thread"), metavar="ID", help="the owner of this thread")
+    one.add_argument("--device", type=identifier("device"), metavar="LABEL", help="the user of this device: c3")
     _add(commands, "audit", "show whether the books add up", _AUDIT)
     listing = _add(commands, "connections", "list the connections", _CONNECTIONS)
     listing.add_argument("--user", type=identifier("user"), metavar="NAME", help="those of one user")
@@ -207,8 +235,10 @@ _ACTS: dict[str, Callable[[Client, argparse.Namespace], int]] = {
 
 
 def _add(commands: Commands, name: str, help_: str, description: str, *, json: bool = True) -> Parser:
+    examples, no = _EXAMPLES_AND_NO[name]
+    end = _END.format(examples="\n".join(f"  actors {example}" for example in examples), no=no)
     command = commands.add_parser(
-        name, help=help_, description=description, epilog=_END, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=help_, description=description, epilog=end, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_argument("--control", type=Path, metavar="PATH", help=(
         "the control socket of the server; left out, that of the one server of this account that runs"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 
 import pytest
@@ -9,6 +11,7 @@ import trio
 
 import actors
 from actors.tools.build import build
+from actors.tools.cli import _parser
 from tests.tools.command import run
 
 
@@ -58,3 +61,17 @@ async def test_a_wrong_command_line_is_explained(words: tuple[str, ...]) -> None
     finished = await run(*words)
     assert finished.status == 2
     assert "usage: actors" in finished.err
+
+
+def test_help_fits_a_terminal_and_its_examples_are_command_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is wider than 80 columns, and what stands below *examples* is understood."""
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = _parser()[0]
+    (commands,) = (action.choices for action in parser._actions if action.dest == "command")
+    assert isinstance(commands, dict)
+    for asked in (parser, *commands.values()):
+        text = asked.format_help()
+        assert [line for line in text.splitlines() if len(line) > 80] == []
+        for example in re.findall(r"^  actors (.*?)(?:  .*)?$", text.partition("\nexamples:\n")[2], re.MULTILINE):
+            words = shlex.split(example)
+            assert "--help" in words or parser.parse_args(words).command == words[0]

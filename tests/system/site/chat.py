@@ -29,12 +29,18 @@ def laid(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def chat(folder: Path, port: int) -> AsyncIterator[trio.Process]:
-    """Serve from a folder at a port, and yield the process once it says that it listens."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PORT": str(port)}
+async def chat(folder: Path, port: int, assistant: str | None = None) -> AsyncIterator[trio.Process]:
+    """Serve from a folder at a port, and yield the process once it says that it listens.
+
+    ``assistant`` is the text of another agent than that of the page.
+    """
+    laid(folder)
+    if assistant is not None:
+        (folder / "assistant.py").write_text(assistant)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PORT": str(port), "CONTROL": str(folder / "control")}
     words = [sys.executable, "chat.py"]
     process = await trio.lowlevel.open_process(
-        words, cwd=laid(folder), env=environment, stdout=subprocess.PIPE, start_new_session=True
+        words, cwd=folder, env=environment, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
     try:
