@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from actors.control.answers import TraceLine
-from actors.control.places import IS_SUPPORTED, runtime_directory, sockets
+from actors.control.places import IS_SUPPORTED, BadPlace, check_private, runtime_directory, sockets
 from actors.control.requests import Request, Trace
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -47,10 +47,16 @@ def find() -> Path:
     """Return the socket of the one server of this account that runs. Raises :class:`NoServer`."""
     if not IS_SUPPORTED:
         raise NoServer("expected a system with Unix sockets, on which servers have a control socket")
+    directory = runtime_directory()
+    try:
+        check_private(directory)
+    except BadPlace as error:  # what listens there may be another account's, and answer what it likes
+        raise NoServer(str(error.strerror)) from None
+    except OSError:
+        pass  # there is none, and so no server
     live, dead = sockets()
     if len(live) == 1:
         return live[0]
-    directory = runtime_directory()
     if not live:
         killed = f" any more, and what {dead[0].name} belonged to was killed" if dead else ""
         text = f"no server of this account listens in {directory}{killed}"

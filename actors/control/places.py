@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from actors.wire.listeners import alone_in
+
 IS_SUPPORTED = hasattr(socket, "AF_UNIX") and hasattr(os, "geteuid")
 """False where there are no Unix sockets, as on Windows: then there is no control socket."""
 
@@ -48,6 +50,12 @@ def make_private(directory: Path) -> None:
     """
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
+    check_private(directory)
+
+
+def check_private(directory: Path) -> None:
+    """Raise :class:`BadPlace` for a directory that is not this account's alone, because what listens there may be
+    another account's; FileNotFoundError for none."""
     status = directory.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise BadPlace(errno.ENOTDIR, f"expected a directory for the control socket, got something else: {directory}")
@@ -77,10 +85,12 @@ def sockets() -> tuple[list[Path], list[Path]]:
     return live, dead
 
 
-def clear() -> None:
-    """Remove the sockets that killed processes have left."""
-    for path in sockets()[1]:
-        path.unlink(missing_ok=True)
+async def clear() -> None:
+    """Remove the sockets that killed processes have left. Raises OSError where another process keeps the directory
+    locked."""
+    async with alone_in(runtime_directory()):
+        for path in sockets()[1]:
+            path.unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> int:

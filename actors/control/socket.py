@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -66,21 +66,20 @@ async def serve(
     place = default_path() if path is None else Path(path)
     make_private(place.parent)
     if path is None:
-        clear()
+        await clear()
     listener = await listen_path(place, _BACKLOG, private=True)
     await _serve(runtime, listener, task_status)
 
 
 async def _serve(runtime: Runtime, listener: PathListener, task_status: trio.TaskStatus[Path]) -> None:
     sock = trio.socket.from_stdlib_socket(listener.socket)
-    meanwhile = StandstillAnswers(listener.socket)
     try:
-        with runtime.tree.lookout.answering(meanwhile.answer):
+        # Within, because it takes a descriptor, and there may be none left.
+        with closing(StandstillAnswers(listener.socket)) as meanwhile, runtime.tree.lookout.answering(meanwhile.answer):
             async with trio.open_nursery() as nursery:
                 task_status.started(Path(listener.path))
                 await _accept(sock, Door(runtime), nursery)
     finally:
-        meanwhile.close()
         listener.remove()
         sock.close()
 

@@ -221,7 +221,10 @@ def _check_local(request: Request) -> None:
     A page of this very server has its address as its origin: the inspector.
     """
     at = request.headers.get("host", "")
-    host = urlsplit(f"//{at}").hostname or ""
+    try:
+        host = urlsplit(f"//{at}").hostname or ""
+    except ValueError:  # brackets around what is no address
+        host = ""
     own = f"{request.url.scheme}://{at}"
     if request.headers.get("origin", own) != own or not _is_loopback(host):
         raise Problem("forbidden", "expected a program of this machine and no page, since keys are not checked")

@@ -113,18 +113,35 @@ def _cut_traceback(text: str) -> str:
     return _cut(text, TRACEBACK_CHARACTERS, "\n")
 
 
+def _whole(text: str) -> str:
+    """Escape halves of surrogate pairs, because no answer that has one can be encoded."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _kept_words(text: str) -> str:
+    return _whole(cut_words(text))
+
+
+def _kept_error(text: str) -> str:
+    return _whole(_cut_error(text))
+
+
+def _kept_traceback(text: str) -> str:
+    return _whole(_cut_traceback(text))
+
+
 @attrs.frozen(kw_only=True)
 class Failure:
     """One crash: the actor, the message in hand, the error. Texts longer than a person reads are cut in their
     middle."""
 
-    path: str = attrs.field(converter=cut_words)
+    path: str = attrs.field(converter=_kept_words)
     """The actor's path in the tree: ``users/alice/connections/c3``."""
-    handling: str = attrs.field(converter=cut_words)
+    handling: str = attrs.field(converter=_kept_words)
     """The message that it was handling, or the part of its life that it was in."""
-    error: str = attrs.field(converter=_cut_error)
+    error: str = attrs.field(converter=_kept_error)
     """Type and message, on one line; at most ``ERROR_CHARACTERS`` of it."""
-    traceback: str = attrs.field(converter=_cut_traceback)
+    traceback: str = attrs.field(converter=_kept_traceback)
     """The traceback, as text; at most ``TRACEBACK_CHARACTERS`` of it."""
     at: float
     """Wall clock, seconds."""

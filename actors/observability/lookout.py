@@ -14,7 +14,8 @@ import linecache
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread, get_ident
 from types import FrameType
@@ -49,7 +50,7 @@ class Lookout:
     def __init__(self, wall_clock: Callable[[], float], *, ask_seconds: float = _ASK_SECONDS) -> None:
         self.ask_seconds = ask_seconds
         self._wall_clock = wall_clock
-        self._answers: tuple[Callable[[str], object], ...] = ()
+        self._answers: tuple[Callable[[str], bool], ...] = ()
         self._thread_id = 0
         self._over = Event()
         self._place: str | None = None
@@ -76,11 +77,12 @@ class Lookout:
         return place
 
     @contextmanager
-    def answering(self, answer: Callable[[str], object]) -> Iterator[None]:
+    def answering(self, answer: Callable[[str], bool]) -> Iterator[None]:
         """Within the block, and while the loop stands still, call ``answer`` from the thread, again and again.
 
-        It gets a sentence that says since when and where, must not raise, and
-        not block for long.
+        It gets a sentence that says since when and where, and returns true if
+        there may be more for it to answer. It must not raise, and not block
+        for long.
         """
         self._answers = (*self._answers, answer)
         try:
@@ -105,12 +107,20 @@ class Lookout:
         missing = 1
         while not self._over.is_set():
             for answer in self._answers:
-                answer(sentence)
+                while not answered.is_set() and answer(sentence):
+                    pass
             if answered.wait(self.ask_seconds):
                 return
             missing += 1
             if missing == _STUCK:
-                log_line(LOOP_STUCK, seconds=missing * self.ask_seconds, where=place)
+                _say(seconds=missing * self.ask_seconds, where=place)
+
+
+def _say(**fields: object) -> None:
+    """Log the line in a thread of its own, because the loop may stand still in a handler of the log, whose lock it has:
+    as where nothing reads a pipe."""
+    with suppress(RuntimeError):  # no room for another thread
+        Thread(target=partial(log_line, LOOP_STUCK, **fields), name="lookout's line", daemon=True).start()
 
 
 def _is_simulated(clock: trio.abc.Clock) -> bool:

@@ -71,7 +71,7 @@ class OtelSpan:
         with self._barrier:
             self.span.set_attribute(conventions.ERROR_TYPE, type_)
             self.span.set_status(Status(StatusCode.ERROR, text))
-            if error is not None and isinstance(error, Exception):
+            if isinstance(error, Exception) and _has_text(error):
                 self.span.record_exception(error)
 
     def end(self, outcome: Outcome) -> None:
@@ -132,6 +132,15 @@ class RunSpan(OtelSpan):
 
     def _added_to(self, context: Context) -> Context:
         return contexts.set_value(_RUN, self.run_id, super()._added_to(context))
+
+
+def _has_text(error: Exception) -> bool:
+    """False for an exception of which ``str()`` raises: no SDK can record it, and that is its own fault and not the
+    exporter's."""
+    with Barrier(lambda _: None):
+        str(error)
+        return True
+    return False
 
 
 Watch = Callable[[Receipt, str, SpanContext], None]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import datetime
+from io import TextIOWrapper
 from typing import Any, Literal
 
 import msgspec
 
 from actors.environment import Environment
-from actors.kernel.failures import printable_lines
+from actors.kernel.failures import Barrier, printable_lines
 from actors.tools.terminal import form_remarks
 
 LogFormat = Literal["text", "json"]
@@ -28,6 +29,8 @@ def show_log(form: LogFormat = "text", level: str = "warning") -> None:
     well."""
     if form == "json":
         form_remarks(_remark)
+        if isinstance(sys.stderr, TextIOWrapper):
+            sys.stderr.reconfigure(encoding="utf-8")  # what another encoding lacks becomes an escape that is no JSON
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     log = logging.getLogger("actors")
@@ -85,12 +88,25 @@ def rfc3339(at: float) -> str:
 
 def _encoded(said: dict[str, Any]) -> str:
     """Encode an object; what JSON has no form for, and half of a surrogate pair, becomes text."""
-    try:
-        return msgspec.json.encode(said, enc_hook=str).decode()
-    except UnicodeEncodeError:
-        whole = {name: _whole(value) if isinstance(value, str) else value for name, value in said.items()}
-        return msgspec.json.encode(whole, enc_hook=str).decode()
+    with Barrier(_forget):
+        return _encode(said)
+    return _encode({name: _taken(value) for name, value in said.items()})
 
 
-def _whole(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+def _taken(value: object) -> object:
+    """Return a value that can be encoded: a field of the application's own, of which anything may raise, must not cost
+    the line."""
+    with Barrier(_forget):
+        _encode(value)
+        return value
+    with Barrier(_forget):
+        return str(value).encode(errors="backslashreplace").decode()
+    return f"a {type(value).__name__}"
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _forget(error: BaseException) -> None:
+    pass

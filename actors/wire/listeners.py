@@ -97,7 +97,7 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, pri
             socket=_bind(socket.AF_UNIX, name, backlog), path=name, file=None, identity=None, process=os.getpid()
         )
     try:
-        async with _alone_in(Path(name).parent):
+        async with alone_in(Path(name).parent):
             with _private() if private else nullcontext():
                 return _listen_at(name, backlog)
     except OSError as error:
@@ -105,23 +105,8 @@ async def listen_path(path: str | bytes | os.PathLike[str], backlog: int, *, pri
         raise OSError(error.errno, text if name in text else f"{text}: {name}") from None
 
 
-def shut(listener: socket.socket) -> None:
-    """Close a listener, and wake the task that waits for it. No effect in a forked child, where it is closed."""
-    if listener.fileno() >= 0:
-        trio.lowlevel.notify_closing(listener)
-        listener.close()
-
-
-def _check_path(name: str) -> None:
-    if not name or "\0" in name[1:]:
-        raise ValueError(f"path: expected the path of a socket, got {name!r}")
-    size = len(os.fsencode(name))
-    if size > PATH_BYTES:
-        raise ValueError(f"path: expected at most {PATH_BYTES} bytes, all that a Unix socket takes, got {size}: {name}")
-
-
 @asynccontextmanager
-async def _alone_in(directory: Path) -> AsyncIterator[None]:
+async def alone_in(directory: Path) -> AsyncIterator[None]:
     """Lock out other servers that would take over a path in this directory.
 
     Because a socket that is bound and does not listen yet looks like a dead
@@ -138,6 +123,21 @@ async def _alone_in(directory: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def shut(listener: socket.socket) -> None:
+    """Close a listener, and wake the task that waits for it. No effect in a forked child, where it is closed."""
+    if listener.fileno() >= 0:
+        trio.lowlevel.notify_closing(listener)
+        listener.close()
+
+
+def _check_path(name: str) -> None:
+    if not name or "\0" in name[1:]:
+        raise ValueError(f"path: expected the path of a socket, got {name!r}")
+    size = len(os.fsencode(name))
+    if size > PATH_BYTES:
+        raise ValueError(f"path: expected at most {PATH_BYTES} bytes, all that a Unix socket takes, got {size}: {name}")
 
 
 async def _lock(descriptor: int, directory: Path) -> None:

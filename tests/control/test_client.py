@@ -45,6 +45,14 @@ def test_the_one_server_that_runs(directory: Path) -> None:
         find()
 
 
+def test_a_directory_of_others(directory: Path) -> None:
+    """What listens in a directory that others can write to may be theirs, and is not asked."""
+    with listening(directory / "1.sock"):
+        directory.chmod(0o777)
+        with pytest.raises(NoServer, match=r"only this account can write to.*got mode 0777"):
+            find()
+
+
 def test_on_a_system_without_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said that there is no control socket."""
     monkeypatch.setattr(module, "IS_SUPPORTED", False)

@@ -7,8 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from actors.control.places import BadPlace, clear, default_path, make_private, runtime_directory, sockets
+from actors.wire.listeners import alone_in
 
 
 def test_which_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,7 +62,7 @@ def test_what_is_no_directory(tmp_path: Path) -> None:
             make_private(tmp_path / name)
 
 
-def test_who_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket on which a process listens is told from one that a killed process has left, which is removed."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert sockets() == ([], [])
@@ -72,5 +75,19 @@ def test_who_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         closed.bind(str(dead))
         closed.close()
         assert sockets() == ([live], [dead])
-        clear()
+        await clear()
         assert (sockets(), dead.exists()) == (([live], []), False)
+
+
+async def test_a_socket_that_is_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is bound and does not listen yet looks as one of a killed process does: none is removed while another
+    server has the directory."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    make_private(tmp_path / "trio-actors")
+    with socket.socket(socket.AF_UNIX) as made:
+        async with trio.open_nursery() as nursery, alone_in(tmp_path / "trio-actors"):
+            made.bind(str(default_path()))
+            nursery.start_soon(clear)
+            await trio.testing.wait_all_tasks_blocked()
+            made.listen()
+        assert sockets() == ([default_path()], [])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -55,13 +58,51 @@ async def test_a_loop_that_is_blocked(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_clients_that_say_nothing_hold_up_no_end() -> None:
-    """A client that says nothing has its moment, and the others are told; closed, nothing is answered any more."""
+    """A client that says nothing has its moment, and the others are told; one at a time, so that a flood ends with the
+    standstill; closed, nothing is answered any more."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         answers = StandstillAnswers(listener)
         with socket.create_connection(listener.getsockname()), socket.create_connection(listener.getsockname()) as one:
             one.sendall(b"{}\n")
-            answers.answer("it stands still")
+            assert answers.answer("it stands still")
+            assert answers.answer("it stands still")
             assert b"it stands still" in one.recv(1_000)
-        answers.close()
-        answers.answer("it stands still")
+            assert not answers.answer("it stands still")
+        with socket.create_connection(listener.getsockname()):
+            answers.close()
+            assert not answers.answer("it stands still")
+
+
+def test_an_end_in_the_middle_of_an_answer() -> None:
+    """The loop does not wait for a client that is being answered: the thread closes the listener after it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        answers = StandstillAnswers(listener)
+        with answers._lock:
+            answers.close()
+            assert answers._listener.fileno() >= 0
+        assert not answers.answer("it stands still")
+        assert answers._listener.fileno() == -1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_listens_no_longer(tmp_path: Path) -> None:
+    """Once the server is gone nothing listens at its path, though a child that it has forked lives on."""
+    program = (
+        "import os, signal, socket, sys\n"
+        "from actors.control.standstill import StandstillAnswers\n"
+        "with socket.socket(socket.AF_UNIX) as listener:\n"
+        "    listener.bind(sys.argv[1])\n"
+        "    listener.listen()\n"
+        "    answers = StandstillAnswers(listener)\n"
+        "    listener.close()\n"
+        "if os.fork() == 0:\n"
+        "    sys.stdin.read()\n"
+        "    os._exit(0)\n"
+        "os._exit(0)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "s")], stdin=subprocess.PIPE) as process:
+        process.wait(60)
+        with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+            client.connect(str(tmp_path / "s"))

@@ -76,6 +76,14 @@ async def test_a_page_in_a_browser_is_no_program(headers: list[str], allowed: bo
         assert first == (b"200" if allowed else b"403")
 
 
+@pytest.mark.parametrize("host", ["[::1", "[x]", "]", ""])
+async def test_a_host_that_is_none(host: str) -> None:
+    """It is refused as that of a page, and is no failure of the server's."""
+    async with door() as api:
+        assert await api.refusal("GET", "/v1/audit", headers={"host": host}) == (403, "forbidden")
+        assert api.runtime.failures.total == 0
+
+
 async def test_with_keys_a_page_needs_one() -> None:
     """Where they are checked, a name and an origin are nothing that has to be checked as well."""
     async with door(keys=KEYS, key=OPERATOR) as api:

@@ -30,6 +30,16 @@ async def test_open_metrics() -> None:
         assert answer.text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["x", "", "1.0.0.x", "=", "9" * 5_000])
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+async def test_a_version_that_is_none(kind: str, version: str) -> None:
+    """It comes without a key, in any words: it is answered, and is no failure of the server's."""
+    async with door(keys=KEYS) as api:
+        answer = await api.client.get("/metrics", headers={"accept": f"{kind};version={version}"})
+        assert answer.status_code == 200
+        assert api.runtime.failures.total == 0
+
+
 async def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the extra is not installed, the path says what to install, and nothing else is missing."""
     for name in [name for name in sys.modules if name.startswith(("prometheus_client", "actors.metrics"))]:

@@ -48,6 +48,14 @@ def test_said_once(caplog: pytest.LogCaptureFixture) -> None:
     assert rest == "Traceback …\nValueError: cannot"
 
 
+def test_half_of_a_surrogate_pair() -> None:
+    """A failure that quotes one can be shown: no encoder of answers takes it as it is."""
+    kept = failure_of("users/\ud800", "\ud800", ValueError("a \ud83d"), 0.0)
+    assert kept.error == "ValueError: a \\ud83d"
+    for text in (kept.path, kept.handling, kept.error, kept.traceback):
+        assert "ud8" in text.encode().decode()
+
+
 def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
     """A failure's text is never taken for a format."""
     Failures(10, lambda: 7.0).record(Failure(path="users/100%s", handling="%d", error="%r", traceback="%(x)s", at=0.0))

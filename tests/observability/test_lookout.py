@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -74,6 +75,61 @@ def block_until(seen: object) -> None:
         if callable(seen) and seen():
             return
         pause.wait(0.01)
+
+
+class Stuck(logging.Handler):
+    """Writes to a pipe that nothing reads."""
+
+    def __init__(self, released: threading.Event) -> None:
+        super().__init__()
+        self.released = released
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Wait for the reader, with the handler's lock."""
+        self.released.wait(60)
+
+
+async def test_a_loop_that_stands_still_in_the_log(nursery: trio.Nursery) -> None:
+    """What waits is answered nevertheless, though the line cannot be logged meanwhile."""
+    lookout, released, answers = Lookout(time.time, ask_seconds=0.01), threading.Event(), list[str]()
+    await nursery.start(lookout.run)
+    handler = Stuck(released)
+    logging.getLogger("actors").addHandler(handler)
+
+    def answer(text: str) -> bool:
+        answers.append(text)
+        if len(answers) == 20:
+            released.set()
+        return False
+
+    try:
+        with lookout.answering(answer):
+            logging.getLogger("actors").warning("a line")
+    finally:
+        logging.getLogger("actors").removeHandler(handler)
+    assert released.is_set()
+    assert len(answers) >= 20
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_goes_on(nursery: trio.Nursery) -> None:
+    """One that always has more to answer is asked no more once the loop goes on."""
+    lookout, released, calls = Lookout(time.time, ask_seconds=0.01), threading.Event(), list[None]()
+    await nursery.start(lookout.run)
+
+    def answer(text: str) -> bool:
+        calls.append(None)
+        released.set()
+        return True
+
+    with lookout.answering(answer):
+        released.wait(60)
+        while True:
+            seen = len(calls)
+            await trio.sleep(0.05)
+            if len(calls) == seen:
+                break
+    nursery.cancel_scope.cancel()
 
 
 def test_a_place_is_the_applications_own() -> None:

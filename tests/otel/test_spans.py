@@ -133,6 +133,22 @@ def test_what_raises_is_reported() -> None:
     assert span.begin_tool("no run", "call_1") is NO_SPAN
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_an_exception_without_a_text() -> None:
+    """One of which ``str()`` raises is the fault of the code that raised it: the span has failed, and others go on."""
+    errors: list[BaseException] = []
+    recording = Recording()
+    span = run_span(recording, errors)
+    span.fail("Mute", "Mute", Mute())
+    span.end("failed")
+    (ended,) = recording.spans
+    assert (errors, ended.status.is_ok, ended.events) == ([], False, ())
+
+
 def test_a_block_that_is_left_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
     """A generator that is closed in another context leaves that one as it is, and raises nothing."""
     span = run_span(Recording())

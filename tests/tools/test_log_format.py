@@ -60,10 +60,21 @@ def test_json_has_the_traceback_apart() -> None:
     assert msgspec.json.decode(JSONFormatter().format(made))["exception"].endswith("ValueError: no")
 
 
-@pytest.mark.parametrize("value", ["half of an emoji, \ud83d", float("nan"), object(), b"bytes", {"a": {1, 2}}])
+class Mute:
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "half of an emoji, \ud83d", ["half of an emoji, \ud83d"], float("nan"), 1 << 70, object(), b"bytes",
+        {"a": {1, 2}}, {(1,): 2}, Mute(),
+    ],
+)  # fmt: skip
 def test_json_takes_everything(value: object) -> None:
     """Whatever an application's own record has, its line is JSON."""
-    decoded = msgspec.json.decode(JSONFormatter().format(record("said %s", str(value), value=value)))
+    decoded = msgspec.json.decode(JSONFormatter().format(record("said %s", "this", value=value)))
     assert decoded["message"].startswith("said ")
     assert "value" in decoded
 
@@ -82,6 +93,18 @@ async def test_a_server_that_logs_json(tmp_path: Path) -> None:
     decoded = said[1]
     assert (decoded["notice"], decoded["thread_id"], decoded["level"]) == ("no_owner", "t1", "WARNING")
     assert datetime.fromisoformat(decoded["time"]).tzinfo is not None
+
+
+async def test_json_in_another_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line is an object in UTF-8, whatever the encoding of standard error: no other escapes as JSON does."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    async with running(
+        "serve", "--stdin", "--linger", "0", "--user", "alice", "--log-format", "json", "--log-level", "info"
+    ) as command:
+        await command.feed('{"type":"x","thread_id":"é 🎈"}'.encode())
+        done = await command.finish()
+    (notice,) = [one for one in map(msgspec.json.decode, done.err.splitlines()) if one["logger"] == "actors"]
+    assert notice["thread_id"] == "é 🎈"
 
 
 async def test_a_server_that_tells_more() -> None:
