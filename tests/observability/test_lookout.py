@@ -16,20 +16,22 @@ import actors
 from actors.observability.lookout import NOWHERE, Lookout, place_of
 
 
-def block(released: threading.Event) -> None:
+def block(lookout: Lookout, released: threading.Event) -> None:
+    """Block the loop, and have the lookout ask often from here on, so that it sees no moment in which others run."""
+    lookout.ask_seconds = 0.01
     released.wait()
 
 
 async def test_a_loop_that_stands_still(caplog: pytest.LogCaptureFixture, nursery: trio.Nursery) -> None:
     """The application's own code in which the loop stands still is named, with file and line; and if that lasts, while
     it lasts."""
-    lookout = Lookout(time.time, ask_seconds=0.01)
+    lookout = Lookout(time.time)
     await nursery.start(lookout.run)
     assert lookout.take_place() is None
     released = threading.Event()
     watcher = threading.Thread(target=release_when_said, args=(caplog, released))
     watcher.start()
-    block(released)
+    block(lookout, released)
     watcher.join()
     place = lookout.take_place()
     assert place is not None
@@ -56,23 +58,21 @@ async def test_a_runtime_says_it(caplog: pytest.LogCaptureFixture) -> None:
     """A run that blocks the loop is a line of the log, once the loop goes on, with the code that did it."""
     limits = actors.Limits(sweep_seconds=0.01)
     async with actors.open_runtime(limits=limits) as runtime:
-        runtime.tree.lookout.ask_seconds = 0.01
+        block_until_seen(runtime.tree.lookout)
         with trio.fail_after(60):
-            while runtime.tree.lookout._place is None:
-                block_until(lambda: runtime.tree.lookout._place is not None)
-                await trio.lowlevel.checkpoint()
             while not caplog.records:  # noqa: ASYNC110 - nobody rings
                 await trio.sleep(0.01)
     record = caplog.records[0]
     assert vars(record)["notice"] == "loop_blocked"
-    assert "in block_until (" in record.getMessage()
+    assert "in block_until_seen (" in record.getMessage()
 
 
-def block_until(seen: object) -> None:
-    """Block the loop until the lookout has seen it, or for a second."""
+def block_until_seen(lookout: Lookout) -> None:
+    """Block the loop until the lookout has seen it, or for a minute."""
+    lookout.ask_seconds = 0.01
     pause = threading.Event()
-    for _ in range(100):
-        if callable(seen) and seen():
+    for _ in range(6_000):
+        if lookout._place is not None:
             return
         pause.wait(0.01)
 
