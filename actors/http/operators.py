@@ -84,7 +84,13 @@ async def why_thread(call: Call) -> Response:
 
 async def why_event(call: Call) -> Response:
     """Say what became of an event, in a sentence and the steps to it."""
-    return answer(queries.explain(call.runtime, call.ids["event_id"], call.query.thread_id or None))
+    told = queries.explain(call.runtime, call.ids["event_id"], call.query.thread_id or None)
+    for thread_id in told.threads or ([] if told.thread_id is None else [told.thread_id]):
+        owner = told.user_id or call.runtime.owner(thread_id)
+        # Without its name, because the key does not reach it.
+        if not call.key.reaches_thread(thread_id) or not (owner is None or call.key.reaches_user(owner)):
+            raise Problem("forbidden", "expected an event of a thread and a user that the key reaches")
+    return answer(told)
 
 
 async def release(call: Call) -> Response:

@@ -15,7 +15,6 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread, get_ident
 from types import FrameType
@@ -113,14 +112,15 @@ class Lookout:
                 return
             missing += 1
             if missing == _STUCK:
-                _say(seconds=missing * self.ask_seconds, where=place)
+                # In a thread of its own, because the loop may stand still in a
+                # handler of the log, with its lock: nothing reads the pipe.
+                with suppress(RuntimeError):  # no room for another thread
+                    said = missing * self.ask_seconds, place
+                    Thread(target=_tell_stuck, args=said, name="lookout's line", daemon=True).start()
 
 
-def _say(**fields: object) -> None:
-    """Log the line in a thread of its own, because the loop may stand still in a handler of the log, whose lock it has:
-    as where nothing reads a pipe."""
-    with suppress(RuntimeError):  # no room for another thread
-        Thread(target=partial(log_line, LOOP_STUCK, **fields), name="lookout's line", daemon=True).start()
+def _tell_stuck(seconds: float, place: str) -> None:
+    log_line(LOOP_STUCK, seconds=seconds, where=place)
 
 
 def _is_simulated(clock: trio.abc.Clock) -> bool:

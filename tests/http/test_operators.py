@@ -7,6 +7,7 @@ import trio
 import trio.lowlevel
 
 import actors
+from actors.http.keys import Key, Keys
 from tests.http.serving import KEYS, OPERATOR, PRODUCER, door
 from tests.support.raw import connected
 
@@ -32,6 +33,20 @@ async def test_who_may(method: str, path: str) -> None:
         producer = {"authorization": f"Bearer {PRODUCER}"}
         assert await api.refusal(method, path, headers=producer) == (403, "forbidden")
         assert (await api.ask(method, path, headers={"authorization": f"Bearer {OPERATOR}"}))[0] == 200
+
+
+@pytest.mark.parametrize("reach", [{"threads": ("support-",)}, {"users": ("team-a/",)}])
+async def test_an_operator_of_some(reach: dict[str, tuple[str, ...]]) -> None:
+    """A key with ``admin`` and prefixes is told of no event beyond them, nor where it is."""
+    keys = Keys({OPERATOR: Key(name="some", admin=True, **reach)})
+    async with door(keys=keys, key=OPERATOR) as api:
+        await api.runtime.thread("support-1").emit("x", {}, event_id="ours", user_id="team-a/ann")
+        await api.runtime.thread("secret").emit("x", {}, event_id="theirs", user_id="bob")
+        assert (await api.ask("GET", "/v1/events/ours/why"))[1]["known"] is True
+        assert (await api.ask("GET", "/v1/events/none/why"))[1]["known"] is False
+        status, told = await api.ask("GET", "/v1/events/theirs/why")
+        assert (status, told["error"]["name"]) == (403, "forbidden")
+        assert "secret" not in str(told)
 
 
 async def test_the_books_and_what_went_wrong() -> None:
