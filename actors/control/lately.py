@@ -41,7 +41,7 @@ def _pages(runtime: Runtime, since: float) -> Iterator[str]:
     shown = cut_words(origin)
     yield (
         f"pages of {shown} were refused {_times(count)} (origin), the last at {clock(last)}: if they are yours, list"
-        f" {shown} in origins= of open_runtime, or let the proxy pass on Host as it came"
+        f" {shown} in origins= of open_runtime (actors serve --origin), or let the proxy pass on Host as it came"
         + (f"; so were pages of {len(others)} more" if others else "")
     )
 

@@ -71,7 +71,8 @@ NO_ROOM = LogLine(
 ORIGIN_REFUSED = LogLine(
     name="origin_refused",
     level=logging.WARNING,
-    text="a page of %(origin)s was refused (%(status)d). If it is yours, allow it: open_runtime(origins=[%(origin)r])",
+    text="a page of %(origin)s was refused (%(status)d). If it is yours, allow it:"
+    " open_runtime(origins=[%(origin)r]), or actors serve --origin %(origin)s",
     more="requests of pages that are not allowed",
 )
 CONNECTIONS_FULL = LogLine(

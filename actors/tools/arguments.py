@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from actors import __version__
 from actors.errors import Unencodable
 from actors.events.event import check_identifier
+from actors.server.origins import allowed
 from actors.tools.build import build
 from actors.tools.terminal import complain, say
 
@@ -73,6 +74,16 @@ def store(words: str) -> Path | None:
     if words != "memory":
         raise Wrong(f"expected memory or sqlite:PATH, got {words!r}")
     return None
+
+
+def origin(words: str) -> str:
+    """Read the origin of pages that may connect, or ``*`` for every one."""
+    found = text(words)
+    try:
+        allowed(found)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+    return found
 
 
 def port(words: str) -> int:

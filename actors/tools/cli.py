@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.tools import control
-from actors.tools.arguments import Parser, Version, address, host, identifier, port, seconds, store, web_address
+from actors.tools.arguments import (
+    Parser,
+    Version,
+    address,
+    host,
+    identifier,
+    origin,
+    port,
+    seconds,
+    store,
+    web_address,
+)
 from actors.tools.control_place import AUTO, NONE, control_place
 from actors.tools.log_format import LEVELS, show_log
 from actors.tools.terminal import run_command
@@ -138,6 +149,10 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         'TOML with a line token = "user" for each user who may connect; without it only loopback may be bound,'
         " and the token is the user's name"
     ))  # fmt: skip
+    serving.add_argument("--origin", type=origin, action="append", metavar="ORIGIN", help=(
+        "the origin of pages that may connect, such as https://chat.example.com; once for each, and * is every one"
+        " (that of the address which is asked)"
+    ))  # fmt: skip
     serving.add_argument("--stdin", action="store_true", help="read events from standard input")
     serving.add_argument("--user", type=identifier("user"), metavar="NAME", help=(
         "owner of threads for which no line names a user; without it and without --tokens that is the first"
@@ -243,6 +258,7 @@ def _serve_options(parser: Parser, arguments: argparse.Namespace) -> ServeOption
         store=arguments.store,
         control=arguments.control,
         tokens=arguments.tokens,
+        origins=arguments.origin,
         stdin=arguments.stdin,
         receipts=arguments.receipts,
         linger_seconds=_LINGER_SECONDS if arguments.linger is None else arguments.linger,

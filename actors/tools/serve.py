@@ -56,6 +56,8 @@ class ServeOptions:
     control: ControlPlace = NONE
     """The place of the control socket."""
     tokens: Path | None
+    origins: list[str] | None = None
+    """The origins of pages that may connect; ``None`` for that of the address which is asked."""
     stdin: bool
     receipts: bool
     linger_seconds: float
@@ -83,6 +85,7 @@ async def serve(options: ServeOptions) -> int:
                 authenticate,
                 path=options.store,
                 control=options.control,
+                origins=options.origins,
                 services=services,
                 **ahead,
                 **doors.hooks,

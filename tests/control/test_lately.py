@@ -30,7 +30,8 @@ async def test_a_page() -> None:
         (note,) = queries.status(server.runtime).notes
         assert note.startswith("pages of https://app.example were refused 2 times (origin), the last at ")
         assert note.endswith(
-            ": if they are yours, list https://app.example in origins= of open_runtime, or let the proxy pass on Host"
+            ": if they are yours, list https://app.example in origins= of open_runtime (actors serve"
+            " --origin), or let the proxy pass on Host"
             " as it came; so were pages of 1 more"
         )
 

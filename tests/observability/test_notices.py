@@ -38,7 +38,7 @@ async def test_refused_origins(caplog: pytest.LogCaptureFixture) -> None:
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "a page of https://other.example was refused (403). If it is yours, allow it:"
-        " open_runtime(origins=['https://other.example'])"
+        " open_runtime(origins=['https://other.example']), or actors serve --origin https://other.example"
     )
 
 

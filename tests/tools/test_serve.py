@@ -252,6 +252,20 @@ async def test_a_bad_tokens_file_is_one_line(tmp_path: Path, text: str | None, c
     check_refusal(await run("serve", "--tokens", str(tokens), "--port", "0"), complaint)
 
 
+async def test_the_pages_of_another_host() -> None:
+    """A page whose origin is given may connect, and one of any other host may not."""
+    async with running("serve", "--origin", "https://chat.example", "--origin", "http://b.example") as command:
+        for origin, status in (("https://chat.example", None), ("http://b.example", None), ("https://c.example", 403)):
+            headers = {"Cookie": "actors_token=alice", "Origin": origin}
+            if status is None:
+                async with dial(command.url, headers=headers):
+                    pass
+            else:
+                with pytest.raises(PeerError, match=f"got {status}"):
+                    async with dial(command.url, headers=headers):
+                        pytest.fail("expected a refusal")
+
+
 async def test_a_user_without_a_token_could_never_connect(tmp_path: Path) -> None:
     """``--user`` names one of the users in ``--tokens``, or nothing could be delivered."""
     tokens = tmp_path / "tokens.toml"
