@@ -49,7 +49,7 @@ _EXAMPLES_AND_NO = {
     "trace": (("trace alice",), _REFUSED),
     "top": (("top", "top --once"), _REFUSED),
 }
-"""How each command is typed, and what its exit status 1 says."""
+"""Examples of each command, and the meaning of its exit status 1."""
 
 _STATUS = """\
 Show a server in numbers: what is the matter in a sentence, then events,
