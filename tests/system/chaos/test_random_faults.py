@@ -17,6 +17,9 @@ from actors.testing import FaultProxy, Faults, Way, fault_proxy
 from actors.testing.network_faults import Harm
 from tests.system.chaos.report import Report
 
+KINDS = {"refuse", "close", "reset", "stall"}
+"""The faults that each run has."""
+
 
 @attrs.define
 class UserRecord:
@@ -90,7 +93,8 @@ class Trial:
 
 
 async def run_with_faults(clients: int, seconds: float, *, seed: int, pause_seconds: float) -> Trial:
-    """Clients that receive and send through random faults for so long, and then until they have everything."""
+    """Clients that receive and send through random faults for so long, and on until there was each kind of fault and a
+    client has come back; and then until they have everything."""
     chance = random.Random(seed)
     records = [UserRecord(f"user{number}") for number in range(clients + 1)]
     limits = actors.Limits(hello_seconds=2.0, write_deadline_seconds=1.0, sessions_per_user=1_000)
@@ -103,6 +107,9 @@ async def run_with_faults(clients: int, seconds: float, *, seed: int, pause_seco
                 seed_of_client = random.Random(chance.random())
                 nursery.start_soon(live, record, runtime, url, over, seed_of_client, pause_seconds)
             await trio.sleep(seconds)
+            # On a busy machine little happens in that time, and then the faults go on until it has.
+            while sum(one.reconnects for one in records[:-1]) <= clients or not set(proxy.harmed) >= KINDS:  # noqa: ASYNC110
+                await trio.sleep(0.05)
             over.set()
             proxy.faults = Faults
             since = trio.current_time()
@@ -165,8 +172,6 @@ async def test_every_client_gets_what_was_emitted(report: Report, at_length: boo
     clients, seconds, pause_seconds = (200, 60.0, 0.25) if at_length else (20, 2.0, 0.05)
     with trio.fail_after(seconds + 60):
         trial = await run_with_faults(clients, seconds, seed=1, pause_seconds=pause_seconds)
-    assert {"refuse", "close", "reset", "stall"} <= set(trial.proxy.harmed)
-    assert sum(record.reconnects for record in trial.victims) > clients
     events = sum(len(record.offsets) for record in trial.victims)
     report(
         f"cut, reset, stalled and refused at random for {seconds:g} s",
