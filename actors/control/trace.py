@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import msgspec
 import trio
 
 from actors.connections.actor import Connection, transport_of
@@ -266,7 +267,18 @@ class DeviceTap:
     def received(self, text: str) -> None:
         """See :class:`~actors.wire.transport.Tap`."""
         with Barrier(self._on_failed):
-            self._say("in", "a message with a token, not shown" if '"token"' in text else text, device=self._label)
+            shown = "a message with a token, not shown" if _may_name_a_token(text) else text
+            self._say("in", shown, device=self._label)
+
+
+def _may_name_a_token(text: str) -> bool:
+    """Return true for what may hold credentials, however their field's name is escaped."""
+    if "\\u" in text:
+        try:
+            text = msgspec.json.encode(msgspec.json.decode(text)).decode()
+        except msgspec.DecodeError:
+            return True
+    return '"token"' in text
 
 
 def shortened(text: str) -> str:

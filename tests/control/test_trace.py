@@ -56,12 +56,21 @@ async def test_a_device_that_comes_and_goes() -> None:
             assert texts[0] == "close"
 
 
-async def test_a_credential_is_not_shown() -> None:
-    """A message that has a token in it is told of, without its text."""
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"op":"hello","v":1,"token":"secret"}',
+        '{"op":"hello","v":1,"tok\\u0065n":"secret"}',
+        '{"op":"hello","v":1,"tok\\u0065n":"secret',
+        '{"op":"x\\ud83d","tok\\u0065n":"secret"}',
+    ],
+)
+async def test_a_credential_is_not_shown(message: str) -> None:
+    """A message that has a token in it, however that is spelt, is told of, without its text."""
     async with served() as server, server.peer() as peer:
         await peer.attach("alice")
         with trace(server.runtime, "alice") as lines:
-            await peer.say({"op": "hello", "v": 1, "token": "secret"})
+            await peer.say(message)
             assert (await anext(lines)).text == "a message with a token, not shown"
 
 
