@@ -193,9 +193,10 @@ async def test_a_second_signal_ends_the_lingering() -> None:
     """With ``--stdin``: the command waits ``--linger`` for events that no device takes, or until the next
     signal."""
     async with running("serve", "--stdin", "--receipts", "--linger", "inf") as process:
-        await process.feed(EVENT)
         async with connected(address_of(process)) as device:
-            await device.attach("alice")  # there is a device that could ack, and does not
+            await device.attach("alice")
+            await process.feed(EVENT)
+            await device.next_event()  # there is a device that could ack, and does not
             process.signal(signal.SIGTERM)
             process.signal(signal.SIGINT)
             assert await live(device, acks=False) == 1012
