@@ -49,7 +49,7 @@ class Reader:
 
     async def take(self) -> bool:
         """Take one item if there is one; false if there is none."""
-        with trio.move_on_after(2):  # longer than the user's actor takes to be built again
+        with trio.move_on_after(30):  # longer than the user's actor takes to be built again, after crash upon crash
             self._note(await anext(self.followed))
             return True
         return False
