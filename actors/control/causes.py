@@ -337,7 +337,8 @@ def _disputed(seen: Evidence) -> Found | None:
     more = len(seen.disputes) - 1
     return "other_owner", (
         f"thread {dispute.thread_id} was named for {seen.user_id} at {clock(dispute.at)}, and is bound to {owner},"
-        " whose devices get what is emitted into it" + _also(more)
+        " whose devices get what is emitted into it"
+        + (f"; {_threads(more)} named for it {'is' if more == 1 else 'are'} not its own either" if more else "")
     )
 
 
@@ -348,7 +349,8 @@ def _lost_threads(seen: Evidence) -> Found | None:
     now = "has no owner" if owner is None else f"is bound to {owner}"
     more = len(seen.losses) - 1
     return "other_owner", (
-        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}" + _also(more)
+        f"thread {change.thread_id} was {seen.user_id}'s until {clock(change.at)}, and {now}"
+        + (f"; {_threads(more)} {_were(more)} taken from it, too" if more else "")
     )
 
 
@@ -408,7 +410,12 @@ def _waiting(count: int) -> str:
 
 def _also(count: int) -> str:
     """Say that there are more threads of which the same holds."""
-    return f"; the same holds for {count:,} other thread{'' if count == 1 else 's'}" if count else ""
+    return f"; the same holds for {_threads(count)}" if count else ""
+
+
+def _threads(count: int) -> str:
+    """Format a number of threads beside one."""
+    return f"{count:,} other thread{'' if count == 1 else 's'}"
 
 
 def _were(count: int) -> str:

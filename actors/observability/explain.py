@@ -90,10 +90,6 @@ class Surroundings:
     """The store's."""
 
 
-ALONE = Surroundings()
-"""Nothing that is known."""
-
-
 def fate_of(receipt: Receipt, accounts: Accounts, around: Surroundings, now: float) -> Fate:
     """Return the steps of an event so far, at ``now`` of the monotonic clock, in seconds."""
     steps = [f"accepted {clock(receipt.accepted_at)}"]

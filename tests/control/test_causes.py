@@ -38,6 +38,7 @@ LEFT = Departure(label="c3", name="silent", text="it did not answer a ping withi
 OLDEST = EventAnswer(event_id="e1", type="x", thread_id="t1", offset=8, at=AT)
 DENIED = Refusal(peer="10.0.0.7:5", source="hello", reason="the token expired", at=AT, user_id="alice")
 STRANGER = Refusal(peer="10.0.0.7:5", source="cookie", reason="authenticate found no user for it", at=AT, user_id=None)
+LOST = Ownership(thread_id="t1", former="alice", user_id="bob", at=AT)
 DISPUTE = Dispute(thread_id="t1", user_id="alice", at=AT)
 
 INCIDENTS: list[tuple[Evidence, str, str]] = [
@@ -159,13 +160,18 @@ INCIDENTS: list[tuple[Evidence, str, str]] = [
         "2 events wait for a device of alice that takes them: c3, which is here, began after them",
     ),
     (
-        seen(unacked=0, disputes=[(DISPUTE, "bob"), (DISPUTE, "bob")]), "other_owner",
-        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; the"
-        " same holds for 1 other thread",
+        seen(unacked=0, disputes=[(DISPUTE, "bob"), (DISPUTE, "carol")]), "other_owner",
+        "thread t1 was named for alice at 14:02:11, and is bound to bob, whose devices get what is emitted into it; 1"
+        " other thread named for it is not its own either",
     ),
     (
-        seen(unacked=0, losses=[(Ownership(thread_id="t1", former="alice", user_id="bob", at=AT), "bob")]),
+        seen(unacked=0, losses=[(LOST, "bob")]),
         "other_owner", "thread t1 was alice's until 14:02:11, and is bound to bob",
+    ),
+    (
+        seen(unacked=0, losses=[(LOST, "bob"), (LOST, "carol"), (LOST, None)]),
+        "other_owner",
+        "thread t1 was alice's until 14:02:11, and is bound to bob; 2 other threads were taken from it, too",
     ),
     (
         seen(unacked=0, acked_at=AT, devices=[device("acked")]), "acked",
